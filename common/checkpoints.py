@@ -1,0 +1,96 @@
+"""Reading and writing checkpoints (.pt, .pth, .safetensors). No file that is read here can run code."""
+
+import pickle
+import zipfile
+from pathlib import Path
+
+from common.errors import InputError
+from common.files import atomic_path, system_errors
+
+
+def load_torch(path):
+    """Return what torch.save stored, on the CPU; only tensors, plain containers and numpy scalars are rebuilt.
+
+    Published checkpoints hold the learning rate as a numpy scalar, so numpy's scalar types are allowed. Raises
+    InputError for a missing, truncated or foreign file, and names a global that the file would have to import.
+    """
+    import numpy as np
+    import torch
+
+    # numpy 2 moved its scalar constructor; files of both generations are about.
+    legacy = [(np._core.multiarray.scalar, "numpy.core.multiarray.scalar")]
+    allowed = [np._core.multiarray.scalar, np.dtype, np.dtypes.Float64DType, np.dtypes.Float32DType, np.dtypes.Int64DType]
+    with system_errors(path):
+        size = Path(path).stat().st_size
+    try:
+        with torch.serialization.safe_globals([*allowed, *legacy]):
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise _refusal(path, error) from error
+    except (RuntimeError, EOFError, zipfile.BadZipFile, ValueError, KeyError, AttributeError, TypeError) as error:
+        what = f"cannot be read as a checkpoint ({size:,} bytes): it is truncated or of another kind"
+        raise InputError(what, where=path, do="Copy or download the file again") from error
+
+
+def _refusal(path, error):
+    """Return the InputError for an unpickling that was refused, naming the global when the message tells it."""
+    import re
+
+    found = re.search(r"GLOBAL (\S+)", str(error)) or re.search(r"class (\S+)", str(error))
+    if found:
+        what = f"the file asks for {found.group(1)}, which is no tensor or plain container; nothing of it was run"
+        return InputError(what, where=path, do="Use a checkpoint from a source you trust")
+    return InputError("cannot be read as a checkpoint: it is truncated or of another kind", where=path,
+                      do="Copy or download the file again")  # fmt: skip
+
+
+def save_torch(path, value):
+    """Write a dictionary of tensors and plain values with torch.save, atomically."""
+    import torch
+
+    with atomic_path(path) as temporary, open(temporary, "wb") as stream:
+        torch.save(value, stream)
+
+
+def load_safetensors(path):
+    """Return ({name: tensor}, {key: text} metadata) of a .safetensors file."""
+    from safetensors import SafetensorError, safe_open
+
+    with system_errors(path):
+        Path(path).stat()
+    try:
+        with safe_open(path, framework="pt") as stream:
+            return {name: stream.get_tensor(name) for name in stream.keys()}, stream.metadata() or {}
+    except (SafetensorError, ValueError) as error:
+        raise InputError("not a complete safetensors file", where=path, do="Copy or make the file again") from error
+
+
+def save_safetensors(path, tensors, metadata):
+    """Write named tensors and text metadata as .safetensors, atomically."""
+    from safetensors.torch import save_file
+
+    with atomic_path(path) as temporary:
+        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, temporary, metadata=metadata)
+
+
+def load_strictly(module, state, where):
+    """Load a state dict; missing, unexpected or misshapen entries and NaN weights are an InputError naming the first."""
+    own = module.state_dict()
+    missing = [name for name in own if name not in state]
+    unexpected = [name for name in state if name not in own]
+    if missing or unexpected:
+        what = f"'{missing[0]}' is missing" if missing else f"'{unexpected[0]}' is not part of this network"
+        what += f" ({len(missing)} missing, {len(unexpected)} unexpected of {len(own)} entries)"
+        raise InputError(what, where=where, do="Give the checkpoint of this configuration, or another --config")
+    for name, tensor in state.items():
+        if tuple(tensor.shape) != tuple(own[name].shape):
+            what = f"'{name}' has shape {tuple(tensor.shape)}, expected {tuple(own[name].shape)}"
+            raise InputError(what, where=where, do="Give the checkpoint of this configuration, or another --config")
+        check_finite(name, tensor, where)
+    module.load_state_dict(state)
+
+
+def check_finite(name, tensor, where):
+    """Raise InputError when a weight is NaN or infinite."""
+    if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+        raise InputError(f"'{name}' holds NaN or infinite values", where=where, do="Use an earlier checkpoint")

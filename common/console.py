@@ -1,0 +1,91 @@
+"""What people see: everything on stderr, through one rich console; stdout is left to results."""
+
+import sys
+import time
+from contextlib import contextmanager
+
+_settings = {"quiet": False, "console": None}
+
+
+def set_quiet(quiet):
+    """Silence `say`, `progress` and `show_table` for the rest of the process (errors are still shown)."""
+    _settings["quiet"] = bool(quiet)
+
+
+def console():
+    """Return the process's rich console on stderr (imported on first use: rich takes 0.1 s)."""
+    if _settings["console"] is None:
+        from rich.console import Console
+
+        _settings["console"] = Console(stderr=True, highlight=False, soft_wrap=True)
+    return _settings["console"]
+
+
+def say(text):
+    """Print one plain line for people (no markup: file names may hold square brackets)."""
+    if not _settings["quiet"]:
+        console().print(str(text), markup=False)
+
+
+def show_table(title, columns, rows):
+    """Print a table on stderr. columns: names; rows: sequences of strings or numbers, shown as they stand."""
+    if _settings["quiet"]:
+        return
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=title, title_justify="left", title_style="bold")
+    for index, name in enumerate(columns):
+        table.add_column(name, justify="left" if index == 0 else "right")
+    for row in rows:
+        table.add_row(*(Text(str(cell)) for cell in row))
+    console().print(table)
+
+
+@contextmanager
+def progress(label, total, start=0, unit="it"):
+    """Yield `advance(n=1, note="")`: a bar with count, rate and time left; plain lines each 10 % off a terminal."""
+    if _settings["quiet"] or total <= start:
+        yield lambda n=1, note="": None
+    elif sys.stderr.isatty():
+        with _terminal_bar(label, total, start, unit) as advance:
+            yield advance
+    else:
+        yield _PlainLines(label, total, start, unit).advance
+
+
+@contextmanager
+def _terminal_bar(label, total, start, unit):
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"),
+        TimeElapsedColumn(), TextColumn("<"), TimeRemainingColumn(), TextColumn("{task.fields[note]}", markup=False),
+    )  # fmt: skip
+    with Progress(*columns, console=console()) as bar:
+        task = bar.add_task(label, total=total, completed=start, rate="", note="")
+        began, done = time.monotonic(), 0
+
+        def advance(n=1, note=""):
+            nonlocal done
+            done += n
+            rate = done / max(time.monotonic() - began, 1e-9)
+            bar.update(task, advance=n, note=note, rate=f"{rate:.3g} {unit}/s")
+
+        yield advance
+
+
+class _PlainLines:
+    """Progress for logs and pipes: one line whenever another tenth of the work is done."""
+
+    def __init__(self, label, total, start, unit):
+        self.label, self.total, self.start, self.unit = label, total, start, unit
+        self.done, self.began = start, time.monotonic()
+
+    def advance(self, n=1, note=""):
+        before, self.done = self.done, min(self.done + n, self.total)
+        if before * 10 // self.total == self.done * 10 // self.total:
+            return
+        rate = (self.done - self.start) / max(time.monotonic() - self.began, 1e-9)
+        left = (self.total - self.done) / max(rate, 1e-9)
+        say(f"{self.label}: {self.done}/{self.total} {rate:.3g} {self.unit}/s, {left:.0f} s left {note}".rstrip())

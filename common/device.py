@@ -1,0 +1,66 @@
+"""Devices and precision: `--device auto|cpu|cuda|cuda:1|mps`, `--precision fp32|tf32|bf16`."""
+
+from contextlib import nullcontext
+
+from common.errors import InputError
+
+PRECISIONS = ("fp32", "tf32", "bf16")
+
+
+def pick_device(name="auto", local_rank=0):
+    """Return the torch.device for a `--device` value; `auto` is the first of cuda, mps, cpu that is there."""
+    import torch
+
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda", local_rank % torch.cuda.device_count())
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise InputError(f"unknown device '{name}'", where="--device", do="Use auto, cpu, cuda, cuda:1 or mps") from error
+    if device.type == "cuda":
+        count = torch.cuda.device_count()
+        if (device.index or 0) >= count:
+            raise InputError(f"'{name}' is not there ({count} CUDA devices)", where="--device", do="Use --device cpu or auto")
+        return torch.device("cuda", local_rank % count if device.index is None else device.index)
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise InputError("'mps' is not there", where="--device", do="Use --device cpu or auto")
+    if device.type not in ("cpu", "mps"):
+        raise InputError(f"'{name}' is not supported", where="--device", do="Use auto, cpu, cuda, cuda:1 or mps")
+    return device
+
+
+def set_precision(precision):
+    """Set what float32 matrix products may use. Only tf32 lets CUDA round their inputs to ten bits."""
+    import torch
+
+    if precision not in PRECISIONS:
+        raise InputError(f"unknown precision '{precision}'", where="--precision", do=f"Use {', '.join(PRECISIONS)}")
+    torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
+    torch.backends.cudnn.allow_tf32 = precision == "tf32"
+
+
+def autocast(device, precision):
+    """Return the context in which a network runs: bf16 autocast when asked for, nothing otherwise."""
+    import torch
+
+    return torch.autocast(device.type, dtype=torch.bfloat16) if precision == "bf16" else nullcontext()
+
+
+def describe(device):
+    """Return the machine as a run record names it: device model, threads, torch version."""
+    import platform
+
+    import torch
+
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else _cpu_name() or platform.processor()
+    return {"device": str(device), "name": name, "threads": torch.get_num_threads(), "torch": torch.__version__}
+
+
+def _cpu_name():
+    try:
+        with open("/proc/cpuinfo") as lines:
+            return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "")
+    except OSError:
+        return ""

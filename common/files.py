@@ -1,0 +1,179 @@
+"""Reading and writing files: whatever stands under its final name is complete.
+
+Every write goes to a temporary file in the same folder, is flushed, and takes its final name by one rename. What the
+operating system refuses (full disk, read-only place, no permission) becomes an InputError that names the file.
+"""
+
+import hashlib
+import io
+import json
+import os
+import zipfile
+import zlib
+from contextlib import contextmanager
+from pathlib import Path
+
+from common.errors import InputError, as_input_error
+
+TEMPORARY = ".part"
+
+
+@contextmanager
+def system_errors(path):
+    """Turn an OSError the user can mend, raised inside, into an InputError about `path`."""
+    try:
+        yield
+    except OSError as error:
+        mended = as_input_error(error, where=path)
+        if mended is None:
+            raise
+        raise mended from error
+
+
+@contextmanager
+def atomic_path(path):
+    """Yield a temporary path beside `path`; on success it takes the final name, on failure it is removed."""
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}{TEMPORARY}")
+    with system_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield temporary
+            with open(temporary, "rb") as written:
+                os.fsync(written.fileno())
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def write_bytes(path, data):
+    """Write bytes under `path`, atomically."""
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(data)
+
+
+def write_text(path, text):
+    """Write UTF-8 text under `path`, atomically."""
+    write_bytes(path, text.encode())
+
+
+def write_json(path, value):
+    """Write an indented JSON file, atomically. Numbers that JSON has not (NaN, infinity) become null."""
+    write_text(path, json.dumps(plain(value), indent=1, allow_nan=False) + "\n")
+
+
+def plain(value):
+    """Return `value` made of what JSON knows: dict, list, str, int, float, bool, None."""
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple, set)):
+        return [plain(item) for item in value]
+    if isinstance(value, Path):
+        return str(value)
+    if hasattr(value, "tolist"):  # numpy and torch scalars and arrays
+        return plain(value.tolist())
+    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
+        return None
+    return value
+
+
+def write_npz(path, compressed=True, **arrays):
+    """Write named arrays as .npz, atomically; the same arrays give the same bytes (fixed time stamps)."""
+    import numpy as np
+
+    with atomic_path(path) as temporary:
+        method = zipfile.ZIP_DEFLATED if compressed else zipfile.ZIP_STORED
+        with zipfile.ZipFile(temporary, "w", method) as archive:
+            for name, array in arrays.items():
+                entry = zipfile.ZipInfo(f"{name}.npy")  # its default date is 1980-01-01: no clock in the file
+                entry.compress_type = method
+                with archive.open(entry, "w", force_zip64=True) as stream:
+                    np.lib.format.write_array(stream, np.asanyarray(array), allow_pickle=False)
+
+
+def write_png(path, pixels):
+    """Write uint8 pixels (H, W), (H, W, 1) or (H, W, 3) as PNG, atomically."""
+    from PIL import Image
+
+    pixels = pixels[..., 0] if pixels.ndim == 3 and pixels.shape[-1] == 1 else pixels
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, format="PNG")
+    write_bytes(path, stream.getvalue())
+
+
+def read_json(path):
+    """Return the value of a JSON file; a missing or broken one is an InputError."""
+    with system_errors(path):
+        text = Path(path).read_bytes()
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise InputError(f"not valid JSON ({error})", where=path, do="Restore the file, or remove it") from error
+
+
+def read_npz(path, required=(), optional=()):
+    """Return {name: array} of the named arrays of a .npz file (all of them when none is named); never unpickles.
+
+    Raises InputError when the file is missing, truncated, no npz, or lacks a required array.
+    """
+    import numpy as np
+
+    path = Path(path)
+    with system_errors(path):
+        stream = open(path, "rb")
+    with stream:
+        try:
+            with np.load(stream, allow_pickle=False) as archive:
+                if not hasattr(archive, "files"):
+                    raise InputError("this is a single .npy array", where=path, do="Give a .npz file")
+                names = list(archive.files)
+                missing = [name for name in required if name not in names]
+                if missing:
+                    raise InputError(
+                        f"array '{missing[0]}' is not in the file, which has {', '.join(names) or 'nothing'}",
+                        where=path, do="Give a file of the expected kind",
+                    )  # fmt: skip
+                chosen = [n for n in names if n in required or n in optional] if required or optional else names
+                return {name: archive[name] for name in chosen}
+        except (ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+            reason = "it is not a complete .npz file" if "pickle" not in str(error) else "it holds Python objects"
+            raise InputError(f"cannot be read: {reason} ({error})", where=path, do="Make or copy the file again") from error
+
+
+def file_hash(path):
+    """Return the hex SHA-256 of a file's bytes."""
+    digest = hashlib.sha256()
+    with system_errors(path), open(path, "rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def fingerprint(path):
+    """Return {"name", "bytes", "sha256"} of an input file, or its name and number of entries for a folder."""
+    path = Path(path)
+    if path.is_dir():
+        return {"name": path.name, "entries": sum(1 for _ in os.scandir(path))}
+    return {"name": path.name, "bytes": path.stat().st_size, "sha256": file_hash(path)}
+
+
+def remove_leftovers(folder):
+    """Remove temporary files that a killed run left below `folder`."""
+    for leftover in Path(folder).rglob(f".*{TEMPORARY}"):
+        leftover.unlink(missing_ok=True)
+
+
+def check_writable(folder):
+    """Make sure, before any slow work, that files can be made in `folder`; leaves nothing behind that was not there."""
+    folder = Path(folder)
+    existing = folder
+    while not existing.exists() and existing != existing.parent:
+        existing = existing.parent
+    with system_errors(folder):
+        if not existing.is_dir():
+            raise NotADirectoryError(20, "not a folder", str(existing))
+        probe = existing / f".probe.{os.getpid()}{TEMPORARY}"
+        try:
+            probe.write_bytes(b"")
+        finally:
+            probe.unlink(missing_ok=True)

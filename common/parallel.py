@@ -1,0 +1,79 @@
+"""Several processes under torchrun: who am I, which units are mine, and the few exchanges the tools need.
+
+Without torchrun every function here answers for one process and costs nothing.
+"""
+
+import os
+from contextlib import contextmanager
+
+
+def rank():
+    """Return this process's number, 0 without torchrun."""
+    return int(os.environ.get("RANK", "0"))
+
+
+def world_size():
+    """Return the number of processes, 1 without torchrun."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def local_rank():
+    """Return this process's number on its machine."""
+    return int(os.environ.get("LOCAL_RANK", "0"))
+
+
+def is_main():
+    """True in the process that writes tables, records and messages."""
+    return rank() == 0
+
+
+@contextmanager
+def process_group(device_type="cpu"):
+    """Hold the process group (gloo on CPU, nccl on CUDA) for the time of a command."""
+    if world_size() == 1:
+        yield
+        return
+    import torch.distributed as dist
+
+    from common import console
+
+    if not is_main():
+        console.set_quiet(True)
+    dist.init_process_group("nccl" if device_type == "cuda" else "gloo")
+    try:
+        yield
+    finally:
+        dist.destroy_process_group()
+
+
+def barrier():
+    """Wait until every process is here."""
+    if world_size() > 1:
+        import torch.distributed as dist
+
+        dist.barrier()
+
+
+def shard(units):
+    """Return this process's share of a list of units: every world_size-th, so that shares stay even."""
+    return list(units)[rank() :: world_size()]
+
+
+def sum_across(tensor):
+    """Return the sum of a tensor over all processes (the tensor itself when there is one)."""
+    if world_size() > 1:
+        import torch.distributed as dist
+
+        dist.all_reduce(tensor)
+    return tensor
+
+
+def gather_objects(value):
+    """Return [value of rank 0, value of rank 1, ...] in every process, for small values."""
+    if world_size() == 1:
+        return [value]
+    import torch.distributed as dist
+
+    values = [None] * world_size()
+    dist.all_gather_object(values, value)
+    return values

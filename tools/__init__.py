@@ -1,0 +1,1 @@
+"""The tools: one command each; no tool imports another."""
