@@ -1,0 +1,1 @@
+"""Numbers that the original implementations produced, and the checks that run this project's code on them."""

@@ -1,0 +1,1 @@
+"""One module per area (or several that start with its name); each registers its checks with `@check`."""

@@ -1,0 +1,19 @@
+"""qc_ncsn's data files: ImageNet 32x32 as published."""
+
+import numpy as np
+
+from tests.golden.registry import check
+
+
+@check("qc_ncsn/imagenet32_files")
+def imagenet32_files(case):
+    """Every file of the case, read by the project's reader: images in [0, 1], labels from 0, dequantised images."""
+    from common.datasets.imagenet32 import read_imagenet32_file
+
+    got = {}
+    for name in case.spec["files"]:
+        images, labels = read_imagenet32_file(case.file(name))
+        got[f"{name}_image"], got[f"{name}_label"] = images.astype(np.float32) / np.float32(255), labels
+        if f"{name}_dequantised" in case.arrays:
+            got[f"{name}_dequantised"] = (case.arrays["dequant_u"] + images.astype(np.float32)) / np.float32(256)
+    return got
