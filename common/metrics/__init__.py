@@ -1,0 +1,1 @@
+"""Measures of sample quality: features -> statistics -> value, one file each."""

@@ -1,0 +1,151 @@
+"""Frechet distance between two sets of features (Heusel et al. 2017), from running statistics.
+
+d^2 = |mean1 - mean2|^2 + tr S1 + tr S2 - 2 tr (S1 S2)^(1/2)
+
+The last trace comes from symmetric problems only. With S1 = F1 F1^T and S2 = F2 F2^T it is the sum of the singular
+values of F1^T F2, or of the square roots of the eigenvalues of F1^T S2 F1. A general matrix square root is ten times
+slower and turns complex, wrong in the fourth digit, when there are fewer images than features.
+"""
+
+import numpy as np
+
+from common.errors import InputError
+
+
+class FeatureStatistics:
+    """Count, mean and covariance of feature rows that come in batches, float64, in constant memory.
+
+    Sums are kept about the running mean (Chan et al. 1979), so the order and size of batches matter only to rounding.
+    """
+
+    def __init__(self, num_features):
+        self.count = 0
+        self.mean = np.zeros(num_features)
+        self.scatter = np.zeros((num_features, num_features))  # sum of (f - mean)(f - mean)^T
+
+    def add(self, features):
+        """Take in features (n, D), any float type. Raises InputError for another width, NaN or infinity."""
+        if features.ndim != 2 or features.shape[1] != len(self.mean):
+            raise InputError(f"features have shape {tuple(features.shape)}, expected (n, {len(self.mean)})")
+        if len(features) == 0:
+            return
+        batch = FeatureStatistics(0)
+        rows = np.asarray(features, dtype=np.float64)
+        batch.count, batch.mean = len(rows), rows.mean(axis=0)
+        if not np.isfinite(batch.mean).all():
+            raise InputError("features hold NaN or infinity", do="Find out which images gave them")
+        rows = rows - batch.mean
+        batch.scatter = rows.T @ rows
+        self.merge(batch)
+
+    def merge(self, other):
+        """Take in what another FeatureStatistics has seen."""
+        if other.count == 0:
+            return
+        total = self.count + other.count
+        shift = other.mean - self.mean
+        self.scatter += other.scatter
+        self.scatter += np.outer(shift, shift * (self.count * other.count / total))
+        self.mean = self.mean + shift * (other.count / total)
+        self.count = total
+
+    def covariance(self):
+        """Return the unbiased covariance (D, D), n - 1 in the denominator. Raises InputError below two rows."""
+        if self.count < 2:
+            raise InputError(f"{self.count} images are too few for a covariance", do="Give two or more")
+        return self.scatter / (self.count - 1)
+
+
+def frechet_distance(mean1, covariance1, mean2, covariance2):
+    """Return the squared Frechet distance between two Gaussians (Heusel et al. 2017, eq. 6).
+
+    mean1, mean2: (D,).  covariance1, covariance2: (D, D), symmetric, singular ones too.  Computed in float64.
+    Raises InputError when the sizes differ or a value is not finite.
+    """
+    means = [np.asarray(mean, dtype=np.float64) for mean in (mean1, mean2)]
+    covariances = [np.asarray(covariance, dtype=np.float64) for covariance in (covariance1, covariance2)]
+    size = len(means[0])
+    if len(means[1]) != size or any(covariance.shape != (size, size) for covariance in covariances):
+        shapes = [covariance.shape for covariance in covariances]
+        raise InputError(f"statistics differ in size: means {size} and {len(means[1])} wide, covariances {shapes}",
+                         do="Compare features of the same network")  # fmt: skip
+    if not all(np.isfinite(array).all() for array in (*means, *covariances)):
+        raise InputError("statistics hold NaN or infinity", do="Make them again")
+    root = _trace_of_root(*covariances)
+    return _assemble(means[0] - means[1], np.trace(covariances[0]) + np.trace(covariances[1]), root)
+
+
+def frechet_distance_from_features(features1, features2):
+    """Return the squared Frechet distance between two sets of features, exact and fast for few rows.
+
+    features1: (n1, D), features2: (n2, D), any float type.  No D x D matrix is made when both have fewer than D rows:
+    the centred rows are factors of the covariances.
+    Raises InputError when the widths differ, a set has fewer than two rows, or a value is not finite.
+    """
+    if features1.shape[1] != features2.shape[1]:
+        raise InputError(f"features are {features1.shape[1]} and {features2.shape[1]} wide",
+                         do="Compare features of the same network")  # fmt: skip
+    means, factors = zip(*(_centre(features) for features in (features1, features2)))
+    factors = [rows.T if rows.shape[0] < rows.shape[1] else _factor(rows.T @ rows)[0] for rows in factors]
+    traces = sum(np.sum(factor**2) for factor in factors)
+    return _assemble(means[0] - means[1], traces, _sum_of_singular_values(*factors))
+
+
+def _centre(features):
+    """Return the mean (D,) and (rows - mean) / sqrt(n - 1), float64."""
+    rows = np.asarray(features, dtype=np.float64)
+    if len(rows) < 2:
+        raise InputError(f"{len(rows)} images are too few for a covariance", do="Give two or more")
+    mean = rows.mean(axis=0)
+    if not np.isfinite(mean).all():
+        raise InputError("features hold NaN or infinity", do="Find out which images gave them")
+    return mean, (rows - mean) / np.sqrt(len(rows) - 1)
+
+
+def _assemble(difference, traces, root):
+    """Return |difference|^2 + traces - 2 root, which rounding alone can bring below 0."""
+    return float(max(difference @ difference + traces - 2.0 * root, 0.0))
+
+
+def _trace_of_root(covariance1, covariance2):
+    """Return tr (S1 S2)^(1/2) = the sum of the roots of the eigenvalues of F1^T S2 F1."""
+    import scipy.linalg
+
+    factor1, regular1 = _factor(covariance1)
+    if regular1 and _cholesky(covariance2) is not None:
+        values = scipy.linalg.eigvalsh(factor1.T @ covariance2 @ factor1, overwrite_a=True, check_finite=False)
+        return np.sqrt(np.maximum(values, 0.0)).sum()
+    # A root would turn rounding noise of 1e-16 in null directions into 1e-8 each; singular values have no root.
+    return _sum_of_singular_values(factor1, _factor(covariance2)[0])
+
+
+def _factor(covariance):
+    """Return (F, whether S is regular) with S = F F^T: the Cholesky factor, or eigenvectors without null directions."""
+    import scipy.linalg
+
+    lower = _cholesky(covariance)
+    if lower is not None:
+        return lower, True
+    values, vectors = scipy.linalg.eigh(covariance, driver="evd", check_finite=False)
+    kept = values > max(values[-1], 0.0) * len(values) * np.finfo(np.float64).eps
+    return vectors[:, kept] * np.sqrt(values[kept]), False
+
+
+def _cholesky(covariance):
+    """Return the lower Cholesky factor, or None when the matrix is singular to working precision."""
+    import scipy.linalg
+
+    try:
+        lower = scipy.linalg.cholesky(covariance, lower=True, check_finite=False)
+    except np.linalg.LinAlgError:
+        return None
+    floor = len(lower) * np.finfo(np.float64).eps * np.diag(covariance).max()
+    return lower if (np.diag(lower) ** 2).min() > floor else None
+
+
+def _sum_of_singular_values(factor1, factor2):
+    """Return the sum of the singular values of F1^T F2; F1 (D, r1), F2 (D, r2)."""
+    import scipy.linalg
+
+    product = factor1.T @ factor2
+    return scipy.linalg.svdvals(product, overwrite_a=True, check_finite=False).sum() if product.size else 0.0

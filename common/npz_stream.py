@@ -1,0 +1,156 @@
+"""Rows of arrays in .npz files, a block at a time: memory does not grow with the number of rows.
+
+`np.load` reads a whole array. Here `iterate_npz_rows` streams it once, `NpzRows` reads any rows again and again, and
+`write_npz_rows` writes an array whose rows are still being made.
+"""
+
+import shutil
+import struct
+import tempfile
+import zipfile
+import zlib
+from contextlib import contextmanager
+
+from common.errors import InputError
+from common.files import atomic_path, system_errors
+
+_LOCAL_HEADER = struct.Struct("<26x2H")  # lengths of the name and of the extra field close a zip entry's local header
+
+
+@contextmanager
+def _broken_file(path):
+    """Turn what a damaged or foreign file raises into an InputError about `path`."""
+    try:
+        with system_errors(path):
+            yield
+    except (ValueError, EOFError, KeyError, struct.error, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
+        raise InputError(f"cannot be read: it is not a complete .npz file ({error})", where=path,
+                         do="Make or copy the file again") from error  # fmt: skip
+
+
+def npz_names(path):
+    """Return the names of the arrays in an .npz file. Raises InputError when it is missing or damaged."""
+    with _broken_file(path), zipfile.ZipFile(path) as archive:
+        return [entry.removesuffix(".npy") for entry in archive.namelist()]
+
+
+def npz_shape(path, name):
+    """Return (shape, dtype) of one array without reading it. Raises InputError when it is not there."""
+    with _open_member(path, name) as (stream, shape, dtype):
+        return shape, dtype
+
+
+@contextmanager
+def _open_member(path, name):
+    """Yield (stream behind the .npy header, shape, dtype) of one array."""
+    names = npz_names(path)
+    if name not in names:
+        raise InputError(f"array '{name}' is not in the file, which has {', '.join(names) or 'nothing'}", where=path,
+                         do="Give a file of the expected kind")  # fmt: skip
+    with _broken_file(path), zipfile.ZipFile(path) as archive, archive.open(f"{name}.npy") as stream:
+        yield stream, *_read_header(stream, path, name)
+
+
+def _read_header(stream, path, name):
+    """Return (shape, dtype) from a .npy header. Raises InputError for objects and for arrays in columns."""
+    import numpy as np
+
+    version = np.lib.format.read_magic(stream)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, columns_first, dtype = read(stream)
+    if dtype.hasobject or not shape or (columns_first and len(shape) > 1):
+        kind = "Python objects" if dtype.hasobject else "columns first" if shape else "one value"
+        raise InputError(f"array '{name}' holds {kind}, not rows", where=path, do="Save it with numpy.savez in C order")
+    return shape, dtype
+
+
+def iterate_npz_rows(path, name, rows=4096):
+    """Yield an array's rows in order, at most `rows` at a time; stored and compressed entries alike.
+
+    Raises InputError when the file is missing, truncated or damaged (its check sum is compared), or lacks the array.
+    """
+    import numpy as np
+
+    with _open_member(path, name) as (stream, shape, dtype):
+        row_bytes = dtype.itemsize * int(np.prod(shape[1:], dtype=np.int64))
+        for start in range(0, shape[0], rows):
+            count = min(rows, shape[0] - start)
+            data = stream.read(count * row_bytes)
+            if len(data) != count * row_bytes:
+                raise EOFError(f"'{name}' ends after {start} of {shape[0]} rows")
+            yield np.frombuffer(data, dtype).reshape(count, *shape[1:])
+        if stream.read(1):  # reaching the end also makes zipfile compare the check sum
+            raise ValueError(f"'{name}' is longer than its header says")
+
+
+class NpzRows:
+    """The rows of one array of an .npz file: `rows[start:stop]` reads just these.
+
+    An uncompressed entry (numpy.savez) is read in place. Reading rather than mapping, because the pages of a map count
+    as the process's memory. A compressed entry is unpacked once into an unnamed temporary file.
+    Use as a context manager. Raises InputError as iterate_npz_rows does; check sums are compared only by the latter.
+    """
+
+    def __init__(self, path, name):
+        self.path, self.name = path, name
+        self._stream = None
+        with _broken_file(path), zipfile.ZipFile(path) as archive, _open_member(path, name) as (member, shape, dtype):
+            self.shape, self.dtype = shape, dtype
+            entry = archive.getinfo(f"{name}.npy")
+            if entry.compress_type == zipfile.ZIP_STORED:
+                self._stream = open(path, "rb")
+                self._stream.seek(entry.header_offset)
+                self._start = member.tell() + self._stream.tell() + 30 + sum(_LOCAL_HEADER.unpack(self._stream.read(30)))
+            else:
+                self._stream, self._start = tempfile.TemporaryFile(), 0
+                shutil.copyfileobj(member, self._stream, 1 << 20)
+
+    def __len__(self):
+        return self.shape[0]
+
+    def __getitem__(self, rows):
+        """Return rows of a slice (step 1) as a new array."""
+        import numpy as np
+
+        start, stop, step = rows.indices(len(self))
+        assert step == 1
+        row_bytes = self.dtype.itemsize * int(np.prod(self.shape[1:], dtype=np.int64))
+        array = np.empty((max(stop - start, 0), *self.shape[1:]), self.dtype)
+        with _broken_file(self.path):
+            self._stream.seek(self._start + start * row_bytes)
+            if self._stream.readinto(memoryview(array).cast("B")) != array.nbytes:
+                raise EOFError(f"'{self.name}' ends before row {stop}")
+        return array
+
+    def close(self):
+        """Close the file; a temporary one goes with it."""
+        self._stream.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self.close()
+
+
+def write_npz_rows(path, name, shape, dtype, blocks, **arrays):
+    """Write an uncompressed .npz, atomically, whose array `name` comes from an iterator of row blocks.
+
+    shape, dtype: of the whole array, known beforehand.  arrays: further, small ones.  Equal arrays give equal bytes.
+    """
+    import numpy as np
+
+    dtype = np.dtype(dtype)
+    header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": tuple(shape)}
+    with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
+        with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as stream:
+            np.lib.format.write_array_header_1_0(stream, header)
+            count = 0
+            for block in blocks:
+                assert block.shape[1:] == tuple(shape[1:])
+                stream.write(np.ascontiguousarray(block, dtype).tobytes())
+                count += len(block)
+            assert count == shape[0], f"{count} rows came, {shape[0]} were announced"
+        for other, array in arrays.items():
+            with archive.open(zipfile.ZipInfo(f"{other}.npy"), "w", force_zip64=True) as stream:
+                np.lib.format.write_array(stream, np.asanyarray(array), allow_pickle=False)
