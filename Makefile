@@ -1,0 +1,70 @@
+# Set-up and daily commands; `make help` lists them. Each sets up .venv when it is missing or out of date.
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python
+STAMP := $(VENV)/.installed
+PIP := $(RUN) -m pip --disable-pip-version-check
+
+# Chains of the demo are the scripts in docs/chains, but for those that make a paper's table.
+CHAINS := $(patsubst docs/chains/%.sh,%,$(filter-out docs/chains/table_%.sh,$(wildcard docs/chains/*.sh)))
+CHOSEN = $(or $(DEMO),$(CHAINS))
+TABLES := $(subst _,-,$(patsubst docs/chains/%.sh,%,$(wildcard docs/chains/table_*.sh)))
+SCALE ?= small
+DATA ?=
+CHECKPOINTS ?=
+
+.PHONY: help setup test lint demo bench faults golden tables $(TABLES)
+
+help:
+	@echo "make setup     .venv with everything pinned in requirements.txt (PYTHON=python3.12 for another interpreter)"
+	@echo "make test      all tests but the long kill tests"
+	@echo "make demo      every tool on embedded data -> out/demo/report.html (DEMO=$(firstword $(CHAINS)) for one chain: $(CHAINS))"
+	@echo "make bench     our code beside a named peer, as ratios (NAME=metrics for some)"
+	@echo "make golden    numbers of the original implementations (GOLDEN=folder for more cases)"
+	@echo "make faults    long tests that kill and resume every long job"
+	@echo "make lint      ruff"
+	@echo "make tables    the papers' tables: $(TABLES)"
+	@echo "               (SCALE=small, or SCALE=paper DATA=folder CHECKPOINTS=folder)"
+
+setup: $(STAMP)
+
+$(STAMP): requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+		echo "error: $(PYTHON): not Python 3.11 or later with venv. Install one, or name it: make $(or $(MAKECMDGOALS),setup) PYTHON=python3.12." >&2; exit 2; }
+	test -x $(VENV)/bin/pip || $(PYTHON) -m venv $(VENV)
+	$(PIP) install --requirement requirements.txt
+	$(PIP) install --no-deps --editable .
+	@touch $@
+
+test: $(STAMP)
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 tests
+
+lint: $(STAMP)
+	$(RUN) -m ruff check .
+
+demo: $(STAMP)
+	$(MAKE) --no-print-directory -j 2 $(CHOSEN:%=demo-%)
+	$(RUN) -m tools.report out/demo --output out/demo/report.html --title "genprobe demo"
+
+# One chain on its own talks to the terminal; of several, each line is headed by the chain's name.
+demo-%: $(STAMP)
+	@test -f docs/chains/$*.sh || { echo "error: DEMO=$*: no such chain. Known: $(CHAINS)." >&2; exit 2; }
+	OMP_NUM_THREADS=1 PYTHON=$(RUN) bash docs/chains/$*.sh $(if $(word 2,$(CHOSEN)),2>&1 | awk '{ print "$*: " $$0; fflush() }')
+
+bench: $(STAMP)
+	$(RUN) -m tests.bench $(NAME)
+
+golden: $(STAMP)
+	$(RUN) -m tests.golden tests/golden $(GOLDEN)
+
+faults: $(STAMP)
+	OMP_NUM_THREADS=1 $(RUN) -m pytest tests/faults
+
+tables: $(TABLES)
+
+$(TABLES): $(STAMP)
+	SCALE="$(SCALE)" DATA="$(DATA)" CHECKPOINTS="$(CHECKPOINTS)" PYTHON=$(RUN) bash docs/chains/$(subst -,_,$@).sh
