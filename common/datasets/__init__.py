@@ -1,0 +1,110 @@
+"""Image data sets by name or path, as uint8 arrays: `open_dataset(name, split)`. Nothing is ever downloaded.
+
+- embedded: digits, photos32, photos64 (they come with scikit-learn);
+- cifar10, cifar100, svhn: the makers' archives, or a folder prepared by tensorflow-datasets; imagenet32 (or imagenet);
+  these names in any case;
+- a path: a folder of images, a .zip of images, a .npz (or .npy) array. A folder in the current directory that bears
+  the name of a data set is meant when it is written with a slash, as ./digits.
+"""
+
+from pathlib import Path
+
+from common.errors import InputError, nearest
+
+EMBEDDED = ("digits", "photos32", "photos64")
+ARCHIVES = ("cifar10", "cifar100", "svhn")
+IMAGENET = ("imagenet", "imagenet32")
+KNOWN = (*EMBEDDED, *ARCHIVES, *IMAGENET)
+SPLITS = {"train": "train", "test": "test", "validation": "test", "val": "test", "eval": "test"}
+
+
+def open_dataset(name, split, data_dir=None, size=None):
+    """Return the `imageset.ImageSet` of one split of a data set.
+
+    name: a known name or a path (see the module).  split: train or test (also validation, val, eval).
+    data_dir: the folder that holds cifar, svhn or imagenet, or a folder above it; without it TFDS_DATA_DIR,
+    ~/tensorflow_datasets and ./data are looked in, and ./imagenet for imagenet. The other data sets ignore it.
+    size: bring all images to this height and width (one number or (H, W)): resized, then cut to the centre.
+    A path's split: its folders train/ and test/ (or val/, validation/) when both are there, else the last 10 % of a
+    fixed permutation is test.
+    Raises InputError for an unknown name or split, for data that are missing (naming the files, where they are
+    published and where to put them) or broken.
+    """
+    split, size = _checked_split(split), _checked_size(size)
+    known = str(name).lower()
+    if known in EMBEDDED:
+        from common.datasets.embedded import open_embedded
+
+        return open_embedded(known, split, size)
+    if known in ARCHIVES:
+        return _open_archive(known, split, data_dir, size)
+    if known in IMAGENET:
+        from common.datasets.imagenet32 import imagenet_roots, open_imagenet32
+
+        return open_imagenet32(split, imagenet_roots(data_dir), size)
+    return _open_path(Path(name), split, size)
+
+
+def dequantise(images, u):
+    """Return uint8 images as float32 in [0, 1): (u + 255 image) / 256 with image = uint8 / 255 (uniform dequantisation).
+
+    u: draws in [0, 1), float32, of the shape of images.
+    """
+    import numpy as np
+
+    image = np.asarray(images, np.float32) / np.float32(255)
+    return (np.asarray(u, np.float32) + np.float32(255) * image) / np.float32(256)
+
+
+def _checked_split(split):
+    if str(split).lower() not in SPLITS:
+        raise InputError(f"no split '{split}'", where="split", do=nearest(split, SPLITS))
+    return SPLITS[str(split).lower()]
+
+
+def _checked_size(size):
+    """Return (H, W) or None."""
+    if size is None:
+        return None
+    pair = (size, size) if isinstance(size, int) else tuple(size)
+    if len(pair) != 2 or not all(isinstance(side, int) and side > 0 for side in pair):
+        raise InputError(f"{size} is not a size", where="size", do="Give one whole number of pixels, or height and width")
+    return pair
+
+
+def _open_archive(name, split, data_dir, size):
+    """Return cifar10, cifar100 or svhn from the first place that has it: makers' files before tfds, place by place."""
+    from common.datasets import cifar, svhn, tfds
+    from common.datasets.locate import missing_data, search_roots
+
+    roots = search_roots(data_dir, nested=(name, name.upper()))
+    for root in roots:
+        if name != "svhn" and (found := cifar.find_cifar(name, [root])):
+            return cifar.open_cifar(name, split, found, size)
+        if name == "svhn" and (found := svhn.find_svhn(split, [root])):
+            return svhn.open_svhn(split, found, size)
+        if found := tfds.find_tfds(name, split, [root]):
+            return tfds.open_tfds(name, split, found, size)
+    files = [svhn.file_name(split)] if name == "svhn" else cifar.looked_for(name)
+    published = svhn.PUBLISHED if name == "svhn" else cifar.PUBLISHED
+    prepared = f"{tfds.NAMES[name]}/VERSION/{tfds.NAMES[name]}-{split}.tfrecord-* (or .array_record-*)"
+    do = "put it in ./data, or name its folder as data_dir"
+    raise missing_data(name, split, [*files, prepared], roots, published, do)
+
+
+def _open_path(path, split, size):
+    if path.is_dir():
+        from common.datasets.folders import open_folder
+
+        return open_folder(path, split, size)
+    if path.suffix.lower() == ".zip" and path.is_file():
+        from common.datasets.zip import open_zip
+
+        return open_zip(path, split, size)
+    if path.suffix.lower() in (".npz", ".npy") and path.is_file():
+        from common.datasets.npz import open_npz
+
+        return open_npz(path, split, size)
+    if path.exists():
+        raise InputError("neither a folder nor a .zip, .npz or .npy file", where=path, do="Give one of these, or a known name")
+    raise InputError("no data set of this name, and no such path", where=path, do=nearest(path, KNOWN))

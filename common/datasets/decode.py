@@ -1,0 +1,73 @@
+"""From the bytes of an image file to uint8 pixels of a wanted size (Pillow)."""
+
+import io
+import struct
+from contextlib import contextmanager
+
+from common.errors import InputError
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
+
+
+def decode(data, where, size=None):
+    """Return the image in `data` (bytes of a file) as (H, W, 3) uint8.
+
+    where: its name in messages.  size: (H, W) to bring it to (`fit`), or None to leave it.
+    Grey becomes RGB, transparency is dropped, of 16-bit grey the upper 8 bits are kept, as Pillow does for 16-bit RGB.
+    The stored orientation is kept: Exif rotation is not applied, as in the published preparations of data sets.
+    Raises InputError naming the image when it cannot be decoded.
+    """
+    import numpy as np
+    from PIL import Image
+
+    with _image_errors(where), Image.open(io.BytesIO(data)) as image:
+        if image.mode.startswith("I;16"):
+            image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+        elif image.mode in ("I", "F"):
+            raise ValueError(f"pixels of type {image.mode} are not 8-bit colours")
+        image = image.convert("RGB")
+        return np.asarray(image if size is None else fit(image, size))
+
+
+def header_size(data, where):
+    """Return (H, W) from the header of an image file's bytes; InputError naming it when there is none."""
+    from PIL import Image
+
+    with _image_errors(where), Image.open(io.BytesIO(data)) as image:
+        return image.height, image.width
+
+
+def fit(image, size):
+    """Return a Pillow image brought to size (H, W): resized so that it just covers it, then cut to the centre.
+
+    Bicubic with antialiasing when shrinking; the shorter side decides for a square. Smaller images are enlarged.
+    """
+    from PIL import Image
+
+    height, width = size
+    if (image.height, image.width) == (height, width):
+        return image
+    scale = max(height / image.height, width / image.width)
+    covering = max(width, round(image.width * scale)), max(height, round(image.height * scale))
+    image = image.resize(covering, Image.Resampling.BICUBIC)
+    left, top = (covering[0] - width) // 2, (covering[1] - height) // 2
+    return image.crop((left, top, left + width, top + height))
+
+
+def fit_array(pixels, size):
+    """Return (H, W, C) uint8 pixels, C = 1 or 3, brought to size (H, W) as `fit` does."""
+    import numpy as np
+    from PIL import Image
+
+    image = Image.fromarray(np.ascontiguousarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels))
+    return np.asarray(fit(image, size)).reshape(*size, pixels.shape[-1])
+
+
+@contextmanager
+def _image_errors(where):
+    from PIL import Image
+
+    try:
+        yield
+    except (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError) as error:
+        raise InputError(f"not a readable image ({error})", where=where, do="Restore or remove this file") from error

@@ -1,0 +1,81 @@
+"""Where the user's data sets lie: the folders to look in, and the message when nothing is there."""
+
+import os
+from pathlib import Path
+
+from common.errors import InputError
+
+
+def search_roots(data_dir, nested=()):
+    """Return the folders to look in: `data_dir` and the usual names below it.
+
+    Without data_dir these are TFDS_DATA_DIR, ~/tensorflow_datasets and ./data. nested: names of folders below each
+    that are looked into as well.
+    Raises InputError when data_dir is given and does not exist.
+    """
+    if data_dir is not None:
+        if not Path(data_dir).exists():
+            raise InputError("no such file or folder", where=data_dir, do="Give the folder that holds the data set as data_dir")
+        bases = [Path(data_dir)]
+    else:
+        named = os.environ.get("TFDS_DATA_DIR")
+        bases = [*([Path(named)] if named else []), Path("~/tensorflow_datasets").expanduser(), Path("data")]
+    return [root for base in bases for root in (base, *(base / name for name in nested))]
+
+
+def missing_data(title, split, files, roots, published, do):
+    """Return the InputError for a data set that is not there.
+
+    files: names looked for.  roots: folders looked in.  published: where to get them.  do: where to put them.
+    """
+    return InputError(
+        f"no data for split {split}: looked for {', '.join(files)} in {', '.join(str(root) for root in roots)}",
+        where=title, do=f"Get it from {published} (nothing is downloaded for you) and {do}",
+    )  # fmt: skip
+
+
+def check_labels(labels, first, last, where, key="labels", do=None):
+    """Return labels as int64 (N,); InputError when they are not integers from `first` to `last`."""
+    import numpy as np
+
+    labels = np.asarray(labels)
+    if labels.dtype.kind not in "iu" or labels.ndim != 1:
+        raise InputError(
+            f"'{key}' is {labels.dtype} of shape {labels.shape}, expected one row of integers", where=where,
+            do="Use a file of the published form",
+        )  # fmt: skip
+    if labels.size and (labels.min() < first or labels.max() > last):
+        raise InputError(
+            f"array '{key}' runs {labels.min()}-{labels.max()}, expected {first}-{last}", where=where,
+            do=do or "Use a file of the published form",
+        )  # fmt: skip
+    return labels.astype(np.int64)
+
+
+def check_planes(data, labels, where, key="data", side=32):
+    """Return rows of 3 planes as (N, 3, side, side) uint8; InputError on another shape, dtype or number of labels."""
+    import numpy as np
+
+    expected = 3 * side * side
+    if not isinstance(data, np.ndarray) or data.dtype != np.uint8 or data.ndim != 2 or data.shape[1] != expected:
+        found = f"{data.dtype} {data.shape}" if isinstance(data, np.ndarray) else type(data).__name__
+        raise InputError(f"'{key}' is {found}, expected uint8 (N, {expected})", where=where, do="Use the published file")
+    if len(data) != len(labels) or len(data) == 0:
+        raise InputError(
+            f"{len(data)} images and {len(labels)} labels, expected as many of both and at least one", where=where,
+            do="Make or copy the file again",
+        )  # fmt: skip
+    return data.reshape(-1, 3, side, side)
+
+
+def plain_key(entries, key, where):
+    """Return entries[key] whether the dict's keys are text or bytes; InputError naming the keys there are."""
+    if not isinstance(entries, dict):
+        raise InputError(f"holds a {type(entries).__name__}, expected a dict", where=where, do="Use the published file")
+    for spelling in (key, key.encode()):
+        if spelling in entries:
+            return entries[spelling]
+    names = sorted(name.decode("latin1") if isinstance(name, bytes) else str(name) for name in entries)
+    raise InputError(
+        f"no entry '{key}', the file has {', '.join(names) or 'none'}", where=where, do="Use the published file"
+    )

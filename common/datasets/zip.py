@@ -1,0 +1,79 @@
+"""A .zip of images, read in place: decoded when read, in the order of their sorted names."""
+
+import hashlib
+import os
+import zipfile
+import zlib
+from contextlib import contextmanager
+from pathlib import Path
+
+from common.datasets.decode import SUFFIXES
+from common.datasets.imageset import EncodedImages
+from common.datasets.splits import split_names
+from common.errors import InputError
+
+
+def open_zip(path, split, size=None):
+    """Return the ImageSet of a split (`splits.split_names`) of a .zip's png, jpg, jpeg, webp and bmp files; no labels.
+
+    Hidden files and __MACOSX are passed over. Raises InputError for an archive that is broken, encrypted or has no
+    image, and as EncodedImages says.
+    """
+    path = Path(path)
+    with _zip_errors(path), zipfile.ZipFile(path) as archive:
+        names = split_names([name for name in archive.namelist() if _is_image(name)], split, path)
+    return EncodedImages(path.stem, split, ZipStore(path, names), size=size)
+
+
+def _is_image(name):
+    hidden = any(part.startswith((".", "__MACOSX")) for part in name.split("/"))
+    return name.lower().endswith(SUFFIXES) and not hidden
+
+
+class ZipStore:
+    """Images of a .zip by position; each process opens the archive for itself."""
+
+    def __init__(self, path, names):
+        self._path, self._names = path, names
+        self._archive = self._owner = None
+
+    def __len__(self):
+        return len(self._names)
+
+    def __getstate__(self):
+        return {**self.__dict__, "_archive": None, "_owner": None}
+
+    def _open(self):
+        if self._owner != os.getpid():  # also after a fork: two processes must not share one file position
+            self._archive, self._owner = zipfile.ZipFile(self._path), os.getpid()
+        return self._archive
+
+    def read(self, position):
+        with _zip_errors(self._path, self._names[position]):
+            return self._open().read(self._names[position])
+
+    def title(self, position):
+        return f"{self._path}: {self._names[position]}"
+
+    def identity(self):
+        """Return {"bytes", "listing_sha256"}: the images' total size and a hash over names, sizes and checksums."""
+        digest, total = hashlib.sha256(), 0
+        with _zip_errors(self._path):
+            for name in self._names:
+                info = self._open().getinfo(name)
+                digest.update(f"{name}\t{info.file_size}\t{info.CRC:08x}\n".encode(errors="surrogateescape"))
+                total += info.file_size
+        return {"bytes": total, "listing_sha256": digest.hexdigest()}
+
+
+@contextmanager
+def _zip_errors(path, member=None):
+    """Turn what zipfile raises for broken, encrypted or unknown archives into an InputError."""
+    from common.files import system_errors
+
+    try:
+        with system_errors(path):
+            yield
+    except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, RuntimeError, NotImplementedError) as error:
+        where = path if member is None else f"{path}: {member}"
+        raise InputError(f"cannot be read from a .zip ({error})", where=where, do="Make or copy the archive again") from error

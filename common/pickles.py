@@ -1,0 +1,134 @@
+"""Reading data pickles without running anything from them.
+
+The file's instructions can rebuild lists, tuples, dicts, sets, text, bytes, numbers and plain numpy arrays. Arrays are
+rebuilt by the functions below, never by numpy's own unpickling, so no array of Python objects and no inconsistent
+array can come out of a file. Every other global (os.system, torch tensors, classes of the writer) is refused by name
+before it is looked up. Pickles of Python 2 and of numpy 1 and 2 are understood.
+"""
+
+import io
+import pickle
+import re
+
+from common.errors import InputError
+
+CORE = ("numpy.core.multiarray", "numpy._core.multiarray")
+NUMERIC = ("numpy.core.numeric", "numpy._core.numeric")
+
+
+def read_pickle(path):
+    """Return the value of a pickle file; see `loads_plain`. A missing or unreadable file is an InputError too."""
+    from common.files import system_errors
+
+    with system_errors(path), open(path, "rb") as stream:
+        data = stream.read()
+    return loads_plain(data, path)
+
+
+def loads_plain(data, where):
+    """Return the value of the pickle `data` (bytes): plain containers, text, bytes, numbers and numpy arrays.
+
+    where: the file's name for messages. Text written by Python 2 comes back as bytes, as its keys do.
+    Raises InputError when the pickle asks for any other global (named in the message), or is broken or cut short.
+    """
+    try:
+        return _unwrap(_PlainUnpickler(io.BytesIO(data), encoding="bytes").load(), {})
+    except _Refused as refusal:
+        raise InputError(
+            f"this pickle asks for '{refusal}', which is not plain data; nothing of it was run",
+            where=where, do="Use a file from its publisher; expected are numpy arrays, lists, dicts, text and numbers",
+        ) from refusal  # fmt: skip
+    except (pickle.UnpicklingError, EOFError, ValueError, TypeError, KeyError, IndexError, AttributeError, ImportError,
+            OverflowError, MemoryError, RecursionError) as error:  # fmt: skip
+        reason = str(error) or type(error).__name__
+        raise InputError(f"cannot be read as a pickle ({reason})", where=where, do="Make or copy the file again") from error
+
+
+class _Refused(Exception):
+    """A global that the file asks for and does not get."""
+
+
+class _PlainUnpickler(pickle.Unpickler):
+    def find_class(self, module, name):
+        # Fresh functions for each file: what a file might set on them does not outlive it.
+        if module in CORE and name == "_reconstruct":
+            return lambda *arguments: _Array()
+        if module in CORE and name == "scalar":
+            return lambda dtype, raw: _from_bytes(dtype, _as_bytes(raw), ()).item()
+        if module in NUMERIC and name == "_frombuffer":
+            return lambda raw, dtype, shape, order: _Array(_from_bytes(dtype, raw, shape, order))
+        if (module, name) == ("numpy", "ndarray"):
+            return "numpy.ndarray"  # only ever an argument of _reconstruct, which ignores it
+        if (module, name) == ("numpy", "dtype"):
+            return lambda code, *flags: _Dtype(code)
+        if (module, name) == ("_codecs", "encode"):  # how Python 3 writes bytes in protocol 2
+            return lambda text, encoding: _as_bytes(text)
+        if module in ("builtins", "__builtin__") and name == "bytes":  # and empty bytes
+            return lambda: b""
+        raise _Refused(f"{module}.{name}")
+
+
+class _Dtype:
+    """A numeric or text dtype: its code, and the byte order that the file sets afterwards."""
+
+    def __init__(self, code):
+        self.code, self.order = _text(code), "|"
+
+    def __setstate__(self, state):
+        self.order = _text(state[1])
+
+    def build(self):
+        import numpy as np
+
+        if not re.fullmatch(r"[<>|=]?[biufcSU]\d+", self.code) or self.order not in ("<", ">", "|", "="):
+            raise ValueError(f"dtype {self.code} is not a number or text")
+        dtype = np.dtype(self.code)
+        return dtype if self.order == "|" else dtype.newbyteorder(self.order)
+
+
+class _Array:
+    """An array while it is read: numpy pickles an empty one first and then its state."""
+
+    def __init__(self, array=None):
+        self.array = array
+
+    def __setstate__(self, state):
+        _, shape, dtype, fortran, raw = state
+        self.array = _from_bytes(dtype, _as_bytes(raw), shape, "F" if fortran else "C")
+
+
+def _from_bytes(dtype, raw, shape, order="C"):
+    """Return the array over `raw`; ValueError when the number of bytes is not that of the shape."""
+    import numpy as np
+
+    if not isinstance(dtype, _Dtype):
+        raise ValueError("an array without a dtype")
+    return np.frombuffer(raw, dtype=dtype.build()).reshape(shape, order=_text(order))
+
+
+def _as_bytes(value):
+    return value.encode("latin1") if isinstance(value, str) else bytes(value)
+
+
+def _text(value):
+    return value.decode("latin1") if isinstance(value, bytes) else str(value)
+
+
+def _unwrap(value, seen):
+    """Return `value` with the arrays in its lists, tuples and dicts in place of their wrappers (each visited once)."""
+    if isinstance(value, _Array):
+        return value.array
+    if id(value) in seen:
+        return seen[id(value)]
+    if isinstance(value, dict):
+        seen[id(value)] = value
+        for key in value:
+            value[key] = _unwrap(value[key], seen)
+    elif isinstance(value, list):
+        seen[id(value)] = value
+        if any(isinstance(item, (list, dict, tuple, _Array)) for item in value):
+            value[:] = [_unwrap(item, seen) for item in value]
+    elif isinstance(value, tuple):
+        seen[id(value)] = tuple(_unwrap(item, seen) for item in value)
+        return seen[id(value)]
+    return value
