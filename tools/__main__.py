@@ -1,0 +1,98 @@
+"""List what is here: `python -m tools` the tools, `python -m tools presets` their presets, `python -m tools data` the
+data sets that need no download.
+
+A tool is described by the first line of its docstring, which is read, not imported.
+"""
+
+import ast
+import importlib
+import sys
+from pathlib import Path
+
+from common.errors import InputError, nearest
+
+FOLDER = Path(__file__).parent
+
+EMBEDDED = {
+    "digits": "scikit-learn's scans of handwritten digits: 8x8, grey, 1,500 train and 297 test images, labels 0-9",
+    "photos32": "patches of scikit-learn's two photographs: 32x32, colour, 6,100 train and 1,300 test, no shared pixel",
+    "photos64": "the same photographs: 64x64, colour, 5,244 train and 828 test patches",
+}
+
+
+def find_tools(folder=FOLDER):
+    """Return {name: first docstring line} of every tool: modules in tools/, and folders in it with a __main__.py."""
+    files = {path.stem: path for path in folder.glob("*.py") if not path.name.startswith("_")}
+    files |= {path.parent.name: path for path in folder.glob("*/__main__.py")}
+    return {name: _first_line(path) for name, path in sorted(files.items())}
+
+
+def _first_line(path):
+    docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+    return docstring.partition("\n")[0].strip()
+
+
+def find_presets(folder=FOLDER):
+    """Return {tool: {preset: one line}} from each tools/*/presets.py, a module of plain data with a table PRESETS."""
+    found = {}
+    for path in sorted(folder.glob("*/presets.py")):
+        table = importlib.import_module(f"tools.{path.parent.name}.presets").PRESETS
+        found[path.parent.name] = {name: _describe(preset) for name, preset in table.items()}
+    return found
+
+
+def _describe(preset):
+    """Return a preset's own `about` line, or its plain values as `name=value`."""
+    values = preset if isinstance(preset, dict) else vars(preset)
+    if values.get("about"):
+        return str(values["about"])
+    plain = {name: value for name, value in values.items() if isinstance(value, (str, int, float, tuple, list))}
+    return " ".join(f"{name}={value}" for name, value in plain.items())
+
+
+def _show(rows):
+    """Print names and their lines in two columns."""
+    width = max((len(name) for name in rows), default=0)
+    for name, line in rows.items():
+        print(f"  {name:<{width}}  {line}".rstrip())
+
+
+def show_tools():
+    """Print the table of tools."""
+    print("python -m tools.NAME --help tells the flags of a tool\n")
+    _show(find_tools())
+    print("\npython -m tools presets   presets of the tools\npython -m tools data      data sets that need no download")
+
+
+def show_presets():
+    """Print each tool's presets."""
+    for tool, presets in find_presets().items():
+        print(f"{tool}: --config NAME\n")
+        _show(presets)
+
+
+def show_data():
+    """Print the embedded data sets."""
+    print("--dataset NAME takes one of these, which come with scikit-learn\n")
+    _show(EMBEDDED)
+
+
+LISTS = {"tools": show_tools, "presets": show_presets, "data": show_data}
+
+
+def main(words):
+    """Print the list that the first word names and return the exit status."""
+    if "--help" in words or "-h" in words:
+        print(__doc__.strip())
+        return 0
+    name = words[0] if words else "tools"
+    if name not in LISTS or len(words) > 1:
+        word = name if name not in LISTS else words[1]
+        print(f"error: {InputError('no such list', where=f'python -m tools {word}', do=nearest(word, LISTS))}", file=sys.stderr)
+        return 2
+    LISTS[name]()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

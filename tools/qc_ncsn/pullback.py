@@ -1,0 +1,221 @@
+"""NCSN++ together with its vector-Jacobian product, written out layer by layer.
+
+`linearise(network, x, sigma)` runs the network once and returns the score and a function v -> J^T v. What the
+quasi-conservative loss, the likelihood and the asymmetry need is that transposed Jacobian; written as ordinary
+operations it needs no graph of a graph:
+
+- the network runs once for all vectors of an image, where differentiating a graph needs a copy of the image a vector;
+- group norm and swish enter through two tensors kept from the forward pass, instead of the general second
+  derivatives of their kernels;
+- one plain backward through it gives the gradients of a training loss; without gradients it keeps no graph at all.
+
+Every pullback takes vectors of K B rows, slice-major, for B rows of the input, and is differentiable itself.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+
+from common.nn.fir import downsample2, upsample2
+from tools.qc_ncsn.ncsnpp import recompute
+
+
+def linearise(network, x, sigma):
+    """Return (score, pullback) of an NCSNpp at x (B, C, H, W) float32 and sigma (B,) float32.
+
+    score: (B, C, H, W).  pullback(v): (K B, C, H, W) -> J^T v of the same shape, J = d score / d x.
+    """
+    tape = Tape(network)
+    output = network.walk(tape.start(x), network.embed(sigma), tape)
+    inverse = (1 / sigma)[:, None, None, None]
+    return output.tensor * inverse, lambda v: tape.run_back(times(v, inverse))
+
+
+def times(g, factor):
+    """Return vectors g (K B, ...) times a tensor (B, ...) of which each slice has the same."""
+    if g.shape[0] == factor.shape[0]:
+        return g * factor
+    return (_slices(g, factor) * factor).flatten(0, 1)
+
+
+def _slices(g, like):
+    return g.unflatten(0, (-1, like.shape[0]))
+
+
+class Variable:
+    """A tensor of the forward pass and its place on the tape."""
+
+    def __init__(self, tensor, place):
+        self.tensor, self.place = tensor, place
+
+
+class Tape:
+    """Runs layers on variables, remembering how to take a cotangent of each result back to its inputs."""
+
+    def __init__(self, network):
+        self.kernel = network.kernel
+        self.checkpointing = network.activation_checkpointing and torch.is_grad_enabled()
+        self.steps = []  # (places of the inputs, pullback -> their cotangents), in order of the results' places
+
+    def start(self, x):
+        """Return the variable of the network's input."""
+        return Variable(x, 0)
+
+    def run_back(self, g):
+        """Return the cotangent of the input for a cotangent of the last result."""
+        cotangents = {len(self.steps): g}
+        for place in range(len(self.steps), 0, -1):
+            inputs, pullback = self.steps[place - 1]
+            for source, part in zip(inputs, pullback(cotangents.pop(place))):
+                cotangents[source] = cotangents[source] + part if source in cotangents else part
+        return cotangents[0]
+
+    def _push(self, tensor, inputs, pullback):
+        self.steps.append(([variable.place for variable in inputs], pullback))
+        return Variable(tensor, len(self.steps))
+
+    def affine(self, x, scale, shift):
+        """scale x + shift."""
+        return self._push(scale * x.tensor + shift, [x], lambda g: (scale * g,))
+
+    def mean(self, a, b):
+        """(a + b) / sqrt(2)."""
+        half = 1 / math.sqrt(2)
+        return self._push((a.tensor + b.tensor) * half, [a, b], lambda g: (g * half,) * 2)
+
+    def join(self, a, b):
+        """Channels of a, then of b."""
+        width = a.tensor.shape[1]
+        return self._push(torch.cat([a.tensor, b.tensor], 1), [a, b], lambda g: (g[:, :width], g[:, width:]))
+
+    def conv(self, module, x):
+        """A plain convolution."""
+        return self._push(module(x.tensor), [x], lambda g: (conv_back(module, g),))
+
+    def pyramid(self, module, x):
+        """The input pyramid's step: FIR filter, then a convolution with stride 2."""
+
+        def pullback(g):
+            g = conv_back(module.Conv2d_0, g)
+            taps = self.kernel.to(g).expand(g.shape[1], 1, *self.kernel.shape)
+            return (F.conv_transpose2d(g, taps, padding=2, groups=g.shape[1]),)
+
+        return self._push(module(x.tensor, self.kernel), [x], pullback)
+
+    def norm_swish(self, module, x):
+        """Group norm, then swish."""
+        y, pullback = norm_swish(module, x.tensor)
+        return self._push(y, [x], lambda g: (pullback(g),))
+
+    def block(self, module, x, embedding):
+        """A residual block."""
+        return self._layer(residual_block, module, x, embedding, self.kernel)
+
+    def attention(self, module, x):
+        """An attention block."""
+        return self._layer(attention_block, module, x)
+
+    def _layer(self, linearised, module, x, *constants):
+        if not self.checkpointing:
+            y, pullback = linearised(module, x.tensor, *constants)
+            return self._push(y, [x], lambda g: (pullback(g),))
+
+        def again(x, g, *constants):
+            return linearised(module, x, *constants)[1](g)
+
+        y = recompute(module, x.tensor, *constants)
+        return self._push(y, [x], lambda g: (recompute(again, x.tensor, g, *constants),))
+
+
+def conv_back(module, g):
+    """Return the input cotangent of an nn.Conv2d."""
+    return F.conv_transpose2d(g, module.weight, stride=module.stride, padding=module.padding)
+
+
+def normalise(module, x):
+    """Return (x_hat, rstd) of a GroupNorm's input x (B, C, H, W): x_hat in groups (B, G, C/G H W), rstd (B, G, 1)."""
+    grouped = x.reshape(x.shape[0], module.num_groups, -1)
+    variance, mean = torch.var_mean(grouped, dim=2, correction=0, keepdim=True)
+    rstd = torch.rsqrt(variance + module.eps)
+    return (grouped - mean) * rstd, rstd
+
+
+def norm_back(x_hat, g):
+    """Return the input cotangent of the normalisation, from g already times weight and 1/sd: (K B, C, H, W).
+
+    With x_hat = (x - mean) rstd, the transposed Jacobian takes g to rstd (g - mean(g) - x_hat mean(g x_hat)).
+    """
+    stack = g.reshape(-1, *x_hat.shape)  # (K, B, G, M)
+    size = x_hat.shape[-1]
+    projection = torch.einsum("kbgm,bgm->kbg", stack, x_hat)[..., None] / size
+    centred = stack - stack.mean(-1, keepdim=True)
+    return torch.addcmul(centred, x_hat, projection, value=-1).reshape(g.shape)
+
+
+def norm_swish(module, x):
+    """Return (swish(GroupNorm(x)), pullback)."""
+    x_hat, rstd = normalise(module, x)
+    weight, bias = (value[:, None, None] for value in (module.weight, module.bias))
+    h = torch.addcmul(bias, x_hat.reshape(x.shape), weight)
+    gate = torch.sigmoid(h)
+    y = h * gate
+    slope = gate + y * (1 - gate)  # the derivative of swish
+    scale = (slope * weight).reshape(x_hat.shape).mul(rstd).reshape(x.shape)
+    return y, lambda g: norm_back(x_hat, times(g, scale))
+
+
+def residual_block(module, x, embedding, kernel):
+    """Return (output, pullback) of a ResnetBlockBigGANpp."""
+    half = 1 / math.sqrt(2)
+    a, back_0 = norm_swish(module.GroupNorm_0, x)
+    if module.resample is not None:
+        a, x = module.resample(a, kernel), module.resample(x, kernel)
+    a = module.Conv_0(a) + module.Dense_0(embedding)[:, :, None, None]
+    a, back_1 = norm_swish(module.GroupNorm_1, a)
+    mask = module.Dropout_0.mask(a)
+    a = module.Conv_1(a if mask is None else a * mask)
+    shortcut = module.Conv_2(x) if hasattr(module, "Conv_2") else x
+
+    def pullback(g):
+        g = g * half
+        through = conv_back(module.Conv_1, g)
+        through = back_1(through if mask is None else times(through, mask))
+        through = conv_back(module.Conv_0, through)
+        around = conv_back(module.Conv_2, g) if hasattr(module, "Conv_2") else g
+        if module.resample is not None:
+            through, around = (resample_back(module.resample, part, kernel) for part in (through, around))
+        return back_0(through) + around
+
+    return (shortcut + a) * half, pullback
+
+
+def resample_back(resample, g, kernel):
+    """Return the input cotangent of upsample2 or downsample2: each is the other's transpose up to a factor of four."""
+    return downsample2(g, 4 * kernel) if resample is upsample2 else upsample2(g, kernel / 4)
+
+
+def attention_block(module, x):
+    """Return (output, pullback) of an AttnBlockpp."""
+    half, scale = 1 / math.sqrt(2), x.shape[1] ** -0.5
+    x_hat, rstd = normalise(module.GroupNorm_0, x)
+    weight, bias = (value[:, None, None] for value in (module.GroupNorm_0.weight, module.GroupNorm_0.bias))
+    h = torch.addcmul(bias, x_hat.reshape(x.shape), weight).flatten(2)  # (B, C, N)
+    layers = (module.NIN_0, module.NIN_1, module.NIN_2)
+    q, k, v = (torch.matmul(layer.W.t(), h) + layer.b[:, None] for layer in layers)
+    p = torch.softmax(q.transpose(1, 2) @ k * scale, dim=-1)  # (B, N, N): row n weighs the keys of query n
+    o = v @ p.transpose(1, 2)  # (B, C, N)
+    out = torch.matmul(module.NIN_3.W.t(), o) + module.NIN_3.b[:, None]
+
+    def pullback(g):
+        g = g * half
+        stack = g.reshape(-1, x.shape[0], *h.shape[1:])  # (K, B, C, N)
+        go = torch.matmul(module.NIN_3.W, stack)
+        gp = go.transpose(2, 3) @ v  # (K, B, N, N)
+        gs = p * (gp - (go * o).sum(2)[..., None]) * scale
+        gq, gk, gv = k @ gs.transpose(2, 3), q @ gs, go @ p
+        gh = sum(torch.matmul(layer.W, part) for layer, part in zip(layers, (gq, gk, gv)))
+        spread = (weight * rstd.repeat_interleave(x.shape[1] // rstd.shape[1], 1)[..., None]).expand_as(x)
+        return norm_back(x_hat, times(gh.reshape(g.shape), spread)) + g
+
+    return (x + out.reshape(x.shape)) * half, pullback

@@ -1,0 +1,61 @@
+"""The variance-exploding SDE (Song et al. 2021, eq. 9 and appendix C): x_t = x_0 + sigma(t) z, sigma(t) geometric."""
+
+import math
+
+import torch
+
+
+class VESDE:
+    """sigma(t) = sigma_min (sigma_max / sigma_min)^t for t in [eps, 1]; drift 0; prior N(0, sigma_max^2 I).
+
+    eps: the smallest time; the density that the ODE measures is that of data blurred by sigma(eps).
+    """
+
+    def __init__(self, sigma_min=0.01, sigma_max=50.0, eps=1e-5):
+        self.sigma_min, self.sigma_max, self.eps = float(sigma_min), float(sigma_max), float(eps)
+        self.log_ratio = math.log(self.sigma_max / self.sigma_min)
+
+    def sigma(self, t):
+        """Return the noise level at times t (any shape), in t's precision."""
+        return self.sigma_min * torch.exp(t * self.log_ratio)
+
+    def time(self, sigma):
+        """Return the time of noise levels (any shape): the inverse of `sigma`."""
+        return torch.log(sigma / self.sigma_min) / self.log_ratio
+
+    def diffusion(self, t):
+        """Return g(t) = sigma(t) sqrt(2 ln(sigma_max / sigma_min))."""
+        return self.sigma(t) * math.sqrt(2 * self.log_ratio)
+
+    def train_time(self, u):
+        """Return t in [eps, 1) for uniform draws u in [0, 1)."""
+        return u * (1 - self.eps) + self.eps
+
+    def discrete_sigmas(self, num_scales):
+        """Return the table of num_scales noise levels, ascending, float32."""
+        return torch.exp(torch.linspace(math.log(self.sigma_min), math.log(self.sigma_max), num_scales))
+
+    def timesteps(self, num_scales):
+        """Return the sampler's times from 1 down to eps, float32 (num_scales,)."""
+        return torch.linspace(1.0, self.eps, num_scales)
+
+    def reverse_step_scale(self, num_scales):
+        """Return G (num_scales,), the noise scale of the reverse-diffusion step i: G^2 = sigma_j^2 - sigma_{j-1}^2.
+
+        j = num_scales - 1 - i and sigma_{-1} = 0. The original truncates t (N - 1) to find j, which is the same
+        integer wherever float32 does not round below it; the integer itself cannot go wrong.
+        """
+        sigmas = self.discrete_sigmas(num_scales)
+        below = torch.cat([torch.zeros(1), sigmas[:-1]])
+        return torch.sqrt(sigmas**2 - below**2).flip(0)
+
+    def prior_logp(self, z):
+        """Return log N(z; 0, sigma_max^2 I) per image, natural log, in z's precision. z: (B, ...)."""
+        size = z[0].numel()
+        normaliser = -0.5 * size * math.log(2 * math.pi * self.sigma_max**2)
+        return normaliser - z.flatten(1).square().sum(1) / (2 * self.sigma_max**2)
+
+
+def per_image(values, like):
+    """Return per-image values (B,) shaped to multiply images (B, ...)."""
+    return values.reshape(-1, *[1] * (like.dim() - 1))
