@@ -20,17 +20,17 @@ REQUIRED = MISSING
 KINDS = ("result", "total", "how")  # what an option does to a job's outcome, see common/resume.py
 
 
-def option(default, help, *, short=None, choices=None, nargs=None, type=None, kind="result", metavar=None):
+def option(default, help, *, short=None, choices=None, nargs=None, type=None, kind="result", metavar=None, word=False):
     """Return a dataclass field that is a flag.
 
-    default: its value, or REQUIRED.  short: further spellings, such as "-bs".
+    default: its value, or REQUIRED.  short: further spellings, such as "-bs".  word: given bare, without a flag.
     kind: "result" when another value gives other results (a resumed run must have the same), "total" when a larger
     value extends the run, "how" when results do not depend on it (device, workers, batch size, screen).
     """
     assert kind in KINDS
     shorts = (short,) if isinstance(short, str) else tuple(short or ())
     metadata = {"help": help, "short": shorts, "choices": choices, "nargs": nargs, "type": type, "kind": kind,
-                "metavar": metavar}  # fmt: skip
+                "metavar": metavar, "word": word}  # fmt: skip
     if isinstance(default, list):
         return field(default_factory=lambda: list(default), metadata=metadata)
     return field(metadata=metadata) if default is REQUIRED else field(default=default, metadata=metadata)
@@ -107,8 +107,8 @@ def _is_required(item):
 
 def _flag_metadata(item, hint):
     """Return argparse-dataclass metadata for one field."""
-    names = [*item.metadata.get("short", ()), f"--{item.name}"]
-    if "_" in item.name:
+    names = [item.name] if item.metadata.get("word") else [*item.metadata.get("short", ()), f"--{item.name}"]
+    if "_" in item.name and not item.metadata.get("word"):
         names.append(f"--{item.name.replace('_', '-')}")
     kind = _parse_bool if hint is bool else item.metadata.get("type") or _element_type(hint)
     text = item.metadata.get("help", "").replace("%", "%%")
@@ -117,7 +117,8 @@ def _flag_metadata(item, hint):
         if item.metadata.get(key) is not None:
             metadata[key] = item.metadata[key]
     if hint is not bool and not metadata.get("choices"):
-        metadata["metavar"] = item.metadata.get("metavar") or getattr(kind, "__name__", "value").strip("_").upper()
+        plain = item.name if item.metadata.get("word") else getattr(kind, "__name__", "value").strip("_")
+        metadata["metavar"] = item.metadata.get("metavar") or plain.upper()
     return metadata
 
 
@@ -149,7 +150,7 @@ def _normalise(options_class, words):
     One or two dashes; --flag, --noflag, --no-flag, --flag=true for booleans; --config.section.name=value as --set.
     """
     booleans = {item.name for item in dataclasses.fields(options_class) if item.type in (bool, "bool")}
-    names = {item.name for item in dataclasses.fields(options_class)}
+    names = {item.name for item in dataclasses.fields(options_class) if not item.metadata.get("word")}
     result = []
     for index, word in enumerate(words):
         if word == "--":
