@@ -60,7 +60,8 @@ def load_safetensors(path):
         Path(path).stat()
     try:
         with safe_open(path, framework="pt") as stream:
-            return {name: stream.get_tensor(name) for name in stream.keys()}, stream.metadata() or {}
+            names = list(stream.keys())  # not a dictionary: it cannot be iterated itself
+            return {name: stream.get_tensor(name) for name in names}, stream.metadata() or {}
     except (SafetensorError, ValueError) as error:
         raise InputError("not a complete safetensors file", where=path, do="Copy or make the file again") from error
 

@@ -56,13 +56,14 @@ def progress(label, total, start=0, unit="it"):
 
 @contextmanager
 def _terminal_bar(label, total, start, unit):
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich import progress as bars
 
     columns = (
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"),
-        TimeElapsedColumn(), TextColumn("<"), TimeRemainingColumn(), TextColumn("{task.fields[note]}", markup=False),
+        bars.TextColumn("{task.description}"), bars.BarColumn(), bars.MofNCompleteColumn(),
+        bars.TextColumn("{task.fields[rate]}"), bars.TimeElapsedColumn(), bars.TextColumn("<"),
+        bars.TimeRemainingColumn(), bars.TextColumn("{task.fields[note]}", markup=False),
     )  # fmt: skip
-    with Progress(*columns, console=console()) as bar:
+    with bars.Progress(*columns, console=console()) as bar:
         task = bar.add_task(label, total=total, completed=start, rate="", note="")
         began, done = time.monotonic(), 0
 
