@@ -4,11 +4,15 @@ The file's instructions can rebuild lists, tuples, dicts, sets, text, bytes, num
 rebuilt by the functions below, never by numpy's own unpickling, so no array of Python objects and no inconsistent
 array can come out of a file. Every other global (os.system, torch tensors, classes of the writer) is refused by name
 before it is looked up. Pickles of Python 2 and of numpy 1 and 2 are understood.
+
+The interpreter is the standard library's Python one: the one in C gives a few damaged bytes tens of GB of memory (its
+table of references is as long as the highest number in the file), and these files have few instructions anyway.
 """
 
 import io
 import pickle
 import re
+import struct
 
 from common.errors import InputError
 
@@ -38,8 +42,8 @@ def loads_plain(data, where):
             f"this pickle asks for '{refusal}', which is not plain data; nothing of it was run",
             where=where, do="Use a file from its publisher; expected are numpy arrays, lists, dicts, text and numbers",
         ) from refusal  # fmt: skip
-    except (pickle.UnpicklingError, EOFError, ValueError, TypeError, KeyError, IndexError, AttributeError, ImportError,
-            OverflowError, MemoryError, RecursionError) as error:  # fmt: skip
+    except (pickle.UnpicklingError, EOFError, ValueError, TypeError, KeyError, IndexError, AttributeError, NameError,
+            AssertionError, OverflowError, MemoryError, RecursionError, BufferError, struct.error) as error:  # fmt: skip
         reason = str(error) or type(error).__name__
         raise InputError(f"cannot be read as a pickle ({reason})", where=where, do="Make or copy the file again") from error
 
@@ -48,7 +52,7 @@ class _Refused(Exception):
     """A global that the file asks for and does not get."""
 
 
-class _PlainUnpickler(pickle.Unpickler):
+class _PlainUnpickler(pickle._Unpickler):
     def find_class(self, module, name):
         # Fresh functions for each file: what a file might set on them does not outlive it.
         if module in CORE and name == "_reconstruct":

@@ -29,11 +29,11 @@ def decode(data, where, size=None):
         return np.asarray(image if size is None else fit(image, size))
 
 
-def header_size(data, where):
-    """Return (H, W) from the header of an image file's bytes; InputError naming it when there is none."""
+def header_size(stream, where):
+    """Return (H, W) from the header of an image file open as a binary stream; InputError naming it when there is none."""
     from PIL import Image
 
-    with _image_errors(where), Image.open(io.BytesIO(data)) as image:
+    with _image_errors(where), Image.open(stream) as image:
         return image.height, image.width
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from contextlib import contextmanager
 from pathlib import Path
 
 from common.datasets.decode import SUFFIXES
@@ -43,12 +44,17 @@ class FolderStore:
     def __len__(self):
         return len(self._names)
 
-    def read(self, position):
+    @contextmanager
+    def open(self, position):
         from common.files import system_errors
 
         path = self.title(position)
-        with system_errors(path):
-            return path.read_bytes()
+        with system_errors(path), open(path, "rb") as stream:
+            yield stream
+
+    def read(self, position):
+        with self.open(position) as stream:
+            return stream.read()
 
     def title(self, position):
         return self._folder / self._names[position]

@@ -102,14 +102,15 @@ class ArrayImages(ImageSet):
 class EncodedImages(ImageSet):
     """Images decoded from a store of files (PNG, JPEG, ...) each time they are read; nothing decoded is kept.
 
-    store: has len(), `read(position)` -> bytes, `title(position)` -> the image's name in messages, and `identity()`.
+    store: has len(), `read(position)` -> bytes, `open(position)` -> a context with the same as a binary stream,
+    `title(position)` -> the image's name in messages, and `identity()` -> plain values.
     size: (H, W) that every image is brought to, or None: then all must have the size of the first.
     Grey and transparent images come out as RGB.
     Raises InputError naming the first image that is not one or, without size, has another size; the headers of the
     first HEADERS images are looked at when the set is opened, the rest when they are read.
     """
 
-    HEADERS = 5000
+    HEADERS = 1000
 
     def __init__(self, name, split, store, labels=None, rows=None, size=None):
         from common.datasets.decode import header_size
@@ -118,7 +119,8 @@ class EncodedImages(ImageSet):
         positions = range(len(store)) if rows is None else rows
         shape = size
         for position in positions[: self.HEADERS]:
-            found = header_size(store.read(position), store.title(position))
+            with store.open(position) as stream:
+                found = header_size(stream, store.title(position))
             shape = shape or found
             self._check_size(found, shape, position, positions[0])
         super().__init__(name, split, len(store), (*shape, 3), labels, rows)

@@ -1,7 +1,6 @@
 """Images in a .npz or .npy file: uint8, (N, H, W, C) or (N, C, H, W), mapped from the file where it is not compressed."""
 
 import zipfile
-import zlib
 from pathlib import Path
 
 from common.datasets.imageset import ArrayImages

@@ -48,6 +48,7 @@ def open_svhn(split, path, size=None):
 def _load(path):
     """Return {"X", "y"} of a MATLAB file; InputError when it is broken or lacks one."""
     from scipy.io import loadmat
+    from scipy.io.matlab import MatReadError
 
     from common.files import system_errors
 
@@ -55,7 +56,7 @@ def _load(path):
         with system_errors(path):
             arrays = loadmat(path, variable_names=["X", "y"])
     except (ValueError, TypeError, KeyError, IndexError, EOFError, OSError, NotImplementedError, OverflowError,
-            MemoryError, zlib.error, struct.error) as error:  # fmt: skip
+            MemoryError, MatReadError, zlib.error, struct.error) as error:  # fmt: skip
         raise InputError(f"not a complete MATLAB file ({error})", where=path, do=f"Get it again from {PUBLISHED}") from error
     missing = [name for name in ("X", "y") if name not in arrays]
     if missing:

@@ -5,6 +5,7 @@ shard; every record is a tf.train.Example with image (PNG), label and id. Images
 tfds has shuffled by hash: another order than the makers' archives.
 """
 
+import io
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,6 +84,9 @@ class RecordStore:
     def read(self, position):
         return self._images[position]
 
+    def open(self, position):
+        return io.BytesIO(self._images[position])
+
     def title(self, position):
         path, place = self._titles[position]
         return f"{path}: record {place}"
@@ -103,7 +107,8 @@ def _versions(folder):
 
 def _shards(folder, prefix):
     """Return the shard paths that start with `prefix` in order; InputError when one of `-of-` so many is missing."""
-    found = sorted(folder.glob(f"{prefix}*-of-*")) if folder.is_dir() else []
+    found = sorted(folder.glob(f"{prefix}[0-9]*-of-*[0-9]")) if folder.is_dir() else []
+    found = [path for path in found if re.fullmatch(r"\d+-of-\d+", path.name.removeprefix(prefix))]
     if not found:
         return ()
     total = int(found[0].name.rpartition("-of-")[2])

@@ -43,14 +43,20 @@ class ZipStore:
     def __getstate__(self):
         return {**self.__dict__, "_archive": None, "_owner": None}
 
-    def _open(self):
+    def _reopened(self):
         if self._owner != os.getpid():  # also after a fork: two processes must not share one file position
             self._archive, self._owner = zipfile.ZipFile(self._path), os.getpid()
         return self._archive
 
+    @contextmanager
+    def open(self, position):
+        name = self._names[position]
+        with _zip_errors(self._path, name), self._reopened().open(name) as stream:
+            yield stream
+
     def read(self, position):
-        with _zip_errors(self._path, self._names[position]):
-            return self._open().read(self._names[position])
+        with self.open(position) as stream:
+            return stream.read()
 
     def title(self, position):
         return f"{self._path}: {self._names[position]}"
@@ -60,7 +66,7 @@ class ZipStore:
         digest, total = hashlib.sha256(), 0
         with _zip_errors(self._path):
             for name in self._names:
-                info = self._open().getinfo(name)
+                info = self._reopened().getinfo(name)
                 digest.update(f"{name}\t{info.file_size}\t{info.CRC:08x}\n".encode(errors="surrogateescape"))
                 total += info.file_size
         return {"bytes": total, "listing_sha256": digest.hexdigest()}
