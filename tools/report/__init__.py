@@ -1,0 +1,1 @@
+"""The report tool: a page about any folder of runs."""

@@ -1,0 +1,158 @@
+"""What a folder of runs holds: run records, tables, pictures and training logs."""
+
+import csv
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from common.errors import InputError
+from common.files import read_json, system_errors
+
+PICTURES = (".png", ".jpg", ".jpeg")
+TABLES = (".csv", ".md", ".txt")
+
+
+@dataclass
+class Table:
+    """One table: columns and rows of text, or `text` where the file is none of those we can take apart."""
+
+    name: str
+    columns: list = field(default_factory=list)
+    rows: list = field(default_factory=list)
+    text: str = ""
+
+
+@dataclass
+class Run:
+    """One folder with its run.json (`record` is None for a folder without one) and what lies in and below it."""
+
+    name: str
+    record: dict = None
+    tables: list = field(default_factory=list)
+    pictures: list = field(default_factory=list)  # (name, path)
+    log: list = field(default_factory=list)  # one dictionary for each line of log.jsonl
+
+    @property
+    def tool(self):
+        """The tool that made the run."""
+        return str(self.record.get("tool", "unknown"))
+
+    @property
+    def command(self):
+        """The tool and its subcommand."""
+        return str(self.record.get("command", self.tool))
+
+
+@dataclass
+class Found:
+    """Everything in a folder: the runs, what belongs to no run, and files that could not be read (name: reason)."""
+
+    runs: list
+    rest: Run
+    unreadable: dict
+
+
+def scan(folder, skip=()):
+    """Return what `folder` holds, in the order of paths. Hidden folders and the paths in `skip` are left out.
+
+    A file belongs to the nearest folder above it that has a run.json.
+    """
+    folder = Path(folder)
+    found = Found([], Run(""), {})
+    owners = {}
+    for place, folders, files in os.walk(folder, onerror=_raise):
+        folders[:] = sorted(name for name in folders if not name.startswith((".", "__")))
+        place = Path(place)
+        owner = owners.get(place.parent, found.rest)
+        record = _attempt(found, folder, place / "run.json", _read_record) if "run.json" in files else None
+        if record is not None:
+            owner = Run(str(place.relative_to(folder)), record)
+            found.runs.append(owner)
+        owners[place] = owner
+        for path in (place / name for name in sorted(files)):
+            if path not in skip and not path.name.startswith("."):
+                _take(found, folder, owner, path)
+    return found
+
+
+def _raise(error):
+    with system_errors(error.filename):
+        raise error
+
+
+def _take(found, folder, owner, path):
+    """Add one file to its owner if it is of a kind that the page shows."""
+    name, kind = str(path.relative_to(folder)), path.suffix.lower()
+    if kind in PICTURES:
+        owner.pictures.append((name, path))
+    elif kind in TABLES and "table" in path.stem.lower() and not _has_better(path):
+        table = _attempt(found, folder, path, read_table)
+        if table is not None:
+            table.name = name
+            owner.tables.append(table)
+    elif path.name == "log.jsonl":
+        owner.log += _attempt(found, folder, path, read_log) or []
+
+
+def _has_better(path):
+    """True when the same table stands there in a kind that says more about its columns (csv before md before txt)."""
+    better = TABLES[: TABLES.index(path.suffix.lower())]
+    return any(path.with_suffix(kind).exists() for kind in better)
+
+
+def _attempt(found, folder, path, read):
+    """Return what `read` makes of a file; one that cannot be read is noted with the reason."""
+    try:
+        with system_errors(path):
+            return read(path)
+    except InputError as error:
+        found.unreadable[str(path.relative_to(folder))] = error.what
+    except UnicodeDecodeError:
+        found.unreadable[str(path.relative_to(folder))] = "not UTF-8 text"
+    return None
+
+
+def _read_record(path):
+    record = read_json(path)
+    if not isinstance(record, dict):
+        raise InputError("no JSON object", where=path)
+    return record
+
+
+def read_log(path):
+    """Return the dictionaries of a JSON-lines file; a last line that a killed run left unfinished is left out."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    rows = []
+    for number, line in enumerate(lines, 1):
+        try:
+            row = json.loads(line) if line.strip() else None
+        except ValueError as error:
+            if number == len(lines):
+                break
+            raise InputError(f"line {number} is no JSON ({error})", where=path) from error
+        if isinstance(row, dict):
+            rows.append(row)
+    return rows
+
+
+def read_table(path):
+    """Return the Table of a .csv or .md file, or the plain text of a .txt file."""
+    text = path.read_text(encoding="utf-8-sig")
+    if path.suffix.lower() == ".csv":
+        rows = [row for row in csv.reader(text.splitlines()) if row]
+        return Table("", rows[0], rows[1:]) if rows else Table("")
+    if path.suffix.lower() == ".md":
+        return _read_markdown(text)
+    return Table("", text=text)
+
+
+def _read_markdown(text):
+    """Return the first pipe table of a Markdown text, with the other lines as its text."""
+    lines = text.splitlines()
+    rows = [[cell.strip() for cell in line.strip().strip("|").split("|")] for line in lines if line.strip().startswith("|")]
+    rest = "\n".join(line for line in lines if not line.strip().startswith("|")).strip()
+    if len(rows) < 2:
+        return Table("", text=text)
+    ruler = all(set(cell) <= set("-: ") for cell in rows[1])
+    return Table("", rows[0], rows[2:] if ruler else rows[1:], rest)

@@ -1,0 +1,210 @@
+"""The page itself: what was found in a folder, as one HTML text without anything from elsewhere.
+
+Sections are keyed by tool. A tool whose runs say more than the common section shows gets a function in SECTIONS that
+takes its runs and returns HTML; it is put before the common section.
+"""
+
+import re
+from html import escape
+
+from common.errors import InputError
+from tools.report.curves import LINES, charts
+from tools.report.pictures import figure_parts
+from tools.report.style import CSS
+
+SECTIONS = {}
+
+ROWS = 60  # rows of a table that are shown
+PICTURES = 24  # pictures of one run that are shown
+SCALARS = 14  # results that stand as columns; all of them stand in the run's details
+SCREEN_OPTIONS = {"json", "quiet", "debug", "dry_run", "overwrite"}
+
+
+def build(found, title):
+    """Return the HTML page. Pictures that cannot be read are added to found.unreadable."""
+    tools = {}
+    for run in found.runs:
+        tools.setdefault(run.tool, []).append(run)
+    body = [_files(found, [found.rest])]
+    for tool, runs in sorted(tools.items()):
+        extra = SECTIONS[tool](runs) if tool in SECTIONS else ""
+        body.append(f'<h2 id="{_anchor(tool)}">{escape(tool)}</h2>{extra}{_tool_section(found, runs)}')
+    head = f"<h1>{escape(title)}</h1>{_lead(found, tools)}"
+    return (
+        f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{CSS}</style></head>\n'
+        f"<body>{head}{_warnings(found)}{''.join(body)}</body></html>\n"
+    )
+
+
+def _anchor(tool):
+    return "tool-" + re.sub(r"\W+", "-", tool)
+
+
+def _lead(found, tools):
+    links = "".join(f'<a href="#{_anchor(tool)}">{escape(tool)}</a>' for tool in sorted(tools))
+    total = sum(run.record.get("seconds") or 0 for run in found.runs)
+    time = f", {duration(total)} of computing in all" if total else ""
+    return f'<p class="lead">{len(found.runs)} runs of {len(tools)} tools{time}</p><nav>{links}</nav>'
+
+
+def _warnings(found):
+    if not found.unreadable:
+        return ""
+    rows = "".join(f"<li>{escape(name)}: {escape(why)}</li>" for name, why in found.unreadable.items())
+    return f'<div class="warn"><b>{len(found.unreadable)} files could not be read</b><ul>{rows}</ul></div>'
+
+
+def _tool_section(found, runs):
+    """Return a tool's section: a table for each command, curves, tables and pictures, each run's details."""
+    commands = {}
+    for run in runs:
+        commands.setdefault(run.command, []).append(run)
+    tables = "".join(_runs_table(command, chosen) for command, chosen in commands.items())
+    details = "".join(_details(run) for run in runs)
+    return f"{tables}{_curves(runs)}{_files(found, runs)}<h3>All options and results</h3>{details}"
+
+
+def _runs_table(command, runs):
+    """Return the table of one command's runs: the options in which they differ, results, time, machine."""
+    options = differing([run.record.get("options") or {} for run in runs])
+    results = [name for name in _union(run.record.get("results") for run in runs) if _any_scalar(name, runs)][:SCALARS]
+    machines = [_machine(run.record) for run in runs]
+    columns = ["run", *options, *results, "time", *(["machine"] if any(machines) else [])]
+    rows = []
+    for run, machine in zip(runs, machines):
+        chosen, got = run.record.get("options") or {}, run.record.get("results") or {}
+        status = "" if run.record.get("status", "done") == "done" else " (unfinished)"
+        cells = [run.name + status, *(chosen.get(name) for name in options), *(got.get(name) for name in results)]
+        rows.append([show(cell) for cell in (*cells, duration(run.record.get("seconds")), *([machine] if any(machines) else []))])
+    return f"<h3>{escape(command)}</h3>{html_table(columns, rows)}"
+
+
+def differing(options):
+    """Return the names of options whose values differ between runs (none for a single run), screen options left out."""
+    names = [name for name in _union(options) if name not in SCREEN_OPTIONS]
+    return [name for name in names if len({repr(one.get(name)) for one in options}) > 1]
+
+
+def _union(dictionaries):
+    """Return all keys in the order of their first appearance."""
+    return list(dict.fromkeys(name for one in dictionaries for name in (one or {})))
+
+
+def _any_scalar(name, runs):
+    values = [(run.record.get("results") or {}).get(name) for run in runs]
+    return any(isinstance(value, (int, float, str)) for value in values)
+
+
+def _machine(record):
+    device = record.get("device") or record.get("machine") or ""
+    return (device.get("name") or device.get("device") or "") if isinstance(device, dict) else str(device)
+
+
+def _curves(runs):
+    """Return the charts of the runs' logs, all runs in one chart for each quantity."""
+    drawn = charts({run.name: run.log for run in runs if run.log})
+    if not drawn:
+        return ""
+    figures = []
+    for quantity, svg, names in drawn:
+        keys = "".join(
+            f'<span class="key"><svg viewBox="0 0 26 12"><line class="line{index}" x1="0" x2="26" y1="6" y2="6"/></svg>'
+            f"{escape(name)}</span>" for index, name in enumerate(names[:LINES])
+        )  # fmt: skip
+        more = f"and {len(names) - LINES} more runs" if len(names) > LINES else ""
+        figures.append(f"<figure><b>{escape(quantity)}</b>{svg}<figcaption>{keys}{more}</figcaption></figure>")
+    return f'<h3>Curves</h3><div class="charts">{"".join(figures)}</div>'
+
+
+def _files(found, runs):
+    """Return the tables and pictures of some runs."""
+    tables = "".join(_table(table) for run in runs for table in run.tables)
+    pictures = "".join(_pictures(found, run) for run in runs)
+    return (f"<h3>Tables</h3>{tables}" if tables else "") + (f"<h3>Pictures</h3>{pictures}" if pictures else "")
+
+
+def _table(table):
+    text = f"<pre>{escape(table.text)}</pre>" if table.text else ""
+    if not table.columns:
+        return f'<p class="note">{escape(table.name)}</p>{text}'
+    rows = [[show(cell) for cell in row] for row in table.rows[:ROWS]]
+    left = len(table.rows) - len(rows)
+    caption = table.name + (f" (first {ROWS} rows; {left:,} more in the file)" if left else "")
+    return html_table(table.columns, rows, caption) + text
+
+
+def _pictures(found, run):
+    figures, left = [], max(0, len(run.pictures) - PICTURES)
+    for name, path in run.pictures[:PICTURES]:
+        try:
+            uri, width, height, tiny = figure_parts(path)
+        except InputError as error:
+            found.unreadable[name] = error.what
+            continue
+        kind = ' class="tiny"' if tiny else ""
+        image = f'<img{kind} src="{uri}" width="{width}" height="{height}" alt="{escape(name)}">'
+        figures.append(f"<figure>{image}<figcaption>{escape(name)}</figcaption></figure>")
+    note = f'<p class="note">{left:,} more pictures in {escape(run.name or "the folder")} are not shown</p>' if left else ""
+    return f'<div class="pictures">{"".join(figures)}</div>{note}' if figures or note else ""
+
+
+def _details(run):
+    """Return everything in a run's record, folded."""
+    parts = []
+    for name, value in run.record.items():
+        if isinstance(value, dict) and value:
+            rows = [[key, show(item)] for key, item in value.items()]
+            parts.append(html_table([name, ""], rows))
+        elif isinstance(value, list) and value:
+            parts.append(html_table([name], [[show(item)] for item in value[:ROWS]]))
+    return f"<details><summary>{escape(run.name)} - {escape(run.command)}</summary>{''.join(parts)}</details>"
+
+
+def html_table(columns, rows, caption=""):
+    """Return an HTML table of texts; a column of numbers stands right-aligned."""
+    numeric = [_is_numeric([row[index] for row in rows if index < len(row)]) for index in range(len(columns))]
+    kinds = [' class="number"' if number else "" for number in numeric]
+    head = "".join(f"<th{kind}>{escape(str(name))}</th>" for name, kind in zip(columns, kinds))
+    lines = []
+    for row in rows:
+        cells = [*row, *[""] * (len(columns) - len(row))][: len(columns)]
+        wide = [' class="long"' if len(cell) > 60 else kind for cell, kind in zip(cells, kinds)]
+        lines.append("".join(f"<td{kind}>{escape(cell)}</td>" for cell, kind in zip(cells, wide)))
+    title = f"<caption>{escape(caption)}</caption>" if caption else ""
+    body = "".join(f"<tr>{line}</tr>" for line in lines)
+    return f'<div class="wide"><table>{title}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+
+
+def _is_numeric(cells):
+    """True when every cell that says something starts as a number does (`3.2 +- 0.1` is one)."""
+    told = [cell for cell in cells if cell.strip() not in ("", "-", "—")]
+    return bool(told) and all(re.match(r"[-+−<>~]?\s*[\d.]", cell) for cell in told)
+
+
+def show(value):
+    """Return a value as a cell shows it: four significant digits, thousands parted, lists cut short."""
+    if value is None or value == "":
+        return "—"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}" if abs(value) >= 10_000 else str(value)
+    if isinstance(value, float):
+        return f"{value:,.0f}" if 10_000 <= abs(value) < 1e7 else f"{value:.4g}"
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {show(item)}" for name, item in value.items())
+    if isinstance(value, list):
+        shown = ", ".join(show(item) for item in value[:12])
+        return f"{shown}, … ({len(value)})" if len(value) > 12 else shown
+    return str(value)
+
+
+def duration(seconds):
+    """Return seconds as people say them: 0.42 s, 3 min 5 s, 2 h 10 min."""
+    if not isinstance(seconds, (int, float)):
+        return ""
+    if seconds < 60:
+        return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:.0f} s"
+    minutes = int(seconds // 60)
+    return f"{minutes} min {seconds % 60:.0f} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
