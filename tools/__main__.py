@@ -33,21 +33,9 @@ def _first_line(path):
 
 
 def find_presets(folder=FOLDER):
-    """Return {tool: {preset: one line}} from each tools/*/presets.py, a module of plain data with a table PRESETS."""
-    found = {}
-    for path in sorted(folder.glob("*/presets.py")):
-        table = importlib.import_module(f"tools.{path.parent.name}.presets").PRESETS
-        found[path.parent.name] = {name: _describe(preset) for name, preset in table.items()}
-    return found
-
-
-def _describe(preset):
-    """Return a preset's own `about` line, or its plain values as `name=value`."""
-    values = preset if isinstance(preset, dict) else vars(preset)
-    if values.get("about"):
-        return str(values["about"])
-    plain = {name: value for name, value in values.items() if isinstance(value, (str, int, float, tuple, list))}
-    return " ".join(f"{name}={value}" for name, value in plain.items())
+    """Return {tool: {preset: one line}} from the table PRESETS of each tools/*/presets.py (plain data, no torch)."""
+    names = sorted(path.parent.name for path in folder.glob("*/presets.py"))
+    return {name: importlib.import_module(f"tools.{name}.presets").PRESETS for name in names}
 
 
 def _show(rows):

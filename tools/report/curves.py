@@ -74,7 +74,10 @@ def _widen(low, high):
 def _grid(x_low, x_high, y_low, y_high, logarithmic):
     """Return grid lines and their labels."""
     parts = []
-    for value in ticks(y_low, y_high):
+    heights = ticks(y_low, y_high)
+    if logarithmic and y_high - y_low >= 2:
+        heights = [value for value in heights if value == round(value)] or heights
+    for value in heights:
         y = TOP + (y_high - value) / (y_high - y_low) * (HEIGHT - TOP - BOTTOM)
         label = _short(10**value if logarithmic else value)
         parts.append(f'<line x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
@@ -88,7 +91,7 @@ def _grid(x_low, x_high, y_low, y_high, logarithmic):
 def ticks(low, high, about=4):
     """Return round values between low and high, about as many as asked."""
     step = 10 ** math.floor(math.log10((high - low) / about))
-    step *= next((factor for factor in (1, 2, 5) if (high - low) / (step * factor) <= about + 1), 10)
+    step *= next((factor for factor in (1, 2, 5) if (high - low) / (step * factor) <= about + 2), 10)
     first = math.ceil(low / step - 1e-9)
     return [index * step for index in range(first, math.floor(high / step + 1e-9) + 1)]
 

@@ -17,7 +17,7 @@ SECTIONS = {}
 ROWS = 60  # rows of a table that are shown
 PICTURES = 24  # pictures of one run that are shown
 SCALARS = 14  # results that stand as columns; all of them stand in the run's details
-SCREEN_OPTIONS = {"json", "quiet", "debug", "dry_run", "overwrite"}
+NOT_COMPARED = {"json", "quiet", "debug", "dry_run", "overwrite", "workdir", "output_dir", "output"}  # screen, places
 
 
 def build(found, title):
@@ -45,7 +45,8 @@ def _lead(found, tools):
     links = "".join(f'<a href="#{_anchor(tool)}">{escape(tool)}</a>' for tool in sorted(tools))
     total = sum(run.record.get("seconds") or 0 for run in found.runs)
     time = f", {duration(total)} of computing in all" if total else ""
-    return f'<p class="lead">{len(found.runs)} runs of {len(tools)} tools{time}</p><nav>{links}</nav>'
+    runs = ", ".join(f"{tool}: {len(chosen)} run{'s' * (len(chosen) > 1)}" for tool, chosen in sorted(tools.items()))
+    return f'<p class="lead">{escape(runs or "no runs")}{time}</p><nav>{links}</nav>'
 
 
 def _warnings(found):
@@ -81,8 +82,8 @@ def _runs_table(command, runs):
 
 
 def differing(options):
-    """Return the names of options whose values differ between runs (none for a single run), screen options left out."""
-    names = [name for name in _union(options) if name not in SCREEN_OPTIONS]
+    """Return the names of options whose values differ between runs (none for a single run), screen and places left out."""
+    names = [name for name in _union(options) if name not in NOT_COMPARED]
     return [name for name in names if len({repr(one.get(name)) for one in options}) > 1]
 
 
@@ -120,8 +121,10 @@ def _curves(runs):
 def _files(found, runs):
     """Return the tables and pictures of some runs."""
     tables = "".join(_table(table) for run in runs for table in run.tables)
-    pictures = "".join(_pictures(found, run) for run in runs)
-    return (f"<h3>Tables</h3>{tables}" if tables else "") + (f"<h3>Pictures</h3>{pictures}" if pictures else "")
+    figures = "".join(_figures(found, run) for run in runs)
+    notes = "".join(_left_out(run) for run in runs)
+    pictures = f'<h3>Pictures</h3><div class="pictures">{figures}</div>{notes}' if figures else ""
+    return (f"<h3>Tables</h3>{tables}" if tables else "") + pictures
 
 
 def _table(table):
@@ -134,8 +137,8 @@ def _table(table):
     return html_table(table.columns, rows, caption) + text
 
 
-def _pictures(found, run):
-    figures, left = [], max(0, len(run.pictures) - PICTURES)
+def _figures(found, run):
+    figures = []
     for name, path in run.pictures[:PICTURES]:
         try:
             uri, width, height, tiny = figure_parts(path)
@@ -145,8 +148,12 @@ def _pictures(found, run):
         kind = ' class="tiny"' if tiny else ""
         image = f'<img{kind} src="{uri}" width="{width}" height="{height}" alt="{escape(name)}">'
         figures.append(f"<figure>{image}<figcaption>{escape(name)}</figcaption></figure>")
-    note = f'<p class="note">{left:,} more pictures in {escape(run.name or "the folder")} are not shown</p>' if left else ""
-    return f'<div class="pictures">{"".join(figures)}</div>{note}' if figures or note else ""
+    return "".join(figures)
+
+
+def _left_out(run):
+    left = len(run.pictures) - PICTURES
+    return f'<p class="note">{left:,} more pictures in {escape(run.name or "the folder")} are not shown</p>' if left > 0 else ""
 
 
 def _details(run):

@@ -27,7 +27,7 @@ def figure_parts(path):
                 data, kind = _encode(picture)
             width, height = picture.size
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise InputError(f"not a complete picture ({error})", where=path) from error
+        raise InputError("not a complete picture", where=path) from error
     tiny = max(width, height) <= TINY
     factor = max(1, SHOWN // max(width, height)) if tiny else 1
     uri = f"data:image/{'png' if kind == 'PNG' else 'jpeg'};base64,{base64.b64encode(data).decode()}"

@@ -14,7 +14,7 @@ h1 { font-size: 1.7rem; margin: 0 0 .2rem; }
 h2 { font-size: 1.25rem; margin: 2.6rem 0 .6rem; padding-bottom: .3rem; border-bottom: 1px solid var(--line); }
 h3 { font-size: 1rem; margin: 1.6rem 0 .5rem; }
 p.lead, figcaption, caption, .note { color: var(--soft); }
-nav a { margin-right: 1rem; color: var(--accent); text-decoration: none; }
+nav { margin-bottom: 1rem; } nav a { margin-right: 1rem; color: var(--accent); text-decoration: none; }
 nav a:hover { text-decoration: underline; }
 .wide { overflow-x: auto; background: var(--card); border: 1px solid var(--line); border-radius: 8px; margin: .6rem 0 1rem; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
@@ -28,6 +28,7 @@ caption { text-align: left; padding: .5rem .75rem 0; font-size: .86rem; }
 .pictures, .charts { display: flex; flex-wrap: wrap; gap: 1rem; align-items: flex-start; }
 figure { margin: 0; padding: .6rem; background: var(--card); border: 1px solid var(--line); border-radius: 8px; max-width: 100%; }
 figure img { display: block; max-width: 100%; height: auto; border-radius: 3px; }
+.pictures figure { max-width: 560px; } .pictures figure:only-child { max-width: 100%; }
 img.tiny { image-rendering: pixelated; }
 figcaption { font-size: .82rem; margin-top: .4rem; overflow-wrap: anywhere; }
 .charts figure { flex: 1 1 340px; max-width: 560px; }
@@ -44,6 +45,6 @@ svg polyline { fill: none; stroke-width: 1.6; stroke-linejoin: round; }
 .key .line5 { stroke: var(--c5); } .key .line6 { stroke: var(--c6); } .key .line7 { stroke: var(--c7); }
 details { margin: .4rem 0; } summary { cursor: pointer; color: var(--accent); }
 pre { background: var(--card); border: 1px solid var(--line); border-radius: 8px; padding: .8rem; overflow-x: auto; font-size: .85rem; }
-.warn { border-left: 3px solid var(--c1); padding-left: .8rem; }
+.warn { border-left: 3px solid var(--c1); padding-left: .8rem; margin: 1rem 0; }
 @media print { body { max-width: none; } details { display: block; } }
 """
