@@ -66,7 +66,7 @@ def _checked_size(size):
     """Return (H, W) or None."""
     if size is None:
         return None
-    pair = (size, size) if isinstance(size, int) else tuple(size)
+    pair = tuple(size) if isinstance(size, (tuple, list)) else (size, size)
     if len(pair) != 2 or not all(isinstance(side, int) and side > 0 for side in pair):
         raise InputError(f"{size} is not a size", where="size", do="Give one whole number of pixels, or height and width")
     return pair
