@@ -1,0 +1,151 @@
+"""From configurations and checkpoint files to networks: the published container and what we add to it.
+
+A checkpoint is a dictionary {"model", "ema", "optimizer"} as the original's save routine writes it: every model key
+begins with `module.`, `ema` is {"decay", "num_updates", "shadow_params"} in the order of the trainable parameters.
+Ours has two more entries: `step` (int, the training step it was saved after) and `genprobe` (JSON text: the
+configuration and what a resumed run needs).
+"""
+
+import json
+from pathlib import Path
+
+import torch
+
+from common.checkpoints import check_finite, load_safetensors, load_strictly, load_torch
+from common.errors import InputError
+from common.seeding import unit_seed
+from tools.qc_ncsn.ncsnpp import NCSNpp, NetworkConfig
+from tools.qc_ncsn.scores import make_score
+from tools.qc_ncsn.sde import VESDE
+
+PREFIX = "module."
+
+
+def network_config(config):
+    """Return the NetworkConfig of a configuration (sections `model` and `data`)."""
+    values = {**config["model"], **{key: config["data"][key] for key in ("image_size", "num_channels", "centered")}}
+    names = NetworkConfig.__dataclass_fields__
+    return NetworkConfig(**{name: tuple(value) if isinstance(value, list) else value
+                            for name, value in values.items() if name in names})  # fmt: skip
+
+
+def build_network(config, seed=0):
+    """Return an initialised NCSNpp; the weights come from `seed` alone, torch's own generator is left as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(unit_seed(seed, "weights"))
+        return NCSNpp(network_config(config))
+
+
+def build_sde(config):
+    """Return the VE SDE of a configuration."""
+    return VESDE(config["model"]["sigma_min"], config["model"]["sigma_max"])
+
+
+def trainable(network):
+    """Return [(name, parameter)] of the parameters that are trained, in the order of `shadow_params`."""
+    return [(name, parameter) for name, parameter in network.named_parameters() if parameter.requires_grad]
+
+
+def read_checkpoint(path):
+    """Return a checkpoint's dictionary after checking that it is one; InputError otherwise."""
+    if Path(path).suffix == ".safetensors":
+        return _from_safetensors(path)
+    state = load_torch(path)
+    missing = [key for key in ("model", "ema", "optimizer") if not isinstance(state, dict) or key not in state]
+    if missing:
+        found = ", ".join(map(str, state)) if isinstance(state, dict) else type(state).__name__
+        raise InputError(f"no '{missing[0]}' in the file (it has {found})", where=path,
+                         do="Give a checkpoint of a score model: a dictionary of model, ema and optimizer")  # fmt: skip
+    if not isinstance(state["model"], dict) or not all(isinstance(v, torch.Tensor) for v in state["model"].values()):
+        raise InputError("'model' is no dictionary of tensors", where=path, do="Give a checkpoint of a score model")
+    if not isinstance(state["ema"], dict) or not {"decay", "num_updates", "shadow_params"} <= set(state["ema"]):
+        raise InputError("'ema' lacks decay, num_updates or shadow_params", where=path,
+                         do="Give a checkpoint of a score model")  # fmt: skip
+    return state
+
+
+def _from_safetensors(path):
+    """Return a checkpoint's dictionary of a converted file (see convert.py): one set of weights, no optimiser."""
+    tensors, metadata = load_safetensors(path)
+    extra = json.loads(metadata.get("genprobe", "{}"))
+    state = {"model": {PREFIX + name: tensor for name, tensor in tensors.items()}, "ema": None, "optimizer": None}
+    return {**state, "genprobe": json.dumps(extra), "weights": metadata.get("weights", "raw")}
+
+
+def stored_config(state):
+    """Return the configuration stored in a checkpoint of ours, or None in a published one."""
+    extra = json.loads(state["genprobe"]) if state.get("genprobe") else {}
+    return extra.get("config")
+
+
+def load_weights(network, state, where, weights="raw"):
+    """Load the raw or the EMA weights of a checkpoint's dictionary into a network, strictly.
+
+    Raises InputError for missing, unexpected, misshapen or NaN entries, naming the first.
+    """
+    model = {name.removeprefix(PREFIX): tensor for name, tensor in state["model"].items()}
+    load_strictly(network, model, where)
+    if state["ema"] is None:
+        if state.get("weights", weights) != weights:
+            raise InputError(f"the file holds the {state['weights']} weights only", where=where,
+                             do=f"Pass --weights {state['weights']}, or convert the checkpoint again")  # fmt: skip
+        return
+    shadow, parameters = state["ema"]["shadow_params"], trainable(network)
+    if len(shadow) != len(parameters):
+        raise InputError(f"{len(shadow)} EMA tensors, the network has {len(parameters)} trained ones", where=where,
+                         do="Give the checkpoint of this configuration")  # fmt: skip
+    for (name, parameter), tensor in zip(parameters, shadow):
+        if parameter.shape != tensor.shape:
+            raise InputError(f"the EMA of '{name}' has shape {tuple(tensor.shape)}, expected {tuple(parameter.shape)}",
+                             where=where, do="Give the checkpoint of this configuration")  # fmt: skip
+        check_finite(f"EMA of {name}", tensor, where)
+        if weights == "ema":
+            parameter.data.copy_(tensor)
+
+
+class LoadedModel:
+    """A network ready for evaluation: `score`, `sde`, `config`, and which file and weights it came from."""
+
+    def __init__(self, path, config, weights, device="cpu"):
+        """path: a checkpoint.  config: a configuration, or None for the one stored in the file."""
+        state = read_checkpoint(path)
+        self.path, self.weights, self.step = Path(path), weights, state.get("step")
+        self.config = config or stored_config(state)
+        if self.config is None:
+            raise InputError("this checkpoint does not say which configuration it is of", where=path,
+                             do="Name it with --config, for example --config qc_cifar10")  # fmt: skip
+        self.network = build_network(self.config)
+        load_weights(self.network, state, path, weights)
+        self.network.eval().requires_grad_(False).to(device)
+        self.sde = build_sde(self.config)
+        self.conservative = self.config["model"]["energy"]
+        self.score = make_score(self.network, self.conservative)
+
+    @property
+    def image_shape(self):
+        """(C, H, W) of the images."""
+        data = self.config["data"]
+        return data["num_channels"], data["image_size"], data["image_size"]
+
+
+def find_checkpoint(work, index=None, path=None):
+    """Return the checkpoint to use: `path`, or snapshot `index` of a WorkDir, or its newest when index is None.
+
+    Without an index the published one (70) is taken where it is there. Raises InputError when there is none.
+    """
+    if path is not None:
+        if not Path(path).is_file():
+            raise InputError("no such file", where=path, do="Name an existing checkpoint with --checkpoint")
+        return Path(path)
+    if index is None:
+        found = work.checkpoint(70) if work.checkpoint(70).exists() else work.newest_checkpoint()
+        found = found or (work.meta_checkpoint if work.meta_checkpoint.exists() else None)
+        if found is None:
+            raise InputError("no checkpoint in this folder", where=work.checkpoints,
+                             do="Train first, name one with --checkpoint PATH, or check --workdir")  # fmt: skip
+        return found
+    if not work.checkpoint(index).is_file():
+        there = sorted(work.checkpoints.glob("checkpoint_*.pth"))
+        do = f"There are {', '.join(item.stem.split('_')[1] for item in there)}" if there else "Train first"
+        raise InputError("no such checkpoint", where=work.checkpoint(index), do=f"{do}, or use --checkpoint PATH")
+    return work.checkpoint(index)
