@@ -26,10 +26,12 @@ def search_roots(data_dir, nested=()):
 def missing_data(title, split, files, roots, published, do):
     """Return the InputError for a data set that is not there.
 
-    files: names looked for.  roots: folders looked in.  published: where to get them.  do: where to put them.
+    files: names looked for.  roots: folders looked in (those inside another of them are not listed).
+    published: where to get them.  do: where to put them.
     """
+    tops = [str(root) for root in roots if not any(other in root.parents for other in roots)]
     return InputError(
-        f"no data for split {split}: looked for {', '.join(files)} in {', '.join(str(root) for root in roots)}",
+        f"no data for split {split}: looked for {', '.join(files)} in and below {', '.join(tops)}",
         where=title, do=f"Get it from {published} (nothing is downloaded for you) and {do}",
     )  # fmt: skip
 

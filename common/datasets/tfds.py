@@ -128,7 +128,7 @@ def _shard_lengths(folder, split):
         return None
     info = read_json(path)
     splits = info.get("splits", []) if isinstance(info, dict) else []
-    lengths = [entry.get("shardLengths", []) for entry in splits if entry.get("name") == split]
+    lengths = [entry.get("shardLengths", []) for entry in splits if isinstance(entry, dict) and entry.get("name") == split]
     return [int(length) for length in lengths[0]] if lengths else None
 
 
