@@ -1,6 +1,7 @@
 """Reading and writing checkpoints (.pt, .pth, .safetensors). No file that is read here can run code."""
 
 import pickle
+import re
 import zipfile
 from pathlib import Path
 
@@ -34,8 +35,6 @@ def load_torch(path):
 
 def _refusal(path, error):
     """Return the InputError for an unpickling that was refused, naming the global when the message tells it."""
-    import re
-
     found = re.search(r"GLOBAL (\S+)", str(error)) or re.search(r"class (\S+)", str(error))
     if found:
         what = f"the file asks for {found.group(1)}, which is no tensor or plain container; nothing of it was run"
@@ -48,8 +47,29 @@ def save_torch(path, value):
     """Write a dictionary of tensors and plain values with torch.save, atomically."""
     import torch
 
-    with atomic_path(path) as temporary, open(temporary, "wb") as stream:
-        torch.save(value, stream)
+    with atomic_path(path) as temporary, open(temporary, "wb") as file:
+        stream = _Remembering(file)
+        try:
+            torch.save(value, stream)
+        except RuntimeError as error:  # torch's writer hides what the system said
+            raise stream.error or error from error
+
+
+class _Remembering:
+    """A binary stream that keeps the OSError of a failed write."""
+
+    def __init__(self, stream):
+        self.stream, self.error = stream, None
+
+    def write(self, data):
+        try:
+            return self.stream.write(data)
+        except OSError as error:
+            self.error = error
+            raise
+
+    def flush(self):
+        self.stream.flush()
 
 
 def load_safetensors(path):
@@ -68,10 +88,17 @@ def load_safetensors(path):
 
 def save_safetensors(path, tensors, metadata):
     """Write named tensors and text metadata as .safetensors, atomically."""
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     with atomic_path(path) as temporary:
-        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, temporary, metadata=metadata)
+        try:
+            save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, temporary, metadata=metadata)
+        except SafetensorError as error:  # tells the system's error number in its text alone
+            number = re.search(r"os error (\d+)", str(error))
+            if number is None:
+                raise
+            raise OSError(int(number.group(1)), str(error), str(path)) from error
 
 
 def load_strictly(module, state, where):
