@@ -3,7 +3,6 @@
 import pickle
 import re
 import zipfile
-from pathlib import Path
 
 from common.errors import InputError
 from common.files import atomic_path, system_errors
@@ -21,8 +20,8 @@ def load_torch(path):
     # numpy 2 moved its scalar constructor; files of both generations are about.
     legacy = [(np._core.multiarray.scalar, "numpy.core.multiarray.scalar")]
     allowed = [np._core.multiarray.scalar, np.dtype, np.dtypes.Float64DType, np.dtypes.Float32DType, np.dtypes.Int64DType]
-    with system_errors(path):
-        size = Path(path).stat().st_size
+    with system_errors(path), open(path, "rb") as stream:
+        size = stream.seek(0, 2)
     try:
         with torch.serialization.safe_globals([*allowed, *legacy]):
             return torch.load(path, map_location="cpu", weights_only=True)
@@ -76,8 +75,8 @@ def load_safetensors(path):
     """Return ({name: tensor}, {key: text} metadata) of a .safetensors file."""
     from safetensors import SafetensorError, safe_open
 
-    with system_errors(path):
-        Path(path).stat()
+    with system_errors(path), open(path, "rb"):
+        pass
     try:
         with safe_open(path, framework="pt") as stream:
             names = list(stream.keys())  # not a dictionary: it cannot be iterated itself

@@ -11,6 +11,8 @@ SYSTEM_ADVICE = {
     errno.EPERM: ("operation not permitted", "Check the permissions, or choose another place"),
     errno.ENOENT: ("no such file or folder", "Check the path"),
     errno.ENOTDIR: ("a part of the path is a file, not a folder", "Check the path"),
+    errno.EEXIST: ("a file of this name is in the way of a folder", "Choose another output folder"),
+    errno.EFBIG: ("the file would be larger than the system allows", "Choose an output folder on another disk"),
     errno.EISDIR: ("this is a folder, a file was expected", "Name the file itself"),
     errno.ENAMETOOLONG: ("the name is too long", "Choose a shorter name"),
 }

@@ -123,9 +123,10 @@ def read_npz(path, required=(), optional=()):
         stream = open(path, "rb")
     with stream:
         try:
-            with np.load(stream, allow_pickle=False) as archive:
-                if not hasattr(archive, "files"):
-                    raise InputError("this is a single .npy array", where=path, do="Give a .npz file")
+            loaded = np.load(stream, allow_pickle=False)
+            if not hasattr(loaded, "files"):
+                raise InputError("this is a single .npy array", where=path, do="Give a .npz file")
+            with loaded as archive:
                 names = list(archive.files)
                 missing = [name for name in required if name not in names]
                 if missing:

@@ -52,7 +52,9 @@ class RunRecord:
         if not self.path.exists() or getattr(self.options, "overwrite", False):
             return None
         earlier = read_json(self.path)
-        before = {**earlier.get("options", {}), **earlier.get("derived", {})}
+        if not isinstance(earlier, dict) or not isinstance(earlier.get("options"), dict):
+            raise InputError("not the record of a run", where=self.path, do="Restore the file, or use --overwrite")
+        before = {**earlier["options"], **earlier.get("derived", {})}
         now = {**self._options(), **self.derived}
         for name, value in now.items():
             kind = self._kinds().get(name, "result")

@@ -1,0 +1,150 @@
+"""From words to options to exit statuses."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from typing import List, Optional
+
+import pytest
+
+from common.cli import REQUIRED, CommonOptions, Outcome, dispatch, option, parse, run
+from common.errors import InputError
+
+
+@dataclass(kw_only=True)
+class Options(CommonOptions):
+    """Flags of a made-up tool."""
+
+    data: str = option(REQUIRED, "where the data is")
+    num_samples: int = option(50_000, "how many, at 100% effort", short="-n", kind="total")
+    rate: Optional[float] = option(None, "learning rate")
+    flip: bool = option(True, "mirror images")
+    fast: bool = option(False, "hurry")
+    sizes: List[int] = option([8, 16], "sides", nargs="*", type=int)
+    mode: str = option("pc", "sampler", choices=("pc", "ode"))
+    set: List[str] = option([], "overrides", nargs="*", type=str)
+
+
+def words(text):
+    return parse(Options, text.split(), "made_up")
+
+
+def refused(text):
+    with pytest.raises(InputError) as caught:
+        words(text)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["--num_samples 7", "--num-samples 7", "--num_samples=7", "-n 7", "-num_samples 7"])
+def test_every_spelling_of_a_flag_is_taken(text):
+    assert words(f"--data d {text}").num_samples == 7
+
+
+@pytest.mark.parametrize(("text", "value"), [
+    ("", True), ("--flip", True), ("--no_flip", False), ("--noflip", False), ("--no-flip", False),
+    ("--flip=false", False), ("--flip=True", True),
+])  # fmt: skip
+def test_every_spelling_of_a_boolean_is_taken(text, value):
+    assert words(f"--data d {text}").flip is value
+
+
+def test_lists_optionals_and_defaults():
+    options = words("--data d --sizes 4 8 12 --rate 1e-3")
+    assert (options.sizes, options.rate, options.fast) == ([4, 8, 12], 1e-3, False)
+    assert words("--data d").sizes == [8, 16]
+    assert words("--data d --rate -2.5").rate == -2.5
+
+
+@pytest.mark.parametrize("text", [
+    "--config.model.nf=16 --config.seed 3", "--set model.nf=16 --set seed=3", "--set model.nf 16 --config.seed=3",
+])  # fmt: skip
+def test_overrides_are_gathered(text):
+    assert words(f"--data d {text}").set == ["model.nf=16", "seed=3"]
+
+
+@pytest.mark.parametrize(("text", "said"), [
+    ("", "--data: this flag is required"), ("--data d --num_sample 3", "Did you mean --num_samples?"),
+    ("--data d --num_samples many", "--num_samples: invalid int value: 'many'"),
+    ("--data d --mode sde", "--mode: invalid choice: 'sde'"), ("--data d --flip=maybe", "neither true nor false"),
+    ("--data d stray", "stray: unexpected word"), ("--data", "--data: expected one argument"),
+])  # fmt: skip
+def test_wrong_words_are_named(text, said):
+    assert said in refused(text)
+
+
+def test_help_tells_defaults_and_spellings(capsys):
+    assert run(lambda options: None, Options, "made_up", "What it does", argv=["--help"]) == 0
+    text = capsys.readouterr().out
+    assert "(default: 50000)" in text
+    assert "default: on; --no_flip for off" in text
+    assert "100% effort" in text
+    text = text[text.index("options:") :]
+    assert text.index("--data") < text.index("--num_samples") < text.index("--overwrite")
+
+
+def test_a_bare_word_can_be_an_option(capsys):
+    @dataclass(kw_only=True)
+    class Bare(CommonOptions):
+        folder: str = option(REQUIRED, "where", word=True)
+
+    assert parse(Bare, ["--quiet", "runs/a"], "made_up").folder == "runs/a"
+    assert run(lambda options: None, Bare, "made_up", "", argv=[]) == 2
+    assert "FOLDER" in capsys.readouterr().err
+
+
+def test_json_is_one_object_on_stdout(capsys):
+    outcome = Outcome(results={"score": float("nan"), "parts": (1, 2)}, outputs=["a.npz"])
+    assert run(lambda options: outcome, Options, "made_up", "", argv=["--data", "d", "--json"], subcommand="go") == 0
+    record = json.loads(capsys.readouterr().out)
+    assert list(record) == ["tool", "command", "options", "results", "outputs", "seconds"]
+    assert record["command"] == "made_up go"
+    assert record["results"] == {"score": None, "parts": [1, 2]}
+
+
+@pytest.mark.parametrize(("error", "status", "said"), [
+    (InputError("empty", where="d", do="Fill it"), 2, "error: d: empty. Fill it."),
+    (OSError(28, "No space left", "out/x"), 2, "error: out/x: no space left on the disk"),
+    (ZeroDivisionError("oops"), 1, "internal error: ZeroDivisionError: oops"),
+    (KeyboardInterrupt(), 130, "interrupted"),
+])  # fmt: skip
+def test_exit_statuses(error, status, said, capsys):
+    def main(options):
+        raise error
+
+    assert run(main, Options, "made_up", "", argv=["--data", "d"]) == status
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.count("\n") == 1
+    assert said in captured.err
+    assert "Traceback" not in captured.err
+
+
+def test_debug_shows_an_internal_error_in_full():
+    def main(options):
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        run(main, Options, "made_up", "", argv=["--data", "d", "--debug"])
+
+
+def test_sigterm_ends_as_an_interruption():
+    code = (
+        "import os, signal, sys\nfrom common.cli import CommonOptions, run\n"
+        "sys.exit(run(lambda options: os.kill(os.getpid(), signal.SIGTERM), CommonOptions, 'made_up', '', argv=[]))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=os.getcwd())
+    assert done.returncode == 130
+    assert done.stderr.startswith("interrupted")
+
+
+def test_dispatch_picks_the_subcommand(capsys):
+    commands = {"train": ("learn", lambda rest: (print(rest), 0)[1]), "sample": ("draw", lambda rest: 0)}
+    assert dispatch(commands, "made_up", "A tool", ["train", "--x", "1"]) == 0
+    assert capsys.readouterr().out == "['--x', '1']\n"
+    assert dispatch(commands, "made_up", "A tool", ["--help"]) == 0
+    assert "sample" in capsys.readouterr().out
+    assert dispatch(commands, "made_up", "A tool", ["trian"]) == 2
+    assert "Did you mean train?" in capsys.readouterr().err
+    assert dispatch(commands, "made_up", "A tool", []) == 2

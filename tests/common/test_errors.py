@@ -1,0 +1,33 @@
+"""One line for everything that the user can mend."""
+
+import errno
+
+import pytest
+
+from common.errors import SYSTEM_ADVICE, InputError, as_input_error, nearest
+
+
+def test_the_line_says_where_what_and_what_to_do():
+    error = InputError("array 'labels' runs 0-999, expected 1-1000.", where="batch_3.npz", do="Pass --label_base 0")
+    assert str(error) == "batch_3.npz: array 'labels' runs 0-999, expected 1-1000. Pass --label_base 0."
+    assert str(InputError("empty", do="Did you mean x?")) == "empty. Did you mean x?"
+
+
+def test_a_message_of_several_lines_becomes_one():
+    assert "\n" not in str(InputError("first\nsecond", where="a\nb", do="c"))
+
+
+@pytest.mark.parametrize("number", SYSTEM_ADVICE)
+def test_system_errors_name_the_place(number):
+    mended = as_input_error(OSError(number, "text of the system", "out/run.json"))
+    assert str(mended).startswith(f"out/run.json: {SYSTEM_ADVICE[number][0]}.")
+
+
+def test_other_errors_are_ours():
+    assert as_input_error(OSError(errno.EBADF, "bad descriptor")) is None
+    assert as_input_error(ValueError("x")) is None
+
+
+def test_nearest_offers_the_closest_or_all():
+    assert nearest("digts", ["digits", "photos32"]) == "Did you mean digits?"
+    assert nearest("zzz", ["digits", "photos32"]) == "Known: digits, photos32"
