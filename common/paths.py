@@ -28,6 +28,7 @@ class WorkDir:
         self.json_log = self.root / "log.jsonl"
         self.nll = self.root / "nll"
         self.asym = self.root / "asym"
+        self.asym_exact = self.root / "asym_exact"
 
     def checkpoint(self, index):
         """Return the path of snapshot `index`, checkpoints/checkpoint_<index>.pth."""

@@ -27,6 +27,7 @@ class RunRecord:
         self.tool, self.options, self.inputs = tool, options, list(inputs)
         self.derived = plain(derived or {})
         self.finished = None
+        self.extra = {}  # more entries for the finished record, such as the machine
 
     def begin(self, clear=()):
         """Compare with an earlier run here, and mark this one as running.
@@ -76,7 +77,8 @@ class RunRecord:
 
         versions = {"python": platform.python_version()}
         versions |= {name: version(name) for name in ("genprobe", "torch", "numpy")}
-        full = {"status": "done", **record, "derived": self.derived, "versions": versions, "inputs": plain(self.inputs)}
+        full = {"status": "done", **record, "derived": self.derived, "versions": versions, "inputs": plain(self.inputs),
+                **plain(self.extra)}  # fmt: skip
         write_json(self.path, full)
         return record
 

@@ -17,7 +17,7 @@ class VESDE:
 
     def sigma(self, t):
         """Return the noise level at times t (any shape), in t's precision."""
-        return self.sigma_min * torch.exp(t * self.log_ratio)
+        return self.sigma_min * (self.sigma_max / self.sigma_min) ** t
 
     def time(self, sigma):
         """Return the time of noise levels (any shape): the inverse of `sigma`."""
@@ -32,8 +32,12 @@ class VESDE:
         return u * (1 - self.eps) + self.eps
 
     def discrete_sigmas(self, num_scales):
-        """Return the table of num_scales noise levels, ascending, float32."""
-        return torch.exp(torch.linspace(math.log(self.sigma_min), math.log(self.sigma_max), num_scales))
+        """Return the table of num_scales noise levels, ascending, float32.
+
+        The exponential is taken in float64: differences of neighbours enlarge its rounding a hundredfold.
+        """
+        logs = torch.linspace(math.log(self.sigma_min), math.log(self.sigma_max), num_scales)
+        return torch.exp(logs.double()).float()
 
     def timesteps(self, num_scales):
         """Return the sampler's times from 1 down to eps, float32 (num_scales,)."""

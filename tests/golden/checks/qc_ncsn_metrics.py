@@ -1,0 +1,21 @@
+"""qc_ncsn's finished work folders: every figure the tool reads or computes from stored files."""
+
+from tests.golden.registry import check
+
+
+@check("qc_ncsn/metrics_from_files")
+def metrics_from_files(case):
+    """FID, Inception score, PRDC, NLL, Asym, NAsym and NFE of the one work folder below the case's results folder."""
+    from common.paths import WorkDir
+    from tools.qc_ncsn.eval_samples import FidisOptions, PrdcOptions, measure_fidis, measure_prdc, open_pair, read_nfe
+    from tools.qc_ncsn.stored import read_asym, read_nll
+
+    (folder,) = [path for path in case.file("results").resolve().iterdir() if path.is_dir()]
+    fidis, prdc = FidisOptions(workdir=str(folder)), PrdcOptions(workdir=str(folder), device="cpu")
+    values = {**measure_fidis(*open_pair(fidis), fidis), **measure_prdc(*open_pair(prdc), prdc)}
+    nll, asym = read_nll(folder / "nll"), read_asym(folder / "asym")
+    return {
+        **{name: values[name] for name in ("fid", "inception_score", "precision", "recall", "density", "coverage")},
+        "nll_mean": nll["bits_per_dim"], "nll_nfe_mean": nll["nfe"], "asym_mean": asym["asym"],
+        "nasym_mean": asym["nasym"], "avg_sampling_nfe": read_nfe(WorkDir(folder))[0]["avg_nfe"],
+    }  # fmt: skip

@@ -1,0 +1,34 @@
+"""Train, sample and evaluate U-, C- and QC-NCSN++ score models."""
+
+import sys
+
+from common.cli import dispatch
+
+DESCRIPTION = "Quasi-conservative score models (QC-NCSN++): train, sample, evaluate, convert, compare."
+
+
+def _lazy(module):
+    def start(words):
+        from importlib import import_module
+
+        return import_module(f"tools.qc_ncsn.{module}").cli(words)
+
+    return start
+
+
+COMMANDS = {
+    "train": ("train a U-, C- or QC-NCSN++", _lazy("train")),
+    "sample": ("sample images: predictor-corrector, ODE, multistep", _lazy("sample")),
+    "eval": ("nll | asym | encode | fidis | prdc | nfe", _lazy("eval")),
+    "convert": ("checkpoint to safetensors and back", _lazy("convert")),
+    "compare": ("runs side by side: table, samples, curves", _lazy("compare")),
+}
+
+
+def cli(words=None):
+    """Run the subcommand that the first word names and return its exit status."""
+    return dispatch(COMMANDS, "qc_ncsn", DESCRIPTION, words)
+
+
+if __name__ == "__main__":
+    sys.exit(cli())

@@ -1,0 +1,87 @@
+"""Convert a checkpoint to safetensors (one set of weights, no pickle) and back to the published container."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Optional
+
+from common.cli import REQUIRED, CommonOptions, Outcome, option, run
+from common.errors import InputError
+from tools.qc_ncsn.presets import preset
+
+EPILOG = """examples:
+  qc_ncsn convert --checkpoint results/digits_u/checkpoints/checkpoint_10.pth --output u.safetensors --weights ema
+  qc_ncsn convert --checkpoint u.safetensors --output checkpoint.pth"""
+
+
+@dataclass(kw_only=True)
+class ConvertOptions(CommonOptions):
+    """Flags of `qc_ncsn convert`."""
+
+    checkpoint: str = option(REQUIRED, "the file to convert, .pth or .safetensors")
+    output: str = option(REQUIRED, "the file to write, of the other kind")
+    config: Optional[str] = option(None, "preset; only needed for checkpoints that do not name theirs")
+    weights: str = option("ema", "which weights to take from a .pth", choices=["ema", "raw"])
+
+
+def main(options):
+    """Run `qc_ncsn convert`; results: entries, step, weights."""
+    from common import console
+    from common.files import check_writable
+
+    source, target = Path(options.checkpoint), Path(options.output)
+    kinds = {".safetensors": _from_safetensors, ".pth": _to_safetensors, ".pt": _to_safetensors}
+    if source.suffix not in kinds or (source.suffix == ".safetensors") == (target.suffix == ".safetensors"):
+        raise InputError("one of the files must be .pth, the other .safetensors", where=f"{source} -> {target}", do="Rename one")
+    if target.exists() and not options.overwrite:
+        raise InputError("the file is there already", where=target, do="Choose another name, or pass --overwrite")
+    check_writable(target.parent)
+    results = kinds[source.suffix](options, source, target)
+    if not options.dry_run:
+        console.say(f"{target}: {results['entries']} entries, {results['weights']} weights")
+    return Outcome(results, [] if options.dry_run else [str(target)])
+
+
+def _to_safetensors(options, source, target):
+    from common.checkpoints import save_safetensors
+    from tools.qc_ncsn.models import build_network, load_weights, read_checkpoint, stored_config
+
+    state = read_checkpoint(source)
+    config = preset(options.config) if options.config else stored_config(state)
+    if config is None:
+        raise InputError("this checkpoint does not say which configuration it is of", where=source,
+                         do="Name it with --config, for example --config qc_cifar10")  # fmt: skip
+    network = build_network(config)
+    load_weights(network, state, source, options.weights)
+    tensors = network.state_dict()
+    if not options.dry_run:
+        extra = {"config": config, "step": state.get("step")}
+        save_safetensors(target, tensors, {"weights": options.weights, "genprobe": json.dumps(extra)})
+    return {"entries": len(tensors), "step": state.get("step"), "weights": options.weights}
+
+
+def _from_safetensors(options, source, target):
+    """The container asks for a moving average and an optimiser: the average is the weights, the optimiser is new."""
+    from common.checkpoints import save_torch
+    from tools.qc_ncsn.models import build_network, load_weights, read_checkpoint, stored_config, trainable
+    from tools.qc_ncsn.training import ExponentialMovingAverage, Optimiser, checkpoint_state
+
+    state = read_checkpoint(source)
+    config = preset(options.config) if options.config else stored_config(state)
+    if config is None:
+        raise InputError("the file does not say which configuration it is of", where=source, do="Name it with --config")
+    network = build_network(config)
+    load_weights(network, state, source, state["weights"])
+    average = ExponentialMovingAverage([parameter for _, parameter in trainable(network)], config["model"]["ema_rate"])
+    step = json.loads(state["genprobe"]).get("step")
+    whole = checkpoint_state(network, Optimiser(network, config["optim"], 0), average, step or 0, config)
+    if step is None:
+        del whole["step"]
+    if not options.dry_run:
+        save_torch(target, whole)
+    return {"entries": len(whole["model"]), "step": step, "weights": state["weights"]}
+
+
+def cli(words=None):
+    """Run the command on the given words (the process's own by default) and return its exit status."""
+    return run(main, ConvertOptions, "qc_ncsn convert", "Convert a checkpoint to safetensors and back.", EPILOG, words, "convert")

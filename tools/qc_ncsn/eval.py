@@ -1,0 +1,30 @@
+"""`qc_ncsn eval`: one evaluation a word, each in a module of its own."""
+
+from common.cli import dispatch
+
+DESCRIPTION = "Evaluate score models and their samples."
+
+
+def _lazy(module):
+    def start(words):
+        from importlib import import_module
+
+        name, _, function = module.partition(":")
+        return getattr(import_module(f"tools.qc_ncsn.{name}"), function or "cli")(words)
+
+    return start
+
+
+COMMANDS = {
+    "nll": ("negative log-likelihood in bits/dim", _lazy("eval_nll")),
+    "asym": ("Asym and NAsym over noise levels", _lazy("eval_asym")),
+    "encode": ("features of stored samples, or of a data set", _lazy("eval_encode")),
+    "fidis": ("Frechet distance and Inception score of stored features", _lazy("eval_samples:cli_fidis")),
+    "prdc": ("precision, recall, density and coverage of stored features", _lazy("eval_samples:cli_prdc")),
+    "nfe": ("mean network calls of stored samples", _lazy("eval_samples:cli_nfe")),
+}
+
+
+def cli(words=None):
+    """Run the evaluation that the first word names and return its exit status."""
+    return dispatch(COMMANDS, "qc_ncsn eval", DESCRIPTION, words)

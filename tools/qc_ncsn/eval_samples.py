@@ -1,0 +1,310 @@
+"""Score stored samples: FID and Inception score, precision/recall/density/coverage, network calls per sample.
+
+(run_lib_evaluation_fidis.py --fidis, --prdc, --nfe.) Each command reads what `qc_ncsn sample` and `qc_ncsn eval encode`
+(or the original) left in the work folder, and writes a table and its record into a folder of its own there.
+"""
+
+from dataclasses import dataclass
+from typing import Optional
+
+from common import console, parallel
+from common.cli import REQUIRED, CommonOptions, Outcome, option
+from common.cli import run as run_command
+from common.errors import InputError
+from common.files import check_writable, fingerprint, read_json, read_npz, write_bytes, write_text
+from common.paths import WorkDir
+from tools.qc_ncsn.stored import check_comparable, find_reference, open_features
+
+DESCRIPTIONS = {
+    "fidis": """\
+Frechet distance between the features of the samples and of the data set, and the Inception score of the samples.
+With Inception's pool_3 the distance is the FID; with other features it bears their name. The generated rows are cut to
+the first as many as the data set has, as in the original, unless --all_rows. Memory does not grow with their number.""",
+    "prdc": """\
+Precision, recall, density and coverage of the samples' features against the data set's (Naeem et al. 2020). The
+generated rows are cut to the first as many as the data set has, as in the original, unless --all_rows.""",
+    "nfe": """\
+Mean number of network calls over the sample files of a work folder (what the original prints as AVG NFE).""",
+}
+LABELS = {
+    "fid": "FID", "inception_score": "Inception score", "inception_score_std": "  its deviation over splits",
+    "precision": "Precision", "recall": "Recall", "density": "Density", "coverage": "Coverage",
+    "avg_nfe": "AVG NFE", "mean_nfe": "Mean NFE", "min_nfe": "Lowest NFE", "max_nfe": "Highest NFE",
+}  # fmt: skip
+
+
+@dataclass(kw_only=True)
+class StoredOptions(CommonOptions):
+    """Flags of all three commands."""
+
+    workdir: str = option(REQUIRED, "work folder: results/NAME, or an absolute or dotted path", kind="how")
+    ode: bool = option(False, "use the folders with suffix _ode")
+    calculate: bool = option(False, "compute; this is what happens without --read", kind="how")
+    read: bool = option(False, "show the stored results", kind="how")
+
+
+@dataclass(kw_only=True)
+class FeatureOptions(StoredOptions):
+    """Flags of the commands that compare features."""
+
+    stats: Optional[str] = option(None, "features of the data set (.npz with pool_3); default: see --dataset")
+    dataset: Optional[str] = option(None, "where WORKDIR/stat[_ode]/dataset_stat.npz is missing, look for "
+                                    "results/DATASET_stats.npz and results/stats/DATASET/stats.npz")  # fmt: skip
+    encode_dataset: bool = option(False, "take the reference from the work folder only")
+    all_rows: bool = option(False, "use all generated rows, also where there are more than in the data set")
+
+
+@dataclass(kw_only=True)
+class FidisOptions(FeatureOptions):
+    """Flags of `qc_ncsn eval fidis`."""
+
+    splits: int = option(1, "parts of the Inception score; the original takes all samples as one, others ten")
+
+
+@dataclass(kw_only=True)
+class PrdcOptions(FeatureOptions):
+    """Flags of `qc_ncsn eval prdc`."""
+
+    nearest_k: int = option(3, "the radius of a point reaches to its nearest_k-th neighbour")
+    device: str = option("auto", "auto, cpu, cuda, cuda:1 or mps", kind="how")
+
+
+def cli_fidis(words=None):
+    """Run `qc_ncsn eval fidis` on command-line words and return its exit status."""
+    return _cli("fidis", main_fidis, FidisOptions, words, "--stats cifar10_stats.npz")
+
+
+def cli_prdc(words=None):
+    """Run `qc_ncsn eval prdc` on command-line words and return its exit status."""
+    return _cli("prdc", main_prdc, PrdcOptions, words, "--nearest_k 5")
+
+
+def cli_nfe(words=None):
+    """Run `qc_ncsn eval nfe` on command-line words and return its exit status."""
+    return _cli("nfe", main_nfe, StoredOptions, words, "--ode")
+
+
+def _cli(name, main, options_class, words, flag):
+    examples = "\n".join(f"  python -m tools.qc_ncsn eval {name} --workdir {rest}" for rest in ("digits", f"cifar10 {flag}"))
+    return run_command(main, options_class, f"qc_ncsn eval {name}", DESCRIPTIONS[name], f"examples:\n{examples}", words,
+                       f"eval {name}")  # fmt: skip
+
+
+def main_fidis(options):
+    """Compute the Frechet distance and, where logits are stored, the Inception score."""
+    return _evaluate(options, "fidis", lambda: _plan_features(options, measure_fidis))
+
+
+def main_prdc(options):
+    """Compute precision, recall, density and coverage."""
+    return _evaluate(options, "prdc", lambda: _plan_features(options, measure_prdc))
+
+
+def main_nfe(options):
+    """Compute the mean number of network calls."""
+    return _evaluate(options, "nfe", lambda: _plan_nfe(options))
+
+
+def measure_fidis(generated, reference, count, options):
+    """Return {"fid" or "frechet_distance", "inception_score", ...} of the first `count` rows of a FeatureFile."""
+    from common.metrics.inception_score import InceptionScore
+
+    name = "fid" if generated.is_inception else "frechet_distance"
+    results = {name: _frechet(generated, reference, count)}
+    if not generated.num_logits:
+        console.say(f"{generated.path}: no logits, so no Inception score")
+    else:
+        score = InceptionScore(count, options.splits)
+        for block in generated.blocks("logit", count):
+            score.add(block)
+        results["inception_score"], deviation = score.result()
+        results |= {"inception_score_std": deviation} if options.splits > 1 else {}
+    return results
+
+
+def _frechet(generated, reference, count):
+    """Return the Frechet distance; features are kept only where there are fewer of them than their covariance has rows."""
+    import numpy as np
+
+    from common.metrics.frechet import FeatureStatistics, frechet_distance, frechet_distance_from_features
+
+    blocks = [generated.blocks("pool_3", count), reference.blocks("pool_3", reference.count)]
+    if max(count, reference.count) <= generated.width:
+        return frechet_distance_from_features(*(np.concatenate(list(side)) for side in blocks))
+    sides = [FeatureStatistics(generated.width) for _ in blocks]
+    for statistics, side in zip(sides, blocks):
+        for block in side:
+            statistics.add(block)
+    return frechet_distance(*(value for side in sides for value in (side.mean, side.covariance())))
+
+
+def measure_prdc(generated, reference, count, options):
+    """Return {"precision", "recall", "density", "coverage", "nearest_k"} of the first `count` rows of a FeatureFile."""
+    from common.device import pick_device, set_precision
+    from common.metrics.prdc import prdc
+
+    device = pick_device(options.device)
+    set_precision("fp32")
+    for side, rows in ((reference, reference.count), (generated, count)):
+        for _ in side.blocks("pool_3", rows):  # once through: NaN is named by file and row, damage is found
+            pass
+    with reference.rows(reference.count) as real, generated.rows(count) as fake:
+        return {**prdc(real, fake, options.nearest_k, device), "nearest_k": options.nearest_k}
+
+
+def open_pair(options):
+    """Return (generated FeatureFile, reference FeatureFile, number of generated rows that count), all checked."""
+    work = WorkDir(options.workdir)
+    generated_path = work.stat(options.ode) / "generated_stat.npz"
+    if not generated_path.exists():
+        raise InputError("no encoded samples", where=generated_path, do="Make them with qc_ncsn eval encode")
+    generated = open_features(generated_path)
+    reference = open_features(find_reference(work, options.ode, options.stats, options.dataset, options.encode_dataset))
+    check_comparable(generated, reference)
+    count = generated.count if options.all_rows else min(generated.count, reference.count)
+    _check_numbers(options, generated, reference, count)
+    return generated, reference, count
+
+
+def _plan_features(options, measure):
+    """Return (input files, function that computes the results) after checking the inputs."""
+    generated, reference, count = open_pair(options)
+    console.say(f"reference: {reference.path} ({reference.count} images, {reference.features})")
+    if count < generated.count:
+        console.say(f"{generated.path}: only the first {count} of {generated.count} rows count, as many as the reference has")
+
+    def compute():
+        told = {"num_generated": count, "num_dataset": reference.count, "features": generated.features,
+                "reference": str(reference.path)}  # fmt: skip
+        return {**measure(generated, reference, count, options), **told}
+
+    return [generated.path, reference.path], compute
+
+
+def _check_numbers(options, generated, reference, count):
+    """Raise InputError when there are too few images, or when a flag's number makes no sense."""
+    nearest_k, splits = getattr(options, "nearest_k", 1), getattr(options, "splits", 1)
+    for flag, value in (("--nearest_k", nearest_k), ("--splits", splits)):
+        if value < 1:
+            raise InputError(f"{value} is not possible", where=flag, do="Give 1 or more")
+    if generated.num_logits and splits > count:
+        raise InputError(f"{splits} splits of {count} images", where="--splits", do="Give more images or fewer splits")
+    for path, number in ((generated.path, count), (reference.path, reference.count)):
+        if number <= nearest_k:
+            raise InputError(f"{number} images, more than {nearest_k} are needed", where=path, do="Encode more images")
+
+
+def read_nfe(work, ode=False):
+    """Return ({"avg_nfe", "mean_nfe", "min_nfe", "max_nfe", "num_files"}, files): means over the stored sample files.
+
+    avg_nfe is the integer part of the mean, as the original prints. Raises InputError when there is no file, or no NFE.
+    """
+    files = work.sample_files(ode)
+    if not files:
+        raise InputError("no <division>/samples_<round>.npz here", where=work.sampling(ode),
+                         do="Draw samples first: qc_ncsn sample")  # fmt: skip
+    calls = []
+    for path in files:
+        nfe = read_npz(path, required=("nfe",))["nfe"]
+        if nfe.size != 1 or nfe.dtype.kind not in "iuf":
+            raise InputError(f"'nfe' is {nfe.dtype} {nfe.shape}, expected one number", where=path, do="Draw these samples again")
+        calls.append(nfe.reshape(-1)[0].item())
+    mean = sum(calls) / len(calls)
+    results = {"avg_nfe": int(mean), "mean_nfe": mean, "min_nfe": min(calls), "max_nfe": max(calls), "num_files": len(calls)}
+    return results, files
+
+
+def _plan_nfe(options):
+    results, files = read_nfe(WorkDir(options.workdir), options.ode)
+    return files, lambda: results
+
+
+def _evaluate(options, command, plan):
+    """Answer from the record, or compute and write table, picture and record. Nothing is written on bad input."""
+    from common.resume import RunRecord
+
+    if not parallel.is_main():
+        return Outcome({})
+    folder = WorkDir(options.workdir).root / f"eval_{command}{'_ode' if options.ode else ''}"
+    if options.read and not options.calculate:
+        results = _read_results(folder)
+        _show(command, results)
+        return Outcome(results)
+    inputs, compute = plan()
+    outputs = [folder / f"{command}.csv"] + ([folder / "prdc.png"] if command == "prdc" else [])
+    record = RunRecord(folder, f"qc_ncsn eval {command}", options, inputs=[fingerprint(path) for path in inputs])
+    earlier = record.compare()
+    if options.dry_run:
+        console.say(f"would read {', '.join(map(str, inputs))} and write {', '.join(map(str, outputs))}")
+        return Outcome({})
+    check_writable(folder)
+    if _is_current(earlier, record, outputs):
+        results = record.begin()
+    else:
+        results = compute()
+        record.path.unlink(missing_ok=True)  # of a run that never ended, or on other inputs
+        record.begin(clear=outputs)
+        _write(command, results, outputs)
+    _show(command, results)
+    return Outcome(results, outputs, record)
+
+
+def _is_current(earlier, record, outputs):
+    """True when the earlier record tells of a finished run on the same inputs, and its outputs are there."""
+    if earlier is None or earlier.get("status") != "done":
+        return False
+    if earlier.get("inputs") != record.inputs:
+        console.say(f"{record.folder}: the inputs have changed since, computing anew")
+        return False
+    return all(path.exists() for path in outputs)
+
+
+def _read_results(folder):
+    """Return the results that an earlier run recorded. Raises InputError when there are none."""
+    path = folder / "run.json"
+    if not path.exists() or read_json(path).get("status") != "done":
+        raise InputError("no stored results", where=folder, do="Compute them first (without --read)")
+    return read_json(path)["results"]
+
+
+def _values(results):
+    """Return [(label, value)] of the measured numbers."""
+    labels = {**LABELS, "frechet_distance": f"Frechet distance in {results.get('features')}"}
+    return [(labels[name], value) for name, value in results.items() if name in labels]
+
+
+def _show(command, results):
+    rows = [(label, value if isinstance(value, int) else f"{value:.4f}") for label, value in _values(results)]
+    counts = f"{results['num_generated']} samples against {results['num_dataset']} images, features {results['features']}" \
+        if "features" in results else f"{results['num_files']} sample files"  # fmt: skip
+    console.show_table(f"{command}: {counts}", ("measure", "value"), rows)
+
+
+def _write(command, results, outputs):
+    """Write the table, and for prdc a bar chart."""
+    rows = [f"{label.strip()},{value!r}" for label, value in _values(results)]
+    write_text(outputs[0], "\n".join(["measure,value", *rows]) + "\n")
+    if command == "prdc":
+        write_bytes(outputs[1], _bar_chart(results))
+
+
+def _bar_chart(results):
+    """Return a PNG of the four values as bars."""
+    import io
+
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    names = ("precision", "recall", "density", "coverage")
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    bars = axes.bar([LABELS[name] for name in names], [results[name] for name in names], color="#4477aa")
+    axes.bar_label(bars, fmt="%.3f", fontsize=13)
+    axes.axhline(1.0, color="grey", linewidth=1)
+    axes.set_ylim(0, max(1.1, 1.15 * results["density"]))
+    axes.tick_params(labelsize=13)
+    axes.set_title(f"{results['num_generated']} samples, {results['num_dataset']} images\n{results['features']}", fontsize=13)
+    stream = io.BytesIO()
+    figure.savefig(stream, format="png", dpi=150, metadata={"Software": None})
+    return stream.getvalue()

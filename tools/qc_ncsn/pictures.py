@@ -1,0 +1,73 @@
+"""Grids of images and the plots of the evaluations."""
+
+import io
+import math
+
+import numpy as np
+
+from common.files import write_bytes, write_png
+
+
+def make_grid(pixels, columns=None, padding=2):
+    """Return uint8 images (N, H, W, C) side by side on black, (rows, width, C); columns: floor(sqrt(N)) by default."""
+    count, height, width, channels = pixels.shape
+    columns = columns or max(int(math.sqrt(count)), 1)
+    rows = -(-count // columns)
+    grid = np.zeros((padding + rows * (height + padding), padding + columns * (width + padding), channels), np.uint8)
+    for index, image in enumerate(pixels):
+        top = padding + index // columns * (height + padding)
+        left = padding + index % columns * (width + padding)
+        grid[top : top + height, left : left + width] = image
+    return grid
+
+
+def save_grid(path, pixels, columns=None, scale=1):
+    """Write a grid of uint8 images (N, H, W, C) as PNG, each pixel `scale` wide."""
+    grid = make_grid(pixels, columns)
+    write_png(path, grid.repeat(scale, 0).repeat(scale, 1))
+
+
+def new_figure(width=6.0, height=3.6):
+    """Return a matplotlib (figure, axes) that no display is needed for."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), dpi=130, layout="constrained")
+    axes = figure.add_subplot()
+    axes.grid(alpha=0.25)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    return figure, axes
+
+
+def save_figure(path, figure):
+    """Write a figure as PNG, atomically; the same figure gives the same bytes."""
+    stream = io.BytesIO()
+    figure.savefig(stream, format="png", metadata={"Software": None})
+    write_bytes(path, stream.getvalue())
+
+
+def histogram(path, values, label, bins=30):
+    """Draw a histogram of per-image values with its mean."""
+    figure, axes = new_figure()
+    axes.hist(values, bins=bins, color="#4c72b0")
+    mean = float(np.mean(values))
+    axes.axvline(mean, color="#c44e52", label=f"mean {mean:.3f}")
+    axes.set(xlabel=label, ylabel="images")
+    axes.legend(frameon=False)
+    save_figure(path, figure)
+
+
+def level_curves(path, sigmas, curves, ylabel, log=True):
+    """Draw values per noise level with standard errors. curves: {label: (mean (T,), standard error (T,))}."""
+    figure, axes = new_figure()
+    for label, (mean, error) in curves.items():
+        mean, error = np.asarray(mean, float), np.asarray(error, float)
+        (line,) = axes.plot(sigmas, mean, marker="o", markersize=3, label=label)
+        axes.fill_between(sigmas, mean - error, mean + error, alpha=0.25, color=line.get_color(), linewidth=0)
+    axes.set(xscale="log", xlabel="noise level sigma", ylabel=ylabel)
+    if log:
+        positive = [value for mean, _ in curves.values() for value in np.ravel(mean) if value > 0]
+        axes.set_yscale("symlog", linthresh=min(positive) if positive else 1.0)
+    if len(curves) > 1:
+        axes.legend(frameon=False)
+    save_figure(path, figure)

@@ -1,0 +1,71 @@
+"""Sampling as a library: from a loaded model and global image numbers to uint8 images."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from common.errors import InputError
+from common.files import read_npz
+from tools.qc_ncsn.samplers import PCOptions, UnitNoise, karras_sigmas, sample_multistep, sample_ode, sample_pc, to_uint8
+
+
+def pc_options(sampling, coupling="image"):
+    """Return the PCOptions of a configuration's `sampling` section."""
+    names = ("num_scales", "snr", "n_steps_each", "noise_removal", "last_step_snr", "probability_flow")
+    return PCOptions(predictor=sampling["predictor"] or "none", corrector=sampling["corrector"] or "none",
+                     coupling=coupling, **{name: sampling[name] for name in names})  # fmt: skip
+
+
+@dataclass
+class Sampler:
+    """A method with its settings (a configuration's `sampling` section) for one model."""
+
+    model: object  # a models.LoadedModel
+    sampling: dict
+    coupling: str = "image"
+
+    @property
+    def steps(self):
+        """Number of steps of one batch, or None where the solver decides."""
+        return {"pc": self.sampling["num_scales"], "multistep": self.sampling["num_steps"]}.get(self.sampling["method"])
+
+    def __call__(self, seed, indices, device, advance=None):
+        """Return (uint8 images (n, H, W, C), network calls per image (n,)) for global image numbers `indices`."""
+        model, settings = self.model, self.sampling
+        noise = UnitNoise(seed, indices, model.image_shape, device)
+        if settings["method"] == "pc":
+            x, calls = sample_pc(model.score, model.sde, noise, pc_options(settings, self.coupling), advance=advance)
+        elif settings["method"] == "ode":
+            start = model.sde.sigma_max * noise()
+            x, calls = sample_ode(model.score, model.sde, start, settings["rtol"], settings["atol"],
+                                  settings["noise_removal"], self.coupling)  # fmt: skip
+            calls = calls.cpu().numpy()
+        else:
+            top = settings["sigma_max"] or model.sde.sigma_max
+            sigmas = karras_sigmas(settings["num_steps"], model.sde.sigma_min, top, settings["rho"])
+            x, calls = sample_multistep(model.score, noise, sigmas, settings["eta"], advance)
+        if not bool(x.isfinite().all()):
+            raise InputError("the samples are not finite", where=model.path,
+                             do="The network may be broken or untrained; try another checkpoint or method")  # fmt: skip
+        return to_uint8(x), np.broadcast_to(np.asarray(calls, np.int64), (len(indices),))
+
+
+def division_bounds(num_samples, num_divisions, division):
+    """Return (first, last) global image numbers of a division: every image belongs to one, sizes differ by one."""
+    return division * num_samples // num_divisions, (division + 1) * num_samples // num_divisions
+
+
+def rounds_of(first, last, batch_size):
+    """Return the global image numbers of each round of a division; the last round may be smaller."""
+    return [np.arange(start, min(start + batch_size, last)) for start in range(first, last, batch_size)]
+
+
+def is_complete(path, indices):
+    """True when a stored round holds exactly these images, all of them readable."""
+    if not path.exists():
+        return False
+    try:
+        stored = read_npz(path, required=("samples", "nfe", "index"))
+    except InputError:
+        return False
+    return np.array_equal(stored["index"], indices) and len(stored["samples"]) == len(indices)

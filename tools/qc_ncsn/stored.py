@@ -1,0 +1,172 @@
+"""What a finished work folder holds: encoded features, likelihoods, asymmetries.
+
+Layout of run_lib_evaluation*.py: stat[_ode]/{generated,dataset}_stat.npz (pool_3 (n, d), logit (n, c), float32; logit
+may be missing), nll/bpd_<batch>.npz (bpd (b,), nfe), asym/repeat_<r>.npz (asym (T,), nasym (T,)). Ours adds `features`,
+the name of the feature space; files without it hold Inception's pool_3, as the original wrote them.
+"""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+from common.errors import InputError
+from common.files import read_npz
+from common.npz_stream import NpzRows, iterate_npz_rows, npz_names, npz_shape
+
+INCEPTION = "inception"
+
+
+@dataclass
+class FeatureFile:
+    """An .npz file of encoded images: its number of images, widths, and the name of the feature space."""
+
+    path: Path
+    count: int
+    width: int
+    num_logits: int  # 0 when the file has no logits
+    features: str
+
+    @property
+    def is_inception(self):
+        """True when a Frechet distance in these features is a FID."""
+        return self.features.startswith(INCEPTION)
+
+    def blocks(self, name, limit, rows=4096):
+        """Yield the first `limit` rows of pool_3 or logit in blocks. Raises InputError naming the first bad row."""
+        import numpy as np
+
+        first = 0
+        for block in iterate_npz_rows(self.path, name, rows):  # to the end: only there is the check sum compared
+            bad = ~np.isfinite(block[: max(limit - first, 0)]).all(axis=1)
+            if bad.any():
+                raise InputError(
+                    f"row {first + int(bad.argmax())} of '{name}' holds NaN or infinity", where=self.path,
+                    do="Look at that image, or encode the samples again",
+                )  # fmt: skip
+            if first < limit:
+                yield block[: limit - first]
+            first += len(block)
+
+    def rows(self, limit):
+        """Return the first `limit` rows of pool_3 for repeated reading by slices; a context manager."""
+        return NpzRows(self.path, "pool_3", limit)
+
+
+def open_features(path):
+    """Return the FeatureFile at `path`. Raises InputError for a missing, broken or foreign file."""
+    shape, dtype = npz_shape(path, "pool_3")
+    if len(shape) != 2 or dtype.kind != "f":
+        raise InputError(f"'pool_3' is {dtype} {shape}, expected floats (images, features)", where=path,
+                         do="Encode the images again")  # fmt: skip
+    logit_shape = npz_shape(path, "logit")[0] if "logit" in npz_names(path) else (shape[0], 0)
+    if len(logit_shape) != 2 or logit_shape[0] != shape[0]:
+        raise InputError(f"'logit' has shape {logit_shape}, 'pool_3' {shape}", where=path, do="Encode the images again")
+    return FeatureFile(Path(path), *shape, logit_shape[1], stored_text(path, "features") or INCEPTION)
+
+
+def stored_text(path, name):
+    """Return the text stored as array `name` of an .npz file, or None."""
+    found = read_npz(path, optional=(name,)).get(name)
+    return None if found is None else str(found.reshape(-1)[0])
+
+
+def find_reference(work, ode=False, stats=None, dataset=None, work_only=False):
+    """Return the path of the data set's features: --stats, or the first that exists of the places the tools use.
+
+    Raises InputError that lists every place looked at.
+    """
+    if stats is not None:
+        return Path(stats)
+    places = [work.stat(ode) / "dataset_stat.npz"]
+    if dataset is not None and not work_only:
+        places += [Path("results") / f"{dataset}_stats.npz", Path("results/stats") / dataset / "stats.npz"]
+    for place in places:
+        if place.exists():
+            return place
+    hint = "" if dataset or work_only else "; name the data set with --dataset to look in results/ too"
+    raise InputError(
+        f"no features of the data set (looked for {', '.join(map(str, places))})", where=work.stat(ode),
+        do=f"Make them with qc_ncsn eval encode --encode_dataset, or give their file with --stats{hint}",
+    )  # fmt: skip
+
+
+def check_comparable(generated, reference):
+    """Raise InputError unless two FeatureFiles hold features of the same space."""
+    same = generated.features == reference.features or (generated.is_inception and reference.is_inception)
+    if same and generated.width == reference.width:
+        return
+    told = [f"{file.features} ({file.width} wide)" for file in (generated, reference)]
+    raise InputError(f"the features are {told[1]}, those of {generated.path} are {told[0]}", where=reference.path,
+                     do="Encode both with the same --features")  # fmt: skip
+
+
+def read_nll(folder):
+    """Return what nll/bpd_<batch>.npz tell: bits_per_dim and its standard error over images, nfe, counts.
+
+    Each image counts once, whatever its batch. {"bits_per_dim", "bits_per_dim_stderr", "nfe" (integer part of the mean
+    over batches, as the original prints), "num_images", "num_files"}.
+    Raises InputError when there are none, for NaN, and for files left by a run with another batch size.
+    """
+    import numpy as np
+
+    files = _numbered(folder, "bpd_")
+    read = [read_npz(path, required=("bpd", "nfe"), optional=("repeat",)) for path in files]
+    sizes = [len(entry["bpd"].reshape(-1)) for entry in read]
+    for path, entry, size in zip(files, read, sizes):
+        ours = "repeat" in entry  # our own writer removes stale files, and ends each repeat with a smaller batch
+        if not ours and size != sizes[0] and not (path == files[-1] and size < sizes[0]):
+            raise InputError(
+                f"holds {size} images, {files[0].name} holds {sizes[0]}: files of runs with different batch sizes are mixed",
+                where=path, do="Remove the files of the older run, or calculate again with --overwrite",
+            )  # fmt: skip
+    for path, entry in zip(files, read):
+        if not np.isfinite(entry["bpd"]).all():
+            raise InputError("'bpd' holds NaN or infinity", where=path, do="Remove the file and calculate again")
+    bpd = np.concatenate([entry["bpd"].reshape(-1) for entry in read]).astype(np.float64)
+    spread = bpd.std(ddof=1) / math.sqrt(len(bpd)) if len(bpd) > 1 else float("nan")
+    return {
+        "bits_per_dim": float(bpd.mean()), "bits_per_dim_stderr": float(spread),
+        "nfe": int(np.mean([entry["nfe"] for entry in read])), "num_images": len(bpd), "num_files": len(files),
+    }  # fmt: skip
+
+
+def read_asym(folder):
+    """Return what asym/repeat_<r>.npz tell, means over levels and repeats.
+
+    {"asym", "nasym", "asym_levels" (T,), "nasym_levels" (T,), "num_levels", "num_files"}. The original stores asym under
+    both names; then nasym and nasym_levels are None: its value is not in the file.
+    Raises InputError when there are none, for NaN, and for repeats with different numbers of levels.
+    """
+    import numpy as np
+
+    files = _numbered(folder, "repeat_")
+    read = [read_npz(path, required=("asym", "nasym")) for path in files]
+    for path, entry in zip(files, read):
+        for name in ("asym", "nasym"):
+            if entry[name].shape != read[0]["asym"].shape:
+                raise InputError(
+                    f"'{name}' has shape {entry[name].shape}, 'asym' of {files[0].name} {read[0]['asym'].shape}",
+                    where=path, do="Remove the files of the older run, or calculate again with --overwrite",
+                )  # fmt: skip
+            if not np.isfinite(entry[name]).all():
+                raise InputError(f"'{name}' holds NaN or infinity", where=path, do="Remove the file and calculate again")
+    levels = {name: np.mean([entry[name] for entry in read], axis=0, dtype=np.float64) for name in ("asym", "nasym")}
+    lost = any(np.array_equal(entry["asym"], entry["nasym"]) for entry in read)
+    return {
+        "asym": float(levels["asym"].mean()), "nasym": None if lost else float(levels["nasym"].mean()),
+        "asym_levels": levels["asym"], "nasym_levels": None if lost else levels["nasym"],
+        "num_levels": levels["asym"].size, "num_files": len(files),
+    }  # fmt: skip
+
+
+def _numbered(folder, stem):
+    """Return the files <stem><number>.npz of a folder by number. Raises InputError when there is none, or a gap."""
+    found = [path for path in Path(folder).glob(f"{stem}*.npz") if path.stem.removeprefix(stem).isdigit()]
+    found.sort(key=lambda path: int(path.stem.removeprefix(stem)))
+    if not found:
+        raise InputError(f"no {stem}<number>.npz here", where=folder, do="Calculate first (without --read)")
+    for number, path in enumerate(found):
+        if path.stem != f"{stem}{number}":
+            raise InputError(f"{stem}{number}.npz is missing, later ones are there", where=folder,
+                             do="Calculate again: only the missing files are made")  # fmt: skip
+    return found

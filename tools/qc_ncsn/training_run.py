@@ -1,0 +1,268 @@
+"""The training loop: steps, logs, snapshots, resuming, and stopping without losing anything."""
+
+import copy
+import json
+import logging
+import signal
+import time
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+
+import numpy as np
+import torch
+
+from common import console, parallel
+from common.checkpoints import save_torch
+from common.device import autocast
+from common.errors import InputError
+from common.files import atomic_path, system_errors, write_text
+from tools.qc_ncsn.models import build_network, build_sde, read_checkpoint, trainable
+from tools.qc_ncsn.scores import make_score
+from tools.qc_ncsn.training import (
+    Batches,
+    ExponentialMovingAverage,
+    LossModule,
+    Optimiser,
+    checkpoint_state,
+    load_training_state,
+)
+
+
+class TrainingRun:
+    """One run in one work folder. restored: the dictionary of --restore's checkpoint, or None."""
+
+    def __init__(self, options, config, work, images, device, restored=None):
+        self.options, self.config, self.work, self.device = options, config, work, device
+        self.training, self.loss = config["training"], config["loss"]
+        self.first_step, self.last_step = self.training["init_step"], self.training["n_iters"]
+        self.network = build_network(config, options.seed).to(device).train()
+        self.network.activation_checkpointing = options.activation_checkpointing
+        self.sde = build_sde(config)
+        self.score = make_score(self.network, config["model"]["energy"])
+        self.optimiser = Optimiser(self.network, config["optim"], self.last_step - self.first_step + 1)
+        self.ema = ExponentialMovingAverage([p for _, p in trainable(self.network)], config["model"]["ema_rate"])
+        self.batches = Batches(images, options.seed, self.training["batch_size"], self.loss["slices"],
+                               config["data"]["random_flip"])  # fmt: skip
+        self.next_step = self.first_step
+        if restored is not None:
+            load_training_state(restored, options.restore, self.network, self.optimiser, self.ema, options.fresh_optimizer)
+        self._resume()
+        self.module = self._wrap(LossModule(self.network, self.score, self.sde, self.loss, self.training["likelihood_weighting"]))
+        self.rows = self._own_rows()
+        self.stop = False
+
+    def _wrap(self, module):
+        if self.options.compile:
+            module = torch.compile(module)
+        if parallel.world_size() > 1:
+            ids = [self.device.index] if self.device.type == "cuda" else None
+            module = torch.nn.parallel.DistributedDataParallel(module, device_ids=ids, broadcast_buffers=False)
+        return module
+
+    def _own_rows(self):
+        """Return [(first, last)] of the micro-batches of this process within each step's batch."""
+        batch, parts = self.training["batch_size"], parallel.world_size() * self.options.accumulate
+        if batch < parts:
+            raise InputError(f"a batch of {batch} cannot be split into {parts} parts", where="--bs",
+                             do="Use a larger batch, fewer processes or a smaller --accumulate")  # fmt: skip
+        edges = np.linspace(0, batch, parts + 1).astype(int)
+        mine = range(parallel.rank() * self.options.accumulate, (parallel.rank() + 1) * self.options.accumulate)
+        return [(int(edges[part]), int(edges[part + 1])) for part in mine]
+
+    def _resume(self):
+        """Take over the newest checkpoint of this folder, if there is one."""
+        newest = self.work.newest_checkpoint()
+        state, where = None, None
+        if self.work.meta_checkpoint.exists():
+            state, where = read_checkpoint(self.work.meta_checkpoint), self.work.meta_checkpoint
+        if newest is not None:
+            step = int(newest.stem.split("_")[1]) * self.training["snapshot_freq"]
+            if state is None or step > state.get("step", -1):
+                state, where = read_checkpoint(newest), newest
+                state.setdefault("step", step)
+        if state is None:
+            return
+        ours = "genprobe" in state
+        load_training_state(state, where, self.network, self.optimiser, self.ema, resume=ours)
+        self.next_step = state["step"] + 1
+        console.say(f"going on from {where} (step {state['step']:,})")
+
+    def loop(self):
+        """Run the remaining steps and return the results."""
+        if parallel.is_main():
+            self._start_logs()
+        handlers = {name: signal.signal(name, self._ask_to_stop) for name in (signal.SIGTERM, signal.SIGINT)}
+        began, done, row = time.monotonic(), 0, self._last_logged()
+        total = self.last_step - self.first_step + 1
+        try:
+            with console.progress("training", total, self.next_step - self.first_step, "step") as advance, self._draws() as draws:
+                for step in range(self.next_step, self.last_step + 1):
+                    log = step % self.training["log_freq"] == 0 or step == self.last_step
+                    values = self._step(step, next(draws), log)
+                    done += 1
+                    if log:
+                        row = self._log(step, values, began)
+                    self._snapshots(step)
+                    advance(1, f"loss {row['loss']:.3f}" if row else "")
+                    if self.stop:
+                        self._save(self.work.meta_checkpoint, step)
+                        raise KeyboardInterrupt
+        finally:
+            for name, handler in handlers.items():
+                signal.signal(name, handler)
+        if self.next_step <= self.last_step:
+            self._save(self.work.meta_checkpoint, self.last_step)
+        rate = done * self.training["batch_size"] / max(time.monotonic() - began, 1e-9)
+        return {"step": self.last_step, "training_loss": row["loss"], "training_reg": row["reg"],
+                "parameters": sum(p.numel() for _, p in trainable(self.network)),
+                "images_per_second": round(rate, 2)}  # fmt: skip
+
+    def _ask_to_stop(self, signum, frame):
+        self.stop = True
+
+    def _step(self, step, draws, log):
+        """One optimiser step; returns (mean DSM, mean regulariser, learning rate, gradient norm) when `log`."""
+        self.optimiser.adam.zero_grad(set_to_none=True)
+        batch, sums = self.training["batch_size"], torch.zeros(2, device=self.device)
+        slices = self.loss["slices"] if self.loss["slice_masks"] == "separate" else 1
+        for index, ((first, last), (x0, u, z, v)) in enumerate(zip(self.rows, draws)):
+            self.network.set_dropout_draw(self.batches.dropout_draw(step, first, last, slices))
+            is_last = index == len(self.rows) - 1
+            wait = nullcontext() if is_last or parallel.world_size() == 1 else self.module.no_sync()
+            with wait:
+                with autocast(self.device, self.options.precision):
+                    dsm, reg = self.module(x0, self.sde.train_time(u), z, v)
+                # Processes' gradients are averaged, rows are summed: so the whole batch's mean at any split.
+                total = (dsm + self.loss["balancing_fac"] * reg).sum() if self.loss["balancing_fac"] > 0 else dsm.sum()
+                (total * (parallel.world_size() / batch)).backward()
+            sums += torch.stack([dsm.sum(), reg.sum()]).detach().float()
+        rate, norm = self.optimiser.step()
+        self.ema.update()
+        if not log:
+            return None
+        dsm, reg = (parallel.sum_across(sums) / batch).tolist()
+        if not np.isfinite([dsm, norm]).all():
+            raise InputError(f"the loss is no longer finite at step {step}", where=self.work.root,
+                             do="Go on from the last checkpoint with a smaller --config.optim.lr or --balancing_fac")  # fmt: skip
+        return dsm, reg, rate, norm
+
+    def _draws(self):
+        return _Ahead(lambda step: [self.batches.draw(step, first, last, self.device) for first, last in self.rows],
+                      range(self.next_step, self.last_step + 1), self.options.num_workers)  # fmt: skip
+
+    def _start_logs(self):
+        """Drop log lines of steps that are done again, and open the text log for appending."""
+        self.work.root.mkdir(parents=True, exist_ok=True)
+        kept = []
+        if self.work.json_log.exists():
+            for line in self.work.json_log.read_text().splitlines():
+                try:
+                    kept += [line] if json.loads(line)["step"] < self.next_step else []
+                except ValueError:
+                    continue  # the half line of a killed run
+        write_text(self.work.json_log, "".join(f"{line}\n" for line in kept))
+        self.logger = logging.getLogger(f"qc_ncsn.{id(self)}")
+        self.logger.setLevel(logging.INFO)
+        self.logger.propagate = False
+        with system_errors(self.work.log):
+            handler = logging.FileHandler(self.work.log)
+        handler.setFormatter(logging.Formatter("%(levelname)s - %(filename)s - %(asctime)s - %(message)s"))
+        self.logger.handlers = [handler]
+        self.writer = self._tensorboard() if self.options.tensorboard else None
+
+    def _tensorboard(self):
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError as error:
+            raise InputError("tensorboard is not installed", where="--tensorboard",
+                             do="pip install tensorboard, or leave the flag out; log.jsonl holds the same") from error  # fmt: skip
+        return SummaryWriter(str(self.work.tensorboard), purge_step=self.next_step)
+
+    def _last_logged(self):
+        lines = self.work.json_log.read_text().splitlines() if self.work.json_log.exists() else []
+        return json.loads(lines[-1]) if lines else None
+
+    def _log(self, step, values, began):
+        loss, reg, rate, norm = values
+        row = {"step": step, "loss": loss, "reg": reg, "lr": rate, "grad_norm": norm, "seconds": round(time.monotonic() - began, 3)}
+        if parallel.is_main():
+            with system_errors(self.work.json_log), open(self.work.json_log, "a") as log:
+                log.write(json.dumps(row) + "\n")
+            self.logger.info("step: %d, training_loss: %.5e, training_reg: %.5e", step, loss, reg)
+            if self.writer:
+                self.writer.add_scalar("training_loss", loss, step)
+                self.writer.add_scalar("training_reg", reg, step)
+        return row
+
+    def _save(self, path, step):
+        if parallel.is_main():
+            save_torch(path, checkpoint_state(self.network, self.optimiser, self.ema, step, self.config))
+        parallel.barrier()
+
+    def _snapshots(self, step):
+        """Save what this step is due. A snapshot right after a start is a file alone: its tests ran before."""
+        if step == 0:
+            return
+        if step % self.training["snapshot_freq"] == 0:
+            self._save(self.work.checkpoint(step // self.training["snapshot_freq"]), step)
+            if step != self.first_step and parallel.is_main():
+                self._test_snapshot(step)
+            parallel.barrier()
+        if step % self.training["snapshot_freq_for_preemption"] == 0 and step != self.last_step:
+            self._save(self.work.meta_checkpoint, step)
+
+    def _test_snapshot(self, step):
+        """NLL of one test batch with the raw weights, nine samples with the averaged ones, as far as asked for."""
+        from tools.qc_ncsn.snapshots import sample_nine, test_nll
+
+        network = copy.deepcopy(self.network).eval().requires_grad_(False)
+        score = make_score(network, self.config["model"]["energy"])
+        if self.training["snapshot_nll"]:
+            nll = test_nll(score, self.sde, self.config, self.options, self.device)
+            self.logger.info("step: %d, nll: %.5e", step, nll)
+            if self.writer:
+                self.writer.add_scalar("nll", nll, step)
+        if self.training["snapshot_sampling"]:
+            for (_, parameter), shadow in zip(trainable_again(network), self.ema.shadow):
+                parameter.data.copy_(shadow)
+            folder = self.work.samples / f"iter_{step}"
+            sample_nine(score, self.sde, self.config, self.options.seed, self.device, folder)
+
+
+def trainable_again(network):
+    """Return [(name, parameter)] of a frozen copy in the order of `shadow_params`: all but the Fourier frequencies."""
+    return [(name, parameter) for name, parameter in network.named_parameters() if name != "all_modules.0.W"]
+
+
+class _Ahead:
+    """Iterates over function(step) for the steps; with workers, threads compute the next ones meanwhile."""
+
+    def __init__(self, function, steps, workers):
+        self.function, self.steps = function, iter(steps)
+        self.depth = 2 * workers
+        self.pool = ThreadPoolExecutor(workers) if workers else None
+        self.waiting = deque()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        if self.pool:
+            self.pool.shutdown(cancel_futures=True)
+
+    def __next__(self):
+        if self.pool is None:
+            return self.function(next(self.steps))
+        while len(self.waiting) < self.depth:
+            step = next(self.steps, None)
+            if step is None:
+                break
+            self.waiting.append(self.pool.submit(self.function, step))
+        return self.waiting.popleft().result()
+
+
+def write_npy(path, array):
+    """Write one array in .npy format under any name, atomically (the original's sample.np)."""
+    with atomic_path(path) as temporary, open(temporary, "wb") as stream:
+        np.save(stream, array)
