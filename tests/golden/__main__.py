@@ -7,11 +7,14 @@ One line a case (check, case, worst error over tolerance, pass or fail), at the 
 import argparse
 import json
 import math
+import os
 import sys
 
 from common.errors import InputError, nearest
 from tests.golden.registry import _checks, find_cases, find_check
 from tests.golden.run import run_case
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # torch is not imported yet; small networks gain nothing from more
 
 
 class Parser(argparse.ArgumentParser):

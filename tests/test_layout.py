@@ -1,0 +1,151 @@
+"""What keeps the house in order: who imports whom, where things lie, how every command answers --help."""
+
+import ast
+import os
+import subprocess
+import sys
+import time
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from tools.__main__ import find_tools
+
+ROOT = Path(__file__).parent.parent
+TOOLS = sorted(find_tools())
+ENTRIES = {
+    "common", "tools", "tests", "docs", "Makefile", "requirements.txt", "README.md", "pyproject.toml", "LICENSE",
+    ".gitignore", ".ci",
+}  # fmt: skip
+HELP_SECONDS = 0.4
+
+
+def sources(*folders):
+    """Yield (path relative to the repository, syntax tree) of every Python file below some folders."""
+    for folder in folders:
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            yield path.relative_to(ROOT), ast.parse(path.read_text(encoding="utf-8"))
+
+
+def imports(path, tree):
+    """Return the dotted names that a file imports, relative imports resolved."""
+    names = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = path.parent.parts[: len(path.parent.parts) - node.level + 1] if node.level else ()
+            module = ".".join([*base, *([node.module] if node.module else [])])
+            names += [module, *(f"{module}.{alias.name}" for alias in node.names)]
+    return names
+
+
+def test_no_tool_imports_another():
+    for path, tree in sources("tools"):
+        own = path.parts[1].removesuffix(".py")
+        others = {name.split(".")[1] for name in imports(path, tree) if name.startswith("tools.")} - {own}
+        assert not others, f"{path} imports {others}"
+
+
+def test_common_imports_no_tool_and_nothing_imports_tests():
+    for path, tree in sources("common", "tools"):
+        banned = ("tools", "tests") if path.parts[0] == "common" else ("tests",)
+        found = [name for name in imports(path, tree) if name.split(".")[0] in banned]
+        assert not found, f"{path} imports {found}"
+
+
+def test_no_import_path_is_changed_and_nothing_is_imported_by_star():
+    for path, tree in sources("common", "tools", "tests"):
+        for node in ast.walk(tree):
+            where = f"{path}:{getattr(node, 'lineno', 0)}"
+            is_path = isinstance(node, ast.Attribute) and node.attr == "path" and getattr(node.value, "id", "") == "sys"
+            assert not is_path, f"{where}: sys.path"
+            if isinstance(node, ast.ImportFrom):
+                assert all(alias.name != "*" for alias in node.names), f"{where}: star import"
+
+
+def test_no_error_is_swallowed():
+    for path, tree in sources("common", "tools", "tests"):
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ExceptHandler):
+                assert node.type is not None, f"{path}:{node.lineno}: bare except"
+
+
+def test_files_and_functions_can_be_read_in_a_sitting():
+    for path, tree in sources("common", "tools"):
+        lines = (ROOT / path).read_text(encoding="utf-8").count("\n")
+        assert lines <= 380, f"{path} has {lines} lines"
+        for node in ast.walk(tree):
+            if isinstance(node, ast.FunctionDef):
+                assert node.end_lineno - node.lineno < 50, f"{path}: {node.name} has {node.end_lineno - node.lineno} lines"
+
+
+def test_every_module_says_what_it_is():
+    for path, tree in sources("common", "tools"):
+        assert ast.get_docstring(tree), f"{path} has no docstring"
+
+
+def test_the_top_level_holds_only_what_belongs_there():
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False)
+    if listed.returncode != 0:
+        pytest.skip("no git checkout")
+    assert {line.split("/")[0] for line in listed.stdout.splitlines()} <= ENTRIES
+
+
+@pytest.mark.parametrize("name", TOOLS)
+def test_every_tool_has_a_page_and_a_command(name):
+    scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
+    assert name in scripts
+    assert (ROOT / "docs" / f"{name}.md").is_file()
+
+
+def ask_help(name, words):
+    """Return (text, CPU seconds) of a tool's --help; fails when torch was imported for it."""
+    code = (
+        "import runpy, sys\nsys.argv[1:] = sys.argv[2:]\n"
+        f"try:\n    runpy.run_module('tools.{name}', run_name='__main__', alter_sys=True)\n"
+        "except SystemExit as error:\n    assert not error.code, error.code\n"
+        "heavy = {'torch', 'umap', 'sklearn', 'scipy', 'numpy'} & set(sys.modules)\nassert not heavy, heavy"
+    )
+    before = os.times()
+    done = subprocess.run([sys.executable, "-c", code, "", *words, "--help"], cwd=ROOT, capture_output=True, text=True, check=False)
+    after = os.times()
+    assert done.returncode == 0, done.stderr
+    seconds = after.children_user + after.children_system - before.children_user - before.children_system
+    return done.stdout, seconds
+
+
+def subcommands(text):
+    """Return the subcommands that a help text lists."""
+    listed = text.partition("\nsubcommands:\n")[2].partition("\n\n")[0]
+    return [line.split()[0] for line in listed.splitlines() if line.strip()]
+
+
+@pytest.mark.parametrize("name", TOOLS)
+def test_help_answers_at_once_and_without_torch(name):
+    """At every depth of subcommands; processor time, best of three, so that a busy machine does not decide."""
+    waiting = [[]]
+    while waiting:
+        words = waiting.pop()
+        best = float("inf")
+        for _ in range(3):
+            text, seconds = ask_help(name, words)
+            best = min(best, seconds)
+            if best < HELP_SECONDS:
+                break
+        assert best < HELP_SECONDS, f"{name} {' '.join(words)} --help takes {best:.2f} s"
+        assert "usage:" in text
+        waiting += [[*words, sub] for sub in subcommands(text)]
+
+
+def test_an_input_error_answers_at_once():
+    """Wall time of a wrong flag, best of three."""
+    times = []
+    for _ in range(3):
+        began = time.perf_counter()
+        done = subprocess.run([sys.executable, "-m", "tools.report", "none", "--titel", "x"], cwd=ROOT, capture_output=True, text=True, check=False)
+        times.append(time.perf_counter() - began)
+        assert done.returncode == 2
+        assert done.stderr == "error: --titel: unknown flag. Did you mean --title?\n"
+    assert min(times) < 4 * HELP_SECONDS

@@ -1,0 +1,193 @@
+"""report: one page about a folder of runs."""
+
+import json
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tools.report.curves import draw, thin, ticks
+from tools.report.find import scan
+from tools.report.page import differing, duration, show
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+def report(*words):
+    command = [sys.executable, "-m", "tools.report", *map(str, words)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def write_run(folder, tool="qc_ncsn", command="qc_ncsn train", **record):
+    folder.mkdir(parents=True, exist_ok=True)
+    full = {"status": "done", "tool": tool, "command": command, "options": {}, "results": {}, "seconds": 75, **record}
+    (folder / "run.json").write_text(json.dumps(full))
+
+
+@pytest.fixture
+def runs(tmp_path):
+    """Two training runs with logs, samples of one, a table of no run, and a broken record and picture."""
+    for name, weight in (("u", 0.0), ("qc", 0.003)):
+        options = {"seed": 1, "balancing_fac": weight, "json": weight > 0, "workdir": name}
+        write_run(tmp_path / name, options=options, results={"loss": 0.125 + weight, "per_level": [1, 2]})
+        lines = [json.dumps({"step": step, "loss": 100 / (step + 1), "seconds": step}) for step in range(0, 1000, 2)]
+        (tmp_path / name / "log.jsonl").write_text("\n".join(lines) + '\n{"step": 10')
+    write_run(tmp_path / "u" / "eval_sampling" / "0", command="qc_ncsn sample", status="running", results={})
+    pixels = np.arange(64, dtype=np.uint8).reshape(8, 8)
+    Image.fromarray(pixels).save(tmp_path / "u" / "eval_sampling" / "0" / "grid.png")
+    Image.fromarray(np.zeros((1700, 2000, 3), np.uint8)).save(tmp_path / "u" / "large.png")
+    (tmp_path / "table.csv").write_text("model,Asym\nU <b>,1.5 ± 0.1\n")
+    (tmp_path / "table.md").write_text("| model | Asym |\n|---|---|\n| not shown | 1 |\n")
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "run.json").write_text('{"tool"')
+    (tmp_path / "broken" / "half.png").write_bytes(b"\x89PNG\r\n")
+    (tmp_path / ".hidden").mkdir()
+    (tmp_path / ".hidden" / "run.json").write_text("[]")
+    return tmp_path
+
+
+class Checker(HTMLParser):
+    """Notes the tags' nesting and every address."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.addresses = [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.addresses += [value for name, value in attributes if name in ("src", "href")]
+        if tag not in ("meta", "img", "line"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        if tag != "line":
+            assert self.open.pop() == tag
+
+
+def test_the_page_is_whole_and_needs_nothing_else(runs):
+    done = report(runs, "--json")
+    assert done.returncode == 0, done.stderr
+    text = (runs / "report.html").read_text()
+    checker = Checker(text.replace("/>", ">"))
+    assert checker.open == []
+    assert all(address.startswith(("data:image/", "#")) for address in checker.addresses)
+    assert "<script" not in text
+    assert "http" not in text
+    results = json.loads(done.stdout)["results"]
+    assert (results["runs"], results["tables"], results["pictures"], results["logs"]) == (3, 1, 3, 2)
+    assert results["unreadable"] == ["broken/half.png", "broken/run.json"]
+    assert results["page_bytes"] == (runs / "report.html").stat().st_size
+
+
+def test_the_page_shows_what_differs_and_what_came_out(runs):
+    report(runs)
+    text = (runs / "report.html").read_text()
+    table = re.search(r"<h3>qc_ncsn train</h3>(.*?)</table>", text, re.DOTALL).group(1)
+    assert re.findall(r'<th(?: class="number")?>(.*?)</th>', table) == ["run", "balancing_fac", "loss", "time"]
+    assert "0.128" in table
+    assert "1 min 15 s" in table
+    assert "u/eval_sampling/0 (unfinished)" in text
+    assert "U &lt;b&gt;" in text
+    assert "not shown" not in text
+    assert 'class="tiny"' in text
+    assert "image/jpeg" in text  # the large picture, made smaller
+    assert text.count("<polyline") == 2  # one chart (seconds are not drawn), two runs
+    assert text.index("table.csv") < text.index('id="tool-qc_ncsn"')
+
+
+def test_the_tables_are_printed(runs):
+    done = report(runs)
+    assert "1.5 ± 0.1" in done.stderr
+    assert "could not be read: broken/run.json" in done.stderr
+    assert done.stdout == ""
+
+
+def test_the_same_folder_gives_the_same_bytes(runs):
+    report(runs)
+    first = (runs / "report.html").read_bytes()
+    report(runs)
+    assert (runs / "report.html").read_bytes() == first
+
+
+def test_a_dry_run_writes_nothing(runs):
+    done = report(runs, "--dry_run", "--json")
+    assert done.returncode == 0
+    assert json.loads(done.stdout)["outputs"] == []
+    assert not (runs / "report.html").exists()
+
+
+def test_input_errors(tmp_path):
+    (tmp_path / "file").write_text("")
+    (tmp_path / "empty").mkdir()
+    wrong = {
+        "no such folder": (tmp_path / "none",),
+        "this is a file, not a folder": (tmp_path / "file",),
+        "no run.json, table or picture in here": (tmp_path / "empty",),
+        "this is a folder": (tmp_path, "--output", tmp_path / "empty"),
+        "a part of the path is a file": (tmp_path, "--output", tmp_path / "file" / "x.html"),
+        "this flag is required": (),
+    }
+    for said, words in wrong.items():
+        done = report(*words)
+        assert done.returncode == 2
+        assert said in done.stderr
+        assert done.stderr.count("\n") == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["empty", "file"]
+
+
+def test_only_some_of_many_pictures_are_shown(tmp_path):
+    for index in range(40):
+        Image.fromarray(np.zeros((4, 4), np.uint8)).save(tmp_path / f"{index:02}.png")
+    report(tmp_path)
+    text = (tmp_path / "report.html").read_text()
+    assert text.count("<img") == 24
+    assert "16 more pictures" in text
+
+
+def test_files_belong_to_the_nearest_run(runs):
+    found = scan(runs)
+    assert [run.name for run in found.runs] == ["qc", "u", "u/eval_sampling/0"]
+    assert [name for name, _ in found.runs[2].pictures] == ["u/eval_sampling/0/grid.png"]
+    assert len(found.runs[0].log) == 500  # the unfinished last line is left out
+
+
+def test_options_that_differ():
+    options = [{"seed": 1, "sizes": [1], "quiet": True}, {"seed": 2, "sizes": [1], "quiet": False, "new": 3}]
+    assert differing(options) == ["seed", "new"]
+    assert differing(options[:1]) == []
+
+
+@pytest.mark.parametrize(("value", "text"), [
+    (None, "—"), (True, "yes"), (1234, "1234"), (50000, "50,000"), (0.000123, "0.000123"), (12345.6, "12,346"),
+    ([1, 2.5], "1, 2.5"), ({"a": 1}, "a 1"), (list(range(20)), "0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, … (20)"),
+])  # fmt: skip
+def test_values_as_cells(value, text):
+    assert show(value) == text
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(0.42, "0.42 s"), (12.3, "12 s"), (185, "3 min 5 s"), (7800, "2 h 10 min"), (None, "")])
+def test_durations(seconds, text):
+    assert duration(seconds) == text
+
+
+def test_curves_keep_their_shape():
+    points = [(step, float(step % 2)) for step in range(10_000)]
+    thinned = thin(points)
+    assert len(thinned) == 300
+    assert all(0.4 < value < 0.6 for _, value in thinned)
+    assert thin(points[:300]) == points[:300]
+    assert draw({"flat": [(0, 1.0), (1, 1.0)]}).count("<polyline") == 1
+    assert draw({f"run{index}": [(0, 1.0), (1, 2.0)] for index in range(20)}).count("<polyline") == 8
+
+
+@pytest.mark.parametrize(("low", "high"), [(0, 1), (-3, 7), (0.001, 0.0035), (0, 130_000), (1e-9, 2e-9)])
+def test_ticks_are_few_and_within(low, high):
+    values = ticks(low, high)
+    assert 2 <= len(values) <= 8
+    slack = 1e-6 * (high - low)
+    assert all(low - slack <= value <= high + slack for value in values)
