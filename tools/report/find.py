@@ -36,7 +36,7 @@ class Run:
     @property
     def tool(self):
         """The tool that made the run."""
-        return str(self.record.get("tool", "unknown"))
+        return (str(self.record.get("tool") or "").split() or ["unknown"])[0]
 
     @property
     def command(self):

@@ -93,8 +93,9 @@ def _union(dictionaries):
 
 
 def _any_scalar(name, runs):
+    """True when a result is a number or a word in some run; paths stand in the details alone."""
     values = [(run.record.get("results") or {}).get(name) for run in runs]
-    return any(isinstance(value, (int, float, str)) for value in values)
+    return any(isinstance(value, (int, float)) or (isinstance(value, str) and "/" not in value) for value in values)
 
 
 def _machine(record):

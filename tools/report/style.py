@@ -25,13 +25,13 @@ th { font-weight: 600; color: var(--soft); font-size: .86rem; }
 th.number, td.number { text-align: right; }
 tbody tr:hover { background: color-mix(in srgb, var(--accent) 7%, transparent); }
 caption { text-align: left; padding: .5rem .75rem 0; font-size: .86rem; }
-.pictures, .charts { display: flex; flex-wrap: wrap; gap: 1rem; align-items: flex-start; }
+.charts { display: grid; grid-template-columns: repeat(auto-fill, minmax(330px, 1fr)); gap: 1rem; }
+.pictures { display: flex; flex-wrap: wrap; gap: 1rem; align-items: flex-start; }
 figure { margin: 0; padding: .6rem; background: var(--card); border: 1px solid var(--line); border-radius: 8px; max-width: 100%; }
 figure img { display: block; max-width: 100%; height: auto; border-radius: 3px; }
 .pictures figure { max-width: 560px; } .pictures figure:only-child { max-width: 100%; }
 img.tiny { image-rendering: pixelated; }
 figcaption { font-size: .82rem; margin-top: .4rem; overflow-wrap: anywhere; }
-.charts figure { flex: 1 1 340px; max-width: 560px; }
 svg { width: 100%; height: auto; display: block; }
 svg line { stroke: var(--line); }
 svg text { fill: var(--soft); font-size: 11px; }
