@@ -91,16 +91,14 @@ class NpzRows:
     Use as a context manager. Raises InputError as iterate_npz_rows does; check sums are compared only by the latter.
     """
 
-    def __init__(self, path, name):
+    def __init__(self, path, name, limit=None):
+        """Open array `name`; only its first `limit` rows are seen, all of them without a limit."""
         self.path, self.name = path, name
-        self._stream = None
-        with _broken_file(path), zipfile.ZipFile(path) as archive, _open_member(path, name) as (member, shape, dtype):
-            self.shape, self.dtype = shape, dtype
-            entry = archive.getinfo(f"{name}.npy")
-            if entry.compress_type == zipfile.ZIP_STORED:
-                self._stream = open(path, "rb")
-                self._stream.seek(entry.header_offset)
-                self._start = member.tell() + self._stream.tell() + 30 + sum(_LOCAL_HEADER.unpack(self._stream.read(30)))
+        with _open_member(path, name) as (member, shape, self.dtype):
+            self.shape = (shape[0] if limit is None else min(limit, shape[0]), *shape[1:])
+            start = _place_in_file(path, name)
+            if start is not None:
+                self._stream, self._start = open(path, "rb"), start + member.tell()
             else:
                 self._stream, self._start = tempfile.TemporaryFile(), 0
                 shutil.copyfileobj(member, self._stream, 1 << 20)
@@ -131,6 +129,16 @@ class NpzRows:
 
     def __exit__(self, *error):
         self.close()
+
+
+def _place_in_file(path, name):
+    """Return where an uncompressed entry's bytes start in the .npz file, or None for a compressed entry."""
+    with zipfile.ZipFile(path) as archive, open(path, "rb") as stream:
+        entry = archive.getinfo(f"{name}.npy")
+        if entry.compress_type != zipfile.ZIP_STORED:
+            return None
+        stream.seek(entry.header_offset)
+        return entry.header_offset + _LOCAL_HEADER.size + sum(_LOCAL_HEADER.unpack(stream.read(_LOCAL_HEADER.size)))
 
 
 def write_npz_rows(path, name, shape, dtype, blocks, **arrays):

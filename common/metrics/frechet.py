@@ -11,6 +11,8 @@ import numpy as np
 
 from common.errors import InputError
 
+ROOT_ERROR = 1e-9  # error of the trace of the root, relative to both traces, from which singular values are taken
+
 
 class FeatureStatistics:
     """Count, mean and covariance of feature rows that come in batches, float64, in constant memory.
@@ -111,11 +113,16 @@ def _trace_of_root(covariance1, covariance2):
     """Return tr (S1 S2)^(1/2) = the sum of the roots of the eigenvalues of F1^T S2 F1."""
     import scipy.linalg
 
-    factor1, regular1 = _factor(covariance1)
-    if regular1 and _cholesky(covariance2) is not None:
-        values = scipy.linalg.eigvalsh(factor1.T @ covariance2 @ factor1, overwrite_a=True, check_finite=False)
-        return np.sqrt(np.maximum(values, 0.0)).sum()
-    # A root would turn rounding noise of 1e-16 in null directions into 1e-8 each; singular values have no root.
+    factor1, regular = _factor(covariance1)
+    if regular:
+        product, info = scipy.linalg.lapack.dsygst(covariance2.T, factor1, itype=2, lower=1)  # lower half of F1^T S2 F1
+        assert info == 0
+        values = scipy.linalg.eigvalsh(product, overwrite_a=True, check_finite=False)
+        noise = 4.0 * np.finfo(np.float64).eps * max(values[-1], 0.0)
+        doubt = np.sum(noise / (2.0 * np.sqrt(np.maximum(values, noise)))) if noise else 0.0
+        if doubt <= ROOT_ERROR * (np.trace(covariance1) + np.trace(covariance2)):
+            return np.sqrt(np.maximum(values, 0.0)).sum()
+    # A root makes 1e-8 of rounding noise of 1e-16, in each null direction; singular values have no root.
     return _sum_of_singular_values(factor1, _factor(covariance2)[0])
 
 

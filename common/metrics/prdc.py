@@ -15,7 +15,6 @@ from common.errors import InputError
 
 TILE = 2048  # rows and columns of a tile: 16 MB of distances
 PAIRS = 1024  # pairs whose differences are held at once
-TOLERANCE = 4e-6  # bound on a tile's error, in units of |x|^2 + |y|^2 (float32 rounding is 6e-8)
 TIE = 1e-12  # squared distances this close (relative) are equal
 
 
@@ -64,7 +63,7 @@ def _mean_of_both(real, fake):
     total = np.zeros(real.shape[1])
     for rows in (real, fake):
         for span in _spans(rows.shape[0]):
-            total += np.asarray(rows[span], dtype=np.float64).sum(axis=0)
+            total += np.asarray(rows[span]).sum(axis=0, dtype=np.float64)
     if not np.isfinite(total).all():
         raise InputError("features hold NaN or infinity", do="Find out which images gave them")
     return (total / (real.shape[0] + fake.shape[0])).astype(np.float32)
@@ -82,12 +81,17 @@ def _load(rows, span, centre, device):
     return block, (block * block).sum(dim=1)
 
 
-def _squared_distances(block1, block2):
-    """Return squared distances (b1, b2), in error by at most TOLERANCE (|x|^2 + |y|^2)."""
+def _squared_distances(block1, block2, shrink=0.0):
+    """Return squared distances (b1, b2), less `shrink` times |x|^2 + |y|^2."""
     import torch
 
     (x, x_norm), (y, y_norm) = block1, block2
-    return torch.addmm(y_norm, x, y.T, alpha=-2.0).add_(x_norm[:, None])
+    return torch.addmm(y_norm * (1.0 - shrink), x, y.T, alpha=-2.0).add_(x_norm[:, None] * (1.0 - shrink))
+
+
+def _tolerance(num_features):
+    """Return a bound on a tile's errors in units of |x|^2 + |y|^2: ten deviations of the rounding of float32 sums."""
+    return 1e-6 + 2e-7 * num_features**0.5
 
 
 def _keep_nearest(best, index, span, first, tile):
@@ -105,8 +109,12 @@ def _keep_nearest(best, index, span, first, tile):
 def _exact_kth(rows, neighbours, nearest_k):
     """Return float64 (n,): the nearest_k-th smallest exact squared distance from each row to its candidates."""
     count, candidates = neighbours.shape
-    pairs = np.stack([np.repeat(np.arange(count), candidates), neighbours.reshape(-1)])
-    exact = _exact_squared(rows, rows, *pairs).reshape(count, candidates)
+    exact = np.empty((count, candidates))
+    step = max(1, PAIRS // candidates)
+    for start in range(0, count, step):
+        own = np.asarray(rows[start : min(start + step, count)], dtype=np.float64)
+        others = _gather(rows, neighbours[start : start + step].reshape(-1)).reshape(len(own), candidates, -1)
+        exact[start : start + step] = _squared_norms(others - own[:, None])
     return np.partition(exact, nearest_k - 1, axis=1)[:, nearest_k - 1]
 
 
@@ -116,8 +124,12 @@ def _exact_squared(rows1, rows2, index1, index2):
     for start in range(0, len(index1), PAIRS):
         part = slice(start, start + PAIRS)
         difference = _gather(rows1, index1[part]) - _gather(rows2, index2[part])
-        result[part] = np.einsum("pd,pd->p", difference, difference)
+        result[part] = _squared_norms(difference)
     return result
+
+
+def _squared_norms(vectors):
+    return np.einsum("...d,...d->...", vectors, vectors)
 
 
 def _gather(rows, index):
@@ -131,40 +143,38 @@ def _gather(rows, index):
 def _count_memberships(real, fake, real_radii, fake_radii, nearest_k, centre, device):
     """Return the four values from one pass over the tiles of real against generated rows."""
     n, m = real.shape[0], fake.shape[0]
-    in_real, in_fake, density = np.zeros(m, bool), np.zeros(n, bool), 0
-    covered = np.zeros(n, bool)  # some generated row lies within the real row's radius
+    in_real, in_fake = np.zeros(m, bool), np.zeros(n, bool)  # within the radius of some real, some generated row
+    covered, memberships = np.zeros(n, bool), 0  # some generated row lies within this real row's radius
     for span in _spans(n):
         block = _load(real, span, centre, device)
         for other in _spans(m):
-            tile, slack = _tile_and_slack(block, _load(fake, other, centre, device))
-            inside = _within(tile, slack, real_radii[span, None], real, fake, span, other)
-            in_real[other] |= inside.any(dim=0).numpy()
-            covered[span] |= inside.any(dim=1).numpy()
-            density += int(inside.sum())
-            inside = _within(tile, slack, fake_radii[None, other], real, fake, span, other)
-            in_fake[span] |= inside.any(dim=1).numpy()
+            against = _load(fake, other, centre, device)
+            lower = _squared_distances(block, against, shrink=_tolerance(real.shape[1]))
+            rows, columns = _within(lower, block, against, real_radii[span, None], real, fake, span, other)
+            covered[rows], in_real[columns] = True, True
+            memberships += len(rows)
+            rows, _ = _within(lower, block, against, fake_radii[None, other], real, fake, span, other)
+            in_fake[rows] = True
     return {
         "precision": float(in_real.mean()), "recall": float(in_fake.mean()),
-        "density": density / (nearest_k * m), "coverage": float(covered.mean()),
+        "density": memberships / (nearest_k * m), "coverage": float(covered.mean()),
     }  # fmt: skip
 
 
-def _tile_and_slack(block1, block2):
-    """Return squared distances (b1, b2) and the bound on their errors (b1, b2)."""
-    tile = _squared_distances(block1, block2)
-    return tile, (block1[1][:, None] + block2[1]).mul_(TOLERANCE)
+def _within(lower, block, against, radii, real, fake, span, other):
+    """Return the pairs (real rows, generated rows) of a tile whose squared distance is below the squared radius, exactly.
 
-
-def _within(tile, slack, radii, real, fake, span, other):
-    """Return bool (b1, b2), on the CPU: squared distance < squared radius, exactly."""
+    lower: (b1, b2), what the squared distances are at least.  radii: float64 squares, (b1, 1) or (1, b2).
+    """
     import torch
 
-    limit = torch.from_numpy(radii.astype(np.float32)).to(tile.device)
-    surely = (tile + slack) < limit
-    unsure = ((tile - slack) < limit).logical_xor_(surely).nonzero().cpu().numpy().T
-    surely = surely.cpu()
-    if unsure.size:
-        exact = _exact_squared(real, fake, unsure[0] + span.start, unsure[1] + other.start)
-        limits = np.broadcast_to(radii, surely.shape)[unsure[0], unsure[1]]
-        surely[unsure[0], unsure[1]] = torch.from_numpy(exact < limits * (1.0 - TIE))
-    return surely
+    limit = torch.from_numpy((radii * (1.0 + 2e-7)).astype(np.float32)).to(lower.device)
+    rows, columns = (lower < limit).nonzero(as_tuple=True)
+    upper = lower[rows, columns] + 2.0 * _tolerance(real.shape[1]) * (block[1][rows] + against[1][columns])
+    rows, columns, upper = rows.cpu().numpy(), columns.cpu().numpy(), upper.cpu().numpy()
+    limits = np.broadcast_to(radii, lower.shape)[rows, columns]
+    inside = upper < limits
+    unsure = np.flatnonzero(~inside)
+    rows, columns = rows + span.start, columns + other.start
+    inside[unsure] = _exact_squared(real, fake, rows[unsure], columns[unsure]) < limits[unsure] * (1.0 - TIE)
+    return rows[inside], columns[inside]
