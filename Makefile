@@ -50,10 +50,12 @@ demo: $(STAMP)
 	$(MAKE) --no-print-directory -j 2 $(CHOSEN:%=demo-%)
 	$(RUN) -m tools.report out/demo --output out/demo/report.html --title "genprobe demo"
 
-# One chain on its own talks to the terminal; of several, each line is headed by the chain's name.
+# One chain on its own talks to the terminal; of several, each line is headed by the chain's name (read line by line:
+# awk and sed may keep lines back).
+HEADED = while IFS= read -r line; do echo "$*: $$line"; done
 demo-%: $(STAMP)
 	@test -f docs/chains/$*.sh || { echo "error: DEMO=$*: no such chain. Known: $(CHAINS)." >&2; exit 2; }
-	OMP_NUM_THREADS=1 PYTHON=$(RUN) bash docs/chains/$*.sh $(if $(word 2,$(CHOSEN)),2>&1 | awk '{ print "$*: " $$0; fflush() }')
+	OMP_NUM_THREADS=1 PYTHON=$(RUN) bash docs/chains/$*.sh $(if $(word 2,$(CHOSEN)),2>&1 | $(HEADED))
 
 bench: $(STAMP)
 	$(RUN) -m tests.bench $(NAME)
