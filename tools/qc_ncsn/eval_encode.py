@@ -11,7 +11,7 @@ from common.cli import run as run_command
 from common.errors import InputError
 from common.files import check_writable, file_hash, plain, remove_leftovers
 from common.paths import WorkDir
-from tools.qc_ncsn.stored import stored_text
+from tools.qc_ncsn.stored import check_distinct, stored_text
 
 DESCRIPTION = """\
 Encode the stored samples of a work folder (eval_sampling[_ode]/<division>/samples_<round>.npz) into features,
@@ -21,7 +21,7 @@ Memory does not grow with the number of images: they are read, encoded and writt
 EPILOG = """\
 examples:
   python -m tools.qc_ncsn eval encode --workdir digits --encode_dataset --dataset digits
-  python -m tools.qc_ncsn eval encode --workdir cifar10 --ode --bs 1000"""
+  python -m tools.qc_ncsn eval encode --workdir digits --encode_dataset --dataset digits --split test --overwrite"""
 
 
 @dataclass(kw_only=True)
@@ -81,7 +81,8 @@ def main(options):
     rows = [(source.path, source.what, source.count, "written" if source in pending else "up to date") for source in sources]
     console.show_table(f"Features: {small_features.NAME}", ("file", "images of", "count", ""), rows)
     console.say(f"next: python -m tools.qc_ncsn eval fidis --workdir {options.workdir}{' --ode' if options.ode else ''}")
-    return Outcome(_results(sources), [source.path for source in sources], _record(options, sources, folder))
+    record = _record(options, sources, folder)
+    return Outcome(_results(sources), [source.path for source in sources], record if pending or not record.path.exists() else None)
 
 
 def _check(options):
@@ -130,6 +131,7 @@ def _samples(work, ode):
         if shape[1:] != shapes[files[0]][1:]:
             raise InputError(f"images are {shape[1:]}, those of {files[0]} are {shapes[files[0]][1:]}", where=path,
                              do="Keep samples of one run in a work folder")  # fmt: skip
+    check_distinct(files)
     count = sum(shape[0] for shape in shapes.values())
     hashes = [(f"{path.parent.name}/{path.name}", file_hash(path)) for path in files]
     return Source(
@@ -210,12 +212,17 @@ def _encode(source, options):
 
 
 def _results(sources):
+    """Return the results: the files of these Sources, and the data set's file that an earlier run may have left."""
     from common.metrics import small_features
 
+    told = {source.path: (source.count, source.what) for source in sources}
+    data_set = sources[0].path.with_name("dataset_stat.npz")
+    if data_set not in told and data_set.exists() and (stored := _stored_source(data_set)):
+        told[data_set] = (stored["images"], stored["what"])
     results = {"features": small_features.NAME, "features_description": small_features.DESCRIPTION}
-    for source in sources:
-        kind = "generated" if source.path.name.startswith("generated") else "dataset"
-        results |= {f"num_{kind}": source.count, f"{kind}_stat": str(source.path), f"{kind}_images": source.what}
+    for path, (count, what) in told.items():
+        kind = path.name.removesuffix("_stat.npz")
+        results |= {f"num_{kind}": count, f"{kind}_stat": str(path), f"{kind}_images": what}
     return results
 
 

@@ -71,21 +71,21 @@ class PrdcOptions(FeatureOptions):
 
 def cli_fidis(words=None):
     """Run `qc_ncsn eval fidis` on command-line words and return its exit status."""
-    return _cli("fidis", main_fidis, FidisOptions, words, "--stats cifar10_stats.npz")
+    return _cli("fidis", main_fidis, FidisOptions, words)
 
 
 def cli_prdc(words=None):
     """Run `qc_ncsn eval prdc` on command-line words and return its exit status."""
-    return _cli("prdc", main_prdc, PrdcOptions, words, "--nearest_k 5")
+    return _cli("prdc", main_prdc, PrdcOptions, words)
 
 
 def cli_nfe(words=None):
     """Run `qc_ncsn eval nfe` on command-line words and return its exit status."""
-    return _cli("nfe", main_nfe, StoredOptions, words, "--ode")
+    return _cli("nfe", main_nfe, StoredOptions, words)
 
 
-def _cli(name, main, options_class, words, flag):
-    examples = "\n".join(f"  python -m tools.qc_ncsn eval {name} --workdir {rest}" for rest in ("digits", f"cifar10 {flag}"))
+def _cli(name, main, options_class, words):
+    examples = "\n".join(f"  python -m tools.qc_ncsn eval {name} --workdir digits{rest}" for rest in ("", " --read"))
     return run_command(main, options_class, f"qc_ncsn eval {name}", DESCRIPTIONS[name], f"examples:\n{examples}", words,
                        f"eval {name}")  # fmt: skip
 

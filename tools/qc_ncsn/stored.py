@@ -105,20 +105,14 @@ def read_nll(folder):
 
     Each image counts once, whatever its batch. {"bits_per_dim", "bits_per_dim_stderr", "nfe" (integer part of the mean
     over batches, as the original prints), "num_images", "num_files"}.
-    Raises InputError when there are none, for NaN, and for files left by a run with another batch size.
+    Raises InputError when there are none, for NaN, and for files left by another run.
     """
     import numpy as np
 
     files = _numbered(folder, "bpd_")
     read = [read_npz(path, required=("bpd", "nfe"), optional=("repeat",)) for path in files]
-    sizes = [len(entry["bpd"].reshape(-1)) for entry in read]
-    for path, entry, size in zip(files, read, sizes):
-        ours = "repeat" in entry  # our own writer removes stale files, and ends each repeat with a smaller batch
-        if not ours and size != sizes[0] and not (path == files[-1] and size < sizes[0]):
-            raise InputError(
-                f"holds {size} images, {files[0].name} holds {sizes[0]}: files of runs with different batch sizes are mixed",
-                where=path, do="Remove the files of the older run, or calculate again with --overwrite",
-            )  # fmt: skip
+    if not check_distinct(files):
+        _check_sizes(files, [entry["bpd"].size for entry in read])
     for path, entry in zip(files, read):
         if not np.isfinite(entry["bpd"]).all():
             raise InputError("'bpd' holds NaN or infinity", where=path, do="Remove the file and calculate again")
@@ -128,6 +122,40 @@ def read_nll(folder):
         "bits_per_dim": float(bpd.mean()), "bits_per_dim_stderr": float(spread),
         "nfe": int(np.mean([entry["nfe"] for entry in read])), "num_images": len(bpd), "num_files": len(files),
     }  # fmt: skip
+
+
+def check_distinct(files):
+    """Return True when our files (with `index`, the numbers of their images) hold each image once, False for foreign ones.
+
+    Raises InputError when two files hold the same image of the same repeat, or only some tell their images: files that
+    an older run left behind.
+    """
+    held, foreign = {}, []
+    for path in files:
+        entry = read_npz(path, optional=("index", "repeat"))
+        if "index" not in entry:
+            foreign.append(path)
+            continue
+        repeat = int(entry.get("repeat", 0))
+        for image in entry["index"].reshape(-1).tolist():
+            if (repeat, image) in held:
+                raise InputError(f"image {image} is also in {held[repeat, image]}: files of different runs are mixed",
+                                 where=path, do="Remove the files of the older run, or use --overwrite")  # fmt: skip
+            held[repeat, image] = path
+    if foreign and held:
+        raise InputError(f"does not tell its images, {next(iter(held.values()))} does: files of different runs are mixed",
+                         where=foreign[0], do="Remove the files of the older run, or use --overwrite")  # fmt: skip
+    return not foreign
+
+
+def _check_sizes(files, sizes):
+    """Raise InputError unless all files hold as many images as the first, the last one possibly fewer."""
+    for path, size in zip(files, sizes):
+        if size != sizes[0] and not (path == files[-1] and size < sizes[0]):
+            raise InputError(
+                f"holds {size} images, {files[0].name} holds {sizes[0]}: files of runs with different batch sizes are mixed",
+                where=path, do="Remove the files of the older run, or calculate again with --overwrite",
+            )  # fmt: skip
 
 
 def read_asym(folder):
