@@ -135,10 +135,24 @@ def conv_back(module, g):
 
 def normalise(module, x):
     """Return (x_hat, rstd) of a GroupNorm's input x (B, C, H, W): x_hat in groups (B, G, C/G H W), rstd (B, G, 1)."""
-    grouped = x.reshape(x.shape[0], module.num_groups, -1)
+    batch, groups = x.shape[0], module.num_groups
+    if not torch.is_grad_enabled():
+        return _normalised(x, groups, module.eps)
+    grouped = _wide(x).reshape(batch, groups, -1)
     variance, mean = torch.var_mean(grouped, dim=2, correction=0, keepdim=True)
     rstd = torch.rsqrt(variance + module.eps)
     return (grouped - mean) * rstd, rstd
+
+
+def _wide(x):
+    """Return x in at least float32: moments are not taken in half precision."""
+    return x if x.dtype == torch.float64 else x.float()
+
+
+def _normalised(x, groups, eps):
+    batch, channels = x.shape[:2]
+    x_hat, _, rstd = torch.native_group_norm(_wide(x), None, None, batch, channels, x[0, 0].numel(), groups, eps)
+    return x_hat.reshape(batch, groups, -1), rstd[..., None]
 
 
 def norm_back(x_hat, g):
@@ -147,22 +161,95 @@ def norm_back(x_hat, g):
     With x_hat = (x - mean) rstd, the transposed Jacobian takes g to rstd (g - mean(g) - x_hat mean(g x_hat)).
     """
     stack = g.reshape(-1, *x_hat.shape)  # (K, B, G, M)
-    size = x_hat.shape[-1]
-    projection = torch.einsum("kbgm,bgm->kbg", stack, x_hat)[..., None] / size
-    centred = stack - stack.mean(-1, keepdim=True)
-    return torch.addcmul(centred, x_hat, projection, value=-1).reshape(g.shape)
+    return _project(x_hat, stack, (stack * x_hat).mean(-1, keepdim=True)).reshape(g.shape)
+
+
+def _project(x_hat, stack, along):
+    """Return stack - mean(stack) - x_hat along: what is left beside constants and x_hat. along = mean(stack x_hat)."""
+    return torch.addcmul(stack - stack.mean(-1, keepdim=True), x_hat, along, value=-1)
+
+
+class _ScaledNormBack(torch.autograd.Function):
+    """norm_back of g times scale, with its own derivative: the projection is symmetric, so it serves both ways."""
+
+    @staticmethod
+    def forward(ctx, g, scale, x_hat):
+        ctx.save_for_backward(g, scale, x_hat)
+        return norm_back(x_hat, times(g, scale))
+
+    @staticmethod
+    def backward(ctx, w):
+        g, scale, x_hat = ctx.saved_tensors
+        w_stack, u = w.reshape(-1, *x_hat.shape), times(g, scale).reshape(-1, *x_hat.shape)
+        w_along, u_along = ((stack * x_hat).mean(-1, keepdim=True) for stack in (w_stack, u))
+        projected = _project(x_hat, w_stack, w_along).reshape(g.shape)
+        d_x_hat = -torch.addcmul(w_stack * u_along, u, w_along).sum(0)
+        d_scale = _slices(projected * g, scale).sum(0)
+        return times(projected, scale), d_scale, d_x_hat
+
+
+class _NormSwish(torch.autograd.Function):
+    """(x, weight, bias) -> (swish(h), x_hat, scale), h = weight x_hat + bias, scale = swish'(h) weight rstd.
+
+    x_hat and scale are what the pullback needs; the derivative of all three is written out.
+    """
+
+    @staticmethod
+    def forward(ctx, x, weight, bias, groups, eps):
+        ctx.groups, ctx.eps = groups, eps
+        x_hat, rstd = _normalised(x, groups, eps)
+        h, gate, slope = _swish(x_hat, weight, bias, x.shape)
+        scale = _by_group(slope * weight[:, None, None], rstd)
+        ctx.save_for_backward(x, weight, bias, x_hat, rstd)
+        return h * gate, x_hat, scale
+
+    @staticmethod
+    def backward(ctx, wy, w_x_hat, w_scale):
+        x, weight, bias, x_hat, rstd = ctx.saved_tensors
+        if torch.is_grad_enabled():  # a graph of this derivative is wanted: let autograd make it
+            outputs = _norm_swish_plain(x, weight, bias, ctx.groups, ctx.eps)
+            return (*torch.autograd.grad(outputs, (x, weight, bias), (wy, w_x_hat, w_scale), create_graph=True), None, None)
+        h, gate, slope = _swish(x_hat, weight, bias, x.shape)
+        spread = weight[:, None, None]
+        by_rstd = _by_group(w_scale, rstd)  # cotangent of slope * weight
+        bend = gate * (1 - gate) * (2 + h * (1 - 2 * gate))  # the second derivative of swish
+        wh = torch.addcmul(wy * slope, by_rstd * spread, bend)
+        channels = x_hat.reshape(x.shape)
+        d_weight = torch.addcmul(by_rstd * slope, wh, channels).sum((0, 2, 3))
+        through = w_x_hat + (wh * spread).reshape(x_hat.shape)
+        d_rstd = (w_scale * slope * spread).reshape(x_hat.shape).sum(-1, keepdim=True)
+        # d x_hat / d x is the projection times rstd; d rstd / d x_i = -rstd^2 x_hat_i / M.
+        d_x = norm_back(x_hat, through.reshape(x.shape)).reshape(x_hat.shape) * rstd
+        d_x = torch.addcmul(d_x, x_hat, d_rstd * rstd.square(), value=-1 / x_hat.shape[-1])
+        return d_x.reshape(x.shape).to(x.dtype), d_weight, wh.sum((0, 2, 3)), None, None
+
+
+def _by_group(values, factor):
+    """Return values (B, C, H, W) times a factor per group (B, G, 1)."""
+    return (values.reshape(*factor.shape[:2], -1) * factor).reshape(values.shape)
+
+
+def _swish(x_hat, weight, bias, shape):
+    """Return (h, sigmoid(h), the derivative of swish at h) of shape (B, C, H, W)."""
+    h = torch.addcmul(bias[:, None, None], x_hat.reshape(shape), weight[:, None, None])
+    gate = torch.sigmoid(h)
+    return h, gate, torch.addcmul(gate, h * gate, 1 - gate)
+
+
+def _norm_swish_plain(x, weight, bias, groups, eps):
+    """What _NormSwish computes, in operations that autograd can differentiate as often as it likes."""
+    grouped = x.reshape(x.shape[0], groups, -1)
+    variance, mean = torch.var_mean(grouped, dim=2, correction=0, keepdim=True)
+    rstd = torch.rsqrt(variance + eps)
+    x_hat = (grouped - mean) * rstd
+    h, gate, slope = _swish(x_hat, weight, bias, x.shape)
+    return h * gate, x_hat, _by_group(slope * weight[:, None, None], rstd)
 
 
 def norm_swish(module, x):
     """Return (swish(GroupNorm(x)), pullback)."""
-    x_hat, rstd = normalise(module, x)
-    weight, bias = (value[:, None, None] for value in (module.weight, module.bias))
-    h = torch.addcmul(bias, x_hat.reshape(x.shape), weight)
-    gate = torch.sigmoid(h)
-    y = h * gate
-    slope = gate + y * (1 - gate)  # the derivative of swish
-    scale = (slope * weight).reshape(x_hat.shape).mul(rstd).reshape(x.shape)
-    return y, lambda g: norm_back(x_hat, times(g, scale))
+    y, x_hat, scale = _NormSwish.apply(x, module.weight, module.bias, module.num_groups, module.eps)
+    return y, lambda g: _ScaledNormBack.apply(g, scale, x_hat)
 
 
 def residual_block(module, x, embedding, kernel):

@@ -6,7 +6,15 @@ import numpy as np
 
 from common.errors import InputError
 from common.files import read_npz
-from tools.qc_ncsn.samplers import PCOptions, UnitNoise, karras_sigmas, sample_multistep, sample_ode, sample_pc, to_uint8
+from tools.qc_ncsn.samplers import (
+    PCOptions,
+    UnitNoise,
+    karras_sigmas,
+    sample_multistep,
+    sample_ode,
+    sample_pc,
+    to_uint8,
+)
 
 
 def pc_options(sampling, coupling="image"):

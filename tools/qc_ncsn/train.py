@@ -109,8 +109,13 @@ def main(options):
     set_precision(options.precision)
     options.n_iters, options.init_step = config["training"]["n_iters"], config["training"]["init_step"]
     record = RunRecord(work.root, "qc_ncsn", options, {**flat(config), "data": images.fingerprint()})
-    record.compare()
     record.extra = {"machine": describe(device)}
+    run = None
+    if record.answer() is None:
+        from tools.qc_ncsn.training_run import TrainingRun
+
+        run = TrainingRun(options, config, work, images, device, restored)
+    del restored
     if options.dry_run:
         steps = config["training"]["n_iters"] - config["training"]["init_step"] + 1
         console.say(f"would train {steps:,} steps of {config['training']['batch_size']} on {len(images):,} images of "
@@ -122,9 +127,7 @@ def main(options):
         if earlier is not None:
             console.say(f"{work.root}: already trained to step {earlier['step']}")
             return Outcome(earlier, record=record)
-        from tools.qc_ncsn.training_run import TrainingRun
-
-        results = TrainingRun(options, config, work, images, device, restored).loop()
+        results = run.loop()
     return Outcome(results, [str(work.meta_checkpoint), str(work.json_log)], record)
 
 

@@ -100,7 +100,7 @@ class Batches:
 
     def __init__(self, images, seed, batch, slices, flip):
         self.images, self.seed, self.batch, self.slices, self.flip = images, seed, batch, slices, flip
-        self._epoch, self._order = None, None
+        self._kept = (None, None)  # the last (epoch, its order), replaced as one: several threads draw batches
 
     def indices(self, step):
         """Return the data indices (batch,) of a step: epochs of seeded permutations, one after the other."""
@@ -109,9 +109,10 @@ class Batches:
                          for position in positions])  # fmt: skip
 
     def _permutation(self, epoch):
-        if epoch != self._epoch:
-            self._epoch, self._order = epoch, unit_numpy(self.seed, "epoch", epoch).permutation(len(self.images))
-        return self._order
+        kept = self._kept
+        if kept[0] != epoch:
+            kept = self._kept = (epoch, unit_numpy(self.seed, "epoch", epoch).permutation(len(self.images)))
+        return kept[1]
 
     def draw(self, step, first, last, device="cpu"):
         """Return (x0, u, z, v) of rows [first, last) of a step's batch, on `device`.

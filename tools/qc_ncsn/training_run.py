@@ -2,7 +2,6 @@
 
 import copy
 import json
-import logging
 import signal
 import time
 from collections import deque
@@ -16,7 +15,7 @@ from common import console, parallel
 from common.checkpoints import save_torch
 from common.device import autocast
 from common.errors import InputError
-from common.files import atomic_path, system_errors, write_text
+from common.files import append_text, atomic_path, write_text
 from tools.qc_ncsn.models import build_network, build_sde, read_checkpoint, trainable
 from tools.qc_ncsn.scores import make_score
 from tools.qc_ncsn.training import (
@@ -30,7 +29,10 @@ from tools.qc_ncsn.training import (
 
 
 class TrainingRun:
-    """One run in one work folder. restored: the dictionary of --restore's checkpoint, or None."""
+    """One run in one work folder. restored: the dictionary of --restore's checkpoint, or None.
+
+    Making one reads and checks everything a run starts from, and writes nothing; `loop` does the work.
+    """
 
     def __init__(self, options, config, work, images, device, restored=None):
         self.options, self.config, self.work, self.device = options, config, work, device
@@ -47,10 +49,10 @@ class TrainingRun:
         self.next_step = self.first_step
         if restored is not None:
             load_training_state(restored, options.restore, self.network, self.optimiser, self.ema, options.fresh_optimizer)
-        self._resume()
-        self.module = self._wrap(LossModule(self.network, self.score, self.sde, self.loss, self.training["likelihood_weighting"]))
         self.rows = self._own_rows()
-        self.stop = False
+        self.stop, self.saved_step = False, None
+        if not options.overwrite:
+            self._resume()
 
     def _wrap(self, module):
         if self.options.compile:
@@ -83,19 +85,28 @@ class TrainingRun:
                 state.setdefault("step", step)
         if state is None:
             return
-        ours = "genprobe" in state
-        load_training_state(state, where, self.network, self.optimiser, self.ema, resume=ours)
+        if not isinstance(state.get("step"), int):
+            raise InputError("this checkpoint does not say after which step it was saved", where=where,
+                             do="Use another --workdir, and pass the file as --restore with --init_step")  # fmt: skip
+        if state["step"] > self.last_step:
+            raise InputError(f"this checkpoint is of step {state['step']:,}, past the last step {self.last_step:,}", where=where,
+                             do="Pass a larger --n_iters, or another --workdir")  # fmt: skip
+        load_training_state(state, where, self.network, self.optimiser, self.ema, resume="genprobe" in state)
         self.next_step = state["step"] + 1
+        self.saved_step = state["step"] if where == self.work.meta_checkpoint else None
         console.say(f"going on from {where} (step {state['step']:,})")
 
     def loop(self):
         """Run the remaining steps and return the results."""
-        if parallel.is_main():
-            self._start_logs()
+        module = LossModule(self.network, self.score, self.sde, self.loss, self.training["likelihood_weighting"])
+        self.module = self._wrap(module)
+        row = self._start_logs() if parallel.is_main() else None
         handlers = {name: signal.signal(name, self._ask_to_stop) for name in (signal.SIGTERM, signal.SIGINT)}
-        began, done, row = time.monotonic(), 0, self._last_logged()
+        began, done = time.monotonic(), 0
         total = self.last_step - self.first_step + 1
         try:
+            if self.first_step < self.next_step:
+                self._snapshot(self.next_step - 1)
             with console.progress("training", total, self.next_step - self.first_step, "step") as advance, self._draws() as draws:
                 for step in range(self.next_step, self.last_step + 1):
                     log = step % self.training["log_freq"] == 0 or step == self.last_step
@@ -103,23 +114,27 @@ class TrainingRun:
                     done += 1
                     if log:
                         row = self._log(step, values, began)
-                    self._snapshots(step)
+                    self._save_due(step)
+                    self._snapshot(step)
                     advance(1, f"loss {row['loss']:.3f}" if row else "")
-                    if self.stop:
-                        self._save(self.work.meta_checkpoint, step)
+                    if self._all_stop():
+                        self._save_state(step)
                         raise KeyboardInterrupt
         finally:
             for name, handler in handlers.items():
                 signal.signal(name, handler)
-        if self.next_step <= self.last_step:
-            self._save(self.work.meta_checkpoint, self.last_step)
+        self._save_state(self.last_step)
         rate = done * self.training["batch_size"] / max(time.monotonic() - began, 1e-9)
-        return {"step": self.last_step, "training_loss": row["loss"], "training_reg": row["reg"],
+        return {"step": self.last_step, "training_loss": row and row["loss"], "training_reg": row and row["reg"],
                 "parameters": sum(p.numel() for _, p in trainable(self.network)),
                 "images_per_second": round(rate, 2)}  # fmt: skip
 
     def _ask_to_stop(self, signum, frame):
         self.stop = True
+
+    def _all_stop(self):
+        """True when any process was asked to stop: all of them then leave after the same step."""
+        return bool(parallel.sum_across(torch.tensor(float(self.stop), device=self.device)))
 
     def _step(self, step, draws, log):
         """One optimiser step; returns (mean DSM, mean regulariser, learning rate, gradient norm) when `log`."""
@@ -138,13 +153,14 @@ class TrainingRun:
                 (total * (parallel.world_size() / batch)).backward()
             sums += torch.stack([dsm.sum(), reg.sum()]).detach().float()
         rate, norm = self.optimiser.step()
+        if not np.isfinite(norm):
+            raise InputError(f"the gradient is no longer finite at step {step:,}", where=self.work.root,
+                             do="Train in another --workdir with --restore of the last checkpoint and a smaller "
+                                "--config.optim.lr or --balancing_fac")  # fmt: skip
         self.ema.update()
         if not log:
             return None
         dsm, reg = (parallel.sum_across(sums) / batch).tolist()
-        if not np.isfinite([dsm, norm]).all():
-            raise InputError(f"the loss is no longer finite at step {step}", where=self.work.root,
-                             do="Go on from the last checkpoint with a smaller --config.optim.lr or --balancing_fac")  # fmt: skip
         return dsm, reg, rate, norm
 
     def _draws(self):
@@ -152,24 +168,25 @@ class TrainingRun:
                       range(self.next_step, self.last_step + 1), self.options.num_workers)  # fmt: skip
 
     def _start_logs(self):
-        """Drop log lines of steps that are done again, and open the text log for appending."""
+        """Drop log lines of steps that are done again; return the last one kept, or None."""
         self.work.root.mkdir(parents=True, exist_ok=True)
         kept = []
-        if self.work.json_log.exists():
-            for line in self.work.json_log.read_text().splitlines():
-                try:
-                    kept += [line] if json.loads(line)["step"] < self.next_step else []
-                except ValueError:
-                    continue  # the half line of a killed run
-        write_text(self.work.json_log, "".join(f"{line}\n" for line in kept))
-        self.logger = logging.getLogger(f"qc_ncsn.{id(self)}")
-        self.logger.setLevel(logging.INFO)
-        self.logger.propagate = False
-        with system_errors(self.work.log):
-            handler = logging.FileHandler(self.work.log)
-        handler.setFormatter(logging.Formatter("%(levelname)s - %(filename)s - %(asctime)s - %(message)s"))
-        self.logger.handlers = [handler]
+        lines = self.work.json_log.read_text(errors="replace").splitlines() if self.work.json_log.exists() else []
+        for line in lines:
+            try:
+                row = json.loads(line)
+            except ValueError:  # the half line of a killed run
+                continue
+            if isinstance(row, dict) and row.get("step", self.next_step) < self.next_step:
+                kept.append(row)
+        write_text(self.work.json_log, "".join(f"{json.dumps(row)}\n" for row in kept))
         self.writer = self._tensorboard() if self.options.tensorboard else None
+        return kept[-1] if kept else None
+
+    def _note(self, text):
+        """Append a line to stdout.txt in the original's form: level, file, time, message."""
+        stamp = time.strftime("%Y-%m-%d %H:%M:%S")
+        append_text(self.work.log, f"INFO - training_run.py - {stamp} - {text}\n")
 
     def _tensorboard(self):
         try:
@@ -179,17 +196,12 @@ class TrainingRun:
                              do="pip install tensorboard, or leave the flag out; log.jsonl holds the same") from error  # fmt: skip
         return SummaryWriter(str(self.work.tensorboard), purge_step=self.next_step)
 
-    def _last_logged(self):
-        lines = self.work.json_log.read_text().splitlines() if self.work.json_log.exists() else []
-        return json.loads(lines[-1]) if lines else None
-
     def _log(self, step, values, began):
         loss, reg, rate, norm = values
         row = {"step": step, "loss": loss, "reg": reg, "lr": rate, "grad_norm": norm, "seconds": round(time.monotonic() - began, 3)}
         if parallel.is_main():
-            with system_errors(self.work.json_log), open(self.work.json_log, "a") as log:
-                log.write(json.dumps(row) + "\n")
-            self.logger.info("step: %d, training_loss: %.5e, training_reg: %.5e", step, loss, reg)
+            append_text(self.work.json_log, json.dumps(row) + "\n")
+            self._note(f"step: {step}, training_loss: {loss:.5e}, training_reg: {reg:.5e}")
             if self.writer:
                 self.writer.add_scalar("training_loss", loss, step)
                 self.writer.add_scalar("training_reg", reg, step)
@@ -200,17 +212,31 @@ class TrainingRun:
             save_torch(path, checkpoint_state(self.network, self.optimiser, self.ema, step, self.config))
         parallel.barrier()
 
-    def _snapshots(self, step):
-        """Save what this step is due. A snapshot right after a start is a file alone: its tests ran before."""
-        if step == 0:
-            return
-        if step % self.training["snapshot_freq"] == 0:
-            self._save(self.work.checkpoint(step // self.training["snapshot_freq"]), step)
-            if step != self.first_step and parallel.is_main():
-                self._test_snapshot(step)
-            parallel.barrier()
-        if step % self.training["snapshot_freq_for_preemption"] == 0 and step != self.last_step:
+    def _save_state(self, step):
+        """Save what a resumed run goes on from, unless it is of this step already."""
+        if self.saved_step != step:
             self._save(self.work.meta_checkpoint, step)
+            self.saved_step = step
+
+    def _save_due(self, step):
+        """Save the state at the steps that ask for it, and before a snapshot, whose tests may take long."""
+        due = (self.training["snapshot_freq_for_preemption"], self.training["snapshot_freq"])
+        if step and any(step % every == 0 for every in due):
+            self._save_state(step)
+
+    def _snapshot(self, step):
+        """Test and save a snapshot if this step is one and it is not there yet; the file comes last.
+
+        One right after a start is a file alone: its tests ran before.
+        """
+        if step == 0 or step % self.training["snapshot_freq"]:
+            return
+        path = self.work.checkpoint(step // self.training["snapshot_freq"])
+        if parallel.gather_objects(path.exists())[0]:
+            return
+        if step != self.first_step and parallel.is_main():
+            self._test_snapshot(step)
+        self._save(path, step)
 
     def _test_snapshot(self, step):
         """NLL of one test batch with the raw weights, nine samples with the averaged ones, as far as asked for."""
@@ -220,7 +246,7 @@ class TrainingRun:
         score = make_score(network, self.config["model"]["energy"])
         if self.training["snapshot_nll"]:
             nll = test_nll(score, self.sde, self.config, self.options, self.device)
-            self.logger.info("step: %d, nll: %.5e", step, nll)
+            self._note(f"step: {step}, nll: {nll:.5e}")
             if self.writer:
                 self.writer.add_scalar("nll", nll, step)
         if self.training["snapshot_sampling"]:
