@@ -116,7 +116,7 @@ class NpzRows:
         array = np.empty((max(stop - start, 0), *self.shape[1:]), self.dtype)
         with _broken_file(self.path):
             self._stream.seek(self._start + start * row_bytes)
-            if self._stream.readinto(memoryview(array).cast("B")) != array.nbytes:
+            if self._stream.readinto(array.reshape(-1).view(np.uint8)) != array.nbytes:
                 raise EOFError(f"'{self.name}' ends before row {stop}")
         return array
 

@@ -80,8 +80,8 @@ def frechet_distance(mean1, covariance1, mean2, covariance2):
 def frechet_distance_from_features(features1, features2):
     """Return the squared Frechet distance between two sets of features, exact and fast for few rows.
 
-    features1: (n1, D), features2: (n2, D), any float type.  No D x D matrix is made when both have fewer than D rows:
-    the centred rows are factors of the covariances.
+    features1: (n1, D), features2: (n2, D), any float type.  A side with fewer than D rows needs no D x D matrix: its
+    centred rows are a factor of its covariance.
     Raises InputError when the widths differ, a set has fewer than two rows, or a value is not finite.
     """
     if features1.shape[1] != features2.shape[1]:

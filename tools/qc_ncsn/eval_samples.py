@@ -301,7 +301,6 @@ def _bar_chart(results):
     axes = figure.add_subplot()
     bars = axes.bar([LABELS[name] for name in names], [results[name] for name in names], color="#4477aa")
     axes.bar_label(bars, fmt="%.3f", fontsize=13)
-    axes.axhline(1.0, color="grey", linewidth=1)
     axes.set_ylim(0, max(1.1, 1.15 * results["density"]))
     axes.tick_params(labelsize=13)
     axes.set_title(f"{results['num_generated']} samples, {results['num_dataset']} images\n{results['features']}", fontsize=13)

@@ -1,0 +1,108 @@
+"""Frechet distance against closed forms and an independent formula, with full, few and degenerate rows."""
+
+import numpy as np
+import pytest
+
+from common.errors import InputError
+from common.metrics.frechet import FeatureStatistics, frechet_distance, frechet_distance_from_features
+
+
+def features(count, width, seed, rank=None):
+    """Rows about an offset, of a given rank."""
+    generator = np.random.default_rng(seed)
+    rank = rank or width
+    return (generator.standard_normal((count, rank)) @ np.random.default_rng(9).standard_normal((rank, width)) + 0.3).astype(np.float32)
+
+
+def moments(rows):
+    statistics = FeatureStatistics(rows.shape[1])
+    statistics.add(rows)
+    return statistics.mean, statistics.covariance()
+
+
+def nuclear_norm_distance(rows1, rows2):
+    """tr (S1 S2)^(1/2) is the sum of the singular values of A B^T, A and B the centred rows over sqrt(n - 1)."""
+    a, b = ((rows.astype(float) - rows.astype(float).mean(0)) / np.sqrt(len(rows) - 1) for rows in (rows1, rows2))
+    shift = rows1.astype(float).mean(0) - rows2.astype(float).mean(0)
+    return shift @ shift + (a**2).sum() + (b**2).sum() - 2 * np.linalg.svd(a @ b.T, compute_uv=False).sum()
+
+
+PAIRS = {
+    "full rank": (features(300, 24, 1), features(200, 24, 2)),
+    "few": (features(9, 24, 1), features(14, 24, 2)),
+    "one side few": (features(9, 24, 1), features(200, 24, 2)),
+    "other side few": (features(200, 24, 1), features(9, 24, 2)),
+    "low rank": (features(200, 24, 1, rank=5), features(150, 24, 2, rank=5)),
+    "one side low rank": (features(200, 24, 1), features(150, 24, 2, rank=5)),
+    "constant": (np.ones((6, 24), np.float32), features(100, 24, 2)),
+    "barely full rank": (features(25, 24, 1), features(25, 24, 2)),
+}
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_both_forms_agree_with_the_singular_values_of_the_features(name):
+    rows1, rows2 = PAIRS[name]
+    expected = nuclear_norm_distance(rows1, rows2)
+    assert frechet_distance(*moments(rows1), *moments(rows2)) == pytest.approx(expected, rel=1e-6, abs=1e-6)
+    few = max(len(rows1), len(rows2)) < 24  # else through a covariance, without variances below 1e-14 of the largest
+    assert frechet_distance_from_features(rows1, rows2) == pytest.approx(expected, rel=1e-12 if few else 1e-7)
+
+
+def test_closed_form_of_commuting_covariances():
+    generator = np.random.default_rng(3)
+    basis = np.linalg.qr(generator.standard_normal((40, 40)))[0]
+    for zeros in (0, 15, 40):
+        values1, values2 = generator.uniform(0.1, 5, (2, 40))
+        values1[:zeros] = 0
+        covariances = [(basis * values) @ basis.T for values in (values1, values2)]
+        expected = 4.0 * 40 + np.sum((np.sqrt(values1) - np.sqrt(values2)) ** 2)
+        assert frechet_distance(np.zeros(40), covariances[0], np.full(40, 2.0), covariances[1]) == pytest.approx(expected, rel=1e-9)
+
+
+def test_ill_conditioned_covariances_keep_their_digits():
+    values = np.logspace(0, -16, 60)
+    basis = np.linalg.qr(np.random.default_rng(4).standard_normal((60, 60)))[0]
+    covariance = (basis * values) @ basis.T
+    covariance = (covariance + covariance.T) / 2
+    distance = frechet_distance(np.zeros(60), covariance, np.zeros(60), 4 * covariance)
+    assert distance == pytest.approx(values.sum(), rel=1e-8)
+
+
+def test_identical_sets_have_distance_zero_and_sides_can_be_swapped():
+    rows1, rows2 = PAIRS["full rank"]
+    assert frechet_distance(*moments(rows1), *moments(rows1)) == pytest.approx(0, abs=1e-9)
+    there, back = (frechet_distance(*moments(a), *moments(b)) for a, b in ((rows1, rows2), (rows2, rows1)))
+    assert there == pytest.approx(back, rel=1e-12)
+
+
+def test_statistics_do_not_depend_on_batches_or_their_order():
+    rows = features(500, 10, 5) + 1000
+    whole = moments(rows)
+    np.testing.assert_allclose(whole[1], np.cov(rows.astype(float), rowvar=False), rtol=1e-9)
+    for sizes in ([1] * 500, [7, 93, 400], [0, 500]):
+        pieces = np.split(rows, np.cumsum(sizes)[:-1])
+        parts = [FeatureStatistics(10), FeatureStatistics(10)]
+        for index, piece in enumerate(reversed(pieces)):
+            parts[index % 2].add(piece)
+        parts[0].merge(parts[1])
+        assert parts[0].count == 500
+        np.testing.assert_allclose(parts[0].mean, whole[0], rtol=1e-13)
+        np.testing.assert_allclose(parts[0].covariance(), whole[1], rtol=1e-9, atol=1e-12)
+
+
+def test_input_errors():
+    rows = features(20, 4, 1)
+    broken = rows.copy()
+    broken[3, 2] = np.nan
+    for call, what in (
+        (lambda: FeatureStatistics(5).add(rows), "expected"),
+        (lambda: FeatureStatistics(4).add(broken), "NaN"),
+        (lambda: moments(rows[:1]), "too few"),
+        (lambda: frechet_distance_from_features(rows, broken), "NaN"),
+        (lambda: frechet_distance_from_features(rows, rows[:, :3]), "4 and 3 wide"),
+        (lambda: frechet_distance_from_features(rows, rows[:1]), "too few"),
+        (lambda: frechet_distance(*moments(rows), *moments(rows[:, :3])), "differ in size"),
+        (lambda: frechet_distance(np.full(4, np.inf), np.eye(4), np.zeros(4), np.eye(4)), "NaN or infinity"),
+    ):
+        with pytest.raises(InputError, match=what):
+            call()

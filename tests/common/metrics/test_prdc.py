@@ -1,0 +1,77 @@
+"""PRDC against the formulas on full float64 matrices: exactly, whatever the tiles, duplicates and ties included."""
+
+import numpy as np
+import pytest
+
+from common.errors import InputError
+from common.metrics import prdc as module
+from common.metrics.prdc import prdc, squared_radii
+from common.npz_stream import NpzRows
+
+
+def full_matrices(real, fake, k):
+    """The published computation in float64, distances from differences."""
+
+    def distances(a, b):
+        return np.sqrt(((a.astype(float)[:, None] - b.astype(float)) ** 2).sum(-1))
+
+    def radii(rows):
+        return np.sort(distances(rows, rows), axis=1)[:, k]
+
+    cross = distances(real, fake)
+    inside = cross < radii(real)[:, None]
+    return {
+        "precision": inside.any(axis=0).mean(), "recall": (cross < radii(fake)[None]).any(axis=1).mean(),
+        "density": inside.sum() / (k * len(fake)), "coverage": (cross.min(axis=1) < radii(real)).mean(),
+    }  # fmt: skip
+
+
+def sets():
+    generator = np.random.default_rng(0)
+    real, fake = (generator.standard_normal((n, 16)).astype(np.float32) + 100 for n in (130, 90))
+    outlier = real.copy()
+    outlier[5] += 1e4
+    yield "plain", real, fake
+    yield "same", real, real.copy()
+    yield "shuffled copies", real, real[generator.permutation(130)]
+    yield "collapsed", real, np.repeat(fake[:1], 90, axis=0)
+    yield "duplicates", np.repeat(real[:30], 4, axis=0), np.repeat(real[20:50], 3, axis=0)
+    yield "outlier", outlier, fake
+    yield "far", real, fake + 50
+    grid = np.stack(np.meshgrid(*[np.arange(4)] * 3), -1).reshape(-1, 3).astype(np.float32)
+    yield "grid of ties", grid, grid[:40] + np.float32([0, 1, 0])
+
+
+@pytest.mark.parametrize(("real", "fake"), [pytest.param(*pair, id=name) for name, *pair in sets()])
+def test_values_are_those_of_the_formulas(monkeypatch, real, fake):
+    for tile in (2048, 32):
+        monkeypatch.setattr(module, "TILE", tile)
+        for k in (1, 3, 5):
+            assert prdc(real, fake, k) == pytest.approx(full_matrices(real, fake, k), rel=1e-14, abs=0)
+
+
+def test_radii_do_not_depend_on_the_offset_or_the_tiles(monkeypatch):
+    rows = np.random.default_rng(1).standard_normal((200, 300)).astype(np.float32)
+    expected = np.sort(((rows.astype(float)[:, None] - rows.astype(float)) ** 2).sum(-1), axis=1)[:, 3]
+    np.testing.assert_allclose(squared_radii(rows, 3), expected, rtol=1e-12)
+    monkeypatch.setattr(module, "TILE", 64)
+    np.testing.assert_allclose(squared_radii(rows, 3), expected, rtol=1e-12)
+
+
+def test_rows_in_a_file_give_the_same_values(tmp_path):
+    _, real, fake = next(sets())
+    np.savez(tmp_path / "real.npz", pool_3=real)
+    np.savez_compressed(tmp_path / "fake.npz", pool_3=fake)
+    with NpzRows(tmp_path / "real.npz", "pool_3") as real_rows, NpzRows(tmp_path / "fake.npz", "pool_3") as fake_rows:
+        assert prdc(real_rows, fake_rows) == prdc(real, fake)
+
+
+def test_input_errors():
+    _, real, fake = next(sets())
+    with pytest.raises(InputError, match="16 and 8 wide"):
+        prdc(real, fake[:, :8])
+    with pytest.raises(InputError, match="no neighbour number 3"):
+        prdc(real, fake[:3])
+    fake[7, 7] = np.nan
+    with pytest.raises(InputError, match="NaN"):
+        prdc(real, fake)
