@@ -57,6 +57,12 @@ def write_text(path, text):
     write_bytes(path, text.encode())
 
 
+def append_text(path, text):
+    """Append UTF-8 text to a log; the one write that is not atomic: a killed run may leave half a line."""
+    with system_errors(path), open(path, "a", encoding="utf-8") as log:
+        log.write(text)
+
+
 def write_json(path, value):
     """Write an indented JSON file, atomically. Numbers that JSON has not (NaN, infinity) become null."""
     write_text(path, json.dumps(plain(value), indent=1, allow_nan=False) + "\n")

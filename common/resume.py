@@ -27,26 +27,48 @@ class RunRecord:
         self.tool, self.options, self.inputs = tool, options, list(inputs)
         self.derived = plain(derived or {})
         self.finished = None
+        self.anew = bool(getattr(options, "overwrite", False))  # earlier outputs are to go
         self.extra = {}  # more entries for the finished record, such as the machine
 
     def begin(self, clear=()):
         """Compare with an earlier run here, and mark this one as running.
 
-        Returns the earlier results when the same job is already finished, else None. With --overwrite the earlier
-        record and the paths named in `clear` (files or folders) go first.
+        Returns the earlier results when the same job is already finished, else None. With --overwrite the paths named
+        in `clear` (files or folders) go first.
         """
-        earlier = self.compare()
-        if getattr(self.options, "overwrite", False):
-            for path in (self.path, *clear):
-                shutil.rmtree(path) if Path(path).is_dir() else Path(path).unlink(missing_ok=True)
-            earlier = None
-        if earlier is not None and earlier.get("status") == "done" and self._same_totals(earlier):
-            self.finished = earlier
-            return earlier["results"]
+        results = self.answer()
+        if results is not None:
+            return results
         self.folder.mkdir(parents=True, exist_ok=True)
         remove_leftovers(self.folder)
-        write_json(self.path, {"status": "running", "tool": self.tool, "options": self._options(), "derived": self.derived})
+        if self.anew:  # a kill while the old outputs go leaves a record that says so, and the next run ends it
+            self._mark("clearing")
+            for path in clear:
+                self._remove(Path(path))
+        self._mark("running")
         return None
+
+    def _mark(self, status):
+        write_json(self.path, {"status": status, "tool": self.tool, "options": self._options(), "derived": self.derived})
+
+    def _remove(self, path):
+        """Remove a file, a folder, or all of this record's own folder but the record."""
+        if path == self.folder:
+            for entry in path.iterdir():
+                if entry != self.path:
+                    self._remove(entry)
+        elif path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+
+    def answer(self):
+        """Return the results of this very job when it is finished already, else None; writes nothing."""
+        earlier = self.compare()
+        if earlier is None or earlier.get("status") != "done" or not self._same_totals(earlier):
+            return None
+        self.finished = earlier
+        return earlier["results"]
 
     def compare(self):
         """Return the earlier record or None; raise InputError when an option that shapes results differs."""
@@ -55,6 +77,7 @@ class RunRecord:
         earlier = read_json(self.path)
         if not isinstance(earlier, dict) or not isinstance(earlier.get("options"), dict):
             raise InputError("not the record of a run", where=self.path, do="Restore the file, or use --overwrite")
+        self.anew = earlier.get("status") == "clearing"
         before = {**earlier["options"], **earlier.get("derived", {})}
         now = {**self._options(), **self.derived}
         for name, value in now.items():

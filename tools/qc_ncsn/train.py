@@ -114,7 +114,7 @@ def main(options):
     if record.answer() is None:
         from tools.qc_ncsn.training_run import TrainingRun
 
-        run = TrainingRun(options, config, work, images, device, restored)
+        run = TrainingRun(options, config, work, images, device, restored, record.anew)
     del restored
     if options.dry_run:
         steps = config["training"]["n_iters"] - config["training"]["init_step"] + 1

@@ -29,12 +29,13 @@ from tools.qc_ncsn.training import (
 
 
 class TrainingRun:
-    """One run in one work folder. restored: the dictionary of --restore's checkpoint, or None.
+    """One run in one work folder.
 
+    restored: the dictionary of --restore's checkpoint, or None.  anew: leave aside what the folder holds.
     Making one reads and checks everything a run starts from, and writes nothing; `loop` does the work.
     """
 
-    def __init__(self, options, config, work, images, device, restored=None):
+    def __init__(self, options, config, work, images, device, restored=None, anew=False):
         self.options, self.config, self.work, self.device = options, config, work, device
         self.training, self.loss = config["training"], config["loss"]
         self.first_step, self.last_step = self.training["init_step"], self.training["n_iters"]
@@ -51,7 +52,7 @@ class TrainingRun:
             load_training_state(restored, options.restore, self.network, self.optimiser, self.ema, options.fresh_optimizer)
         self.rows = self._own_rows()
         self.stop, self.saved_step = False, None
-        if not options.overwrite:
+        if not anew:
             self._resume()
 
     def _wrap(self, module):
@@ -106,7 +107,7 @@ class TrainingRun:
         total = self.last_step - self.first_step + 1
         try:
             if self.first_step < self.next_step:
-                self._snapshot(self.next_step - 1)
+                self._pending_snapshot(self.next_step - 1)
             with console.progress("training", total, self.next_step - self.first_step, "step") as advance, self._draws() as draws:
                 for step in range(self.next_step, self.last_step + 1):
                     log = step % self.training["log_freq"] == 0 or step == self.last_step
@@ -225,18 +226,19 @@ class TrainingRun:
             self._save_state(step)
 
     def _snapshot(self, step):
-        """Test and save a snapshot if this step is one and it is not there yet; the file comes last.
-
-        One right after a start is a file alone: its tests ran before.
-        """
+        """Test and save a snapshot if this step is one. One right after a start is a file alone: its tests ran before."""
         if step == 0 or step % self.training["snapshot_freq"]:
-            return
-        path = self.work.checkpoint(step // self.training["snapshot_freq"])
-        if parallel.gather_objects(path.exists())[0]:
             return
         if step != self.first_step and parallel.is_main():
             self._test_snapshot(step)
-        self._save(path, step)
+        self._save(self.work.checkpoint(step // self.training["snapshot_freq"]), step)
+
+    def _pending_snapshot(self, step):
+        """Make up for the snapshot of a run that was killed after saving its state: the file comes after the tests."""
+        path = self.work.checkpoint(step // self.training["snapshot_freq"])
+        there = path.exists() and read_checkpoint(path).get("step", step) == step if parallel.is_main() else None
+        if not parallel.gather_objects(there)[0]:
+            self._snapshot(step)
 
     def _test_snapshot(self, step):
         """NLL of one test batch with the raw weights, nine samples with the averaged ones, as far as asked for."""
