@@ -1,0 +1,249 @@
+"""Compare runs side by side: one table with paired differences, one figure of samples, loss and asymmetry curves."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import List
+
+from common.cli import REQUIRED, CommonOptions, Outcome, option, run
+from common.errors import InputError
+
+EPILOG = """examples:
+  qc_ncsn compare --workdirs digits_u digits_qc digits_c --names U QC C --output_dir out/digits
+  qc_ncsn compare --workdirs u qc --output_dir out/table2 --json"""
+
+
+@dataclass(kw_only=True)
+class CompareOptions(CommonOptions):
+    """Flags of `qc_ncsn compare`."""
+
+    workdirs: List[str] = option(REQUIRED, "work folders; differences are to the first", nargs="+", type=str)
+    names: List[str] = option([], "a name for each (the folders' names when not given); runs of the same name are "
+                              "repeats, whose mean and standard error over repeats are shown", nargs="*", type=str)  # fmt: skip
+    output_dir: str = option("out/qc_ncsn", "where table.csv, table.md and the pictures go", kind="how")
+    title: str = option("QC-NCSN++ runs side by side", "title of the table")
+
+
+COLUMNS = {  # result name: (heading, format)
+    "steps": ("steps", "{:.0f}"), "nll": ("bits/dim", "{:.3f}"), "nll_difference": ("difference", "{:+.3f}"),
+    "asym": ("Asym", "{:.3e}"), "asym_ratio": ("of the first's", "{:.3f}"),
+    "nasym": ("NAsym", "{:.2e}"), "nasym_change": ("change", "{:+.1%}"), "nasym_exact": ("NAsym, exact", "{:.2e}"),
+    "frechet": ("Frechet distance", "{:.4f}"), "fid": ("FID", "{:.2f}"), "inception_score": ("IS", "{:.2f}"),
+    "precision": ("precision", "{:.3f}"), "recall": ("recall", "{:.3f}"), "density": ("density", "{:.3f}"),
+    "coverage": ("coverage", "{:.3f}"), "nfe": ("calls/sample", "{:.0f}"),
+}  # fmt: skip
+WITH_ERROR = {"nll", "nll_difference", "asym", "nasym", "nasym_change", "nasym_exact"}  # of one run
+NO_ERROR = {"steps", "nfe"}
+
+
+def main(options):
+    """Run `qc_ncsn compare`; results: one entry per name with what was measured there."""
+    from common import console
+    from common.files import check_writable
+    from common.paths import WorkDir
+
+    works = [WorkDir(name) for name in options.workdirs]
+    names = options.names or [work.root.name for work in works]
+    if len(names) != len(works):
+        raise InputError(f"{len(names)} names for {len(works)} folders", where="--names", do="Give one for each")
+    for work in works:
+        if not work.root.is_dir():
+            raise InputError("no such work folder", where=work.root, do="Train or sample there first, or check --workdirs")
+    folder = Path(options.output_dir)
+    check_writable(folder)
+    groups = {name: [work for work, own in zip(works, names) if own == name] for name in dict.fromkeys(names)}
+    results = {name: merge(entries) for name, entries in measure(groups).items()}
+    columns, rows = table(results)
+    console.show_table(options.title, columns, rows)
+    outputs = [] if options.dry_run else write(folder, options.title, {name: group[0] for name, group in groups.items()}, columns, rows)
+    return Outcome(results, outputs, None if options.dry_run else _record(folder, options))
+
+
+def _record(folder, options):
+    from common.resume import RunRecord
+
+    return RunRecord(folder, "qc_ncsn", options)
+
+
+def _results(folder):
+    """Return the results of a finished run's record in a folder, or {}."""
+    from common.files import read_json
+
+    path = folder / "run.json"
+    record = read_json(path) if path.exists() else {}
+    return record.get("results", {}) if record.get("status") == "done" else {}
+
+
+def gather(work):
+    """Return what the finished runs in a work folder measured, under COLUMNS' names, with `_se` where known."""
+    train, nll, asym, exact = (_results(folder) for folder in (work.root, work.nll, work.asym, work.asym_exact))
+    found = {"steps": train.get("step"), "nll": nll.get("nll"), "nll_se": nll.get("nll_se")}
+    for name in ("asym", "nasym"):
+        found |= {name: asym.get(name), f"{name}_se": asym.get(f"{name}_se")}
+    found |= {"nasym_exact": exact.get("nasym"), "nasym_exact_se": exact.get("nasym_se")}
+    for suffix in ("", "_ode"):
+        quality = {**_results(work.root / f"eval_fidis{suffix}"), **_results(work.root / f"eval_prdc{suffix}")}
+        found |= {name: quality[name] for name in ("fid", "inception_score", "precision", "recall", "density", "coverage")
+                  if name in quality}  # fmt: skip
+        found |= {"frechet": quality["frechet_distance"], "features": quality.get("features")} if "frechet_distance" in quality else {}
+    sampled = [_results(part) for part in sorted(work.sampling().glob("*"))]
+    found["nfe"] = next((part["nfe"] for part in sampled if "nfe" in part), None)
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def measure(groups):
+    """Return {name: [what each repeat measured]}; differences are to the first group's run of the same repeat."""
+    base_name = next(iter(groups))
+    base = [gather(work) for work in groups[base_name]]
+    measured = {base_name: base}
+    for name, works in list(groups.items())[1:]:
+        measured[name] = []
+        for index, work in enumerate(works):
+            entry = gather(work)
+            if index < len(base):
+                entry |= paired(groups[base_name][index], work, base[index], entry)
+            measured[name].append(entry)
+    return measured
+
+
+def merge(entries):
+    """Return one run's entry as it is, or the mean of several with standard errors over them and all their values."""
+    if len(entries) == 1:
+        return entries[0]
+    merged = {"repeats": len(entries)}
+    for name in COLUMNS:
+        values = [entry[name] for entry in entries if name in entry]
+        if len(values) == len(entries):
+            mean = sum(values) / len(values)
+            spread = sum((value - mean) ** 2 for value in values) / (len(values) - 1)
+            merged |= {name: mean, f"{name}_se": (spread / len(values)) ** 0.5, f"{name}_repeats": values}
+    return merged | {key: entries[0][key] for key in ("features",) if key in entries[0]}
+
+
+def paired(first, work, base, own):
+    """Return differences to the first run, with standard errors from images measured with the same draws."""
+    import numpy as np
+
+    found = {}
+    ours, theirs = (_stacked(folder.nll, "bpd_*.npz", "bpd") for folder in (work, first))
+    if ours is not None and theirs is not None and ours.shape == theirs.shape:
+        difference = (ours - theirs).ravel()
+        found["nll_difference"] = float(difference.mean())
+        found["nll_difference_se"] = float(difference.std(ddof=1) / len(difference) ** 0.5)
+    ours, theirs = (_stacked(folder.asym, "levels_*/level_*.npz", "nasym") for folder in (work, first))
+    if ours is not None and theirs is not None and ours.shape == theirs.shape and theirs.mean() > 0:
+        difference = (ours - theirs) / theirs.mean()
+        error = np.sqrt((difference.var(axis=1, ddof=1) / difference.shape[1]).sum()) / len(difference)
+        found |= {"nasym_change": float(difference.mean()), "nasym_change_se": float(error)}
+    if base.get("asym") and own.get("asym") is not None:
+        found["asym_ratio"] = own["asym"] / base["asym"]
+    return found
+
+
+def _stacked(folder, pattern, name):
+    """Return an array of the stored files of a run, one row a file (one long row where they differ in length)."""
+    import numpy as np
+
+    from common.files import read_npz
+
+    rows = [read_npz(path, required=(name,))[name].astype(np.float64) for path in sorted(folder.glob(pattern))]
+    if not rows:
+        return None
+    return np.stack(rows) if len({len(row) for row in rows}) == 1 else np.concatenate(rows)[None]
+
+
+def table(results):
+    """Return (columns, rows) of text: only columns that some run has."""
+    used = [name for name in COLUMNS if any(name in entry for entry in results.values())]
+    features = {entry["features"] for entry in results.values() if "features" in entry}
+    headings = [f"Frechet, {', '.join(sorted(features))}" if name == "frechet" else COLUMNS[name][0] for name in used]
+    rows = [[run_name] + [_cell(entry, name) for name in used] for run_name, entry in results.items()]
+    return ["run", *headings], rows
+
+
+def _cell(entry, name):
+    if name not in entry:
+        return ""
+    form = COLUMNS[name][1]
+    text = form.format(entry[name])
+    error = entry.get(f"{name}_se") if name in WITH_ERROR or "repeats" in entry and name not in NO_ERROR else None
+    return text if error is None else f"{text} ± {form.replace('+', '').format(error)}"
+
+
+def write(folder, title, works, columns, rows):
+    """Write the table and the pictures; return their paths."""
+    from common.files import write_text
+
+    lines = [f"# {title}", "", "| " + " | ".join(columns) + " |", "|" + " --- |" * len(columns)]
+    lines += ["| " + " | ".join(row) + " |" for row in rows]
+    write_text(folder / "table.md", "\n".join(lines) + "\n")
+    quoted = [",".join(f'"{cell}"' if "," in cell else cell for cell in row) for row in [columns, *rows]]
+    write_text(folder / "table.csv", "\n".join(quoted) + "\n")
+    pictures = [draw_samples(folder / "samples.png", works), draw_losses(folder / "loss.png", works)]
+    pictures += [draw_levels(folder / f"{name}.png", works, name) for name in ("asym", "nasym")]
+    return [str(folder / "table.csv"), str(folder / "table.md"), *(str(path) for path in pictures if path)]
+
+
+def draw_samples(path, works, count=32):
+    """Draw the first stored samples of each run in a row of its own, under the run's name."""
+    from common.files import read_npz
+    from tools.qc_ncsn.pictures import make_grid, save_figure
+
+    rows = {}
+    for name, work in works.items():
+        files = work.sample_files() or work.sample_files(ode=True)
+        if files:
+            rows[name] = read_npz(files[0], required=("samples",))["samples"][:count]
+    if not rows:
+        return None
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 1.4 * len(rows) + 0.3), dpi=130, layout="constrained")
+    for axes, (name, pixels) in zip(figure.subplots(len(rows), 1, squeeze=False)[:, 0], rows.items()):
+        grid = make_grid(pixels, columns=16, padding=1)
+        axes.imshow(grid[..., 0] if grid.shape[-1] == 1 else grid, cmap="gray", interpolation="nearest", vmin=0, vmax=255)
+        axes.set_title(name, fontsize=9, loc="left")
+        axes.axis("off")
+    save_figure(path, figure)
+    return path
+
+
+def draw_losses(path, works):
+    """Draw the logged training loss of each run, and the regulariser where there is one."""
+    import json
+
+    from tools.qc_ncsn.pictures import new_figure, save_figure
+
+    figure, axes = new_figure()
+    drawn = False
+    for name, work in works.items():
+        lines = work.json_log.read_text().splitlines() if work.json_log.exists() else []
+        logged = [json.loads(line) for line in lines]
+        if logged:
+            axes.plot([row["step"] for row in logged], [row["loss"] for row in logged], label=name, linewidth=1)
+            drawn = True
+    if not drawn:
+        return None
+    axes.set(xlabel="step", ylabel="denoising score matching loss", yscale="log")
+    axes.legend(frameon=False)
+    save_figure(path, figure)
+    return path
+
+
+def draw_levels(path, works, name):
+    """Draw Asym or NAsym by noise level for each run that has it."""
+    from tools.qc_ncsn.pictures import level_curves
+
+    found = {run_name: _results(work.asym) for run_name, work in works.items()}
+    found = {run_name: values for run_name, values in found.items() if f"{name}_by_level" in values}
+    if not found:
+        return None
+    curves = {run_name: (values[f"{name}_by_level"], values[f"{name}_se_by_level"]) for run_name, values in found.items()}
+    sigmas = next(iter(found.values()))["sigma"]
+    curves = {run_name: curve for run_name, curve in curves.items() if len(curve[0]) == len(sigmas)}
+    level_curves(path, sigmas, curves, {"asym": "Asym", "nasym": "NAsym"}[name])
+    return path
+
+
+def cli(words=None):
+    """Run the command on the given words (the process's own by default) and return its exit status."""
+    return run(main, CompareOptions, "qc_ncsn compare", "Put finished runs side by side.", EPILOG, words, "compare")
