@@ -96,10 +96,8 @@ class RunRecord:
         """Write the finished record (`record` as --json shows it) and return it; an answered job keeps its own."""
         if self.finished is not None:
             return {**record, "results": self.finished["results"], "outputs": self.finished["outputs"]}
-        from importlib.metadata import version
-
         versions = {"python": platform.python_version()}
-        versions |= {name: version(name) for name in ("genprobe", "torch", "numpy")}
+        versions |= {name: _version(name) for name in ("genprobe", "torch", "numpy")}
         full = {"status": "done", **record, "derived": self.derived, "versions": versions, "inputs": plain(self.inputs),
                 **plain(self.extra)}  # fmt: skip
         write_json(self.path, full)
@@ -114,3 +112,12 @@ class RunRecord:
     def _same_totals(self, earlier):
         totals = [name for name, kind in self._kinds().items() if kind == "total"]
         return all(earlier["options"].get(name) == self._options().get(name) for name in totals)
+
+
+def _version(name):
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version(name)
+    except PackageNotFoundError:  # run from a checkout that is not installed
+        return "not installed"

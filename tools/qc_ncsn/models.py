@@ -15,6 +15,7 @@ from common.checkpoints import check_finite, load_safetensors, load_strictly, lo
 from common.errors import InputError
 from common.seeding import unit_seed
 from tools.qc_ncsn.ncsnpp import NCSNpp, NetworkConfig
+from tools.qc_ncsn.presets import complete
 from tools.qc_ncsn.scores import make_score
 from tools.qc_ncsn.sde import VESDE
 
@@ -61,15 +62,33 @@ def read_checkpoint(path):
     if not isinstance(state["ema"], dict) or not {"decay", "num_updates", "shadow_params"} <= set(state["ema"]):
         raise InputError("'ema' lacks decay, num_updates or shadow_params", where=path,
                          do="Give a checkpoint of a score model")  # fmt: skip
+    shadow = state["ema"]["shadow_params"]
+    if not isinstance(shadow, list) or not all(isinstance(tensor, torch.Tensor) for tensor in shadow):
+        raise InputError("'shadow_params' of 'ema' is no list of tensors", where=path, do="Give a checkpoint of a score model")
+    _check_extra(state, path)
     return state
+
+
+def _check_extra(state, path):
+    """Raise InputError unless what we add to the container is as we write it: an int, and JSON text of a configuration."""
+    try:
+        good = isinstance(state.get("step", 0), int) and isinstance(extra := json.loads(state.get("genprobe", "{}")), dict)
+        config = extra.get("config") if good else None
+    except (ValueError, TypeError):
+        good = False
+    if not good:
+        raise InputError("'step' or 'genprobe' is not as this program writes it", where=path, do="Use an unchanged checkpoint")
+    if config is not None:
+        state["genprobe"] = json.dumps({**extra, "config": complete(config, path)})
 
 
 def _from_safetensors(path):
     """Return a checkpoint's dictionary of a converted file (see convert.py): one set of weights, no optimiser."""
     tensors, metadata = load_safetensors(path)
-    extra = json.loads(metadata.get("genprobe", "{}"))
     state = {"model": {PREFIX + name: tensor for name, tensor in tensors.items()}, "ema": None, "optimizer": None}
-    return {**state, "genprobe": json.dumps(extra), "weights": metadata.get("weights", "raw")}
+    state |= {"genprobe": metadata.get("genprobe", "{}"), "weights": metadata.get("weights", "raw")}
+    _check_extra(state, path)
+    return state
 
 
 def stored_config(state):

@@ -8,6 +8,8 @@ import math
 
 import torch
 
+from common.errors import InputError
+
 # Dormand and Prince 1980, table 2: nodes, stage weights, fifth-order weights, and their difference to the fourth.
 NODES = (0.0, 1 / 5, 3 / 10, 4 / 5, 8 / 9, 1.0)
 STAGES = (
@@ -23,7 +25,7 @@ ERROR = (-71 / 57600, 0.0, 71 / 16695, -71 / 1920, 17253 / 339200, -22 / 525, 1 
 SAFETY, SMALLEST, LARGEST, EXPONENT = 0.9, 0.2, 10.0, -1 / 5  # of the step control (Hairer, Norsett, Wanner, II.4)
 
 
-class StepTooSmall(ArithmeticError):
+class StepTooSmall(InputError):
     """The solver cannot go on: the step fell below what float64 resolves, or a value stopped being finite."""
 
 
@@ -96,4 +98,5 @@ def _rms(values):
 def _check_progress(t, step, f):
     spacing = torch.nextafter(t.abs(), torch.full_like(t, math.inf)) - t.abs()
     if bool((step < 10 * spacing).any()) or not bool(f.isfinite().all()):
-        raise StepTooSmall("the ODE has no finite solution to this tolerance")
+        raise StepTooSmall("the ODE of this network has no finite solution at this tolerance",
+                           do="Pass a larger --rtol, or try another checkpoint or --weights")  # fmt: skip

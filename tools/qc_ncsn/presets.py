@@ -4,6 +4,7 @@ A configuration is a dictionary of sections, as the original's `get_config()` gi
 """
 
 import copy
+import math
 import re
 from pathlib import Path
 
@@ -176,9 +177,29 @@ def _convert(text, like, flag):
         raise InputError(f"'{text}' is no {kind.__name__}", where=flag, do=f"It is {like!r} by default") from error
 
 
+def complete(config, where):
+    """Return a configuration read from the file `where`, checked, with entries that it lacks as they are by default.
+
+    What shapes the network (sections model and data) must be there. Raises InputError.
+    """
+    result = copy.deepcopy(BASE)
+    for section, entries in BASE.items():
+        if not isinstance(entries, dict):
+            continue
+        found = config.get(section, {}) if isinstance(config, dict) else {}
+        for key, value in entries.items():
+            kinds = (list, tuple) if isinstance(value, tuple) else (int, float) if isinstance(value, float) else type(value)
+            needed = section in ("model", "data")
+            if not isinstance(found, dict) or (key in found or needed) and not isinstance(found.get(key), kinds):
+                raise InputError(f"the configuration stored in it lacks a valid {section}.{key}", where=where,
+                                 do="The file is damaged; use another checkpoint")  # fmt: skip
+            result[section][key] = tuple(found[key]) if isinstance(value, tuple) else found.get(key, value)
+    return check_config(result)
+
+
 def check_config(config):
     """Raise InputError for entries that are out of their range or contradict each other."""
-    model, training, sampling, data = (config[name] for name in ("model", "training", "sampling", "data"))
+    model, training, sampling, data, optim = (config[name] for name in ("model", "training", "sampling", "data", "optim"))
     rules = [
         (0 < model["sigma_min"] < model["sigma_max"], "model.sigma_min", "must lie between 0 and model.sigma_max"),
         (0 <= model["dropout"] < 1, "model.dropout", "must lie in [0, 1)"),
@@ -188,15 +209,21 @@ def check_config(config):
         (data["image_size"] % 2 ** (len(model["ch_mult"]) - 1) == 0, "data.image_size",
          f"must divide by {2 ** (len(model['ch_mult']) - 1)} for {len(model['ch_mult'])} levels"),
         (training["batch_size"] >= 1, "training.batch_size", "must be at least 1"),
-        (training["n_iters"] >= training["init_step"], "training.n_iters", "is below training.init_step: no step"),
+        (training["n_iters"] >= training["init_step"] >= 0, "training.n_iters",
+         f"the last step is {training['n_iters']:,} and the first is {training['init_step']:,}: there is nothing to do"),
         (min(training["log_freq"], training["snapshot_freq"], training["snapshot_freq_for_preemption"]) >= 1,
          "training", "log_freq and snapshot frequencies must be at least 1"),
+        (math.isfinite(config["loss"]["balancing_fac"]), "loss.balancing_fac", "must be a finite number"),
         (config["loss"]["slices"] >= 1, "loss.slices", "must be at least 1"),
         (config["loss"]["reg_weight"] in ("sigma2", "sigma4"), "loss.reg_weight", "must be sigma2 or sigma4"),
         (config["loss"]["slice_masks"] in ("shared", "separate"), "loss.slice_masks", "must be shared or separate"),
         (config["optim"]["schedule"] in ("constant", "cosine"), "optim.schedule", "must be constant or cosine"),
-        (config["optim"]["lr"] > 0, "optim.lr", "must be above 0"),
+        (0 < optim["lr"] < math.inf, "optim.lr", "must be above 0"),
+        (0 <= optim["beta1"] < 1 and 0 <= optim["beta2"] < 1, "optim.beta1", "must lie in [0, 1), like optim.beta2"),
+        (optim["eps"] > 0 and optim["weight_decay"] >= 0 and optim["warmup"] >= 0, "optim",
+         "eps must be above 0, weight_decay and warmup at least 0"),
         (sampling["method"] in ("pc", "ode", "multistep"), "sampling.method", "must be pc, ode or multistep"),
+        *sampling_rules(sampling, model),
         (sampling["predictor"] in ("reverse_diffusion", "euler_maruyama", "ancestral_sampling", "none", ""),
          "sampling.predictor", "must be reverse_diffusion, euler_maruyama, ancestral_sampling or none"),
         (sampling["corrector"] in ("langevin", "ald", "none", ""), "sampling.corrector", "must be langevin, ald or none"),
@@ -205,3 +232,19 @@ def check_config(config):
         if not good:
             raise InputError(what, where=f"--config.{name}", do="Correct the value")
     return config
+
+
+def sampling_rules(sampling, model):
+    """Return [(holds, entry, what is asked)] for the numbers of a `sampling` section."""
+    return [
+        (sampling["num_scales"] >= 2, "sampling.num_scales", "must be at least 2"),
+        (sampling["num_steps"] >= 2, "sampling.num_steps", "must be at least 2"),
+        (sampling["n_steps_each"] >= 1, "sampling.n_steps_each", "must be at least 1"),
+        (0 < sampling["snr"] < math.inf, "sampling.snr", "must be above 0"),
+        (0 < sampling["rtol"] < 1, "sampling.rtol", "must lie between 0 and 1"),
+        (0 < sampling["atol"] < math.inf, "sampling.atol", "must be above 0"),
+        (0 <= sampling["eta"] < math.inf, "sampling.eta", "must be at least 0"),
+        (sampling["rho"] > 0, "sampling.rho", "must be above 0"),
+        (sampling["sigma_max"] == 0 or model["sigma_min"] < sampling["sigma_max"] < math.inf, "sampling.sigma_max",
+         f"must be above model.sigma_min ({model['sigma_min']}), or 0 for the SDE's"),
+    ]  # fmt: skip

@@ -43,7 +43,7 @@ class TrainOptions(CommonOptions):
 
 
 def resolve(options):
-    """Return the configuration of the flags, and fill the flags that were left to the preset."""
+    """Return the configuration of the flags, and fill the flags that were left to the preset (the first step later)."""
     config = override(preset(options.config), options.set)
     flags = {
         "slices": ("loss", "slices"), "balancing_fac": ("loss", "balancing_fac"), "reg_weight": ("loss", "reg_weight"),
@@ -53,6 +53,8 @@ def resolve(options):
     for name, (section, key) in flags.items():
         if getattr(options, name) is not None:
             config[section][key] = getattr(options, name)
+        elif name != "init_step":
+            setattr(options, name, config[section][key])
     if config["model"]["energy"] and config["loss"]["balancing_fac"] > 0:
         raise InputError("a C-NCSN++ is conservative already", where="--balancing_fac", do="Leave the flag out, or pass 0")
     if options.accumulate < 1:

@@ -17,6 +17,7 @@ from common.device import autocast
 from common.errors import InputError
 from common.files import append_text, atomic_path, write_text
 from tools.qc_ncsn.models import build_network, build_sde, read_checkpoint, trainable
+from tools.qc_ncsn.ode import StepTooSmall
 from tools.qc_ncsn.scores import make_score
 from tools.qc_ncsn.training import (
     Batches,
@@ -247,7 +248,10 @@ class TrainingRun:
         network = copy.deepcopy(self.network).eval().requires_grad_(False)
         score = make_score(network, self.config["model"]["energy"])
         if self.training["snapshot_nll"]:
-            nll = test_nll(score, self.sde, self.config, self.options, self.device)
+            try:
+                nll = test_nll(score, self.sde, self.config, self.options, self.device)
+            except StepTooSmall:  # a network in the middle of its training may be that far off
+                nll = float("nan")
             self._note(f"step: {step}, nll: {nll:.5e}")
             if self.writer:
                 self.writer.add_scalar("nll", nll, step)
