@@ -8,6 +8,7 @@ booleans in the originals' spellings, one-line errors with the nearest name) is 
 import dataclasses
 import json
 import os
+import shlex
 import signal
 import sys
 import time
@@ -228,7 +229,7 @@ def run(main, options_class, prog, description, epilog="", argv=None, subcommand
     except InputError as error:
         return _fail(f"error: {error}", 2)
     except KeyboardInterrupt:
-        return _fail("interrupted; the same command goes on from what is saved", 130)
+        return _fail(f"interrupted; what is done is saved, and the same command goes on: {_command(prog, words)}", 130)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
@@ -239,6 +240,12 @@ def run(main, options_class, prog, description, epilog="", argv=None, subcommand
         if debug:
             raise
         return _fail(f"internal error: {type(error).__name__}: {error} (--debug shows where)", 1)
+
+
+def _command(prog, words):
+    """Return the command as the user can give it again."""
+    start = "python -m tools." if sys.argv[0].endswith("__main__.py") else ""
+    return start + shlex.join([*prog.split(), *words])
 
 
 def _interrupt(signum, frame):

@@ -19,13 +19,15 @@ class RunRecord:
     options: the command's options dataclass; a field's `kind` (common.cli.option) says whether another value is
     another job ("result"), an extension when larger ("total") or of no consequence ("how").
     derived: further values that shape results but are no flags (the contents of a preset, say).
+    extent: which part of a larger job this is, as a division's first and last unit: another one is no conflict, but
+    not finished either.
     """
 
-    def __init__(self, folder, tool, options, derived=None, inputs=()):
+    def __init__(self, folder, tool, options, derived=None, inputs=(), extent=None):
         self.folder = Path(folder)
         self.path = self.folder / "run.json"
         self.tool, self.options, self.inputs = tool, options, list(inputs)
-        self.derived = plain(derived or {})
+        self.derived, self.extent = plain(derived or {}), plain(extent)
         self.finished = None
         self.anew = bool(getattr(options, "overwrite", False))  # earlier outputs are to go
         self.extra = {}  # more entries for the finished record, such as the machine
@@ -63,9 +65,11 @@ class RunRecord:
             path.unlink(missing_ok=True)
 
     def answer(self):
-        """Return the results of this very job when it is finished already, else None; writes nothing."""
+        """Return the results of this very job when it is finished and its files are there, else None; writes nothing."""
         earlier = self.compare()
         if earlier is None or earlier.get("status") != "done" or not self._same_totals(earlier):
+            return None
+        if earlier.get("extent") != self.extent or not all(Path(path).exists() for path in earlier["outputs"]):
             return None
         self.finished = earlier
         return earlier["results"]
@@ -98,7 +102,8 @@ class RunRecord:
             return {**record, "results": self.finished["results"], "outputs": self.finished["outputs"]}
         versions = {"python": platform.python_version()}
         versions |= {name: _version(name) for name in ("genprobe", "torch", "numpy")}
-        full = {"status": "done", **record, "derived": self.derived, "versions": versions, "inputs": plain(self.inputs),
+        full = {"status": "done", **record, "derived": self.derived, "extent": self.extent, "versions": versions,
+                "inputs": plain(self.inputs),
                 **plain(self.extra)}  # fmt: skip
         write_json(self.path, full)
         return record

@@ -23,7 +23,8 @@ def finish(folder, options, results):
     """Run the made-up job to its end, as the command line does."""
     record = RunRecord(folder, "made_up", options)
     earlier = record.begin()
-    _hand_out(Outcome(earlier or results, ["x.npz"], record), options, "made_up", None, 1.5)
+    (folder / "x.npz").write_bytes(b"")
+    _hand_out(Outcome(earlier or results, [str(folder / "x.npz")], record), options, "made_up", None, 1.5)
     return earlier
 
 
@@ -32,6 +33,44 @@ def test_a_finished_job_answers_with_its_results(tmp_path):
     before = (tmp_path / "run.json").read_bytes()
     assert finish(tmp_path, Options(batch_size=8), {"score": 3}) == {"score": 2}
     assert (tmp_path / "run.json").read_bytes() == before
+
+
+def test_a_finished_job_whose_files_are_gone_is_done_again(tmp_path):
+    finish(tmp_path, Options(), {"score": 2})
+    (tmp_path / "x.npz").unlink()
+    assert finish(tmp_path, Options(), {"score": 3}) is None
+    assert read_json(tmp_path / "run.json")["results"] == {"score": 3}
+
+
+def test_another_part_of_a_larger_job_is_neither_done_nor_a_conflict(tmp_path):
+    first = RunRecord(tmp_path, "made_up", Options(), extent=(0, 10))
+    first.begin()
+    _hand_out(Outcome({"score": 2}, [], first), Options(), "made_up", None, 1.5)
+    assert RunRecord(tmp_path, "made_up", Options(), extent=(0, 10)).answer() == {"score": 2}
+    assert RunRecord(tmp_path, "made_up", Options(), extent=(0, 5)).answer() is None
+
+
+def test_overwriting_that_was_killed_half_way_is_ended_by_the_next_run(tmp_path, monkeypatch):
+    finish(tmp_path, Options(), {"score": 2})
+    (tmp_path / "parts").mkdir()
+    (tmp_path / "parts" / "old").write_text("old")
+    options = replace(Options(seed=5), overwrite=True)
+    monkeypatch.setattr("shutil.rmtree", lambda path: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        RunRecord(tmp_path, "made_up", options).begin(clear=[tmp_path / "parts"])
+    monkeypatch.undo()
+    record = RunRecord(tmp_path, "made_up", Options(seed=5))
+    assert record.answer() is None
+    assert record.anew
+    record.begin(clear=[tmp_path / "parts"])
+    assert not (tmp_path / "parts").exists()
+    assert read_json(tmp_path / "run.json")["status"] == "running"
+
+
+def test_overwriting_ones_own_folder_keeps_the_record(tmp_path):
+    finish(tmp_path, Options(), {"score": 2})
+    RunRecord(tmp_path, "made_up", replace(Options(), overwrite=True)).begin(clear=[tmp_path])
+    assert [path.name for path in tmp_path.iterdir()] == ["run.json"]
 
 
 def test_the_record_holds_what_the_contract_names(tmp_path):

@@ -76,7 +76,8 @@ def _calculate(options, work):
             return Outcome(earlier, record=record)
         results = _run(options, model, images, folder, device)
     _show(results)
-    return Outcome(results, [str(folder)], record)
+    names = [f"repeat_{repeat}.npz" for repeat in range(options.total_repeat)]
+    return Outcome(results, [str(folder / name) for name in (*names, "table.csv")], record)
 
 
 def _run(options, model, images, folder, device):

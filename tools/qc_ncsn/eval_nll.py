@@ -67,11 +67,20 @@ def _calculate(options, work):
             return Outcome(earlier, record=record)
         results = _run(options, model, images, work.nll, device)
     _show(results)
-    return Outcome(results, [str(work.nll)], record)
+    count = len(_batches(options))
+    return Outcome(results, [str(work.nll / f"bpd_{number}.npz") for number in range(count)], record)
+
+
+def _batches(options):
+    """Return [(repeat, image numbers)] of the files bpd_<k>.npz, the batches of each repeat in turn."""
+    from tools.qc_ncsn.sampling import rounds_of
+
+    return [(repeat, indices) for repeat in range(options.total_repeat)
+            for indices in rounds_of(0, options.num_images, options.bs)]  # fmt: skip
 
 
 def _run(options, model, images, folder, device):
-    """Write every missing bpd_<k>.npz (the batches of each repeat in turn) and return the results over all of them."""
+    """Write every missing bpd_<k>.npz and return the results over all of them."""
     import numpy as np
 
     from common import console, parallel
@@ -79,10 +88,8 @@ def _run(options, model, images, folder, device):
     from tools.qc_ncsn.evaluation import dequantised_batch
     from tools.qc_ncsn.likelihood import bits_per_dim
     from tools.qc_ncsn.pictures import histogram
-    from tools.qc_ncsn.sampling import rounds_of
 
-    batches = [(repeat, indices) for repeat in range(options.total_repeat)
-               for indices in rounds_of(0, options.num_images, options.bs)]  # fmt: skip
+    batches = _batches(options)
     missing = [number for number, batch in enumerate(batches) if not _is_complete(folder / f"bpd_{number}.npz", batch)]
     mine = parallel.shard(missing)
     with console.progress("likelihood", sum(len(batches[number][1]) for number in mine), unit="images") as advance:

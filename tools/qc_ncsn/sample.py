@@ -116,10 +116,11 @@ def main(options):
     settings = sampling_settings(options, model.config)
     folder = work.sampling(options.ode) / str(options.division_idx)
     check_writable(folder)
-    rounds = rounds_of(*division_bounds(options.num_samples, options.num_divisions, options.division_idx), options.bs)
+    extent = division_bounds(options.num_samples, options.num_divisions, options.division_idx)
+    rounds = rounds_of(*extent, options.bs)
     source = fingerprint(model.path)
     derived = {**{f"sampling.{name}": value for name, value in settings.items()}, "checkpoint sha256": source["sha256"]}
-    record = RunRecord(folder, "qc_ncsn", options, derived, [source])
+    record = RunRecord(folder, "qc_ncsn", options, derived, [source], extent)
     record.compare()
     record.extra = {"machine": describe(device)}
     count = sum(map(len, rounds))
@@ -136,7 +137,7 @@ def main(options):
 
         results = make_rounds(options, Sampler(model, settings, options.coupling), rounds, folder, device)
     results |= {"method": settings["method"], "checkpoint": str(model.path), "weights": options.weights}
-    return Outcome(results, [str(folder)], record)
+    return Outcome(results, [str(folder / f"samples_{number}.npz") for number in range(len(rounds))], record)
 
 
 def cli(words=None):
