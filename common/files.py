@@ -164,9 +164,14 @@ def fingerprint(path):
     return {"name": path.name, "bytes": path.stat().st_size, "sha256": file_hash(path)}
 
 
-def remove_leftovers(folder):
-    """Remove temporary files that a killed run left below `folder`."""
-    for leftover in Path(folder).rglob(f".*{TEMPORARY}"):
+def remove_leftovers(folder, below=()):
+    """Remove temporary files that a killed run left in `folder`, and anywhere below the folders `below`.
+
+    Other folders are left alone: another job may be writing there.
+    """
+    pattern = f".*{TEMPORARY}"
+    found = list(Path(folder).glob(pattern))
+    for leftover in found + [path for place in below for path in Path(place).rglob(pattern)]:
         leftover.unlink(missing_ok=True)
 
 

@@ -5,6 +5,7 @@ value of an option that changes results is an InputError that names the first su
 """
 
 import dataclasses
+import os
 import platform
 import shutil
 from pathlib import Path
@@ -42,7 +43,7 @@ class RunRecord:
         if results is not None:
             return results
         self.folder.mkdir(parents=True, exist_ok=True)
-        remove_leftovers(self.folder)
+        remove_leftovers(self.folder, clear)
         if self.anew:  # a kill while the old outputs go leaves a record that says so, and the next run ends it
             self._mark("clearing")
             for path in clear:
@@ -69,7 +70,7 @@ class RunRecord:
         earlier = self.compare()
         if earlier is None or earlier.get("status") != "done" or not self._same_totals(earlier):
             return None
-        if earlier.get("extent") != self.extent or not all(Path(path).exists() for path in earlier["outputs"]):
+        if earlier.get("extent") != self.extent or not all((self.folder / name).exists() for name in earlier.get("files", [])):
             return None
         self.finished = earlier
         return earlier["results"]
@@ -102,8 +103,9 @@ class RunRecord:
             return {**record, "results": self.finished["results"], "outputs": self.finished["outputs"]}
         versions = {"python": platform.python_version()}
         versions |= {name: _version(name) for name in ("genprobe", "torch", "numpy")}
-        full = {"status": "done", **record, "derived": self.derived, "extent": self.extent, "versions": versions,
-                "inputs": plain(self.inputs),
+        files = [os.path.relpath(path, self.folder) for path in record["outputs"]]  # so that the folder can be moved
+        full = {"status": "done", **record, "files": files, "derived": self.derived, "extent": self.extent,
+                "versions": versions, "inputs": plain(self.inputs),
                 **plain(self.extra)}  # fmt: skip
         write_json(self.path, full)
         return record

@@ -2,6 +2,7 @@
 
 import json
 import math
+import sys
 
 import numpy as np
 import torch
@@ -145,12 +146,19 @@ def checkpoint_state(network, optimiser, ema, step, config):
     """Return the checkpoint dictionary after `step`, in the published container plus `step` and `genprobe`."""
     extra = {"config": config, "updates": optimiser.updates}
     return {
-        "optimizer": optimiser.adam.state_dict(),
+        "optimizer": _interned(optimiser.adam.state_dict()),
         "model": {PREFIX + name: tensor for name, tensor in network.state_dict().items()},
         "ema": ema.state_dict(),
         "step": step,
         "genprobe": json.dumps(extra),
     }
+
+
+def _interned(value):
+    """Return nested dictionaries and lists with each text key one object: a resumed run then writes the same bytes."""
+    if isinstance(value, dict):
+        return {sys.intern(key) if isinstance(key, str) else key: _interned(item) for key, item in value.items()}
+    return [_interned(item) for item in value] if isinstance(value, list) else value
 
 
 def load_training_state(state, where, network, optimiser, ema, fresh_optimizer=False, resume=False):
