@@ -1,0 +1,60 @@
+# Sourced by table_qc_3.sh and table_qc_4.sh: sample quality of U-, QC- and C-NCSN++ with one of the paper's samplers.
+# Needs TABLE (3 or 4) and METHOD (an array of flags of `qc_ncsn sample`), and ODE=--ode for the folders of ODE samples.
+PYTHON="${PYTHON:-python3}"
+SCALE="${SCALE:-small}"
+OUT="${OUT:-$PWD/out/table-qc-$TABLE/$SCALE}"
+qc() { "$PYTHON" -m tools.qc_ncsn "$@"; }
+
+# sample_and_score WORKDIR CHECKPOINT SEED FLAGS...: samples, their features, distances; the reference is the train split.
+sample_and_score() {
+  local work=$1 checkpoint=$2 seed=$3
+  shift 3
+  qc sample --workdir "$work" --checkpoint "$checkpoint" --seed "$seed" "${METHOD[@]}" "$@"
+  qc eval encode --workdir "$work" $ODE --features small --encode_dataset --dataset digits
+  qc eval fidis --workdir "$work" $ODE
+  qc eval prdc --workdir "$work" $ODE
+}
+
+small_table() {
+  export OMP_NUM_THREADS=1
+  local models="$PWD/out/table-qc-2/small"
+  TRAIN_ONLY=1 OUT="$models" bash "$(dirname "${BASH_SOURCE[0]}")/../table_qc_2.sh"
+  run_seed() {
+    local model checkpoint
+    for model in U QC C; do
+      checkpoint="$models/seed$1/$model/checkpoints/checkpoint_13.pth"
+      sample_and_score "$OUT/seed$1/$model" "$checkpoint" "$1" --num_samples 300 --quiet
+    done
+  }
+  run_seed 0 & local first=$!
+  run_seed 1 & local second=$!
+  wait "$first"
+  run_seed 2
+  wait "$second"
+  local works=() names=() seed model
+  for seed in 0 1 2; do
+    for model in U QC C; do works+=("$OUT/seed$seed/$model") names+=("$model-NCSN++"); done
+  done
+  qc compare --workdirs "${works[@]}" --names "${names[@]}" --output_dir "$OUT/table" \
+    --title "Table $TABLE at small scale: 300 samples of 8x8 digits, three seeds (no number of the paper is at this scale)"
+}
+
+paper_table() {
+  : "${DATA:?error: DATA: not given. Pass DATA=FOLDER that holds dataset_stat.npz of CIFAR-10.}"
+  : "${CHECKPOINTS:?error: CHECKPOINTS: not given. Pass CHECKPOINTS=FOLDER that holds u.pth, qc.pth and c.pth.}"
+  local works=() names=() family file
+  for family in u qc c; do
+    file="$CHECKPOINTS/$family.pth"
+    [ -f "$file" ] || { echo "note: $file is not there; its row is left out" >&2; continue; }
+    qc sample --config "${family}_cifar10" --checkpoint "$file" --workdir "$OUT/$family" "${METHOD[@]}"
+    qc eval encode --workdir "$OUT/$family" $ODE --features inception
+    qc eval fidis --workdir "$OUT/$family" $ODE --stats "$DATA/dataset_stat.npz"
+    qc eval prdc --workdir "$OUT/$family" $ODE --stats "$DATA/dataset_stat.npz"
+    works+=("$OUT/$family") names+=("${family^^}-NCSN++")
+  done
+  [ ${#works[@]} -gt 0 ] || { echo "error: $CHECKPOINTS: none of u.pth, qc.pth, c.pth is there. Train or copy them." >&2; exit 2; }
+  qc compare --workdirs "${works[@]}" --names "${names[@]}" --output_dir "$OUT/table" --title "Table $TABLE on CIFAR-10, measured here"
+  echo "Published (third-party index of the paper, for orientation): best FID on CIFAR-10 2.48."
+}
+
+if [ "$SCALE" = paper ]; then paper_table; else small_table; fi
