@@ -106,7 +106,10 @@ def test_leftovers_go_and_files_stay(tmp_path):
     (tmp_path / "inner").mkdir()
     (tmp_path / "inner" / ".x.npz.123.part").write_text("half")
     (tmp_path / "x.part").write_text("a user's own")
+    (tmp_path / ".y.npz.123.part").write_text("half")
     files.remove_leftovers(tmp_path)
+    assert listing(tmp_path / "inner") == [".x.npz.123.part"]  # perhaps of another job that is at work there
+    files.remove_leftovers(tmp_path, [tmp_path / "inner"])
     assert listing(tmp_path / "inner") == []
     assert listing(tmp_path) == ["inner", "x.part"]
 
