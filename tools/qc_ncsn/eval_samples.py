@@ -238,9 +238,8 @@ def _evaluate(options, command, plan):
         console.say(f"would read {', '.join(map(str, inputs))} and write {', '.join(map(str, outputs))}")
         return Outcome({})
     check_writable(folder)
-    if _is_current(earlier, record, outputs):
-        results = record.begin()
-    else:
+    results = record.answer() if _same_inputs(earlier, record) else None
+    if results is None:
         results = compute()
         record.path.unlink(missing_ok=True)  # of a run that never ended, or on other inputs
         record.begin(clear=outputs)
@@ -249,14 +248,12 @@ def _evaluate(options, command, plan):
     return Outcome(results, outputs, record)
 
 
-def _is_current(earlier, record, outputs):
-    """True when the earlier record tells of a finished run on the same inputs, and its outputs are there."""
-    if earlier is None or earlier.get("status") != "done":
-        return False
-    if earlier.get("inputs") != record.inputs:
+def _same_inputs(earlier, record):
+    """True when the earlier record, if there is one, tells of the same input files."""
+    same = earlier is None or "inputs" not in earlier or earlier["inputs"] == record.inputs
+    if not same:
         console.say(f"{record.folder}: the inputs have changed since, computing anew")
-        return False
-    return all(path.exists() for path in outputs)
+    return same
 
 
 def _read_results(folder):
