@@ -8,6 +8,7 @@ booleans in the originals' spellings, one-line errors with the nearest name) is 
 import dataclasses
 import json
 import os
+import re
 import shlex
 import signal
 import sys
@@ -184,7 +185,10 @@ def _gather_overrides(words):
             kept.append(word)
             continue
         entry = next(rest, "")
-        overrides.append(entry if "=" in entry else f"{entry}={next(rest, '')}")
+        value = "" if "=" in entry else next(rest, "--")
+        if value.startswith("--"):
+            raise InputError("no value", where=f"--config.{entry}", do="Write --config.section.name=value")
+        overrides.append(entry if "=" in entry else f"{entry}={value}")
     return kept + (["--set", *overrides] if overrides else [])
 
 
@@ -206,9 +210,20 @@ def _flag_error(options_class, message):
     if message.startswith("argument "):
         name, _, what = message.removeprefix("argument ").partition(": ")
         name = next((word for word in name.split("/") if word.startswith("--")), name)
-        what = what.replace("invalid _parse_bool value", "neither true nor false")
-        return InputError(what, where=name, do="See --help")
+        return InputError(_plain_words(what), where=name, do="See --help")
     return InputError(message, do="See --help")
+
+
+def _plain_words(message):
+    """Return what argparse says about one flag's value in other words than a programmer's."""
+    kinds = {"int": "no whole number", "float": "no number", "_parse_bool": "neither true nor false"}
+    found = re.fullmatch(r"invalid (\w+) value: (.*)", message)
+    if found and found.group(1) in kinds:
+        return f"{found.group(2)} is {kinds[found.group(1)]}"
+    if message.startswith("invalid choice: "):
+        value, _, known = message.removeprefix("invalid choice: ").rstrip(")").partition(" (choose from ")
+        return f"{value} is none of {known}"
+    return "no value" if message.startswith("expected one argument") else message
 
 
 def run(main, options_class, prog, description, epilog="", argv=None, subcommand=None):

@@ -79,9 +79,12 @@ class RunRecord:
         """Return the earlier record or None; raise InputError when an option that shapes results differs."""
         if not self.path.exists() or getattr(self.options, "overwrite", False):
             return None
-        earlier = read_json(self.path)
+        try:
+            earlier = read_json(self.path)
+        except InputError as error:
+            raise InputError(error.what, where=self.path, do="Restore the file, or use --overwrite to start anew") from error
         if not isinstance(earlier, dict) or not isinstance(earlier.get("options"), dict):
-            raise InputError("not the record of a run", where=self.path, do="Restore the file, or use --overwrite")
+            raise InputError("not the record of a run", where=self.path, do="Restore the file, or use --overwrite to start anew")
         self.anew = earlier.get("status") == "clearing"
         before = {**earlier["options"], **earlier.get("derived", {})}
         now = {**self._options(), **self.derived}

@@ -88,7 +88,7 @@ def _open_archive(name, split, data_dir, size):
     files = [svhn.file_name(split)] if name == "svhn" else cifar.looked_for(name)
     published = svhn.PUBLISHED if name == "svhn" else cifar.PUBLISHED
     prepared = f"{tfds.NAMES[name]}/VERSION/{tfds.NAMES[name]}-{split}.tfrecord-* (or .array_record-*)"
-    do = "put it in ./data, or name its folder as data_dir"
+    do = "put it in ./data, or name its folder with --data_dir"
     raise missing_data(name, split, [*files, prepared], roots, published, do)
 
 

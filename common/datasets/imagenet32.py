@@ -36,7 +36,7 @@ def open_imagenet32(split, roots, size=None):
             break
     else:
         wanted = ["train_data_batch_1 .. train_data_batch_10"] if split == "train" else ["val_data"]
-        do = "put the unpacked files in ./imagenet, or name their folder as data_dir"
+        do = "put the unpacked files in ./imagenet, or name their folder with --data_dir"
         raise missing_data("imagenet", split, [*wanted, "the same as .npz"], roots, PUBLISHED, do)
     images, labels = zip(*(_read_file(path) for path in paths))
     return ArrayImages("imagenet32", split, images, np.concatenate(labels), channels_first=True, size=size)

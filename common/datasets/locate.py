@@ -15,7 +15,7 @@ def search_roots(data_dir, nested=()):
     """
     if data_dir is not None:
         if not Path(data_dir).exists():
-            raise InputError("no such file or folder", where=data_dir, do="Give the folder that holds the data set as data_dir")
+            raise InputError("no such file or folder", where=data_dir, do="Name the folder that holds the data set with --data_dir")
         bases = [Path(data_dir)]
     else:
         named = os.environ.get("TFDS_DATA_DIR")

@@ -29,7 +29,7 @@ def main(options):
     check_eval_flags(options)
     for name in ("slices", "nl"):
         if getattr(options, name) < 1:
-            raise InputError("must be at least 1", where=f"--{name}", do="Correct the value")
+            raise InputError("must be at least 1", where=f"--{name} {getattr(options, name)}", do="Correct the value")
     work = WorkDir(options.workdir)
     if options.read and not options.calculate:
         return _read(work)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from common.cli import Outcome, option, run
+from common.errors import InputError
 from tools.qc_ncsn.evaluation import EvalOptions, check_eval_flags, open_eval_images
 
 EPILOG = """examples:
@@ -23,6 +24,9 @@ def main(options):
     from common.paths import WorkDir
 
     check_eval_flags(options)
+    for name in ("rtol", "atol"):
+        if not 0 < getattr(options, name) < 1:
+            raise InputError("must lie between 0 and 1", where=f"--{name} {getattr(options, name)}", do="Correct the value")
     work = WorkDir(options.workdir)
     if options.read and not options.calculate:
         return _read(work)

@@ -31,7 +31,7 @@ def check_eval_flags(options):
     for name in ("bs", "total_repeat", "num_images"):
         value = getattr(options, name)
         if value is not None and value < 1:
-            raise InputError("must be at least 1", where=f"--{name}", do="Correct the value")
+            raise InputError("must be at least 1", where=f"--{name} {value}", do="Correct the value")
 
 
 def open_eval_images(options, config):

@@ -153,7 +153,7 @@ def find_checkpoint(work, index=None, path=None):
     Without an index the published one (70) is taken where it is there. Raises InputError when there is none.
     """
     if path is not None:
-        if not Path(path).is_file():
+        if not Path(path).exists():
             raise InputError("no such file", where=path, do="Name an existing checkpoint with --checkpoint")
         return Path(path)
     if index is None:
@@ -165,6 +165,6 @@ def find_checkpoint(work, index=None, path=None):
         return found
     if not work.checkpoint(index).is_file():
         there = sorted(work.checkpoints.glob("checkpoint_*.pth"))
-        do = f"There are {', '.join(item.stem.split('_')[1] for item in there)}" if there else "Train first"
-        raise InputError("no such checkpoint", where=work.checkpoint(index), do=f"{do}, or use --checkpoint PATH")
+        do = f"Snapshots that are there: {', '.join(item.stem.split('_')[1] for item in there)}" if there else "Train first"
+        raise InputError("no such checkpoint", where=work.checkpoint(index), do=f"{do}; or use --checkpoint PATH")
     return work.checkpoint(index)

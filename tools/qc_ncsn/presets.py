@@ -174,7 +174,8 @@ def _convert(text, like, flag):
             return tuple(int(part) for part in text.strip("()[] ").rstrip(",").split(","))
         return kind(text.replace("_", "") if kind is int else text)
     except (ValueError, KeyError) as error:
-        raise InputError(f"'{text}' is no {kind.__name__}", where=flag, do=f"It is {like!r} by default") from error
+        wanted = {bool: "neither true nor false", int: "no whole number", float: "no number", tuple: "no list of whole numbers"}
+        raise InputError(f"'{text}' is {wanted[kind]}", where=flag, do=f"It is {like!r} by default") from error
 
 
 def complete(config, where):
@@ -197,6 +198,11 @@ def complete(config, where):
     return check_config(result)
 
 
+# Entries that have a flag of their own.
+FLAGS = {"training.batch_size": "bs", "training.n_iters": "n_iters", "loss.balancing_fac": "balancing_fac",
+         "loss.slices": "slices", "loss.reg_weight": "reg_weight"}  # fmt: skip
+
+
 def check_config(config):
     """Raise InputError for entries that are out of their range or contradict each other."""
     model, training, sampling, data, optim = (config[name] for name in ("model", "training", "sampling", "data", "optim"))
@@ -210,7 +216,7 @@ def check_config(config):
          f"must divide by {2 ** (len(model['ch_mult']) - 1)} for {len(model['ch_mult'])} levels"),
         (training["batch_size"] >= 1, "training.batch_size", "must be at least 1"),
         (training["n_iters"] >= training["init_step"] >= 0, "training.n_iters",
-         f"the last step is {training['n_iters']:,} and the first is {training['init_step']:,}: there is nothing to do"),
+         f"the first step is {training['init_step']:,}: there is nothing to do"),
         (min(training["log_freq"], training["snapshot_freq"], training["snapshot_freq_for_preemption"]) >= 1,
          "training", "log_freq and snapshot frequencies must be at least 1"),
         (math.isfinite(config["loss"]["balancing_fac"]), "loss.balancing_fac", "must be a finite number"),
@@ -230,7 +236,9 @@ def check_config(config):
     ]  # fmt: skip
     for good, name, what in rules:
         if not good:
-            raise InputError(what, where=f"--config.{name}", do="Correct the value")
+            section, _, key = name.partition(".")
+            flag = f"--{FLAGS[name]} " if name in FLAGS else f"--config.{name}{'=' if key else ''}"
+            raise InputError(what, where=f"{flag}{config[section][key] if key else ''}", do="Correct the value")
     return config
 
 

@@ -5,7 +5,7 @@ from typing import List, Optional
 
 from common.cli import REQUIRED, CommonOptions, Outcome, option, run
 from common.errors import InputError
-from tools.qc_ncsn.presets import check_config, override, preset
+from tools.qc_ncsn.presets import check_config, override, preset, sampling_rules
 
 EPILOG = """examples:
   qc_ncsn sample --workdir digits_u --num_samples 300 --method multistep --num_steps 50
@@ -57,18 +57,17 @@ class SampleOptions(ModelOptions):
 def check_flags(options):
     """Raise InputError for flags out of range."""
     rules = [
-        (options.num_divisions >= 1, "--num_divisions", "must be at least 1"),
-        (0 <= options.division_idx < options.num_divisions, "--division_idx",
+        (options.num_divisions >= 1, "num_divisions", "must be at least 1"),
+        (0 <= options.division_idx < options.num_divisions, "division_idx",
          f"must lie in 0..{options.num_divisions - 1} for --num_divisions {options.num_divisions}"),
-        (options.num_samples is None or options.num_samples >= 1, "--num_samples", "must be at least 1"),
-        (options.bs >= 1, "--bs", "must be at least 1"),
-        (options.num_steps is None or options.num_steps >= 2, "--num_steps", "must be at least 2"),
-        (options.num_scales is None or options.num_scales >= 2, "--num_scales", "must be at least 2"),
-        (not (options.ode and options.method not in (None, "ode")), "--ode", f"contradicts --method {options.method}"),
+        (options.num_samples is None or options.num_samples >= 1, "num_samples", "must be at least 1"),
+        (options.bs >= 1, "bs", "must be at least 1"),
     ]  # fmt: skip
     for good, name, what in rules:
         if not good:
-            raise InputError(what, where=name, do="Correct the value")
+            raise InputError(what, where=f"--{name} {getattr(options, name)}", do="Correct the value")
+    if options.ode and options.method not in (None, "ode"):
+        raise InputError(f"contradicts --method {options.method}", where="--ode", do="Leave one of them out")
 
 
 def load_model(options, work, device):
@@ -94,6 +93,11 @@ def sampling_settings(options, config):
         if getattr(options, name) is not None:
             settings[name] = getattr(options, name)
         setattr(options, name, settings[name])
+    for good, name, what in sampling_rules(settings, config["model"]):
+        key = name.removeprefix("sampling.")
+        if not good:
+            flag = f"--{key} " if key in SAMPLING_FLAGS else f"--config.{name}="
+            raise InputError(what, where=f"{flag}{settings[key]}", do="Correct the value")
     options.num_samples = options.num_samples or config["eval"]["num_samples"]
     options.ode = settings["method"] == "ode"
     return settings

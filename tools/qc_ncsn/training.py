@@ -161,6 +161,16 @@ def _interned(value):
     return [_interned(item) for item in value] if isinstance(value, list) else value
 
 
+def _check_moments(adam):
+    """Raise ValueError unless each stored moment has its parameter's shape and is finite: Adam itself does not look."""
+    for parameter, entry in adam.state.items():
+        for name in ("exp_avg", "exp_avg_sq"):
+            if entry[name].shape != parameter.shape:
+                raise ValueError(f"'{name}' has shape {tuple(entry[name].shape)}, the parameter {tuple(parameter.shape)}")
+            if not bool(entry[name].isfinite().all()):
+                raise ValueError(f"'{name}' holds NaN or infinite values")
+
+
 def load_training_state(state, where, network, optimiser, ema, fresh_optimizer=False, resume=False):
     """Load weights, moving average and optimiser from a checkpoint's dictionary.
 
@@ -179,7 +189,8 @@ def load_training_state(state, where, network, optimiser, ema, fresh_optimizer=F
     if not fresh_optimizer:
         try:
             optimiser.adam.load_state_dict(state["optimizer"])
-        except (ValueError, KeyError, TypeError) as error:
+            _check_moments(optimiser.adam)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(f"the optimiser state does not fit this network ({error})", where=where,
                              do="Pass --fresh_optimizer to start with a new one") from error  # fmt: skip
     if resume:
