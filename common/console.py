@@ -1,5 +1,6 @@
 """What people see: everything on stderr, through one rich console; stdout is left to results."""
 
+import os
 import sys
 import time
 from contextlib import contextmanager
@@ -17,7 +18,8 @@ def console():
     if _settings["console"] is None:
         from rich.console import Console
 
-        _settings["console"] = Console(stderr=True, highlight=False, soft_wrap=True)
+        wide = None if sys.stderr.isatty() or "COLUMNS" in os.environ else 120  # rich takes 80 for a log or a pipe
+        _settings["console"] = Console(stderr=True, highlight=False, soft_wrap=True, width=wide)
     return _settings["console"]
 
 

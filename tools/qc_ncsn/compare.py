@@ -24,9 +24,9 @@ class CompareOptions(CommonOptions):
 
 
 COLUMNS = {  # result name: (heading, format)
-    "steps": ("steps", "{:.0f}"), "nll": ("bits/dim", "{:.3f}"), "nll_difference": ("difference", "{:+.3f}"),
-    "asym": ("Asym", "{:.3e}"), "asym_ratio": ("of the first's", "{:.3f}"),
-    "nasym": ("NAsym", "{:.2e}"), "nasym_change": ("change", "{:+.1%}"), "nasym_exact": ("NAsym, exact", "{:.2e}"),
+    "steps": ("last step", "{:.0f}"), "nll": ("bits/dim", "{:.3f}"), "nll_difference": ("  less the first's", "{:+.3f}"),
+    "asym": ("Asym", "{:.2e}"), "asym_ratio": ("  over the first's", "{:.3f}"), "nasym": ("NAsym", "{:.2e}"),
+    "nasym_change": ("  change to the first's", "{:+.1%}"), "nasym_exact": ("NAsym, whole Jacobian", "{:.2e}"),
     "frechet": ("Frechet distance", "{:.4f}"), "fid": ("FID", "{:.2f}"), "inception_score": ("IS", "{:.2f}"),
     "precision": ("precision", "{:.3f}"), "recall": ("recall", "{:.3f}"), "density": ("density", "{:.3f}"),
     "coverage": ("coverage", "{:.3f}"), "nfe": ("calls/sample", "{:.0f}"),
@@ -152,12 +152,12 @@ def _stacked(folder, pattern, name):
 
 
 def table(results):
-    """Return (columns, rows) of text: only columns that some run has."""
+    """Return (columns, rows) of text: a row for each measure that some run has, a column for each run."""
     used = [name for name in COLUMNS if any(name in entry for entry in results.values())]
-    features = {entry["features"] for entry in results.values() if "features" in entry}
-    headings = [f"Frechet, {', '.join(sorted(features))}" if name == "frechet" else COLUMNS[name][0] for name in used]
-    rows = [[run_name] + [_cell(entry, name) for name in used] for run_name, entry in results.items()]
-    return ["run", *headings], rows
+    features = sorted({entry["features"] for entry in results.values() if "features" in entry})
+    headings = {name: COLUMNS[name][0] for name in used} | {"frechet": f"Frechet distance, {', '.join(features)}"}
+    rows = [[headings[name], *(_cell(entry, name) for entry in results.values())] for name in used]
+    return ["", *results], rows
 
 
 def _cell(entry, name):
@@ -165,7 +165,8 @@ def _cell(entry, name):
         return ""
     form = COLUMNS[name][1]
     text = form.format(entry[name])
-    error = entry.get(f"{name}_se") if name in WITH_ERROR or "repeats" in entry and name not in NO_ERROR else None
+    shown = name in WITH_ERROR or ("repeats" in entry and name not in NO_ERROR)
+    error = entry.get(f"{name}_se") if shown else None
     return text if error is None else f"{text} ± {form.replace('+', '').format(error)}"
 
 
@@ -176,7 +177,7 @@ def write(folder, title, works, columns, rows):
     lines = [f"# {title}", "", "| " + " | ".join(columns) + " |", "|" + " --- |" * len(columns)]
     lines += ["| " + " | ".join(row) + " |" for row in rows]
     write_text(folder / "table.md", "\n".join(lines) + "\n")
-    quoted = [",".join(f'"{cell}"' if "," in cell else cell for cell in row) for row in [columns, *rows]]
+    quoted = [",".join(f'"{cell.strip()}"' if "," in cell else cell.strip() for cell in row) for row in [columns, *rows]]
     write_text(folder / "table.csv", "\n".join(quoted) + "\n")
     pictures = [draw_samples(folder / "samples.png", works), draw_losses(folder / "loss.png", works)]
     pictures += [draw_levels(folder / f"{name}.png", works, name) for name in ("asym", "nasym")]

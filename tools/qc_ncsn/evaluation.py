@@ -3,8 +3,6 @@
 from dataclasses import dataclass
 from typing import Optional
 
-import torch
-
 from common.cli import option
 from common.errors import InputError
 from common.seeding import rademacher, unit_generator
@@ -50,6 +48,8 @@ def open_eval_images(options, config):
 
 def to_unit_range(pixels):
     """Return uint8 images (B, H, W, C) as float32 (B, C, H, W) in [0, 1]."""
+    import torch
+
     return torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255
 
 
@@ -58,6 +58,8 @@ def dequantised_batch(images, indices, seed, device, repeat=0):
 
     Image i draws both from (seed, repeat, i) alone. Both (B, C, H, W) float32 on `device`.
     """
+    import torch
+
     x0 = to_unit_range(images.read(list(indices)))
     u, epsilon = [], []
     for index in indices:
@@ -73,6 +75,8 @@ def asym_batch(images, indices, seed, device, repeat, level, slices):
 
     Image i draws from (seed, repeat, level, i) alone. v: (slices B, C, H, W), slice-major.
     """
+    import torch
+
     x0 = to_unit_range(images.read(list(indices)))
     shape, z, v = tuple(x0.shape[1:]), [], []
     for index in indices:

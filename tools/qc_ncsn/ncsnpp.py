@@ -28,6 +28,7 @@ class NetworkConfig:
     attn_resolutions: tuple = (16,)
     dropout: float = 0.1
     fourier_scale: float = 16.0
+    init_scale: float = 0.0  # of the layers that begin near zero: last of each block, last of all
     centered: bool = False  # data in [-1, 1] rather than [0, 1]
     num_scales: int = 1000
     sigma_min: float = 0.01
@@ -97,11 +98,11 @@ class NIN(nn.Module):
 class AttnBlockpp(nn.Module):
     """Single-head self-attention over all positions, with the residual scaled by 1/sqrt(2)."""
 
-    def __init__(self, channels):
+    def __init__(self, channels, init_scale=0.0):
         super().__init__()
         self.GroupNorm_0 = _group_norm(channels)
         self.NIN_0, self.NIN_1, self.NIN_2 = (NIN(channels, 0.1) for _ in range(3))
-        self.NIN_3 = NIN(channels, 0.0)
+        self.NIN_3 = NIN(channels, init_scale)
 
     def forward(self, x):
         batch, channels, height, width = x.shape
@@ -119,7 +120,7 @@ class AttnBlockpp(nn.Module):
 class ResnetBlockBigGANpp(nn.Module):
     """BigGAN residual block; up- and downsampling by the FIR filter inside."""
 
-    def __init__(self, channels_in, channels_out, embedding, dropout, resample=None):
+    def __init__(self, channels_in, channels_out, embedding, dropout, resample=None, init_scale=0.0):
         super().__init__()
         self.resample = resample
         self.GroupNorm_0 = _group_norm(channels_in)
@@ -127,7 +128,7 @@ class ResnetBlockBigGANpp(nn.Module):
         self.Dense_0 = _linear(embedding, channels_out)
         self.GroupNorm_1 = _group_norm(channels_out)
         self.Dropout_0 = Dropout(dropout)
-        self.Conv_1 = _conv(channels_out, channels_out, scale=0.0)
+        self.Conv_1 = _conv(channels_out, channels_out, scale=init_scale)
         if channels_in != channels_out or resample is not None:
             self.Conv_2 = _conv(channels_in, channels_out, size=1)
 
@@ -266,7 +267,7 @@ def _build(config):
     resolutions = _resolutions(config)
 
     def block(channels_in, channels_out, resample=None):
-        return ResnetBlockBigGANpp(channels_in, channels_out, embedding, config.dropout, resample)
+        return ResnetBlockBigGANpp(channels_in, channels_out, embedding, config.dropout, resample, config.init_scale)
 
     yield GaussianFourierProjection(nf, config.fourier_scale)
     yield _linear(2 * nf, embedding)
@@ -278,7 +279,7 @@ def _build(config):
             yield block(channels, width)
             channels = width
             if resolutions[level] in config.attn_resolutions:
-                yield AttnBlockpp(channels)
+                yield AttnBlockpp(channels, config.init_scale)
             skips.append(channels)
         if level + 1 < len(widths):
             yield block(channels, channels, downsample2)
@@ -286,18 +287,18 @@ def _build(config):
             pyramid = channels
             skips.append(channels)
     yield block(channels, channels)
-    yield AttnBlockpp(channels)
+    yield AttnBlockpp(channels, config.init_scale)
     yield block(channels, channels)
     for level, width in reversed(list(enumerate(widths))):
         for _ in range(config.num_res_blocks + 1):
             yield block(channels + skips.pop(), width)
             channels = width
         if resolutions[level] in config.attn_resolutions:
-            yield AttnBlockpp(channels)
+            yield AttnBlockpp(channels, config.init_scale)
         if level > 0:
             yield block(channels, channels, upsample2)
     yield _group_norm(channels)
-    yield _conv(channels, config.num_channels, scale=0.0)
+    yield _conv(channels, config.num_channels, scale=config.init_scale)
 
 
 def _uniform(shape, scale, fan_in=None, fan_out=None):
