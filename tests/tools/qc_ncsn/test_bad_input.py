@@ -81,7 +81,7 @@ def case(*said):
 
 
 def simple(name, words, *said):
-    """Register a case that needs no files; --workdir is added where the words do not name one."""
+    """Register a case that needs no files."""
     CASES[name] = (lambda place: words, said)
 
 
@@ -250,7 +250,7 @@ def safetensors_of_the_other_weights(place):
     return (*SAMPLE, "--checkpoint", whole, "--weights", "raw")
 
 
-simple("no_checkpoint_in_the_folder", SAMPLE, "checkpoints: no checkpoint in this folder", "Train first")
+simple("no_checkpoint_in_the_folder", (*SAMPLE, "--workdir", "./empty"), "checkpoints: no checkpoint in this folder", "Train first")
 
 
 @case("checkpoint_7.pth: no such checkpoint", "Snapshots that are there: 1")
@@ -510,21 +510,14 @@ def place(trained, tmp_path, monkeypatch):
 
 
 def complete(words, place):
-    """Return the words as texts, with a work folder and, for evaluations that name none, a checkpoint."""
+    """Return the words as texts; where they name no work folder, with one, and with a checkpoint to use in it."""
     words = list(map(str, words))
-    if words[0] in ("train", "sample", "eval") and len(words) > 2 and "--workdir" not in words:
-        words += ["--workdir", str(place.work)]
-    if words[:1] == ["eval"] and "--read" not in words and len(words) > 2:
-        words += ["--checkpoint", str(place.trained / "checkpoints" / "checkpoint_1.pth")]
-    if words[0] == "sample" and "--checkpoint" not in words and words != complete_without_checkpoint(words, place):
+    if words[0] not in ("train", "sample", "eval") or "--workdir" in words or len(words) < 3:
+        return words
+    words += ["--workdir", str(place.work)]
+    if words[0] != "train" and "--read" not in words and "--checkpoint" not in words:
         words += ["--checkpoint", str(place.trained / "checkpoints" / "checkpoint_1.pth")]
     return words
-
-
-def complete_without_checkpoint(words, place):
-    """Return the words of the one case that is about a folder without checkpoints, or of a snapshot."""
-    plain = [*SAMPLE, "--workdir", str(place.work)]
-    return words if words == plain or "--checkpoint_idx" in words else plain
 
 
 def check_message(ended, said):
@@ -584,7 +577,7 @@ def refuse(number, after=0):
 
 @pytest.mark.parametrize("words", [TRAIN, SAMPLE, NLL, ASYM], ids=["train", "sample", "nll", "asym"])
 def test_a_read_only_place_is_found_before_any_work(words, place, monkeypatch):
-    words = complete(words if words is not SAMPLE else (*SAMPLE, "--seed", "0"), place)
+    words = complete(words, place)
     path_type = type(place.root)
     write = path_type.write_bytes
 
