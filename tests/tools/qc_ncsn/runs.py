@@ -158,3 +158,10 @@ def listing(folder):
         return None
     return {str(path.relative_to(folder)): (path.stat().st_size, path.stat().st_mtime_ns)
             for path in sorted(folder.rglob("*")) if path.is_file()}  # fmt: skip
+
+
+def checkpoints_equal(first, second):
+    """True when two work folders hold the same checkpoints, byte for byte."""
+    found = [{name: digest for name, digest in contents(folder).items() if name.endswith(".pth")} for folder in (first, second)]
+    assert found[0]
+    return found[0] == found[1]
