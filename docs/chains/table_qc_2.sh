@@ -29,35 +29,43 @@ fi
 
 # One U checkpoint; from it, for as many steps with the same images, times and noises: U; QC with the paper's weight
 # sigma^2; and a row of our own, the regulariser weighted by sigma^4. C from random weights, as many steps as U in all.
-one_seed() {
-  local seed=$1 dir="$OUT/seed$1" base
-  export OMP_NUM_THREADS=1
-  qc train --config u_digits --workdir "$dir/base" --seed "$seed" --quiet
-  base="$dir/base/checkpoints/checkpoint_10.pth"
-  local more=(--restore "$base" --fresh_optimizer --n_iters 1300 --config.optim.lr=1e-3 --config.optim.schedule=cosine
-              --config.optim.warmup=0 --seed "$seed" --quiet)
+export OMP_NUM_THREADS=1
+measure() { # DIR MODEL
+  [ -z "${TRAIN_ONLY:-}" ] || return 0
+  qc eval nll --workdir "$1/$2" --weights ema --num_images 100 --quiet
+  qc eval asym --workdir "$1/$2" --weights ema --num_images 200 --nl 20 --quiet
+  # The whole Jacobian of some images, to confirm the estimates.
+  [ "$2" = C ] || qc eval asym --workdir "$1/$2" --weights ema --num_images 40 --nl 20 --exact --quiet
+}
+
+from_one_base() { # SEED: U, QC and our QC from one checkpoint
+  local dir="$OUT/seed$1" model
+  qc train --config u_digits --workdir "$dir/base" --seed "$1" --quiet
+  local more=(--restore "$dir/base/checkpoints/checkpoint_10.pth" --fresh_optimizer --n_iters 1300 --seed "$1" --quiet
+              --config.optim.lr=1e-3 --config.optim.schedule=cosine --config.optim.warmup=0)
   qc train --config u_digits --workdir "$dir/U" "${more[@]}"
   qc train --config qc_digits --workdir "$dir/QC" "${more[@]}" --balancing_fac 3e-3
   qc train --config qc_digits --workdir "$dir/QC4" "${more[@]}" --reg_weight sigma4 --balancing_fac 1
-  qc train --config c_digits --workdir "$dir/C" --n_iters 1300 --seed "$seed" --quiet
-  [ -z "${TRAIN_ONLY:-}" ] || return 0
-  local model
-  for model in U QC QC4 C; do
-    qc eval nll --workdir "$dir/$model" --weights ema --num_images 100 --quiet
-    qc eval asym --workdir "$dir/$model" --weights ema --num_images 200 --nl 20 --quiet
-  done
-  for model in U QC QC4; do # the whole Jacobian of some images, to confirm the estimates
-    qc eval asym --workdir "$dir/$model" --weights ema --num_images 40 --nl 20 --exact --quiet
-  done
-  echo "seed $seed is done" >&2
+  for model in U QC QC4; do measure "$dir" "$model"; done
 }
 
-echo "three seeds, two at a time; run again to go on from what is there" >&2
-one_seed 0 & first=$!
-one_seed 1 & second=$!
+from_scratch() { # SEED: C
+  qc train --config c_digits --workdir "$OUT/seed$1/C" --n_iters 1300 --seed "$1" --quiet
+  measure "$OUT/seed$1" C
+}
+
+echo "three seeds, two jobs at a time; run again to go on from what is there" >&2
+worker() { # jobs shared by two workers: whoever is free takes the next
+  local job
+  while IFS=" " read -r -u 3 job seed; do
+    "$job" "$seed"
+    echo "$job, seed $seed: done" >&2
+  done
+}
+exec 3< <(printf '%s\n' "from_one_base 0" "from_scratch 0" "from_one_base 1" "from_scratch 1" "from_one_base 2" "from_scratch 2")
+worker & first=$!
+worker
 wait "$first"
-one_seed 2
-wait "$second"
 [ -z "${TRAIN_ONLY:-}" ] || exit 0
 
 works=() names=()

@@ -241,7 +241,7 @@ def draw_levels(path, works, name):
     curves = {run_name: (values[f"{name}_by_level"], values[f"{name}_se_by_level"]) for run_name, values in found.items()}
     sigmas = next(iter(found.values()))["sigma"]
     curves = {run_name: curve for run_name, curve in curves.items() if len(curve[0]) == len(sigmas)}
-    level_curves(path, sigmas, curves, {"asym": "Asym", "nasym": "NAsym"}[name])
+    level_curves(path, sigmas, curves, {"asym": "Asym", "nasym": "NAsym"}[name], log=name == "asym")
     return path
 
 

@@ -58,7 +58,10 @@ def histogram(path, values, label, bins=30):
 
 
 def level_curves(path, sigmas, curves, ylabel, log=True):
-    """Draw values per noise level with standard errors. curves: {label: (mean (T,), standard error (T,))}."""
+    """Draw values per noise level with standard errors. curves: {label: (mean (T,), standard error (T,))}.
+
+    log: a logarithmic axis, on which values that are not positive (a gradient field's rounding) are left out.
+    """
     figure, axes = new_figure()
     for label, (mean, error) in curves.items():
         mean, error = np.asarray(mean, float), np.asarray(error, float)
@@ -66,8 +69,7 @@ def level_curves(path, sigmas, curves, ylabel, log=True):
         axes.fill_between(sigmas, mean - error, mean + error, alpha=0.25, color=line.get_color(), linewidth=0)
     axes.set(xscale="log", xlabel="noise level sigma", ylabel=ylabel)
     if log:
-        positive = [value for mean, _ in curves.values() for value in np.ravel(mean) if value > 0]
-        axes.set_yscale("symlog", linthresh=min(positive) if positive else 1.0)
+        axes.set_yscale("log", nonpositive="mask")
     if len(curves) > 1:
         axes.legend(frameon=False)
     save_figure(path, figure)

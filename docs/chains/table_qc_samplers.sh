@@ -1,0 +1,43 @@
+#!/usr/bin/env bash
+# Ours: how few network calls the multistep sampler needs for the predictor-corrector sampler's Frechet distance.
+# A U-NCSN++ of nf 16 on 32x32 photo patches; five seeds; distances in small-features-v1 (never called FID).
+# SCALE=paper is not a table of the paper, so there is none; SAMPLES and SEEDS change the size.
+set -euo pipefail
+export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
+PYTHON="${PYTHON:-python3}"
+OUT="${OUT:-$PWD/out/table-qc-samplers}"
+SAMPLES="${SAMPLES:-100}"
+SEEDS="${SEEDS:-0 1 2 3 4}"
+qc() { "$PYTHON" -m tools.qc_ncsn "$@"; }
+
+qc train --config u_photos32 --workdir "$OUT/U" --quiet
+checkpoint="$OUT/U/checkpoints/checkpoint_4.pth"
+
+# one NAME FLAGS...: every seed's samples by one method, their features and their distance to the train split.
+one() {
+  local name=$1 seed
+  shift
+  for seed in $SEEDS; do
+    local work="$OUT/$name/seed$seed"
+    qc sample --workdir "$work" --checkpoint "$checkpoint" --seed "$seed" --num_samples "$SAMPLES" --quiet "$@"
+    qc eval encode --workdir "$work" --features small --encode_dataset --dataset photos32 --quiet
+    qc eval fidis --workdir "$work" --quiet
+  done
+  echo "$name is done" >&2
+}
+
+one pc_2000 --method pc --num_scales 1000 & long=$!
+one multistep_50 --method multistep --num_steps 50
+one multistep_100 --method multistep --num_steps 100
+one multistep_200 --method multistep --num_steps 200
+one pc_50 --method pc --num_scales 25
+one pc_100 --method pc --num_scales 50
+one pc_200 --method pc --num_scales 100
+wait "$long"
+
+works=() names=()
+for name in pc_2000 pc_200 pc_100 pc_50 multistep_200 multistep_100 multistep_50; do
+  for seed in $SEEDS; do works+=("$OUT/$name/seed$seed") names+=("$name"); done
+done
+qc compare --workdirs "${works[@]}" --names "${names[@]}" --output_dir "$OUT/table" \
+  --title "Samplers on 32x32 photo patches: $SAMPLES samples, seeds $SEEDS (the number in a name is its network calls)"
