@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -87,6 +88,12 @@ def test_other_batch_sizes_and_processes_agree(trained, tmp_path):
     np.testing.assert_allclose(found[0], found[1], atol=0.02)
 
 
+def children(parent):
+    """Return the numbers of a process's children (Linux)."""
+    return [int(path.parent.name) for path in Path("/proc").glob("[0-9]*/stat")
+            if int(path.read_text().rpartition(")")[2].split()[1]) == parent]  # fmt: skip
+
+
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
 def test_two_processes_go_on_after_a_kill(how, tmp_path):
     words = (*TRAIN, "--n_iters", "60", "--config.training.snapshot_freq_for_preemption=5", "--config.model.dropout=0.2")
@@ -96,13 +103,15 @@ def test_two_processes_go_on_after_a_kill(how, tmp_path):
     for count in (8, 30):
         command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2",
                    "-m", "tools.qc_ncsn", *words, "--workdir", str(folder)]  # fmt: skip
-        process = subprocess.Popen(command, cwd=ROOT, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                                   start_new_session=True)  # fmt: skip
+        process = subprocess.Popen(command, cwd=ROOT, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         while process.poll() is None and not (log.exists() and log.read_text().count("\n") > count):
             time.sleep(0.005)
         assert process.poll() is None
-        # SIGKILL to the agent alone would leave its workers alive; a machine that goes down takes all of them.
-        os.killpg(process.pid, how) if how == signal.SIGKILL else process.terminate()
+        if how == signal.SIGKILL:  # of all processes, as when a machine goes down: torchrun's end alone leaves its workers
+            for number in (process.pid, *children(process.pid)):
+                os.kill(number, how)
+        else:
+            process.terminate()
         process.wait(timeout=60)
     assert torchrun(2, *words, "--workdir", folder).status == 0
     assert leftovers(folder) == []
