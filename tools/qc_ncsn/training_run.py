@@ -236,6 +236,8 @@ class TrainingRun:
 
     def _pending_snapshot(self, step):
         """Make up for the snapshot of a run that was killed after saving its state: the file comes after the tests."""
+        if step % self.training["snapshot_freq"]:
+            return
         path = self.work.checkpoint(step // self.training["snapshot_freq"])
         there = path.exists() and read_checkpoint(path).get("step", step) == step if parallel.is_main() else None
         if not parallel.gather_objects(there)[0]:

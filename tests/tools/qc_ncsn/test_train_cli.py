@@ -58,8 +58,8 @@ def test_json_puts_one_object_on_stdout_and_people_s_words_on_stderr(tmp_path):
     assert set(found) == {"tool", "command", "options", "results", "outputs", "seconds"}
     assert (found["tool"], found["command"]) == ("qc_ncsn", "qc_ncsn train")
     assert "training: " in ended.err
-    quiet = run(*TRAIN, "--workdir", tmp_path / "Q", "--quiet")
-    assert (quiet.out, quiet.err) == ("", "")
+    quiet = call(*TRAIN, "--workdir", tmp_path / "Q", "--quiet")
+    assert (quiet.status, quiet.out, quiet.err) == (0, "", "")
 
 
 def test_the_loss_falls(tmp_path):
