@@ -7,28 +7,51 @@ PYTHON="${PYTHON:-python3}"
 OUT="${OUT:-$PWD/out/demo/qc_ncsn}"
 qc() { "$PYTHON" -m tools.qc_ncsn "$@"; }
 
-# 1. Train. One base U; from it U and QC for as many steps again each, with the same images and noises; C from random
-#    weights, fewer steps (each costs more).
+# Likelihood, asymmetry, and 100 samples with their distance to the training images in a small feature space (which is
+# never called FID).
+measure() { # MODEL FLAGS...
+  local work="$OUT/$1"
+  shift
+  qc eval nll --workdir "$work" --weights ema --num_images 40 "$@"
+  qc eval asym --workdir "$work" --weights ema --num_images 100 --nl 20 "$@"
+  score_samples "$work" --method multistep -- "$@"
+}
+score_samples() { # WORKDIR SAMPLING FLAGS... -- FLAGS...
+  local work="$1" sampling=()
+  shift
+  while [ "$1" != -- ]; do sampling+=("$1") && shift; done
+  shift
+  qc sample --workdir "$work" --num_samples 100 "${sampling[@]}" "$@"
+  qc eval encode --workdir "$work" --features small --encode_dataset --dataset digits "$@"
+  qc eval fidis --workdir "$work" "$@"
+  qc eval prdc --workdir "$work" "$@"
+}
+
+# 1. C from random weights, fewer steps, since each costs more. It runs beside the rest and keeps quiet.
+echo "C-NCSN++ trains in the background" >&2
+{
+  qc train --config c_digits --workdir "$OUT/C" --n_iters 300 --quiet
+  measure C --quiet
+} &
+background=$!
+trap 'kill "$background" 2>/dev/null || true' EXIT
+
+# 2. One base U; from it U and QC for as many steps again each, with the same images and noises.
 qc train --config u_digits --workdir "$OUT/base" --n_iters 600
 base="$OUT/base/checkpoints/checkpoint_6.pth"
 more=(--restore "$base" --fresh_optimizer --n_iters 800 --config.optim.lr=1e-3 --config.optim.schedule=cosine)
 qc train --config u_digits --workdir "$OUT/U" "${more[@]}"
 qc train --config qc_digits --workdir "$OUT/QC" "${more[@]}"
-qc train --config c_digits --workdir "$OUT/C" --n_iters 400
+measure U
+measure QC
 
-# 2. Sample with the stochastic multistep sampler, and the QC model with the paper's sampler for comparison.
-for model in U QC C; do
-  qc sample --workdir "$OUT/$model" --num_samples 300 --method multistep
-done
-
-# 3. Measure: likelihood, asymmetry, and sample quality in a small feature space (never called FID).
-for model in U QC C; do
-  qc eval nll --workdir "$OUT/$model" --weights ema --num_images 60
-  qc eval asym --workdir "$OUT/$model" --weights ema --num_images 100 --nl 20
-  qc eval encode --workdir "$OUT/$model" --features small --encode_dataset --dataset digits
-  qc eval fidis --workdir "$OUT/$model"
-  qc eval prdc --workdir "$OUT/$model"
-done
+# 3. The same U sampled as the paper does, with 2,000 network calls, and with as few as the multistep sampler takes.
+checkpoint="$OUT/U/checkpoints/checkpoint_8.pth"
+score_samples "$OUT/U_PC_2000" --checkpoint "$checkpoint" --method pc --num_scales 1000 --
+score_samples "$OUT/U_PC_30" --checkpoint "$checkpoint" --method pc --num_scales 15 --
 
 # 4. One table, one figure of samples, loss and asymmetry curves.
-qc compare --workdirs "$OUT/U" "$OUT/QC" "$OUT/C" --names U QC C --output_dir "$OUT/table"
+wait "$background"
+trap - EXIT
+qc compare --workdirs "$OUT"/{U,QC,C,U_PC_2000,U_PC_30} --names U QC C "U, PC sampler" "U, PC in few calls" \
+  --output_dir "$OUT/table" --title "Three score models on 8x8 digits (table 2 in small; last columns: the paper's sampler)"
