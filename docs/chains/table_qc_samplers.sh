@@ -6,34 +6,37 @@ set -euo pipefail
 export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
 PYTHON="${PYTHON:-python3}"
 OUT="${OUT:-$PWD/out/table-qc-samplers}"
-SAMPLES="${SAMPLES:-100}"
+SAMPLES="${SAMPLES:-50}"
 SEEDS="${SEEDS:-0 1 2 3 4}"
 qc() { "$PYTHON" -m tools.qc_ncsn "$@"; }
 
 qc train --config u_photos32 --workdir "$OUT/U" --quiet
 checkpoint="$OUT/U/checkpoints/checkpoint_4.pth"
 
-# one NAME FLAGS...: every seed's samples by one method, their features and their distance to the train split.
+# one NAME SEED FLAGS...: one seed's samples by one method, their features and their distance to the train split.
 one() {
-  local name=$1 seed
-  shift
-  for seed in $SEEDS; do
-    local work="$OUT/$name/seed$seed"
-    qc sample --workdir "$work" --checkpoint "$checkpoint" --seed "$seed" --num_samples "$SAMPLES" --quiet "$@"
-    qc eval encode --workdir "$work" --features small --encode_dataset --dataset photos32 --quiet
-    qc eval fidis --workdir "$work" --quiet
-  done
-  echo "$name is done" >&2
+  local work="$OUT/$1/seed$2" seed=$2
+  shift 2
+  qc sample --workdir "$work" --checkpoint "$checkpoint" --seed "$seed" --num_samples "$SAMPLES" --quiet "$@"
+  qc eval encode --workdir "$work" --features small --encode_dataset --dataset photos32 --quiet
+  qc eval fidis --workdir "$work" --quiet
+  echo "${work#"$OUT"/} is done" >&2
 }
-
-one pc_2000 --method pc --num_scales 1000 & long=$!
-one multistep_50 --method multistep --num_steps 50
-one multistep_100 --method multistep --num_steps 100
-one multistep_200 --method multistep --num_steps 200
-one pc_50 --method pc --num_scales 25
-one pc_100 --method pc --num_scales 50
-one pc_200 --method pc --num_scales 100
-wait "$long"
+every_method() { # SEED
+  one pc_2000 "$1" --method pc --num_scales 1000
+  for calls in 200 100 50; do
+    one "multistep_$calls" "$1" --method multistep --num_steps "$calls"
+    one "pc_$calls" "$1" --method pc --num_scales "$((calls / 2))"
+  done
+}
+worker() { # seeds shared by two workers: whoever is free takes the next
+  local seed
+  while read -r -u 3 seed; do every_method "$seed"; done
+}
+exec 3< <(printf '%s\n' $SEEDS)
+worker & first=$!
+worker
+wait "$first"
 
 works=() names=()
 for name in pc_2000 pc_200 pc_100 pc_50 multistep_200 multistep_100 multistep_50; do
