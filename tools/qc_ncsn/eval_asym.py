@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from common.cli import Outcome, option, run
-from tools.qc_ncsn.evaluation import EvalOptions, check_eval_flags, open_eval_images
+from tools.qc_ncsn.evaluation import EvalOptions, check_eval_flags, evaluate
 
 EPILOG = """examples:
   qc_ncsn eval asym --workdir digits_u --nl 20 --num_images 200 --weights ema
@@ -33,7 +33,8 @@ def main(options):
     work = WorkDir(options.workdir)
     if options.read and not options.calculate:
         return _read(work)
-    return _calculate(options, work)
+    folder = work.asym_exact if options.exact else work.asym
+    return evaluate(options, work, folder, _run, _show, _outputs)
 
 
 def _read(work):
@@ -48,36 +49,8 @@ def _read(work):
                     "asym_by_level": found["asym_levels"], "nasym_by_level": found["nasym_levels"]})  # fmt: skip
 
 
-def _calculate(options, work):
-    from common import console, parallel
-    from common.device import describe, pick_device, set_precision
-    from common.files import check_writable, fingerprint
-    from common.resume import RunRecord
-    from tools.qc_ncsn.sample import load_model
-
-    device = pick_device(options.device, parallel.local_rank())
-    set_precision("fp32")
-    model = load_model(options, work, device)
-    images, count = open_eval_images(options, model.config)
-    folder = work.asym_exact if options.exact else work.asym
-    check_writable(folder)
-    source = fingerprint(model.path)
-    derived = {"checkpoint sha256": source["sha256"], "data": images.fingerprint()}
-    record = RunRecord(folder, "qc_ncsn", options, derived, [source])
-    record.compare()
-    record.extra = {"machine": describe(device)}
-    if options.dry_run:
-        console.say(f"would measure {count:,} images at {options.nl} levels {options.total_repeat} times into {folder}")
-        return Outcome({"num_images": count, "levels": options.nl})
-    with parallel.process_group(device.type):
-        earlier = parallel.gather_objects(record.begin([folder]) if parallel.is_main() else None)[0]
-        if earlier is not None:
-            _show(earlier)
-            return Outcome(earlier, record=record)
-        results = _run(options, model, images, folder, device)
-    _show(results)
-    names = [f"repeat_{repeat}.npz" for repeat in range(options.total_repeat)]
-    return Outcome(results, [str(folder / name) for name in (*names, "table.csv")], record)
+def _outputs(options):
+    return [f"repeat_{repeat}.npz" for repeat in range(options.total_repeat)] + ["table.csv"]
 
 
 def _run(options, model, images, folder, device):

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from common.cli import Outcome, option, run
 from common.errors import InputError
-from tools.qc_ncsn.evaluation import EvalOptions, check_eval_flags, open_eval_images
+from tools.qc_ncsn.evaluation import EvalOptions, check_eval_flags, evaluate
 
 EPILOG = """examples:
   qc_ncsn eval nll --workdir digits_u --num_images 100 --weights ema
@@ -30,7 +30,7 @@ def main(options):
     work = WorkDir(options.workdir)
     if options.read and not options.calculate:
         return _read(work)
-    return _calculate(options, work)
+    return evaluate(options, work, work.nll, _run, _show, lambda done: [f"bpd_{k}.npz" for k in range(len(_batches(done)))])
 
 
 def _read(work):
@@ -42,37 +42,6 @@ def _read(work):
     console.show_table(str(work.nll), ["images", "bits/dim", "NFE"], [row])
     return Outcome({"nll": found["bits_per_dim"], "nll_se": found["bits_per_dim_stderr"], "nfe": found["nfe"],
                     "num_images": found["num_images"], "num_files": found["num_files"]})  # fmt: skip
-
-
-def _calculate(options, work):
-    from common import console, parallel
-    from common.device import describe, pick_device, set_precision
-    from common.files import check_writable, fingerprint
-    from common.resume import RunRecord
-    from tools.qc_ncsn.sample import load_model
-
-    device = pick_device(options.device, parallel.local_rank())
-    set_precision("fp32")
-    model = load_model(options, work, device)
-    images, count = open_eval_images(options, model.config)
-    check_writable(work.nll)
-    source = fingerprint(model.path)
-    derived = {"checkpoint sha256": source["sha256"], "data": images.fingerprint()}
-    record = RunRecord(work.nll, "qc_ncsn", options, derived, [source])
-    record.compare()
-    record.extra = {"machine": describe(device)}
-    if options.dry_run:
-        console.say(f"would measure {count:,} images {options.total_repeat} times into {work.nll}")
-        return Outcome({"num_images": count})
-    with parallel.process_group(device.type):
-        earlier = parallel.gather_objects(record.begin([work.nll]) if parallel.is_main() else None)[0]
-        if earlier is not None:
-            _show(earlier)
-            return Outcome(earlier, record=record)
-        results = _run(options, model, images, work.nll, device)
-    _show(results)
-    count = len(_batches(options))
-    return Outcome(results, [str(work.nll / f"bpd_{number}.npz") for number in range(count)], record)
 
 
 def _batches(options):

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Optional
 
-from common.cli import option
+from common.cli import Outcome, option
 from common.errors import InputError
 from common.seeding import rademacher, unit_generator
 from tools.qc_ncsn.sample import ModelOptions
@@ -44,6 +44,38 @@ def open_eval_images(options, config):
                          do="Ask for fewer")  # fmt: skip
     options.num_images = options.num_images or len(images)
     return images, options.num_images
+
+
+def evaluate(options, work, folder, measure, show, outputs):
+    """Measure a model into a folder of its work folder, going on from what is there; returns the Outcome.
+
+    measure(options, model, images, folder, device) -> results.  show(results) prints them.  outputs: names in `folder`
+    of the files that a finished job has, made from the options once they are complete.
+    """
+    from common import console, parallel
+    from common.device import describe, pick_device, set_precision
+    from common.files import check_writable, fingerprint
+    from common.resume import RunRecord
+    from tools.qc_ncsn.sample import load_model
+
+    device = pick_device(options.device, parallel.local_rank())
+    set_precision("fp32")
+    model = load_model(options, work, device)
+    images, count = open_eval_images(options, model.config)
+    check_writable(folder)
+    source = fingerprint(model.path)
+    derived = {"checkpoint sha256": source["sha256"], "data": images.fingerprint()}
+    record = RunRecord(folder, "qc_ncsn", options, derived, [source])
+    record.compare()
+    record.extra = {"machine": describe(device)}
+    if options.dry_run:
+        console.say(f"would measure {count:,} images {options.total_repeat} times into {folder}")
+        return Outcome({"num_images": count})
+    with parallel.process_group(device.type):
+        earlier = parallel.gather_objects(record.begin([folder]) if parallel.is_main() else None)[0]
+        results = earlier if earlier is not None else measure(options, model, images, folder, device)
+    show(results)
+    return Outcome(results, [str(folder / name) for name in outputs(options)], record)
 
 
 def to_unit_range(pixels):

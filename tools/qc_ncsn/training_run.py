@@ -1,6 +1,7 @@
 """The training loop: steps, logs, snapshots, resuming, and stopping without losing anything."""
 
 import copy
+import gc
 import json
 import signal
 import time
@@ -64,6 +65,16 @@ class TrainingRun:
             module = torch.nn.parallel.DistributedDataParallel(module, device_ids=ids, broadcast_buffers=False)
         return module
 
+    def _unwrap(self):
+        """Let go of DistributedDataParallel while its process group is still there.
+
+        Were it the group's last holder, its end would wait for the communication threads with the interpreter locked,
+        which these need to drop their tensors: both might wait for ever.
+        """
+        self.module = None
+        if parallel.world_size() > 1:
+            gc.collect()
+
     def _own_rows(self):
         """Return [(first, last)] of the micro-batches of this process within each step's batch."""
         batch, parts = self.training["batch_size"], parallel.world_size() * self.options.accumulate
@@ -122,10 +133,11 @@ class TrainingRun:
                     if self._all_stop():
                         self._save_state(step)
                         raise KeyboardInterrupt
+            self._save_state(self.last_step)
         finally:
             for name, handler in handlers.items():
                 signal.signal(name, handler)
-        self._save_state(self.last_step)
+            self._unwrap()
         rate = done * self.training["batch_size"] / max(time.monotonic() - began, 1e-9)
         return {"step": self.last_step, "training_loss": row and row["loss"], "training_reg": row and row["reg"],
                 "parameters": sum(p.numel() for _, p in trainable(self.network)),
