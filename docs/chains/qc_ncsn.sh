@@ -12,9 +12,10 @@ qc() { "$PYTHON" -m tools.qc_ncsn "$@"; }
 measure() { # MODEL FLAGS...
   local work="$OUT/$1"
   shift
-  qc eval nll --workdir "$work" --weights ema --num_images 40 "$@"
+  qc eval nll --workdir "$work" --weights ema --num_images 30 "$@"
   qc eval asym --workdir "$work" --weights ema --num_images 100 --nl 20 "$@"
   score_samples "$work" --method multistep -- "$@"
+  qc eval prdc --workdir "$work" "$@"
 }
 score_samples() { # WORKDIR SAMPLING FLAGS... -- FLAGS...
   local work="$1" sampling=()
@@ -24,13 +25,12 @@ score_samples() { # WORKDIR SAMPLING FLAGS... -- FLAGS...
   qc sample --workdir "$work" --num_samples 100 "${sampling[@]}" "$@"
   qc eval encode --workdir "$work" --features small --encode_dataset --dataset digits "$@"
   qc eval fidis --workdir "$work" "$@"
-  qc eval prdc --workdir "$work" "$@"
 }
 
 # 1. C from random weights, fewer steps, since each costs more. It runs beside the rest and keeps quiet.
 echo "C-NCSN++ trains in the background" >&2
 {
-  qc train --config c_digits --workdir "$OUT/C" --n_iters 300 --quiet
+  qc train --config c_digits --workdir "$OUT/C" --n_iters 250 --quiet
   measure C --quiet
 } &
 background=$!
