@@ -5,7 +5,7 @@ import math
 import torch
 
 from tools.qc_ncsn.ode import solve_rk45
-from tools.qc_ncsn.scores import row_dot
+from tools.qc_ncsn.scores import Score, row_dot
 from tools.qc_ncsn.sde import per_image
 
 
@@ -29,6 +29,8 @@ def bits_per_dim(score, sde, x, epsilon, rtol=1e-3, atol=1e-5, coupling="image",
     data.  Integrates from t = eps to 1 on x's device in float64, with the network in float32.
     """
     shape, size = x.shape, x[0].numel()
+    if coupling == "batch":
+        score = Score(score)  # autograd's order of operations, as the original's: on hard fields, step choices hang on rounding
 
     def rates(t, state, rows):
         images = state[:, :size].reshape(-1, *shape[1:]).float()
