@@ -208,7 +208,10 @@ class _NormSwish(torch.autograd.Function):
         x, weight, bias, x_hat, rstd = ctx.saved_tensors
         if torch.is_grad_enabled():  # a graph of this derivative is wanted: let autograd make it
             outputs = _norm_swish_plain(x, weight, bias, ctx.groups, ctx.eps)
-            return (*torch.autograd.grad(outputs, (x, weight, bias), (wy, w_x_hat, w_scale), create_graph=True), None, None)
+            needed = ctx.needs_input_grad[:3]
+            wanted = [value for value, need in zip((x, weight, bias), needed) if need]
+            found = iter(torch.autograd.grad(outputs, wanted, (wy, w_x_hat, w_scale), create_graph=True))
+            return (*(next(found) if need else None for need in needed), None, None)
         h, gate, slope = _swish(x_hat, weight, bias, x.shape)
         spread = weight[:, None, None]
         by_rstd = _by_group(w_scale, rstd)  # cotangent of slope * weight
