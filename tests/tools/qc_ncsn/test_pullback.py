@@ -116,8 +116,9 @@ def test_gradients_of_the_loss_are_those_of_double_backward(conservative, reg_we
         torch.testing.assert_close(mine.grad, theirs.grad, rtol=1e-8, atol=1e-12 * largest)
 
 
+@torch.no_grad()
 def test_a_conservative_score_has_a_symmetric_jacobian():
-    network = small_network(dtype=torch.float64).eval().requires_grad_(False)
+    network = small_network(dtype=torch.float64).eval()
     x, sigma, _ = draws(network, 1, dtype=torch.float64)
     _, pullback = make_score(network, conservative=True).linearise(x, sigma)
     rows = [pullback(row.reshape(x.shape)).flatten() for row in torch.eye(x.numel(), dtype=torch.float64)]
