@@ -1,5 +1,5 @@
 # Sourced by table_qc_3.sh and table_qc_4.sh: sample quality of U-, QC- and C-NCSN++ with one of the paper's samplers.
-# Needs TABLE (3 or 4) and METHOD (an array of flags of `qc_ncsn sample`), and ODE=--ode for the folders of ODE samples.
+# MODELS: where table_qc_2.sh left its models. Needs TABLE (3 or 4) and METHOD (an array of flags of `qc_ncsn sample`), and ODE=--ode for the folders of ODE samples.
 PYTHON="${PYTHON:-python3}"
 SCALE="${SCALE:-small}"
 OUT="${OUT:-$PWD/out/table-qc-$TABLE/$SCALE}"
@@ -17,7 +17,7 @@ sample_and_score() {
 
 small_table() {
   export OMP_NUM_THREADS=1
-  local models="$PWD/out/table-qc-2/small"
+  local models="${MODELS:-$PWD/out/table-qc-2/small}"
   TRAIN_ONLY=1 OUT="$models" bash "$(dirname "${BASH_SOURCE[0]}")/../table_qc_2.sh"
   run_seed() {
     local model checkpoint
