@@ -1,5 +1,6 @@
 # Sourced by table_qc_3.sh and table_qc_4.sh: sample quality of U-, QC- and C-NCSN++ with one of the paper's samplers.
-# MODELS: where table_qc_2.sh left its models. Needs TABLE (3 or 4) and METHOD (an array of flags of `qc_ncsn sample`), and ODE=--ode for the folders of ODE samples.
+# Needs TABLE (3 or 4), METHOD (an array of flags of `qc_ncsn sample`) and, for the folders of ODE samples, ODE=--ode.
+# MODELS names the folder where table_qc_2.sh left its models; without it they are looked for below out/, or trained.
 PYTHON="${PYTHON:-python3}"
 SCALE="${SCALE:-small}"
 OUT="${OUT:-$PWD/out/table-qc-$TABLE/$SCALE}"
