@@ -1,6 +1,7 @@
 """Asym and NAsym over noise levels: how far a score is from a gradient field (run_lib_evaluation_asym.py)."""
 
 from dataclasses import dataclass
+from typing import Optional
 
 from common.cli import Outcome, option, run
 from tools.qc_ncsn.evaluation import EvalOptions, check_eval_flags, evaluate
@@ -15,7 +16,7 @@ class AsymOptions(EvalOptions):
     """Flags of `qc_ncsn eval asym`."""
 
     slices: int = option(1, "random vectors per image and level")
-    nl: int = option(100, "number of noise levels T")
+    nl: Optional[int] = option(None, "number of noise levels T (the preset's when not given; 100 in the paper)")
     estimator: str = option("paper", "paper: ||J'v||^2 - v.J'J'v; antisymmetric: 0.5||(J - J')v||^2, same mean, less noise",
                             choices=["paper", "antisymmetric"])  # fmt: skip
     exact: bool = option(False, "the whole Jacobian instead of random vectors, for small images")
@@ -27,9 +28,8 @@ def main(options):
     from common.paths import WorkDir
 
     check_eval_flags(options)
-    for name in ("slices", "nl"):
-        if getattr(options, name) < 1:
-            raise InputError("must be at least 1", where=f"--{name} {getattr(options, name)}", do="Correct the value")
+    if options.slices < 1:
+        raise InputError("must be at least 1", where=f"--slices {options.slices}", do="Correct the value")
     work = WorkDir(options.workdir)
     if options.read and not options.calculate:
         return _read(work)

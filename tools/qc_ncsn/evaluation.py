@@ -15,8 +15,9 @@ class EvalOptions(ModelOptions):
 
     calculate: bool = option(False, "compute; this is what happens without --read", kind="how")
     read: bool = option(False, "show the stored results", kind="how")
-    bs: int = option(1000, "images that go through the network together", short="--batch_size", kind="how")
-    total_repeat: int = option(1, "repeats with new draws", kind="total")
+    bs: Optional[int] = option(None, "images that go through the network together (the preset's when not given)",
+                               short="--batch_size", kind="how")  # fmt: skip
+    total_repeat: Optional[int] = option(None, "repeats with new draws (the preset's when not given)", kind="total")
     weights: str = option("raw", "which weights of the checkpoint; raw as in the paper's numbers", choices=["raw", "ema"])
     dataset: Optional[str] = option(None, "another data set: a name, an image folder, a zip or an npz")
     data_dir: Optional[str] = option(None, "where the real data sets lie", kind="how")
@@ -24,10 +25,14 @@ class EvalOptions(ModelOptions):
     num_images: Optional[int] = option(None, "the first so many images (all when not given)", kind="total")
 
 
+# Flags that are entries of the configuration's `eval` section, which they overrule.
+EVAL_FLAGS = {"bs": "batch_size", "total_repeat": "total_repeat", "nl": "noise_levels"}
+
+
 def check_eval_flags(options):
     """Raise InputError for flags out of range."""
-    for name in ("bs", "total_repeat", "num_images"):
-        value = getattr(options, name)
+    for name in (*EVAL_FLAGS, "num_images"):
+        value = getattr(options, name, None)
         if value is not None and value < 1:
             raise InputError("must be at least 1", where=f"--{name} {value}", do="Correct the value")
 
@@ -61,6 +66,9 @@ def evaluate(options, work, folder, measure, show, outputs):
     device = pick_device(options.device, parallel.local_rank())
     set_precision("fp32")
     model = load_model(options, work, device)
+    for flag, entry in EVAL_FLAGS.items():
+        if hasattr(options, flag) and getattr(options, flag) is None:
+            setattr(options, flag, model.config["eval"][entry])
     images, count = open_eval_images(options, model.config)
     check_writable(folder)
     source = fingerprint(model.path)

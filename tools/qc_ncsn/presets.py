@@ -38,8 +38,7 @@ BASE = {
         "noise_removal": True, "probability_flow": False, "snr": 0.16, "last_step_snr": 0.036, "num_scales": 1000,
         "rtol": 1e-4, "atol": 1e-6, "num_steps": 100, "sigma_max": 0.0, "rho": 7.0, "eta": 1.0, "batch_size": 9,
     },
-    "eval": {"num_samples": 50000, "num_divisions": 1, "batch_size": 1000, "noise_levels": 100, "nearest_k": 3,
-             "repeat": 0, "total_repeat": 1},
+    "eval": {"num_samples": 50000, "batch_size": 1000, "noise_levels": 100, "total_repeat": 1},
     "data": {"dataset": "cifar10", "image_size": 32, "num_channels": 3, "random_flip": True, "centered": False,
              **FIXED["data"]},
     "model": {
@@ -235,6 +234,7 @@ def check_config(config):
         (sampling["predictor"] in ("reverse_diffusion", "euler_maruyama", "ancestral_sampling", "none", ""),
          "sampling.predictor", "must be reverse_diffusion, euler_maruyama, ancestral_sampling or none"),
         (sampling["corrector"] in ("langevin", "ald", "none", ""), "sampling.corrector", "must be langevin, ald or none"),
+        *((config["eval"][name] >= 1, f"eval.{name}", "must be at least 1") for name in BASE["eval"]),
     ]  # fmt: skip
     for good, name, what in rules:
         if not good:

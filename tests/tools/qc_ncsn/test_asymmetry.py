@@ -35,8 +35,19 @@ def test_estimates_lie_within_their_own_standard_error(estimator, level):
     asym, norm2 = measure(gaussian, level, estimator)
     for values, expected in zip((asym, norm2), exact(gaussian, level)):
         error = float(values.std()) / len(values) ** 0.5
-        assert abs(float(values.mean()) - expected) < 3 * error + 1e-6 * expected
+        assert abs(float(values.mean()) - expected) < error
         assert error < 0.3 * expected
+
+
+@pytest.mark.parametrize("estimator", ["paper", "antisymmetric"])
+def test_standard_errors_are_as_large_as_the_errors(estimator):
+    """Over 60 draws the deviation in standard errors has variance 1 and no bias."""
+    gaussian, level = Gaussian(turn=0.05), 0.5
+    drawn = [measure(gaussian, level, estimator, seed=seed) for seed in range(60)]
+    for which, expected in enumerate(exact(gaussian, level)):
+        z = torch.tensor([float((v.mean() - expected) / v.std()) * len(v) ** 0.5 for v in (pair[which] for pair in drawn)])
+        assert 0.75 < float(z.square().mean()) ** 0.5 < 1.25  # 3 standard deviations of the root mean square of 60
+        assert abs(float(z.mean())) * 60**0.5 < 3
 
 
 @pytest.mark.parametrize("level", LEVELS)

@@ -407,6 +407,7 @@ simple("no_samples", (*SAMPLE, "--num_samples", "0"), "--num_samples 0: must be 
 simple("batch_of_none", (*SAMPLE, "--bs", "0"), "--bs 0: must be at least 1")
 simple("batch_of_none_in_training", (*TRAIN, "--bs", "0"), "--bs 0: must be at least 1")
 simple("batch_of_none_in_evaluation", (*NLL, "--bs", "0"), "--bs 0: must be at least 1")
+simple("levels_none_in_the_configuration", (*ASYM, "--config.eval.noise_levels=0"), "--config.eval.noise_levels=0: must be at least 1")
 simple("levels_none", (*ASYM, "--nl", "0"), "--nl 0: must be at least 1")
 simple("tolerance_negative", (*NLL, "--rtol", "-1"), "--rtol -1.0: must lie between 0 and 1")
 simple("tolerance_zero", (*SAMPLE, "--rtol", "0"), "--rtol 0.0: must lie between 0 and 1")

@@ -100,6 +100,17 @@ def test_asymmetries_do_not_depend_on_the_batch(trained, tmp_path):
         np.testing.assert_allclose(curves[1][name], values, rtol=2e-3, atol=1e-5 * np.abs(values).max())
 
 
+def test_the_configuration_decides_what_no_flag_says(trained, tmp_path):
+    folder = work(trained, tmp_path / "W")
+    words = ("eval", "asym", "--num_images", "3", "--workdir", folder, "--device", "cpu")
+    assert good(*words, "--dry_run", "--nl", "4")  # accepted, nothing written
+    assert good(*words, "--config.eval.noise_levels=3", "--config.eval.total_repeat=2")["levels"] == 3
+    assert len(list((folder / "asym").glob("repeat_*.npz"))) == 2
+    assert good(*words, "--config.eval.noise_levels=3", "--nl", "2", "--overwrite")["levels"] == 2
+    good("eval", "nll", *words[2:], "--config.eval.batch_size=2", "--rtol", "1e-1", "--atol", "1e-1")
+    assert len(list((folder / "nll").glob("bpd_*.npz"))) == 2
+
+
 def test_repeats_draw_anew(trained, tmp_path):
     folder = work(trained, tmp_path / "W")
     good("eval", "asym", "--num_images", "5", "--nl", "3", "--total_repeat", "2", "--workdir", folder, "--device", "cpu")
