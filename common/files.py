@@ -46,6 +46,29 @@ def atomic_path(path):
             temporary.unlink(missing_ok=True)
 
 
+@contextmanager
+def exclusive(path, waiting):
+    """Hold a lock file while the body runs; another process that holds it is waited for, and `waiting` said.
+
+    The system lets go of the lock when its process ends, however it ends.
+    """
+    import fcntl
+
+    path = Path(path)
+    with system_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        stream = open(path, "wb")
+    with stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            from common import console
+
+            console.say(f"{waiting}; waiting for it")
+            fcntl.flock(stream, fcntl.LOCK_EX)
+        yield
+
+
 def write_bytes(path, data):
     """Write bytes under `path`, atomically."""
     with atomic_path(path) as temporary:

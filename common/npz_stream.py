@@ -141,24 +141,33 @@ def _place_in_file(path, name):
         return entry.header_offset + _LOCAL_HEADER.size + sum(_LOCAL_HEADER.unpack(stream.read(_LOCAL_HEADER.size)))
 
 
-def write_npz_rows(path, name, shape, dtype, blocks, **arrays):
+def write_npz_rows(path, name, shape, dtype, blocks, more=(), **arrays):
     """Write an uncompressed .npz, atomically, whose array `name` comes from an iterator of row blocks.
 
-    shape, dtype: of the whole array, known beforehand.  arrays: further, small ones.  Equal arrays give equal bytes.
+    shape, dtype: of the whole array, known beforehand.  more: [(name, shape, dtype, blocks)] of further such arrays.
+    arrays: small ones.  Equal arrays give equal bytes.
     """
+    import numpy as np
+
+    with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
+        for streamed in ((name, shape, dtype, blocks), *more):
+            _write_rows(archive, *streamed)
+        for other, array in arrays.items():
+            with archive.open(zipfile.ZipInfo(f"{other}.npy"), "w", force_zip64=True) as stream:
+                np.lib.format.write_array(stream, np.asanyarray(array), allow_pickle=False)
+
+
+def _write_rows(archive, name, shape, dtype, blocks):
+    """Write one array of a zip from its row blocks."""
     import numpy as np
 
     dtype = np.dtype(dtype)
     header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": tuple(shape)}
-    with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
-        with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as stream:
-            np.lib.format.write_array_header_1_0(stream, header)
-            count = 0
-            for block in blocks:
-                assert block.shape[1:] == tuple(shape[1:])
-                stream.write(np.ascontiguousarray(block, dtype).tobytes())
-                count += len(block)
-            assert count == shape[0], f"{count} rows came, {shape[0]} were announced"
-        for other, array in arrays.items():
-            with archive.open(zipfile.ZipInfo(f"{other}.npy"), "w", force_zip64=True) as stream:
-                np.lib.format.write_array(stream, np.asanyarray(array), allow_pickle=False)
+    with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as stream:
+        np.lib.format.write_array_header_1_0(stream, header)
+        count = 0
+        for block in blocks:
+            assert block.shape[1:] == tuple(shape[1:])
+            stream.write(np.ascontiguousarray(block, dtype).tobytes())
+            count += len(block)
+        assert count == shape[0], f"{count} rows came, {shape[0]} were announced"

@@ -20,8 +20,11 @@ def open_folder(path, split, size=None):
     return EncodedImages(path.resolve().name, split, FolderStore(path, names), size=size)
 
 
-def list_images(folder):
-    """Yield the image files below a folder as POSIX paths relative to it; links to folders are followed once."""
+def list_images(folder, suffixes=SUFFIXES):
+    """Yield the image files below a folder as POSIX paths relative to it; links to folders are followed once.
+
+    Hidden files and folders are passed over, the suffixes' letters may be of either case.
+    """
     seen = set()
     for root, folders, files in os.walk(folder, followlinks=True):
         real = os.path.realpath(root)
@@ -30,16 +33,18 @@ def list_images(folder):
             continue
         seen.add(real)
         folders[:] = sorted(name for name in folders if not name.startswith("."))
+        below = os.path.relpath(root, folder).replace(os.sep, "/")
+        below = "" if below == "." else f"{below}/"
         for name in files:
-            if name.lower().endswith(SUFFIXES) and not name.startswith("."):
-                yield os.path.relpath(os.path.join(root, name), folder).replace(os.sep, "/")
+            if name.lower().endswith(suffixes) and not name.startswith("."):
+                yield below + name
 
 
 class FolderStore:
     """Image files by position."""
 
     def __init__(self, folder, names):
-        self._folder, self._names = folder, names
+        self.folder, self._names = folder, names
 
     def __len__(self):
         return len(self._names)
@@ -57,7 +62,7 @@ class FolderStore:
             return stream.read()
 
     def title(self, position):
-        return self._folder / self._names[position]
+        return self.folder / self._names[position]
 
     def identity(self):
         """Return {"bytes", "listing_sha256"}: the total size and a hash over names and sizes."""
@@ -65,7 +70,7 @@ class FolderStore:
 
         digest, total = hashlib.sha256(), 0
         for name in self._names:
-            path = self._folder / name
+            path = self.folder / name
             with system_errors(path):
                 length = path.stat().st_size
             digest.update(f"{name}\t{length}\n".encode(errors="surrogateescape"))

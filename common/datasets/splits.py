@@ -9,11 +9,13 @@ TEST_FOLDERS = ("test", "val", "validation")
 def split_names(names, split, where):
     """Return the sorted names (POSIX paths) that belong to a split.
 
-    Where train/ and one of test/, val/, validation/ both stand at the top (or below one common top folder), these are
+    `all` are all of them. Where train/ and one of test/, val/, validation/ both stand at the top (or below one common top folder), these are
     the splits and whatever lies beside them is in neither. Otherwise `split_rows` decides.
     Raises InputError when a split would be empty.
     """
     names = sorted(names)
+    if split == "all":
+        return names
     parts = [name.split("/") for name in names]
     depth = 1 if names and all(len(part) > 2 and part[0] == parts[0][0] for part in parts) else 0
     for level in dict.fromkeys((0, depth)):
@@ -26,12 +28,14 @@ def split_names(names, split, where):
 
 
 def split_rows(count, split, where):
-    """Return the rows of a split, ascending: of a fixed permutation the last 10 % (rounded, at least 1) are test.
+    """Return the rows of a split, ascending (`all`: every row): of a fixed permutation the last 10 % (rounded, at least 1) are test.
 
     Raises InputError when there are fewer than two images to split.
     """
     import numpy as np
 
+    if split == "all" and count:
+        return np.arange(count)
     if count < 2:
         found = "no image" if count == 0 else "one image"
         raise InputError(f"{found} found, expected at least two", where=where, do="Give a data set with more images")

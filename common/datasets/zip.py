@@ -25,9 +25,15 @@ def open_zip(path, split, size=None):
     return EncodedImages(path.stem, split, ZipStore(path, names), size=size)
 
 
-def _is_image(name):
+def zip_names(path, suffixes):
+    """Return the names of a .zip's files with some suffixes (letters of either case), hidden ones passed over."""
+    with _zip_errors(path), zipfile.ZipFile(path) as archive:
+        return [name for name in archive.namelist() if _is_image(name, suffixes)]
+
+
+def _is_image(name, suffixes=SUFFIXES):
     hidden = any(part.startswith((".", "__MACOSX")) for part in name.split("/"))
-    return name.lower().endswith(SUFFIXES) and not hidden
+    return name.lower().endswith(suffixes) and not hidden
 
 
 class ZipStore:
@@ -60,6 +66,12 @@ class ZipStore:
 
     def title(self, position):
         return f"{self._path}: {self._names[position]}"
+
+    def checksums(self):
+        """Return size and CRC-32 of each image as text, from the archive's directory."""
+        with _zip_errors(self._path):
+            found = [self._reopened().getinfo(name) for name in self._names]
+        return [f"{info.file_size}:{info.CRC:08x}" for info in found]
 
     def identity(self):
         """Return {"bytes", "listing_sha256"}: the images' total size and a hash over names, sizes and checksums."""

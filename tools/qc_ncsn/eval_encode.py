@@ -16,7 +16,7 @@ from tools.qc_ncsn.stored import check_distinct, stored_text
 DESCRIPTION = """\
 Encode the stored samples of a work folder (eval_sampling[_ode]/<division>/samples_<round>.npz) into features,
 stat[_ode]/generated_stat.npz, which fidis and prdc compare with those of the data set, stat[_ode]/dataset_stat.npz.
-Memory does not grow with the number of images: they are read, encoded and written --bs at a time."""
+Memory does not grow with the number of images, and a killed run goes on: features are made in parts, in the cache."""
 
 EPILOG = """\
 examples:
@@ -30,26 +30,28 @@ class EncodeOptions(CommonOptions):
 
     workdir: str = option(REQUIRED, "work folder: results/NAME, or an absolute or dotted path", kind="how")
     ode: bool = option(False, "use eval_sampling_ode and stat_ode")
-    features: str = option("small", "feature space", choices=["small", "inception"])
+    features: str = option("small", "feature space: small-features-v1, or Inception's pool_3 and logits, as for FID",
+                           choices=["small", "inception"])  # fmt: skip
+    weights: Optional[str] = option(None, "Inception's weights, where they are not in the usual places", kind="how")
     encode_dataset: bool = option(False, "also encode the data set", kind="how")
     dataset: Optional[str] = option(None, "data set to encode: a name (digits, cifar10, ...) or a path", kind="how")
     data_dir: Optional[str] = option(None, "folder that holds the data set's files", kind="how")
     split: str = option("train", "split of the data set to encode; the reference is by convention the train split",
                         choices=["train", "test"], kind="how")  # fmt: skip
-    bs: int = option(2500, "images in memory at a time", kind="how")
+    bs: int = option(2500, "images that go through the network together, at most 512, of Inception 64", kind="how")
     device: str = option("auto", "auto, cpu, cuda, cuda:1 or mps", kind="how")
 
 
 @dataclass
 class Source:
-    """Images to encode into one file: how many, what they are, their identity, and batches(n) -> uint8 NHWC arrays."""
+    """Images to encode into one file: how many, what they are, their identity, and a source of common.metrics.encode."""
 
     path: object
     count: int
     image_shape: tuple
     what: str
     digest: str
-    batches: object
+    images: object
 
     def stored(self):
         """Return the text kept in the .npz, by which a later run knows that the file is up to date."""
@@ -63,40 +65,38 @@ def cli(words=None):
 
 def main(options):
     """Encode what is not encoded yet; returns an Outcome whose results name files, counts and the feature space."""
-    from common.metrics import small_features
+    from common.device import pick_device, set_precision
+    from common.metrics.spaces import open_space
 
-    if not parallel.is_main():
-        return Outcome({})
     sources = _check(options)
+    device = pick_device(options.device, parallel.local_rank())
+    set_precision("fp32")
+    space = open_space(options.features, "legacy_tensorflow", options.weights, device)
     if options.dry_run:
         for source in sources:
             console.say(f"would encode {source.count} images ({source.what}) into {source.path}")
-        return Outcome(_results(sources), [])
-    pending = [source for source in sources if options.overwrite or not _is_current(source)]
+        return Outcome(_results(sources, space), [])
+    pending = [source for source in sources if options.overwrite or not _is_current(source, space)]
     folder = sources[0].path.parent
     check_writable(folder)
-    remove_leftovers(folder)
-    for source in pending:
-        _encode(source, options)
+    with parallel.process_group(device.type):
+        if parallel.is_main():
+            remove_leftovers(folder)
+        for source in pending:
+            _encode(source, space, options)
+    if not parallel.is_main():
+        return Outcome({})
     rows = [(source.path, source.what, source.count, "written" if source in pending else "up to date") for source in sources]
-    console.show_table(f"Features: {small_features.NAME}", ("file", "images of", "count", ""), rows)
+    console.show_table(f"Features: {space.name}", ("file", "images of", "count", ""), rows)
     console.say(f"next: python -m tools.qc_ncsn eval fidis --workdir {options.workdir}{' --ode' if options.ode else ''}")
     record = _record(options, sources, folder)
-    return Outcome(_results(sources), [source.path for source in sources], record if pending or not record.path.exists() else None)
+    return Outcome(_results(sources, space), [source.path for source in sources], record if pending or not record.path.exists() else None)
 
 
 def _check(options):
     """Return the Sources after checking every input. Raises InputError."""
-    from common.device import pick_device
-
-    if options.features == "inception":
-        raise InputError(
-            "the Inception network is not part of this version", where="--features",
-            do="Use --features small; stored files of pool_3 and logit are used by fidis and prdc as they are",
-        )  # fmt: skip
     if options.bs < 1:
         raise InputError(f"{options.bs} images at a time", where="--bs", do="Give 1 or more")
-    pick_device(options.device)
     work = WorkDir(options.workdir)
     sources = []
     if work.sample_files(options.ode) or not options.encode_dataset:
@@ -115,7 +115,8 @@ def _samples(work, ode):
     """Return the Source of all stored samples, divisions and rounds in numeric order."""
     import numpy as np
 
-    from common.npz_stream import iterate_npz_rows, npz_shape
+    from common.metrics.sources import SampleFiles
+    from common.npz_stream import npz_shape
 
     files = work.sample_files(ode)
     if not files:
@@ -137,25 +138,23 @@ def _samples(work, ode):
     return Source(
         work.stat(ode) / "generated_stat.npz", count, shapes[files[0]][1:], "samples",
         hashlib.sha256(json.dumps(hashes).encode()).hexdigest(),
-        lambda rows: (block for path in files for block in iterate_npz_rows(path, "samples", rows)),
+        SampleFiles(files, str(work.sampling(ode))),
     )  # fmt: skip
 
 
 def _data_set(work, options):
     """Return the Source of one split of the data set."""
-    import numpy as np
-
     from common.datasets import open_dataset
+    from common.metrics.sources import ArrayRows
 
     if options.dataset is None:
         raise InputError("needed with --encode_dataset", where="--dataset", do="Name the data set the model was trained on")
     images = open_dataset(options.dataset, options.split, options.data_dir)
     identity = json.dumps(plain(images.fingerprint()), sort_keys=True)
-    starts = range(0, len(images), options.bs)
     return Source(
         work.stat(options.ode) / "dataset_stat.npz", len(images), tuple(images.image_shape),
         f"{options.dataset}, {options.split} split", hashlib.sha256(identity.encode()).hexdigest(),
-        lambda rows: (images.read(np.arange(start, min(start + rows, len(images)))) for start in starts),
+        ArrayRows(images, f"{options.dataset}, {options.split} split"),
     )  # fmt: skip
 
 
@@ -177,49 +176,45 @@ def _stored_source(path):
     return None if text is None else json.loads(text)
 
 
-def _is_current(source):
+def _is_current(source, space):
     """True when the file holds the features of just these images."""
-    from common.metrics import small_features
-
     if not source.path.exists():
         return False
     current = stored_text(source.path, "source") == source.stored()
     if not current:
         console.say(f"{source.path}: the images have changed since, encoding them anew")
-    return current and stored_text(source.path, "features") == small_features.NAME
+    return current and stored_text(source.path, "features") == space.name
 
 
-def _encode(source, options):
-    """Write the features of all images of a Source, batch by batch."""
+def _encode(source, space, options):
+    """Write the features (and logits, where the network has them) of all images of a Source."""
     import numpy as np
 
-    from common.device import pick_device, set_precision
-    from common.metrics import small_features
+    from common.metrics.encode import encode
+    from common.metrics.rows import blocks
     from common.npz_stream import write_npz_rows
 
-    device = pick_device(options.device)
-    set_precision("fp32")
-    shape = (source.count, small_features.NUM_FEATURES)
-    with console.progress(f"encoding {source.what}", source.count, unit="images") as advance:
+    largest = 64 if space.is_inception else 512
+    encoded = encode(source.images, space, min(options.bs, largest), overwrite=options.overwrite, label=f"encoding {source.what}")
+    if encoded.excluded:
+        title, reason = encoded.excluded[0]
+        raise InputError(reason, where=title, do="Draw these samples again")
+    if not parallel.is_main():
+        return
+    with encoded.statistics() as statistics:
+        rows, logits = statistics.features, statistics.logits
+        more = [] if logits is None else [("logit", logits.shape, np.float32, blocks(logits))]
+        write_npz_rows(source.path, "pool_3", rows.shape, np.float32, blocks(rows), more,
+                       features=np.array(space.name), source=np.array(source.stored()))  # fmt: skip
 
-        def blocks():
-            for images in source.batches(options.bs):
-                yield small_features.small_features(images, device)
-                advance(len(images))
 
-        write_npz_rows(source.path, "pool_3", shape, np.float32, blocks(),
-                       features=np.array(small_features.NAME), source=np.array(source.stored()))  # fmt: skip
-
-
-def _results(sources):
+def _results(sources, space):
     """Return the results: the files of these Sources, and the data set's file that an earlier run may have left."""
-    from common.metrics import small_features
-
     told = {source.path: (source.count, source.what) for source in sources}
     data_set = sources[0].path.with_name("dataset_stat.npz")
     if data_set not in told and data_set.exists() and (stored := _stored_source(data_set)):
         told[data_set] = (stored["images"], stored["what"])
-    results = {"features": small_features.NAME, "features_description": small_features.DESCRIPTION}
+    results = {"features": space.name, "features_description": space.description}
     for path, (count, what) in told.items():
         kind = path.name.removesuffix("_stat.npz")
         results |= {f"num_{kind}": count, f"{kind}_stat": str(path), f"{kind}_images": what}

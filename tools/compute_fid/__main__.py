@@ -1,0 +1,93 @@
+"""FID, KID, Inception score, precision/recall/density/coverage, MIND of a generator, a folder or stored features."""
+
+import sys
+from dataclasses import dataclass
+from typing import List, Optional
+
+from common.cli import REQUIRED, CommonOptions, dispatch, option, run
+
+PROG = "compute_fid"
+METRICS = ("fid", "kid", "is", "prdc", "mind")
+DESCRIPTIONS = {
+    "clean": "Score images as clean-fid does: each through PIL's float bicubic filter (or --mode legacy_*).",
+    "fast": "Score images resized as tensors on the device; only comparable with other fast scores.",
+}
+EPILOG = """\
+examples:
+  compute_fid {0} checkpoints/blobgan.pt --num_gen 50_000 --batch_size 16 --dataset_name bdd_rect_256
+  compute_fid {0} results/qc/checkpoints/checkpoint_70.pth --dataset_name cifar10 --metrics fid,is
+  compute_fid {0} generated_images --reference real_images --metrics fid,kid,prdc --output_dir out/scores"""
+
+
+@dataclass(kw_only=True)
+class ScoreOptions(CommonOptions):
+    """Flags of both commands."""
+
+    checkpoint: str = option(REQUIRED, "what is scored: a generator (NCSN++ checkpoint, TorchScript, torch.export), a folder, "
+                             "zip or array of images, a known data set, or stored features or statistics", word=True)  # fmt: skip
+    dataset_name: Optional[str] = option(None, "name under which setup_fid keeps the reference's statistics")
+    reference: Optional[str] = option(None, "the reference itself: images, stored features or statistics, a known data set")
+    metrics: List[str] = option(["fid"], f"any of {', '.join(METRICS)}, by commas or blanks", nargs="+", type=str)
+    num_gen: int = option(50_000, "images to generate; of a folder, the first so many in path order", kind="total")
+    batch_size: int = option(32, "images that go through generator and network together", short="-bs", kind="how")
+    num_workers: int = option(8, "threads that read and resize images", short="-j", kind="how")
+    device: str = option("auto", "auto, cpu, cuda, cuda:1 or mps", kind="how")
+    seed: int = option(0, "seed; generated image i draws from (seed, i)")
+    stats_dir: Optional[str] = option(None, "folder of statistics (GENPROBE_STATS, else fid_stats)", kind="how")
+    extractor: str = option("inception", "network that makes the features", choices=["inception", "small", "dinov2"])
+    weights: Optional[str] = option(None, "weights of the network, where they are not in the usual places", kind="how")
+    resolution: List[int] = option([], "bring images files to this square, or height and width, as setup_fid does",
+                                   nargs="+", short="-r")  # fmt: skip
+    round: bool = option(True, "round generated images to bytes, as files are; clean-fid scores them as floats")
+    nearest_k: int = option(3, "prdc: the radius of a point reaches to its nearest_k-th neighbour")
+    splits: int = option(10, "is: parts of the Inception score, of the permuted images; 1 as in QC-NCSN")
+    kid_subsets: int = option(100, "kid: subsets of the estimate by subsets that clean-fid prints; 0 for none")
+    kid_subset_size: int = option(1000, "kid: images of a subset")
+    interval: bool = option(True, "standard error and 95 % interval by the jackknife, where features are at hand", kind="how")
+    split: str = option("train", "split of a known data set, reference or scored", choices=["train", "test"])
+    data_dir: Optional[str] = option(None, "folder that holds the known data sets", kind="how")
+    config: Optional[str] = option(None, "generator: preset of an NCSN++ checkpoint that does not name its own")
+    method: Optional[str] = option(None, "generator: sampler of an NCSN++ checkpoint", choices=["multistep", "pc", "ode"])
+    num_steps: Optional[int] = option(None, "generator: steps of the sampler")
+    z_dim: Optional[int] = option(None, "generator: length of z, where it cannot be told from the module")
+    output_range: str = option("-1,1", "generator: range of the module's pixels", choices=["-1,1", "0,1", "0,255"])
+    output_dir: Optional[str] = option(None, "also write run.json and table.csv there, for `report`", kind="how")
+
+
+@dataclass(kw_only=True)
+class CleanOptions(ScoreOptions):
+    """Flags of `compute_fid clean`."""
+
+    mode: str = option("clean", "clean-fid's preprocessing", choices=["clean", "legacy_pytorch", "legacy_tensorflow"])
+
+
+@dataclass(kw_only=True)
+class FastOptions(ScoreOptions):
+    """Flags of `compute_fid fast`."""
+
+    antialias: bool = option(True, "antialias in the resize to 299; torchvision before 0.17 did not")
+
+
+def _main(options):
+    from tools.compute_fid.score import score
+
+    return score(options)
+
+
+def _command(name, options_class):
+    return lambda words: run(_main, options_class, f"{PROG} {name}", DESCRIPTIONS[name], EPILOG.format(name), words, name)
+
+
+COMMANDS = {
+    "clean": (DESCRIPTIONS["clean"], _command("clean", CleanOptions)),
+    "fast": (DESCRIPTIONS["fast"], _command("fast", FastOptions)),
+}
+
+
+def cli(words=None):
+    """Run the command on the given words (the process's own by default) and return its exit status."""
+    return dispatch(COMMANDS, PROG, __doc__, words)
+
+
+if __name__ == "__main__":
+    sys.exit(cli())

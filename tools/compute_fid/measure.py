@@ -1,0 +1,92 @@
+"""The metrics between two common.metrics.statistics.Statistics."""
+
+from common.errors import InputError
+
+
+def measure(generated, reference, options, device):
+    """Return {metric: value, metric_se: standard error, ...} of the metrics that the options name.
+
+    generated, reference: Statistics; reference may be None where only the Inception score is asked for.
+    """
+    results = {}
+    for name in options.metrics:
+        results |= MEASURES[name](generated, reference, options, device)
+    return results
+
+
+def is_fid(statistics):
+    """True when a Frechet distance in these features is a FID: Inception's, or 2,048 wide and not told otherwise."""
+    extractor = statistics.meta.get("extractor")
+    return str(extractor).startswith("inception") or (extractor is None and statistics.width == 2048)
+
+
+def _features(statistics, metric):
+    """Return the rows. Raises InputError naming the metric that needs them."""
+    if statistics.features is None:
+        raise InputError(f"holds mean and covariance only, {metric} needs the features", where=statistics.path,
+                         do="Make the statistics with setup_fid --kid, or name the images with --reference")  # fmt: skip
+    return statistics.features
+
+
+def _fid(generated, reference, options, device):
+    """The Frechet distance (called FID for Inception's features alone), and its jackknife error."""
+    from common.metrics.intervals import frechet_error
+    from common.metrics.statistics import frechet
+
+    name = "fid" if is_fid(generated) else "frechet_distance"
+    value = frechet(generated, reference)
+    return {name: value} | _spread(name, value, frechet_error(generated, reference) if options.interval else None)
+
+
+def _spread(name, value, error):
+    """Return {name_se, name_interval}: 95 % of a normal error; nothing where the error is unknown."""
+    return {} if error is None else {f"{name}_se": error, f"{name}_interval": [value - 1.96 * error, value + 1.96 * error]}
+
+
+def _kid(generated, reference, options, device):
+    """KID over all pairs with its jackknife error, and the mean over subsets that clean-fid prints."""
+    from common.metrics.kid import kid, kid_subsets
+
+    fake, real = (_features(side, "kid") for side in (generated, reference))
+    value, error = kid(fake, real, device=device)
+    results = {"kid": value} | _spread("kid", value, error if options.interval else None)
+    if options.kid_subsets:
+        mean, deviation = kid_subsets(fake, real, options.kid_subsets, options.kid_subset_size, options.seed)
+        results |= {"kid_subsets": mean, "kid_subsets_std": deviation}
+    return results
+
+
+def _inception_score(generated, reference, options, device):
+    """Inception score of the generated images, over parts of the permuted images as torch-fidelity takes them."""
+    from common.metrics.inception_score import TORCH_FIDELITY_SEED, InceptionScore
+    from common.metrics.rows import blocks
+
+    if generated.logits is None:
+        raise InputError("has no logits, which the Inception score needs", where=generated.path,
+                         do="Score the images themselves, with Inception weights that have the last layer")  # fmt: skip
+    groups = 10 if options.interval else 1
+    score = InceptionScore(generated.count, options.splits, TORCH_FIDELITY_SEED if options.splits > 1 else None, groups)
+    for block in blocks(generated.logits):
+        score.add(block)
+    mean, deviation = score.result()
+    results = {"inception_score": mean} | _spread("inception_score", mean, score.standard_error())
+    return results | ({"inception_score_std": deviation} if options.splits > 1 else {})
+
+
+def _prdc(generated, reference, options, device):
+    """Precision, recall, density and coverage."""
+    from common.metrics.prdc import prdc
+
+    fake, real = (_features(side, "prdc") for side in (generated, reference))
+    return {**prdc(real, fake, options.nearest_k, device), "nearest_k": options.nearest_k}
+
+
+def _mind(generated, reference, options, device):
+    """MIND."""
+    from common.metrics.mind import mind
+
+    fake, real = (_features(side, "mind") for side in (generated, reference))
+    return {"mind": mind(fake, real)}
+
+
+MEASURES = {"fid": _fid, "kid": _kid, "is": _inception_score, "prdc": _prdc, "mind": _mind}

@@ -1,0 +1,79 @@
+"""What is compared with what: both sides of a score, opened and checked before any image is encoded."""
+
+from tools.compute_fid.sides import encoded_side, open_source, stored_side
+
+
+class Plan:
+    """The scored side and its reference, each a source of images or a stored file, and the feature space for images.
+
+    Raises InputError for anything that is missing, unknown or broken.
+    """
+
+    def __init__(self, options, device):
+        from common.metrics.spaces import open_space
+
+        self.options = options
+        self.mode = getattr(options, "mode", "fast")
+        self.generated = open_source(options.checkpoint, options, device, options.num_gen)
+        self.reference = open_source(options.reference, options, device) if options.reference else None
+        self.space = None
+        needed = self.generated is not None or self.reference is not None
+        if needed or (options.dataset_name and options.extractor != "inception"):
+            antialias = getattr(options, "antialias", True)
+            self.space = open_space(options.extractor, self.mode, options.weights, device, antialias)
+        self.places = {"generated": options.checkpoint, "reference": options.reference or self._named_statistics()}
+
+    def _named_statistics(self):
+        """Return the path of --dataset_name's statistics, None without that flag."""
+        from common.metrics.stats_store import find_stats
+
+        options = self.options
+        if not options.dataset_name:
+            return None
+        model = "" if options.extractor == "inception" else self.space.name
+        return str(find_stats(options.dataset_name, options.stats_dir, self.mode, model))
+
+    def told(self, which):
+        """Return the side `generated` or `reference` in words."""
+        source = getattr(self, which)
+        return source.what if source is not None else str(self.places[which] or "nothing")
+
+    def identity(self, which):
+        """Return what identifies a side's contents."""
+        from common.files import file_hash
+
+        source, place = getattr(self, which), self.places[which]
+        return source.identity() if source is not None else file_hash(place) if place else None
+
+    def sides(self):
+        """Return [(Statistics, images left out)] of the generated side and the reference (None, [] without one)."""
+        found = []
+        for which in ("generated", "reference"):
+            source, place = getattr(self, which), self.places[which]
+            if source is not None:
+                change = None if hasattr(source, "generate") else self._change()
+                found.append(encoded_side(source, self.space, self.options, change))
+            else:
+                found.append(stored_side(place) if place else (None, []))
+        return found
+
+    def _change(self):
+        """Return what brings image files to --resolution, or None."""
+        from common.metrics.resize import CoverAndCrop
+
+        given = self.options.resolution
+        return CoverAndCrop((given[0], given[-1])) if given else None
+
+
+def compare(generated, reference):
+    """Return notes on what the score can be compared with. Raises InputError when the two cannot be compared at all."""
+    from common.metrics.statistics import check_comparable
+
+    if reference is None:
+        return []
+    fast = generated.meta.get("resize") == "fast" and reference.meta.get("resize") == "clean"
+    notes = check_comparable(generated, reference, allow=("resize",) if fast else ())
+    if fast:
+        notes = [note for note in notes if " resize " not in note]
+        notes.append("these images were resized as tensors, those of the reference through PIL: compare with other fast scores only")
+    return notes

@@ -1,0 +1,146 @@
+"""From the command to the numbers, and with what they can be compared."""
+
+from pathlib import Path
+
+from common import console, parallel
+from common.cli import Outcome
+from common.errors import InputError, nearest
+from tools.compute_fid.__main__ import METRICS
+
+LABELS = {
+    "fid": "FID", "frechet_distance": "Frechet distance", "kid": "KID, all pairs", "kid_subsets": "KID, mean of subsets",
+    "inception_score": "Inception score", "precision": "Precision", "recall": "Recall", "density": "Density",
+    "coverage": "Coverage", "mind": "MIND",
+}  # fmt: skip
+
+
+def score(options):
+    """Run `compute_fid`; results: the metrics asked for, both sides, and how the features were made."""
+    from common.device import describe, pick_device, set_precision
+    from tools.compute_fid.measure import measure
+    from tools.compute_fid.plan import Plan, compare
+
+    check_flags(options)
+    device = pick_device(options.device, parallel.local_rank())
+    set_precision("fp32")
+    with parallel.process_group(device.type):
+        plan = Plan(options, device)
+        if options.dry_run:
+            console.say(f"would score {plan.told('generated')} against {plan.told('reference')}")
+            return Outcome({"metrics": options.metrics})
+        record, earlier = _open_record(options, plan)
+        if earlier is not None:
+            _show(earlier)
+            return Outcome(earlier, record=record)
+        (generated, excluded), (reference, _) = plan.sides()
+        if not parallel.is_main():
+            return Outcome({})
+        notes = compare(generated, reference)
+        results = measure(generated, reference, options, device)
+        results |= _circumstances(plan, generated, reference, excluded, notes)
+    outputs = []
+    if record is not None:
+        record.extra = {"machine": describe(device)}
+        outputs = [_write_table(Path(options.output_dir), results)]
+    _show(results)
+    return Outcome(results, outputs, record)
+
+
+def check_flags(options):
+    """Fill `metrics` with the names in a fixed order. Raises InputError for flags out of range or in conflict."""
+    words = [word.lower() for entry in options.metrics for word in entry.replace(",", " ").split()]
+    for word in words:
+        if word not in METRICS:
+            raise InputError(f"unknown metric '{word}'", where="--metrics", do=nearest(word, METRICS))
+    if not words:
+        raise InputError("no metric", where="--metrics", do=f"Give some of {', '.join(METRICS)}")
+    options.metrics = [name for name in METRICS if name in words]
+    least = {"num_gen": 2, "batch_size": 1, "num_workers": 1, "nearest_k": 1, "splits": 1, "kid_subsets": 0, "kid_subset_size": 2}
+    for name, value in least.items():
+        if getattr(options, name) < value:
+            raise InputError(f"must be at least {value}", where=f"--{name} {getattr(options, name)}", do="Correct the value")
+    if options.dataset_name and options.reference:
+        raise InputError("says another reference than --dataset_name", where="--reference", do="Give one of them")
+    if not options.dataset_name and not options.reference and options.metrics != ["is"]:
+        raise InputError("no reference", where="--dataset_name", do="Name statistics of setup_fid, or images with --reference")
+    if options.resolution and (len(options.resolution) > 2 or min(options.resolution) < 8):
+        raise InputError("one or two numbers of pixels, each at least 8", where="--resolution", do="Correct the values")
+
+
+def _open_record(options, plan):
+    """Return (RunRecord or None, earlier results or None): a record is kept where --output_dir says."""
+    from common.files import check_writable
+    from common.resume import RunRecord
+
+    if not options.output_dir:
+        return None, None
+    check_writable(options.output_dir)
+    names = ("generated", "reference")
+    derived = {f"{name} content": plan.identity(name) for name in names} if parallel.is_main() else {}
+    derived |= {f"features {name}": value for name, value in (plan.space.meta if plan.space else {}).items()}
+    record = RunRecord(options.output_dir, "compute_fid", options, derived, [{"name": plan.told(name)} for name in names])
+    earlier = record.begin([Path(options.output_dir) / "table.csv"]) if parallel.is_main() else None
+    return record, parallel.gather_objects(earlier)[0]
+
+
+def _circumstances(plan, generated, reference, excluded, notes):
+    """Return what belongs beside the numbers: sizes, feature space, notes."""
+    from common.metrics.intervals import bias_note
+    from tools.compute_fid.measure import is_fid
+
+    counts = [side.count for side in (generated, reference) if side is not None and side.count]
+    if "fid" in plan.options.metrics and is_fid(generated) and counts and (note := bias_note(min(counts), generated.width)):
+        notes = [*notes, note]
+    made = hasattr(plan.generated, "generate")
+    return {
+        "generated": plan.told("generated"), "num_generated": generated.count, "excluded": len(excluded),
+        "reference": plan.told("reference") if reference else None, "num_reference": reference.count if reference else None,
+        "features": _space_name(generated), "antialias": generated.meta.get("antialias"),
+        "rounded": plan.options.round if made else None, "notes": notes,
+    }  # fmt: skip
+
+
+def _space_name(statistics):
+    """Return the feature space in words, such as inception-clean."""
+    meta = statistics.meta
+    return "-".join(str(meta[name]) for name in ("extractor", "resize") if name in meta) or f"not told, {statistics.width} wide"
+
+
+def _rows(results):
+    """Return [(label, value, spread or None, what the spread is, 95 % interval or None)] of the metrics in the results."""
+    rows = []
+    for name, label in LABELS.items():
+        if name not in results:
+            continue
+        error, deviation = results.get(f"{name}_se"), results.get(f"{name}_std")
+        spread, what = (error, "standard error") if error is not None else (deviation, "" if deviation is None else "over parts")
+        rows.append((label, results[name], spread, what, results.get(f"{name}_interval")))
+    return rows
+
+
+def _show(results):
+    """Print the table of the metrics, and the notes."""
+    if not results:
+        return
+    rows = []
+    for label, value, spread, what, interval in _rows(results):
+        told = "" if spread is None else f"+- {spread:.2g} {what}"
+        rows.append([label, f"{value:.6g}", told, "" if interval is None else f"{interval[0]:.6g} to {interval[1]:.6g}"])
+    against = f", against {results['reference']}" if results["reference"] else ""
+    antialias = {None: "", True: ", antialias on", False: ", antialias off"}[results["antialias"]]
+    console.show_table(f"{results['generated']}{against}; features {results['features']}{antialias}",
+                       ["measure", "value", "", "95 % interval"], rows)  # fmt: skip
+    for note in results["notes"]:
+        console.say(f"note: {note}")
+
+
+def _write_table(folder, results):
+    """Write table.csv and return its path."""
+    from common.files import write_text
+
+    path, lines = folder / "table.csv", ["measure,value,spread,of what,low,high"]
+    for label, value, spread, what, interval in _rows(results):
+        cells = [label.replace(",", ";"), value, "" if spread is None else spread, what, *(interval or ("", ""))]
+        lines.append(",".join(str(cell) for cell in cells))
+    write_text(path, "\n".join(lines) + "\n")
+    return str(path)

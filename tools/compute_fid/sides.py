@@ -1,0 +1,100 @@
+"""The two sides of a comparison: images that are encoded, or what is stored of them."""
+
+import re
+from pathlib import Path
+
+GENERATOR_SUFFIXES = (".pt", ".pth", ".pt2", ".ckpt", ".safetensors", ".pkl", ".bin", ".tar")
+STORED_ARRAYS = {"mu", "sigma", "feats", "pool_3"}
+
+
+class GeneratedImages:
+    """A source of `num` images from a generator (common.generators), as common.metrics.encode takes them."""
+
+    def __init__(self, generator, num, seed, rounded):
+        self._generator, self._num, self._seed, self._rounded = generator, num, seed, rounded
+        self.what = f"{generator.description} ({num:,} images, seed {seed})"
+
+    def __len__(self):
+        return self._num
+
+    def title(self, index):
+        return f"{self._generator.name}: image {index}"
+
+    def identity(self):
+        return f"{self._generator.identity()}/{self._seed}/{self._rounded}"
+
+    def generate(self, numbers):
+        """Return images (H, W, 3), uint8 when rounded, else float32 in 0..255."""
+        import numpy as np
+
+        from common.metrics.spaces import to_bytes
+
+        made = self._generator.generate(list(numbers), self._seed)
+        images = np.broadcast_to(made.permute(0, 2, 3, 1).cpu().numpy(), (len(made), *made.shape[2:], 3))
+        return [to_bytes(image) if self._rounded and np.isfinite(image).all() else np.ascontiguousarray(image) for image in images]
+
+
+def is_stored(place):
+    """True for a file of features or statistics."""
+    path = Path(place)
+    if not path.is_file() or path.suffix.lower() not in (".npz", ".pkl"):
+        return False
+    if path.suffix.lower() == ".pkl":
+        return True
+    from common.npz_stream import npz_names
+
+    return bool(STORED_ARRAYS & set(npz_names(path)))
+
+
+def is_generator(place):
+    """True for a file that holds a network."""
+    path = Path(place)
+    return path.is_file() and path.suffix.lower() in GENERATOR_SUFFIXES and not is_stored(place)
+
+
+def open_source(place, options, device, limit=None):
+    """Return the images that a place stands for; None when it is a file of features or statistics."""
+    from common.metrics.sources import open_images
+
+    if is_stored(place):
+        return None
+    if is_generator(place):
+        from common.generators import open_generator
+
+        generator = open_generator(place, device, config=options.config, method=options.method, num_steps=options.num_steps,
+                                   z_dim=options.z_dim, output_range=options.output_range)  # fmt: skip
+        return GeneratedImages(generator, limit or options.num_gen, options.seed, options.round)
+    return open_images(place, limit, split=options.split, data_dir=options.data_dir)
+
+
+def encoded_side(images, space, options, change):
+    """Return (Statistics with rows, list of what was left out) of images, encoded now or found in the cache."""
+    from common.metrics.encode import encode, report_excluded
+
+    found = encode(images, space, options.batch_size, options.num_workers, change, options.overwrite, f"{space.name} features")
+    report_excluded(found)
+    return found.statistics(), found.excluded
+
+
+def stored_side(path):
+    """Return (Statistics, []) of a stored file, with the features that a <stem>_kid.npz beside it holds.
+
+    A file that does not tell how it was made may have a name that does, as clean-fid's have.
+    """
+    from common.metrics.statistics import Statistics, read_statistics
+
+    path = Path(path)
+    stored = read_statistics(path)
+    features, meta = path.with_name(f"{path.stem}_kid.npz"), _told_by_name(path.name) | stored.meta
+    rows = stored.features
+    if rows is None and features.is_file():
+        rows = read_statistics(features, width=stored.width).features
+    moments = {} if stored.features is not None else {"mean": stored.mean, "covariance": stored.covariance}
+    return Statistics(**moments, count=stored.count, features=rows, logits=stored.logits, meta=meta, path=path), []
+
+
+def _told_by_name(name):
+    """Return what clean-fid's file names tell: `<name>_<mode>_<split>_<res>.npz` of Inception's features."""
+    splits = "custom|train|trainfull|test|trainval|trainval70k"
+    found = re.search(rf"_(clean|legacy_pytorch|legacy_tensorflow)_({splits})_(na|\d+)(_kid)?\.npz$", name.lower())
+    return {"extractor": "inception", "resize": found.group(1)} if found else {}

@@ -1,0 +1,113 @@
+"""`list`, `show` and `compare`: what statistics are stored."""
+
+from dataclasses import dataclass
+from typing import List, Optional
+
+from common import console
+from common.cli import REQUIRED, CommonOptions, Outcome, option, run
+
+PROG = "setup_fid"
+
+
+@dataclass(kw_only=True)
+class ListOptions(CommonOptions):
+    """Flags of `setup_fid list`."""
+
+    stats_dir: Optional[str] = option(None, "folder of statistics (GENPROBE_STATS, else fid_stats)", kind="how")
+
+
+@dataclass(kw_only=True)
+class ShowOptions(ListOptions):
+    """Flags of `setup_fid show`."""
+
+    name: str = option(REQUIRED, "name of the statistics, or the path of a file", word=True)
+    mode: str = option("clean", "clean-fid's preprocessing", choices=["clean", "legacy_pytorch", "legacy_tensorflow"])
+
+
+@dataclass(kw_only=True)
+class CompareOptions(ListOptions):
+    """Flags of `setup_fid compare`."""
+
+    names: List[str] = option(REQUIRED, "two names of statistics, or paths of files", word=True, nargs=2, type=str)
+    mode: str = option("clean", "clean-fid's preprocessing", choices=["clean", "legacy_pytorch", "legacy_tensorflow"])
+
+
+COMMANDS = {
+    "list": (ListOptions, "List the stored statistics and the folders that are looked in."),
+    "show": (ShowOptions, "Show what a file of statistics holds and how it was made."),
+    "compare": (CompareOptions, "Compute the Frechet distance between two stored statistics."),
+}
+
+
+def run_stored(command, words):
+    """Run one of the subcommands on command-line words and return its exit status."""
+    options_class, description = COMMANDS[command]
+    functions = {"list": list_stored, "show": show_stored, "compare": compare_stored}
+    return run(functions[command], options_class, f"{PROG} {command}", description, "", words, command)
+
+
+def list_stored(options):
+    """Print what is stored; results: files (name, folder, images, features, width)."""
+    from common.errors import InputError
+    from common.metrics.statistics import read_statistics
+    from common.metrics.stats_store import search_places, stored_files
+
+    found, rows = [], []
+    for folder in search_places(options.stats_dir):
+        for path in stored_files(folder):
+            try:
+                facts = _facts(path, read_statistics(path))
+            except InputError as error:
+                rows.append([path.name, "", f"broken: {error.what}", "", str(folder)])
+                continue
+            found.append(facts)
+            rows.append([path.name, facts["num_images"] or "not told", facts["features"], facts["width"], str(folder)])
+    if not rows:
+        console.say(f"nothing stored in {', '.join(map(str, search_places(options.stats_dir)))}")
+    else:
+        console.show_table("Stored statistics", ["file", "images", "features", "width", "folder"], rows)
+    return Outcome({"files": found})
+
+
+def _facts(path, statistics):
+    meta = statistics.meta
+    return {"file": path.name, "folder": str(path.parent), "num_images": statistics.count, "width": statistics.width,
+            "features": meta.get("features") or meta.get("extractor") or "not told"}  # fmt: skip
+
+
+def _find(name, options):
+    """Return the path of a name or path."""
+    from pathlib import Path
+
+    from common.metrics.stats_store import find_stats
+
+    return Path(name) if Path(name).is_file() else find_stats(name, options.stats_dir, options.mode)
+
+
+def show_stored(options):
+    """Print one file; results: file, num_images, width, features, meta, trace of the covariance."""
+    import numpy as np
+
+    from common.metrics.statistics import read_statistics
+
+    path = _find(options.name, options)
+    statistics = read_statistics(path)
+    facts = _facts(path, statistics)
+    facts |= {"mean_norm": float(np.linalg.norm(statistics.mean)), "trace": float(np.trace(statistics.covariance))}
+    rows = [[name, value] for name, value in {**facts, **statistics.meta}.items()]
+    console.show_table(str(path), ["", ""], rows)
+    return Outcome({**facts, "meta": statistics.meta})
+
+
+def compare_stored(options):
+    """Print the Frechet distance between two files; results: frechet_distance, file_1, file_2, notes."""
+    from common.metrics.statistics import check_comparable, frechet, read_statistics
+
+    paths = [_find(name, options) for name in options.names]
+    first, second = (read_statistics(path) for path in paths)
+    notes = check_comparable(first, second)
+    value = frechet(first, second)
+    console.show_table("Frechet distance", ["", "", "distance"], [[paths[0].name, paths[1].name, f"{value:.6g}"]])
+    for note in notes:
+        console.say(f"note: {note}")
+    return Outcome({"frechet_distance": value, "file_1": str(paths[0]), "file_2": str(paths[1]), "notes": notes})
