@@ -1,4 +1,4 @@
-"""Sampling as a library: from a loaded model and global image numbers to uint8 images."""
+"""Sampling as a library: from a loaded model and global image numbers to images."""
 
 from dataclasses import dataclass
 
@@ -38,6 +38,11 @@ class Sampler:
 
     def __call__(self, seed, indices, device, advance=None):
         """Return (uint8 images (n, H, W, C), network calls per image (n,)) for global image numbers `indices`."""
+        x, calls = self.draw(seed, indices, device, advance)
+        return to_uint8(x), calls
+
+    def draw(self, seed, indices, device, advance=None):
+        """Return (samples (n, C, H, W) float32 before clipping, calls per image (n,)); InputError when not finite."""
         model, settings = self.model, self.sampling
         noise = UnitNoise(seed, indices, model.image_shape, device)
         if settings["method"] == "pc":
@@ -54,4 +59,4 @@ class Sampler:
         if not bool(x.isfinite().all()):
             raise InputError("the samples are not finite", where=model.path,
                              do="The network may be broken or untrained; try another checkpoint or method")  # fmt: skip
-        return to_uint8(x), np.broadcast_to(np.asarray(calls, np.int64), (len(indices),))
+        return x, np.broadcast_to(np.asarray(calls, np.int64), (len(indices),))
