@@ -35,8 +35,8 @@ def _setting(config, batch, slices):
     """Return (network with random weights, VE SDE, x0, t, z, v)."""
     import torch
 
-    from tools.qc_ncsn.ncsnpp import NCSNpp
-    from tools.qc_ncsn.sde import VESDE
+    from common.networks.ncsnpp import NCSNpp
+    from common.score.sde import VESDE
 
     generator = torch.Generator().manual_seed(0)
     with torch.random.fork_rng(devices=[]):
@@ -55,9 +55,9 @@ def _step(config, batch, slices, factor=1e-4):
     """Return (ours, peer): one QC loss with all gradients, each giving the losses and the gradient norm."""
     import torch
 
+    from common.score.scores import NetworkScore
     from tests.bench.plain_ncsnpp import two_pass_step, with_plain_fir
     from tools.qc_ncsn.losses import training_loss
-    from tools.qc_ncsn.scores import NetworkScore
 
     network, sde, x0, t, z, v = _setting(config, batch, slices)
     plain = with_plain_fir(network)
@@ -80,7 +80,7 @@ def _step(config, batch, slices, factor=1e-4):
 
 @bench("qc.step_tiny", peer=TWO_PASS, rounds=5, at_least=3.5)
 def step_tiny():
-    from tools.qc_ncsn.ncsnpp import NetworkConfig
+    from common.networks.ncsnpp import NetworkConfig
 
     config = NetworkConfig(image_size=16, nf=16, ch_mult=(1, 2), num_res_blocks=1, attn_resolutions=(8,), dropout=0.0)
     return _step(config, batch=8, slices=16)
@@ -88,7 +88,7 @@ def step_tiny():
 
 @bench("qc.step_real", peer=TWO_PASS, rounds=3, at_least=1.4)
 def step_real():
-    from tools.qc_ncsn.ncsnpp import NetworkConfig
+    from common.networks.ncsnpp import NetworkConfig
 
     return _step(NetworkConfig(dropout=0.0), batch=1, slices=1)
 
@@ -97,10 +97,10 @@ def step_real():
 def nll_rhs():
     import torch
 
+    from common.networks.ncsnpp import NetworkConfig
+    from common.score.scores import NetworkScore
     from tests.bench.plain_ncsnpp import separate_drift_and_divergence
     from tools.qc_ncsn.likelihood import drift_and_divergence
-    from tools.qc_ncsn.ncsnpp import NetworkConfig
-    from tools.qc_ncsn.scores import NetworkScore
 
     network, sde, x0, _, z, epsilon = _setting(NetworkConfig(dropout=0.0), 1, 1)
     score = NetworkScore(network.eval().requires_grad_(False))

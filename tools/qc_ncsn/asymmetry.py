@@ -2,9 +2,9 @@
 
 import torch
 
+from common.score.scores import row_norm2
+from common.score.sde import per_image
 from tools.qc_ncsn.losses import hutchinson_asymmetry
-from tools.qc_ncsn.scores import row_norm2
-from tools.qc_ncsn.sde import per_image
 
 ESTIMATORS = ("paper", "antisymmetric", "exact")
 

@@ -7,7 +7,7 @@ from typing import Optional
 
 from common.cli import REQUIRED, CommonOptions, Outcome, option, run
 from common.errors import InputError
-from tools.qc_ncsn.presets import preset
+from common.score.config import preset
 
 EPILOG = """examples:
   qc_ncsn convert --checkpoint results/digits_u/checkpoints/checkpoint_10.pth --output u.safetensors --weights ema
@@ -44,7 +44,7 @@ def main(options):
 
 def _to_safetensors(options, source, target):
     from common.checkpoints import save_safetensors
-    from tools.qc_ncsn.models import build_network, load_weights, read_checkpoint, stored_config
+    from common.score.models import build_network, load_weights, read_checkpoint, stored_config
 
     state = read_checkpoint(source)
     config = preset(options.config) if options.config else stored_config(state)
@@ -63,7 +63,7 @@ def _to_safetensors(options, source, target):
 def _from_safetensors(options, source, target):
     """The container asks for a moving average and an optimiser: the average is the weights, the optimiser is new."""
     from common.checkpoints import save_torch
-    from tools.qc_ncsn.models import build_network, load_weights, read_checkpoint, stored_config, trainable
+    from common.score.models import build_network, load_weights, read_checkpoint, stored_config, trainable
     from tools.qc_ncsn.training import ExponentialMovingAverage, Optimiser, checkpoint_state
 
     state = read_checkpoint(source)

@@ -81,7 +81,7 @@ def _measure_level(options, model, images, path, device, repeat, number, level, 
     from common.files import write_npz
     from tools.qc_ncsn.asymmetry import asymmetry, normalised
     from tools.qc_ncsn.evaluation import asym_batch
-    from tools.qc_ncsn.sampling import rounds_of
+    from tools.qc_ncsn.rounds import rounds_of
 
     rows = []
     for indices in rounds_of(0, options.num_images, options.bs):

@@ -46,7 +46,7 @@ def _read(work):
 
 def _batches(options):
     """Return [(repeat, image numbers)] of the files bpd_<k>.npz, the batches of each repeat in turn."""
-    from tools.qc_ncsn.sampling import rounds_of
+    from tools.qc_ncsn.rounds import rounds_of
 
     return [(repeat, indices) for repeat in range(options.total_repeat)
             for indices in rounds_of(0, options.num_images, options.bs)]  # fmt: skip

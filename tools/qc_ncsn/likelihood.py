@@ -4,9 +4,9 @@ import math
 
 import torch
 
-from tools.qc_ncsn.ode import solve_rk45
-from tools.qc_ncsn.scores import Score, row_dot
-from tools.qc_ncsn.sde import per_image
+from common.score.ode import solve_rk45
+from common.score.scores import Score, row_dot
+from common.score.sde import per_image
 
 
 def drift_and_divergence(score, sde, x, t, epsilon):

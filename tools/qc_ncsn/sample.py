@@ -5,7 +5,7 @@ from typing import List, Optional
 
 from common.cli import REQUIRED, CommonOptions, Outcome, option, run
 from common.errors import InputError
-from tools.qc_ncsn.presets import check_config, override, preset, sampling_rules
+from common.score.config import check_config, override, preset, sampling_rules
 
 EPILOG = """examples:
   qc_ncsn sample --workdir digits_u --num_samples 300 --method multistep --num_steps 50
@@ -72,7 +72,7 @@ def check_flags(options):
 
 def load_model(options, work, device):
     """Return the LoadedModel that the flags choose."""
-    from tools.qc_ncsn.models import LoadedModel, find_checkpoint, read_checkpoint, stored_config
+    from common.score.models import LoadedModel, find_checkpoint, read_checkpoint, stored_config
 
     path = find_checkpoint(work, options.checkpoint_idx, options.checkpoint)
     config = preset(options.config) if options.config else None
@@ -110,7 +110,8 @@ def main(options):
     from common.files import check_writable, fingerprint
     from common.paths import WorkDir
     from common.resume import RunRecord
-    from tools.qc_ncsn.sampling import Sampler, division_bounds, rounds_of
+    from common.score.sampling import Sampler
+    from tools.qc_ncsn.rounds import division_bounds, rounds_of
 
     check_flags(options)
     work = WorkDir(options.workdir)

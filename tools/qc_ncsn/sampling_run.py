@@ -8,9 +8,9 @@ import torch
 from common import console, parallel
 from common.device import autocast
 from common.files import read_npz, write_npz
+from common.score.scores import Score
 from tools.qc_ncsn.pictures import save_grid
-from tools.qc_ncsn.sampling import is_complete
-from tools.qc_ncsn.scores import Score
+from tools.qc_ncsn.rounds import is_complete
 
 
 def make_rounds(options, sampler, rounds, folder, device):

@@ -5,7 +5,7 @@ from typing import List, Optional
 
 from common.cli import REQUIRED, CommonOptions, Outcome, option, run
 from common.errors import InputError
-from tools.qc_ncsn.presets import check_config, override, preset
+from common.score.config import check_config, override, preset
 
 EPILOG = """examples:
   qc_ncsn train --config u_digits --workdir digits_u
@@ -98,7 +98,7 @@ def main(options):
     from common.files import check_writable
     from common.paths import WorkDir
     from common.resume import RunRecord
-    from tools.qc_ncsn.models import read_checkpoint
+    from common.score.models import read_checkpoint
 
     config, work = resolve(options), WorkDir(options.workdir)
     restored = read_checkpoint(options.restore) if options.restore else None

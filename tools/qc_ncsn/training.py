@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from torch import nn
 
+from common.networks.ncsnpp import DropoutDraw
+from common.score.models import PREFIX, load_weights, trainable
 from common.seeding import rademacher, unit_generator, unit_numpy, unit_seed
 from tools.qc_ncsn.losses import training_loss
-from tools.qc_ncsn.models import PREFIX, load_weights, trainable
-from tools.qc_ncsn.ncsnpp import DropoutDraw
 
 
 class ExponentialMovingAverage:

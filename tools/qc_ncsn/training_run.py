@@ -17,9 +17,9 @@ from common.checkpoints import save_torch
 from common.device import autocast
 from common.errors import InputError
 from common.files import append_text, atomic_path, write_text
-from tools.qc_ncsn.models import build_network, build_sde, read_checkpoint, trainable
-from tools.qc_ncsn.ode import StepTooSmall
-from tools.qc_ncsn.scores import make_score
+from common.score.models import build_network, build_sde, read_checkpoint, trainable
+from common.score.ode import StepTooSmall
+from common.score.scores import make_score
 from tools.qc_ncsn.training import (
     Batches,
     ExponentialMovingAverage,

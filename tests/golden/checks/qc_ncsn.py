@@ -6,16 +6,16 @@ import numpy as np
 import torch
 
 from common.checkpoints import load_strictly, load_torch
+from common.networks.ncsnpp import NCSNpp, NetworkConfig
+from common.score import samplers
+from common.score.models import load_weights, read_checkpoint, trainable
+from common.score.scores import drift, make_score
+from common.score.sde import VESDE
 from tests.golden.compare import Judged, to_numpy, within
 from tests.golden.registry import check
-from tools.qc_ncsn import samplers
 from tools.qc_ncsn.asymmetry import asymmetry, normalised
 from tools.qc_ncsn.likelihood import bits_per_dim, drift_and_divergence
 from tools.qc_ncsn.losses import hutchinson_asymmetry, training_loss
-from tools.qc_ncsn.models import load_weights, read_checkpoint, trainable
-from tools.qc_ncsn.ncsnpp import NCSNpp, NetworkConfig
-from tools.qc_ncsn.scores import drift, make_score
-from tools.qc_ncsn.sde import VESDE
 from tools.qc_ncsn.training import ExponentialMovingAverage, Optimiser
 
 

@@ -3,14 +3,14 @@
 import numpy as np
 import torch
 
+from common.score import samplers
+from common.score.scores import Score
 from tests.golden.checks.qc_ncsn import Replay, build_sde
 from tests.golden.compare import Judged, within
 from tests.golden.registry import check
-from tools.qc_ncsn import samplers
 from tools.qc_ncsn.asymmetry import asymmetry, normalised
 from tools.qc_ncsn.likelihood import bits_per_dim
 from tools.qc_ncsn.losses import training_loss
-from tools.qc_ncsn.scores import Score
 
 
 def gaussian_score(case, rotation=False):

@@ -3,11 +3,11 @@
 import pytest
 import torch
 
+from common.score.scores import make_score
+from common.score.sde import VESDE
 from common.seeding import rademacher
-from tests.tools.qc_ncsn.networks import Gaussian, draws, small_network
+from tests.common.score.makers import Gaussian, draws, small_network
 from tools.qc_ncsn.asymmetry import asymmetry, exact_asymmetry, noise_levels, normalised
-from tools.qc_ncsn.scores import make_score
-from tools.qc_ncsn.sde import VESDE
 
 LEVELS = (0.05, 0.5, 0.9)
 

@@ -5,11 +5,11 @@ import math
 import pytest
 import torch
 
+from common.score.scores import NetworkScore
+from common.score.sde import VESDE
 from common.seeding import rademacher
-from tests.tools.qc_ncsn.networks import Gaussian, draws, small_network
+from tests.common.score.makers import Gaussian, draws, small_network
 from tools.qc_ncsn.likelihood import bits_per_dim, drift_and_divergence
-from tools.qc_ncsn.scores import NetworkScore
-from tools.qc_ncsn.sde import VESDE
 
 
 def exact_bits_per_dim(gaussian, sde, x):

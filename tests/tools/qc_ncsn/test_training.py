@@ -8,14 +8,14 @@ import pytest
 import torch
 from torch import nn
 
+from common.networks.ncsnpp import DropoutDraw
+from common.score.config import preset
+from common.score.models import build_network
+from common.score.scores import make_score
+from common.score.sde import VESDE
 from common.seeding import unit_generator
-from tests.tools.qc_ncsn.networks import draws, small_network
+from tests.common.score.makers import draws, small_network
 from tools.qc_ncsn.losses import training_loss
-from tools.qc_ncsn.models import build_network
-from tools.qc_ncsn.ncsnpp import DropoutDraw
-from tools.qc_ncsn.presets import preset
-from tools.qc_ncsn.scores import make_score
-from tools.qc_ncsn.sde import VESDE
 from tools.qc_ncsn.training import Batches, ExponentialMovingAverage, LossModule, Optimiser
 
 OPTIM = preset("u_digits")["optim"]
@@ -237,7 +237,7 @@ def test_the_regulariser_estimates_the_asymmetry_of_the_jacobian():
 
 def test_the_loss_of_an_exact_score_is_the_closed_form():
     """E dsm = 0.5 sum_i l_i / (l_i + sigma^2) for Gaussian data."""
-    from tests.tools.qc_ncsn.networks import Gaussian
+    from tests.common.score.makers import Gaussian
 
     gaussian, sde = Gaussian(size=3), VESDE()
     x0, t = gaussian.sample(20000), torch.full((20000,), 0.45)

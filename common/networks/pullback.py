@@ -17,8 +17,8 @@ import math
 import torch
 import torch.nn.functional as F
 
+from common.networks.ncsnpp import recompute
 from common.nn.fir import downsample2, upsample2
-from tools.qc_ncsn.ncsnpp import recompute
 
 
 def linearise(network, x, sigma):

@@ -1,12 +1,11 @@
-"""Sampling as a library: from a loaded model and global image numbers to uint8 images."""
+"""Sampling as a library: from a loaded model and global image numbers to images."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
 from common.errors import InputError
-from common.files import read_npz
-from tools.qc_ncsn.samplers import (
+from common.score.samplers import (
     PCOptions,
     UnitNoise,
     karras_sigmas,
@@ -39,6 +38,11 @@ class Sampler:
 
     def __call__(self, seed, indices, device, advance=None):
         """Return (uint8 images (n, H, W, C), network calls per image (n,)) for global image numbers `indices`."""
+        x, calls = self.draw(seed, indices, device, advance)
+        return to_uint8(x), calls
+
+    def draw(self, seed, indices, device, advance=None):
+        """Return (samples (n, C, H, W) float32 before clipping, calls per image (n,)); InputError when not finite."""
         model, settings = self.model, self.sampling
         noise = UnitNoise(seed, indices, model.image_shape, device)
         if settings["method"] == "pc":
@@ -55,25 +59,4 @@ class Sampler:
         if not bool(x.isfinite().all()):
             raise InputError("the samples are not finite", where=model.path,
                              do="The network may be broken or untrained; try another checkpoint or method")  # fmt: skip
-        return to_uint8(x), np.broadcast_to(np.asarray(calls, np.int64), (len(indices),))
-
-
-def division_bounds(num_samples, num_divisions, division):
-    """Return (first, last) global image numbers of a division: every image belongs to one, sizes differ by one."""
-    return division * num_samples // num_divisions, (division + 1) * num_samples // num_divisions
-
-
-def rounds_of(first, last, batch_size):
-    """Return the global image numbers of each round of a division; the last round may be smaller."""
-    return [np.arange(start, min(start + batch_size, last)) for start in range(first, last, batch_size)]
-
-
-def is_complete(path, indices):
-    """True when a stored round holds exactly these images, all of them readable."""
-    if not path.exists():
-        return False
-    try:
-        stored = read_npz(path, required=("samples", "nfe", "index"))
-    except InputError:
-        return False
-    return np.array_equal(stored["index"], indices) and len(stored["samples"]) == len(indices)
+        return x, np.broadcast_to(np.asarray(calls, np.int64), (len(indices),))

@@ -1,13 +1,9 @@
 """Samplers on Gaussian data with the exact score give its mean and covariance; noise belongs to the image."""
 
-import itertools
-
-import numpy as np
 import pytest
 import torch
 
-from tests.tools.qc_ncsn.networks import Gaussian, small_network
-from tools.qc_ncsn.samplers import (
+from common.score.samplers import (
     CORRECTORS,
     PREDICTORS,
     PCOptions,
@@ -18,9 +14,9 @@ from tools.qc_ncsn.samplers import (
     sample_pc,
     to_uint8,
 )
-from tools.qc_ncsn.sampling import division_bounds, rounds_of
-from tools.qc_ncsn.scores import NetworkScore
-from tools.qc_ncsn.sde import VESDE
+from common.score.scores import NetworkScore
+from common.score.sde import VESDE
+from tests.common.score.makers import Gaussian, small_network
 
 COUNT = 1500
 # sigma_max 10 is wide enough for data of this size, and leaves fewer steps to do.
@@ -143,16 +139,6 @@ def test_an_image_is_the_same_in_any_batch(method):
     size = float(whole.abs().max())
     # Rounding in the network alone; the ODE's steps may differ where an error norm is close to 1.
     torch.testing.assert_close(parts, whole, rtol=1e-3, atol=(2e-2 if method == "ode" else 1e-4) * size)
-
-
-@pytest.mark.parametrize(("total", "divisions", "batch"), [(10, 3, 4), (7, 7, 1), (5, 8, 2), (26032, 5, 2610), (50000, 10, 2500)])
-def test_divisions_and_rounds_make_every_image_once(total, divisions, batch):
-    made = [rounds_of(*division_bounds(total, divisions, part), batch) for part in range(divisions)]
-    indices = np.concatenate(list(itertools.chain.from_iterable(made)))
-    assert sorted(indices) == list(range(total))
-    assert max(len(one) for one in itertools.chain.from_iterable(made)) <= batch
-    sizes = [sum(map(len, part)) for part in made]
-    assert max(sizes) - min(sizes) <= 1
 
 
 def test_pixels_are_truncated_as_the_original_stores_them():

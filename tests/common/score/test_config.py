@@ -3,8 +3,8 @@
 import pytest
 
 from common.errors import InputError
-from tools.qc_ncsn.models import build_network, network_config, trainable
-from tools.qc_ncsn.presets import BASE, DATASETS, PRESETS, check_config, complete, override, preset
+from common.score.config import BASE, DATASETS, PRESETS, check_config, complete, override, preset
+from common.score.models import build_network, network_config, trainable
 
 PUBLISHED = ("cifar10", "cifar100", "svhn", "imagenet")
 SAMPLING = {"qc": 1e-4, "u": 5e-5, "c": 5e-5}

@@ -2,8 +2,8 @@
 
 import torch
 
-from tools.qc_ncsn.ncsnpp import NCSNpp, NetworkConfig
-from tools.qc_ncsn.scores import Score
+from common.networks.ncsnpp import NCSNpp, NetworkConfig, _Plain
+from common.score.scores import Score
 
 
 def small_network(seed=0, dtype=torch.float32, **changes):
@@ -28,6 +28,16 @@ def draws(network, batch=2, slices=1, seed=1, dtype=torch.float32):
     x = torch.randn((batch, *shape), generator=generator, dtype=dtype) * sigma[:, None, None, None] + 0.5
     v = torch.randn((slices * batch, *shape), generator=generator, dtype=dtype)
     return x, sigma, v
+
+
+def plain_score(network, x, sigma):
+    """Return the network's output in float64 (its own forward pass ends in float32)."""
+    return network.walk(x, network.embed(sigma), _Plain(network)) / sigma[:, None, None, None]
+
+
+def trained(network):
+    """Return the parameters that are trained."""
+    return [parameter for parameter in network.parameters() if parameter.requires_grad]
 
 
 class Gaussian:

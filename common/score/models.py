@@ -13,11 +13,11 @@ import torch
 
 from common.checkpoints import check_finite, load_safetensors, load_strictly, load_torch
 from common.errors import InputError
+from common.networks.ncsnpp import NCSNpp, NetworkConfig
+from common.score.config import complete
+from common.score.scores import make_score
+from common.score.sde import VESDE
 from common.seeding import unit_seed
-from tools.qc_ncsn.ncsnpp import NCSNpp, NetworkConfig
-from tools.qc_ncsn.presets import complete
-from tools.qc_ncsn.scores import make_score
-from tools.qc_ncsn.sde import VESDE
 
 PREFIX = "module."
 
@@ -83,7 +83,7 @@ def _check_extra(state, path):
 
 
 def _from_safetensors(path):
-    """Return a checkpoint's dictionary of a converted file (see convert.py): one set of weights, no optimiser."""
+    """Return a checkpoint's dictionary of a converted file (`qc_ncsn convert`): one set of weights, no optimiser."""
     tensors, metadata = load_safetensors(path)
     state = {"model": {PREFIX + name: tensor for name, tensor in tensors.items()}, "ema": None, "optimizer": None}
     state |= {"genprobe": metadata.get("genprobe", "{}"), "weights": metadata.get("weights", "raw")}

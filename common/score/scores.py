@@ -2,8 +2,8 @@
 
 import torch
 
-from tools.qc_ncsn.pullback import linearise
-from tools.qc_ncsn.sde import per_image
+from common.networks.pullback import linearise
+from common.score.sde import per_image
 
 
 class Score:

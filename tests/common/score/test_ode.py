@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy.integrate import solve_ivp
 
-from tools.qc_ncsn.ode import StepTooSmall, solve_rk45
+from common.score.ode import StepTooSmall, solve_rk45
 
 
 def van_der_pol(t, y):

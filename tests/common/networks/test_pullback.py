@@ -1,16 +1,12 @@
-"""The written-out transposed Jacobian is autograd's, and so are the gradients of losses that go through it."""
-
-import copy
+"""The written-out transposed Jacobian is autograd's, and so are the gradients that go through it."""
 
 import pytest
 import torch
 
-from tests.tools.qc_ncsn.networks import draws, small_network
-from tools.qc_ncsn.losses import training_loss
-from tools.qc_ncsn.ncsnpp import DropoutDraw, _Plain
-from tools.qc_ncsn.pullback import linearise
-from tools.qc_ncsn.scores import NetworkScore, Score, make_score
-from tools.qc_ncsn.sde import VESDE
+from common.networks.ncsnpp import DropoutDraw
+from common.networks.pullback import linearise
+from common.score.scores import NetworkScore, make_score
+from tests.common.score.makers import draws, plain_score, small_network, trained
 
 NETWORKS = {
     "plain": {}, "three levels": {"ch_mult": (1, 2, 2), "num_res_blocks": 2},
@@ -18,11 +14,6 @@ NETWORKS = {
     "colour": {"num_channels": 3, "image_size": 16, "nf": 8}, "centred": {"centered": True}, "dropout": {"dropout": 0.4},
     "wide": {"nf": 12, "ch_mult": (1, 3)},
 }  # fmt: skip
-
-
-def plain_score(network, x, sigma):
-    """Return the network's output in float64 (its own forward pass ends in float32)."""
-    return network.walk(x, network.embed(sigma), _Plain(network)) / sigma[:, None, None, None]
 
 
 def autograd_pullback(network, x, sigma, v):
@@ -46,12 +37,12 @@ def network(request):
 def test_the_pullback_and_its_gradients_are_autograds(network, slices, checkpointing):
     x, sigma, v = draws(network, 2, slices, dtype=torch.float64)
     s, jtv = autograd_pullback(network, x, sigma, v)
-    expected = torch.autograd.grad(_made_up_loss(s, jtv), _parameters(network))
+    expected = torch.autograd.grad(_made_up_loss(s, jtv), trained(network))
 
     network.activation_checkpointing = checkpointing
     got_s, pullback = linearise(network, x, sigma)
     got_jtv = pullback(v)
-    got = torch.autograd.grad(_made_up_loss(got_s, got_jtv), _parameters(network))
+    got = torch.autograd.grad(_made_up_loss(got_s, got_jtv), trained(network))
     assert got_s.dtype == got_jtv.dtype == torch.float64
     torch.testing.assert_close(got_s, s, rtol=1e-10, atol=1e-10)
     torch.testing.assert_close(got_jtv, jtv, rtol=1e-9, atol=1e-9 * float(jtv.detach().abs().max()))
@@ -62,10 +53,6 @@ def test_the_pullback_and_its_gradients_are_autograds(network, slices, checkpoin
 
 def _made_up_loss(s, jtv):
     return s.square().sum() + (jtv**3).sum() + jtv.square().sum()
-
-
-def _parameters(network):
-    return [parameter for parameter in network.parameters() if parameter.requires_grad]
 
 
 def test_without_gradients_it_keeps_no_graph(network):
@@ -84,36 +71,6 @@ def test_the_pullback_is_linear_in_its_vector(network):
         _, pullback = linearise(network, x, sigma)
         a, b = v.split(2)
         torch.testing.assert_close(pullback(2 * a - 3 * b), 2 * pullback(a) - 3 * pullback(b), rtol=1e-9, atol=1e-9)
-
-
-@pytest.mark.parametrize("conservative", [False, True])
-@pytest.mark.parametrize("reg_weight", ["sigma2", "sigma4"])
-def test_gradients_of_the_loss_are_those_of_double_backward(conservative, reg_weight):
-    network = small_network(dtype=torch.float64).train()
-    x0, _, _ = draws(network, 3, dtype=torch.float64)
-    _, _, v = draws(network, 3, 2, seed=2, dtype=torch.float64)
-    z, t, sde = torch.randn_like(x0), torch.tensor([0.2, 0.5, 0.9], dtype=torch.float64), VESDE()
-    weight = 0.0 if conservative else 0.3
-    plain = copy.deepcopy(network)
-
-    def by_autograd(x, sigma):
-        if not conservative:
-            return plain_score(plain, x, sigma)
-        with torch.enable_grad():
-            point = x if x.requires_grad else x.requires_grad_(True)
-            energy = -plain_score(plain, point, sigma).flatten(1).square().sum(1) / (2 * sigma)
-            return torch.autograd.grad(energy.sum(), point, create_graph=True)[0]
-
-    losses = []
-    network.forward = lambda x, sigma: plain_score(network, x, sigma)  # float64 to the end
-    for score in (make_score(network, conservative), Score(by_autograd)):
-        dsm, reg = training_loss(score, sde, x0.clone(), t, z, v, weight, reg_weight)
-        (dsm + weight * reg).mean().backward()
-        losses.append((dsm.detach(), reg.detach()))
-    torch.testing.assert_close(losses[0], losses[1], rtol=1e-9, atol=1e-9)
-    largest = max(float(parameter.grad.abs().max()) for parameter in _parameters(plain))
-    for mine, theirs in zip(_parameters(network), _parameters(plain)):
-        torch.testing.assert_close(mine.grad, theirs.grad, rtol=1e-8, atol=1e-12 * largest)
 
 
 @torch.no_grad()

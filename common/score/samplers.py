@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 import torch
 
+from common.score.ode import solve_rk45
+from common.score.scores import drift
+from common.score.sde import per_image
 from common.seeding import unit_generator
-from tools.qc_ncsn.ode import solve_rk45
-from tools.qc_ncsn.scores import drift
-from tools.qc_ncsn.sde import per_image
 
 
 class UnitNoise:

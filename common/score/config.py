@@ -1,0 +1,260 @@
+"""Configurations of score models: family and data set in one table, with the published configuration paths as aliases.
+
+A configuration is a dictionary of sections, as the original's `get_config()` gives. Importable without torch.
+"""
+
+import copy
+import math
+import re
+from pathlib import Path
+
+from common.errors import InputError, nearest
+
+FAMILIES = {"u": "unconstrained U-NCSN++", "qc": "quasi-conservative QC-NCSN++", "c": "conservative C-NCSN++"}
+DATASETS = ("cifar10", "cifar100", "svhn", "imagenet", "digits", "photos32")
+
+# Entries that the original's files have in one value only, which is what this implementation is.
+FIXED = {
+    "model": {
+        "name": "ncsnpp", "scale_by_sigma": True, "normalization": "GroupNorm", "nonlinearity": "swish",
+        "resamp_with_conv": True, "conditional": True, "fir": True, "fir_kernel": (1, 3, 3, 1), "skip_rescale": True,
+        "resblock_type": "biggan", "progressive": "none", "progressive_input": "residual",
+        "progressive_combine": "sum", "attention_type": "ddpm", "embedding_type": "fourier",
+        "conv_size": 3,
+    },
+    "training": {"sde": "vesde", "continuous": True, "reduce_mean": False},
+    "optim": {"optimizer": "Adam"},
+    "data": {"uniform_dequantization": False},
+}  # fmt: skip
+
+BASE = {
+    "training": {
+        "batch_size": 128, "n_iters": 750001, "init_step": 0, "snapshot_freq": 10000,
+        "snapshot_freq_for_preemption": 10000, "log_freq": 50, "likelihood_weighting": False,
+        "snapshot_sampling": True, "snapshot_nll": True, **FIXED["training"],
+    },
+    "sampling": {
+        "method": "pc", "predictor": "reverse_diffusion", "corrector": "langevin", "n_steps_each": 1,
+        "noise_removal": True, "probability_flow": False, "snr": 0.16, "last_step_snr": 0.036, "num_scales": 1000,
+        "rtol": 1e-4, "atol": 1e-6, "num_steps": 100, "sigma_max": 0.0, "rho": 7.0, "eta": 1.0, "batch_size": 9,
+    },
+    "eval": {"num_samples": 50000, "batch_size": 1000, "noise_levels": 100, "total_repeat": 1},
+    "data": {"dataset": "cifar10", "image_size": 32, "num_channels": 3, "random_flip": True, "centered": False,
+             **FIXED["data"]},
+    "model": {
+        "sigma_min": 0.01, "sigma_max": 50.0, "num_scales": 1000, "nf": 128, "ch_mult": (1, 2, 2, 2),
+        "num_res_blocks": 8, "attn_resolutions": (16,), "dropout": 0.1, "fourier_scale": 16.0, "ema_rate": 0.999,
+        "init_scale": 0.0, "energy": False, **FIXED["model"],
+    },
+    "optim": {"lr": 2e-4, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "weight_decay": 0.0, "warmup": 5000,
+              "grad_clip": 1.0, "schedule": "constant", **FIXED["optim"]},
+    "loss": {"balancing_fac": 0.0, "slices": 1, "reg_weight": "sigma2", "slice_masks": "shared"},
+    "seed": 42,
+}  # fmt: skip
+
+# What a data set changes, as the published files have it; `steps` are (first, last) training steps by family. The
+# originals' U files start at a step past their last and the C files count from 600,000 with random weights: here both
+# train as they stand, from step 0 to the files' own last step.
+BY_DATASET = {
+    "cifar10": {"steps": {"u": (0, 450001), "qc": (600000, 750001), "c": (0, 750001)}},
+    "cifar100": {"steps": {"u": (0, 300001), "qc": (600000, 750001), "c": (0, 750001)}},
+    "svhn": {"steps": {"u": (0, 100001), "qc": (300000, 450001), "c": (0, 450001)},
+             "eval": {"num_samples": 26032}},
+    "imagenet": {"steps": {"u": (0, 450001), "qc": (600000, 750001), "c": (0, 750001)},
+                 "model": {"dropout": 0.0}, "data": {"random_flip": False}},
+    "digits": {
+        "steps": {"u": (0, 1000), "qc": (0, 1300), "c": (0, 1300)},
+        "training": {"batch_size": 64, "snapshot_freq": 100, "snapshot_freq_for_preemption": 100, "log_freq": 10,
+                     "snapshot_sampling": False, "snapshot_nll": False},
+        "data": {"image_size": 8, "num_channels": 1, "random_flip": False},
+        "model": {"nf": 16, "ch_mult": (1, 2), "num_res_blocks": 1, "attn_resolutions": (4,), "dropout": 0.0,
+                  "fourier_scale": 1.0, "ema_rate": 0.99},
+        "optim": {"lr": 2e-3, "warmup": 50},
+        "loss": {"balancing_fac": 3e-3},
+        # From sigma 50 the multistep sampler's first steps are too long for these images of norm 4.
+        "sampling": {"num_steps": 30, "sigma_max": 10.0},
+        "eval": {"num_samples": 300, "batch_size": 100, "noise_levels": 20},
+    },
+    "photos32": {
+        "steps": {"u": (0, 2000), "qc": (0, 2500), "c": (0, 2500)},
+        "training": {"batch_size": 32, "snapshot_freq": 500, "snapshot_freq_for_preemption": 100, "log_freq": 10,
+                     "snapshot_sampling": False, "snapshot_nll": False},
+        "model": {"nf": 16, "ch_mult": (1, 1, 2, 2), "num_res_blocks": 1, "attn_resolutions": (), "dropout": 0.0,
+                  "fourier_scale": 1.0, "ema_rate": 0.995},
+        "optim": {"lr": 1e-3, "warmup": 100},
+        "loss": {"balancing_fac": 3e-3},
+        "eval": {"num_samples": 500, "batch_size": 100, "noise_levels": 20},
+    },
+}  # fmt: skip
+
+PUBLISHED = {"cifar10", "cifar100", "svhn", "imagenet"}
+FROM_THE_START = {"u": 0.0, "c": 0.0}  # lambda; the original's command line would give these families 1e-4 too
+
+
+def _describe(family, dataset):
+    first, last = BY_DATASET[dataset]["steps"][family]
+    return f"{FAMILIES[family]} on {dataset}, steps {first:,} to {last:,}"
+
+
+PRESETS = {f"{family}_{dataset}": _describe(family, dataset) for dataset in DATASETS for family in FAMILIES}
+
+
+def preset(name):
+    """Return the configuration of a preset name or of a published configuration path; InputError for anything else.
+
+    The paths are recognised by their names alone: configuration files are programs, and no file is run here.
+    """
+    family, dataset, method = _resolve(name)
+    config = copy.deepcopy(BASE)
+    changes = BY_DATASET[dataset]
+    for section, entries in changes.items():
+        if section != "steps":
+            config[section].update(entries)
+    config["data"]["dataset"] = dataset
+    config["training"]["init_step"], config["training"]["n_iters"] = changes["steps"][family]
+    config["model"]["energy"] = family == "c"
+    if dataset in PUBLISHED:
+        config["loss"]["balancing_fac"] = 1e-4
+    if family in FROM_THE_START:
+        config["loss"]["balancing_fac"] = FROM_THE_START[family]
+    config["sampling"]["method"] = method
+    if dataset in PUBLISHED:
+        config["sampling"]["rtol"] = 1e-4 if family == "qc" else 5e-5
+        config["training"]["snapshot_sampling"] = family != "c"
+    if family == "c" and dataset == "svhn" and method == "pc":
+        config["sampling"].update(snr=0.001, noise_removal=False)
+    return config
+
+
+def _resolve(name):
+    """Return (family, dataset, sampling method) of a preset's name or alias."""
+    text = str(name).lower().replace("imagenet32", "imagenet")
+    if text in PRESETS:
+        family, dataset = text.split("_", 1)
+        return family, dataset, "pc"
+    parts = Path(text).parts
+    family = next((part.split("_")[0] for part in parts if re.fullmatch(r"(u|c|qc)_ncsn", part)), "qc")
+    training = re.fullmatch(r"(\w+?)_ncsnpp_deep_continuous(\.py)?", parts[-1] if parts else "")
+    evaluation = re.fullmatch(r"eval_(\w+?)_config(_ode)?(\.py)?", parts[-1] if parts else "")
+    found = training or evaluation
+    if found and found.group(1) in PUBLISHED:
+        return family, found.group(1), "ode" if evaluation and evaluation.group(2) else "pc"
+    if text.endswith(".py"):
+        raise InputError("this is none of the published configuration files, and no other program is run", where=name,
+                         do="Give a preset (python -m tools presets) and --config.section.name=value for the rest")  # fmt: skip
+    raise InputError("unknown preset", where=f"--config {name}", do=nearest(text, PRESETS))
+
+
+def override(config, entries):
+    """Return a copy of a configuration with `section.name=value` entries applied; unknown names are an InputError."""
+    config = copy.deepcopy(config)
+    for entry in entries:
+        name, equals, text = entry.partition("=")
+        flag = f"--config.{name}"
+        if not equals or not text:
+            raise InputError("no value", where=flag, do="Write --config.section.name=value")
+        section, _, key = name.rpartition(".")
+        known = config if not section else config.get(section)
+        if not isinstance(known, dict) or key not in known or isinstance(known[key], dict):
+            every = [f"{s}.{k}" for s, values in config.items() if isinstance(values, dict) for k in values] + ["seed"]
+            raise InputError("the configuration has no such entry", where=flag, do=nearest(name, every))
+        known[key] = _convert(text, known[key], flag)
+        fixed = FIXED.get(section, {})
+        if key in fixed and known[key] != fixed[key]:
+            raise InputError(f"only {fixed[key]!r} is supported", where=flag, do="Leave the entry out")
+    return config
+
+
+def _convert(text, like, flag):
+    """Return the text as a value of the type of `like`."""
+    kind = type(like)
+    try:
+        if kind is bool:
+            return {"true": True, "1": True, "false": False, "0": False}[text.lower()]
+        if kind is tuple:
+            return tuple(int(part) for part in text.strip("()[] ").rstrip(",").split(","))
+        return kind(text.replace("_", "") if kind is int else text)
+    except (ValueError, KeyError) as error:
+        wanted = {bool: "neither true nor false", int: "no whole number", float: "no number", tuple: "no list of whole numbers"}
+        raise InputError(f"'{text}' is {wanted[kind]}", where=flag, do=f"It is {like!r} by default") from error
+
+
+def complete(config, where):
+    """Return a configuration read from the file `where`, checked, with entries that it lacks as they are by default.
+
+    What shapes the network (sections model and data) must be there. Raises InputError.
+    """
+    result = copy.deepcopy(BASE)
+    for section, entries in BASE.items():
+        if not isinstance(entries, dict):
+            continue
+        found = config.get(section, {}) if isinstance(config, dict) else {}
+        for key, value in entries.items():
+            kinds = (list, tuple) if isinstance(value, tuple) else (int, float) if isinstance(value, float) else type(value)
+            needed = section in ("model", "data")
+            if not isinstance(found, dict) or (key in found or needed) and not isinstance(found.get(key), kinds):
+                raise InputError(f"the configuration stored in it lacks a valid {section}.{key}", where=where,
+                                 do="The file is damaged; use another checkpoint")  # fmt: skip
+            result[section][key] = tuple(found[key]) if isinstance(value, tuple) else found.get(key, value)
+    return check_config(result)
+
+
+# Entries that have a flag of their own.
+FLAGS = {"training.batch_size": "bs", "training.n_iters": "n_iters", "loss.balancing_fac": "balancing_fac",
+         "loss.slices": "slices", "loss.reg_weight": "reg_weight"}  # fmt: skip
+
+
+def check_config(config):
+    """Raise InputError for entries that are out of their range or contradict each other."""
+    model, training, sampling, data, optim = (config[name] for name in ("model", "training", "sampling", "data", "optim"))
+    rules = [
+        (0 < model["sigma_min"] < model["sigma_max"], "model.sigma_min", "must lie between 0 and model.sigma_max"),
+        (0 <= model["dropout"] < 1, "model.dropout", "must lie in [0, 1)"),
+        (0 <= model["ema_rate"] < 1, "model.ema_rate", "must lie in [0, 1)"),
+        (model["nf"] >= 4 and model["nf"] % 4 == 0, "model.nf", "must be a multiple of 4"),
+        (model["num_res_blocks"] >= 1, "model.num_res_blocks", "must be at least 1"),
+        (data["image_size"] % 2 ** (len(model["ch_mult"]) - 1) == 0, "data.image_size",
+         f"must divide by {2 ** (len(model['ch_mult']) - 1)} for {len(model['ch_mult'])} levels"),
+        (training["batch_size"] >= 1, "training.batch_size", "must be at least 1"),
+        (training["n_iters"] >= training["init_step"] >= 0, "training.n_iters",
+         f"the first step is {training['init_step']:,}: there is nothing to do"),
+        (min(training["log_freq"], training["snapshot_freq"], training["snapshot_freq_for_preemption"]) >= 1,
+         "training", "log_freq and snapshot frequencies must be at least 1"),
+        (math.isfinite(config["loss"]["balancing_fac"]), "loss.balancing_fac", "must be a finite number"),
+        (config["loss"]["slices"] >= 1, "loss.slices", "must be at least 1"),
+        (config["loss"]["reg_weight"] in ("sigma2", "sigma4"), "loss.reg_weight", "must be sigma2 or sigma4"),
+        (config["loss"]["slice_masks"] in ("shared", "separate"), "loss.slice_masks", "must be shared or separate"),
+        (config["optim"]["schedule"] in ("constant", "cosine"), "optim.schedule", "must be constant or cosine"),
+        (0 < optim["lr"] < math.inf, "optim.lr", "must be above 0"),
+        (0 <= optim["beta1"] < 1 and 0 <= optim["beta2"] < 1, "optim.beta1", "must lie in [0, 1), like optim.beta2"),
+        (optim["eps"] > 0 and optim["weight_decay"] >= 0 and optim["warmup"] >= 0, "optim",
+         "eps must be above 0, weight_decay and warmup at least 0"),
+        (sampling["method"] in ("pc", "ode", "multistep"), "sampling.method", "must be pc, ode or multistep"),
+        *sampling_rules(sampling, model),
+        (sampling["predictor"] in ("reverse_diffusion", "euler_maruyama", "ancestral_sampling", "none", ""),
+         "sampling.predictor", "must be reverse_diffusion, euler_maruyama, ancestral_sampling or none"),
+        (sampling["corrector"] in ("langevin", "ald", "none", ""), "sampling.corrector", "must be langevin, ald or none"),
+        *((config["eval"][name] >= 1, f"eval.{name}", "must be at least 1") for name in BASE["eval"]),
+    ]  # fmt: skip
+    for good, name, what in rules:
+        if not good:
+            section, _, key = name.partition(".")
+            flag = f"--{FLAGS[name]} " if name in FLAGS else f"--config.{name}{'=' if key else ''}"
+            raise InputError(what, where=f"{flag}{config[section][key] if key else ''}", do="Correct the value")
+    return config
+
+
+def sampling_rules(sampling, model):
+    """Return [(holds, entry, what is asked)] for the numbers of a `sampling` section."""
+    return [
+        (sampling["num_scales"] >= 2, "sampling.num_scales", "must be at least 2"),
+        (sampling["num_steps"] >= 2, "sampling.num_steps", "must be at least 2"),
+        (sampling["n_steps_each"] >= 1, "sampling.n_steps_each", "must be at least 1"),
+        (0 < sampling["snr"] < math.inf, "sampling.snr", "must be above 0"),
+        (0 < sampling["rtol"] < 1, "sampling.rtol", "must lie between 0 and 1"),
+        (0 < sampling["atol"] < math.inf, "sampling.atol", "must be above 0"),
+        (0 <= sampling["eta"] < math.inf, "sampling.eta", "must be at least 0"),
+        (sampling["rho"] > 0, "sampling.rho", "must be above 0"),
+        (sampling["sigma_max"] == 0 or model["sigma_min"] < sampling["sigma_max"] < math.inf, "sampling.sigma_max",
+         f"must be above model.sigma_min ({model['sigma_min']}), or 0 for the SDE's"),
+    ]  # fmt: skip

@@ -1,0 +1,27 @@
+"""Which images the divisions and rounds of a job hold, and which rounds are stored already."""
+
+import numpy as np
+
+from common.errors import InputError
+from common.files import read_npz
+
+
+def division_bounds(num_samples, num_divisions, division):
+    """Return (first, last) global image numbers of a division: every image belongs to one, sizes differ by one."""
+    return division * num_samples // num_divisions, (division + 1) * num_samples // num_divisions
+
+
+def rounds_of(first, last, batch_size):
+    """Return the global image numbers of each round of a division; the last round may be smaller."""
+    return [np.arange(start, min(start + batch_size, last)) for start in range(first, last, batch_size)]
+
+
+def is_complete(path, indices):
+    """True when a stored round holds exactly these images, all of them readable."""
+    if not path.exists():
+        return False
+    try:
+        stored = read_npz(path, required=("samples", "nfe", "index"))
+    except InputError:
+        return False
+    return np.array_equal(stored["index"], indices) and len(stored["samples"]) == len(indices)
