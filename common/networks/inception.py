@@ -2,18 +2,23 @@
 
 Names and order of the state dict are those of pt_inception-2015-12-05-6726825d.pth (pytorch-fid, clean-fid,
 torch-fidelity). It differs from torchvision's Inception in the average pools of blocks A, C and 7b, which do not count
-padding, in the max pool of 7c, in 1008 classes, and has no auxiliary head. This is the plain form, as published;
-inception_fast.py holds the form that tools run.
+padding, in the max pool of 7c, in 1008 classes, and has no auxiliary head. InceptionV3 is the network as published,
+InceptionFeatures the same in the form that tools run.
 """
+
+from contextlib import contextmanager
 
 import torch
 from torch import nn
 from torch.nn import functional
 
+from common.errors import InputError
+
 SIZE = 299  # pixels of the square input
 NUM_FEATURES = 2048
 NUM_CLASSES = 1008
 TAPS = (64, 192, 768, 2048)  # widths of the published feature layers
+PACKED_BATCH = 16  # images for which weights are laid out on a CPU; other batches work as well
 
 
 class BasicConv(nn.Module):
@@ -189,3 +194,122 @@ class InceptionV3(nn.Module):
     def logits(self, features, bias=True):
         """Return logits (n, 1008) of features; without the bias as torch-fidelity and StyleGAN take them for IS."""
         return functional.linear(features, self.fc.weight, self.fc.bias if bias else None)
+
+
+class FoldedConv(nn.Module):
+    """A BasicConv for inference: batch normalisation folded into the convolution, channels last.
+
+    On a CPU the convolution applies bias and ReLU to each output as it is made, and its weights lie as oneDNN wants
+    them, by operators that torch keeps for its compiler; where they are missing, ordinary ones take their place.
+    """
+
+    def __init__(self, layer, device, relu=True):
+        super().__init__()
+        scale = layer.bn.weight.double() / (layer.bn.running_var.double() + layer.bn.eps).sqrt()
+        weight = (layer.conv.weight.double() * scale[:, None, None, None]).float()
+        bias = (layer.bn.bias.double() - layer.bn.running_mean.double() * scale).float()
+        self.weight = weight.contiguous(memory_format=torch.channels_last).to(device)
+        self.bias = bias.to(device)
+        self.stride, self.padding, self.relu = layer.conv.stride, layer.conv.padding, relu
+        self.fused = None  # settled at the first call, when the size of the input is known
+
+    def forward(self, x):
+        if self.fused is None:
+            self.fused = x.device.type == "cpu" and self._prepack(x)
+        if self.fused:
+            return torch.ops.mkldnn._convolution_pointwise(x, self.weight, self.bias, self.padding, self.stride, (1, 1), 1,
+                                                           "relu" if self.relu else "none", [], "")  # fmt: skip
+        y = functional.conv2d(x, self.weight, self.bias, self.stride, self.padding)
+        return y.relu_() if self.relu else y
+
+    def _prepack(self, x):
+        """Lay the weights out for inputs like `x`; return whether this torch has the operators for it."""
+        if not hasattr(torch.ops.mkldnn, "_convolution_pointwise"):
+            return False
+        try:
+            shape = [PACKED_BATCH, *x.shape[1:]]
+            self.weight = torch._C._nn.mkldnn_reorder_conv2d_weight(self.weight.to_mkldnn(), self.padding, self.stride,
+                                                                    (1, 1), 1, shape)  # fmt: skip
+        except (AttributeError, RuntimeError):
+            return False
+        return True
+
+
+class PooledConv(nn.Module):
+    """A 1x1 convolution, then the average pool that the network has before it: the same sums on fewer channels."""
+
+    def __init__(self, layer, device):
+        super().__init__()
+        self.conv, self.pool = FoldedConv(layer, device, relu=False), average_pool()
+
+    def forward(self, x):
+        return self.pool(self.conv(x)).relu_()
+
+
+class InceptionFeatures:
+    """The features of an InceptionV3 in its form for inference, within 1e-5 of the plain one's.
+
+    weights: what `load_inception` knows of the file, None otherwise.
+    """
+
+    def __init__(self, network, device="cpu"):
+        """network: InceptionV3 in evaluation mode, left as it is; its fc may be None."""
+        self.device, self.weights = torch.device(device), None
+        with torch.device("meta"):
+            self._body = InceptionV3()
+        for name, layer in network.named_modules():
+            if isinstance(layer, BasicConv):
+                self._place(name, layer)
+        self._fc = None if network.fc is None else [part.detach().to(self.device) for part in (network.fc.weight, network.fc.bias)]
+        self._body.fc = None
+
+    def _place(self, name, layer):
+        """Put the folded form of `layer` in its place, the pool branch's average after the convolution."""
+        block = self._body.get_submodule(name.rpartition(".")[0])
+        if name.endswith("branch_pool") and isinstance(block.pool, nn.AvgPool2d):
+            block.pool = nn.Identity()
+            self._body.set_submodule(name, PooledConv(layer, self.device))
+        else:
+            self._body.set_submodule(name, FoldedConv(layer, self.device))
+
+    def features(self, x):
+        """Return float32 (n, 2048) on the device, for float (n, 3, 299, 299) normalised images on any device.
+
+        An image's features do not depend on its batch but for rounding (1e-5). Convolutions on CUDA use full float32.
+        """
+        if tuple(x.shape[1:]) != (3, SIZE, SIZE):
+            raise ValueError(f"images are {tuple(x.shape)}, expected (n, 3, {SIZE}, {SIZE})")
+        if not len(x):
+            return torch.empty((0, NUM_FEATURES), device=self.device)
+        with torch.inference_mode(), full_precision():
+            x = x.to(self.device, torch.float32).contiguous(memory_format=torch.channels_last)
+            return self._body(x)
+
+    @property
+    def has_logits(self):
+        """False when the weights came without the last layer (a saved pytorch-fid wrapper)."""
+        return self._fc is not None
+
+    def logits(self, features, bias=True):
+        """Return float32 (n, 1008) logits of features; without the bias as torch-fidelity and StyleGAN take them for IS.
+
+        Raises InputError when the weights came without the last layer.
+        """
+        if not self.has_logits:
+            name = self.weights and self.weights["file"]
+            what = "these Inception weights end at the features (a pytorch-fid wrapper), so there are no logits"
+            raise InputError(what, where=name, do="Give the published .pt or .pth for the Inception score")
+        weight, offset = self._fc
+        with torch.inference_mode(), full_precision():
+            return functional.linear(features.to(self.device), weight, offset if bias else None)
+
+
+@contextmanager
+def full_precision():
+    """Keep CUDA's convolutions from TensorFloat-32, which torch allows them by default."""
+    before = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = before
