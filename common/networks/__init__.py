@@ -1,1 +1,1 @@
-"""Whole networks that several tools load."""
+"""Networks that more than one tool uses, under the names of their published checkpoints."""
