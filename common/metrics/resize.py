@@ -206,3 +206,17 @@ def cover_and_crop(pixels, shape, antialias=True):
     resized = cover(pixels, shape, antialias)
     top, left = (round((have - want) / 2) for have, want in zip(resized.shape, shape))
     return resized[top : top + shape[0], left : left + shape[1]]
+
+
+class CoverAndCrop:
+    """`cover_and_crop` of whole sets of images, for common.metrics.encode: a function that says what it is (`told`)."""
+
+    def __init__(self, shape, antialias=True):
+        self.shape, self._antialias = tuple(shape), antialias
+        self.told = {"resolution": list(self.shape), "resolution_antialias": antialias}
+
+    def __call__(self, image):
+        """Return uint8 (height, width, 3) of uint8 or float (H, W, 3) in 0..255."""
+        from common.metrics.spaces import to_bytes
+
+        return cover_and_crop(to_bytes(image), self.shape, self._antialias)

@@ -7,12 +7,13 @@ PYTHON="${PYTHON:-python3}"
 OUT="${OUT:-$PWD/out/demo/metrics}"
 export GENPROBE_CACHE="${GENPROBE_CACHE:-$OUT/.cache}" GENPROBE_STATS="$OUT/fid_stats"
 
-"$PYTHON" -m tools.setup_fid --action compute_new --path photos32 --name photos32 --extractor small --kid "$@"
+"$PYTHON" -m tools.setup_fid --action compute_new --path photos32 --name photos32 --n_imgs 2000 --shuffle \
+  --extractor small --kid -bs 256 "$@"
 score() { # NAME DATASET FLAGS...
   local name="$1"
   shift
-  "$PYTHON" -m tools.compute_fid clean "$@" --dataset_name photos32 --extractor small --metrics fid,kid,prdc,mind \
+  "$PYTHON" -m tools.compute_fid clean "$@" --dataset_name photos32 --extractor small --metrics fid,kid,prdc,mind -bs 256 \
     --output_dir "$OUT/$name"
 }
 score unseen_photos32 photos32 --split test "$@"
-score photos64 photos64 --split train --num_gen 1300 "$@"
+score photos64 photos64 --split train --num_gen 2000 "$@"
