@@ -29,7 +29,7 @@ def test_value_and_error_are_those_of_the_definition(monkeypatch):
     assert value == pytest.approx(by_definition(REAL, FAKE), rel=1e-12)
     left = [by_definition(*(rows[np.arange(len(rows)) % 7 != group] for rows in (REAL, FAKE))) for group in range(7)]
     assert error == pytest.approx(np.sqrt(6 / 7 * np.sum((left - np.mean(left)) ** 2)), rel=1e-9)
-    for tile in (1, 10, 64):
+    for tile in (7, 64):
         monkeypatch.setattr(module, "TILE", tile)
         assert kid(REAL, FAKE, num_groups=7) == pytest.approx((value, error), rel=1e-9)
 
