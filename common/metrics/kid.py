@@ -111,6 +111,7 @@ def _kernel_sums(rows1, rows2, num_groups, device, same):
     import torch
 
     width = rows1.shape[1]
+    device = "cpu" if torch.device(device).type == "mps" else device  # which has no float64
     one = torch.ones(1, dtype=torch.float64, device=device)
     total = torch.zeros(num_groups, num_groups, dtype=torch.float64, device=device)
     spans1, spans2 = ([slice(start, start + TILE) for start in range(0, rows.shape[0], TILE)] for rows in (rows1, rows2))
@@ -132,6 +133,6 @@ def _load(rows, span, num_groups, device):
     """Return (block (b, D), membership (b, G) of ones and zeros), float64, on the device."""
     import torch
 
-    block = torch.from_numpy(np.asarray(rows[span], dtype=np.float64)).to(device)
+    block = torch.from_numpy(np.array(rows[span], dtype=np.float64)).to(device)
     index = torch.arange(span.start, span.start + len(block)) % num_groups
     return block, torch.nn.functional.one_hot(index, num_groups).to(device, torch.float64)
