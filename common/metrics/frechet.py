@@ -7,6 +7,8 @@ values of F1^T F2, or of the square roots of the eigenvalues of F1^T S2 F1. A ge
 slower and turns complex, wrong in the fourth digit, when there are fewer images than features.
 """
 
+from functools import cached_property
+
 import numpy as np
 
 from common.errors import InputError
@@ -51,6 +53,16 @@ class FeatureStatistics:
         self.mean = self.mean + shift * (other.count / total)
         self.count = total
 
+    def without(self, other):
+        """Return new statistics of the rows that `other`, some of the rows seen here, does not hold."""
+        rest = FeatureStatistics(0)
+        rest.count = self.count - other.count
+        shift = (self.mean - other.mean) * (self.count / rest.count)  # mean of the rest less mean of the other
+        rest.mean = other.mean + shift
+        rest.scatter = self.scatter - other.scatter
+        rest.scatter -= np.outer(shift, shift * (rest.count * other.count / self.count))
+        return rest
+
     def covariance(self):
         """Return the unbiased covariance (D, D), n - 1 in the denominator. Raises InputError below two rows."""
         if self.count < 2:
@@ -91,6 +103,45 @@ def frechet_distance_from_features(features1, features2):
     factors = [rows.T if rows.shape[0] < rows.shape[1] else _factor(rows.T @ rows)[0] for rows in factors]
     traces = sum(np.sum(factor**2) for factor in factors)
     return _assemble(means[0] - means[1], traces, _sum_of_singular_values(*factors))
+
+
+class Gaussian:
+    """Mean and covariance of one side, the latter as a matrix or, for fewer rows than features, as its centred rows.
+
+    mean: (D,).  covariance: (D, D), or None with rows.  rows: (n, D), (features - mean) / sqrt(n - 1).
+    """
+
+    def __init__(self, mean, covariance=None, rows=None):
+        self.mean, self.covariance, self._rows = mean, covariance, rows
+
+    @classmethod
+    def of_few(cls, features):
+        """Return the Gaussian of features (n, D), n at most D. Raises InputError below two rows and for NaN."""
+        mean, rows = _centre(features)
+        return cls(mean, rows=rows)
+
+    @cached_property
+    def factor(self):
+        """F (D, r) with covariance = F F^T."""
+        return _factor(self.covariance)[0] if self._rows is None else self._rows.T
+
+    def trace(self):
+        """Return the trace of the covariance."""
+        return np.trace(self.covariance) if self._rows is None else np.sum(self._rows**2)
+
+
+def frechet_distance_between(side1, side2):
+    """Return the squared Frechet distance between two `Gaussian`s, by the form that suits what they hold.
+
+    Raises InputError when the sizes differ or a value is not finite.
+    """
+    if side1.covariance is not None and side2.covariance is not None:
+        return frechet_distance(side1.mean, side1.covariance, side2.mean, side2.covariance)
+    if len(side1.mean) != len(side2.mean):
+        raise InputError(f"features are {len(side1.mean)} and {len(side2.mean)} wide",
+                         do="Compare features of the same network")  # fmt: skip
+    root = _sum_of_singular_values(side1.factor, side2.factor)
+    return _assemble(side1.mean - side2.mean, side1.trace() + side2.trace(), root)
 
 
 def _centre(features):

@@ -12,18 +12,20 @@ the formulas, duplicates and ties included.
 import numpy as np
 
 from common.errors import InputError
+from common.metrics.rows import gather
 
 TILE = 2048  # rows and columns of a tile: 16 MB of distances
 PAIRS = 1024  # pairs whose differences are held at once
+SEARCHED = 1 << 22  # float64 distances held at once where float32 tiles cannot tell neighbours: 32 MB
 TIE = 1e-12  # squared distances this close (relative) are equal
 
 
-def prdc(real, fake, nearest_k=3, device="cpu"):
+def prdc(real, fake, nearest_k=3, device="cpu", inclusive=False):
     """Return {"precision", "recall", "density", "coverage"} as floats.
 
     real: (n, D), fake: (m, D) float features: arrays, or anything with shape and row slices (common.npz_stream.NpzRows).
     Memory: n + m rows of nearest_k + 2 candidates, and tiles; no n x m matrix, and a copy of the features only block by
-    block.  device: where tiles are computed.
+    block.  device: where tiles are computed.  inclusive: <= for <, as torch-fidelity has it; it matters to ties only.
     Raises InputError when the widths differ, a set has no k-th neighbour, or a value is not finite.
     """
     if real.shape[1] != fake.shape[1]:
@@ -34,7 +36,7 @@ def prdc(real, fake, nearest_k=3, device="cpu"):
                              where="--nearest_k", do="Give more images, or a --nearest_k from 1 to one below their number")  # fmt: skip
     centre = _mean_of_both(real, fake)
     radii = [squared_radii(rows, nearest_k, device, centre) for rows in (real, fake)]
-    return _count_memberships(real, fake, radii[0], radii[1], nearest_k, centre, device)
+    return _count_memberships(real, fake, radii[0], radii[1], nearest_k, centre, device, inclusive)
 
 
 def squared_radii(rows, nearest_k, device="cpu", centre=None):
@@ -45,9 +47,11 @@ def squared_radii(rows, nearest_k, device="cpu", centre=None):
     candidates = min(nearest_k + 2, rows.shape[0] - 1)  # two more than needed: float32 may swap near neighbours
     best = torch.full((rows.shape[0], candidates), torch.inf)
     index = torch.zeros((rows.shape[0], candidates), dtype=torch.int64)
+    norms = torch.empty(rows.shape[0])
     spans = _spans(rows.shape[0])
     for number, span in enumerate(spans):
         block = _load(rows, span, centre, device)
+        norms[span] = block[1].cpu()
         for other in spans[number:]:  # a tile serves its rows and, transposed, its columns
             tile = _squared_distances(block, block if other == span else _load(rows, other, centre, device))
             if other == span:
@@ -55,7 +59,14 @@ def squared_radii(rows, nearest_k, device="cpu", centre=None):
             else:
                 _keep_nearest(best, index, other, span.start, tile.T.contiguous())
             _keep_nearest(best, index, span, other.start, tile)
-    return _exact_kth(rows, index.numpy(), nearest_k)
+    radii = _exact_kth(rows, index.numpy(), nearest_k)
+    if candidates < rows.shape[0] - 1:
+        # A row y that was left out and is nearer than the radius r has |y|^2 < 2 |x|^2 + 2 r^2, which bounds the tile's
+        # error: then its distance there, at least best's largest, is below r^2 + error.
+        error = _tolerance(rows.shape[1]) * (3.0 * norms.numpy().astype(np.float64) + 2.0 * radii)
+        unsure = np.flatnonzero((radii > 0.0) & (best.amax(dim=1).numpy() < radii + error))
+        radii[unsure] = _search_kth(rows, unsure, nearest_k, centre)
+    return radii
 
 
 def _mean_of_both(real, fake):
@@ -113,9 +124,36 @@ def _exact_kth(rows, neighbours, nearest_k):
     step = max(1, PAIRS // candidates)
     for start in range(0, count, step):
         own = np.asarray(rows[start : min(start + step, count)], dtype=np.float64)
-        others = _gather(rows, neighbours[start : start + step].reshape(-1)).reshape(len(own), candidates, -1)
+        others = gather(rows, neighbours[start : start + step].reshape(-1)).reshape(len(own), candidates, -1)
         exact[start : start + step] = _squared_norms(others - own[:, None])
     return np.partition(exact, nearest_k - 1, axis=1)[:, nearest_k - 1]
+
+
+def _search_kth(rows, wanted, nearest_k, centre):
+    """Return float64 (u,): the exact squared distance of the wanted rows to their nearest_k-th neighbour among all rows.
+
+    Slower than tiles of float32, for rows whose neighbours these cannot tell apart: clusters that are small beside
+    their distance from the centre.
+    """
+    radii = np.empty(len(wanted))
+    step = max(1, SEARCHED // rows.shape[0])
+    for start in range(0, len(wanted), step):
+        part = wanted[start : start + step]
+        own = gather(rows, part) - centre
+        own_norms = _squared_norms(own)[:, None]
+        distances, errors = np.empty((2, len(part), rows.shape[0]))
+        for span in _spans(rows.shape[0]):
+            others = np.asarray(rows[span], dtype=np.float64) - centre
+            errors[:, span] = own_norms + _squared_norms(others)
+            distances[:, span] = errors[:, span] - 2.0 * (own @ others.T)
+        errors *= _tolerance(rows.shape[1]) * 2e-9  # float64 has 29 bits more than float32
+        distances[np.arange(len(part)), part] = np.inf
+        limit = np.partition(distances + errors, nearest_k - 1, axis=1)[:, nearest_k - 1, None]
+        first, second = np.nonzero(distances - errors <= limit)
+        exact = _exact_squared(rows, rows, part[first], second)
+        by_row = np.split(exact, np.searchsorted(first, np.arange(1, len(part))))
+        radii[start : start + step] = [np.partition(values, nearest_k - 1)[nearest_k - 1] for values in by_row]
+    return radii
 
 
 def _exact_squared(rows1, rows2, index1, index2):
@@ -123,7 +161,7 @@ def _exact_squared(rows1, rows2, index1, index2):
     result = np.empty(len(index1))
     for start in range(0, len(index1), PAIRS):
         part = slice(start, start + PAIRS)
-        difference = _gather(rows1, index1[part]) - _gather(rows2, index2[part])
+        difference = gather(rows1, index1[part]) - gather(rows2, index2[part])
         result[part] = _squared_norms(difference)
     return result
 
@@ -132,15 +170,7 @@ def _squared_norms(vectors):
     return np.einsum("...d,...d->...", vectors, vectors)
 
 
-def _gather(rows, index):
-    """Return float64 rows in the given order; a file is asked for each distinct row once."""
-    if isinstance(rows, np.ndarray):
-        return rows[index].astype(np.float64)
-    distinct, inverse = np.unique(index, return_inverse=True)
-    return np.concatenate([rows[i : i + 1] for i in distinct]).astype(np.float64)[inverse]
-
-
-def _count_memberships(real, fake, real_radii, fake_radii, nearest_k, centre, device):
+def _count_memberships(real, fake, real_radii, fake_radii, nearest_k, centre, device, inclusive):
     """Return the four values from one pass over the tiles of real against generated rows."""
     n, m = real.shape[0], fake.shape[0]
     in_real, in_fake = np.zeros(m, bool), np.zeros(n, bool)  # within the radius of some real, some generated row
@@ -150,10 +180,10 @@ def _count_memberships(real, fake, real_radii, fake_radii, nearest_k, centre, de
         for other in _spans(m):
             against = _load(fake, other, centre, device)
             lower = _squared_distances(block, against, shrink=_tolerance(real.shape[1]))
-            rows, columns = _within(lower, block, against, real_radii[span, None], real, fake, span, other)
+            rows, columns = _within(lower, block, against, real_radii[span, None], real, fake, span, other, inclusive)
             covered[rows], in_real[columns] = True, True
             memberships += len(rows)
-            rows, _ = _within(lower, block, against, fake_radii[None, other], real, fake, span, other)
+            rows, _ = _within(lower, block, against, fake_radii[None, other], real, fake, span, other, inclusive)
             in_fake[rows] = True
     return {
         "precision": float(in_real.mean()), "recall": float(in_fake.mean()),
@@ -161,20 +191,22 @@ def _count_memberships(real, fake, real_radii, fake_radii, nearest_k, centre, de
     }  # fmt: skip
 
 
-def _within(lower, block, against, radii, real, fake, span, other):
+def _within(lower, block, against, radii, real, fake, span, other, inclusive):
     """Return the pairs (real rows, generated rows) of a tile whose squared distance is below the squared radius, exactly.
 
+    inclusive: or equal to it.
     lower: (b1, b2), what the squared distances are at least.  radii: float64 squares, (b1, 1) or (1, b2).
     """
     import torch
 
     limit = torch.from_numpy((radii * (1.0 + 2e-7)).astype(np.float32)).to(lower.device)
-    rows, columns = (lower < limit).nonzero(as_tuple=True)
+    rows, columns = (lower <= limit if inclusive else lower < limit).nonzero(as_tuple=True)
     upper = lower[rows, columns] + 2.0 * _tolerance(real.shape[1]) * (block[1][rows] + against[1][columns])
     rows, columns, upper = rows.cpu().numpy(), columns.cpu().numpy(), upper.cpu().numpy()
     limits = np.broadcast_to(radii, lower.shape)[rows, columns]
     inside = upper < limits
     unsure = np.flatnonzero(~inside)
     rows, columns = rows + span.start, columns + other.start
-    inside[unsure] = _exact_squared(real, fake, rows[unsure], columns[unsure]) < limits[unsure] * (1.0 - TIE)
+    exact, limits = _exact_squared(real, fake, rows[unsure], columns[unsure]), limits[unsure]
+    inside[unsure] = exact <= limits * (1.0 + TIE) if inclusive else exact < limits * (1.0 - TIE)
     return rows[inside], columns[inside]

@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 
 from common.errors import InputError
-from common.metrics.frechet import FeatureStatistics, frechet_distance, frechet_distance_from_features
+from common.metrics.frechet import (
+    FeatureStatistics,
+    Gaussian,
+    frechet_distance,
+    frechet_distance_between,
+    frechet_distance_from_features,
+)
 
 
 def features(count, width, seed, rank=None):
@@ -18,6 +24,10 @@ def moments(rows):
     statistics = FeatureStatistics(rows.shape[1])
     statistics.add(rows)
     return statistics.mean, statistics.covariance()
+
+
+def map_moments(*sides):
+    return [value for rows in sides for value in moments(rows)]
 
 
 def nuclear_norm_distance(rows1, rows2):
@@ -88,6 +98,37 @@ def test_statistics_do_not_depend_on_batches_or_their_order():
         assert parts[0].count == 500
         np.testing.assert_allclose(parts[0].mean, whole[0], rtol=1e-13)
         np.testing.assert_allclose(parts[0].covariance(), whole[1], rtol=1e-9, atol=1e-12)
+
+
+def test_order_of_rows_is_of_no_consequence():
+    generator = np.random.default_rng(6)
+    for rows1, rows2 in PAIRS.values():
+        shuffled = [rows[generator.permutation(len(rows))] for rows in (rows1, rows2)]
+        expected = frechet_distance_from_features(rows1, rows2)
+        assert frechet_distance_from_features(*shuffled) == pytest.approx(expected, rel=1e-9)
+        if min(np.linalg.matrix_rank(rows - rows.mean(0)) for rows in (rows1, rows2)) == rows1.shape[1]:
+            assert frechet_distance(*map_moments(*shuffled)) == pytest.approx(frechet_distance(*map_moments(rows1, rows2)), rel=1e-9)
+
+
+@pytest.mark.parametrize("name", ["few", "one side few", "other side few", "full rank"])
+def test_sides_held_as_rows_or_as_covariances_give_the_same(name):
+    rows = PAIRS[name]
+    sides = [Gaussian.of_few(side) if len(side) <= 24 else Gaussian(*moments(side)) for side in rows]
+    assert frechet_distance_between(*sides) == pytest.approx(nuclear_norm_distance(*rows), rel=1e-9)
+    with pytest.raises(InputError, match="24 and 20 wide|differ in size"):
+        frechet_distance_between(sides[0], Gaussian.of_few(rows[1][:5, :20]) if "few" in name else Gaussian(np.zeros(3), np.eye(3)))
+
+
+def test_rows_taken_from_a_total_leave_the_others():
+    rows = features(300, 10, 7) + 50
+    total, part = FeatureStatistics(10), FeatureStatistics(10)
+    total.add(rows)
+    part.add(rows[::7])
+    rest = total.without(part)
+    expected = rows[np.arange(300) % 7 != 0]
+    assert rest.count == len(expected)
+    np.testing.assert_allclose(rest.mean, expected.mean(axis=0, dtype=float), rtol=1e-13)
+    np.testing.assert_allclose(rest.covariance(), np.cov(expected.astype(float), rowvar=False), rtol=1e-9)
 
 
 def test_input_errors():

@@ -46,3 +46,43 @@ def test_input_errors():
     score.add(LOGITS[:4])
     with pytest.raises(InputError, match="expected 10"):
         score.result()
+
+
+def test_permutation_is_that_of_the_legacy_generator_at_any_batch_size():
+    permuted = LOGITS[np.random.RandomState(2020).permutation(len(LOGITS))]
+    expected = inception_score(permuted, 10)
+    assert inception_score(LOGITS, 10, permutation_seed=2020) == pytest.approx(expected, rel=1e-12)
+    assert inception_score(LOGITS, 10) != pytest.approx(expected, rel=1e-6)
+    score = InceptionScore(len(LOGITS), 10, permutation_seed=2020)
+    for start in range(0, len(LOGITS), 9):
+        score.add(LOGITS[start : start + 9])
+    assert score.result() == pytest.approx(expected, rel=1e-12)
+
+
+def test_order_of_rows_is_of_no_consequence_to_one_split():
+    assert inception_score(LOGITS[::-1])[0] == pytest.approx(inception_score(LOGITS)[0], rel=1e-12)
+
+
+@pytest.mark.parametrize("num_splits", [1, 3])
+def test_standard_error_is_that_of_leaving_groups_out(num_splits):
+    score = InceptionScore(len(LOGITS), num_splits, num_groups=4)
+    for start in range(0, len(LOGITS), 30):
+        score.add(LOGITS[start : start + 30])
+    assert score.result() == pytest.approx(by_definition(LOGITS, num_splits), rel=1e-12, abs=1e-12)
+    edges = [index * len(LOGITS) // num_splits for index in range(num_splits + 1)]
+    left = []
+    for group in range(4):
+        parts = [[row for row in range(a, b) if row % 4 != group] for a, b in zip(edges[:-1], edges[1:])]
+        left.append(np.mean([by_definition(LOGITS[part], 1)[0] for part in parts]))
+    assert score.standard_error() == pytest.approx(np.sqrt(3 / 4 * np.sum((left - np.mean(left)) ** 2)), rel=1e-9)
+    whole = InceptionScore(len(LOGITS), num_splits)
+    whole.add(LOGITS)
+    assert whole.standard_error() is None
+
+
+def test_too_many_rows_are_an_error():
+    score = InceptionScore(10)
+    score.add(LOGITS[:7])
+    score.add(LOGITS[:7])
+    with pytest.raises(InputError, match="14 rows of logits came, expected 10"):
+        score.result()

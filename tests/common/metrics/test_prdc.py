@@ -75,3 +75,36 @@ def test_input_errors():
     fake[7, 7] = np.nan
     with pytest.raises(InputError, match="NaN"):
         prdc(real, fake)
+
+
+def test_radii_of_tight_clusters_away_from_the_centre(monkeypatch):
+    """float32 products cannot tell neighbours at 1e-7 of the squared distance from the centre."""
+    generator = np.random.default_rng(2)
+    centres = generator.standard_normal((4, 24)) * 2
+    rows = (centres[np.arange(120) % 4] + 1e-3 * generator.standard_normal((120, 24))).astype(np.float32)
+    rows[::17] = rows[5]  # and duplicates
+    expected = np.sort(((rows.astype(float)[:, None] - rows.astype(float)) ** 2).sum(-1), axis=1)[:, 3]
+    np.testing.assert_allclose(squared_radii(rows, 3), expected, rtol=1e-9)
+    monkeypatch.setattr(module, "SEARCHED", 1000)
+    monkeypatch.setattr(module, "TILE", 50)
+    np.testing.assert_allclose(squared_radii(rows, 3), expected, rtol=1e-9)
+    fake = rows[generator.permutation(120)] + np.float32(1e-3)
+    assert prdc(rows, fake, 3) == pytest.approx(full_matrices(rows, fake, 3), rel=1e-14)
+
+
+def test_inclusive_counts_points_on_the_radius():
+    """On a line with neighbours at 1 the radii are 1 for k = 1; a generated point at 1 from one end is just on it."""
+    real, fake = np.arange(6, dtype=np.float32)[:, None], np.array([[-1], [7], [9]], np.float32)
+    assert prdc(real, fake, 1)["precision"] == 0
+    values = prdc(real, fake, 1, inclusive=True)
+    assert values["precision"] == pytest.approx(1 / 3)
+    same = np.repeat(real, 2, axis=0)  # radii 0
+    assert prdc(same, same.copy(), 1)["precision"] == 0
+    assert prdc(same, same.copy(), 1, inclusive=True)["precision"] == 1
+
+
+def test_order_of_rows_is_of_no_consequence():
+    _, real, fake = next(sets())
+    generator = np.random.default_rng(3)
+    permuted = prdc(real[generator.permutation(130)], fake[generator.permutation(90)])
+    assert permuted == pytest.approx(prdc(real, fake), rel=1e-12)
