@@ -71,6 +71,13 @@ class _Remembering:
         self.stream.flush()
 
 
+def is_safetensors(path):
+    """True when a file begins as safetensors do: the length of a header of less than 100 MB, then the header's brace."""
+    with system_errors(path), open(path, "rb") as stream:
+        head = stream.read(9)
+    return head[8:] == b"{" and int.from_bytes(head[:8], "little") < 100_000_000
+
+
 def load_safetensors(path):
     """Return ({name: tensor}, {key: text} metadata) of a .safetensors file."""
     from safetensors import SafetensorError, safe_open

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from common.checkpoints import check_finite, load_safetensors, load_strictly, load_torch
+from common.checkpoints import check_finite, is_safetensors, load_safetensors, load_strictly, load_torch
 from common.errors import InputError
 from common.networks.ncsnpp import NCSNpp, NetworkConfig
 from common.score.config import complete
@@ -49,7 +49,7 @@ def trainable(network):
 
 def read_checkpoint(path):
     """Return a checkpoint's dictionary after checking that it is one; InputError otherwise."""
-    if Path(path).suffix == ".safetensors":
+    if Path(path).suffix == ".safetensors" or is_safetensors(path):
         return _from_safetensors(path)
     state = load_torch(path)
     missing = [key for key in ("model", "ema", "optimizer") if not isinstance(state, dict) or key not in state]

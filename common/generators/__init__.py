@@ -1,0 +1,94 @@
+"""Generators of images for scoring: open_generator(path) gives images by number, whatever kind of file it is.
+
+The one place where kinds are added. A module of this package serves one kind: its function `open_file(path, device,
+*, options)` checks the file and returns a Generator; its keyword arguments are the options that the kind has.
+"""
+
+import inspect
+import zipfile
+from importlib import import_module
+from pathlib import Path
+
+from common.checkpoints import is_safetensors
+from common.errors import InputError, nearest
+from common.files import fingerprint, system_errors
+
+KINDS = {
+    "ncsnpp": "score_model",  # checkpoints of qc_ncsn, ours and published, .pth or .safetensors
+    "torchscript": "torchscript",  # a scripted or traced module, z -> images
+    "export": "exported",  # a torch.export program (.pt2), z -> images
+}
+LEGACY_CHECKPOINT = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19"  # how torch.save began before it wrote zip archives
+
+
+class Generator:
+    """Images by number. Image i depends on (seed, i) alone, up to float rounding, whatever batch it is made in.
+
+    name: the file's name.  description: plain values for a run record: kind, name, bytes, sha256, and how it samples.
+    resolution: (height, width), or None where it is known only from an image.
+    """
+
+    def __init__(self, kind, path, resolution, **how):
+        self.name, self.resolution = Path(path).name, resolution
+        self.description = {"kind": kind, **fingerprint(path), **how}
+
+    def generate(self, indices, seed):
+        """Return the images of these numbers: float32 (n, 3, H, W) or (n, 1, H, W) on the generator's device.
+
+        Values lie in 0..255 and are not rounded.
+        """
+        raise NotImplementedError
+
+
+def open_generator(path, device="cpu", kind=None, **options):
+    """Return the Generator of a file.
+
+    kind: one of KINDS; None looks into the file.  options: those of the kind's `open_file`; None stands for its default.
+    Raises InputError for a file that is missing, broken or of another kind, and for an option that the kind has not.
+    """
+    if kind is not None and kind not in KINDS:
+        raise InputError(f"unknown kind of generator '{kind}'", where=path, do=nearest(kind, KINDS))
+    found = find_kind(path)
+    if kind not in (None, found):
+        raise InputError(f"this file is of kind '{found}', not '{kind}'", where=path, do="Leave the kind out, or give another file")
+    open_file = import_module(f"common.generators.{KINDS[found]}").open_file
+    known = [name for name, parameter in inspect.signature(open_file).parameters.items() if parameter.kind is parameter.KEYWORD_ONLY]
+    given = {name: value for name, value in options.items() if value is not None}
+    for name in given:
+        if name not in known:
+            raise InputError(f"a generator of kind '{found}' has no such option", where=f"--{name}",
+                             do=f"Leave it out; {path} takes {', '.join(known)}")  # fmt: skip
+    return open_file(path, device, **given)
+
+
+def find_kind(path):
+    """Return which of KINDS a file is, from its contents; InputError when it is none."""
+    with system_errors(path), open(path, "rb") as stream:
+        head = stream.read(16)
+    found = None
+    if head.startswith(b"PK"):
+        found = _kind_of_archive(path)
+    elif head.startswith(LEGACY_CHECKPOINT) or is_safetensors(path):
+        found = "ncsnpp"
+    if found is None:
+        raise InputError("this file is no generator that can be sampled", where=path,
+                         do="Give a checkpoint of qc_ncsn, a TorchScript module or a torch.export program")  # fmt: skip
+    return found
+
+
+def _kind_of_archive(path):
+    """Return the kind of a zip archive by the members below its own top folder, or None."""
+    try:
+        with system_errors(path), zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except zipfile.BadZipFile as error:
+        raise InputError("the archive is cut short or damaged", where=path, do="Copy or make the file again") from error
+    members = {name.partition("/")[2] for name in names}
+    if any(name.startswith("code/") for name in members):
+        return "torchscript"
+    if "models/model.json" in members:
+        return "export"
+    if "serialized_exported_program.json" in names:
+        raise InputError("a torch.export program as torch 2.7 and earlier wrote it", where=path,
+                         do="Load it and save it again with torch 2.8 or later")  # fmt: skip
+    return "ncsnpp" if "data.pkl" in members else None

@@ -1,0 +1,109 @@
+"""Generators that map codes z ~ N(0, 1) to images: what TorchScript modules and torch.export programs have in common.
+
+The codes are drawn on the CPU, each from (seed, i). A program that draws noise of its own, as StyleGAN's do, is run one
+image at a time, seeded from (seed, i). One whose images depend on each other, as in training mode, is refused.
+"""
+
+import torch
+
+from common.errors import InputError
+from common.generators import Generator
+from common.seeding import unit_generator, unit_seed
+
+RANGES = {"-1,1": (-1.0, 1.0), "0,1": (0.0, 1.0), "0,255": (0.0, 255.0)}
+TRIAL = 4  # images made when a program is opened
+# The errors of a program that is run: what torch raises for shapes, types and devices that do not fit.
+FAILURES = (RuntimeError, NotImplementedError, IndexError, ValueError, TypeError)
+
+
+class LatentGenerator(Generator):
+    """A program from codes to images in a declared range."""
+
+    def __init__(self, kind, path, program, z_shape, output_range, device):
+        """program: a function of codes (n, *z_shape) on `device`.  output_range: one of RANGES."""
+        if output_range not in RANGES:
+            raise InputError("unknown range", where=f"--output_range {output_range}", do=f"Use {', '.join(RANGES)}")
+        self.path, self.program, self.z_shape, self.device = path, program, tuple(z_shape), torch.device(device)
+        self.low, self.high = RANGES[output_range]
+        trial = self._run(range(TRIAL), seed=0)
+        self._check_range(trial, output_range)
+        self.shape = trial.shape[1:]
+        self.one_by_one = self._differ(trial, self._run(range(TRIAL), seed=1, code_seed=0))
+        if not self.one_by_one and self._differ(trial[-1:], self._run([TRIAL - 1], seed=0)):
+            raise InputError("its images depend on what else is in their batch", where=path,
+                             do="Save the module in evaluation mode, after module.eval()")  # fmt: skip
+        super().__init__(kind, path, tuple(self.shape[1:]), z_shape=list(self.z_shape), output_range=output_range,
+                         one_by_one=self.one_by_one)  # fmt: skip
+
+    def generate(self, indices, seed):
+        """See Generator. Raises InputError when the program fails, or returns what is no image of the first ones' shape."""
+        groups = [[index] for index in indices] if self.one_by_one else [indices]
+        images = torch.cat([self._run(group, seed) for group in groups])
+        if images.shape[1:] != self.shape:
+            raise InputError(f"images of {tuple(images.shape[1:])} after others of {tuple(self.shape)}", where=self.path,
+                             do="Give a module whose images have one size")  # fmt: skip
+        return ((images - self.low) * (255 / (self.high - self.low))).clamp(0, 255)
+
+    def _run(self, indices, seed, code_seed=None):
+        """Return the program's images (n, C, H, W) float32 in its own range; its own random draws come from the seed."""
+        codes = draw_codes(indices, seed if code_seed is None else code_seed, self.z_shape).to(self.device)
+        try:
+            images = seeded(self.program, codes, unit_seed(seed, "program", int(indices[0])))
+        except FAILURES as error:
+            raise InputError(f"the program fails on codes of shape {tuple(codes.shape)}: {last_line(error)}", where=self.path,
+                             do="Give a module from z to images, or another --z_dim") from error  # fmt: skip
+        problem = why_no_images(images, len(codes))
+        if problem:
+            raise InputError(problem, where=self.path, do="Give a module that returns images (batch, 3 or 1, height, width)")
+        return images.float()
+
+    def _differ(self, images, others):
+        """True when images differ by more than rounding does, which stays below half a grey level."""
+        return float((images - others).abs().max()) > (self.high - self.low) / 255 / 2
+
+    def _check_range(self, images, name):
+        """Raise InputError when the images clearly have another range than declared: far values, or a third outside.
+
+        A generator's values overshoot its range by some, so that little outside is no error.
+        """
+        width = self.high - self.low
+        lowest, highest = float(images.min()), float(images.max())
+        outside = ((images < self.low - 0.05 * width) | (images > self.high + 0.05 * width)).float().mean()
+        far = max(self.low - lowest, highest - self.high) > 5 * width
+        unused = name == "0,255" and lowest >= -2 and highest <= 2  # such images would be black
+        if far or unused or float(outside) > 1 / 3:
+            others = " or ".join(f'"{other}"' for other in RANGES if other != name)
+            raise InputError(f"its values run from {lowest:.4g} to {highest:.4g}, not over {name}", where=self.path,
+                             do=f"Pass --output_range {others}")  # fmt: skip
+
+
+def draw_codes(indices, seed, z_shape):
+    """Return codes z ~ N(0, 1) (n, *z_shape) float32 on the CPU, each from (seed, i)."""
+    return torch.stack([torch.randn(z_shape, generator=unit_generator(seed, "z", int(index))) for index in indices])
+
+
+@torch.no_grad()
+def seeded(program, codes, seed):
+    """Return program(codes) with torch's generators seeded for it and left as they were."""
+    with torch.random.fork_rng(devices=[codes.device] if codes.is_cuda else []):
+        torch.manual_seed(seed)
+        return program(codes)
+
+
+def why_no_images(images, count):
+    """Return what is wrong with a program's answer to `count` codes, or None when it is `count` images."""
+    if not isinstance(images, torch.Tensor):
+        return f"it returns a {type(images).__name__}, expected one tensor"
+    if images.dim() != 4 or images.shape[1] not in (1, 3) or images.is_complex():
+        return f"it returns shape {tuple(images.shape)}, expected ({count}, 3 or 1, height, width)"
+    if len(images) != count:
+        return f"it returns {len(images)} images for {count} codes"
+    if not bool(images.float().isfinite().all()):
+        return "its images hold NaN or infinite values"
+    return None
+
+
+def last_line(error):
+    """Return the last line of an error's text, where torch says what is wrong."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__

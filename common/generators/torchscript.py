@@ -1,0 +1,79 @@
+"""TorchScript modules from z to images. Their program runs in torch's interpreter, which has no Python in it.
+
+That interpreter can write and map files; an archive whose source asks for that is refused before it is loaded.
+"""
+
+import re
+import zipfile
+import zlib
+
+import torch
+
+from common.errors import InputError
+from common.generators.latent import FAILURES, TRIAL, LatentGenerator, draw_codes, last_line, seeded, why_no_images
+
+USUAL_WIDTH = 512  # of StyleGAN's and BlobGAN's z
+FILE_OPERATORS = re.compile(rb"\b(?:torch|ops\.\w+)\.(save|from_file)\b")
+
+
+def open_file(path, device, *, z_dim=None, output_range="-1,1"):
+    """Return the generator of a TorchScript file.
+
+    z_dim: width of the codes; None tries 512, then the input widths of the first weights.  output_range: the range
+    of the module's images: "-1,1", "0,1" or "0,255".
+    """
+    if z_dim is not None and z_dim < 1:
+        raise InputError("must be at least 1", where=f"--z_dim {z_dim}", do="Correct the value")
+    _check_source(path)
+    try:
+        module = torch.jit.load(path, map_location=device).eval()
+    except FAILURES as error:
+        raise InputError(f"cannot be read as a TorchScript module: {last_line(error)}", where=path,
+                         do="Copy or make the file again") from error  # fmt: skip
+    shape = _find_shape(module, path, device, [z_dim] if z_dim else _widths(module))
+    return LatentGenerator("torchscript", path, module, shape, output_range, device)
+
+
+def _check_source(path):
+    """Raise InputError when the archive's source reads or writes files, or cannot be looked through."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+            if len({name.lower() for name in names}) != len(names):  # which of the two would be loaded?
+                raise zipfile.BadZipFile("a member is there twice")
+            source = b"\n".join(archive.read(name) for name in names if "/code/" in name)
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+        raise InputError(f"the archive is damaged ({error})", where=path, do="Copy or make the file again") from error
+    found = FILE_OPERATORS.search(source)
+    if found:
+        raise InputError(f"the module calls {found.group().decode()}, which touches files; nothing of it was run", where=path,
+                         do="Use a module that only computes")  # fmt: skip
+
+
+def _widths(module):
+    """Return the widths of z to try: the usual one, then those of the first weight's sides."""
+    weights = [parameter for _, parameter in module.named_parameters() if parameter.dim() in (2, 4)][:1]
+    # A linear layer or a convolution takes its second side, a transposed convolution its first.
+    sides = [size for weight in weights for size in (weight.shape[1], weight.shape[0])]
+    return list(dict.fromkeys([USUAL_WIDTH, *sides]))
+
+
+def _find_shape(module, path, device, widths):
+    """Return the shape of one code, (width,) or (width, 1, 1), by trying; InputError with the first failure's reason."""
+    reasons = []
+    for width in widths:
+        for shape in ((width,), (width, 1, 1)):
+            try:
+                images = seeded(module, draw_codes(range(TRIAL), 0, shape).to(device), 0)
+            except FAILURES as error:
+                reasons.append((1, last_line(error)))
+                continue
+            problem = why_no_images(images, TRIAL)
+            if problem is None:
+                return shape
+            reasons.append((0, problem))
+    ran, reason = min(reasons, key=lambda item: item[0])  # an answer of another shape says more than a failure
+    if ran == 0:
+        raise InputError(reason, where=path, do="Give a module from z to images (batch, 3 or 1, height, width)")
+    tried = ", ".join(map(str, widths))
+    raise InputError(f"the module takes no z of width {tried} ({reason})", where=path, do="Pass its width with --z_dim")
