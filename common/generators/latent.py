@@ -36,15 +36,18 @@ class LatentGenerator(Generator):
                          one_by_one=self.one_by_one)  # fmt: skip
 
     def generate(self, indices, seed):
-        """See Generator. Raises InputError when the program fails, or returns what is no image of the first ones' shape."""
+        """See Generator. Raises InputError when the program fails, or returns what is no image of the first ones' shape.
+
+        Images that are not finite come as they are: such images do occur, and whoever scores them counts them.
+        """
         groups = [[index] for index in indices] if self.one_by_one else [indices]
-        images = torch.cat([self._run(group, seed) for group in groups])
+        images = torch.cat([self._run(group, seed, finite=False) for group in groups])
         if images.shape[1:] != self.shape:
             raise InputError(f"images of {tuple(images.shape[1:])} after others of {tuple(self.shape)}", where=self.path,
                              do="Give a module whose images have one size")  # fmt: skip
         return ((images - self.low) * (255 / (self.high - self.low))).clamp(0, 255)
 
-    def _run(self, indices, seed, code_seed=None):
+    def _run(self, indices, seed, code_seed=None, finite=True):
         """Return the program's images (n, C, H, W) float32 in its own range; its own random draws come from the seed."""
         codes = draw_codes(indices, seed if code_seed is None else code_seed, self.z_shape).to(self.device)
         try:
@@ -52,7 +55,7 @@ class LatentGenerator(Generator):
         except FAILURES as error:
             raise InputError(f"the program fails on codes of shape {tuple(codes.shape)}: {last_line(error)}", where=self.path,
                              do="Give a module from z to images, or another --z_dim") from error  # fmt: skip
-        problem = why_no_images(images, len(codes))
+        problem = why_no_images(images, len(codes), finite)
         if problem:
             raise InputError(problem, where=self.path, do="Give a module that returns images (batch, 3 or 1, height, width)")
         return images.float()
@@ -90,15 +93,18 @@ def seeded(program, codes, seed):
         return program(codes)
 
 
-def why_no_images(images, count):
-    """Return what is wrong with a program's answer to `count` codes, or None when it is `count` images."""
+def why_no_images(images, count, finite=True):
+    """Return what is wrong with a program's answer to `count` codes, or None when it is `count` images.
+
+    finite: also ask for finite values.
+    """
     if not isinstance(images, torch.Tensor):
         return f"it returns a {type(images).__name__}, expected one tensor"
     if images.dim() != 4 or images.shape[1] not in (1, 3) or images.is_complex():
         return f"it returns shape {tuple(images.shape)}, expected ({count}, 3 or 1, height, width)"
     if len(images) != count:
         return f"it returns {len(images)} images for {count} codes"
-    if not bool(images.float().isfinite().all()):
+    if finite and not bool(images.float().isfinite().all()):
         return "its images hold NaN or infinite values"
     return None
 

@@ -14,7 +14,6 @@ from common.metrics.rows import group_blocks
 PUBLISHED = 50_000  # images on each side of a published FID
 FEW = 10_000
 INCEPTION = 2048  # width of the features of the FID
-EXCESS = 25_000  # the FID's bias times N on CIFAR-10: one model's 5.12 at 50 000 images was 9.75 at 5 000
 
 
 def jackknife(values):
@@ -80,20 +79,19 @@ def frechet_excess(covariance, count1, count2=None):
     return float(share * (values.sum() + pairs / 2.0 + values.sum() / 4.0))
 
 
-def bias_note(count, width=INCEPTION):
+def bias_note(count, width=INCEPTION, excess=None):
     """Return a warning when `count` images are too few for comparison with published values, or None.
 
-    count: of the side with fewer images.  width: of the features; another than 2048 is no FID.
+    count: of the side with fewer images.  width: of the features; another than 2048 is no FID.  excess: of
+    `frechet_excess`, where it is known.
     """
     if count >= PUBLISHED:
         return None
-    if count < width:
-        return (f"{count} images are fewer than the {width} features: the covariance is singular and the distance far "
-                f"too high; compare it only with distances of {count} other images, or use the KID")  # fmt: skip
+    if count <= width:
+        return (f"{count:,} images are not more than the {width:,} features: the covariance is singular and the distance far "
+                f"too high; compare it only with distances of {count:,} other images, or use the KID")  # fmt: skip
     if width != INCEPTION:
         return None
-    excess = f"{EXCESS / count - EXCESS / PUBLISHED:.2g}"
-    if count < FEW:
-        return (f"{count} images are too few for comparison with published FIDs, which use {PUBLISHED}: the FID is too high, "
-                f"on CIFAR-10 by about {excess}")  # fmt: skip
-    return f"{count} images: published FIDs use {PUBLISHED}; with fewer the FID is higher, on CIFAR-10 by about {excess}"
+    by = "" if excess is None else f", here by about {excess:.2g} (first order)"
+    few = " are too few for comparison with published FIDs, which" if count < FEW else ": published FIDs"
+    return f"{count:,} images{few} use {PUBLISHED:,}; with fewer the FID is too high{by}"

@@ -85,12 +85,15 @@ def _open_record(options, plan):
 
 def _circumstances(plan, generated, reference, excluded, notes):
     """Return what belongs beside the numbers: sizes, feature space, notes."""
-    from common.metrics.intervals import bias_note
+    from common.metrics.intervals import bias_note, frechet_excess
     from tools.compute_fid.measure import is_fid
 
     counts = [side.count for side in (generated, reference) if side is not None and side.count]
-    if "fid" in plan.options.metrics and is_fid(generated) and counts and (note := bias_note(min(counts), generated.width)):
-        notes = [*notes, note]
+    if "fid" in plan.options.metrics and is_fid(generated) and counts:
+        known = min(counts) > generated.width and len(counts) == 2
+        excess = frechet_excess(generated.covariance, *counts) if known else None
+        note = bias_note(min(counts), generated.width, excess)
+        notes = [*notes, *([note] if note else [])]
     made = hasattr(plan.generated, "generate")
     return {
         "generated": plan.told("generated"), "num_generated": generated.count, "excluded": len(excluded),

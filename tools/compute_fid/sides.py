@@ -1,5 +1,7 @@
 """The two sides of a comparison: images that are encoded, or what is stored of them."""
 
+import hashlib
+import json
 import re
 from pathlib import Path
 
@@ -12,7 +14,7 @@ class GeneratedImages:
 
     def __init__(self, generator, num, seed, rounded):
         self._generator, self._num, self._seed, self._rounded = generator, num, seed, rounded
-        self.what = f"{generator.description} ({num:,} images, seed {seed})"
+        self.what = f"{generator.name} ({generator.description['kind']}, {num:,} images, seed {seed})"
 
     def __len__(self):
         return self._num
@@ -21,7 +23,8 @@ class GeneratedImages:
         return f"{self._generator.name}: image {index}"
 
     def identity(self):
-        return f"{self._generator.identity()}/{self._seed}/{self._rounded}"
+        told = {**self._generator.description, "seed": self._seed, "rounded": self._rounded}
+        return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
     def generate(self, numbers):
         """Return images (H, W, 3), uint8 when rounded, else float32 in 0..255."""
@@ -31,6 +34,7 @@ class GeneratedImages:
 
         made = self._generator.generate(list(numbers), self._seed)
         images = np.broadcast_to(made.permute(0, 2, 3, 1).cpu().numpy(), (len(made), *made.shape[2:], 3))
+        # One that is not finite stays as it is: its features are not finite either, and it is counted and left out.
         return [to_bytes(image) if self._rounded and np.isfinite(image).all() else np.ascontiguousarray(image) for image in images]
 
 

@@ -67,10 +67,10 @@ def test_frechet_error_and_excess_are_those_of_repeated_draws():
 def test_bias_note_tells_of_too_few_images():
     assert bias_note(50000) is None
     assert bias_note(60000) is None
-    assert "singular" in bias_note(2047)
-    assert "singular" not in bias_note(2048)
+    assert "singular" in bias_note(2048)
+    assert "singular" not in bias_note(2049)
     assert "too few for comparison with published" in bias_note(5000)
-    assert "by about 4.5" in bias_note(5000)
-    assert "with fewer the FID is higher" in bias_note(10000)
+    assert "by about 4.5" in bias_note(5000, excess=4.5)
+    assert "with fewer the FID is too high" in bias_note(10000)
     assert "singular" in bias_note(100, width=128)
     assert bias_note(500, width=128) is None

@@ -1,8 +1,6 @@
 """Tiny runs of qc_ncsn for tests: in this process, in one of its own, killed at a chosen moment, or under torchrun."""
 
-import contextlib
 import hashlib
-import io
 import json
 import os
 import re
@@ -10,13 +8,13 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from common.checkpoints import load_torch
 from common.files import TEMPORARY
+from tests.tools.commands import Ended, call_tool
 
 ROOT = Path(__file__).parents[3]
 TINY = ("--config", "u_digits", "--config.model.nf=4", "--config.model.attn_resolutions=4", "--bs", "16", "--device", "cpu")
@@ -24,30 +22,9 @@ QUIET = ("--quiet",)
 UNCOMPARED = ("run.json", "log.jsonl", "stdout.txt")  # they hold times
 
 
-@dataclass
-class Ended:
-    """How a command ended."""
-
-    status: int
-    out: str
-    err: str
-
-    @property
-    def results(self):
-        """The results of the one JSON object on stdout."""
-        return json.loads(self.out)["results"]
-
-
 def call(*words):
     """Run `qc_ncsn` with these words in this process."""
-    from tools.qc_ncsn.__main__ import cli
-
-    out, err = io.StringIO(), io.StringIO()
-    handler = signal.getsignal(signal.SIGTERM)
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        status = cli([str(word) for word in words])
-    signal.signal(signal.SIGTERM, handler)
-    return Ended(status, out.getvalue(), err.getvalue())
+    return call_tool("qc_ncsn", *words)
 
 
 def good(*words):

@@ -1,0 +1,219 @@
+"""setup_fid: statistics where the user says, readable by clean-fid, made once, never half written."""
+
+import io
+import json
+import tarfile
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from common.metrics.statistics import read_statistics
+from tests.common.metrics.pictures import picture, write_folder, write_odd_folder, write_zip
+from tests.tools.commands import call_tool, refusal_of, results_of
+
+SMALL = ("--extractor", "small", "--device", "cpu")
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    """Each test in a folder of its own, with 12 images in real/."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("GENPROBE_STATS", raising=False)
+    monkeypatch.delenv("GENPROBE_CACHE", raising=False)
+    write_folder(tmp_path / "real")
+    return tmp_path
+
+
+def compute(*words):
+    return results_of("setup_fid", "--action", "compute_new", "--path", "real", "--name", "mine", *SMALL, *words)
+
+
+FILE = "mine_clean_small-features-v1_custom_na.npz"
+
+
+def test_statistics_lie_where_the_user_says(here, monkeypatch):
+    assert compute()["file"] == f"fid_stats/{FILE}"
+    monkeypatch.setenv("GENPROBE_STATS", str(here / "shared"))
+    assert compute()["file"] == str(here / "shared" / FILE)
+    assert compute("--stats_dir", "given")["file"] == f"given/{FILE}"
+    for folder in ("fid_stats", "shared", "given"):
+        assert (here / folder / FILE).is_file()
+    record = json.loads((here / "fid_stats" / FILE.removesuffix(".npz") / "run.json").read_text())
+    assert record["tool"] == "setup_fid"
+    assert record["results"]["num_images"] == 12
+
+
+def test_the_file_holds_mean_and_covariance_of_the_features(here):
+    results = compute("--kid")
+    with np.load(results["kid_file"]) as stored:
+        rows = stored["feats"].astype(np.float64)
+    with np.load(results["file"]) as stored:
+        assert (stored["mu"].dtype, stored["sigma"].dtype) == (np.float32, np.float64)
+        np.testing.assert_allclose(stored["mu"], rows.mean(0), rtol=1e-6)
+        np.testing.assert_allclose(stored["sigma"], np.cov(rows, rowvar=False), rtol=1e-9, atol=1e-14)
+    assert read_statistics(results["file"]).count == 12
+
+
+def test_a_name_in_capitals_is_found_again(here):
+    assert "lower case" in call_tool("setup_fid", "--action", "compute_new", "--path", "real", "--name", "MINE", *SMALL).err
+    assert (here / "fid_stats" / FILE).is_file()
+    assert results_of("setup_fid", "show", "MINE_clean_small-features-v1_custom_na")["num_images"] == 12
+
+
+def test_the_same_command_answers_at_once_and_another_is_refused(here):
+    first = compute()
+    before = (here / first["file"]).stat().st_mtime_ns
+    assert compute() == first
+    assert (here / first["file"]).stat().st_mtime_ns == before
+    words = ("--action", "compute_new", "--path", "real", "--name", "mine", *SMALL)
+    assert "has n_imgs -1, this command has 5" in refusal_of("setup_fid", *words, "--n_imgs", "5")
+    assert compute("--n_imgs", "5", "--overwrite")["num_images"] == 5
+    Image.fromarray(picture(50)).save(here / "real" / "000.png")
+    assert "images" in refusal_of("setup_fid", *words, "--n_imgs", "5")  # the folder's contents have changed
+
+
+def test_a_strangers_file_is_not_replaced_unasked(here):
+    (here / "fid_stats").mkdir()
+    np.savez(here / "fid_stats" / FILE, mu=np.zeros(3), sigma=np.eye(3))
+    line = refusal_of("setup_fid", "--action", "compute_new", "--path", "real", "--name", "mine", *SMALL)
+    assert "no record tells how it was made" in line
+    assert compute("--overwrite")["num_images"] == 12
+
+
+def test_a_zip_and_its_folder_give_the_same_file(here):
+    first = (here / compute("--stats_dir", "a")["file"]).read_bytes()
+    write_zip(here / "real.zip", here / "real")
+    words = ("--action", "compute_new", "--path", "real.zip", "--name", "mine", *SMALL, "--stats_dir", "b")
+    other = here / results_of("setup_fid", *words)["file"]
+    with np.load(io.BytesIO(first)) as ours, np.load(other) as theirs:
+        np.testing.assert_array_equal(ours["sigma"], theirs["sigma"])
+
+
+def test_resolution_crops_before_the_network(here):
+    """Rectangular too: statistics of images that were cropped beforehand are the same."""
+    from common.metrics.resize import cover_and_crop
+
+    for path in sorted((here / "real").rglob("*.png")):
+        target = here / "cropped" / path.relative_to(here / "real")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(cover_and_crop(np.asarray(Image.open(path)), (8, 12))).save(target)
+    ours = read_statistics(compute("-r", "8", "12")["file"])
+    words = ("--action", "compute_new", "--path", "cropped", "--name", "other", *SMALL)
+    np.testing.assert_allclose(ours.mean, read_statistics(results_of("setup_fid", *words)["file"]).mean, rtol=1e-6)
+    assert ours.meta["resolution"] == [8, 12]
+
+
+def test_images_that_cannot_be_read_are_counted(here):
+    write_odd_folder(here / "odd")
+    words = ("--action", "compute_new", "--path", "odd", "--name", "odd", *SMALL)
+    ended = call_tool("setup_fid", *words, "--json")
+    assert (ended.results["num_images"], ended.results["excluded"]) == (9, 2)
+    assert "broken.jpg" in ended.err
+    assert "short.png" in ended.err
+
+
+def test_list_and_compare(here):
+    compute()
+    results_of("setup_fid", "--action", "compute_new", "--path", "real", "--name", "half", "--n_imgs", "6", *SMALL)
+    (here / "fid_stats" / "broken.npz").write_bytes(b"PK")
+    listed = call_tool("setup_fid", "list", "--json")
+    assert {file["file"] for file in listed.results["files"] if file["folder"] == "fid_stats"} == {FILE, FILE.replace("mine", "half")}
+    assert "broken" in listed.err
+    names = [FILE.removesuffix(".npz"), FILE.replace("mine", "half")]
+    distance = results_of("setup_fid", "compare", *names)["frechet_distance"]
+    assert distance > 0
+    assert results_of("setup_fid", "compare", *reversed(names))["frechet_distance"] == pytest.approx(distance, rel=1e-9)
+    assert results_of("setup_fid", "compare", names[0], names[0])["frechet_distance"] < 1e-9
+
+
+def test_the_clean_fid_package_is_read_and_never_written(here, monkeypatch):
+    package = here / "package" / "stats"
+    package.mkdir(parents=True)
+    monkeypatch.setattr("common.metrics.stats_store.package_dir", lambda: package)
+    np.savez(package / "ffhq_clean_trainval_256.npz", mu=np.zeros(2048, np.float32), sigma=np.eye(2048))
+    assert results_of("setup_fid", "show", "FFHQ")["width"] == 2048
+    compute()
+    assert [path.name for path in package.iterdir()] == ["ffhq_clean_trainval_256.npz"]
+
+
+def archive(path, members):
+    with tarfile.open(path, "w:gz") as tar:
+        for name, data in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+
+
+def test_download_says_where_and_takes_in_what_was_fetched(here):
+    line = refusal_of("setup_fid")
+    assert "http://efrosgans.eecs.berkeley.edu/blobgan/fid_stats.tar.gz" in line
+    stream = io.BytesIO()
+    np.savez(stream, mu=np.zeros(4), sigma=np.eye(4))
+    archive(here / "fid_stats.tar.gz", {"stats/lsun_bedroom_clean_custom_na.npz": stream.getvalue(), "stats/../../evil.npz": stream.getvalue(),
+                                        "stats/readme.txt": b"x"})  # fmt: skip
+    results = results_of("setup_fid", "--path", "fid_stats.tar.gz")
+    assert results["found"] == ["evil.npz", "lsun_bedroom_clean_custom_na.npz"]
+    assert results["missing"] == ["lsun_conference", "lsun_kld"]
+    assert not (here.parent / "evil.npz").exists()
+    archive(here / "empty.tar.gz", {"readme.txt": b"x"})
+    assert "no .npz file" in refusal_of("setup_fid", "--path", "empty.tar.gz")
+    (here / "half.tar.gz").write_bytes((here / "fid_stats.tar.gz").read_bytes()[:60])
+    assert "not a complete" in refusal_of("setup_fid", "--path", "half.tar.gz")
+
+
+NEW = ("--action", "compute_new", "--path", "real", "--name", "mine", *SMALL)
+
+
+@pytest.mark.parametrize(("words", "line"), [
+    (("--action", "compute_new", "--name", "x"), "--path: needed"),
+    (("--action", "compute_new", "--path", "real"), "--name: needed"),
+    ((*NEW, "--n_imgs", "0"), "--n_imgs 0: must be -1 or above 0"),
+    ((*NEW, "-bs", "0"), "--batch_size 0: must be at least 1"),
+    ((*NEW, "-j", "0"), "--num_workers 0: must be at least 1"),
+    ((*NEW, "-r", "1", "2", "3"), "--resolution 1 2 3: one or two numbers"),
+    ((*NEW[:3], "nowhere", *NEW[4:]), "nowhere: no such folder or file"),
+    ((*NEW[:5], "../up", *NEW[6:]), "is no name for statistics"),
+    (("--action", "compute_new", "--path", "real", "--name", "x", "--weights", "no.pth"), "no Inception weights here"),
+    (("--action", "compute_neu",), "is none of 'download', 'compute_new'"),
+    (("show", "nothing"), "no statistics 'nothing'"),
+    (("compare", "a"), "--help"),
+    (("list", "--stats", "x"), "--stats: unknown flag. Did you mean --stats_dir?"),
+])  # fmt: skip
+def test_bad_input_is_one_line_and_nothing_is_written(here, words, line):
+    assert line in refusal_of("setup_fid", *words)
+    assert not (here / "fid_stats").exists()
+
+
+def test_a_folder_without_images_and_a_place_that_is_a_file(here):
+    (here / "empty").mkdir()
+    assert "no image here" in refusal_of("setup_fid", *NEW[:3], "empty", *NEW[4:])
+    (here / "fid_stats").write_text("in the way")
+    assert "fid_stats" in refusal_of("setup_fid", *NEW)
+
+
+def test_a_dry_run_writes_nothing(here):
+    before = sorted(here.rglob("*"))
+    assert compute("--dry_run")["num_images"] == 12
+    assert [path for path in sorted(here.rglob("*")) if ".genprobe_cache" not in path.parts] == before
+
+
+def test_clean_fid_finds_and_reads_inception_statistics(here, inception_weights, monkeypatch):
+    """Under its own naming and with its own reader."""
+    from common.torchvision_guard import import_torchvision
+
+    import_torchvision()
+    import cleanfid
+    from cleanfid.features import get_reference_statistics
+
+    words = ("--action", "compute_new", "--path", "real", "--name", "Mine", "--weights", inception_weights, "-r", "32", "--kid")
+    file = results_of("setup_fid", *words, "--device", "cpu", "--stats_dir", "stats")["file"]
+    assert file == "stats/mine_clean_custom_na.npz"
+    monkeypatch.setattr(cleanfid, "__file__", str(here / "cleanfid.py"))
+    ours = read_statistics(file)
+    mean, covariance = get_reference_statistics("Mine", "na", mode="clean", split="custom", metric="FID")
+    np.testing.assert_allclose(mean, ours.mean, rtol=1e-6)
+    np.testing.assert_array_equal(covariance, ours.covariance)
+    rows = get_reference_statistics("Mine", "na", mode="clean", split="custom", metric="KID")
+    np.testing.assert_allclose(rows.mean(0), ours.mean, rtol=1e-5)
+    assert (ours.meta["extractor"], ours.meta["resize"], ours.meta["resolution"]) == ("inception", "clean", [32, 32])
