@@ -28,8 +28,8 @@ class LatentGenerator(Generator):
         trial = self._run(range(TRIAL), seed=0)
         self._check_range(trial, output_range)
         self.shape = trial.shape[1:]
-        self.one_by_one = self._differ(trial, self._run(range(TRIAL), seed=1, code_seed=0))
-        if not self.one_by_one and self._differ(trial[-1:], self._run([TRIAL - 1], seed=0)):
+        self.one_by_one = self._differ(trial, self._run(range(TRIAL), seed=1, code_seed=0), 0.02)
+        if not self.one_by_one and self._differ(trial[-1:], self._run([TRIAL - 1], seed=0), 0.5):  # more than rounding
             raise InputError("its images depend on what else is in their batch", where=path,
                              do="Save the module in evaluation mode, after module.eval()")  # fmt: skip
         super().__init__(kind, path, tuple(self.shape[1:]), z_shape=list(self.z_shape), output_range=output_range,
@@ -52,6 +52,9 @@ class LatentGenerator(Generator):
         codes = draw_codes(indices, seed if code_seed is None else code_seed, self.z_shape).to(self.device)
         try:
             images = seeded(self.program, codes, unit_seed(seed, "program", int(indices[0])))
+        except torch.OutOfMemoryError as error:
+            raise InputError(f"{len(codes)} images at once do not fit into the device's memory", where=self.path,
+                             do="Pass a smaller --batch_size") from error  # fmt: skip
         except FAILURES as error:
             raise InputError(f"the program fails on codes of shape {tuple(codes.shape)}: {last_line(error)}", where=self.path,
                              do="Give a module from z to images, or another --z_dim") from error  # fmt: skip
@@ -60,9 +63,9 @@ class LatentGenerator(Generator):
             raise InputError(problem, where=self.path, do="Give a module that returns images (batch, 3 or 1, height, width)")
         return images.float()
 
-    def _differ(self, images, others):
-        """True when images differ by more than rounding does, which stays below half a grey level."""
-        return float((images - others).abs().max()) > (self.high - self.low) / 255 / 2
+    def _differ(self, images, others, grey_levels):
+        """True when images differ somewhere by more than so many of their range's 255 grey levels."""
+        return float((images - others).abs().max()) > grey_levels * (self.high - self.low) / 255
 
     def _check_range(self, images, name):
         """Raise InputError when the images clearly have another range than declared: far values, or a third outside.
