@@ -55,17 +55,15 @@ from_scratch() { # SEED: C
 }
 
 echo "three seeds, two jobs at a time; run again to go on from what is there" >&2
-worker() { # jobs shared by two workers: whoever is free takes the next
-  local job
-  while IFS=" " read -r -u 3 job seed; do
-    "$job" "$seed"
-    echo "$job, seed $seed: done" >&2
-  done
+job() { # FUNCTION SEED
+  "$1" "$2"
+  echo "$1, seed $2: done" >&2
 }
-exec 3< <(printf '%s\n' "from_one_base 0" "from_scratch 0" "from_one_base 1" "from_scratch 1" "from_one_base 2" "from_scratch 2")
-worker & first=$!
-worker
-wait "$first"
+export PYTHON OUT
+export TRAIN_ONLY="${TRAIN_ONLY:-}"
+export -f qc measure from_one_base from_scratch job
+printf '%s\n' "from_one_base 0" "from_scratch 0" "from_one_base 1" "from_scratch 1" "from_one_base 2" "from_scratch 2" |
+  xargs -P 2 -L 1 bash -euo pipefail -c 'job "$@"' job
 [ -z "${TRAIN_ONLY:-}" ] || exit 0
 
 works=() names=()

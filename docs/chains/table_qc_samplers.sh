@@ -29,14 +29,9 @@ every_method() { # SEED
     one "pc_$calls" "$1" --method pc --num_scales "$((calls / 2))"
   done
 }
-worker() { # seeds shared by two workers: whoever is free takes the next
-  local seed
-  while read -r -u 3 seed; do every_method "$seed"; done
-}
-exec 3< <(printf '%s\n' $SEEDS)
-worker & first=$!
-worker
-wait "$first"
+export PYTHON OUT SAMPLES checkpoint
+export -f qc one every_method
+printf '%s\n' $SEEDS | xargs -P 2 -L 1 bash -euo pipefail -c 'every_method "$@"' every_method  # two seeds at a time
 
 works=() names=()
 for name in pc_2000 pc_100 pc_50 multistep_100 multistep_50; do
