@@ -132,7 +132,7 @@ class _ArchiveUnpickler(pickle._Unpickler):
         if (module, name) == ("torch.jit._pickle", "restore_type_tag"):
             return lambda value, type_name: value
         if (module, name) == ("collections", "OrderedDict"):
-            return lambda: {}
+            return dict
         raise _Refused(f"asks for '{module}.{name}', which is no module, tensor or plain value")
 
     def persistent_load(self, identity):
@@ -158,6 +158,8 @@ class _Collector:
                 continue
             if depth > 100 or visited + len(pending) > MOST_NAMES:
                 raise ValueError("its modules hold one another in a circle, or are far too many")
+            if not all(isinstance(name, str) for name in value.attributes):
+                raise ValueError("a module with an attribute that has no name")
             parts = {name: part for name, part in value.attributes.items() if isinstance(part, (_Module, _Tensor))}
             pending += [(f"{prefix}.{name}" if prefix else name, parts[name], depth + 1) for name in reversed(parts)]
         return found
