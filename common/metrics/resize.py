@@ -3,8 +3,8 @@
 Modes: clean (clean-fid: PIL bicubic on floats), legacy_pytorch (pytorch-fid), legacy_tensorflow (TTUR, torch-fidelity),
 fast (OCTET: torchvision's bilinear on tensors). Scores of different modes do not compare.
 
-Clean and legacy_tensorflow are linear along each axis. A block of neighbouring outputs needs few inputs, so each axis is
-a handful of small dense matrix products: the numbers of PIL and TensorFlow to 1e-4 of a grey level, faster than theirs.
+Clean and legacy_tensorflow are linear along each axis. A block of neighbouring outputs needs few inputs, so each axis
+is a handful of small dense matrix products: PIL's and TensorFlow's numbers to 1e-4 of a grey level, faster than PIL.
 """
 
 from functools import lru_cache
@@ -110,7 +110,7 @@ def _interpolate(x, shape, antialias):
 
 
 def _bicubic_axis(length, size):
-    """Return float64 (size, length): PIL's antialiased bicubic (a = -0.5) of one axis, as its Resample.c computes it."""
+    """Return float64 (size, length): PIL's antialiased bicubic (a = -0.5) of one axis, as in its Resample.c."""
     import numpy as np
 
     scale = length / size

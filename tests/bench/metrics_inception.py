@@ -49,10 +49,14 @@ def _resize(sizes):
     from common.metrics.resize import resize_image
 
     images = [np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8) for size in sizes]
-    return (lambda: [resize_image(image, "clean") for image in images], lambda: [_per_channel(image) for image in images],
-            lambda ours, theirs: max(np.abs(a - b).max() for a, b in zip(ours, theirs)) <= 2e-4)  # fmt: skip
+    return (
+        lambda: [resize_image(image, "clean") for image in images],
+        lambda: [_per_channel(image) for image in images],
+        lambda ours, theirs: max(np.abs(a - b).max() for a, b in zip(ours, theirs)) <= 2e-4,
+    )
 
 
 for _size in SIZES:
-    bench("metrics.resize_{}x{}".format(*_size), peer="Pillow, each channel", at_least=1.2)(lambda size=_size: _resize([size]))
+    _name = "metrics.resize_{}x{}".format(*_size)
+    bench(_name, peer="Pillow, each channel", at_least=1.2)(lambda size=_size: _resize([size]))
 bench("metrics.resize", peer="Pillow, each channel; an image of each size", at_least=1.2)(lambda: _resize(SIZES))

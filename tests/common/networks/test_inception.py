@@ -6,7 +6,7 @@ import torch
 
 from common.errors import InputError
 from common.networks.inception import NUM_CLASSES, NUM_FEATURES, TAPS, FoldedConv, InceptionFeatures, InceptionV3
-from common.networks.inception_weights import build_inception
+from common.networks.inception_weights import build_inception, wrapper_names
 from common.torchvision_guard import import_torchvision
 
 
@@ -43,6 +43,10 @@ def test_all_taps_are_those_of_clean_fid_s_own_network(monkeypatch, plain, state
     assert tuple(got) == TAPS
     for width, activation in zip(TAPS, expected):
         torch.testing.assert_close(got[width], activation.mean((2, 3)), rtol=0, atol=1e-5)
+    prefixes = wrapper_names()  # the wrapper's own names are those by which saved ones are known
+    for name, tensor in theirs.state_dict().items():
+        head = ".".join(name.split(".")[:3]) + "."
+        assert torch.equal(tensor, state[prefixes[head] + name.removeprefix(head)])
 
 
 def test_names_and_order_are_the_published_ones(case):
@@ -71,11 +75,13 @@ def test_features_do_not_depend_on_the_batch(fast, images):
 
 def test_without_the_fused_operators_the_features_are_the_same(monkeypatch, plain, fast, images):
     monkeypatch.setattr(FoldedConv, "_prepack", lambda self, x: False)
-    torch.testing.assert_close(InceptionFeatures(plain).features(images[:1]), fast.features(images[:1]), rtol=0, atol=1e-5)
+    got = InceptionFeatures(plain).features(images[:1])
+    torch.testing.assert_close(got, fast.features(images[:1]), rtol=0, atol=1e-5)
 
 
 def test_the_given_network_stays_as_it_is_and_the_precision_switch_too(plain, state):
-    assert torch.equal(plain.state_dict()["Mixed_7c.branch_pool.conv.weight"], state["Mixed_7c.branch_pool.conv.weight"])
+    name = "Mixed_7c.branch_pool.conv.weight"
+    assert torch.equal(plain.state_dict()[name], state[name])
     assert torch.backends.cudnn.allow_tf32
 
 
@@ -85,7 +91,8 @@ def test_images_of_another_size_are_refused(fast):
 
 
 def test_logits_without_the_last_layer_are_refused_in_words(state):
-    features = InceptionFeatures(build_inception({name: value for name, value in state.items() if not name.startswith("fc.")}))
+    without = {name: value for name, value in state.items() if not name.startswith("fc.")}
+    features = InceptionFeatures(build_inception(without))
     assert not features.has_logits
     with pytest.raises(InputError, match="no logits"):
         features.logits(torch.zeros(1, NUM_FEATURES))

@@ -22,7 +22,8 @@ def as_script(state, path):
         value = state[own]
         if not own.startswith("fc."):
             scale = state[own.rsplit(".", 2)[0] + ".bn.weight"]
-            value = value * scale.reshape(-1, *[1] * (value.ndim - 1)) if own.endswith(("conv.weight", "mean")) else value
+            if own.endswith(("conv.weight", "mean")):
+                value = value * scale.reshape(-1, *[1] * (value.ndim - 1))
         place, *inner = root, *name.split(".")
         for part in inner[:-1]:
             if not hasattr(place, part):
@@ -126,7 +127,7 @@ def test_files_of_other_kinds_are_refused_and_run_nothing(tmp_path):
     code = pickle.dumps(Malicious(target), protocol=2)
     contents = {
         "inception-2015-12-05.pkl": (code, "pickle with code inside"),
-        "renamed.pth": (b"\x80\x03ctorch_utils.persistence\n_reconstruct_persistent_obj\n" + code, "pickle with code inside"),
+        "renamed.pth": (b"\x80\x02ctorch_utils.persistence\n_reconstruct\n" + code, "pickle with code inside"),
         "hostile.pth": (code, "nothing of it was run"),
         "page.pt": (b"<html>not found</html>", "truncated or of another kind"),
         "page.safetensors": (b"<html>not found</html>", "not a complete safetensors file"),
