@@ -1,9 +1,9 @@
 """Reading the tensors of a TorchScript archive (torch.jit.save) without running anything of it.
 
 The archive is a zip: `<name>/data.pkl` pickles a tree of module objects whose attributes are tensors, submodules and
-plain values, and `<name>/data/<key>` holds the bytes of each storage. The code beside them is never read. The classes of
-the archive (`__torch__...`) become bare attribute holders, tensors are rebuilt below with their bounds checked, and any
-other global is refused by name. The pickle interpreter is the standard library's Python one, as in pickles.py.
+plain values, and `<name>/data/<key>` holds the bytes of each storage. The code beside them is never read. The classes
+of the archive (`__torch__...`) become bare attribute holders, tensors are rebuilt below with their bounds checked, and
+any other global is refused by name. The pickle interpreter is the standard library's Python one, as in pickles.py.
 """
 
 import io
@@ -56,7 +56,8 @@ def load_torchscript(path):
                 IndexError, AttributeError, NameError, AssertionError, OverflowError, MemoryError, RecursionError,
                 BufferError, NotImplementedError, RuntimeError, struct.error) as error:  # fmt: skip
             reason = str(error) or type(error).__name__
-            what = f"cannot be read as a TorchScript archive ({size:,} bytes): it is truncated or of another kind ({reason})"
+            kind = f"it is truncated or of another kind ({reason})"
+            what = f"cannot be read as a TorchScript archive ({size:,} bytes): {kind}"
             raise InputError(what, where=path, do="Copy or download the file again") from error
 
 
@@ -158,6 +159,8 @@ class _Collector:
                 continue
             if depth > 100 or visited + len(pending) > MOST_NAMES:
                 raise ValueError("its modules hold one another in a circle, or are far too many")
+            if not all(isinstance(name, str) for name in value.attributes):
+                raise ValueError("a module with an attribute that has no name")
             parts = {name: part for name, part in value.attributes.items() if isinstance(part, (_Module, _Tensor))}
             pending += [(f"{prefix}.{name}" if prefix else name, parts[name], depth + 1) for name in reversed(parts)]
         return found

@@ -3,8 +3,8 @@
 Modes: clean (clean-fid: PIL bicubic on floats), legacy_pytorch (pytorch-fid), legacy_tensorflow (TTUR, torch-fidelity),
 fast (OCTET: torchvision's bilinear on tensors). Scores of different modes do not compare.
 
-Clean and legacy_tensorflow are linear along each axis. A block of neighbouring outputs needs few inputs, so each axis is
-a handful of small dense matrix products: the numbers of PIL and TensorFlow to 1e-4 of a grey level, faster than theirs.
+Clean and legacy_tensorflow are linear along each axis. A block of neighbouring outputs needs few inputs, so each axis
+is a handful of small dense matrix products: PIL's and TensorFlow's numbers to 1e-4 of a grey level, faster than PIL.
 """
 
 from functools import lru_cache
@@ -48,16 +48,22 @@ def resize_batch(images, mode, size=SIZE, antialias=True):
     if images.ndim != 4 or images.shape[1] != 3:
         raise InputError(f"images are {tuple(images.shape)}, expected (n, 3, height, width)")
     _check_mode(mode)
-    if mode in _AXES and images.device.type != "cpu":
-        rows, columns = (_matrix(mode, length, size).to(images.device) for length in images.shape[2:])
-        return (rows @ (images.float() @ columns.T)).clamp_(0, 255)
-    if mode in _AXES:
-        if not len(images):
-            return images.new_empty((0, 3, size, size), dtype=torch.float32)
-        pixels = images if images.dtype == torch.uint8 else images.float()
-        resized = [_resize(image.permute(1, 2, 0).contiguous(), mode, size, antialias) for image in pixels]
-        return torch.stack(resized).permute(0, 3, 1, 2)
-    return _interpolate(images.float(), (size, size), antialias and mode == "fast").clamp_(0, 255)
+    with torch.inference_mode():
+        if mode not in _AXES:
+            return _interpolate(images.float(), (size, size), antialias and mode == "fast").clamp_(0, 255)
+        if images.device.type != "cpu":
+            return _resize_dense(images, mode, size)
+        resized = torch.empty((len(images), size, size, 3), dtype=torch.float32)
+        for image, place in zip(images, resized):
+            pixels = image if image.dtype == torch.uint8 else image.float()
+            place.copy_(_resize(pixels.permute(1, 2, 0).contiguous(), mode, size, antialias))
+        return resized.permute(0, 3, 1, 2)
+
+
+def _resize_dense(images, mode, size):
+    """Return float32 (n, 3, size, size) by two whole matrix products: most of it zeros, but nothing waits for a CPU."""
+    rows, columns = (_matrix(mode, length, size).to(images.device) for length in images.shape[2:])
+    return (rows @ (images.float() @ columns.T)).clamp_(0, 255)
 
 
 def normalise(x, mode):
@@ -104,7 +110,7 @@ def _interpolate(x, shape, antialias):
 
 
 def _bicubic_axis(length, size):
-    """Return float64 (size, length): PIL's antialiased bicubic (a = -0.5) of one axis, as its Resample.c computes it."""
+    """Return float64 (size, length): PIL's antialiased bicubic (a = -0.5) of one axis, as in its Resample.c."""
     import numpy as np
 
     scale = length / size

@@ -217,8 +217,9 @@ class FoldedConv(nn.Module):
         if self.fused is None:
             self.fused = x.device.type == "cpu" and self._prepack(x)
         if self.fused:
-            return torch.ops.mkldnn._convolution_pointwise(x, self.weight, self.bias, self.padding, self.stride, (1, 1), 1,
-                                                           "relu" if self.relu else "none", [], "")  # fmt: skip
+            after = "relu" if self.relu else "none"
+            return torch.ops.mkldnn._convolution_pointwise(x, self.weight, self.bias, self.padding, self.stride,
+                                                           (1, 1), 1, after, [], "")  # fmt: skip
         y = functional.conv2d(x, self.weight, self.bias, self.stride, self.padding)
         return y.relu_() if self.relu else y
 
@@ -260,8 +261,9 @@ class InceptionFeatures:
         for name, layer in network.named_modules():
             if isinstance(layer, BasicConv):
                 self._place(name, layer)
-        self._fc = None if network.fc is None else [part.detach().to(self.device) for part in (network.fc.weight, network.fc.bias)]
-        self._body.fc = None
+        self._body.fc = self._fc = None
+        if network.fc is not None:
+            self._fc = [part.detach().to(self.device) for part in (network.fc.weight, network.fc.bias)]
 
     def _place(self, name, layer):
         """Put the folded form of `layer` in its place, the pool branch's average after the convolution."""
@@ -291,7 +293,7 @@ class InceptionFeatures:
         return self._fc is not None
 
     def logits(self, features, bias=True):
-        """Return float32 (n, 1008) logits of features; without the bias as torch-fidelity and StyleGAN take them for IS.
+        """Return float32 (n, 1008) logits; without the bias as torch-fidelity and StyleGAN take them for IS.
 
         Raises InputError when the weights came without the last layer.
         """

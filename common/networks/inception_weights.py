@@ -179,7 +179,7 @@ def _checked_entry(name, tensor, shape, path):
     if tuple(tensor.shape) != shape:
         raise InputError(f"'{name}' has shape {tuple(tensor.shape)}, expected {shape}", where=path, do=ADVICE)
     if tensor.dtype not in (torch.float32, torch.float64):
-        what = f"'{name}' is {str(tensor.dtype).removeprefix('torch.')}, expected float32: rounded weights give another FID"
+        what = f"'{name}' is {str(tensor.dtype).removeprefix('torch.')}, expected float32 (rounding changes FID)"
         raise InputError(what, where=path, do=ADVICE)
     check_finite(name, tensor, path)
     if name.endswith("running_var") and bool((tensor < 0).any()):
@@ -217,7 +217,7 @@ def build_inception(state):
 def load_inception(path=None, device="cpu"):
     """Return the InceptionFeatures of a weight file (by default the one that `find_inception` finds) on a device.
 
-    Its `weights` are {"file": name, "sha256": hex digest, "published": whether the bytes are those of a published file}.
+    Its `weights` are {"file": name, "sha256": hex digest, "published": whether these are the bytes of a published file}.
     """
     from common.networks.inception import InceptionFeatures
 
