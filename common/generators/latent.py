@@ -26,6 +26,8 @@ class LatentGenerator(Generator):
         self.path, self.program, self.z_shape, self.device = path, program, tuple(z_shape), torch.device(device)
         self.low, self.high = RANGES[output_range]
         trial = self._run(range(TRIAL), seed=0)
+        if not bool(trial.isfinite().flatten(1).all(1).any()):
+            raise InputError("its images hold NaN or infinite values", where=path, do="Give a module that returns finite images")
         self._check_range(trial, output_range)
         self.shape = trial.shape[1:]
         self.one_by_one = self._differ(trial, self._run(range(TRIAL), seed=1, code_seed=0), 0.02)
@@ -41,13 +43,13 @@ class LatentGenerator(Generator):
         Images that are not finite come as they are: such images do occur, and whoever scores them counts them.
         """
         groups = [[index] for index in indices] if self.one_by_one else [indices]
-        images = torch.cat([self._run(group, seed, finite=False) for group in groups])
+        images = torch.cat([self._run(group, seed) for group in groups])
         if images.shape[1:] != self.shape:
             raise InputError(f"images of {tuple(images.shape[1:])} after others of {tuple(self.shape)}", where=self.path,
                              do="Give a module whose images have one size")  # fmt: skip
         return ((images - self.low) * (255 / (self.high - self.low))).clamp(0, 255)
 
-    def _run(self, indices, seed, code_seed=None, finite=True):
+    def _run(self, indices, seed, code_seed=None):
         """Return the program's images (n, C, H, W) float32 in its own range; its own random draws come from the seed."""
         codes = draw_codes(indices, seed if code_seed is None else code_seed, self.z_shape).to(self.device)
         try:
@@ -58,14 +60,14 @@ class LatentGenerator(Generator):
         except FAILURES as error:
             raise InputError(f"the program fails on codes of shape {tuple(codes.shape)}: {last_line(error)}", where=self.path,
                              do="Give a module from z to images, or another --z_dim") from error  # fmt: skip
-        problem = why_no_images(images, len(codes), finite)
+        problem = why_no_images(images, len(codes))
         if problem:
             raise InputError(problem, where=self.path, do="Give a module that returns images (batch, 3 or 1, height, width)")
         return images.float()
 
     def _differ(self, images, others, grey_levels):
         """True when images differ somewhere by more than so many of their range's 255 grey levels."""
-        return float((images - others).abs().max()) > grey_levels * (self.high - self.low) / 255
+        return float((images - others).nan_to_num(0.0).abs().max()) > grey_levels * (self.high - self.low) / 255
 
     def _check_range(self, images, name):
         """Raise InputError when the images clearly have another range than declared: far values, or a third outside.
@@ -73,6 +75,7 @@ class LatentGenerator(Generator):
         A generator's values overshoot its range by some, so that little outside is no error.
         """
         width = self.high - self.low
+        images = images[images.isfinite()]
         lowest, highest = float(images.min()), float(images.max())
         outside = ((images < self.low - 0.05 * width) | (images > self.high + 0.05 * width)).float().mean()
         far = max(self.low - lowest, highest - self.high) > 5 * width
@@ -96,19 +99,14 @@ def seeded(program, codes, seed):
         return program(codes)
 
 
-def why_no_images(images, count, finite=True):
-    """Return what is wrong with a program's answer to `count` codes, or None when it is `count` images.
-
-    finite: also ask for finite values.
-    """
+def why_no_images(images, count):
+    """Return what is wrong with a program's answer to `count` codes, or None when it is `count` images."""
     if not isinstance(images, torch.Tensor):
         return f"it returns a {type(images).__name__}, expected one tensor"
     if images.dim() != 4 or images.shape[1] not in (1, 3) or images.is_complex():
         return f"it returns shape {tuple(images.shape)}, expected ({count}, 3 or 1, height, width)"
     if len(images) != count:
         return f"it returns {len(images)} images for {count} codes"
-    if finite and not bool(images.float().isfinite().all()):
-        return "its images hold NaN or infinite values"
     return None
 
 

@@ -14,6 +14,7 @@ from common.metrics.sources import open_images
 from tests.common.metrics.pictures import write_folder, write_odd_folder, write_zip
 from tests.tools.commands import call_tool, refusal_of, results_of
 
+pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
 SMALL = ("--extractor", "small", "--device", "cpu")
 
 
@@ -181,7 +182,7 @@ WORDS = ("clean", "fake", "--reference", "real", *SMALL)
 
 
 @pytest.mark.parametrize(("words", "line"), [
-    (("clean",), "checkpoint"),
+    (("clean",), "CHECKPOINT: this flag is required"),
     (("clean", "fake"), "--dataset_name: no reference"),
     ((*WORDS, "--metrics", "fud"), "--metrics: unknown metric 'fud'. Did you mean fid?"),
     ((*WORDS, "--metrics", ","), "--metrics: no metric"),
