@@ -26,21 +26,25 @@ class InceptionScore:
             raise InputError(f"{num_images} images cannot be cut into {num_splits} splits", do="Give more images or fewer splits")
         self.num_images, self.num_splits = num_images, num_splits
         self.num_groups = max(usable_groups(num_groups, num_images // num_splits), 1)
-        edges = [index * num_images // num_splits for index in range(num_splits + 1)]
-        place = np.arange(num_images)
-        splits = np.repeat(np.arange(num_splits), np.diff(edges))
+        self.edges = np.array([index * num_images // num_splits for index in range(num_splits + 1)])
+        self.places = None  # without a permutation memory does not grow with the number of images
         if permutation_seed is not None:  # row permutation[j] comes to place j
-            place[np.random.RandomState(permutation_seed).permutation(num_images)] = np.arange(num_images)
-        self.cells = splits[place] * self.num_groups + place % self.num_groups  # which sums a row goes to
+            self.places = np.empty(num_images, np.int64)
+            self.places[np.random.RandomState(permutation_seed).permutation(num_images)] = np.arange(num_images)
         self.count = 0
+        self.sizes = np.zeros(num_splits * self.num_groups, np.int64)  # per cell: rows
         self.sums = None  # per cell: sum of p (C,)
         self.negative_entropy = np.zeros(num_splits * self.num_groups)  # per cell: sum of p log p
 
     def add(self, logits):
         """Take in the next rows of logits (n, C), any float type. Raises InputError for NaN or infinity."""
         log_p, p = _log_softmax(logits)
-        cells = self.cells[self.count : self.count + len(p)]
+        rows = np.arange(self.count, min(self.count + len(p), self.num_images))
         self.count += len(p)
+        place = rows if self.places is None else self.places[rows]
+        split = np.searchsorted(self.edges, place, side="right") - 1
+        cells = split * self.num_groups + place % self.num_groups  # which sums a row goes to
+        self.sizes += np.bincount(cells, minlength=len(self.sizes))
         if self.sums is None:
             self.sums = np.zeros((len(self.negative_entropy), p.shape[1]))
         held, index = np.unique(cells, return_inverse=True)
@@ -66,7 +70,7 @@ class InceptionScore:
         kept = [group for group in range(self.num_groups) if group != without]
         sizes, negative_entropy = (
             cells.reshape(self.num_splits, self.num_groups)[:, kept].sum(axis=1)
-            for cells in (np.bincount(self.cells, minlength=len(self.negative_entropy)), self.negative_entropy)
+            for cells in (self.sizes, self.negative_entropy)
         )
         sums = self.sums.reshape(self.num_splits, self.num_groups, -1)[:, kept].sum(axis=1)
         marginal = sums / sizes[:, None]

@@ -66,6 +66,26 @@ class FileRows:
             self.close()
 
 
+class FirstRows:
+    """The first `count` rows of other rows, read in place."""
+
+    def __init__(self, rows, count):
+        self._rows, self.shape = rows, (min(count, rows.shape[0]), *rows.shape[1:])
+
+    def __len__(self):
+        return self.shape[0]
+
+    def __getitem__(self, rows):
+        start, stop, step = rows.indices(len(self))
+        assert step == 1
+        return np.asarray(self._rows[start:stop])
+
+    def close(self):
+        """Close what the rows come from."""
+        if hasattr(self._rows, "close"):
+            self._rows.close()
+
+
 def _map_npy(path):
     """Return the array of a .npy file, mapped; a damaged one is an InputError."""
     from common.files import system_errors

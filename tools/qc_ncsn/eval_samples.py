@@ -13,7 +13,7 @@ from common.cli import run as run_command
 from common.errors import InputError
 from common.files import check_writable, fingerprint, read_json, read_npz, write_bytes, write_text
 from common.paths import WorkDir
-from tools.qc_ncsn.stored import check_comparable, find_reference, open_features
+from tools.qc_ncsn.stored import INCEPTION, check_comparable, find_reference, is_inception, open_generated
 
 DESCRIPTIONS = {
     "fidis": """\
@@ -47,7 +47,7 @@ class StoredOptions(CommonOptions):
 class FeatureOptions(StoredOptions):
     """Flags of the commands that compare features."""
 
-    stats: Optional[str] = option(None, "features of the data set (.npz with pool_3); default: see --dataset")
+    stats: Optional[str] = option(None, "features of the data set, or for fidis any file of statistics; default: see --dataset")
     dataset: Optional[str] = option(None, "where WORKDIR/stat[_ode]/dataset_stat.npz is missing, look for "
                                     "results/DATASET_stats.npz and results/stats/DATASET/stats.npz")  # fmt: skip
     encode_dataset: bool = option(False, "take the reference from the work folder only")
@@ -105,93 +105,83 @@ def main_nfe(options):
     return _evaluate(options, "nfe", lambda: _plan_nfe(options))
 
 
-def measure_fidis(generated, reference, count, options):
-    """Return {"fid" or "frechet_distance", "inception_score", ...} of the first `count` rows of a FeatureFile."""
+def measure_fidis(generated, reference, options):
+    """Return {"fid" or "frechet_distance", "inception_score", ...} of two Statistics."""
     from common.metrics.inception_score import InceptionScore
+    from common.metrics.rows import blocks
+    from common.metrics.statistics import frechet
 
-    name = "fid" if generated.is_inception else "frechet_distance"
-    results = {name: _frechet(generated, reference, count)}
-    if not generated.num_logits:
+    results = {"fid" if is_inception(generated) else "frechet_distance": frechet(generated, reference)}
+    if generated.logits is None:
         console.say(f"{generated.path}: no logits, so no Inception score")
     else:
-        score = InceptionScore(count, options.splits)
-        for block in generated.blocks("logit", count):
+        score = InceptionScore(generated.count, options.splits)
+        for block in blocks(generated.logits):
             score.add(block)
         results["inception_score"], deviation = score.result()
         results |= {"inception_score_std": deviation} if options.splits > 1 else {}
     return results
 
 
-def _frechet(generated, reference, count):
-    """Return the Frechet distance; features are kept only where there are fewer of them than their covariance has rows."""
-    import numpy as np
-
-    from common.metrics.frechet import FeatureStatistics, frechet_distance, frechet_distance_from_features
-
-    blocks = [generated.blocks("pool_3", count), reference.blocks("pool_3", reference.count)]
-    if max(count, reference.count) <= generated.width:
-        return frechet_distance_from_features(*(np.concatenate(list(side)) for side in blocks))
-    sides = [FeatureStatistics(generated.width) for _ in blocks]
-    for statistics, side in zip(sides, blocks):
-        for block in side:
-            statistics.add(block)
-    return frechet_distance(*(value for side in sides for value in (side.mean, side.covariance())))
-
-
-def measure_prdc(generated, reference, count, options):
-    """Return {"precision", "recall", "density", "coverage", "nearest_k"} of the first `count` rows of a FeatureFile."""
+def measure_prdc(generated, reference, options):
+    """Return {"precision", "recall", "density", "coverage", "nearest_k"} of two Statistics with features."""
     from common.device import pick_device, set_precision
     from common.metrics.prdc import prdc
 
     device = pick_device(options.device)
     set_precision("fp32")
-    for side, rows in ((reference, reference.count), (generated, count)):
-        for _ in side.blocks("pool_3", rows):  # once through: NaN is named by file and row, damage is found
-            pass
-    with reference.rows(reference.count) as real, generated.rows(count) as fake:
-        return {**prdc(real, fake, options.nearest_k, device), "nearest_k": options.nearest_k}
+    return {**prdc(reference.features, generated.features, options.nearest_k, device), "nearest_k": options.nearest_k}
 
 
 def open_pair(options):
-    """Return (generated FeatureFile, reference FeatureFile, number of generated rows that count), all checked."""
+    """Return (generated, reference) as Statistics, checked; generated rows cut to as many as count."""
+    from common.metrics.rows import FirstRows
+    from common.metrics.statistics import Statistics, read_statistics
+
     work = WorkDir(options.workdir)
     generated_path = work.stat(options.ode) / "generated_stat.npz"
     if not generated_path.exists():
         raise InputError("no encoded samples", where=generated_path, do="Make them with qc_ncsn eval encode")
-    generated = open_features(generated_path)
-    reference = open_features(find_reference(work, options.ode, options.stats, options.dataset, options.encode_dataset))
+    generated = open_generated(generated_path)
+    reference = read_statistics(find_reference(work, options.ode, options.stats, options.dataset, options.encode_dataset))
     check_comparable(generated, reference)
-    count = generated.count if options.all_rows else min(generated.count, reference.count)
-    _check_numbers(options, generated, reference, count)
-    return generated, reference, count
+    if hasattr(options, "nearest_k") and reference.features is None:
+        raise InputError("holds mean and covariance only, prdc needs the features", where=reference.path,
+                         do="Encode the data set, or give its features with --stats")  # fmt: skip
+    count = generated.count if options.all_rows else min(generated.count, reference.count or generated.count)
+    logits = None if generated.logits is None else FirstRows(generated.logits, count)
+    cut = Statistics(features=FirstRows(generated.features, count), logits=logits, meta=generated.meta, path=generated.path)
+    _check_numbers(options, cut, reference)
+    if count < generated.count:
+        console.say(f"{generated.path}: only the first {count} of {generated.count} rows count, as many as the reference has")
+    return cut, reference
 
 
 def _plan_features(options, measure):
     """Return (input files, function that computes the results) after checking the inputs."""
-    generated, reference, count = open_pair(options)
-    console.say(f"reference: {reference.path} ({reference.count} images, {reference.features})")
-    if count < generated.count:
-        console.say(f"{generated.path}: only the first {count} of {generated.count} rows count, as many as the reference has")
+    generated, reference = open_pair(options)
+    counted = f"{reference.count} images" if reference.count else "number of images not told"
+    console.say(f"reference: {reference.path} ({counted}, {reference.meta.get('extractor', INCEPTION)})")
 
     def compute():
-        told = {"num_generated": count, "num_dataset": reference.count, "features": generated.features,
-                "reference": str(reference.path)}  # fmt: skip
-        return {**measure(generated, reference, count, options), **told}
+        told = {"num_generated": generated.count, "num_dataset": reference.count,
+                "features": generated.meta.get("extractor", INCEPTION), "reference": str(reference.path)}  # fmt: skip
+        return {**measure(generated, reference, options), **told}
 
     return [generated.path, reference.path], compute
 
 
-def _check_numbers(options, generated, reference, count):
+def _check_numbers(options, generated, reference):
     """Raise InputError when there are too few images, or when a flag's number makes no sense."""
     nearest_k, splits = getattr(options, "nearest_k", 1), getattr(options, "splits", 1)
     for flag, value in (("--nearest_k", nearest_k), ("--splits", splits)):
         if value < 1:
             raise InputError(f"{value} is not possible", where=flag, do="Give 1 or more")
-    if generated.num_logits and splits > count:
-        raise InputError(f"{splits} splits of {count} images", where="--splits", do="Give more images or fewer splits")
-    for path, number in ((generated.path, count), (reference.path, reference.count)):
-        if number <= nearest_k:
-            raise InputError(f"{number} images, more than {nearest_k} are needed", where=path, do="Encode more images")
+    if generated.logits is not None and splits > generated.count:
+        raise InputError(f"{splits} splits of {generated.count} images", where="--splits", do="Give more images or fewer splits")
+    for side in (generated, reference):
+        if side.count is not None and side.count <= nearest_k:
+            raise InputError(f"{side.count} images, more than {nearest_k} are needed", where=side.path, do="Encode more images")
 
 
 def read_nfe(work, ode=False):

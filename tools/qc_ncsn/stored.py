@@ -6,62 +6,29 @@ the name of the feature space; files without it hold Inception's pool_3, as the 
 """
 
 import math
-from dataclasses import dataclass
 from pathlib import Path
 
 from common.errors import InputError
 from common.files import read_npz
-from common.npz_stream import NpzRows, iterate_npz_rows, npz_names, npz_shape
+from common.metrics.statistics import read_statistics
 
 INCEPTION = "inception"
 
 
-@dataclass
-class FeatureFile:
-    """An .npz file of encoded images: its number of images, widths, and the name of the feature space."""
+def open_generated(path):
+    """Return the Statistics (common.metrics.statistics) of encoded images, rows and logits in their file.
 
-    path: Path
-    count: int
-    width: int
-    num_logits: int  # 0 when the file has no logits
-    features: str
-
-    @property
-    def is_inception(self):
-        """True when a Frechet distance in these features is a FID."""
-        return self.features.startswith(INCEPTION)
-
-    def blocks(self, name, limit, rows=4096):
-        """Yield the first `limit` rows of pool_3 or logit in blocks. Raises InputError naming the first bad row."""
-        import numpy as np
-
-        first = 0
-        for block in iterate_npz_rows(self.path, name, rows):  # to the end: only there is the check sum compared
-            bad = ~np.isfinite(block[: max(limit - first, 0)]).all(axis=1)
-            if bad.any():
-                raise InputError(
-                    f"row {first + int(bad.argmax())} of '{name}' holds NaN or infinity", where=self.path,
-                    do="Look at that image, or encode the samples again",
-                )  # fmt: skip
-            if first < limit:
-                yield block[: limit - first]
-            first += len(block)
-
-    def rows(self, limit):
-        """Return the first `limit` rows of pool_3 for repeated reading by slices; a context manager."""
-        return NpzRows(self.path, "pool_3", limit)
+    Raises InputError for a file that is missing, broken, foreign, or has no features.
+    """
+    statistics = read_statistics(path)
+    if statistics.features is None:
+        raise InputError("holds mean and covariance, not features", where=path, do="Encode the samples again")
+    return statistics
 
 
-def open_features(path):
-    """Return the FeatureFile at `path`. Raises InputError for a missing, broken or foreign file."""
-    shape, dtype = npz_shape(path, "pool_3")
-    if len(shape) != 2 or dtype.kind != "f":
-        raise InputError(f"'pool_3' is {dtype} {shape}, expected floats (images, features)", where=path,
-                         do="Encode the images again")  # fmt: skip
-    logit_shape = npz_shape(path, "logit")[0] if "logit" in npz_names(path) else (shape[0], 0)
-    if len(logit_shape) != 2 or logit_shape[0] != shape[0]:
-        raise InputError(f"'logit' has shape {logit_shape}, 'pool_3' {shape}", where=path, do="Encode the images again")
-    return FeatureFile(Path(path), *shape, logit_shape[1], stored_text(path, "features") or INCEPTION)
+def is_inception(statistics):
+    """True when a Frechet distance in these features is a FID: files that do not tell hold Inception's, as the original's."""
+    return str(statistics.meta.get("extractor", INCEPTION)).startswith(INCEPTION)
 
 
 def stored_text(path, name):
@@ -91,11 +58,12 @@ def find_reference(work, ode=False, stats=None, dataset=None, work_only=False):
 
 
 def check_comparable(generated, reference):
-    """Raise InputError unless two FeatureFiles hold features of the same space."""
-    same = generated.features == reference.features or (generated.is_inception and reference.is_inception)
+    """Raise InputError unless two Statistics hold features of the same space."""
+    names = [side.meta.get("extractor", INCEPTION) for side in (generated, reference)]
+    same = names[0] == names[1] or (is_inception(generated) and is_inception(reference))
     if same and generated.width == reference.width:
         return
-    told = [f"{file.features} ({file.width} wide)" for file in (generated, reference)]
+    told = [f"{name} ({side.width} wide)" for name, side in zip(names, (generated, reference))]
     raise InputError(f"the features are {told[1]}, those of {generated.path} are {told[0]}", where=reference.path,
                      do="Encode both with the same --features")  # fmt: skip
 

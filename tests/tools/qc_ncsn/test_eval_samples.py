@@ -14,8 +14,9 @@ from common.metrics.frechet import frechet_distance_from_features
 from common.metrics.inception_score import inception_score
 from common.metrics.prdc import prdc
 from common.metrics.small_features import small_features
+from common.metrics.statistics import read_statistics
 from tools.qc_ncsn import eval_encode, eval_samples
-from tools.qc_ncsn.stored import open_features, read_asym, read_nll
+from tools.qc_ncsn.stored import read_asym, read_nll
 
 COMMANDS = {"encode": eval_encode.cli, "fidis": eval_samples.cli_fidis, "prdc": eval_samples.cli_prdc, "nfe": eval_samples.cli_nfe}
 
@@ -190,10 +191,10 @@ def test_bad_features_are_named_and_nothing_is_written(capsys, encoded):
         ({"pool_3": broken_pool}, ("fidis", "prdc"), "row 33 of 'pool_3' holds NaN"),
         ({"logit": broken_logit}, ("fidis",), "row 5 of 'logit' holds NaN or infinity"),
         ({"pool_3": pool[:, :8]}, ("fidis", "prdc"), "8 wide"),
-        ({"pool_3": None}, ("fidis", "prdc"), "'pool_3' is not in the file, which has logit"),
+        ({"pool_3": None}, ("fidis", "prdc"), "nor pool_3 are in the file, which has logit"),
         ({"pool_3": pool[:1], "logit": None}, ("fidis", "prdc"), "1 images, more than"),
         ({"pool_3": pool[0]}, ("fidis",), "expected floats (images, features)"),
-        ({"logit": logit[:7]}, ("fidis",), "'logit' has shape (7, 10)"),
+        ({"logit": logit[:7]}, ("fidis",), "'pool_3' has 70 rows, 'logit' 7"),
         ({"features": np.array("small-features-v1")}, ("fidis", "prdc"), "those of results/run/stat/generated_stat.npz are small-f"),
     ]
     for changes, commands, what in cases:
@@ -265,9 +266,9 @@ def test_memory_does_not_grow_with_the_number_of_samples(tmp_path):
     for count in (20000, 80000):
         path = tmp_path / f"{count}.npz"
         np.savez(path, pool_3=np.ones((count, 32), np.float32) * np.arange(count)[:, None], logit=np.ones((count, 8), np.float32))
-        file = open_features(path)
+        file = read_statistics(path)
         tracemalloc.start()
-        eval_samples.measure_fidis(file, file, count, eval_samples.FidisOptions(workdir="run"))
+        eval_samples.measure_fidis(file, file, eval_samples.FidisOptions(workdir="run"))
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[1] < 1.1 * peaks[0]
