@@ -4,8 +4,14 @@ import contextlib
 import importlib
 import io
 import json
+import os
 import signal
+import subprocess
+import sys
 from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
 
 
 @dataclass
@@ -20,6 +26,20 @@ class Ended:
     def results(self):
         """The results of the one JSON object on stdout."""
         return json.loads(self.out)["results"]
+
+
+def environment():
+    """Return the environment of processes that must agree bit for bit: one thread each."""
+    return {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+
+
+def torchrun_tool(count, name, *words):
+    """Run a tool in `count` processes on the CPU (gloo), in the current folder, and return how it Ended."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(count),
+               "-m", f"tools.{name}", *map(str, words)]  # fmt: skip
+    variables = {**environment(), "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=300, check=False)
+    return Ended(done.returncode, done.stdout, done.stderr)
 
 
 def call_tool(name, *words):

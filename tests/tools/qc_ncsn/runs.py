@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import re
 import signal
 import subprocess
@@ -14,9 +13,8 @@ import numpy as np
 
 from common.checkpoints import load_torch
 from common.files import TEMPORARY
-from tests.tools.commands import Ended, call_tool
+from tests.tools.commands import ROOT, Ended, call_tool, environment
 
-ROOT = Path(__file__).parents[3]
 TINY = ("--config", "u_digits", "--config.model.nf=4", "--config.model.attn_resolutions=4", "--bs", "16", "--device", "cpu")
 QUIET = ("--quiet",)
 UNCOMPARED = ("run.json", "log.jsonl", "stdout.txt")  # they hold times
@@ -32,11 +30,6 @@ def good(*words):
     ended = call(*words, "--json", *QUIET)
     assert (ended.status, ended.err) == (0, ""), ended.err
     return ended.results
-
-
-def environment():
-    """Return the environment of processes that must agree bit for bit: one thread each."""
-    return {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 
 def start(*words):

@@ -1,5 +1,6 @@
 """setup_fid: statistics where the user says, readable by clean-fid, made once, never half written."""
 
+import errno
 import io
 import json
 import tarfile
@@ -10,7 +11,7 @@ from PIL import Image
 
 from common.metrics.statistics import read_statistics
 from tests.common.metrics.pictures import picture, write_folder, write_odd_folder, write_zip
-from tests.tools.commands import call_tool, refusal_of, results_of
+from tests.tools.commands import call_tool, refusal_of, results_of, torchrun_tool
 
 SMALL = ("--extractor", "small", "--device", "cpu")
 
@@ -217,3 +218,24 @@ def test_clean_fid_finds_and_reads_inception_statistics(here, inception_weights,
     rows = get_reference_statistics("Mine", "na", mode="clean", split="custom", metric="KID")
     np.testing.assert_allclose(rows.mean(0), ours.mean, rtol=1e-5)
     assert (ours.meta["extractor"], ours.meta["resize"], ours.meta["resolution"]) == ("inception", "clean", [32, 32])
+
+
+def test_two_processes_give_the_bytes_of_one(here):
+    words = ("--action", "compute_new", "--path", "photos32", "--n_imgs", "1300", "--name", "photos", *SMALL, "--quiet")
+    one = here / results_of("setup_fid", *words[:-1], "--stats_dir", "one")["file"]
+    ended = torchrun_tool(2, "setup_fid", *words, "--json", "--stats_dir", "two", "--overwrite")
+    assert ended.status == 0, ended.err
+    assert ended.results["num_images"] == 1300  # one object, from one process
+    assert (here / ended.results["file"]).read_bytes() == one.read_bytes()
+
+
+@pytest.mark.parametrize(("number", "what"), [(errno.ENOSPC, "no space left"), (errno.EROFS, "read-only")])
+def test_a_full_or_read_only_place_is_one_line_and_nothing_is_half_written(here, monkeypatch, number, what):
+    def refuse(descriptor):
+        raise OSError(number, "refused")
+
+    compute("--stats_dir", "warm")  # the features are in the cache
+    monkeypatch.setattr("os.fsync", refuse)
+    line = refusal_of("setup_fid", *NEW, "--stats_dir", "full", "--quiet")
+    assert what in line
+    assert [path for path in (here / "full").rglob("*") if path.is_file()] == []
