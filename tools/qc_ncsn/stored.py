@@ -10,7 +10,6 @@ from pathlib import Path
 
 from common.errors import InputError
 from common.files import read_npz
-from common.metrics.statistics import read_statistics
 
 INCEPTION = "inception"
 
@@ -20,6 +19,8 @@ def open_generated(path):
 
     Raises InputError for a file that is missing, broken, foreign, or has no features.
     """
+    from common.metrics.statistics import read_statistics
+
     statistics = read_statistics(path)
     if statistics.features is None:
         raise InputError("holds mean and covariance, not features", where=path, do="Encode the samples again")
