@@ -64,7 +64,7 @@ golden: $(STAMP)
 	$(RUN) -m tests.golden tests/golden $(GOLDEN)
 
 faults: $(STAMP)
-	OMP_NUM_THREADS=1 $(RUN) -m pytest tests/faults
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 tests/faults
 
 tables: $(TABLES)
 
