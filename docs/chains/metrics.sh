@@ -7,7 +7,7 @@ PYTHON="${PYTHON:-python3}"
 OUT="${OUT:-$PWD/out/demo/metrics}"
 export GENPROBE_CACHE="${GENPROBE_CACHE:-$OUT/.cache}" GENPROBE_STATS="$OUT/fid_stats"
 
-"$PYTHON" -m tools.setup_fid --action compute_new --path photos32 --name photos32 --n_imgs 2000 --shuffle \
+"$PYTHON" -m tools.setup_fid --action compute_new --path photos32 --name photos32 --n_imgs 1500 --shuffle \
   --extractor small --kid -bs 256 "$@"
 score() { # NAME DATASET FLAGS...
   local name="$1"
@@ -16,4 +16,4 @@ score() { # NAME DATASET FLAGS...
     --output_dir "$OUT/$name"
 }
 score unseen_photos32 photos32 --split test "$@"
-score photos64 photos64 --split train --num_gen 2000 "$@"
+score photos64 photos64 --split train --num_gen 800 "$@"

@@ -8,7 +8,7 @@ from common.errors import InputError, nearest
 from tools.compute_fid.__main__ import METRICS
 
 LABELS = {
-    "fid": "FID", "frechet_distance": "Frechet distance", "kid": "KID, all pairs", "kid_subsets": "KID, mean of subsets",
+    "fid": "FID", "frechet_distance": "Frechet distance", "kid": "KID (all pairs)", "kid_subsets": "KID (mean of subsets)",
     "inception_score": "Inception score", "precision": "Precision", "recall": "Recall", "density": "Density",
     "coverage": "Coverage", "mind": "MIND",
 }  # fmt: skip
@@ -141,9 +141,10 @@ def _write_table(folder, results):
     """Write table.csv and return its path."""
     from common.files import write_text
 
-    path, lines = folder / "table.csv", ["measure,value,spread,of what,low,high"]
+    path, lines = folder / "table.csv", ["measure,value,spread,of what,95 % low,95 % high"]
     for label, value, spread, what, interval in _rows(results):
-        cells = [label.replace(",", ";"), value, "" if spread is None else spread, what, *(interval or ("", ""))]
-        lines.append(",".join(str(cell) for cell in cells))
+        numbers = [value, spread, *(interval or (None, None))]
+        value, spread, low, high = ("" if number is None else f"{number:.8g}" for number in numbers)
+        lines.append(",".join([label, value, spread, what, low, high]))
     write_text(path, "\n".join(lines) + "\n")
     return str(path)

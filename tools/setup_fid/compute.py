@@ -50,7 +50,7 @@ def compute_new(options):
         results = _write(options, encoded, space, target) if parallel.is_main() else {}
     record.extra = {"machine": describe(device)}
     report_excluded(encoded)
-    _show(results)
+    _show(results, options)
     return Outcome(results, outputs, record)
 
 
@@ -110,9 +110,10 @@ def _write(options, encoded, space, target):
             "kid_file": str(_kid_file(target)) if options.kid else None}  # fmt: skip
 
 
-def _show(results):
+def _show(results, options):
     if results:
         size = " x ".join(map(str, results["resolution"])) if results["resolution"] != [0] else "as they are"
         console.show_table(results["file"], ["name", "images", "left out", "features", "brought to"],
                            [[results["name"], f"{results['num_images']:,}", results["excluded"], results["features"], size]])  # fmt: skip
-        console.say(f"next: python -m tools.compute_fid clean GENERATED --dataset_name {results['name']}")
+        extractor = "" if options.extractor == "inception" else f" --extractor {options.extractor}"
+        console.say(f"next: python -m tools.compute_fid clean GENERATED --dataset_name {results['name']}{extractor}")
