@@ -136,7 +136,9 @@ def _default_text(item):
     default = item.default if item.default is not MISSING else item.default_factory()
     if isinstance(default, bool):
         return f"default: on; --no_{item.name} for off" if default else "default: off"
-    return "default: none" if default in (None, [], "") else f"default: {default}"
+    if default in (None, [], ""):
+        return "default: none"
+    return f"default: {' '.join(map(str, default)) if isinstance(default, list) else default}"
 
 
 def _parse_bool(word):

@@ -7,10 +7,10 @@ from common.exported_program import ExportedProgram
 from common.generators.latent import LatentGenerator
 
 
-def open_file(path, device, *, z_dim=None, output_range="-1,1"):
+def open_file(path, device, *, z_dim=None, output_range="signed"):
     """Return the generator of a torch.export program. z_dim: only checked, the program says it itself.
 
-    output_range: the range of the program's images: "-1,1", "0,1" or "0,255".
+    output_range: the range of the program's images: "signed" (-1 to 1), "unit" (0 to 1) or "bytes" (0 to 255).
     """
     program = ExportedProgram(path, device)
     if z_dim not in (None, program.input_shape[0]):

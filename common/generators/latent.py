@@ -10,7 +10,7 @@ from common.errors import InputError
 from common.generators import Generator
 from common.seeding import unit_generator, unit_seed
 
-RANGES = {"-1,1": (-1.0, 1.0), "0,1": (0.0, 1.0), "0,255": (0.0, 255.0)}
+RANGES = {"signed": (-1.0, 1.0), "unit": (0.0, 1.0), "bytes": (0.0, 255.0)}
 TRIAL = 4  # images made when a program is opened
 # The errors of a program that is run: what torch raises for shapes, types and devices that do not fit.
 FAILURES = (RuntimeError, NotImplementedError, IndexError, ValueError, TypeError)
@@ -79,10 +79,10 @@ class LatentGenerator(Generator):
         lowest, highest = float(images.min()), float(images.max())
         outside = ((images < self.low - 0.05 * width) | (images > self.high + 0.05 * width)).float().mean()
         far = max(self.low - lowest, highest - self.high) > 5 * width
-        unused = name == "0,255" and lowest >= -2 and highest <= 2  # such images would be black
+        unused = name == "bytes" and lowest >= -2 and highest <= 2  # such images would be black
         if far or unused or float(outside) > 1 / 3:
-            others = " or ".join(f'"{other}"' for other in RANGES if other != name)
-            raise InputError(f"its values run from {lowest:.4g} to {highest:.4g}, not over {name}", where=self.path,
+            others = " or ".join(other for other in RANGES if other != name)
+            raise InputError(f"its values run from {lowest:.4g} to {highest:.4g}, not from {self.low:g} to {self.high:g}", where=self.path,
                              do=f"Pass --output_range {others}")  # fmt: skip
 
 

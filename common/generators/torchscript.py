@@ -16,11 +16,11 @@ USUAL_WIDTH = 512  # of StyleGAN's and BlobGAN's z
 FILE_OPERATORS = re.compile(rb"\b(?:torch|ops\.\w+)\.(save|from_file)\b")
 
 
-def open_file(path, device, *, z_dim=None, output_range="-1,1"):
+def open_file(path, device, *, z_dim=None, output_range="signed"):
     """Return the generator of a TorchScript file.
 
     z_dim: width of the codes; None tries 512, then the input widths of the first weights.  output_range: the range
-    of the module's images: "-1,1", "0,1" or "0,255".
+    of the module's images: "signed" (-1 to 1), "unit" (0 to 1) or "bytes" (0 to 255).
     """
     if z_dim is not None and z_dim < 1:
         raise InputError("must be at least 1", where=f"--z_dim {z_dim}", do="Correct the value")

@@ -93,10 +93,10 @@ def test_a_description_tells_the_file_and_how_it_samples(tmp_path, checkpoint):
     assert found == {"kind": "ncsnpp", "name": "small.pth", "bytes": checkpoint.stat().st_size, "sha256": file_hash(checkpoint),
                      "weights": "ema", "method": "multistep", "num_steps": 5}  # fmt: skip
     path = scripted(tmp_path / "g.pt", Small())
-    generator = open_generator(path, output_range="-1,1")
+    generator = open_generator(path, output_range="signed")
     assert generator.name == "g.pt"
     assert {name: generator.description[name] for name in ("kind", "z_shape", "output_range", "one_by_one")} == {
-        "kind": "torchscript", "z_shape": [WIDTH], "output_range": "-1,1", "one_by_one": False}  # fmt: skip
+        "kind": "torchscript", "z_shape": [WIDTH], "output_range": "signed", "one_by_one": False}  # fmt: skip
     json.dumps(generator.description)
 
 
@@ -124,7 +124,7 @@ def test_weights_without_a_suffix_are_known_by_their_contents(checkpoint, tmp_pa
 
 @pytest.mark.parametrize("make", [scripted, exported])
 def test_kinds_are_known_by_contents_and_ranges_are_converted(make, tmp_path):
-    scales = {"-1,1": (1.0, 0.0), "0,1": (0.5, 0.5), "0,255": (127.5, 127.5)}
+    scales = {"signed": (1.0, 0.0), "unit": (0.5, 0.5), "bytes": (127.5, 127.5)}
     for name, (scale, shift) in scales.items():
         path = make(tmp_path / f"{scale}.pth", Small(scale, shift))  # not the suffix that its kind has
         assert find_kind(path) == {scripted: "torchscript", exported: "export"}[make]
@@ -157,8 +157,8 @@ def test_an_exported_program_gives_its_modules_images(module, batch, tmp_path):
     (scripted, Small(channels=2), {}, r"returns shape \(4, 2, 8, 8\), expected \(4, 3 or 1, height, width\)"),
     (exported, Small(channels=2), {}, r"returns shape \(4, 2, 8, 8\)"),
     (scripted, Small(scale=float("nan")), {}, "NaN"), (exported, Small(shift=float("inf")), {}, "NaN or infinite"),
-    (scripted, Small(127.5, 127.5), {}, "values run from .* not over -1,1. Pass --output_range"),
-    (exported, Small(), {"output_range": "0,255"}, "not over 0,255"), (scripted, Small(), {"output_range": "0,1"}, "not over 0,1"),
+    (scripted, Small(127.5, 127.5), {}, "values run from .* not from -1 to 1. Pass --output_range"),
+    (exported, Small(), {"output_range": "bytes"}, "not from 0 to 255"), (scripted, Small(), {"output_range": "unit"}, "not from 0 to 1"),
     (scripted, Small(), {"output_range": "0-1"}, "unknown range"), (scripted, Small(), {"z_dim": 0}, "at least 1"),
     (scripted, Small(), {"config": "u_digits"}, "no such option. Leave it out; .* takes z_dim, output_range"),
     (scripted, Small(), {"kind": "export"}, "is of kind 'torchscript', not 'export'"),
