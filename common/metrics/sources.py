@@ -23,7 +23,7 @@ def open_images(place, num=None, shuffle=False, split="train", data_dir=None):
 
     num, shuffle: the first so many of the paths in plain string order, after a shuffle with seed 0 when asked for, as
     clean-fid chooses them (arrays and data sets: of their rows).  split, data_dir: for data set names alone.
-    A folder without images but with samples_<round>.npz files (of qc_ncsn) holds the images of these.
+    A folder with samples_<round>.npz files (of qc_ncsn) holds the images of these; pictures beside them are grids.
     Raises InputError for a place that is not there or holds no image.
     """
     path = Path(place)
@@ -44,19 +44,20 @@ def _open_folder(path, num, shuffle):
     from common.files import system_errors
 
     with system_errors(path):
-        names = sorted(list_images(path, SUFFIXES))
-    if names:
-        chosen = choose_subset(names, num, shuffle)
-        return FileImages(FolderStore(path, chosen), f"{path} ({len(chosen):,} images)")
-    samples = _sample_files(path)
-    if not samples:
+        names = sorted(list_images(path, (*SUFFIXES, ".npz")))
+    samples = _sample_files([path / name for name in names if name.endswith(".npz")])
+    if samples:
+        return SampleFiles(samples, str(path), num, shuffle)
+    names = [name for name in names if not name.lower().endswith(".npz")]
+    if not names:
         raise InputError(f"no image here (looked for {', '.join(SUFFIXES)})", where=path, do="Check the path")
-    return SampleFiles(samples, str(path), num, shuffle)
+    chosen = choose_subset(names, num, shuffle)
+    return FileImages(FolderStore(path, chosen), f"{path} ({len(chosen):,} images)")
 
 
-def _sample_files(folder):
-    """Return the samples_<round>.npz below a folder, numbers in their paths in numeric order."""
-    found = [path for path in folder.rglob("samples_*.npz") if path.stem[8:].isdigit()]
+def _sample_files(files):
+    """Return the samples_<round>.npz among some files, numbers in their paths in numeric order."""
+    found = [path for path in files if re.fullmatch(r"samples_\d+", path.stem)]
     return sorted(found, key=lambda path: [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", str(path))])
 
 

@@ -50,7 +50,7 @@ class ScoreOptions(CommonOptions):
     method: Optional[str] = option(None, "generator: sampler of an NCSN++ checkpoint", choices=["multistep", "pc", "ode"])
     num_steps: Optional[int] = option(None, "generator: steps of the sampler")
     z_dim: Optional[int] = option(None, "generator: length of z, where it cannot be told from the module")
-    output_range: str = option("signed", "generator: range of the module's pixels: signed -1 to 1, unit 0 to 1, bytes 0 to 255",
+    output_range: Optional[str] = option(None, "generator: range of a module's pixels: signed -1 to 1 (when not given), unit 0 to 1, bytes 0 to 255",
                                choices=["signed", "unit", "bytes"])  # fmt: skip
     output_dir: Optional[str] = option(None, "also write run.json and table.csv there, for `report`", kind="how")
 

@@ -211,3 +211,47 @@ def test_statistics_of_another_network_are_refused(here):
     assert "not.npz" in refusal_of("compute_fid", "clean", "fake", "--reference", "not.npz", "--quiet", *SMALL)
     (here / "not.pt").write_bytes(b"broken")
     assert "not.pt" in refusal_of("compute_fid", "clean", "not.pt", "--reference", "real", "--quiet", *SMALL)
+
+
+def test_a_score_model_is_a_generator(here):
+    """Its images are those that qc_ncsn draws."""
+    from tests.tools.qc_ncsn.runs import TINY, good
+
+    good("train", *TINY, "--n_iters", "2", "--config.training.snapshot_freq=2", "--workdir", here / "run")
+    checkpoint = next((here / "run" / "checkpoints").glob("*.pth"))
+    words = ("--reference", "digits", "--metrics", "fid")
+    model = score(checkpoint, *words, "--num_gen", "6", "--num_steps", "3", "--seed", "4")
+    good("sample", "--workdir", here / "run", "--checkpoint", checkpoint, "--num_samples", "6", "--method", "multistep",
+         "--num_steps", "3", "--seed", "4", "--device", "cpu")  # fmt: skip
+    folder = score(here / "run" / "eval_sampling", *words)
+    # The tool's files are cut to bytes as the original's, generated images are rounded: half a grey level apart.
+    assert model["frechet_distance"] == pytest.approx(folder["frechet_distance"], rel=0.02)
+    assert "config" in refusal_of("compute_fid", "clean", checkpoint, *words, "--config", "u_digit", "--quiet", *SMALL)
+
+
+class Dino(torch.nn.Module):
+    """Something that answers as a DINOv2 does: (n, 3, 224, 224) -> (n, 12)."""
+
+    def forward(self, x):
+        return torch.nn.functional.adaptive_avg_pool2d(x, 2).flatten(1)
+
+
+def test_dinov2_features_of_the_users_network(here):
+    torch.jit.script(Dino()).save("dino.pt")
+    words = ("fake", "--reference", "real", "--extractor", "dinov2", "--weights", "dino.pt", "--device", "cpu", "--metrics", "fid,kid")
+    results = results_of("compute_fid", "clean", *words)
+    assert results["frechet_distance"] > 0
+    assert results["features"] == "dinov2"
+    torch.jit.script(torch.nn.Identity()).save("identity.pt")
+    assert "expected one row an image" in refusal_of("compute_fid", "clean", *words[:6], "identity.pt", "--quiet")
+
+
+def test_edm_and_edm2_statistics_are_references(here):
+    from pathlib import Path
+
+    case = Path(__file__).parents[2] / "golden" / "metrics" / "edm_stats"
+    with np.load(case / "case.npz") as arrays:
+        np.savez(here / "stored.npz", feats=arrays["feats"])
+    for reference in (case / "edm.npz", case / "edm2.pkl"):
+        results = results_of("compute_fid", "clean", "stored.npz", "--reference", reference)
+        assert results["frechet_distance"] == pytest.approx(0, abs=1e-9)
