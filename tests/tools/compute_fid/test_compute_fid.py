@@ -19,14 +19,11 @@ SMALL = ("--extractor", "small", "--device", "cpu")
 
 
 @pytest.fixture(autouse=True)
-def here(tmp_path, monkeypatch):
+def here(own_folder):
     """Each test in a folder of its own, with 12 images in real/ and 10 others in fake/."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("GENPROBE_STATS", raising=False)
-    monkeypatch.delenv("GENPROBE_CACHE", raising=False)
-    write_folder(tmp_path / "real")
-    write_folder(tmp_path / "fake", 10, first=20)
-    return tmp_path
+    write_folder(own_folder / "real")
+    write_folder(own_folder / "fake", 10, first=20)
+    return own_folder
 
 
 def score(*words):

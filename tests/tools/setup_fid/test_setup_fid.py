@@ -17,13 +17,10 @@ SMALL = ("--extractor", "small", "--device", "cpu")
 
 
 @pytest.fixture(autouse=True)
-def here(tmp_path, monkeypatch):
+def here(own_folder):
     """Each test in a folder of its own, with 12 images in real/."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("GENPROBE_STATS", raising=False)
-    monkeypatch.delenv("GENPROBE_CACHE", raising=False)
-    write_folder(tmp_path / "real")
-    return tmp_path
+    write_folder(own_folder / "real")
+    return own_folder
 
 
 def compute(*words):
