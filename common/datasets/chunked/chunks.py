@@ -1,0 +1,101 @@
+"""The chunks of a data set: one for each photo, with its tiles, its reference and the centres of its tiles.
+
+Every layout offers what `FolderChunk` has: len(), name, label(k), tile_id(k), read_tile(k), read_reference(),
+read_centers(). Pixels are (H, W, 3) RGB, uint8 or uint16 as stored.
+"""
+
+from common.datasets.chunked.centers import read_centers
+from common.datasets.chunked.index import REFERENCE
+from common.errors import InputError
+
+CENTERS = "centers.pt"
+
+
+class FolderChunk:
+    """A chunk folder with a file for each tile. Holds the names as one string: 15 bytes a tile, not an object each."""
+
+    __slots__ = ("root", "name", "_tiles", "_separator", "_count", "_width", "_others")
+
+    def __init__(self, root, folder):
+        """root: the data set's folder as text.  folder: index.Folder."""
+        self.root, self.name, self._others = root, folder.name, folder.others
+        self._separator = separator = "\0" if folder.inner else "/"
+        self._tiles = separator.join(_all_tiles(folder)) if folder.inner else folder.tiles
+        self._count = self._tiles.count(separator) + 1 if self._tiles else 0
+        # Names of one length, as the extractor's are, are cut out by position.
+        width = self._tiles.find(separator)
+        uniform = width > 0 and self._tiles[width :: width + 1] == separator * (self._count - 1)
+        self._width = width if uniform and len(self._tiles) == (width + 1) * self._count - 1 else 0
+
+    def __len__(self):
+        return self._count
+
+    def tile_name(self, position):
+        """Return the file name of a tile (relative to the chunk folder)."""
+        if self._width:
+            start = position * (self._width + 1)
+            return self._tiles[start : start + self._width]
+        return self._tiles.split(self._separator)[position]
+
+    def label(self, position):
+        """Return the path of a tile as text, beginning with the data set's path as given."""
+        return f"{self.root}/{self.name}/{self.tile_name(position)}"
+
+    def tile_id(self, position):
+        """Return the number that a tile's file is named by, or None when it is no number."""
+        stem = self.tile_name(position).rpartition("/")[2].rpartition(".")[0]
+        return int(stem) if stem.isascii() and stem.isdigit() else None
+
+    def read_tile(self, position):
+        """Return the pixels of a tile. Raises InputError naming a file that is missing, cut short or no image."""
+        return read_pixels(self.label(position))
+
+    def read_reference(self):
+        """Return the pixels of ref.jpg, or None when there is none. Raises InputError for a broken one."""
+        if REFERENCE not in self._others.split("/"):
+            return None
+        return read_pixels(f"{self.root}/{self.name}/{REFERENCE}")
+
+    def read_centers(self):
+        """Return {id: (row, col, width)}, in pixels of the reference. Raises InputError when there is no such file."""
+        return read_centers(f"{self.root}/{self.name}/{CENTERS}")
+
+
+def open_chunks(listing):
+    """Return the chunks of a data set with at least one tile, in the order of their names.
+
+    listing: index.Listing.  Raises InputError when there is none.
+    """
+    root = listing.root.rstrip("/") or "/"
+    chunks = [chunk for folder in listing.folders if len(chunk := FolderChunk(root, folder))]
+    if not chunks:
+        found = f"{len(listing.folders)} folders, none with a tile" if listing.folders else "no folder in it"
+        raise InputError(f"not a chunked data set: {found}", where=listing.root,
+                         do="Give the save_folder of extract_subimages: it holds a folder for each photo")  # fmt: skip
+    return chunks
+
+
+def read_pixels(path):
+    """Return an image file as (H, W, 3) RGB, uint8 or uint16; InputError naming one that is missing, cut short or broken."""
+    from common.files import system_errors
+
+    with system_errors(path), open(path, "rb") as stream:
+        data = stream.read()
+    return decode_whole(data, path)
+
+
+def decode_whole(data, where):
+    """Return the pixels in the bytes of an image file; InputError for a JPEG without its end, which OpenCV fills grey."""
+    from common.datasets.pixels import decode_rgb
+
+    if data[:2] == b"\xff\xd8" and data.rfind(b"\xff\xd9") < 0:
+        raise InputError("cut short: the end of the JPEG is missing", where=where, do="Extract this photo again")
+    return decode_rgb(data, where)
+
+
+def _all_tiles(folder):
+    """Return the tiles of a folder and of those inside it, as paths relative to the folder, sorted as the original does."""
+    found = folder.tiles.split("/") if folder.tiles else []
+    for inner in folder.inner:
+        found += [f"{inner.name.rpartition('/')[2]}/{name}" for name in _all_tiles(inner)]
+    return sorted(found)
