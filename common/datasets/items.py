@@ -1,7 +1,7 @@
 """What the data sets of `options` dictionaries have in common: seeds by item, lists of files, tensors."""
 
 import os
-from pathlib import Path
+import warnings
 
 import cv2
 import numpy as np
@@ -19,15 +19,34 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 class ItemDataset(torch.utils.data.Dataset):
     """A data set whose item i of epoch e depends on (random_seed, e, i) alone, not on workers or earlier items.
 
-    Two keys of the options belong to all of them: `random_seed` (0), and `compat` (False), which draws from the global
-    generators in the original's order and leaves its arithmetic as it was.
+    Three keys of the options belong to all of them: `random_seed` (0); `compat` (False), which draws from the global
+    generators in the original's order and leaves its arithmetic as it was; `broken_images`, what to do about a file
+    that cannot be read: `raise` (the default), or `next` to warn and take the item after it.
+    A subclass has `item(index)` and `__len__`.
     """
 
     def __init__(self, options, mode):
         self.options = OptionValues(options, mode)
         self.compat = self.options.flag("compat")
         self.seed = self.options.whole("random_seed", 0, low=-(2**63))
+        self.broken_images = self.options.one_of("broken_images", ("raise", "next"), "raise")
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()  # workers that persist see set_epoch too
+
+    def __getitem__(self, index):
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"item {index} of {len(self)}")  # ends a for loop over the data set
+        if self.broken_images == "raise":
+            return self.item(index % len(self))
+        for step in range(len(self)):
+            try:
+                return self.item((index + step) % len(self))
+            except InputError as error:
+                warnings.warn(f"{error} The next item is taken instead.", stacklevel=2)
+        raise InputError("none of the images can be read", where=self.options.where, do="Check the files")
+
+    def item(self, index):
+        """Return the item of a whole number of 0..len - 1, a dictionary."""
+        raise NotImplementedError
 
     def set_epoch(self, epoch):
         """Make the next pass draw anew: call it before each pass, with the number of the epoch."""
@@ -38,13 +57,6 @@ class ItemDataset(torch.utils.data.Dataset):
         if self.compat:
             return LegacyDraws()
         return ItemDraws(unit_numpy(self.seed, stream, int(self._epoch), index))
-
-
-def position(index, length):
-    """Return an index of 0..length-1, counted from the end when negative. Raises IndexError, which ends a for loop."""
-    if not -length <= index < length:
-        raise IndexError(f"item {index} of {length}")
-    return index % length
 
 
 def list_files(folder, where, endings=ENDINGS, keep_references=False):
@@ -107,8 +119,3 @@ def flip_or_turn(image, draws, flip=True, turn=True):
     image = image[:, ::-1] if horizontal else image
     image = image[::-1] if vertical else image
     return np.ascontiguousarray(image.transpose(1, 0, 2) if transpose else image)
-
-
-def path_of(path):
-    """Return a path as the string that items carry."""
-    return os.fspath(path) if not isinstance(path, Path) else str(path)
