@@ -12,20 +12,17 @@ import cv2
 import numpy as np
 import torch
 
-from common.datasets.chunked import warn
 from common.datasets.chunked.chunks import open_chunks
 from common.datasets.chunked.index import open_index, save_index
 from common.datasets.chunked.legacy_cache import note_cache
 from common.datasets.chunked.references import Reference, References, resize, resize_line, widen
 from common.datasets.corruptions import Corruptor
-from common.datasets.items import ItemDataset, position
+from common.datasets.items import ItemDataset
 from common.errors import InputError
 
 MASK_OUTSIDE = 0.1
-# What the original assumes of a tile without metadata: the middle half of a 256-pixel reference... of any size.
+# What the original assumes of every tile without metadata, whatever the size: that it is all of a 256-pixel reference.
 DEFAULT_CENTER = (128, 128, 256)
-ON_BROKEN = ("substitute", "raise")
-NEIGHBOURS = 8  # tiles of the same chunk, and then chunks, that are tried in place of a broken one
 UNIT = np.float32(1 / 65535)
 
 
@@ -61,9 +58,9 @@ class ChunkedDataset(ItemDataset):
     need_ref (False): read ref.jpg.  strict, needs_metadata (False): with need_ref, read centers.pt; a tile that is not
     in it raises MissingCenter.  ignore_first (0): tiles of each folder to skip.
     corrupt_before_downsize (False), and the corruption keys of `corruptions.Corruptor`.
-    Ours: random_seed (0), compat (False) as in `items.ItemDataset`; on_broken ("substitute"): a tile or reference that
-    cannot be read is named in a DatasetWarning and a neighbour takes its place, or "raise"; cache_mb (128): memory for
-    references in each process.
+    Ours: random_seed (0), compat (False), broken_images ("raise"; "next": a warning names the file that cannot be read,
+    and the next item takes its place) as in `items.ItemDataset`; cache_mb (128): memory for references in each
+    process, and as much for squares of the virtual layout.
     compat also keeps the original's floats (16-bit files divided by 255), and scales mask and centre by the tile's size,
     which is right only where reference and tiles are of one size.
     Raises InputError for a missing or wrong key and for a folder that is no chunked data set.
@@ -83,15 +80,14 @@ class ChunkedDataset(ItemDataset):
         if self.low == 0 or self.low % multiple:
             raise InputError(f"target_size // scale is {self.low}, no multiple of {multiple}", where=self.MODE,
                              do="Change target_size, scale or force_multiple")  # fmt: skip
-        self.on_broken = values.one_of("on_broken", ON_BROKEN, "substitute")
         self.need_ref = values.flag("need_ref")
         self.with_centers = values.flag("strict") | values.flag("needs_metadata")
         self.first = values.whole("ignore_first", 0, low=0)
         self.corrupt_first = values.flag("corrupt_before_downsize")
         self.corruptor = Corruptor(options)
         self.corrupts = bool(self.corruptor.fixed or self.corruptor.count) and not self.for_eval
-        self.references = References(self.target, self.low, self.with_centers, int(values.number("cache_mb", 128) * 1e6), self.compat)
-        self.broken = {}  # {path: what is wrong with it}, of this process
+        self.limit = int(values.number("cache_mb", 128) * 1e6)
+        self.references = References(self.target, self.low, self.with_centers, self.limit, self.compat)
         self.roots = [self._open_root(root, repeats) for root, repeats in values.folders("paths", "weights")]
         self.chunks = [chunk for chunks, repeats in self.roots for _ in range(repeats) for chunk in chunks]
         self._ends = list(accumulate(len(chunk) - self.first for chunk in self.chunks))
@@ -101,7 +97,7 @@ class ChunkedDataset(ItemDataset):
         listing = open_index(root)
         if note_cache(listing):
             save_index(listing)
-        chunks = open_chunks(listing)
+        chunks = open_chunks(listing, self.limit)
         kept = [chunk for chunk in chunks if len(chunk) > self.first]
         if not kept:
             raise InputError(f"no folder has more than {self.first} tiles", where=root, do="Change ignore_first")
@@ -110,10 +106,9 @@ class ChunkedDataset(ItemDataset):
     def __len__(self):
         return self._ends[-1] if self._ends else 0
 
-    def __getitem__(self, index):
-        """Return the item as a dictionary. Raises IndexError outside the data set, InputError for what cannot be read."""
-        index = position(index, len(self))
-        frames = [self.read_frame(chunk, tile) for chunk, tile in self.frames_of(*self.locate(index))]
+    def item(self, index):
+        """Return the item 0..len-1 as a dictionary. Raises InputError naming a file that cannot be read."""
+        frames = [self.read_frame(self.chunks[number], tile) for number, tile in self.frames_of(*self.locate(index))]
         return self.collect(frames, self.low_images(frames, index))
 
     def locate(self, index):
@@ -133,37 +128,8 @@ class ChunkedDataset(ItemDataset):
         """Return the paths of all tiles as text, in the order of the items, repeated by weight."""
         return [chunk.label(tile) for chunk in self.chunks for tile in range(self.first, len(chunk))]
 
-    def read_frame(self, number, tile):
-        """Return the `Frame` of a tile, or of a neighbour when it is broken and on_broken is "substitute"."""
-        try:
-            return self._read(self.chunks[number], tile)
-        except MissingCenter:
-            raise
-        except InputError as error:
-            if self.on_broken == "raise":
-                raise
-            return self._substitute(number, tile, error)
-
-    def _substitute(self, number, tile, error):
-        """Return the frame of the first readable neighbour: the next tiles of the chunk, then the next chunks."""
-        chunk = self.chunks[number]
-        count = len(chunk) - self.first
-        beside = [(tile - self.first + step) % count + self.first for step in range(1, min(count, NEIGHBOURS + 1))]
-        beyond = [self.chunks[(number + step) % len(self.chunks)] for step in range(1, min(len(self.chunks), NEIGHBOURS + 1))]
-        candidates = [(chunk, other) for other in beside]
-        candidates += [(other, min(tile, len(other) - 1)) for other in beyond]
-        for other, place in candidates:
-            try:
-                frame = self._read(other, place)
-            except InputError:
-                continue
-            self.broken[chunk.label(tile)] = str(error)
-            warn(f"{error} {frame.label} takes the place of {chunk.label(tile)}")
-            return frame
-        raise InputError(f"{error} Nor can the {len(candidates)} neighbours be read that were tried in its place",
-                         where=chunk.label(tile), do="Check the data set: extract_subimages inspect FOLDER") from error  # fmt: skip
-
-    def _read(self, chunk, tile):
+    def read_frame(self, chunk, tile):
+        """Return the `Frame` of a tile of a chunk. Raises InputError naming a file that cannot be read."""
         reference = self.references.get(chunk) if self.need_ref else Reference()
         pixels = chunk.read_tile(tile)
         hq = resize(widen(pixels, self.compat), self.target)

@@ -5,7 +5,8 @@ read_centers(). Pixels are (H, W, 3) RGB, uint8 or uint16 as stored.
 """
 
 from common.datasets.chunked.centers import read_centers
-from common.datasets.chunked.index import REFERENCE
+from common.datasets.chunked.index import GEOMETRY, REFERENCE, SQUARE
+from common.datasets.chunked.virtual import Squares, cut_tile, read_geometry
 from common.errors import InputError
 
 CENTERS = "centers.pt"
@@ -61,18 +62,47 @@ class FolderChunk:
         return read_centers(f"{self.root}/{self.name}/{CENTERS}")
 
 
-def open_chunks(listing):
+def open_chunks(listing, limit=0):
     """Return the chunks of a data set with at least one tile, in the order of their names.
 
-    listing: index.Listing.  Raises InputError when there is none.
+    listing: index.Listing.  limit: bytes for decoded squares of the virtual layout.  Raises InputError when there is none.
     """
     root = listing.root.rstrip("/") or "/"
-    chunks = [chunk for folder in listing.folders if len(chunk := FolderChunk(root, folder))]
+    squares, chunks = Squares(limit), []
+    for folder in listing.folders:
+        if folder.tiles or folder.inner:
+            virtual = f"/{SQUARE}" in f"/{folder.others}"
+            chunk = VirtualChunk(root, folder, squares) if virtual else FolderChunk(root, folder)
+            chunks += [chunk] if len(chunk) else []
     if not chunks:
         found = f"{len(listing.folders)} folders, none with a tile" if listing.folders else "no folder in it"
         raise InputError(f"not a chunked data set: {found}", where=listing.root,
                          do="Give the save_folder of extract_subimages: it holds a folder for each photo")  # fmt: skip
     return chunks
+
+
+class VirtualChunk(FolderChunk):
+    """A chunk folder with one square image; its tiles are cut from it when they are read, as geometry.jsonl says."""
+
+    __slots__ = ("_squares",)
+
+    def __init__(self, root, folder, squares):
+        super().__init__(root, folder)
+        self._squares = squares
+
+    def read_tile(self, position):
+        """Return the pixels of a tile. Raises InputError naming a square or geometry that is missing or broken."""
+        pixels, windows = self._squares.get(self)
+        window = windows.get(self.tile_id(position))
+        if window is None:
+            raise InputError("the geometry has changed since the start", where=self.label(position), do="Start again")
+        return cut_tile(pixels, window, self.label(position))
+
+    def read_square(self):
+        """Return (pixels of the square, {id: Window})."""
+        folder = f"{self.root}/{self.name}"
+        square = next(name for name in self._others.split("/") if name.startswith(SQUARE))
+        return read_pixels(f"{folder}/{square}"), read_geometry(f"{folder}/{GEOMETRY}")
 
 
 def read_pixels(path):

@@ -21,7 +21,7 @@ FORMAT, VERSION = "genprobe chunk index", 1
 RACY_NS = 2_000_000_000  # the coarsest clock among common file systems (FAT: 2 s)
 # The endings that the original's readers take, in these cases only.
 IMAGE_ENDINGS = tuple(f".{letters}" for name in ("jpg", "jpeg", "png", "ppm", "bmp", "webp") for letters in (name, name.upper()))
-REFERENCE = "ref.jpg"
+REFERENCE, GEOMETRY, SQUARE = "ref.jpg", "geometry.jsonl", "square."
 
 
 @dataclass(slots=True)
@@ -30,6 +30,8 @@ class Folder:
 
     stamp: (modified, changed) in ns; (0, 0) is never trusted.  tiles: image files, sorted; those whose name contains
     ref.jpg are no tiles.  others: the other files.  inner: folders inside, as Folders named relative to the root.
+    Where a square image and its geometry stand for tiles that are cut when read, tiles holds the names they would have,
+    others the square, and the stamp has the geometry's times too.
     """
 
     name: str
@@ -115,13 +117,16 @@ def _validate(root, names, stored, listing):
 
 
 def _is_current(root, folder):
-    if folder.stamp != _stamp(f"{root}/{folder.name}"):
+    path = f"{root}/{folder.name}"
+    if folder.stamp[:2] != _stamp(path):
+        return False
+    if len(folder.stamp) > 2 and folder.stamp[2:] != _stamp(f"{path}/{GEOMETRY}"):
         return False
     return all(_is_current(root, inner) for inner in folder.inner)
 
 
 def _stamp(path):
-    """Return (modified, changed) of a folder in ns, or (-1, -1) when it is gone.
+    """Return (modified, changed) of a folder or file in ns, or (-1, -1) when it is gone.
 
     The change time too: copying tools set the modification time of a folder to that of their source, whatever they
     have left out; nothing sets the change time.
@@ -148,21 +153,37 @@ def _scan(root, name):
                 inner.append(entry.name)
             else:
                 others.append(entry.name)
+    if GEOMETRY in others and len(tiles) == 1 and tiles[0].startswith(SQUARE):
+        stamp += _stamp(f"{path}/{GEOMETRY}")
+        others.append(tiles[0])
+        tiles, stamp = _virtual_tiles(path, tiles[0], stamp)
     return Folder(name, stamp, "/".join(sorted(tiles)), "/".join(sorted(others)),
                   [_scan(root, f"{name}/{below}") for below in sorted(inner)])  # fmt: skip
 
 
+def _virtual_tiles(path, square, stamp):
+    """Return (names of the tiles that the geometry cuts from a square, stamp); none, and no trust, where it is broken."""
+    from common.datasets.chunked import warn
+    from common.datasets.chunked.virtual import read_geometry, virtual_name
+
+    try:
+        return [virtual_name(number, square) for number in read_geometry(f"{path}/{GEOMETRY}")], stamp
+    except InputError as error:
+        warn(f"{error} This folder is left out")
+        return [], (0, 0)
+
+
 def _to_row(folder, trusted_before):
     stamp = folder.stamp if max(folder.stamp) < trusted_before else (0, 0)
-    row = [folder.name, *stamp, folder.tiles, folder.others]
+    row = [folder.name, stamp, folder.tiles, folder.others]
     return [*row, [_to_row(inner, trusted_before) for inner in folder.inner]] if folder.inner else row
 
 
 def _from_row(row):
-    name, modified, changed, tiles, others, *inner = row
+    name, stamp, tiles, others, *inner = row
     if not (isinstance(name, str) and isinstance(tiles, str) and isinstance(others, str)) or ".." in name.split("/"):
         raise ValueError("not a folder of an index")
-    return Folder(name, (modified, changed), tiles, others, [_from_row(below) for below in inner[0]] if inner else [])
+    return Folder(name, tuple(stamp), tiles, others, [_from_row(below) for below in inner[0]] if inner else [])
 
 
 def _read(path):

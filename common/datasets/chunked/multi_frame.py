@@ -34,13 +34,13 @@ class FramesDataset(ChunkedDataset):
         """Return [(position in self.chunks, tile)] for the frames `numbers`.
 
         In place of a frame that has no such tile stands the next later one that has it (the last one does); with
-        on_broken "raise" it is an InputError.
+        broken_images "raise" it is an InputError.
         """
         found, later = [], numbers[-1]
         for number in reversed(numbers):
             if tile < len(self.chunks[number]):
                 later = number
-            elif self.on_broken == "raise":
+            elif self.broken_images == "raise":
                 raise InputError(f"frame {self.chunks[number].name} has {len(self.chunks[number])} tiles, and no number {tile}",
                                  where=self.MODE, do="Extract all frames with the same options")  # fmt: skip
             else:

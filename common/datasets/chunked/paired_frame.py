@@ -47,7 +47,7 @@ class PairedFrameDataset(FramesDataset):
             return [(left % len(self.chunks), tile), (left + 1, tile)]
         pair = self._pairs[number]
         count = min(len(self.chunks[half]) for half in pair)
-        if tile >= count and self.on_broken == "raise":
+        if tile >= count and self.broken_images == "raise":
             raise InputError(f"the other half of {self.chunks[number].name} has no tile {tile}", where=self.MODE,
                              do="Extract both halves with the same options")  # fmt: skip
         if tile >= count:
