@@ -10,6 +10,7 @@ from common.datasets.chunked.virtual import Squares, cut_tile, read_geometry
 from common.errors import InputError
 
 CENTERS = "centers.pt"
+SHARD_ENDINGS = (".tar", ".parquet")
 
 
 class FolderChunk:
@@ -74,8 +75,12 @@ def open_chunks(listing, limit=0):
             virtual = f"/{SQUARE}" in f"/{folder.others}"
             chunk = VirtualChunk(root, folder, squares) if virtual else FolderChunk(root, folder)
             chunks += [chunk] if len(chunk) else []
+    if any(name.endswith(SHARD_ENDINGS) for name in listing.files):
+        from common.datasets.chunked.packed import open_packed
+
+        chunks = sorted([*chunks, *open_packed(listing, limit)], key=lambda chunk: chunk.name)
     if not chunks:
-        found = f"{len(listing.folders)} folders, none with a tile" if listing.folders else "no folder in it"
+        found = f"{len(listing.folders)} folders, none with a tile" if listing.folders else "no folder and no shard in it"
         raise InputError(f"not a chunked data set: {found}", where=listing.root,
                          do="Give the save_folder of extract_subimages: it holds a folder for each photo")  # fmt: skip
     return chunks
