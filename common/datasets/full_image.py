@@ -65,7 +65,7 @@ class FullImageDataset(ItemDataset):
         else:
             low_path = path
             lq = self._downscaled(hq, draws)
-        self._cut(hq, lq)
+        self._cut(hq, lq, low_path)
         if self.train:
             hq.image, lq.image = self._resized_pair(hq.image, lq.image, draws, 1)
             hq.reference, lq.reference = self._resized_pair(hq.reference, lq.reference, draws, REFERENCE_BLUR)
@@ -105,13 +105,13 @@ class FullImageDataset(ItemDataset):
         reference = image if hq.reference is hq.image else imresize(hq.reference, 1 / self.scale)
         return View(image, reference, hq.mask, move(hq.center, size, reference.shape[:2]))
 
-    def _cut(self, hq, lq):
+    def _cut(self, hq, lq, path):
         """Cut both views so that the LQ sides are multiples of force_multiple; note their sizes before, for the centres."""
         hq.size, lq.size = hq.reference.shape[:2], lq.reference.shape[:2]
         height, width = (length // self.multiple * self.multiple for length in lq.image.shape[:2])
         if not height or not width:
             raise InputError(f"an LQ image of {lq.image.shape[1]}x{lq.image.shape[0]} is smaller than force_multiple {self.multiple}",
-                             where=self.options.where, do="Leave small images out, or lower force_multiple")  # fmt: skip
+                             where=path, do="Leave small images out, or lower force_multiple")  # fmt: skip
         if (height, width) != lq.image.shape[:2]:
             lq.image, lq.reference = lq.image[:height, :width], lq.reference[:height, :width]
             height, width = height * self.scale, width * self.scale
@@ -133,15 +133,14 @@ class FullImageDataset(ItemDataset):
 
     def _tensors(self, hq, lq, draws):
         noise = draws.normals(lq.image.shape) * (self.lq_noise / 255) if self.lq_noise else 0
-        views = {"hq": hq, "lq": lq}
         item = {}
-        for key, side, view, added in (("hq", "gt", hq, 0), ("lq", "lq", lq, noise)):
+        for key, side, view, added in (("lq", "lq", lq, noise), ("hq", "gt", hq, 0)):
             mask = cv2.resize(view.mask, view.reference.shape[1::-1], interpolation=cv2.INTER_LINEAR)
-            reference, image = self._in_range(view.reference + added), self._in_range(view.image + added)
-            item[key] = to_tensor(image)
+            reference = self._in_range(view.reference + added)  # the same noise: its size is the image's
+            item[key] = to_tensor(self._in_range(view.image + added))
             item[f"{side}_fullsize_ref"] = to_tensor(np.dstack([reference, mask]))
             item[f"{side}_center"] = torch.tensor(move(view.center, view.size, view.reference.shape[:2]))
-        return {key: item[key] for key in ("lq", "hq", *(name for name in item if name not in views))}
+        return item
 
     def _in_range(self, image):
         """Return an image clipped to 0..1: bicubic and noise go beyond. The original leaves it."""
