@@ -34,7 +34,8 @@ class OptionValues:
         """Return the InputError for a required key, with the given key that looks most like it."""
         from difflib import get_close_matches
 
-        close = get_close_matches(key, [str(name) for name in self.given], n=1, cutoff=0.6)
+        others = [str(name) for name, value in self.given.items() if value is not None]
+        close = get_close_matches(key, others, n=1, cutoff=0.7)
         do = f"Did you write '{close[0]}' for it?" if close else f"Add '{key}' to the options"
         return InputError(f"the key '{key}' is missing", where=self.where, do=do)
 
