@@ -24,6 +24,8 @@ class FullImageDataset(ItemDataset):
     Raises InputError for a missing or wrong option, a folder without images, an unreadable image.
     """
 
+    REQUIRED = ("dataroot_GT", "scale")
+
     def __init__(self, options):
         super().__init__(options, "fullimage")
         values = self.options

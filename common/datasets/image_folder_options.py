@@ -36,6 +36,8 @@ class ImageFolderDataset(ItemDataset):
     Raises InputError for a missing or wrong option, a folder without images, an unreadable image.
     """
 
+    REQUIRED = ("paths", "scale")
+
     def __init__(self, options):
         super().__init__(options, "imagefolder")
         values = self.options

@@ -22,6 +22,8 @@ class MultiScaleDataset(ItemDataset):
     Raises InputError for a missing or wrong option, a folder without images, an unreadable image.
     """
 
+    REQUIRED = ("paths", "hq_tile_size", "num_scales", "scale")
+
     def __init__(self, options):
         super().__init__(options, "multiscale")
         values = self.options
