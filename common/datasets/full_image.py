@@ -79,7 +79,7 @@ class FullImageDataset(ItemDataset):
         if tile_side is None:
             return View(image, image, np.ones(image.shape[:2], np.float32), (image.shape[0] // 2, image.shape[1] // 2))
         image = random_square(flip_or_turn(image, draws, self.flip, self.turn), draws)
-        return self._tile(np.ascontiguousarray(image), draws, max(tile_side, 1))
+        return self._tile(image, draws, max(tile_side, 1))
 
     def _tile(self, image, draws, least):
         """Return a random square of a square image, its side from `least` up (half-normal), its place normal (.3)."""
@@ -170,7 +170,7 @@ def move(point, old, new):
 
 def bilinear(image, side):
     """Return an image resized to side x side (bilinear, without antialiasing, as the original)."""
-    return cv2.resize(np.ascontiguousarray(image), (side, side), interpolation=cv2.INTER_LINEAR)
+    return cv2.resize(image, (side, side), interpolation=cv2.INTER_LINEAR)
 
 
 def motion_blur(image, size, angle):

@@ -2,7 +2,7 @@
 
 import os
 
-import numpy as np
+import cv2
 import torch
 
 from common.datasets.corruption_operations import color_jitter
@@ -92,18 +92,18 @@ class ImageFolderDataset(ItemDataset):
         if self.center_crop is not None:
             image = centre_crop(image, self.center_crop)
         if flip:
-            image = image[:, ::-1]
+            image = cv2.flip(image, 1)
         if self.force_square:
             image = centre_square(image)
         if self.jitter > 0:
-            image = color_jitter(np.ascontiguousarray(image), self.jitter, draws)
+            image = color_jitter(image, self.jitter, draws)
         return self._resized(image, path), image.shape[0]
 
     def _resized(self, image, path):
         """Return an image at target_size, cut at the bottom and right to the multiple."""
         size = self.target_size
         if size is not None and (image.shape[0] != size or (image.shape[1] != size and not self.compat)):
-            image = area(np.ascontiguousarray(image), size, size)  # the original looks at the height only
+            image = area(image, size, size)  # the original looks at the height only
         multiple = self.multiple * self.scale
         height, width = image.shape[0] // multiple * multiple, image.shape[1] // multiple * multiple
         if not height or not width:
@@ -126,7 +126,7 @@ class ImageFolderDataset(ItemDataset):
         height, width = image.shape[0] // factor, image.shape[1] // factor
         if self.compat:  # the original hands height and width over in the wrong order
             height, width = width, height
-        return area(np.ascontiguousarray(image), height, width)
+        return area(image, height, width)
 
     def _alternative(self, path, flip, draws):
         """Return the HQ image of the next frame, or of another tile of the same folder; None when there is none."""

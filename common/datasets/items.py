@@ -110,6 +110,6 @@ def flip_or_turn(image, draws, flip=True, turn=True):
     horizontal = flip and draws.unit() < 0.5
     vertical = turn and draws.unit() < 0.5
     transpose = turn and draws.unit() < 0.5
-    image = image[:, ::-1] if horizontal else image
-    image = image[::-1] if vertical else image
-    return np.ascontiguousarray(image.transpose(1, 0, 2) if transpose else image)
+    if horizontal or vertical:
+        image = cv2.flip(image, -1 if horizontal and vertical else 1 if horizontal else 0)
+    return cv2.transpose(image) if transpose else image
