@@ -37,7 +37,7 @@ class Corruptor:
         self.random = values.names("random_corruptions") if self.count else []
         self.blur_scale = values.number("corruption_blur_scale", 1.0)
         self.cosine_bias = values.flag("cosine_bias", True)
-        self.seed = values.get("random_seed")
+        self.seed = values.whole("random_seed", None, low=-(2**63))
         if self.count and not self.random:
             raise InputError(f"num_corrupts_per_image is {self.count}, but there is nothing to draw from",
                              where="random_corruptions", do="Name some corruptions, or set num_corrupts_per_image to 0")  # fmt: skip

@@ -24,6 +24,8 @@ class FullImageDataset(ItemDataset):
     Raises InputError for a missing or wrong option, a folder without images, an unreadable image.
     """
 
+    REQUIRED = ("dataroot_GT", "scale")
+
     def __init__(self, options):
         super().__init__(options, "fullimage")
         values = self.options
@@ -65,7 +67,7 @@ class FullImageDataset(ItemDataset):
         else:
             low_path = path
             lq = self._downscaled(hq, draws)
-        self._cut(hq, lq)
+        self._cut(hq, lq, low_path)
         if self.train:
             hq.image, lq.image = self._resized_pair(hq.image, lq.image, draws, 1)
             hq.reference, lq.reference = self._resized_pair(hq.reference, lq.reference, draws, REFERENCE_BLUR)
@@ -77,7 +79,7 @@ class FullImageDataset(ItemDataset):
         if tile_side is None:
             return View(image, image, np.ones(image.shape[:2], np.float32), (image.shape[0] // 2, image.shape[1] // 2))
         image = random_square(flip_or_turn(image, draws, self.flip, self.turn), draws)
-        return self._tile(np.ascontiguousarray(image), draws, max(tile_side, 1))
+        return self._tile(image, draws, max(tile_side, 1))
 
     def _tile(self, image, draws, least):
         """Return a random square of a square image, its side from `least` up (half-normal), its place normal (.3)."""
@@ -105,13 +107,13 @@ class FullImageDataset(ItemDataset):
         reference = image if hq.reference is hq.image else imresize(hq.reference, 1 / self.scale)
         return View(image, reference, hq.mask, move(hq.center, size, reference.shape[:2]))
 
-    def _cut(self, hq, lq):
+    def _cut(self, hq, lq, path):
         """Cut both views so that the LQ sides are multiples of force_multiple; note their sizes before, for the centres."""
         hq.size, lq.size = hq.reference.shape[:2], lq.reference.shape[:2]
         height, width = (length // self.multiple * self.multiple for length in lq.image.shape[:2])
         if not height or not width:
             raise InputError(f"an LQ image of {lq.image.shape[1]}x{lq.image.shape[0]} is smaller than force_multiple {self.multiple}",
-                             where=self.options.where, do="Leave small images out, or lower force_multiple")  # fmt: skip
+                             where=path, do="Leave small images out, or lower force_multiple")  # fmt: skip
         if (height, width) != lq.image.shape[:2]:
             lq.image, lq.reference = lq.image[:height, :width], lq.reference[:height, :width]
             height, width = height * self.scale, width * self.scale
@@ -133,15 +135,14 @@ class FullImageDataset(ItemDataset):
 
     def _tensors(self, hq, lq, draws):
         noise = draws.normals(lq.image.shape) * (self.lq_noise / 255) if self.lq_noise else 0
-        views = {"hq": hq, "lq": lq}
         item = {}
-        for key, side, view, added in (("hq", "gt", hq, 0), ("lq", "lq", lq, noise)):
+        for key, side, view, added in (("lq", "lq", lq, noise), ("hq", "gt", hq, 0)):
             mask = cv2.resize(view.mask, view.reference.shape[1::-1], interpolation=cv2.INTER_LINEAR)
-            reference, image = self._in_range(view.reference + added), self._in_range(view.image + added)
-            item[key] = to_tensor(image)
+            reference = self._in_range(view.reference + added)  # the same noise: its size is the image's
+            item[key] = to_tensor(self._in_range(view.image + added))
             item[f"{side}_fullsize_ref"] = to_tensor(np.dstack([reference, mask]))
             item[f"{side}_center"] = torch.tensor(move(view.center, view.size, view.reference.shape[:2]))
-        return {key: item[key] for key in ("lq", "hq", *(name for name in item if name not in views))}
+        return item
 
     def _in_range(self, image):
         """Return an image clipped to 0..1: bicubic and noise go beyond. The original leaves it."""
@@ -169,7 +170,7 @@ def move(point, old, new):
 
 def bilinear(image, side):
     """Return an image resized to side x side (bilinear, without antialiasing, as the original)."""
-    return cv2.resize(np.ascontiguousarray(image), (side, side), interpolation=cv2.INTER_LINEAR)
+    return cv2.resize(image, (side, side), interpolation=cv2.INTER_LINEAR)
 
 
 def motion_blur(image, size, angle):

@@ -2,13 +2,22 @@
 
 import os
 
-import numpy as np
+import cv2
 import torch
 
 from common.datasets.corruption_operations import color_jitter
 from common.datasets.corruptions import Corruptor
 from common.datasets.image_labels import PatchLabels
-from common.datasets.items import IMAGENET_MEAN, IMAGENET_STD, ItemDataset, area, centre_square, list_files, to_tensor
+from common.datasets.items import (
+    ENDINGS,
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    ItemDataset,
+    area,
+    centre_square,
+    list_files,
+    to_tensor,
+)
 from common.datasets.pixels import read_image
 from common.errors import InputError
 
@@ -26,6 +35,8 @@ class ImageFolderDataset(ItemDataset):
     fixed parameters as tensors.
     Raises InputError for a missing or wrong option, a folder without images, an unreadable image.
     """
+
+    REQUIRED = ("paths", "scale")
 
     def __init__(self, options):
         super().__init__(options, "imagefolder")
@@ -58,7 +69,7 @@ class ImageFolderDataset(ItemDataset):
     def item(self, index):
         draws, path = self.draws(index), self.paths[index]
         flip = None if self.disable_flip else draws.unit() < 0.5
-        image, side = self._prepared(read_image(path, self.compat), flip, draws)
+        image, side = self._prepared(path, flip, draws)
         item = {"hq": image, "LQ_path": path, "HQ_path": path, "has_alt": False}
         sources = [image]
         if self.next_frame or self.other_tile:
@@ -75,28 +86,29 @@ class ImageFolderDataset(ItemDataset):
             item |= self.labels.tensors(path, image.shape[:2], side)
         return self._finished(item) | self.fixed
 
-    def _prepared(self, image, flip, draws):
-        """Return (the HQ image after crop, flip, square, jitter and resizing; the side it had before resizing)."""
+    def _prepared(self, path, flip, draws):
+        """Return (the HQ image of a file after crop, flip, square, jitter and resizing; the side it had before resizing)."""
+        image = read_image(path, self.compat)
         if self.center_crop is not None:
             image = centre_crop(image, self.center_crop)
         if flip:
-            image = image[:, ::-1]
+            image = cv2.flip(image, 1)
         if self.force_square:
             image = centre_square(image)
         if self.jitter > 0:
-            image = color_jitter(np.ascontiguousarray(image), self.jitter, draws)
-        return self._resized(image), image.shape[0]
+            image = color_jitter(image, self.jitter, draws)
+        return self._resized(image, path), image.shape[0]
 
-    def _resized(self, image):
+    def _resized(self, image, path):
         """Return an image at target_size, cut at the bottom and right to the multiple."""
         size = self.target_size
         if size is not None and (image.shape[0] != size or (image.shape[1] != size and not self.compat)):
-            image = area(np.ascontiguousarray(image), size, size)  # the original looks at the height only
+            image = area(image, size, size)  # the original looks at the height only
         multiple = self.multiple * self.scale
         height, width = image.shape[0] // multiple * multiple, image.shape[1] // multiple * multiple
         if not height or not width:
             raise InputError(f"an image of {image.shape[1]}x{image.shape[0]} is smaller than force_multiple x scale = {multiple}",
-                             where=self.options.where, do="Leave small images out, or set target_size")  # fmt: skip
+                             where=path, do="Leave small images out, or set target_size")  # fmt: skip
         return image[:height, :width]
 
     def _low_quality(self, images, draws):
@@ -114,16 +126,16 @@ class ImageFolderDataset(ItemDataset):
         height, width = image.shape[0] // factor, image.shape[1] // factor
         if self.compat:  # the original hands height and width over in the wrong order
             height, width = width, height
-        return area(np.ascontiguousarray(image), height, width)
+        return area(image, height, width)
 
     def _alternative(self, path, flip, draws):
         """Return the HQ image of the next frame, or of another tile of the same folder; None when there is none."""
         other = next_frame(path, self.compat) if self.next_frame else other_tile(path, draws)
         if other is None:
             return None
-        image = read_image(other, self.compat)
-        # The original neither crops, flips nor squares the alternative.
-        return self._resized(image) if self.compat else self._prepared(image, flip, draws)[0]
+        if self.compat:  # the original neither crops, flips nor squares the alternative
+            return self._resized(read_image(other, self.compat), other)
+        return self._prepared(other, flip, draws)[0]
 
     def _finished(self, item):
         """Turn images into tensors, normalise them, bring them to -1..1, as asked for."""
@@ -208,10 +220,9 @@ def next_frame(path, compat=False):
 
 def other_tile(path, draws):
     """Return the path of another tile of the same folder, drawn at random, or None when there is none."""
-    folder, name = os.path.split(path)
-    tiles = [found for found in list_files(folder, "imagefolder") if found != path and os.path.dirname(found) == folder]
-    if draws.compat and len(os.listdir(folder)) <= 3:  # the tile, ref.jpg and centers.pt
+    folder, own = os.path.split(path)
+    names = sorted(os.listdir(folder or "."))
+    if draws.compat and len(names) <= 3:  # the tile, ref.jpg and centers.pt
         return None
-    return tiles[draws.integer(0, len(tiles) - 1)] if tiles else None
-
-
+    tiles = [name for name in names if name.lower().endswith(ENDINGS) and name != own and "ref." not in name]
+    return os.path.join(folder, tiles[draws.integer(0, len(tiles) - 1)]) if tiles else None

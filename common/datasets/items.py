@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from common.datasets.draws import ItemDraws, LegacyDraws
+from common.datasets.folders import list_images
 from common.datasets.option_values import OptionValues
 from common.errors import InputError
 from common.seeding import unit_numpy
@@ -68,17 +69,10 @@ def list_files(folder, where, endings=ENDINGS, keep_references=False):
     folder = os.fspath(folder)
     if not os.path.isdir(folder):
         raise InputError("no such folder", where=folder, do=f"Check the paths of the {where} options")
-    found = []
-    for root, folders, names in os.walk(folder, followlinks=True):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        found += [
-            os.path.join(root, name)
-            for name in names
-            if name.lower().endswith(endings) and not name.startswith(".") and (keep_references or "ref.jpg" not in name)
-        ]
+    found = [name for name in list_images(folder, endings) if keep_references or "ref.jpg" not in os.path.basename(name)]
     if not found:
         raise InputError("no image in this folder", where=folder, do=f"Looked for {' '.join(endings)}, at any depth")
-    return sorted(found)
+    return sorted(os.path.join(folder, name) for name in found)
 
 
 def to_tensor(image):
@@ -116,6 +110,6 @@ def flip_or_turn(image, draws, flip=True, turn=True):
     horizontal = flip and draws.unit() < 0.5
     vertical = turn and draws.unit() < 0.5
     transpose = turn and draws.unit() < 0.5
-    image = image[:, ::-1] if horizontal else image
-    image = image[::-1] if vertical else image
-    return np.ascontiguousarray(image.transpose(1, 0, 2) if transpose else image)
+    if horizontal or vertical:
+        image = cv2.flip(image, -1 if horizontal and vertical else 1 if horizontal else 0)
+    return cv2.transpose(image) if transpose else image

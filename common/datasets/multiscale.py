@@ -22,6 +22,8 @@ class MultiScaleDataset(ItemDataset):
     Raises InputError for a missing or wrong option, a folder without images, an unreadable image.
     """
 
+    REQUIRED = ("paths", "hq_tile_size", "num_scales", "scale")
+
     def __init__(self, options):
         super().__init__(options, "multiscale")
         values = self.options
@@ -43,7 +45,7 @@ class MultiScaleDataset(ItemDataset):
         draws, path = self.draws(index), self.paths[index]
         image = random_square(flip_or_turn(read_image(path, self.compat), draws), draws)
         side = self.tile_size * 2**self.num_scales
-        image = area(image.copy(), side, side)
+        image = area(image, side, side)
         clean = torch.stack([to_tensor(patch) for patch in patches(image, self.tile_size, self.num_scales)])
         low = self._corrupted(image, draws)
         source = clean if low is image else torch.stack([to_tensor(patch) for patch in patches(low, self.tile_size, self.num_scales)])

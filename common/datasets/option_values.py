@@ -1,6 +1,8 @@
 """Reading the `options` dictionary of a data set block: a missing key reads as None, and None as the default."""
 
+import math
 from collections.abc import Mapping
+from numbers import Integral, Real
 
 from common.errors import InputError, nearest
 
@@ -32,7 +34,8 @@ class OptionValues:
         """Return the InputError for a required key, with the given key that looks most like it."""
         from difflib import get_close_matches
 
-        close = get_close_matches(key, [str(name) for name in self.given], n=1, cutoff=0.6)
+        others = [str(name) for name, value in self.given.items() if value is not None]
+        close = get_close_matches(key, others, n=1, cutoff=0.7)
         do = f"Did you write '{close[0]}' for it?" if close else f"Add '{key}' to the options"
         return InputError(f"the key '{key}' is missing", where=self.where, do=do)
 
@@ -45,7 +48,7 @@ class OptionValues:
         value = self.get(key, default)
         if value is default:
             return value
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or value != int(value) or value < low:
+        if not _is_number(value) or not math.isfinite(value) or value != int(value) or value < low:
             raise self.wrong(key, value, f"a whole number from {low}")
         return int(value)
 
@@ -54,21 +57,21 @@ class OptionValues:
         value = self.get(key, default)
         if value is default:
             return value
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value < float("inf"):
+        if not _is_number(value) or not low <= value < math.inf:
             raise self.wrong(key, value, f"a number from {low:g}")
         return float(value)
 
     def flag(self, key, default=False):
         """Return a truth value. Whole numbers are taken as Python does, words are not."""
         value = self.get(key, default)
-        if not isinstance(value, (bool, int)):
+        if not isinstance(value, Integral):  # bool is one
             raise self.wrong(key, value, "true or false")
         return bool(value)
 
     def one_of(self, key, known, default=REQUIRED):
         """Return one of the `known` words (or the default as it is)."""
         value = self.get(key, default)
-        if value is not default and value not in known:
+        if value is not default and value not in tuple(known):
             raise InputError(f"'{key}' is {value!r}", where=self.where, do=nearest(value, known))
         return value
 
@@ -89,6 +92,10 @@ class OptionValues:
         if weights is None:
             weights = [1] * len(paths)
         whole = isinstance(weights, (list, tuple)) and all(type(weight) is int and weight >= 0 for weight in weights)
-        if not whole or len(weights) != len(paths):
-            raise self.wrong(weights_key, weights, f"{len(paths)} whole numbers, one for each of '{key}'")
+        if not whole or len(weights) != len(paths) or not any(weights):
+            raise self.wrong(weights_key, weights, f"{len(paths)} whole numbers, one for each of '{key}', not all 0")
         return list(zip(paths, weights))
+
+
+def _is_number(value):
+    return isinstance(value, Real) and not isinstance(value, bool)

@@ -20,6 +20,8 @@ class Stylegan2Dataset(ItemDataset):
     Raises InputError for a missing or wrong option, a folder without images, an unreadable image.
     """
 
+    REQUIRED = ("path", "target_size", "aug_prob")
+
     def __init__(self, options):
         super().__init__(options, "stylegan2")
         values = self.options

@@ -30,6 +30,8 @@ class TorchDataset(ItemDataset):
     Raises InputError for a missing or wrong option, missing data (where they are published), an unreadable image.
     """
 
+    REQUIRED = ("dataset", "image_size", "kwargs")
+
     def __init__(self, options):
         super().__init__(options, "torch_dataset")
         values = self.options
