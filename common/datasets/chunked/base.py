@@ -8,7 +8,6 @@ from bisect import bisect_right
 from dataclasses import dataclass
 from itertools import accumulate
 
-import cv2
 import numpy as np
 import torch
 
@@ -188,8 +187,7 @@ class ChunkedDataset(ItemDataset):
 def to_planes(pixels):
     """Return (H, W, 3) uint16 (or float32) pixels as (3, H, W) float32 in 0..1."""
     planes = np.empty((3, *pixels.shape[:2]), np.float32)
-    for plane, source in zip(planes, cv2.split(pixels)):
-        to_floats(source, plane)
+    planes[...] = to_floats(pixels).transpose(2, 0, 1)  # in two steps: half the time of one that changes both
     return planes
 
 

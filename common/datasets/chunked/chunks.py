@@ -4,10 +4,15 @@ Every layout offers what `FolderChunk` has: len(), name, label(k), tile_id(k), r
 read_centers(). Pixels are (H, W, 3) RGB, uint8 or uint16 as stored.
 """
 
+import cv2
+import numpy as np
+
 from common.datasets.chunked.centers import read_centers
 from common.datasets.chunked.index import GEOMETRY, REFERENCE, SQUARE
 from common.datasets.chunked.virtual import Squares, cut_tile, read_geometry
+from common.datasets.pixels import decode_rgb
 from common.errors import InputError
+from common.files import system_errors
 
 CENTERS = "centers.pt"
 SHARD_ENDINGS = (".tar", ".parquet")
@@ -33,7 +38,10 @@ class FolderChunk:
         return self._count
 
     def tile_name(self, position):
-        """Return the file name of a tile (relative to the chunk folder)."""
+        """Return the file name of a tile (relative to the chunk folder). Raises InputError when there is no such tile."""
+        if not 0 <= position < self._count:
+            raise InputError(f"there is no tile {position}, there are {self._count}", where=f"{self.root}/{self.name}",
+                             do="Extract all photos of a clip with the same options")  # fmt: skip
         if self._width:
             start = position * (self._width + 1)
             return self._tiles[start : start + self._width]
@@ -112,8 +120,6 @@ class VirtualChunk(FolderChunk):
 
 def read_pixels(path):
     """Return an image file as (H, W, 3) RGB, uint8 or uint16; InputError naming one that is missing, cut short or broken."""
-    from common.files import system_errors
-
     with system_errors(path), open(path, "rb") as stream:
         data = stream.read()
     return decode_whole(data, path)
@@ -121,11 +127,13 @@ def read_pixels(path):
 
 def decode_whole(data, where):
     """Return the pixels in the bytes of an image file; InputError for a JPEG without its end, which OpenCV fills grey."""
-    from common.datasets.pixels import decode_rgb
-
-    if data[:2] == b"\xff\xd8" and data.rfind(b"\xff\xd9") < 0:
+    if data[:2] != b"\xff\xd8":
+        return decode_rgb(data, where)
+    if data.rfind(b"\xff\xd9") < 0:
         raise InputError("cut short: the end of the JPEG is missing", where=where, do="Extract this photo again")
-    return decode_rgb(data, where)
+    # The same pixels as decode_rgb gives, without a pass to swap the channels. JPEG has neither 16 bits nor alpha.
+    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
+    return decode_rgb(data, where) if pixels is None else pixels  # which raises the InputError
 
 
 def _all_tiles(folder):

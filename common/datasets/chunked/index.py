@@ -20,7 +20,9 @@ FILE = "genprobe_index.json"
 FORMAT, VERSION = "genprobe chunk index", 1
 RACY_NS = 2_000_000_000  # the coarsest clock among common file systems (FAT: 2 s)
 # The endings that the original's readers take, in these cases only.
-IMAGE_ENDINGS = tuple(f".{letters}" for name in ("jpg", "jpeg", "png", "ppm", "bmp", "webp") for letters in (name, name.upper()))
+IMAGE_ENDINGS = frozenset(
+    f".{letters}" for name in ("jpg", "jpeg", "png", "ppm", "bmp", "webp") for letters in (name, name.upper())
+)
 REFERENCE, GEOMETRY, SQUARE = "ref.jpg", "geometry.jsonl", "square."
 
 
@@ -142,22 +144,19 @@ def _scan(root, name):
     """Return the Folder `name` (relative to the root) as it is now. Its stamp is taken first: what comes later shows."""
     path = f"{root}/{name}"
     stamp = _stamp(path)
-    tiles, others, inner = [], [], []
-    with system_errors(path), os.scandir(path) as entries:
-        for entry in entries:
-            if entry.name.startswith("."):
-                continue
-            if entry.name.endswith(IMAGE_ENDINGS) and not entry.is_dir():
-                (others if REFERENCE in entry.name else tiles).append(entry.name)
-            elif entry.is_dir():
-                inner.append(entry.name)
-            else:
-                others.append(entry.name)
+    with system_errors(path):
+        names = sorted(entry for entry in os.listdir(path) if entry[0] != ".")
+    tiles = [entry for entry in names if entry[entry.rfind(".") :] in IMAGE_ENDINGS and REFERENCE not in entry]
+    others, inner = [], []
+    for entry in set(names).difference(tiles):
+        # Names of files that belong here are not asked whether they are folders: that costs more than listing them.
+        is_folder = not entry.endswith((REFERENCE, ".pt", ".jsonl")) and os.path.isdir(f"{path}/{entry}")
+        (inner if is_folder else others).append(entry)
     if GEOMETRY in others and len(tiles) == 1 and tiles[0].startswith(SQUARE):
         stamp += _stamp(f"{path}/{GEOMETRY}")
         others.append(tiles[0])
         tiles, stamp = _virtual_tiles(path, tiles[0], stamp)
-    return Folder(name, stamp, "/".join(sorted(tiles)), "/".join(sorted(others)),
+    return Folder(name, stamp, "/".join(tiles), "/".join(sorted(others)),
                   [_scan(root, f"{name}/{below}") for below in sorted(inner)])  # fmt: skip
 
 
@@ -167,7 +166,7 @@ def _virtual_tiles(path, square, stamp):
     from common.datasets.chunked.virtual import read_geometry, virtual_name
 
     try:
-        return [virtual_name(number, square) for number in read_geometry(f"{path}/{GEOMETRY}")], stamp
+        return sorted(virtual_name(number, square) for number in read_geometry(f"{path}/{GEOMETRY}")), stamp
     except InputError as error:
         warn(f"{error} This folder is left out")
         return [], (0, 0)
