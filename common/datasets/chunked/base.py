@@ -59,7 +59,7 @@ class ChunkedDataset(ItemDataset):
     corrupt_before_downsize (False), and the corruption keys of `corruptions.Corruptor`.
     Ours: random_seed (0), compat (False), broken_images ("raise"; "next": a warning names the file that cannot be read,
     and the next item takes its place) as in `items.ItemDataset`; cache_mb (128): memory for references in each
-    process, and as much for squares of the virtual layout.
+    process, and as much for squares of the virtual layout; refresh_cache (False): write a stale cache.pth anew.
     compat also keeps the original's floats (16-bit files divided by 255), and scales mask and centre by the tile's size,
     which is right only where reference and tiles are of one size.
     Raises InputError for a missing or wrong key and for a folder that is no chunked data set.
@@ -94,7 +94,7 @@ class ChunkedDataset(ItemDataset):
     def _open_root(self, root, repeats):
         """Return ([chunks with a tile left after ignore_first], repeats) of one folder of `paths`."""
         listing = open_index(root)
-        if note_cache(listing):
+        if note_cache(listing, self.options.flag("refresh_cache")):
             save_index(listing)
         chunks = open_chunks(listing, self.limit)
         kept = [chunk for chunk in chunks if len(chunk) > self.first]

@@ -224,6 +224,38 @@ def test_stale_cache_pth_is_told_and_not_used(tmp_path):
         assert len(names(root)) == 8
 
 
+def test_stale_cache_pth_is_written_anew_on_request(tmp_path, monkeypatch):
+    import sys
+    import types
+
+    import torch
+
+    root = make_folders(tmp_path / "set")
+    write_cache(root, {"gone": ["00000001.png"]})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert len(names(root, refresh_cache=True)) == 6
+        assert len(names(root)) == 6
+    original = types.ModuleType("data.images.chunk_with_reference")
+    original.ChunkWithReference = type("ChunkWithReference", (), {})
+    for name in ("data", "data.images"):
+        monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
+    monkeypatch.setitem(sys.modules, "data.images.chunk_with_reference", original)
+    chunks = torch.load(tmp_path / "set/cache.pth", weights_only=False)  # as the original reads it
+    assert [type(chunk) for chunk in chunks] == [original.ChunkWithReference] * 3
+    assert [tile for chunk in chunks for tile in chunk.tiles] == create_dataset(options_for(root)).get_paths()
+    assert (chunks[0].path, chunks[0].need_ref, chunks[0].need_metadata) == (f"{root}/a_left_0", True, True)
+
+
+def test_hostile_cache_pth_is_not_refreshed(tmp_path):
+    root = make_folders(tmp_path / "set")
+    hostile_torch(tmp_path / "set/cache.pth", tmp_path / "proof")
+    before = (tmp_path / "set/cache.pth").read_bytes()
+    with pytest.warns(DatasetWarning, match="system"):
+        assert len(names(root, refresh_cache=True)) == 6
+    assert (tmp_path / "set/cache.pth").read_bytes() == before
+
+
 def test_cache_pth_of_an_image_folder_is_no_obstacle(tmp_path):
     import torch
 
