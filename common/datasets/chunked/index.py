@@ -14,7 +14,7 @@ import time
 from dataclasses import dataclass, field
 
 from common.errors import InputError
-from common.files import system_errors
+from common.files import TEMPORARY, system_errors
 
 FILE = "genprobe_index.json"
 FORMAT, VERSION = "genprobe chunk index", 1
@@ -150,7 +150,9 @@ def _scan(root, name):
     others, inner = [], []
     for entry in set(names).difference(tiles):
         # Names of files that belong here are not asked whether they are folders: that costs more than listing them.
-        is_folder = not entry.endswith((REFERENCE, ".pt", ".jsonl")) and os.path.isdir(f"{path}/{entry}")
+        # Links to folders are not followed, as by the original: they can lead round in a circle.
+        below = f"{path}/{entry}"
+        is_folder = not entry.endswith((REFERENCE, ".pt", ".jsonl")) and os.path.isdir(below) and not os.path.islink(below)
         (inner if is_folder else others).append(entry)
     if GEOMETRY in others and len(tiles) == 1 and tiles[0].startswith(SQUARE):
         stamp += _stamp(f"{path}/{GEOMETRY}")
@@ -199,9 +201,10 @@ def _read(path):
 
 def _write(path, text):
     """Write the index under its final name by one rename. Not synced to the disk: half an index is only made anew."""
-    temporary = f"{path}.{os.getpid()}.part"
-    if os.path.dirname(path) and not os.path.isdir(os.path.dirname(path)):
-        os.makedirs(os.path.dirname(path), exist_ok=True)
+    folder, name = os.path.split(path)
+    temporary = os.path.join(folder, f".{name}.{os.getpid()}{TEMPORARY}")
+    if folder and not os.path.isdir(folder):
+        os.makedirs(folder, exist_ok=True)
     try:
         with open(temporary, "w", encoding="utf-8") as stream:
             stream.write(text)

@@ -68,12 +68,12 @@ class MultiFrameDataset(FramesDataset):
         self.suffix = self.options.whole("frame_suffix_len", SUFFIX_LENGTH, low=0)
         self.pattern = self._pattern(self.options.get("frame_regex"))
         self._clips, self._rank = self._find_clips()
+        self._names = [chunk.name for chunk in self.chunks] if self.compat else []
 
     def frames_of(self, number, tile):
         """Return [(position in self.chunks, tile)] of the window of a frame."""
         if self.compat:
-            names = [chunk.name for chunk in self.chunks]
-            return [(frame, tile) for frame in original_window(names, number, self.num_frames, self.suffix)]
+            return [(frame, tile) for frame in original_window(self._names, number, self.num_frames, self.suffix)]
         clip, rank = self._clips[number], self._rank[number]
         return self.with_tile([clip[max(rank - back, 0)] for back in reversed(range(self.num_frames))], tile)
 

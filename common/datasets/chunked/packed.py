@@ -170,7 +170,17 @@ def _open_parquet(root, path, limit):
                 name, _, stem = key.rpartition("/")
                 sample = _checked(stem, (group, row), number, None if None in place else tuple(place))
                 chunks.setdefault(name, []).append(sample)
-    return [chunk for name, samples in chunks.items() if len(chunk := PackedChunk(root, name, shard, samples, ".jpg"))]
+    ending = _told_ending(f"{path.removesuffix('.parquet')}.jsonl")
+    return [chunk for name, samples in chunks.items() if len(chunk := PackedChunk(root, name, shard, samples, ending))]
+
+
+def _told_ending(told):
+    """Return the ending of the tiles' names that the .jsonl beside a shard tells, or .jpg: only names depend on it."""
+    try:
+        with open(told, "rb") as stream:
+            return f".{json.loads(stream.readline())['header']['format']}"
+    except (OSError, ValueError, KeyError, TypeError):
+        return ".jpg"
 
 
 class parquet_errors:

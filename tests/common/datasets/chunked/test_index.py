@@ -196,6 +196,18 @@ def test_nested_folders_files_and_hidden_things(tmp_path):
     assert len(names(root)) == 8
 
 
+def test_links_that_lead_round_in_a_circle(tmp_path):
+    root = make_folders(tmp_path / "set")
+    (tmp_path / "set/a_left_0/round").symlink_to(tmp_path / "set")
+    (tmp_path / "far").mkdir()
+    (tmp_path / "far/00000001.png").write_bytes(png(colour(7, 0)))
+    (tmp_path / "set/linked").symlink_to(tmp_path / "far")
+    assert len(names(root)) == 7
+    later()
+    (tmp_path / "far/00000002.png").write_bytes(png(colour(7, 1)))
+    assert len(names(root)) == 8
+
+
 def test_what_is_no_chunked_data_set(tmp_path):
     with pytest.raises(InputError, match="no such file or folder"):
         open_index(tmp_path / "nothing")
