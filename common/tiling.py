@@ -82,9 +82,12 @@ def reference_of(height, width, side, original=False):
 
 
 def tile_centre(top, left, crop, reference):
-    """Return (row, col, width) of a window in pixels of the reference, rounded down."""
-    row, col = (int((start + crop // 2) / reference.factor) for start in (top, left))
-    return reference.top + row, reference.left + col, int(crop / reference.factor)
+    """Return (row, col, width) of a window in pixels of the reference, rounded down.
+
+    Floor division, as the original: 502 // 6.275 is 79, while 502 / 6.275 rounds to 80.0.
+    """
+    row, col = (int((start + crop // 2) // reference.factor) for start in (top, left))
+    return reference.top + row, reference.left + col, int(crop // reference.factor)
 
 
 def tile_records(side, crop_sz, step, thres_sz, resize_final_img, *, first_id=1, only_resize=False, skip=(), original=False):

@@ -187,6 +187,7 @@ def subimages_single(case):
     found = {}
     for name, config in case.spec["configs"].items():
         given = dict(config["options"])
+        given.setdefault("compression_level", 95)  # OpenCV's own, which the original falls back to
         given["min_size"] = given.pop("image_minimum_size_threshold", 0)
         given = {key: value for key, value in given.items() if key not in ("n_thread", "input_folder", "save_folder")}
         given["resize_final_img"] = [float(given.get("resize_final_img", 1.0))]
