@@ -22,7 +22,7 @@ from tools.extract_subimages.pixels import (
     resize_area,
     silent_libraries,
 )
-from tools.extract_subimages.sinks import GEOMETRY, FolderSink, SegmentSink
+from tools.extract_subimages.sinks import GEOMETRY, FolderSink, SegmentSink, tile_json
 from tools.extract_subimages.sources import original_folder
 
 VERSION = 1  # of the geometry file
@@ -57,7 +57,10 @@ def layout_of(options, source, height, width):
 def _excluded_scales(options, source):
     """Return the positions of scales that are left out for a photo, by the strings in its path."""
     path = f"/{source.path}"
-    return {scale for scale, word in enumerate(options.exclusions) if any(part in path for part in excluded_strings(word))}
+    found = {scale for scale, word in enumerate(options.exclusions) if any(part in path for part in excluded_strings(word))}
+    if options.compat == "original" and options.exclusions:  # its lists are zipped: the shortest decides
+        found |= set(range(len(options.exclusions), len(options.crop_sz)))
+    return found
 
 
 def _read_mask(options, source):
@@ -154,7 +157,7 @@ def _write_chunk(options, square, records, about, add):
         add(f"square.{options.format}", encode(square))
     else:
         for record, tile in zip(records, cut_tiles(square, records)):
-            add(f"{record.id:08d}.{options.format}", encode(tile), _told(record))
+            add(f"{record.id:08d}.{options.format}", encode(tile), record)
     side = reference_side(options.crop_sz, options.resize_final_img)
     reference = reference_of(*square.shape[:2], side, options.compat == "original")
     add("ref.jpg", encode_reference(draw_reference(square, reference)))
@@ -162,15 +165,7 @@ def _write_chunk(options, square, records, about, add):
     add(CENTERS, centers_bytes(centers))
     about = {**about, "reference": reference._asdict(), "layout": options.layout, "format": options.format,
              "tiles": len(records)}  # fmt: skip
-    lines = [about, *(_told(record) for record in records)]
-    add(GEOMETRY, "".join(json.dumps(line) + "\n" for line in lines).encode())
-
-
-def _told(record):
-    """Return a tile's place as it is told in packed samples and in geometry.jsonl."""
-    told = record._asdict()
-    center = [told.pop("row"), told.pop("col")]
-    return {**told, "center": center}
+    add(GEOMETRY, (json.dumps(about) + "\n" + "".join(f"{tile_json(record)}\n" for record in records)).encode())
 
 
 def draw_reference(square, reference):

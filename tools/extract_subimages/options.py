@@ -248,7 +248,7 @@ def _check_scales(options):
                              do="Crop and step are at least 1, and so is crop times factor")  # fmt: skip
     if options.thres_sz < 0:
         raise InputError("must be at least 0", where=f"--thres_sz {options.thres_sz}", do="Correct the value")
-    if len(options.exclusions) > len(options.crop_sz):
+    if len(options.exclusions) > len(options.crop_sz) and options.compat == "none":
         raise InputError(f"{len(options.exclusions)} lists for {len(options.crop_sz)} scales", where="--exclusions",
                          do="Give one for each scale")  # fmt: skip
 

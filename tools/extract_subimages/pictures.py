@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-PICTURE, TILE, GAP, MARGIN = 400, 112, 12, 24  # pixels
+PICTURE, TILE, GAP, MARGIN = 440, 112, 12, 24  # pixels
 SAMPLES = 6  # tiles shown of each scale
 COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"]  # told apart by colour-blind people, too
 INK, FAINT, PAPER = "#1a1a1a", "#6b6b6b", "#ffffff"

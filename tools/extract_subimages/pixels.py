@@ -116,12 +116,22 @@ def _is_tiff(data):
     return data[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
+def _may_have_exif(data):
+    """False where an Exif block is out of the question: Pillow is slow to find that out, in PNG by decoding all of it."""
+    if data[:2] == b"\xff\xd8":
+        return b"Exif" in data[:65536]
+    if data[:4] == b"\x89PNG":
+        return b"eXIf" in data
+    if data[:4] == b"RIFF":
+        return b"EXIF" in data
+    return _is_tiff(data) or data[4:8] == b"ftyp"  # AVIF
+
+
 def exif_orientation(data):
     """Return the Exif orientation, 1 to 8, of the bytes of an image file; 1 when there is none."""
     from PIL import Image
 
-    # Pillow decodes a whole PNG to look for Exif at its end, so the marker is looked for first.
-    if not (_is_tiff(data) or b"Exif" in data[:65536] or b"eXIf" in data or b"EXIF" in data or data[4:8] == b"ftyp"):
+    if not _may_have_exif(data):
         return 1
     try:
         with Image.open(io.BytesIO(data)) as image:

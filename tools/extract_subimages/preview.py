@@ -3,7 +3,7 @@
 import io
 
 from common.files import write_bytes
-from common.tiling import tile_windows
+from common.tiling import Frame, tile_windows
 from tools.extract_subimages.chunks import cut_tiles, layout_of, read_source
 from tools.extract_subimages.pictures import Panel, choose_samples, draw_sheet
 from tools.extract_subimages.pixels import Unusable, decode_photo, header, resize_area
@@ -49,21 +49,27 @@ def photo_panels(options, unit):
         pixels = resize_area(pixels, pixels.shape[0] // 2, pixels.shape[1] // 2)
     panels = []
     for frame, records in layout:
-        square = pixels[frame.top : frame.top + frame.height, frame.left : frame.left + frame.width]
         side = f", {frame.side} half" if options.vertical_split else ""
-        about = f"{stored}{', halved' if halved else ''}{side}; shown: the {frame.width} x {frame.height} px that tiles are cut from"
-        panels.append(window_panel(unit.source.path, about, square, records))
+        about = f"{stored}{', halved' if halved else ''}{side}; tiles are cut from {frame.width} x {frame.height} px of it"
+        panels.append(window_panel(unit.source.path, about, pixels, records, frame))
     return panels
 
 
-def window_panel(title, about, square, records):
-    """Return the Panel of a frame's pixels and its TileRecords."""
-    height, width = square.shape[:2]
-    boxes = [(record.scale, record.left / width, record.top / height, (record.left + record.crop) / width,
-              (record.top + record.crop) / height) for record in records]  # fmt: skip
+def window_panel(title, about, pixels, records, frame=None):
+    """Return the Panel of a photo and the TileRecords of a frame of it (all of it by default); what is not used is pale."""
+    frame = frame or Frame("left", 0, 0, *pixels.shape[:2])
+    inside = slice(frame.top, frame.top + frame.height), slice(frame.left, frame.left + frame.width)
+    square = pixels[inside]
+    picture = 192 + pixels // 4
+    picture[inside] = square
+    height, width = pixels.shape[:2]
+    boxes = []
+    for record in records:
+        top, left = frame.top + record.top, frame.left + record.left
+        boxes.append((record.scale, left / width, top / height, (left + record.crop) / width, (top + record.crop) / height))
     chosen = choose_samples([record.scale for record in records])
     tiles = list(zip(chosen, cut_tiles(square, [records[index] for index in chosen])))
-    return Panel(title, about, square, boxes, tiles, told_scales(records))
+    return Panel(title, about, picture, boxes, tiles, told_scales(records))
 
 
 def told_scales(records):
