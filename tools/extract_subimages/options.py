@@ -218,6 +218,8 @@ def _check_modes(options):
                          do="Use --layout packed or --layout parquet for few large files")  # fmt: skip
     if options.mode != "multiscale" and options.layout != "folders":
         raise InputError(f"only mode multiscale has the layout {options.layout}", where="--layout", do="Leave it out")
+    if options.preview and options.mode != "multiscale":
+        raise InputError(f"mode {options.mode} has no preview", where="--preview", do="Leave it out")
     if options.layout == "virtual" and options.only_resize:
         raise InputError("there are no tiles to cut later", where="--only_resize", do="Use --layout folders")
     if options.layout == "parquet":
@@ -229,17 +231,17 @@ def _check_modes(options):
     if options.only_resize and options.square == "none":
         raise InputError("resizes the centred square", where="--only_resize", do="Leave --square none out")
     if options.naming == "original" and (options.layout in ("packed", "parquet") or options.mode == "pair"):
-        raise InputError("running numbers exist only in files", where="--naming original", do="Use --naming stable")
+        raise InputError("shards and pairs have no running numbers", where="--naming original", do="Use --naming stable")
 
 
 def _check_scales(options):
+    if options.mode != "multiscale" and len(options.crop_sz) != 1:
+        raise InputError(f"mode {options.mode} has one scale", where="--crop_sz", do="Give one size, or use --mode multiscale")
     factors = options.resize_final_img
     if options.compat == "none" and not len(options.crop_sz) == len(options.step) == len(factors):
         what = f"{len(options.crop_sz)} crop sizes, {len(options.step)} steps, {len(factors)} factors"
         raise InputError(f"one of each for every scale is needed: {what}", where="--crop_sz, --step, --resize_final_img",
                          do="Give lists of the same length")  # fmt: skip
-    if options.mode != "multiscale" and len(options.crop_sz) != 1:
-        raise InputError(f"mode {options.mode} has one scale", where="--crop_sz", do="Give one size, or use --mode multiscale")
     if options.mode == "pair":
         _check_pair(options)
     for crop, step, factor in zip(options.crop_sz, options.step, factors):

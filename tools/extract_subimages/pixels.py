@@ -4,6 +4,7 @@ import contextlib
 import io
 import os
 import struct
+import warnings
 from dataclasses import dataclass
 
 PER_16_BITS = 1 / 257
@@ -37,6 +38,14 @@ def silent_libraries():
         os.dup2(saved, 2)
         os.close(saved)
         os.close(nothing)
+
+
+@contextlib.contextmanager
+def _no_warnings():
+    """Keep Pillow's remarks on odd metadata and large images off the screen."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def decode_photo(data, exif=True, keep_grey=False, keep_alpha=False, original=False):
@@ -76,7 +85,7 @@ def _pillow_pixels(data):
     from PIL import Image
 
     try:
-        with Image.open(io.BytesIO(data)) as image:
+        with _no_warnings(), Image.open(io.BytesIO(data)) as image:
             if image.mode in ("I", "F") or image.mode.startswith("I;16"):
                 return np.asarray(image)
             return np.ascontiguousarray(np.asarray(image.convert("RGB"))[..., ::-1])
@@ -134,7 +143,7 @@ def exif_orientation(data):
     if not _may_have_exif(data):
         return 1
     try:
-        with Image.open(io.BytesIO(data)) as image:
+        with _no_warnings(), Image.open(io.BytesIO(data)) as image:
             found = image.getexif().get(0x0112, 1)
     except (OSError, SyntaxError, ValueError, EOFError, TypeError, KeyError, struct.error, Image.DecompressionBombError):
         return 1
@@ -157,7 +166,7 @@ def header(path, exif=True):
     from PIL import Image
 
     try:
-        with Image.open(path) as image:
+        with _no_warnings(), Image.open(path) as image:
             width, height = image.size  # a TIFF's is already turned
             turned = False
             if exif and image.format != "TIFF":
@@ -188,14 +197,14 @@ def make_encoder(kind, quality, subsampling="420", png_level=3):
         "png": [cv2.IMWRITE_PNG_COMPRESSION, png_level],
         "webp": [cv2.IMWRITE_WEBP_QUALITY, max(1, quality)],
     }.get(kind, [])
-    ending = f".{kind}"
+    ending, imencode, flags = f".{kind}", cv2.imencode, np.array(flags, dtype=np.int32)
 
     def encode(pixels):
         if pixels.dtype != np.uint8:
             pixels = np.minimum(pixels, 255).astype(np.uint8)
         if kind == "jpg" and pixels.ndim == 3 and pixels.shape[2] == 4:
             pixels = np.ascontiguousarray(pixels[..., :3])
-        done, data = cv2.imencode(ending, pixels, flags)
+        done, data = imencode(ending, pixels, flags)
         if not done:
             raise ValueError(f"OpenCV could not encode {pixels.shape} as {kind}")
         return data

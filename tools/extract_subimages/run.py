@@ -127,16 +127,18 @@ def main(options, workers=None):
     options = resolve(options)
     check_writable(options.save_folder)
     job = Job(options)
-    if options.dry_run:
-        return _dry_run(job)
     record, root = _record(options, job), Path(options.save_folder)
     _refuse_foreign(root, record, options)
     existed, earlier = root.exists(), record.answer()
+    if options.dry_run:
+        return _dry_run(job)
     job.plan()
     if earlier is not None and not job.scan(set(earlier["skipped_files"])):
+        if options.preview and not (root / "preview.png").exists():
+            _preview(job, root)
         _show(earlier, options)
         return Outcome(earlier, record=record)
-    record.begin(clear=[path for path in root.iterdir() if _is_own(path)] if root.exists() else [])
+    record.begin(clear=[path for path in root.iterdir() if _is_own(path) and path != record.path] if root.exists() else [])
     record.finished = None  # photos whose outputs went missing are made again, whatever the record says
     shutil.rmtree(root / UNFINISHED, ignore_errors=True)
     todo = job.scan()
@@ -233,12 +235,16 @@ def _finish(job, record, root):
     csv.writer(text, lineterminator="\n").writerows([("file", "reason", "detail"), *job.rows()])
     write_bytes(root / SKIPPED, text.getvalue().encode(errors="backslashreplace"))
     outputs = [root / SKIPPED, *(job.shards.paths if job.shards is not None else ())]
-    if job.options.preview and job.options.mode in ("multiscale", "single"):
-        from tools.extract_subimages.preview import write_preview
-
-        outputs.append(write_preview(job.options, [job.units[index] for index in sorted(job.done)], root / "preview.png"))
+    if job.options.preview:
+        outputs.append(_preview(job, root))
     _show(results, job.options)
     return Outcome(results, [str(path) for path in outputs], record)
+
+
+def _preview(job, root):
+    from tools.extract_subimages.preview import write_preview
+
+    return write_preview(job.options, [job.units[index] for index in sorted(job.done)], root / "preview.png")
 
 
 def _show(results, options):

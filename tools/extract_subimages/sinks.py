@@ -24,9 +24,9 @@ def write_file(path, data):
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
         try:
-            view = memoryview(data).cast("B")
-            while len(view):
-                view = view[os.write(descriptor, view) :]
+            written = os.write(descriptor, data)
+            while written < len(data):  # a signal, or more than 2 GB
+                written += os.write(descriptor, memoryview(data)[written:])
         finally:
             os.close(descriptor)
     except OSError as error:

@@ -51,8 +51,13 @@ def find_sources(folders, original=False):
     """
     found, passed, others = [], [], 0
     for folder in folders:
-        inner = []
+        inner, seen = [], set()
         for root, below, files in os.walk(folder, followlinks=True):
+            real = os.path.realpath(root)
+            if real in seen:  # a link that leads back
+                below.clear()
+                continue
+            seen.add(real)
             below[:] = sorted(name for name in below if original or not name.startswith("."))
             inner.append((os.path.relpath(root, folder).replace(os.sep, "/"), sorted(files)))
         for place, names in sorted(inner, key=lambda item: "" if item[0] == "." else f"/{item[0]}"):
@@ -60,8 +65,11 @@ def find_sources(folders, original=False):
                 path = name if place == "." else f"{place}/{name}"
                 reason = _reason(name, original)
                 if reason is None:
-                    status = os.stat(os.path.join(folder, path))
-                    found.append(Source(str(folder), path, status.st_size, status.st_mtime_ns))
+                    try:
+                        status = os.stat(os.path.join(folder, path))
+                        found.append(Source(str(folder), path, status.st_size, status.st_mtime_ns))
+                    except OSError:  # a link that leads nowhere
+                        passed.append((path, "unreadable"))
                 elif reason:
                     passed.append((path, reason))
                 else:

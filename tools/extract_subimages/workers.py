@@ -4,6 +4,7 @@ Workers end when the main process does, however it ends: their pipe closes. A wo
 """
 
 import multiprocessing
+import os
 import signal
 import traceback
 from dataclasses import dataclass
@@ -52,10 +53,12 @@ def _serve(connection):
     import cv2
 
     cv2.setNumThreads(1)
-    job = None
+    job, parent = None, os.getppid()
     try:
         while True:
             message = connection.recv()
+            if os.getppid() != parent:  # killed; what it had sent before still lies in the pipe
+                return
             if isinstance(message, tuple):
                 job = message
                 connection.send(None)
