@@ -93,7 +93,7 @@ def test_killed_at_random_moments_it_ends_with_the_same_bytes(name, workers, pho
     time.sleep(0.5)  # workers of the last killed run finish the photo they are at
     finish(start(photos, cut, workers, JOBS[name]))
     assert contents(cut) == expected
-    assert [path for path in cut.rglob(".*")] == []
+    assert list(cut.rglob(".*")) == []
 
 
 def test_sigterm_ends_with_the_command_to_go_on(photos, tmp_path):

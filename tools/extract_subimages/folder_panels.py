@@ -10,7 +10,6 @@ from tools.extract_subimages.preview import told_scales, window_panel
 from tools.extract_subimages.sinks import GEOMETRY
 
 
-
 def folder_panel(path):
     """Return the Panel of a whole chunk folder, of ours or of the original."""
     lines = read_lines(path / GEOMETRY)

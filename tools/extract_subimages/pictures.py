@@ -95,13 +95,14 @@ def _picture(panel):
     for index, box in enumerate(panel.boxes):
         if index not in shown:
             draw.rectangle(_pixels(box, photo.size), outline=f"{_colour(box[0])}70")
-    for index in shown:
-        box = panel.boxes[index]
-        place = _pixels(box, photo.size)
-        draw.rectangle(place, outline=_colour(box[0]), width=3)
-    for index, number in shown.items():
+    by_size = sorted(shown, key=lambda index: panel.boxes[index][1] - panel.boxes[index][3])  # the largest below
+    for index in by_size:
+        draw.rectangle(_pixels(panel.boxes[index], photo.size), outline=_colour(panel.boxes[index][0]), width=3)
+    taken = {}  # windows that begin at one place have their numbers side by side
+    for index in by_size:
         left, top, _, _ = _pixels(panel.boxes[index], photo.size)
-        _badge(draw, left, top, number, _colour(panel.boxes[index][0]))
+        shift = taken.get((left, top), 0)
+        taken[(left, top)] = shift + _badge(draw, left + shift, top, shown[index], _colour(panel.boxes[index][0]))
     return Image.alpha_composite(photo.convert("RGBA"), lines).convert("RGB")
 
 
@@ -115,11 +116,12 @@ def _colour(scale):
 
 
 def _badge(draw, left, top, number, colour):
-    """Write a white number on a coloured field."""
+    """Write a white number on a coloured field and return the field's width."""
     font = _font(13)
     wide = draw.textlength(str(number), font=font)
     draw.rectangle([left, top, left + wide + 8, top + 18], fill=colour)
     draw.text((left + 4, top + 1), str(number), fill="#ffffff", font=font)
+    return round(wide) + 8
 
 
 def _draw_strip(row, draw, panel, scale, left, top):

@@ -1,7 +1,7 @@
 """Small photos for tests, made from numbers, and what a folder holds."""
 
 import hashlib
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 import cv2
@@ -14,7 +14,7 @@ SMALL = ("--crop_sz", "32,64", "--step", "32", "48", "--thres_sz", "8", "--min_s
 TIMES = ("run.json",)  # files that hold times
 
 
-@lru_cache(maxsize=None)
+@cache
 def photo(seed=0, height=150, width=220):
     """Return (height, width, 3) uint8 of smooth colours with some structure, the same for a seed."""
     rng = np.random.default_rng(seed)

@@ -55,7 +55,7 @@ def test_workers_change_no_byte(layout, tmp_path):
     extract(tmp_path / "in", tmp_path / "one", "--layout", layout)
     extract(tmp_path / "in", tmp_path / "two", "--layout", layout, "--n_thread", "2")
     assert contents(tmp_path / "one") == contents(tmp_path / "two")
-    assert not [path for path in (tmp_path / "two").rglob(".*")]
+    assert not list((tmp_path / "two").rglob(".*"))
 
 
 def test_all_layouts_hold_the_same_tiles(tmp_path):
