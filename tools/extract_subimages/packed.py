@@ -4,6 +4,8 @@ A shard is closed by the photo that fills it, so that its bytes do not depend on
 lies `shard-000000.jsonl`, a line for each chunk: its header and, for tar, where each sample's image lies in the shard.
 """
 
+import contextlib
+import errno
 import json
 import os
 import shutil
@@ -27,7 +29,7 @@ class Shards:
         self.paths = self._read_finished()
         self.next = max(self.tiles, default=-1) + 1  # finished shards hold the first photos
         self.settled = {}  # index -> bytes of its piece, 0 for a skipped one
-        self.pending, self.pending_bytes = [], 0
+        self.pending, self.pending_bytes, self.joined = [], 0, None
 
     def _read_finished(self):
         """Return the finished shards; note what they hold."""
@@ -68,8 +70,7 @@ class Shards:
         while self.next in self.settled:
             length = self.settled.pop(self.next)
             if length:
-                self.pending.append(self.units[self.next])
-                self.pending_bytes += length
+                self._append(self.units[self.next], length)
             self.next += 1
             if self.pending_bytes >= self.limit:
                 self._write()
@@ -80,36 +81,58 @@ class Shards:
             self._write()
         shutil.rmtree(self.root / SEGMENTS, ignore_errors=True)
 
-    def _write(self):
-        final = self.root / f"shard-{len(self.paths):06d}.{self.ending}"
-        folder = Path(temporary_folder(self.root))
+    def _append(self, unit, length):
+        """Add a unit's piece to the shard; a tar grows while the workers are at the next photos."""
+        if self.ending == "tar":
+            with self._errors():
+                self.joined = self.joined or Path(temporary_folder(self.root)) / "shard"
+                mode = "r+b" if self.joined.exists() else "wb"  # "ab" would keep sendfile out
+                with open(self.joined, mode) as shard, open(self._piece(unit), "rb") as piece:
+                    shard.seek(0, os.SEEK_END)
+                    if not _copied_by_system(piece, shard, length):
+                        shutil.copyfileobj(piece, shard, 1 << 22)
+        self.pending.append(unit)
+        self.pending_bytes += length
+
+    @contextlib.contextmanager
+    def _errors(self):
         try:
-            lines = (self._join_tar if self.ending == "tar" else self._join_parquet)(folder / final.name)
-            write_file(folder / "index", "".join(lines).encode())
-            os.rename(folder / "index", final.with_suffix(".jsonl"))
-            os.rename(folder / final.name, final)
-            folder.rmdir()
+            yield
         except OSError as error:
-            raise (as_input_error(error, where=final) or error) from error
+            raise (as_input_error(error, where=self._final()) or error) from error
+
+    def _final(self):
+        return self.root / f"shard-{len(self.paths):06d}.{self.ending}"
+
+    def _write(self):
+        """Close the shard: its index, then the shard itself, get their names, then the pieces go."""
+        final = self._final()
+        with self._errors():
+            self.joined = self.joined or Path(temporary_folder(self.root)) / "shard"
+            lines = (self._close_tar if self.ending == "tar" else self._join_parquet)(self.joined)
+            write_file(self.joined.with_name("index"), "".join(lines).encode())
+            os.rename(self.joined.with_name("index"), final.with_suffix(".jsonl"))
+            os.rename(self.joined, final)
+            self.joined.parent.rmdir()
         for unit in self.pending:
             self._piece(unit).unlink()
             self._piece(unit).with_suffix(".json").unlink()
         self.paths.append(final)
-        self.pending, self.pending_bytes = [], 0
+        self.pending, self.pending_bytes, self.joined = [], 0, None
 
-    def _join_tar(self, path):
-        lines = []
-        with open(path, "wb") as shard:
-            for unit in self.pending:
-                base = shard.tell()
-                for chunk in self._index(unit)["chunks"]:
-                    samples = [[stem, where + base, *rest] for stem, where, *rest in chunk["samples"]]
-                    line = {"chunk": chunk["chunk"], "header": chunk["header"],
-                            "columns": ["name", "offset", "bytes", *COLUMNS], "samples": samples}  # fmt: skip
-                    lines.append(json.dumps(line) + "\n")
-                with open(self._piece(unit), "rb") as piece:
-                    shutil.copyfileobj(piece, shard, 1 << 22)
+    def _close_tar(self, path):
+        """Write the end of the tar and return the lines of its index."""
+        with open(path, "ab") as shard:
             shard.write(END)
+        lines, base = [], 0
+        for unit in self.pending:
+            index = self._index(unit)
+            for chunk in index["chunks"]:
+                samples = [[stem, where + base, *rest] for stem, where, *rest in chunk["samples"]]
+                line = {"chunk": chunk["chunk"], "header": chunk["header"],
+                        "columns": ["name", "offset", "bytes", *COLUMNS], "samples": samples}  # fmt: skip
+                lines.append(json.dumps(line) + "\n")
+            base += index["bytes"]
         return lines
 
     def _join_parquet(self, path):
@@ -132,6 +155,22 @@ class Shards:
             writer.write_table(table, row_group_size=len(rows))
         writer.close()
         return lines
+
+
+def _copied_by_system(source, target, length):
+    """Copy `length` bytes inside the kernel; False, and nothing copied, where the file systems do not offer that."""
+    copied = 0
+    while copied < length:
+        try:
+            done = os.sendfile(target.fileno(), source.fileno(), copied, length - copied)
+        except OSError as error:
+            if copied or error.errno not in (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP):
+                raise
+            return False
+        if not done:
+            raise OSError(errno.ENOENT, "a piece is shorter than its index says", source.name)
+        copied += done
+    return True
 
 
 def _schema(pyarrow):

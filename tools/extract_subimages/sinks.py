@@ -88,7 +88,7 @@ class SegmentSink:
     def __init__(self, root, unit):
         self.folder = Path(root) / SEGMENTS
         self.final = self.folder / segment_name(unit)
-        self.parts, self.length, self.chunks, self.bytes = [], 0, [], 0
+        self.length, self.chunks, self.bytes = 0, [], 0
 
     def chunk(self, name):
         """Begin a chunk; returns add(file name, data, record) for its tiles and the reference."""
@@ -113,26 +113,33 @@ class SegmentSink:
     def _member(self, name, data):
         """Append one file; returns where its data begins."""
         head = tar_header(name, len(data))
-        self.parts += [head, memoryview(data).cast("B"), bytes(-len(data) % BLOCK)]
         begins = self.length + len(head)
-        self.length = begins + len(data) + -len(data) % BLOCK
+        ends = begins + len(data)
+        self.length = ends + -ends % BLOCK
+        if self.length > len(_space):
+            _space.extend(bytes(self.length))
+        _space[begins - len(head) : begins] = head
+        _space[begins:ends] = memoryview(data).cast("B")
+        _space[ends : self.length] = bytes(self.length - ends)
         self.bytes += len(data)
         return begins
 
     def finish(self):
         """Write the index, then the piece, each under a temporary name first."""
         temporary = temporary_folder(self.final.parent.parent)
-        index = {"bytes": self.length, "chunks": self.chunks}
+        index, place = self.final.with_suffix(".json"), f"{temporary}/piece"
         self.folder.mkdir(exist_ok=True)
-        for path, data in ((self.final.with_suffix(".json"), json.dumps(index).encode()), (self.final, b"".join(self.parts))):
-            write_file(f"{temporary}/{path.name}", data)
-            os.rename(f"{temporary}/{path.name}", path)
+        write_file(f"{temporary}/index", json.dumps({"bytes": self.length, "chunks": self.chunks}).encode())
+        os.rename(f"{temporary}/index", index)
+        write_file(place, memoryview(_space)[: self.length])
+        os.rename(place, self.final)
         os.rmdir(temporary)
 
     def abandon(self):
         """Nothing is on the disk before the end."""
 
 
+_space = bytearray(1 << 22)  # of this process, for one photo after the other: fresh memory costs more than the copy
 COLUMNS = ("id", "scale", "top", "left", "crop", "size", "width", "center")
 
 
