@@ -28,4 +28,15 @@ extract() { # NAME FLAGS...
 extract tiles --preview 2 "$@"
 extract shards --layout packed "$@"
 "$PYTHON" -m tools.extract_subimages inspect "$OUT/tiles" --preview 0 "$@"
+
+# What training sees: tiles clean, corrupted, and where they lie; the tree of patches of the multiscale data set.
+cat > "$OUT/.data.yml" <<YAML
+scale: 4
+datasets:
+  train: {mode: single_image_extensible, paths: "$OUT/tiles", target_size: 128, need_ref: true, needs_metadata: true,
+          fixed_corruptions: [jpeg-broad, gaussian_blur]}
+  tree: {mode: multiscale, paths: "$PHOTOS", hq_tile_size: 64, num_scales: 3, target_size: 64}
+YAML
+"$PYTHON" -m tools.extract_subimages items "$OUT/.data.yml" --output "$OUT/pairs.png" "$@"
+"$PYTHON" -m tools.extract_subimages items "$OUT/.data.yml" --block tree --num 2 --output "$OUT/multiscale_tree.png" "$@"
 "$PYTHON" -m tools.extract_subimages inspect "$OUT/shards" --preview 0 "$@"

@@ -1,6 +1,6 @@
 """Cut raw photos into a chunked data set: tiles of several scales, a reference and the place of each tile in it.
 
-`inspect` looks at a data set: counts, sizes, checks of every folder, a picture.
+`inspect` looks at a data set: counts, sizes, checks of every folder, a picture. `items` shows what training sees of it.
 """
 
 import sys
@@ -15,6 +15,7 @@ and centers.pt (where each tile lies in it); or tar shards, parquet, or one squa
 EPILOG = """\
 subcommands:
   inspect      counts, sizes and checks of a data set, and a picture of it
+  items        a picture of a data set's items, from the block of a training configuration
 
 examples:
   extract_subimages --input_folder photos --save_folder out/tiles --crop_sz 256 512 --step 128 256 --preview 4
@@ -30,6 +31,11 @@ def cli(words=None):
 
         description = "Count and check everything in a chunked data set; exit status 2 when something is broken."
         return run(inspect, InspectOptions, f"{PROG} inspect", description, "", words[1:], "inspect")
+    if words and words[0] == "items":
+        from tools.extract_subimages.items import ItemsOptions, show_items
+
+        description = "Draw the first items of a data set: corrupted beside clean, the place of a tile, the multiscale tree."
+        return run(show_items, ItemsOptions, f"{PROG} items", description, "", words[1:], "items")
     from tools.extract_subimages.options import Options, expand
 
     try:
