@@ -12,6 +12,7 @@ import math
 import os
 import pickle
 import sys
+from contextlib import contextmanager
 
 from common.errors import InputError
 from common.files import system_errors
@@ -38,13 +39,8 @@ def read_edm_pickle(path):
     """
     with system_errors(path), open(path, "rb") as stream:
         size = os.fstat(stream.fileno()).st_size
-        try:
+        with _input_errors(path):
             return _NetworkUnpickler(_Bounded(stream, size)).load()
-        except Refused as refusal:
-            do = "Use a file from its publisher; only modules, tensors and plain values are read"
-            raise InputError(f"this pickle asks for {refusal}; nothing of it was run", where=path, do=do) from refusal
-        except DAMAGE as error:
-            raise _broken(path, size, error) from error
 
 
 def network_state(record, where):
@@ -52,16 +48,21 @@ def network_state(record, where):
 
     The tensors are copies of their own. Raises InputError when records, storages or shapes do not fit together.
     """
-    try:
+    with _input_errors(where):
         return _Collector().collect(record)
+
+
+@contextmanager
+def _input_errors(where):
+    """Turn a refusal, and whatever a damaged file raises, into an InputError about `where`."""
+    try:
+        yield
+    except Refused as refusal:
+        do = "Use a file from its publisher; only modules, tensors and plain values are read"
+        raise InputError(f"this pickle asks for {refusal}; nothing of it was run", where=where, do=do) from refusal
     except DAMAGE as error:
-        raise _broken(where, None, error) from error
-
-
-def _broken(path, size, error):
-    length = "" if size is None else f" ({size:,} bytes)"
-    what = f"cannot be read as a network pickle{length}: it is truncated or damaged ({error or type(error).__name__})"
-    return InputError(what, where=path, do="Copy or download the file again")
+        what = f"cannot be read as a network pickle: it is truncated or damaged ({str(error) or type(error).__name__})"
+        raise InputError(what, where=where, do="Copy or download the file again") from error
 
 
 # What the file's instructions see are bare objects made from fresh classes: a file may set any attribute on them, so
