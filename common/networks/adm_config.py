@@ -65,8 +65,11 @@ class AdmConfig:
                   *self.channel_mult)  # fmt: skip
         if not self.channel_mult or min(counts) < 1 or max(counts) > 1 << 16 or len(self.channel_mult) > 16:
             raise ValueError("a size is out of range")
-        if not 0 <= self.label_dim <= 1 << 24 or not 0 <= self.augment_dim <= 1 << 16 or self.num_blocks > 1000:
-            raise ValueError("label_dim, augment_dim or num_blocks is out of range")
+        widest = self.model_channels * max(*self.channel_mult, self.channel_mult_emb)
+        if widest > 1 << 16 or len(self.channel_mult) * self.num_blocks > 256:  # building must not take minutes
+            raise ValueError(f"{widest} channels or {self.num_blocks} blocks a level are out of range")
+        if not 0 <= self.label_dim <= 1 << 24 or not 0 <= self.augment_dim <= 1 << 16:
+            raise ValueError("label_dim or augment_dim is out of range")
         if self.img_resolution % 2 ** (len(self.channel_mult) - 1):
             raise ValueError(f"{self.img_resolution} pixels cannot be halved {len(self.channel_mult) - 1} times")
         if self.model_channels % 2 or self.model_channels < 4:

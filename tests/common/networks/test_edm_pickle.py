@@ -1,6 +1,7 @@
 """NVIDIA's network pickles: read without running anything, and refused by name where they want more."""
 
 import collections
+import contextlib
 import os
 import pickle
 import struct
@@ -99,10 +100,8 @@ def test_changed_bytes_give_an_answer_or_an_input_error(tmp_path):
         for place in torch.randint(0, 30_000, (3,), generator=generator).tolist():
             changed[place] = int(torch.randint(0, 256, (1,), generator=generator))
         path.write_bytes(changed)
-        try:
+        with contextlib.suppress(InputError):
             read_adm(path)
-        except InputError:
-            pass
 
 
 NUMBERS = [1.0, 2.0, 3.0, 4.0]
