@@ -32,14 +32,15 @@ def read_pickle(path):
     return loads_plain(data, path)
 
 
-def loads_plain(data, where):
+def loads_plain(data, where, holders=()):
     """Return the value of the pickle `data` (bytes): plain containers, text, bytes, numbers and numpy arrays.
 
     where: the file's name for messages. Text written by Python 2 comes back as bytes, as its keys do.
+    holders: names of classes, from whatever module, whose objects become bare holders of their attributes.
     Raises InputError when the pickle asks for any other global (named in the message), or is broken or cut short.
     """
     try:
-        return _unwrap(PlainUnpickler(io.BytesIO(data), encoding="bytes").load(), {})
+        return _unwrap(PlainUnpickler(io.BytesIO(data), holders).load(), {})
     except Refused as refusal:
         raise InputError(
             f"this pickle asks for '{refusal}', which is not plain data; nothing of it was run",
@@ -57,6 +58,10 @@ class Refused(Exception):
 class PlainUnpickler(pickle._Unpickler):
     """The interpreter with stand-ins for numpy's part in plain data; every other global is a `Refused`."""
 
+    def __init__(self, stream, holders=()):
+        super().__init__(stream, encoding="bytes")
+        self.holders = holders
+
     def find_class(self, module, name):
         # Fresh functions for each file: what a file might set on them does not outlive it.
         if module in CORE and name == "_reconstruct":
@@ -73,6 +78,8 @@ class PlainUnpickler(pickle._Unpickler):
             return lambda text, encoding: _as_bytes(text)
         if module in ("builtins", "__builtin__") and name == "bytes":  # and empty bytes
             return lambda: b""
+        if name in self.holders:
+            return type(name, (), {"__doc__": "Holds what the file says of an object, without its class."})
         raise Refused(f"{module}.{name}")
 
 

@@ -17,6 +17,7 @@ from common.errors import InputError
 
 PUBLISHED = "https://www.cs.toronto.edu/~kriz/cifar.html"
 CLASSES = {"cifar10": 10, "cifar100": 100}
+COARSE_CLASSES = 20
 FORMS = {
     "cifar10": ("cifar-10-batches-py", "cifar-10-batches-bin"),
     "cifar100": ("cifar-100-python", "cifar-100-binary"),
@@ -76,6 +77,25 @@ def open_cifar(name, split, found, size=None):
     return _joined(name, split, parts, size)
 
 
+def read_coarse_labels(split, found):
+    """Return the (N,) int64 coarse labels, 0..19, of one split of CIFAR-100, in the order of its images.
+
+    Raises InputError naming a missing, broken or unexpected file.
+    """
+    import numpy as np
+
+    from common.pickles import loads_plain
+
+    names, labels = BATCHES[found.form][split], []
+    for data, where in _from_archive(found, names) if found.path.is_file() else _from_folder(found, names):
+        if found.form.endswith("binary"):
+            part = _records("cifar100", data, where)[:, 0]
+        else:
+            part = plain_key(loads_plain(data, where), "coarse_labels", where)
+        labels.append(check_labels(part, 0, COARSE_CLASSES - 1, where, "coarse_labels"))
+    return np.concatenate(labels)
+
+
 def _joined(name, split, parts, size):
     import numpy as np
 
@@ -130,14 +150,18 @@ def _read_pickled(name, data, where):
 
 def _read_binary(name, data, where):
     """Return (n, 3, 32, 32) uint8 images and (n,) int64 labels of one binary batch."""
+    rows = _records(name, data, where)
+    labels = check_labels(rows[:, -3073], 0, CLASSES[name] - 1, where)
+    return rows[:, -3072:].reshape(-1, 3, 32, 32), labels
+
+
+def _records(name, data, where):
+    """Return the records of one binary batch as rows of bytes: 1 label byte (CIFAR-100: coarse, then fine), 3072 pixels."""
     import numpy as np
 
-    label_bytes = 1 if name == "cifar10" else 2
-    record = label_bytes + 3072
+    record = (1 if name == "cifar10" else 2) + 3072
     if len(data) == 0 or len(data) % record:
         raise InputError(
             f"{len(data)} bytes, expected a multiple of {record}", where=where, do=f"Get the archive again from {PUBLISHED}"
         )
-    rows = np.frombuffer(data, np.uint8).reshape(-1, record)
-    labels = check_labels(rows[:, label_bytes - 1], 0, CLASSES[name] - 1, where)
-    return rows[:, label_bytes:].reshape(-1, 3, 32, 32), labels
+    return np.frombuffer(data, np.uint8).reshape(-1, record)

@@ -20,7 +20,7 @@ def decode(data, where, size=None):
     import numpy as np
     from PIL import Image
 
-    with _image_errors(where), Image.open(io.BytesIO(data)) as image:
+    with image_errors(where), Image.open(io.BytesIO(data)) as image:
         if image.mode.startswith("I;16"):
             image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
         elif image.mode in ("I", "F"):
@@ -33,7 +33,7 @@ def header_size(stream, where):
     """Return (H, W) from the header of an image file open as a binary stream; InputError naming it when there is none."""
     from PIL import Image
 
-    with _image_errors(where), Image.open(stream) as image:
+    with image_errors(where), Image.open(stream) as image:
         return image.height, image.width
 
 
@@ -64,7 +64,8 @@ def fit_array(pixels, size):
 
 
 @contextmanager
-def _image_errors(where):
+def image_errors(where):
+    """Turn what Pillow raises for a file that is no image, inside, into an InputError about `where`."""
     from PIL import Image
 
     try:

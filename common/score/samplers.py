@@ -168,7 +168,8 @@ def sample_multistep(score, noise, sigmas, eta=1.0, advance=None):
     """Return (samples, network calls) of stochastic DPM-Solver++(2M) (Lu et al. 2022, algorithm 2 with SDE steps).
 
     sigmas: noise levels, descending, last 0; one network call a step.  eta: how much of the noise is renewed in each
-    step: 1 follows the reverse SDE, 0 the probability-flow ODE. With lambda = -log sigma and h its increase, a step
+    step: 1 follows the reverse SDE, 0 the probability-flow ODE, more than 1 adds Langevin's noise and drift, as a
+    corrector does. With lambda = -log sigma and h its increase, a step
     is exact for a denoised image that is linear in lambda; its slope is that of the last two calls.
     """
     x = sigmas[0] * noise()

@@ -6,7 +6,7 @@ set -euo pipefail
 export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
 PYTHON="${PYTHON:-python3}"
 OUT="${OUT:-$PWD/out/table-qc-samplers}"
-SAMPLES="${SAMPLES:-32}"
+SAMPLES="${SAMPLES:-64}"
 SEEDS="${SEEDS:-0 1 2 3 4}"
 qc() { "$PYTHON" -m tools.qc_ncsn "$@"; }
 
@@ -24,6 +24,7 @@ one() {
 }
 every_method() { # SEED
   one pc_2000 "$1" --method pc --num_scales 1000
+  one multistep_200 "$1" --method multistep --num_steps 200
   for calls in 100 50; do
     one "multistep_$calls" "$1" --method multistep --num_steps "$calls"
     one "pc_$calls" "$1" --method pc --num_scales "$((calls / 2))"
@@ -34,7 +35,7 @@ export -f qc one every_method
 printf '%s\n' $SEEDS | xargs -P 2 -L 1 bash -euo pipefail -c 'every_method "$@"' every_method  # two seeds at a time
 
 works=() names=()
-for name in pc_2000 pc_100 pc_50 multistep_100 multistep_50; do
+for name in pc_2000 pc_100 pc_50 multistep_200 multistep_100 multistep_50; do
   for seed in $SEEDS; do works+=("$OUT/$name/seed$seed") names+=("$name"); done
 done
 qc compare --workdirs "${works[@]}" --names "${names[@]}" --output_dir "$OUT/table" \

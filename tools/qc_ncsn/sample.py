@@ -47,7 +47,7 @@ class SampleOptions(ModelOptions):
     rtol: Optional[float] = option(None, "relative tolerance of the ODE solver")
     atol: Optional[float] = option(None, "absolute tolerance of the ODE solver")
     sigma_max: Optional[float] = option(None, "first noise level of the multistep sampler; 0: the SDE's")
-    eta: Optional[float] = option(None, "renewed noise in the multistep sampler: 1 reverse SDE, 0 ODE")
+    eta: Optional[float] = option(None, "renewed noise in the multistep sampler: 0 the ODE, 1 the reverse SDE, above 1 more, as Langevin steps")
     weights: str = option("ema", "which weights of the checkpoint", choices=["ema", "raw"])
     deterministic: bool = option(False, "ask for deterministic kernels (seeds always count here)", kind="how")
     precision: str = option("fp32", "number format of the network", choices=["fp32", "tf32", "bf16"])

@@ -1,0 +1,101 @@
+"""Reading the `options` dictionary of a data set block: a missing key reads as None, and None as the default."""
+
+import math
+from collections.abc import Mapping
+from numbers import Integral, Real
+
+from common.errors import InputError, nearest
+
+REQUIRED = object()
+
+
+class OptionValues:
+    """One block's options; every reading method takes the key and a default and raises an InputError that names the key.
+
+    where: what the block is called in messages (its mode).  Keys that nobody asks for are left alone, as configurations
+    carry many (name, batch_size, n_workers, ...); a required key that is missing is looked for among them.
+    """
+
+    def __init__(self, options, where):
+        if not isinstance(options, Mapping):
+            raise InputError(f"options are a {type(options).__name__}, expected a dictionary", where=where, do="Pass the data set block")
+        self.given, self.where = options, where
+
+    def get(self, key, default=None):
+        """Return a value of any type; default when it is missing or None. Raises InputError when it is REQUIRED."""
+        value = self.given.get(key) if key in self.given else None
+        if value is not None:
+            return value
+        if default is REQUIRED:
+            raise self.missing(key)
+        return default
+
+    def missing(self, key):
+        """Return the InputError for a required key, with the given key that looks most like it."""
+        from difflib import get_close_matches
+
+        others = [str(name) for name, value in self.given.items() if value is not None]
+        close = get_close_matches(key, others, n=1, cutoff=0.7)
+        do = f"Did you write '{close[0]}' for it?" if close else f"Add '{key}' to the options"
+        return InputError(f"the key '{key}' is missing", where=self.where, do=do)
+
+    def wrong(self, key, value, expected):
+        """Return the InputError for a value of another type or range."""
+        return InputError(f"'{key}' is {value!r}, expected {expected}", where=self.where, do=f"Change '{key}' in the options")
+
+    def whole(self, key, default=REQUIRED, low=1):
+        """Return a whole number of at least `low` (or the default as it is)."""
+        value = self.get(key, default)
+        if value is default:
+            return value
+        if not _is_number(value) or not math.isfinite(value) or value != int(value) or value < low:
+            raise self.wrong(key, value, f"a whole number from {low}")
+        return int(value)
+
+    def number(self, key, default=REQUIRED, low=0.0):
+        """Return a number of at least `low` as float (or the default as it is)."""
+        value = self.get(key, default)
+        if value is default:
+            return value
+        if not _is_number(value) or not low <= value < math.inf:
+            raise self.wrong(key, value, f"a number from {low:g}")
+        return float(value)
+
+    def flag(self, key, default=False):
+        """Return a truth value. Whole numbers are taken as Python does, words are not."""
+        value = self.get(key, default)
+        if not isinstance(value, Integral):  # bool is one
+            raise self.wrong(key, value, "true or false")
+        return bool(value)
+
+    def one_of(self, key, known, default=REQUIRED):
+        """Return one of the `known` words (or the default as it is)."""
+        value = self.get(key, default)
+        if value is not default and value not in tuple(known):
+            raise InputError(f"'{key}' is {value!r}", where=self.where, do=nearest(value, known))
+        return value
+
+    def names(self, key):
+        """Return a list of strings, [] by default."""
+        value = self.get(key, [])
+        if not isinstance(value, (list, tuple)) or not all(isinstance(name, str) for name in value):
+            raise self.wrong(key, value, "a list of names")
+        return list(value)
+
+    def folders(self, key, weights_key=None):
+        """Return [(folder, repeats)]: a path or a list of paths, with whole-number weights (all 1 when there are none)."""
+        value = self.get(key, REQUIRED)
+        paths = list(value) if isinstance(value, (list, tuple)) else [value]
+        if not paths or not all(isinstance(path, str) or hasattr(path, "__fspath__") for path in paths):
+            raise self.wrong(key, value, "a path, or a list of paths")
+        weights = self.get(weights_key) if weights_key and isinstance(value, (list, tuple)) else None
+        if weights is None:
+            weights = [1] * len(paths)
+        whole = isinstance(weights, (list, tuple)) and all(type(weight) is int and weight >= 0 for weight in weights)
+        if not whole or len(weights) != len(paths) or not any(weights):
+            raise self.wrong(weights_key, weights, f"{len(paths)} whole numbers, one for each of '{key}', not all 0")
+        return list(zip(paths, weights))
+
+
+def _is_number(value):
+    return isinstance(value, Real) and not isinstance(value, bool)
