@@ -191,3 +191,13 @@ def test_ticks_are_few_and_within(low, high):
     assert 2 <= len(values) <= 8
     slack = 1e-6 * (high - low)
     assert all(low - slack <= value <= high + slack for value in values)
+
+
+def test_tiles_of_a_chunked_data_set_are_no_results(tmp_path):
+    from PIL import Image
+
+    (tmp_path / "photo_left").mkdir()
+    (tmp_path / "photo_left" / "centers.pt").write_bytes(b"")
+    for path in (tmp_path / "preview.png", tmp_path / "photo_left" / "00000001.jpg"):
+        Image.new("RGB", (4, 4)).save(path)
+    assert [name for name, _ in scan(tmp_path).rest.pictures] == ["preview.png"]

@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from common.centers import FILE as CENTERS
 from common.errors import InputError
 from common.files import read_json, system_errors
 
@@ -56,7 +57,7 @@ class Found:
 def scan(folder, skip=()):
     """Return what `folder` holds, in the order of paths. Hidden folders and the paths in `skip` are left out.
 
-    A file belongs to the nearest folder above it that has a run.json.
+    A file belongs to the nearest folder above it that has a run.json. The tiles of a chunked data set are left out.
     """
     folder = Path(folder)
     found = Found([], Run(""), {})
@@ -70,6 +71,8 @@ def scan(folder, skip=()):
             owner = Run(str(place.relative_to(folder)), record)
             found.runs.append(owner)
         owners[place] = owner
+        if CENTERS in files:  # a chunk of a data set: its images are data, not results
+            continue
         for path in (place / name for name in sorted(files)):
             if path not in skip and not path.name.startswith("."):
                 _take(found, folder, owner, path)
