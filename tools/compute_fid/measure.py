@@ -20,12 +20,21 @@ def is_fid(statistics):
     return str(extractor).startswith("inception") or (extractor is None and statistics.width == 2048)
 
 
-def _features(statistics, metric):
-    """Return the rows. Raises InputError naming the metric that needs them."""
-    if statistics.features is None:
+NEED_FEATURES = ("kid", "prdc", "mind")
+
+
+def check_features(statistics, metric):
+    """Raise InputError naming a metric that needs features, where only mean and covariance are known."""
+    if metric in NEED_FEATURES and statistics.features is None:
         raise InputError(f"holds mean and covariance only, {metric} needs the features", where=statistics.path,
                          do="Make the statistics with setup_fid --kid, or name the images with --reference")  # fmt: skip
-    return statistics.features
+
+
+def check_logits(where, has_logits):
+    """Raise InputError when the Inception score is asked for without logits."""
+    if not has_logits:
+        raise InputError("has no logits, which the Inception score needs", where=where,
+                         do="Score the images themselves, with Inception weights that have the last layer")  # fmt: skip
 
 
 def _fid(generated, reference, options, device):
@@ -47,7 +56,7 @@ def _kid(generated, reference, options, device):
     """KID over all pairs with its jackknife error, and the mean over subsets that clean-fid prints."""
     from common.metrics.kid import kid, kid_subsets
 
-    fake, real = (_features(side, "kid") for side in (generated, reference))
+    fake, real = generated.features, reference.features
     value, error = kid(fake, real, device=device)
     results = {"kid": value} | _spread("kid", value, error if options.interval else None)
     if options.kid_subsets:
@@ -61,9 +70,6 @@ def _inception_score(generated, reference, options, device):
     from common.metrics.inception_score import TORCH_FIDELITY_SEED, InceptionScore
     from common.metrics.rows import blocks
 
-    if generated.logits is None:
-        raise InputError("has no logits, which the Inception score needs", where=generated.path,
-                         do="Score the images themselves, with Inception weights that have the last layer")  # fmt: skip
     groups = 10 if options.interval else 1
     score = InceptionScore(generated.count, options.splits, TORCH_FIDELITY_SEED if options.splits > 1 else None, groups)
     for block in blocks(generated.logits):
@@ -77,16 +83,14 @@ def _prdc(generated, reference, options, device):
     """Precision, recall, density and coverage."""
     from common.metrics.prdc import prdc
 
-    fake, real = (_features(side, "prdc") for side in (generated, reference))
-    return {**prdc(real, fake, options.nearest_k, device), "nearest_k": options.nearest_k}
+    return {**prdc(reference.features, generated.features, options.nearest_k, device), "nearest_k": options.nearest_k}
 
 
 def _mind(generated, reference, options, device):
     """MIND."""
     from common.metrics.mind import mind
 
-    fake, real = (_features(side, "mind") for side in (generated, reference))
-    return {"mind": mind(fake, real)}
+    return {"mind": mind(generated.features, reference.features)}
 
 
 MEASURES = {"fid": _fid, "kid": _kid, "is": _inception_score, "prdc": _prdc, "mind": _mind}

@@ -22,6 +22,9 @@ class Plan:
             antialias = getattr(options, "antialias", True)
             self.space = open_space(options.extractor, self.mode, options.weights, device, antialias)
         self.places = {"generated": options.checkpoint, "reference": options.reference or self._named_statistics()}
+        self.stored = {which: stored_side(place) for which, place in self.places.items()
+                       if place and getattr(self, which) is None}  # fmt: skip
+        self._check_metrics()
 
     def _named_statistics(self):
         """Return the path of --dataset_name's statistics, None without that flag."""
@@ -32,6 +35,17 @@ class Plan:
             return None
         model = "" if options.extractor == "inception" else self.space.name
         return str(find_stats(options.dataset_name, options.stats_dir, self.mode, model))
+
+    def _check_metrics(self):
+        """Raise InputError for a metric that needs what a side has not, before any image is encoded."""
+        from tools.compute_fid.measure import check_features, check_logits
+
+        for statistics in self.stored.values():
+            for metric in self.options.metrics:
+                check_features(statistics, metric)
+        if "is" in self.options.metrics:
+            generated = self.stored.get("generated")
+            check_logits(self.told("generated"), self.space.num_logits if generated is None else generated.logits is not None)
 
     def told(self, which):
         """Return the side `generated` or `reference` in words."""
@@ -49,12 +63,12 @@ class Plan:
         """Return [(Statistics, images left out)] of the generated side and the reference (None, [] without one)."""
         found = []
         for which in ("generated", "reference"):
-            source, place = getattr(self, which), self.places[which]
+            source = getattr(self, which)
             if source is not None:
                 change = None if hasattr(source, "generate") else self._change()
                 found.append(encoded_side(source, self.space, self.options, change))
             else:
-                found.append(stored_side(place) if place else (None, []))
+                found.append((self.stored.get(which), []))
         return found
 
     def _change(self):

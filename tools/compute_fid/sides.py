@@ -81,7 +81,7 @@ def encoded_side(images, space, options, change):
 
 
 def stored_side(path):
-    """Return (Statistics, []) of a stored file, with the features that a <stem>_kid.npz beside it holds.
+    """Return the Statistics of a stored file, with the features that a <stem>_kid.npz beside it holds.
 
     A file that does not tell how it was made may have a name that does, as clean-fid's have.
     """
@@ -94,7 +94,7 @@ def stored_side(path):
     if rows is None and features.is_file():
         rows = read_statistics(features, width=stored.width).features
     moments = {} if stored.features is not None else {"mean": stored.mean, "covariance": stored.covariance}
-    return Statistics(**moments, count=stored.count, features=rows, logits=stored.logits, meta=meta, path=path), []
+    return Statistics(**moments, count=stored.count, features=rows, logits=stored.logits, meta=meta, path=path)
 
 
 def _told_by_name(name):
