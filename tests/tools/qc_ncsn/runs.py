@@ -76,7 +76,7 @@ def kill_after(words, folder, begun, delay, how=signal.SIGKILL):
     finally:
         ended = finish(process)
     check_complete(folder)
-    return ended, running
+    return ended, running and ended.status != 0  # it may have ended between the last look and the signal
 
 
 def check_complete(folder):
