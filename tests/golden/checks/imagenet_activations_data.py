@@ -1,17 +1,24 @@
 """Checks of area imagenet_activations about data: npz batches, extraction from them, JPEG trees."""
 
+import contextlib
+import io
 import os
 import re
 import tempfile
+from pathlib import Path
 from unittest import mock
 
 import numpy as np
+from PIL import Image
 
-from common.datasets.imagenet_classes import label_to_class
+from common.datasets.imagenet_classes import class_index, label_to_class
 from common.datasets.imagenet_npz import open_npz_batches
 from common.datasets.imagenet_select import draw_classes, quota_scan, sample_order, select
+from common.errors import InputError
+from common.files import read_json, read_npz
 from tests.golden.compare import Judged, within
 from tests.golden.registry import check
+from tools.extract_real_imagenet.__main__ import cli
 
 
 def same(got, expected):
@@ -58,3 +65,58 @@ def npz_facts(case, images):
         elif found := re.fullmatch(r"random_(\d+)_classes_seed(\d+)", key):
             got[key] = np.array(draw_classes(int(found[2]), len(expected), 1000))
     return got
+
+
+def run_extraction(case, folder, *words):
+    """Run extract_real_imagenet on the case's network in a folder and return the output folder."""
+    import torch
+
+    args = case.spec["args"]
+    state = {"state_dict": case.state_dict()}
+    config = {"config": {name: value for name, value in case.spec["config"].items() if name != "use_fp16"}}
+    torch.save({**state, **config}, folder / "network.pth")
+    out, screen = folder / "data", io.StringIO()
+    given = [text for name, value in args.items() for text in (f"--{name}", str(value))]
+    command = ["--checkpoint_path", str(folder / "network.pth"), "--output_dir", str(out), "--device", "cpu", "--quiet", *given]
+    with contextlib.redirect_stderr(screen):
+        status = cli([*command, *map(str, words)])
+    if status:
+        raise InputError(f"the extraction ended with {status}: {screen.getvalue().strip()}", where=case.folder)
+    return out
+
+
+def judge_tree(case, out):
+    """Return Judged for the files, metadata and arrays of an extraction."""
+    spec, info = case.spec, read_json(out / "metadata" / "imagenet_real" / "dataset_info.json")
+    expected = spec["dataset_info"]
+    ratios = {f"info {name}": same(info[name], value) for name, value in expected.items() if name != "class_labels"}
+    ratios["class_labels"] = same(info["class_labels"], class_index())
+    written = sorted(path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file() and path.name != "run.json")
+    ratios["files"] = same(written, sorted(spec["files_written"]))
+    folder = out / "activations" / "imagenet_real"
+    for name, value in spec["batch_json"].items():
+        ratios[name] = same(read_json(folder / name), value)
+    arrays = {}
+    for name in case.arrays:
+        batch, _, layer = name.partition("/")
+        if layer:
+            arrays[name] = read_npz(folder / f"{batch}.npz")[layer]
+    pictures = {"images": "imagenet_real", "reconstructed": "imagenet_real_reconstructed"}
+    for name, place in pictures.items():
+        if name in case.arrays:
+            arrays[name] = np.stack([np.asarray(Image.open(path)) for path in sorted((out / "images" / place).iterdir())])
+    return Judged(ratios, arrays)
+
+
+@contextlib.contextmanager
+def own_folder():
+    """Yield a temporary folder that holds the cache too."""
+    with tempfile.TemporaryDirectory() as folder, mock.patch.dict(os.environ, {"GENPROBE_CACHE": f"{folder}/cache"}):
+        yield Path(folder)
+
+
+@check("imagenet_activations/extract_npz")
+def extract_npz(case):
+    """The whole command on npz batches."""
+    with own_folder() as folder:
+        return judge_tree(case, run_extraction(case, folder, "--npz_dir", case.path("input_npz_dir")))
