@@ -114,3 +114,42 @@ def npz_batches():
         return images.read(order[start : start + BATCH])
 
     return ours, lambda: plain_batch(folder, first)
+
+
+SAMPLES, WIDTH = 64, 49_152  # of a batch, and values of each of the two default layers
+
+
+@bench("imagenet.write", peer="numpy.savez_compressed per sample", unit="samples/s", items=SAMPLES, at_least=20)
+def write():
+    """Activations of the two default layers (float32), a batch of 64: the fast form against one file for each sample."""
+    import numpy as np
+
+    from common.activations.layout import Tree
+    from common.activations.store import NpyForm
+
+    folder = _folder()
+    draws = np.random.default_rng(0)
+    layers = {name: draws.standard_normal((SAMPLES, WIDTH), np.float32) for name in ("encoder_bottleneck", "midblock")}
+    units, turn = 4, {"ours": 0}
+    form = NpyForm(Tree(folder, "imagenet_real"), dict.fromkeys(layers, WIDTH), "float32", units * SAMPLES, SAMPLES)
+    form.prepare()
+
+    def ours():
+        unit = turn["ours"] % units
+        turn["ours"] += 1
+        form.write(unit, range(SAMPLES), layers)
+        return unit
+
+    def peer():
+        for row in range(SAMPLES):
+            np.savez_compressed(folder / f"sample_{row:06d}.npz", **{name: rows[row] for name, rows in layers.items()})
+
+    def same(unit, _):
+        for name, rows in layers.items():
+            kept = np.load(folder / "activations" / "imagenet_real" / f"{name}.npy.partial", mmap_mode="r")
+            theirs = np.stack([np.load(folder / f"sample_{row:06d}.npz")[name] for row in range(SAMPLES)])
+            if not np.array_equal(kept[unit * SAMPLES : (unit + 1) * SAMPLES], rows) or not np.array_equal(theirs, rows):
+                return False
+        return True
+
+    return ours, peer, same

@@ -14,9 +14,10 @@ from PIL import Image
 from common.datasets.imagenet_classes import class_index, label_to_class
 from common.datasets.imagenet_npz import open_npz_batches
 from common.datasets.imagenet_select import draw_classes, quota_scan, sample_order, select
+from common.datasets.imagenet_tree import ImageTree
 from common.errors import InputError
 from common.files import read_json, read_npz
-from tests.golden.compare import Judged, within
+from tests.golden.compare import Judged, limits, within
 from tests.golden.registry import check
 from tools.extract_real_imagenet.__main__ import cli
 
@@ -120,3 +121,22 @@ def extract_npz(case):
     """The whole command on npz batches."""
     with own_folder() as folder:
         return judge_tree(case, run_extraction(case, folder, "--npz_dir", case.path("input_npz_dir")))
+
+
+@check("imagenet_activations/jpeg_tree")
+def jpeg_tree(case):
+    """Each picture prepared in three ways, in the order of the sorted paths, and the whole command on the tree.
+
+    The case's tolerance is for pixels; activations are held to that of the other extraction cases.
+    """
+    tree = ImageTree(case.path("input_tree"), case.spec["args"]["split"])
+    side, limit = case.spec["config"]["img_resolution"], limits(case.spec["tolerance"], "", "uint8")
+    ways = {"squash_lanczos": "squash", "centercrop_lanczos": "center-crop", "squash_box": "box"}
+    ratios = {f"{name}_{number}": within(tree.prepared(number, side, how)[0], case.arrays[f"{name}_{number}"], **limit)
+              for name, how in ways.items() for number in range(len(tree)) if f"{name}_{number}" in case.arrays}  # fmt: skip
+    with own_folder() as folder:
+        judged = judge_tree(case, run_extraction(case, folder, "--imagenet_dir", case.path("input_tree")))
+    for name, array in judged.arrays.items():
+        exact = {"rtol": 1e-3, "atol": 5e-4} if array.dtype == np.float32 else limit
+        judged.ratios[name] = within(array, case.arrays[name], **exact)
+    return Judged(judged.ratios | ratios)
