@@ -109,16 +109,13 @@ class NpyForm:
             self._streams[path] = os.open(path if path.exists() else _partial(path), os.O_RDWR)
         return self._streams[path]
 
-    def done(self):
-        """Return the mask (count,) uint8."""
-        import numpy as np
-
-        path = self._files()[-1][0]
-        return np.frombuffer(os.pread(self._stream(path), self.count, HEADER), np.uint8)
-
     def rows_there(self, unit):
         """Return the number of good rows of a unit that is complete, else None."""
-        mask = self.done()[unit * self.per_unit : (unit + 1) * self.per_unit]
+        import numpy as np
+
+        start, stop = unit * self.per_unit, min((unit + 1) * self.per_unit, self.count)
+        stream = self._stream(self._files()[-1][0])
+        mask = np.frombuffer(os.pread(stream, stop - start, HEADER + start), np.uint8)
         return int((mask == THERE).sum()) if mask.all() else None
 
     def write(self, unit, rows, arrays):

@@ -7,6 +7,7 @@ import tempfile
 import zipfile
 import zlib
 from pathlib import Path
+from unittest import mock
 
 from tests.bench.registry import bench
 
@@ -101,10 +102,10 @@ def npz_batches():
     from common.datasets.imagenet_select import sample_order
 
     folder = _folder()
-    os.environ["GENPROBE_CACHE"] = str(folder / "cache")
     order = sample_order(10, ROWS * (FILES - 1) + LAST)[: 100 * BATCH]
     make_set(folder, order)
-    images, turn = open_npz_batches(folder), {"ours": 0}
+    with mock.patch.dict(os.environ, {"GENPROBE_CACHE": str(folder / "cache")}):
+        images, turn = open_npz_batches(folder), {"ours": 0}
     first = order[:BATCH]
 
     def ours():
