@@ -49,7 +49,7 @@ def test_percentiles_overall_and_within_classes():
     assert kept.sum() == ((told >= np.percentile(told, 25)) & (told <= np.percentile(told, 75))).sum()
     within = keep_percentiles(scores, 90, 100, CLASSES)
     for kind in range(7):
-        members = (CLASSES == kind) & np.isfinite(scores)
+        members = (kind == CLASSES) & np.isfinite(scores)
         assert 0.08 < within[members].mean() < 0.13
         assert scores[members & within].min() >= scores[members & ~within].max()
     with pytest.raises(InputError):
