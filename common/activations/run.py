@@ -167,16 +167,15 @@ class ActivationRun:
 
 
 def carry_out(run, device, found):
-    """Do a run's work under torchrun's processes and return its Outcome; `found` is said when it was done before."""
+    """Do a run's work, inside the process group, and return its Outcome; `found` is said when it was done before."""
     from common import console
     from common.cli import Outcome
     from common.device import describe
 
-    with parallel.process_group(device.type):
-        earlier = parallel.gather_objects(run.begin() if parallel.is_main() else None)[0]
-        if earlier is not None:
-            console.say(found)
-            return Outcome(earlier, record=run.record)
-        results = run.work()
+    earlier = parallel.gather_objects(run.begin() if parallel.is_main() else None)[0]
+    if earlier is not None:
+        console.say(found)
+        return Outcome(earlier, record=run.record)
+    results = run.work()
     run.record.extra = {"machine": describe(device)}
     return Outcome(results, run.outputs(), run.record)

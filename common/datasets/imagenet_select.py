@@ -19,6 +19,7 @@ class Selection:
     classes: list = field(default_factory=list)  # drawn or named, in ascending order; empty for all
     short: dict = field(default_factory=dict)  # {class: (wanted, found)} of classes with too few images
     candidates: int = 0  # images that could be chosen
+    scores: object = None  # (N,) float64 of all images, where the selection went by scores
     extends: bool = True  # a larger number of samples begins with the same ones
 
 

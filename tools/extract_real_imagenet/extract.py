@@ -24,15 +24,16 @@ def extract(options):
     device = pick_device(options.device, parallel.local_rank())
     network, weights = open_network(options, device)
     source.check(network.config.img_resolution)
-    chosen = choose(options, source)
-    check_classes(options, source.classes[chosen.indices], network.config)
-    run = Extraction(options, source, network, weights, chosen)
     for note in source.notes():
         console.say(note)
-    if options.dry_run:
-        console.say(f"would extract {len(chosen.indices):,} of {chosen.candidates:,} images into {run.tree.activations}")
-        return Outcome({"num_samples": len(chosen.indices), "candidates": chosen.candidates, "output_dir": options.output_dir})
-    return carry_out(run, device, f"{run.tree.info} is there, made by the same command")
+    with parallel.process_group(device.type):
+        chosen = choose(options, source, network, weights)
+        check_classes(options, source.classes[chosen.indices], network.config)
+        run = Extraction(options, source, network, weights, chosen)
+        if options.dry_run:
+            console.say(f"would extract {len(chosen.indices):,} of {chosen.candidates:,} images into {run.tree.activations}")
+            return Outcome({"num_samples": len(chosen.indices), "candidates": chosen.candidates, "output_dir": options.output_dir})
+        return carry_out(run, device, f"{run.tree.info} is there, made by the same command")
 
 
 def check_flags(options):
@@ -41,28 +42,32 @@ def check_flags(options):
     check_seed(options.seed)
     if options.num_classes is not None and options.target_classes is not None:
         raise InputError("Cannot use both --num_classes and --target_classes", do="Choose one")
+    if not 0 < options.score_sigma < float("inf"):
+        raise InputError("must be above 0", where=f"--score_sigma {options.score_sigma:g}", do="Correct the value")
     if bool(options.percentiles) != (options.scores is not None):
-        raise InputError("--percentiles and --scores go together", do="Give both: a CSV of scores, and two percentiles")
+        raise InputError("--percentiles and --scores go together", do="Give both: a CSV of scores (or denoise), and two percentiles")
 
 
-def choose(options, source):
+def choose(options, source, network, weights):
     """Return the Selection that the flags ask for; InputError for unknown classes, or when nothing is left."""
     import numpy as np
 
     from common.datasets.imagenet_select import draw_classes, keep_percentiles, select
-    from tools.extract_real_imagenet.sources import read_scores
+    from tools.extract_real_imagenet.scoring import find_scores
 
-    wanted, mask = None, None
+    wanted, mask, scores = None, None, None
     if options.num_classes is not None:
         wanted = draw_classes(options.seed, options.num_classes, len(source.class_index))
     if options.target_classes is not None:
         wanted = named_classes(options, source.class_index)
-    if options.percentiles:
-        scores = read_scores(options.scores, options.score_column, source)
-        if wanted is not None:
-            scores = np.where(np.isin(source.classes, wanted), scores, np.nan)
+    if options.percentiles and not (options.dry_run and options.scores == "denoise"):  # which would write to the cache
+        allowed = source.classes >= 0 if wanted is None else np.isin(source.classes, wanted)
+        check_classes(options, source.classes[allowed], network.config)
+        scores = find_scores(options, source, network, weights, allowed)
         mask = keep_percentiles(scores, *options.percentiles, source.classes if options.percentile_scope == "class" else None)
-    return select(source.classes, options.num_samples, options.seed, wanted, options.class_balanced, options.order, mask)
+    chosen = select(source.classes, options.num_samples, options.seed, wanted, options.class_balanced, options.order, mask)
+    chosen.scores = scores
+    return chosen
 
 
 def named_classes(options, index):
@@ -84,9 +89,16 @@ def _refuse_classes(what, index):
     raise InputError(what, where="--target_classes", do=f"There are {len(numbers)}, {numbers[0]} .. {numbers[-1]}")
 
 
+def score_identity(options):
+    """Return what the scores are, for records: "denoise", or the hash of the CSV."""
+    from common.files import file_hash
+
+    return "denoise" if options.scores == "denoise" else file_hash(options.scores)
+
+
 def check_classes(options, classes, config):
     """Raise InputError when the network has no such class."""
-    if options.label_mode == "own" and config.label_dim and classes.max() >= config.label_dim:
+    if len(classes) and options.label_mode == "own" and config.label_dim and classes.max() >= config.label_dim:
         raise InputError(f"class {classes.max()} is out of range for a network of {config.label_dim} classes",
                          where=options.checkpoint_path,
                          do="Use --class_map none where labels are the network's plus 1, a map of your own, or --label_mode none")  # fmt: skip
@@ -108,9 +120,7 @@ class Extraction(ActivationRun):
         if not chosen.extends:  # another number would be other samples from the first on
             derived["fixed_num_samples"] = len(chosen.indices)
         if options.percentiles:
-            from common.files import file_hash
-
-            derived["scores"] = file_hash(options.scores)
+            derived["scores"] = score_identity(options)
         self.make_record(derived)
 
     def prepare(self):
@@ -169,12 +179,15 @@ class Extraction(ActivationRun):
             told = self.batch_sample(row, number)
             path, place = self.form.place(position, row)
             picture, image = picture_path(tree.images, position, suffix), picture_path(tree.reconstructed, position)
+            scores = self.chosen.scores
+            scored = {} if scores is None else {"score": float(scores[number])}
             yield {"sample_id": picture.stem, "class_label": told["class_id"], "synset_id": told["synset_id"],
                    "class_name": told["class_name"],
                    "image_path": tree.relative(picture) if options.images != "none" else None,
                    "reconstructed_path": tree.relative(image) if options.reconstructions else None,
                    "activation_path": path, "batch_index": place, "original_path": told["original_path"],
-                   "source": self.source.kind, "conditioning_sigma": options.conditioning_sigma}  # fmt: skip
+                   "source": self.source.kind, "conditioning_sigma": options.conditioning_sigma,
+                   **scored}  # fmt: skip
 
     def head(self, count, left_out):
         """Return the metadata before the samples: the published entries, and how the pictures were fed and stored."""

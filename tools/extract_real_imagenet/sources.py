@@ -2,7 +2,6 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from common.datasets import imagenet_classes
 from common.errors import InputError
@@ -222,42 +221,3 @@ def jpeg_bytes(image):
     stream = io.BytesIO()
     image.save(stream, format="JPEG", quality=75)
     return stream.getvalue()
-
-
-def read_scores(path, column, source):
-    """Return scores (N,) float64, NaN where the file has none, from a CSV with `column` and original_path or index.
-
-    Raises InputError for missing columns, values that are no numbers, and a file that names none of the images.
-    """
-    import csv
-
-    import numpy as np
-
-    from common.errors import nearest
-    from common.files import system_errors
-
-    scores = np.full(len(source), np.nan)
-    with system_errors(path), open(path, newline="", encoding="utf-8") as stream:
-        rows = csv.DictReader(stream)
-        names = rows.fieldnames or []
-        key = next((name for name in ("index", "original_path") if name in names), None)
-        if column not in names or key is None:
-            missing = f"no column '{column}'" if column not in names else "no column 'index' or 'original_path'"
-            raise InputError(missing, where=path, do=nearest(column, names) if names else "Give a CSV with a head line")
-        places = {} if key == "index" else {source.title(number): number for number in range(len(source))}
-        for line, row in enumerate(rows, 2):
-            try:
-                number = int(row[key]) if key == "index" else places.get(row[key], -1)
-                value = float(row[column])
-            except (TypeError, ValueError) as error:
-                raise InputError(f"line {line}: not a number ({error})", where=path, do="Correct the file") from error
-            if 0 <= number < len(scores):
-                scores[number] = value
-    if np.isnan(scores).all():
-        raise InputError("scores none of the images", where=path, do="Name them as original_path in dataset_info.json does")
-    return scores
-
-
-def source_path(options):
-    """Return the path of the source that was given."""
-    return Path(options.npz_dir or options.imagenet_dir or options.lmdb_path)

@@ -35,7 +35,8 @@ def generate(options):
     if options.dry_run:
         console.say(f"would generate {options.num_samples:,} images ({sampling.calls} network calls each) into {run.tree.images}")
         return Outcome({"num_samples": options.num_samples, "network_calls": sampling.calls, "output_dir": options.output_dir})
-    return carry_out(run, device, f"{run.tree.info} is there, made by the same command")
+    with parallel.process_group(device.type):
+        return carry_out(run, device, f"{run.tree.info} is there, made by the same command")
 
 
 def check_flags(options):

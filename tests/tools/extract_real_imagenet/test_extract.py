@@ -182,6 +182,17 @@ def test_percentiles_of_scores(here):
                                              "--output_dir", "x")  # fmt: skip
 
 
+def test_percentiles_of_denoising_errors(here):
+    extract("--scores", "denoise", "--score_sigma", "0.7", "--percentiles", "0", "50", "--label_mode", "none")
+    pixels, _ = write_batches(here / "again")
+    x = torch.from_numpy(pixels).float() / 127.5 - 1
+    noise = torch.stack([torch.randn(x.shape[1:], generator=unit_generator(10, "score_noise", number)) for number in range(18)])
+    errors = (network()(x + 0.7 * noise, 0.7) - x).square().flatten(1).mean(dim=1).numpy()
+    told = {int(sample["original_path"].split("_")[-1]): sample["score"] for sample in info()["samples"]}
+    assert sorted(told) == sorted(np.argsort(errors)[:9])
+    np.testing.assert_allclose([told[number] for number in sorted(told)], errors[sorted(told)], rtol=1e-4)
+
+
 @pytest.mark.parametrize("source", ["tree", "tree.zip"])
 @pytest.mark.parametrize("form", ["npz", "npy"])
 def test_pictures_of_a_tree_and_a_broken_one(source, form):
