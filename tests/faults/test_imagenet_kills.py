@@ -60,15 +60,15 @@ def test_killed_at_random_moments_it_ends_with_the_same_bytes(name, place):
     met = 0
     for number in range(KILLS):
         process = start(cut, words)
-        time.sleep(moments.uniform(0.3, 1.0) * seconds)
+        time.sleep(moments.uniform(0.4, 0.95) * seconds)
         process.send_signal(signal.SIGKILL)
         process.communicate()
         met += process.returncode == -signal.SIGKILL
-        if number % 4 == 3:
+        if number % 2 == 1:
             end(start(cut, words))
             assert contents(cut / "data") == expected
             shutil.rmtree(cut)
-    assert met >= KILLS // 2, "the kills came too late"
+    assert met >= KILLS // 2, f"{met} of {KILLS} kills came before the end"
 
 
 def test_two_processes_give_the_bytes_of_one_in_the_fast_form(place, monkeypatch):
