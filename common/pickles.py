@@ -13,6 +13,8 @@ import io
 import pickle
 import re
 import struct
+import zipfile
+import zlib
 
 from common.errors import InputError
 
@@ -21,6 +23,8 @@ NUMERIC = ("numpy.core.numeric", "numpy._core.numeric")
 # What the interpreter and the rebuilding functions raise on a pickle that is damaged, cut short, or made up.
 DAMAGE = (pickle.UnpicklingError, EOFError, ValueError, TypeError, KeyError, IndexError, AttributeError, NameError,
           AssertionError, OverflowError, MemoryError, RecursionError, BufferError, struct.error)  # fmt: skip
+LARGEST_TORCH = 1 << 28  # bytes of a pickle inside a file of torch.save
+AGAIN = "Make or copy the file again"
 
 
 def read_pickle(path):
@@ -40,7 +44,7 @@ def loads_plain(data, where, holders=()):
     Raises InputError when the pickle asks for any other global (named in the message), or is broken or cut short.
     """
     try:
-        return _unwrap(PlainUnpickler(io.BytesIO(data), encoding="bytes", holders=holders).load(), {})
+        return _unwrap(PlainUnpickler(io.BytesIO(data), holders).load(), {})
     except Refused as refusal:
         raise InputError(
             f"this pickle asks for '{refusal}', which is not plain data; nothing of it was run",
@@ -58,8 +62,8 @@ class Refused(Exception):
 class PlainUnpickler(pickle._Unpickler):
     """The interpreter with stand-ins for numpy's part in plain data; every other global is a `Refused`."""
 
-    def __init__(self, stream, encoding="ASCII", holders=()):
-        super().__init__(stream, encoding=encoding)
+    def __init__(self, stream, holders=()):
+        super().__init__(stream, encoding="bytes")
         self.holders = holders
 
     def find_class(self, module, name):
@@ -147,3 +151,38 @@ def _unwrap(value, seen):
         seen[id(value)] = tuple(_unwrap(item, seen) for item in value)
         return seen[id(value)]
     return value
+
+
+def torch_pickle(data, where):
+    """Return the pickle inside the bytes of a file of torch.save (zip form, or the older form of several pickles)."""
+    if data[:2] != b"PK":
+        return _legacy_pickle(data, where)
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            names = [name for name in archive.namelist() if name.endswith("/data.pkl")]
+            if len(names) != 1:
+                raise InputError("not a file of torch.save: no data.pkl in it", where=where, do=AGAIN)
+            # torch stores without compression; anything else could unfold to any size.
+            info = archive.getinfo(names[0])
+            if info.compress_type != zipfile.ZIP_STORED or info.file_size > min(LARGEST_TORCH, len(data)):
+                raise InputError("not a file of torch.save: its data.pkl is compressed or oversized", where=where, do=AGAIN)
+            return archive.read(info)
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, RuntimeError, NotImplementedError, KeyError) as error:
+        raise InputError(f"cannot be read as a file of torch.save ({error})", where=where, do=AGAIN) from error
+
+
+def _legacy_pickle(data, where):
+    """Return the rest of an old torch file (before 1.6) behind its first three pickles: magic number, protocol, system.
+
+    The first two are numbers and so of fixed form; of the third, a dictionary, the end is found without running it.
+    """
+    import pickletools
+
+    stream = io.BytesIO(data)
+    try:
+        for _ in range(3):
+            for _ in pickletools.genops(stream):
+                pass
+    except Exception as error:  # pickletools raises whatever its argument readers raise; nothing is run
+        raise InputError("not a file of torch.save", where=where, do=AGAIN) from error
+    return data[stream.tell() :]

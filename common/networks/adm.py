@@ -19,7 +19,10 @@ SPREAD = math.sqrt(1 / 3)  # of initial weights, relative to Kaiming's uniform o
 
 def _kaiming(shape, fan_in, scale):
     """Return uniform values of standard deviation scale / sqrt(fan_in)."""
-    return (torch.rand(shape) * 2 - 1) * (scale * math.sqrt(3 / fan_in))
+    values = torch.empty(shape)
+    if values.is_meta:  # an outline to be filled from a file; drawing on meta would import a second's worth of torch
+        return values
+    return values.uniform_(-1, 1) * (scale * math.sqrt(3 / fan_in))
 
 
 class Linear(nn.Module):
@@ -129,7 +132,8 @@ class DhariwalUNet(nn.Module):
         self.map_layer1 = Linear(embedding, embedding)
         if config.label_dim:
             self.map_label = Linear(config.label_dim, embedding, bias=False)
-            nn.init.normal_(self.map_label.weight)  # Kaiming's sqrt(1 / label_dim), times sqrt(label_dim)
+            if not self.map_label.weight.is_meta:
+                nn.init.normal_(self.map_label.weight)  # Kaiming's sqrt(1 / label_dim), times sqrt(label_dim)
         self.enc, self.dec = nn.ModuleDict(), nn.ModuleDict()
         self.takes_skip = {}
         for part in [*encoder_parts(config), *decoder_parts(config)]:
@@ -225,7 +229,7 @@ class EDMPrecond(nn.Module):
     def scalings(self, sigma, x):
         """Return (c_skip, c_out, c_in) of shape (1 or B, 1, 1, 1) and the noise label (1 or B,) of noise levels."""
         dtype, data = self.model.map_layer0.weight.dtype, self.config.sigma_data
-        sigma = torch.as_tensor(sigma, device=x.device).to(dtype).reshape(-1)
+        sigma = torch.as_tensor(sigma, dtype=dtype, device=x.device).reshape(-1)
         total = (sigma**2 + data**2)[:, None, None, None]
         wide = sigma[:, None, None, None]
         return data**2 / total, wide * data / total.sqrt(), 1 / total.sqrt(), sigma.log() / 4

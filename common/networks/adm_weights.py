@@ -19,7 +19,7 @@ from common.errors import InputError
 from common.files import system_errors
 from common.networks.adm_config import AdmConfig, deduce_config
 
-PUBLISHED = "the folders model/imagenet/... of huggingface.co/tianweiy/DMD2, or edm-imagenet-64x64-cond-adm.pkl of NVlabs/edm"
+PUBLISHED = "a generator of DMD2 (huggingface.co/tianweiy/DMD2, model/imagenet) or edm-imagenet-64x64-cond-adm.pkl of NVlabs/edm"
 PARTS = ("generator", "real_unet", "fake_unet")
 FOLDER_FILES = {"generator": ("model.safetensors", "pytorch_model.bin"),
                 "guidance": ("model_1.safetensors", "pytorch_model_1.bin")}  # fmt: skip
@@ -128,7 +128,7 @@ def find_adm(path, part="generator"):
         if (path / name).is_file():
             return path / name
     inner = sorted(folder.name for folder in path.glob("checkpoint_model_*"))
-    do = f"Name one of its folders, such as {inner[-1]}" if inner else f"Name the file itself, or the folder of {PUBLISHED}"
+    do = f"Name one of its folders, such as {inner[-1]}" if inner else "Name the weight file itself"
     raise InputError(f"no {' or '.join(names)} in this folder", where=path, do=do)
 
 

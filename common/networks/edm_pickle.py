@@ -125,7 +125,7 @@ class _NetworkUnpickler(PlainUnpickler):
     dispatch = dict(pickle._Unpickler.dispatch)
 
     def __init__(self, stream):
-        super().__init__(stream, encoding="bytes")
+        super().__init__(stream)
         self.stream, self.items = stream, 0
 
     def find_class(self, module, name):
@@ -268,7 +268,7 @@ def parse_storage(data):
     import torch
 
     stream = io.BytesIO(data)
-    magic, protocol, system, identity, keys = (_StorageUnpickler(stream, encoding="bytes").load() for _ in range(5))
+    magic, protocol, system, identity, keys = (_StorageUnpickler(stream).load() for _ in range(5))
     if (magic, protocol) != (MAGIC, PROTOCOL) or not isinstance(system, dict):
         raise ValueError("a storage that is no torch stream")
     if not system.get("little_endian", system.get(b"little_endian", True)) or sys.byteorder != "little":

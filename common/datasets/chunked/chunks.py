@@ -7,14 +7,14 @@ read_centers(). Pixels are (H, W, 3) RGB, uint8 or uint16 as stored.
 import cv2
 import numpy as np
 
-from common.datasets.chunked.centers import read_centers
+from common.centers import FILE as CENTERS
+from common.centers import read_centers
 from common.datasets.chunked.index import GEOMETRY, REFERENCE, SQUARE
 from common.datasets.chunked.virtual import Squares, cut_tile, read_geometry
 from common.datasets.pixels import decode_rgb
 from common.errors import InputError
 from common.files import system_errors
 
-CENTERS = "centers.pt"
 SHARD_ENDINGS = (".tar", ".parquet")
 
 
@@ -68,7 +68,8 @@ class FolderChunk:
 
     def read_centers(self):
         """Return {id: (row, col, width)}, in pixels of the reference. Raises InputError when there is no such file."""
-        return read_centers(f"{self.root}/{self.name}/{CENTERS}")
+        stored = read_centers(f"{self.root}/{self.name}/{CENTERS}")
+        return {tile: (row, col, width) for tile, ((row, col), width) in stored.items()}
 
 
 def open_chunks(listing, limit=0):

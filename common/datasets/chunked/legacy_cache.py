@@ -12,7 +12,6 @@ import pickle
 import types
 
 from common.datasets.chunked import warn
-from common.datasets.chunked.centers import torch_pickle
 from common.errors import InputError
 from common.files import atomic_path, system_errors
 
@@ -30,7 +29,7 @@ def read_cache(path):
     Raises InputError for a missing, oversized or damaged file, and for one that asks for any global but the class
     ChunkWithReference (from whatever module), which becomes a bare holder of attributes.
     """
-    from common.pickles import loads_plain
+    from common.pickles import loads_plain, torch_pickle
 
     with system_errors(path), open(path, "rb") as stream:
         if os.fstat(stream.fileno()).st_size > LARGEST:

@@ -4,6 +4,8 @@ import pytest
 import torch
 
 from common.edm.loss import edm_loss, loss_draws, loss_weight
+from common.networks.adm import EDMPrecond
+from common.networks.adm_config import AdmConfig
 
 
 def test_the_loss_is_the_weighted_squared_error_of_each_image():
@@ -37,3 +39,26 @@ def test_draws_of_a_row_depend_on_seed_step_and_row_alone():
     logs = torch.cat([loss_draws(0, step, range(50), (1, 1, 1))[0] for step in range(20)]).log()
     assert logs.mean().item() == pytest.approx(-1.2, abs=0.12)
     assert logs.std().item() == pytest.approx(1.2, abs=0.1)
+
+
+def test_training_lowers_the_loss_and_tells_the_classes_apart():
+    """Two classes of one image each: after a few steps one network call from noise tells which class was asked for."""
+    config = AdmConfig(8, 1, 2, model_channels=16, channel_mult=(1, 2), channel_mult_emb=2, num_blocks=1, attn_resolutions=(), dropout=0.0)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network = EDMPrecond(config)
+    pictures = torch.stack([torch.full((1, 8, 8), -0.5), torch.full((1, 8, 8), 0.5)])
+    optimiser, losses = torch.optim.Adam(network.parameters(), 3e-3, betas=(0.9, 0.99)), []
+    rows = torch.arange(16) % 2
+    for step in range(60):
+        sigma, noise = loss_draws(0, step, range(16), (1, 8, 8))
+        loss = edm_loss(lambda x, level: network(x, level, torch.eye(2)[rows]), pictures[rows], sigma, noise).mean()
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        losses.append(loss.item())
+    assert sum(losses[-10:]) < 0.5 * sum(losses[:10])
+    with torch.no_grad():
+        made = network.eval()(20 * torch.randn(2, 1, 8, 8, generator=torch.Generator().manual_seed(0)), 20.0, torch.eye(2))
+    assert made[0].mean() < -0.25
+    assert made[1].mean() > 0.25

@@ -7,7 +7,7 @@ import warnings
 import numpy as np
 import pytest
 
-from common.datasets.chunked.centers import read_centers
+from common.centers import read_centers
 from common.datasets.chunked.index import open_index
 from common.datasets.chunked.legacy_cache import read_cache
 from common.datasets.chunked.packed import open_packed
@@ -67,7 +67,7 @@ def survive(read, path, data):
 def test_mutated_centers(tmp_path):
     path = tmp_path / "centers.pt"
     save_centers(path, {number: ((number, 2 * number), 16) for number in range(20)})
-    assert read_centers(path)[3] == (3, 6, 16)
+    assert read_centers(path)[3] == ((3, 6), 16)
     assert survive(read_centers, path, path.read_bytes()) > COUNT // 4
 
 
@@ -163,7 +163,7 @@ def test_centers_of_the_older_form_of_torch_are_read(tmp_path):
 
     path = tmp_path / "centers.pt"
     torch.save({7: ((1, 2), 3)}, path, _use_new_zipfile_serialization=False)
-    assert read_centers(path) == {7: (1, 2, 3)}
+    assert read_centers(path) == {7: ((1, 2), 3)}
 
 
 @pytest.mark.parametrize("value", [[1, 2], {"a": ((1, 2), 3)}, {1: (1, 2)}, {1: ((1, 2), "x")}, {1: ((1, 2, 3), 4)}, {1: ((True, 2), 3)},

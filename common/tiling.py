@@ -1,0 +1,164 @@
+"""Where the tiles of a chunked data set lie: windows, centres, and what happens to a photo before it is cut.
+
+Whole numbers in, whole numbers out, no images: the extractor cuts by these rules, and readers of the virtual layout cut
+by them when they read. The rules are those of DL-Art-School's extractor; where it is wrong, `original=True` gives its
+answer. Sizes are (height, width), all in pixels of the upright photo after a possible halving.
+"""
+
+from typing import NamedTuple
+
+
+class TileRecord(NamedTuple):
+    """One tile: its window in the square, and its centre and width in pixels of the reference."""
+
+    id: int
+    scale: int  # position in the list of crop sizes
+    top: int
+    left: int
+    crop: int  # side of the window
+    size: int  # side of the tile that is stored
+    row: int
+    col: int
+    width: int
+
+
+class Frame(NamedTuple):
+    """The part of a photo that is cut into tiles and shown in the reference."""
+
+    side: str  # "left" (also of photos that are not split) or "right"
+    top: int
+    left: int
+    height: int
+    width: int
+
+
+class Reference(NamedTuple):
+    """How a frame is shown in the reference: pixel = (offset + frame pixel) / factor."""
+
+    side: int  # height and width of the reference
+    factor: float
+    top: int  # rows above the picture, of a frame that is not square
+    left: int
+    height: int  # size of the picture inside
+    width: int
+
+
+def tile_starts(length, crop, step, threshold):
+    """Return where windows of `crop` pixels begin on an axis of `length` pixels; [] when the window is longer.
+
+    Every `step` pixels from 0; a last window flush with the end when more than `threshold` pixels would be left over.
+    """
+    if crop > length:
+        return []
+    starts = list(range(0, length - crop + 1, step))
+    if length - (starts[-1] + crop) > threshold:
+        starts.append(length - crop)
+    return starts
+
+
+def tile_windows(side, crop, step, threshold):
+    """Return [(top, left)] of the windows of a square of `side` pixels (or of a (height, width)), rows outer."""
+    height, width = side if isinstance(side, (tuple, list)) else (side, side)
+    lefts = tile_starts(width, crop, step, threshold)
+    return [(top, left) for top in tile_starts(height, crop, step, threshold) for left in lefts]
+
+
+def reference_side(crop_sz, resize_final_img):
+    """Return the side of the reference: the stored size of a tile of the first scale."""
+    return int(crop_sz[0] * resize_final_img[0])
+
+
+def reference_of(height, width, side, original=False):
+    """Return how a frame is shown in a reference of `side` pixels.
+
+    A square fills it. Another frame is fitted into it and centred; the original squeezes it instead and takes the
+    factor of the rows for both axes.
+    """
+    if height == width or original:
+        return Reference(side, height / side, 0, 0, side, side)
+    factor = max(height, width) / side
+    inner = max(1, int(height / factor)), max(1, int(width / factor))
+    return Reference(side, factor, (side - inner[0]) // 2, (side - inner[1]) // 2, *inner)
+
+
+def tile_centre(top, left, crop, reference):
+    """Return (row, col, width) of a window in pixels of the reference, rounded down.
+
+    Floor division, as the original: 502 // 6.275 is 79, while 502 / 6.275 rounds to 80.0.
+    """
+    row, col = (int((start + crop // 2) // reference.factor) for start in (top, left))
+    return reference.top + row, reference.left + col, int(crop // reference.factor)
+
+
+def tile_records(side, crop_sz, step, thres_sz, resize_final_img, *, first_id=1, only_resize=False, skip=(), original=False):
+    """Return the TileRecords of a square of `side` pixels (or of a (height, width)) in the order of their ids.
+
+    crop_sz, step, resize_final_img: one value for each scale; the shortest list decides how many there are.
+    thres_sz: one value for all.  skip: positions of scales that are left out.  Scales follow each other in order.
+    only_resize: one tile for each scale instead, the whole square.
+    """
+    height, width = side if isinstance(side, (tuple, list)) else (side, side)
+    reference = reference_of(height, width, reference_side(crop_sz, resize_final_img), original)
+    records = []
+    for scale, (crop, stride, factor) in enumerate(zip(crop_sz, step, resize_final_img)):
+        if scale in skip:
+            continue
+        size = int(crop * factor)
+        if only_resize:
+            middle = reference.side // 2
+            records.append(TileRecord(first_id + len(records), scale, 0, 0, min(height, width), size,
+                                      middle, middle, reference.side))  # fmt: skip
+            continue
+        for top, left in tile_windows((height, width), crop, stride, thres_sz):
+            centre = tile_centre(top, left, crop, reference)
+            records.append(TileRecord(first_id + len(records), scale, top, left, crop, size, *centre))
+    return records
+
+
+def halved_size(height, width, limit):
+    """Return (height, width, halved): both sides halved once, rounded down, when the larger exceeds `limit`."""
+    if max(height, width) > limit:
+        return height // 2, width // 2, True
+    return height, width, False
+
+
+def frames_of(height, width, vertical_split=False, square="center", original=False):
+    """Return the Frames that a photo is cut to: one, or two where it is split in the middle.
+
+    square: "center" takes the centred square, "none" the full photo. Of a stereoscopic pair the halves lose their outer
+    columns, so that both show the same rows. Where half the width is less than the height the original takes frames
+    that are not square, from other rows on the left than on the right; here these are centred squares of the rows.
+    """
+    if not vertical_split:
+        if square == "none":
+            return [Frame("left", 0, 0, height, width)]
+        side = min(height, width)
+        return [Frame("left", (height - side) // 2, (width - side) // 2, side, side)]
+    half = width // 2
+    if square == "none":
+        return [Frame("left", 0, 0, height, half), Frame("right", 0, half, height, width - half)]
+    if original:
+        side = min(height, width)
+        left, right = min(side, half), min(side, width - half)
+        return [Frame("left", height - side, half - left, side, left), Frame("right", 0, half, side, right)]
+    side = min(height, half)
+    top = (height - side) // 2
+    return [Frame("left", top, half - side, side, side), Frame("right", top, half, side, side)]
+
+
+def mask_region(record, side, mask_shape, original_reference=None):
+    """Return (top, bottom, left, right) of a tile's region in a mask of the square; bottom and right exclusive.
+
+    side: (height, width) of the square.  original_reference: the Reference, for the original's rule, which is right
+    only where the mask has 256 pixels and the window is as large as the reference.
+    """
+    if original_reference is not None:
+        scale = 256 / (record.crop * original_reference.factor)
+        scales = scale, scale
+    else:
+        scales = mask_shape[0] / side[0], mask_shape[1] / side[1]
+    top, bottom = int(record.top * scales[0]), int((record.top + record.crop) * scales[0])
+    left, right = int(record.left * scales[1]), int((record.left + record.crop) * scales[1])
+    if original_reference is None:  # a mask smaller than the tiles still has a pixel for each
+        bottom, right = max(bottom, top + 1), max(right, left + 1)
+    return top, bottom, left, right

@@ -1,0 +1,1 @@
+"""Raw photos to chunked data sets."""

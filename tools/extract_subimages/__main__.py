@@ -1,0 +1,51 @@
+"""Cut raw photos into a chunked data set: tiles of several scales, a reference and the place of each tile in it.
+
+`inspect` looks at a data set: counts, sizes, checks of every folder, a picture.
+"""
+
+import sys
+
+from common.cli import run
+from common.errors import InputError
+
+PROG = "extract_subimages"
+DESCRIPTION = """\
+Raw photos -> chunked data set: for each photo a folder of tiles at several scales, ref.jpg (the whole square, small)
+and centers.pt (where each tile lies in it); or tar shards, parquet, or one square for each photo to cut when reading."""
+EPILOG = """\
+subcommands:
+  inspect      counts, sizes and checks of a data set, and a picture of it
+
+examples:
+  extract_subimages --input_folder photos --save_folder out/tiles --crop_sz 256 512 --step 128 256 --preview 4
+  extract_subimages --input_folder photos --save_folder out/packed --layout packed --format webp --compression_level 90
+  extract_subimages inspect out/tiles"""
+
+
+def cli(words=None):
+    """Run the command on the given words (the process's own by default) and return its exit status."""
+    words = list(sys.argv[1:] if words is None else words)
+    if words and words[0] == "inspect":
+        from tools.extract_subimages.inspection import InspectOptions, inspect
+
+        description = "Count and check everything in a chunked data set; exit status 2 when something is broken."
+        return run(inspect, InspectOptions, f"{PROG} inspect", description, "", words[1:], "inspect")
+    from tools.extract_subimages.options import Options, expand
+
+    try:
+        words = expand(words)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return run(main, Options, PROG, DESCRIPTION, EPILOG, words)
+
+
+def main(options):
+    """Run the extraction; results: see tools.extract_subimages.run."""
+    from tools.extract_subimages.run import main
+
+    return main(options)
+
+
+if __name__ == "__main__":
+    sys.exit(cli())

@@ -1,0 +1,150 @@
+"""The modes that write images side by side: single (tiles of one scale), pair (high and low resolution) and square.
+
+Each photo also gets `geometry/<name>.jsonl`: a line about the photo, then a line for each file with its exact window.
+"""
+
+import hashlib
+import json
+
+from common.tiling import tile_windows
+from tools.extract_subimages.chunks import read_source
+from tools.extract_subimages.pixels import Unusable, decode_photo, make_encoder, resize_area
+from tools.extract_subimages.sinks import FlatSink
+from tools.extract_subimages.sources import SUFFIXES
+
+VERSION = 1  # of the geometry file
+
+
+def extract_single(options, unit):
+    """Write the tiles of one photo as `<name>_l<left>_s<number>`. Returns {"files", "tiles", "bytes"}; raises Unusable."""
+    data, photo = _decoded(options, unit.source)
+    height, width = photo.pixels.shape[:2]
+    if min(height, width) < options.min_size:
+        raise Unusable("too small", f"{height}x{width}, the smaller side must be {options.min_size}")
+    windows = []
+    for left, right in _halves(width, options.vertical_split):
+        part = photo.pixels[:, left:right]
+        windows += [(f"{unit.stem}_l{left:05d}_s{number:03d}.{options.format}", top, left + column, side, size)
+                    for number, (top, column, side, size) in enumerate(_single_windows(options, *part.shape[:2]), 1)]  # fmt: skip
+    if not windows:
+        raise Unusable("no tile", f"{height}x{width} is smaller than the window of {options.crop_sz[0]}")
+    return _write_windows(options, unit, [(photo.pixels, windows)], _about(unit.source, data, photo))
+
+
+def _halves(width, split):
+    return [(0, width // 2), (width // 2, width)] if split else [(0, width)]
+
+
+def _single_windows(options, height, width):
+    """Return [(top, left, side, stored side)] of a photo or a half of one."""
+    crop = options.crop_sz[0]
+    if options.only_resize:
+        side = min(height, width)
+        return [((height - side) // 2, (width - side) // 2, side, crop)]
+    size = int(crop * options.resize_final_img[0])
+    return [(top, left, crop, size) for top, left in tile_windows((height, width), crop, options.step[0], options.thres_sz)]
+
+
+def extract_pair(options, unit):
+    """Write the tiles of a photo below HR and of its smaller version below LR, under the same names; raises Unusable."""
+    if unit.partner is None:
+        raise Unusable("no partner", f"no photo of this name in {options.pair_folder}")
+    data, photo = _decoded(options, unit.source)
+    _, partner = _decoded(options, unit.partner)
+    scale, crop = options.pair_scale, options.crop_sz[0]
+    size, small = photo.pixels.shape[:2], partner.pixels.shape[:2]
+    if size != (small[0] * scale, small[1] * scale):
+        raise Unusable("sizes do not fit", f"{size[0]}x{size[1]} is not {scale} times {small[0]}x{small[1]}")
+    if min(size) < options.min_size:
+        raise Unusable("too small", f"{size[0]}x{size[1]}, the smaller side must be {options.min_size}")
+    origins = tile_windows(size, crop, options.step[0], options.thres_sz)
+    if not origins:
+        raise Unusable("no tile", f"{size[0]}x{size[1]} is smaller than the window of {crop}")
+    name = f"{unit.stem}_s%03d.{options.format}"
+    high = [(f"HR/{name}" % number, top, left, crop, crop) for number, (top, left) in enumerate(origins, 1)]
+    low = [(f"LR/{name}" % number, top // scale, left // scale, crop // scale, crop // scale)
+           for number, (top, left) in enumerate(origins, 1)]  # fmt: skip
+    about = {**_about(unit.source, data, photo), "partner": unit.partner.path, "scale": scale}
+    return _write_windows(options, unit, [(photo.pixels, high), (partner.pixels, low)], about)
+
+
+def _decoded(options, source):
+    """Return (bytes, Photo) of a source; grey stays grey."""
+    data = read_source(source)
+    return data, decode_photo(data, options.exif, keep_grey=True, original=options.compat == "original")
+
+
+def _about(source, data, photo):
+    return {"version": VERSION, "source": source.path, "source_bytes": len(data), "orientation": photo.orientation,
+            "source_sha256": hashlib.sha256(data).hexdigest(), "source_size": list(photo.stored_size)}  # fmt: skip
+
+
+def _write_windows(options, unit, parts, about):
+    """Encode and write the windows. parts: [(pixels, [(file, top, left, side, stored side)])]."""
+    encode = make_encoder(options.format, options.compression_level, options.subsampling, options.png_level)
+    sink, lines = FlatSink(options.save_folder, unit.stem), []
+    try:
+        for pixels, windows in parts:
+            for file, top, left, side, size in windows:
+                sink.add(file, encode(resize_area(pixels[top : top + side, left : left + side], size, size)))
+                lines.append({"file": file, "top": top, "left": left, "crop": side, "size": size})
+        sink.finish(_lines({**about, "tiles": len(lines)}, lines))
+    except BaseException:
+        sink.abandon()
+        raise
+    return {"files": sink.names, "tiles": len(lines), "bytes": sink.bytes}
+
+
+def _lines(about, lines):
+    return "".join(json.dumps(line) + "\n" for line in [about, *lines]).encode()
+
+
+def extract_square(options, unit):
+    """Write one image of --imgsize for a photo. Returns {"files", "tiles", "bytes"}; raises Unusable."""
+    original = options.compat == "original"
+    data = read_source(unit.source)
+    photo = decode_photo(data, options.exif, keep_alpha=True, original=original)
+    if photo.pixels.ndim == 2:
+        raise Unusable("grey", "the original takes colour alone")
+    file, kind = _square_file(options, unit, original)
+    top, left, height, width = square_window(*photo.pixels.shape[:2], options.imgsize, options.bottom_crop)
+    window = photo.pixels[top : top + height, left : left + width]
+    encode = make_encoder(kind, options.compression_level, options.subsampling, options.png_level)
+    sink = FlatSink(options.save_folder, unit.stem)
+    try:
+        sink.add(file, encode(resize_area(window, options.imgsize[1], options.imgsize[0])))
+        line = {"file": file, "top": top, "left": left, "height": height, "width": width, "size": options.imgsize[::-1]}
+        sink.finish(_lines({**_about(unit.source, data, photo), "tiles": 1}, [line]))
+    except BaseException:
+        sink.abandon()
+        raise
+    return {"files": sink.names, "tiles": 1, "bytes": sink.bytes}
+
+
+def square_window(height, width, imgsize, bottom_crop):
+    """Return (top, left, height, width) of the centred window with the wanted aspect. Raises Unusable when too small.
+
+    imgsize: (width, height).  bottom_crop: rows cut off below first, a fraction of the height or pixels.
+    """
+    height -= int(height * bottom_crop) if bottom_crop < 1 else int(bottom_crop)
+    if width < imgsize[0] or height < imgsize[1]:
+        raise Unusable("too small", f"{max(height, 0)}x{width}, {imgsize[1]}x{imgsize[0]} is wanted")
+    aspect = imgsize[1] / imgsize[0]
+    wanted = height, width
+    if height < width * aspect:
+        wanted = height, int(height / aspect)
+    elif width * aspect < height:
+        wanted = int(width * aspect), width
+    return (height - wanted[0]) // 2, (width - wanted[1]) // 2, *wanted
+
+
+def _square_file(options, unit, original):
+    """Return (file name, kind of file). The original replaces the text `.webp` by the bare format, and nothing else."""
+    if not original:
+        return f"{unit.stem}.{options.format}", options.format
+    name = unit.source.name.replace(".webp", options.format)
+    kind = name.rsplit(".", 1)[-1].lower() if "." in name else ""
+    if f".{kind}" not in SUFFIXES:
+        raise Unusable("no file type", f"the original names it '{name}'")
+    folder = unit.source.path.split("/")[0] + "/" if options.keep_folder and "/" in unit.source.path else ""
+    return folder + name, "jpg" if kind == "jpeg" else kind

@@ -1,0 +1,212 @@
+"""From the bytes of a photo to upright 8-bit pixels, and from pixels to the bytes of a tile (OpenCV, BGR order)."""
+
+import contextlib
+import io
+import os
+import struct
+import warnings
+from dataclasses import dataclass
+
+PER_16_BITS = 1 / 257
+
+
+class Unusable(Exception):
+    """A photo that gives no tiles: `reason` is one of a few kinds, `detail` says what was found."""
+
+    def __init__(self, reason, detail=""):
+        super().__init__(reason, detail)
+        self.reason, self.detail = reason, detail
+
+
+@dataclass
+class Photo:
+    """A decoded photo: pixels (H, W, 3) or (H, W) uint8 (uint16 under compat original), and what was done to it."""
+
+    pixels: object
+    stored_size: tuple  # (height, width) in the file
+    orientation: int  # Exif, 1 when upright or not asked for
+
+
+@contextlib.contextmanager
+def silent_libraries():
+    """Keep what libpng, libtiff and OpenCV print about broken files off the screen; the result tells it anyway."""
+    saved, nothing = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nothing, 2)
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
+        os.close(nothing)
+
+
+@contextlib.contextmanager
+def _no_warnings():
+    """Keep Pillow's remarks on odd metadata and large images off the screen."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def decode_photo(data, exif=True, keep_grey=False, keep_alpha=False, original=False):
+    """Return the Photo in the bytes of a file.
+
+    Grey becomes three channels (unless keep_grey), alpha is dropped (unless keep_alpha), 16-bit values are divided by
+    257. original: grey as it is, 16-bit values kept (they are cut off at 255 when a tile is stored), no rotation.
+    Raises Unusable for what cannot be decoded or has pixels of another kind.
+    """
+    import cv2
+    import numpy as np
+
+    if not data:
+        raise Unusable("unreadable", "the file is empty")
+    with silent_libraries():
+        try:
+            pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+        except (cv2.error, MemoryError) as error:
+            raise Unusable("unreadable", " ".join(str(error).split())[:200]) from error
+        if pixels is None:
+            pixels = None if original else _pillow_pixels(data)
+        if pixels is None:
+            raise Unusable("unreadable", "not a complete image of a known kind")
+        orientation = exif_orientation(data) if exif and not original else 1
+    stored = pixels.shape[:2]
+    if not original:
+        pixels = _eight_bits(pixels)
+    pixels = _channels(pixels, keep_grey or original, keep_alpha)
+    if orientation != 1 and not _is_tiff(data):  # OpenCV turns TIFF by itself
+        pixels = upright(pixels, orientation)
+    return Photo(pixels, stored, orientation)
+
+
+def _pillow_pixels(data):
+    """Return BGR pixels of what Pillow can read and OpenCV cannot, else None."""
+    import numpy as np
+    from PIL import Image
+
+    try:
+        with _no_warnings(), Image.open(io.BytesIO(data)) as image:
+            if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+                return np.asarray(image)
+            return np.ascontiguousarray(np.asarray(image.convert("RGB"))[..., ::-1])
+    except (OSError, SyntaxError, ValueError, EOFError, struct.error, MemoryError, Image.DecompressionBombError):
+        return None
+
+
+def _eight_bits(pixels):
+    import numpy as np
+
+    if pixels.dtype == np.uint8:
+        return pixels
+    if pixels.dtype == np.uint16:
+        return (pixels.astype(np.float32) * np.float32(PER_16_BITS) + np.float32(0.5)).astype(np.uint8)
+    raise Unusable("pixels of another kind", f"{pixels.dtype} instead of 8 or 16 bits")
+
+
+def _channels(pixels, keep_grey, keep_alpha):
+    """Return pixels with the wanted channels, contiguous."""
+    import cv2
+    import numpy as np
+
+    if pixels.ndim == 3 and pixels.shape[2] == 1:
+        pixels = pixels[..., 0]
+    if pixels.ndim == 2:
+        return pixels if keep_grey else cv2.cvtColor(pixels, cv2.COLOR_GRAY2BGR)
+    if pixels.shape[2] == 2:
+        return _channels(np.ascontiguousarray(pixels[..., 0]), keep_grey, keep_alpha)
+    if pixels.shape[2] == 4 and not keep_alpha:
+        return np.ascontiguousarray(pixels[..., :3])
+    if pixels.shape[2] > 4:
+        raise Unusable("pixels of another kind", f"{pixels.shape[2]} channels")
+    return pixels
+
+
+def _is_tiff(data):
+    return data[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+
+
+def _may_have_exif(data):
+    """False where an Exif block is out of the question: Pillow is slow to find that out, in PNG by decoding all of it."""
+    if data[:2] == b"\xff\xd8":
+        return b"Exif" in data[:65536]
+    if data[:4] == b"\x89PNG":
+        return b"eXIf" in data
+    if data[:4] == b"RIFF":
+        return b"EXIF" in data
+    return _is_tiff(data) or data[4:8] == b"ftyp"  # AVIF
+
+
+def exif_orientation(data):
+    """Return the Exif orientation, 1 to 8, of the bytes of an image file; 1 when there is none."""
+    from PIL import Image
+
+    if not _may_have_exif(data):
+        return 1
+    try:
+        with _no_warnings(), Image.open(io.BytesIO(data)) as image:
+            found = image.getexif().get(0x0112, 1)
+    except (OSError, SyntaxError, ValueError, EOFError, TypeError, KeyError, struct.error, Image.DecompressionBombError):
+        return 1
+    return found if isinstance(found, int) and 1 <= found <= 8 else 1
+
+
+def upright(pixels, orientation):
+    """Return pixels turned and mirrored as an Exif orientation of 2 to 8 says."""
+    import cv2
+    import numpy as np
+
+    if orientation in (5, 6, 7, 8):
+        pixels = cv2.transpose(pixels)
+    flips = {2: 1, 3: -1, 4: 0, 6: 1, 7: -1, 8: 0}
+    return np.ascontiguousarray(cv2.flip(pixels, flips[orientation]) if orientation in flips else pixels)
+
+
+def header(path, exif=True):
+    """Return (height, width) of the upright photo from a file's header, or None when Pillow cannot tell."""
+    from PIL import Image
+
+    try:
+        with _no_warnings(), Image.open(path) as image:
+            width, height = image.size  # a TIFF's is already turned
+            turned = False
+            if exif and image.format != "TIFF":
+                with open(path, "rb") as stream:
+                    turned = exif_orientation(stream.read()) >= 5
+    except (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError):
+        return None
+    return (width, height) if turned else (height, width)
+
+
+def resize_area(pixels, height, width):
+    """Return pixels brought to a size by area interpolation; the same array when the size is right."""
+    import cv2
+
+    if pixels.shape[:2] == (height, width):
+        return pixels
+    return cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA)
+
+
+def make_encoder(kind, quality, subsampling="420", png_level=3):
+    """Return encode(pixels) -> uint8 array of a file's bytes. kind: jpg, png or webp (bmp, ppm); uint16 pixels are cut off at 255."""
+    import cv2
+    import numpy as np
+
+    chroma = cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444 if subsampling == "444" else cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420
+    flags = {
+        "jpg": [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, chroma],
+        "png": [cv2.IMWRITE_PNG_COMPRESSION, png_level],
+        "webp": [cv2.IMWRITE_WEBP_QUALITY, max(1, quality)],
+    }.get(kind, [])
+    ending, imencode, flags = f".{kind}", cv2.imencode, np.array(flags, dtype=np.int32)
+
+    def encode(pixels):
+        if pixels.dtype != np.uint8:
+            pixels = np.minimum(pixels, 255).astype(np.uint8)
+        if kind == "jpg" and pixels.ndim == 3 and pixels.shape[2] == 4:
+            pixels = np.ascontiguousarray(pixels[..., :3])
+        done, data = imencode(ending, pixels, flags)
+        if not done:
+            raise ValueError(f"OpenCV could not encode {pixels.shape} as {kind}")
+        return data
+
+    return encode

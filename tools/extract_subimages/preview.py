@@ -1,0 +1,82 @@
+"""What a run would cut (`--dry_run`), and where it cut (`--preview`)."""
+
+import io
+
+from common.files import write_bytes
+from common.tiling import Frame, tile_windows
+from tools.extract_subimages.chunks import cut_tiles, layout_of, read_source
+from tools.extract_subimages.pictures import Panel, choose_samples, draw_sheet
+from tools.extract_subimages.pixels import Unusable, decode_photo, header, resize_area
+
+
+def expected_tiles(options, unit):
+    """Return how many tiles a photo's header promises, or None when it would be skipped."""
+    size = header(unit.source.full, options.exif and options.compat == "none")
+    if size is None or (options.mode == "pair" and unit.partner is None):
+        return None
+    if options.mode == "square":
+        return 1
+    try:
+        if options.mode == "multiscale":
+            return sum(len(records) for _, records in layout_of(options, unit.source, *size)[1]) or None
+    except Unusable:
+        return None
+    if min(size) < options.min_size:
+        return None
+    sides = [size[1] // 2, size[1] - size[1] // 2] if options.vertical_split else [size[1]]
+    windows = [1 if options.only_resize else len(tile_windows((size[0], side), options.crop_sz[0], options.step[0], options.thres_sz))
+               for side in sides]  # fmt: skip
+    return sum(windows) * (2 if options.mode == "pair" else 1) or None
+
+
+def write_preview(options, units, path):
+    """Write the contact sheet of --preview photos, spread over the units, and return its path."""
+    count = min(options.preview, len(units))
+    chosen = [units[(2 * number + 1) * len(units) // (2 * count)] for number in range(count)]
+    panels = [panel for unit in chosen for panel in photo_panels(options, unit)]
+    stream = io.BytesIO()
+    draw_sheet(panels).save(stream, format="PNG")
+    write_bytes(path, stream.getvalue())
+    return path
+
+
+def photo_panels(options, unit):
+    """Return a Panel for each frame of a photo, drawn from the photo itself, whatever the layout."""
+    pixels = decode_photo(read_source(unit.source), options.exif).pixels
+    stored = f"{pixels.shape[1]} x {pixels.shape[0]} px"
+    halved, layout = layout_of(options, unit.source, *pixels.shape[:2])
+    if halved:
+        pixels = resize_area(pixels, pixels.shape[0] // 2, pixels.shape[1] // 2)
+    panels = []
+    for frame, records in layout:
+        side = f", {frame.side} half" if options.vertical_split else ""
+        about = f"{stored}{', halved' if halved else ''}{side}; tiles are cut from {frame.width} x {frame.height} px of it"
+        panels.append(window_panel(unit.source.path, about, pixels, records, frame))
+    return panels
+
+
+def window_panel(title, about, pixels, records, frame=None):
+    """Return the Panel of a photo and the TileRecords of a frame of it (all of it by default); what is not used is pale."""
+    frame = frame or Frame("left", 0, 0, *pixels.shape[:2])
+    inside = slice(frame.top, frame.top + frame.height), slice(frame.left, frame.left + frame.width)
+    square = pixels[inside]
+    picture = 192 + pixels // 4
+    picture[inside] = square
+    height, width = pixels.shape[:2]
+    boxes = []
+    for record in records:
+        top, left = frame.top + record.top, frame.left + record.left
+        boxes.append((record.scale, left / width, top / height, (left + record.crop) / width, (top + record.crop) / height))
+    chosen = choose_samples([record.scale for record in records])
+    tiles = list(zip(chosen, cut_tiles(square, [records[index] for index in chosen])))
+    return Panel(title, about, picture, boxes, tiles, told_scales(records))
+
+
+def told_scales(records):
+    """Return {scale: a line about its tiles}."""
+    told = {}
+    for record in records:
+        count = sum(other.scale == record.scale for other in records) if record.scale not in told else 0
+        if count:
+            told[record.scale] = f"{count} windows of {record.crop} px, stored as {record.size} px"
+    return told
