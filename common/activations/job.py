@@ -5,6 +5,7 @@ images left out, then the activations, and where the published tree has one the 
 among processes, and made in any order with the same bytes.
 """
 
+import os
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -70,10 +71,12 @@ class Store:
 
     def write(self, made):
         """Write a unit; what says that it is complete comes last."""
-        from common.files import write_bytes, write_json, write_png
+        from common.files import write_json
 
+        for folder in {path.parent for path, _ in made.pictures}:
+            folder.mkdir(parents=True, exist_ok=True)
         for path, picture in made.pictures:
-            write_bytes(path, picture) if isinstance(picture, bytes) else write_png(path, picture)
+            write_picture(path, picture)
         if made.left_out:
             write_json(self._left_out_path(made.unit), {place: list(told) for place, told in made.left_out.items()})
         self.form.write(made.unit.number, made.rows, made.arrays)
@@ -111,6 +114,30 @@ def run_units(units, load, compute, store, label, workers=2):
         finally:
             for future in ahead:
                 future.cancel()
+
+
+def write_picture(path, picture):
+    """Write a picture (the bytes of a file, or uint8 (H, W, 3) as PNG): whole under its final name, or not there.
+
+    Unlike other files it is not forced to the disk one by one, which would cost more than making it.
+    """
+    import io
+
+    from PIL import Image
+
+    from common.files import TEMPORARY, system_errors
+
+    if not isinstance(picture, bytes):
+        stream = io.BytesIO()
+        Image.fromarray(picture).save(stream, format="PNG")
+        picture = stream.getvalue()
+    temporary = path.with_name(f".{path.name}.{os.getpid()}{TEMPORARY}")
+    with system_errors(path):
+        try:
+            temporary.write_bytes(picture)
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 def picture_path(folder, position, suffix="png"):

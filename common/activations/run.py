@@ -93,12 +93,17 @@ class ActivationRun:
         self.record, self.anew = None, False
 
     def make_record(self, derived):
-        """Set and compare the run's record; InputError when another job is in the tree."""
+        """Set and compare the run's record; InputError when another job, or another program's output, is in the tree."""
         from common.resume import RunRecord
 
         self.record = RunRecord(self.tree.metadata, self.tool, self.options, derived)
-        if parallel.is_main():
-            self.record.compare()
+        if not parallel.is_main():
+            return
+        self.record.compare()
+        there = self.tree.info.exists() or any(self.tree.activations.glob("*"))
+        if there and not self.record.path.exists() and not self.options.overwrite:
+            raise InputError("activations are there already, and no record tells how they were made", where=self.tree.activations,
+                             do="Choose another --output_dir, or --overwrite to replace them")  # fmt: skip
 
     def begin(self):
         """Return the results of this very job when it is done; else make folders and files ready."""

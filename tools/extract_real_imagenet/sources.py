@@ -132,6 +132,10 @@ class NpzSource(ArraySource):
     def prepare(self, indices):
         self.reader.unpack(indices if self.options.unpack == "selected" else None)
 
+    def load(self, indices, side):
+        self.reader.announce(indices)  # so that the disk fetches all of a batch's rows at a time
+        return super().load(indices, side)
+
 
 class LmdbSource(ArraySource):
     """An LMDB, whose labels are in the network's order already."""

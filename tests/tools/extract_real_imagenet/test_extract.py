@@ -161,6 +161,16 @@ def test_another_way_of_feeding_is_another_job():
                                       "--checkpoint_path", "full.safetensors")  # fmt: skip
 
 
+def test_outputs_of_another_program_are_not_touched(here):
+    extract("--num_samples", "3")
+    (here / "data" / "metadata" / "imagenet_real" / "run.json").unlink()
+    before = contents(here / "data")
+    assert "no record tells" in refusal_of("extract_real_imagenet", *SMALL, "--num_samples", "3")
+    assert contents(here / "data") == before
+    extract("--num_samples", "4", "--overwrite")
+    assert info()["num_samples"] == 4
+
+
 def test_selections():
     results = extract("--num_samples", "8", "--class_balanced", "--target_classes", "0,2", "--order", "storage", "--batch_size", "64")
     kinds = [sample["class_label"] for sample in info()["samples"]]
