@@ -13,7 +13,7 @@ from common.resume import RunRecord
 from tools.process_embeddings import embed, explorer, overlap, read, reduce, write
 from tools.process_embeddings.atlas import check_limit
 
-KEPT = ("adapter", "checkpoint", "layers", "conditioning_sigma", "input_mode", "label_mode", "pool", "dtype", "split", "seed")
+KEPT = ("adapter", "checkpoint", "layers", "conditioning_sigma", "input_mode", "label_mode", "pool", "dtype", "preprocess", "split", "seed")
 TRUST_K = 15
 
 
@@ -26,7 +26,7 @@ def process(options):
     base, further = sets[: len(sets) - len(options.project)], sets[len(sets) - len(options.project) :]
     overlap.check_size(sum(len(item.records) for item in base), options.n_components)
     folder = Path(options.output_dir)
-    stem = folder / read.file_stem([item.name for item in base], options.n_neighbors, options.min_dist)
+    stem = folder / read.file_stem([item.name for item in base], [item.name for item in further], options.n_neighbors, options.min_dist)
     check_writable(folder)
     more = [write.read_map(Path(name)) for name in options.more_maps]
     if options.dry_run:

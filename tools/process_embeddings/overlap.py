@@ -14,7 +14,7 @@ FOLDS = 5
 RESAMPLES = 500
 LEAST = 10  # points that both sets need
 COVERAGE_K = 5  # as in Naeem et al. 2020
-ALIKE = ("input_mode", "label_mode", "conditioning_sigma", "layers", "pool", "checkpoint", "adapter", "preprocessing", "resize")
+ALIKE = ("input_mode", "label_mode", "conditioning_sigma", "layers", "pool", "checkpoint", "adapter", "preprocess")
 
 
 def compare_sets(names, group, features, embedding, seed):

@@ -229,6 +229,10 @@ def _told(item):
     return ", ".join(f"{name} ({size})" for name, size in item.layers.items())
 
 
-def file_stem(names, n_neighbors, min_dist):
-    """Return the published stem of output files, such as imagenet_real_umap_n15_d0.1 (several names joined by +)."""
-    return re.sub(r"[^\w.+-]", "_", f"{'+'.join(names)}_umap_n{n_neighbors}_d{min_dist}")
+def file_stem(names, projected, n_neighbors, min_dist):
+    """Return the published stem of output files, such as imagenet_real_umap_n15_d0.1.
+
+    Several names are joined by +; sets that are laid into the map stand before it: imagenet_in_imagenet_real_umap_...
+    """
+    sets = f"{'+'.join(projected)}_in_{'+'.join(names)}" if projected else "+".join(names)
+    return re.sub(r"[^\w.+-]", "_", f"{sets}_umap_n{n_neighbors}_d{min_dist}")

@@ -42,6 +42,7 @@ function openTab(raw) {
   tab.order = shuffled(tab.count); // drawn in this order, so that no set hides another
   tab.shown = new Uint8Array(tab.count).fill(1);
   tab.selected = new Uint8Array(tab.count);
+  tab.numSelected = 0;
   tab.hiddenClasses = new Set();
   tab.hiddenSets = new Set();
   tab.query = "";

@@ -122,8 +122,18 @@ function drawPoints(tab) {
   const big = discs(radius(tab)), small = discs(Math.max(0.8 * ratio, radius(tab) * 0.6));
   const ghost = (gb << 16) | (gg << 8) | gr, anyHidden = tab.numShown < tab.count;
   if (anyHidden) stamp(tab, small, 0, ghost);
-  if (!state.pictures) stamp(tab, big, 1, -1);
+  if (!state.pictures) drawShown(tab, big, [r, g, b]);
   pen.putImageData(buffer, 0, 0);
+}
+
+// All in their colours, or the selected ones only and the others faded into the ground.
+function drawShown(tab, disc, ground) {
+  const colours = tab.colours;
+  if (!tab.numSelected) return stamp(tab, disc, 1, -1);
+  const fade = (word) => ground.reduce((all, under, c) => all | (Math.round(under * 0.78 + ((word >> (8 * c)) & 255) * 0.22) << (8 * c)), 0);
+  tab.colours = colours.map((word, i) => (tab.selected[i] ? word : fade(word)));
+  stamp(tab, disc, 1, -1);
+  tab.colours = colours;
 }
 
 function stamp(tab, { reach, made }, shown, fixed) {
@@ -151,7 +161,7 @@ function ring(tab, i, size, colour, width) {
 
 // One picture for each cell of a grid that is fixed to the map, so that pictures do not jump when it is moved.
 function drawPictures(tab) {
-  const size = Math.round(Math.min(64, 26 * state.size * Math.min(2.2, (tab.view.scale / tab.view.whole) ** 0.3)) * ratio), taken = new Set();
+  const size = Math.round(Math.min(64, 30 * state.size * Math.min(2.2, (tab.view.scale / tab.view.whole) ** 0.3)) * ratio), taken = new Set();
   ink.imageSmoothingEnabled = false;
   for (let n = 0; n < tab.count; n++) {
     const i = tab.order[n];
@@ -173,10 +183,6 @@ function drawOverlay(tab) {
   ink.clearRect(0, 0, overlay.width, overlay.height);
   if (state.pictures) drawPictures(tab);
   const mark = css("--mark"), r = radius(tab);
-  let rings = 0;
-  for (let i = 0; i < tab.count && rings < 4000; i++) {
-    if (tab.selected[i]) rings += 1, ring(tab, i, r + 1.5 * ratio, mark, 1);
-  }
   if (tab.chosen >= 0) {
     const [x, y] = screen(tab, tab.chosen);
     ink.lineWidth = ratio;

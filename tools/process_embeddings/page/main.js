@@ -97,6 +97,7 @@ overlay.addEventListener("pointermove", (event) => {
   if (!drag.moved && Math.hypot(x - drag.startX, y - drag.startY) < 4 * ratio) return;
   if (!drag.moved) {
     drag.moved = true;
+    if (drag.kind === "lasso") state.path = [[drag.startX, drag.startY]];
     state.hover = -1;
     byId("tip").hidden = true;
     overlay.classList.toggle("dragging", drag.kind === "move");
@@ -123,7 +124,7 @@ overlay.addEventListener("pointerup", (event) => {
     selectWithin(tab, state.path, event.shiftKey && state.mode !== "move");
     state.path = [];
     showSelection(tab);
-    redraw(false);
+    redraw();
   }
 });
 
@@ -137,7 +138,7 @@ overlay.addEventListener("wheel", (event) => {
   redraw();
 }, { passive: false });
 
-// Step to the next shown point in drawing order, which jumps over the map, or from left to right with n = +1, -1.
+// Choose the next shown point from left to right (by = 1) or from right to left (-1).
 function step(by) {
   const tab = current();
   if (!tab.numShown) return;
@@ -179,7 +180,7 @@ document.addEventListener("keydown", (event) => {
     event.preventDefault();
     return byId("search").focus();
   }
-  const onMap = event.target === overlay || event.target === document.body;
+  const onMap = event.target === overlay || event.target === document.body || event.key.length === 1; // Enter and arrows belong to buttons
   const action = KEYS[event.key.length === 1 ? event.key.toLowerCase() : event.key];
   if (!action || !onMap) return;
   event.preventDefault();
@@ -189,7 +190,7 @@ document.addEventListener("keydown", (event) => {
 function clearSelection() {
   current().selected.fill(0);
   showSelection(current());
-  redraw(false);
+  redraw();
 }
 
 function button(id, action) {
@@ -205,7 +206,7 @@ button("pictures", () => {
   redraw();
 });
 button("clear", clearSelection);
-button("select-shown", () => { current().selected.set(current().shown); showSelection(current()); redraw(false); });
+button("select-shown", () => { current().selected.set(current().shown); showSelection(current()); redraw(); });
 button("export", () => download("selection.csv", selectionCsv(current())));
 button("classes-all", () => { current().hiddenClasses.clear(); refilter(); showFilters(current()); });
 button("classes-none", () => { current().classes.names.forEach((_, k) => current().hiddenClasses.add(k)); refilter(); showFilters(current()); });

@@ -20,11 +20,12 @@ function showRecord(tab) {
   const picture = thumbnail(tab, i);
   if (picture) picture.className = "big";
   const table = make("table");
-  const rows = [["class", className(tab, i)], ["set", tab.sets[tab.set[i]]], ...tab.columns.map((column) => [column.name, column.at(i)])];
-  for (const [name, value] of rows) if (value !== "") table.append(make("tr", {}, make("th", { textContent: name }), make("td", { textContent: value })));
+  for (const [name, value] of tab.columns.map((column) => [column.name, column.at(i)])) if (value !== "") table.append(make("tr", {}, make("th", { textContent: name }), make("td", { textContent: value })));
   const list = make("div", { className: "neighbours" });
   for (let k = 0; k < tab.k; k++) list.append(neighbourButton(tab, tab.neighbours[i * tab.k + k], tab.distances[i * tab.k + k]));
-  box.replaceChildren(...[picture].filter(Boolean), make("p", { className: "soft", textContent: "nearest in feature space, with distance" }), list, table);
+  const head = make("div", { className: "head" }, picture, make("div", {}, make("b", { textContent: className(tab, i) }),
+    make("p", { textContent: tab.sets[tab.set[i]] }), make("p", { className: "soft", textContent: idOf(tab, i) })));
+  box.replaceChildren(head, make("p", { className: "soft", textContent: "nearest in feature space, with distance" }), list, make("div", { className: "fields" }, table));
 }
 
 function neighbourButton(tab, i, distance) {
@@ -58,7 +59,8 @@ function choice(tab, kind, k, name, count, colour) {
   const box = make("input", { type: "checkbox", checked: !hidden.has(k) });
   box.onchange = () => { hidden[box.checked ? "delete" : "add"](k); refilter(); };
   const dot = make("span", { className: "swatch" });
-  dot.style.background = colour ?? "transparent";
+  dot.style.background = colour ?? "";
+  dot.hidden = !colour;
   const only = make("button", { type: "button", className: "only", textContent: "only", onclick: () => {
     hidden.clear();
     for (let other = 0; other < total; other++) if (other !== k) hidden.add(other);
@@ -110,7 +112,9 @@ function showColours(tab) {
 }
 
 function showSelection(tab) {
-  const chosen = selectedIndices(tab), counts = countsOf(chosen.map((i) => tab.classes.of[i]), tab.classes.names.length);
+  const chosen = selectedIndices(tab);
+  tab.numSelected = chosen.length;
+  const counts = countsOf(chosen.map((i) => tab.classes.of[i]), tab.classes.names.length);
   byId("selected-count").textContent = chosen.length.toLocaleString("en");
   byId("export").disabled = !chosen.length;
   const ranked = [...counts.keys()].filter((k) => counts[k]).sort((a, b) => counts[b] - counts[a]);
