@@ -107,21 +107,24 @@ def save_safetensors(path, tensors, metadata):
             raise OSError(int(number.group(1)), str(error), str(path)) from error
 
 
-def load_strictly(module, state, where):
-    """Load a state dict; missing, unexpected or misshapen entries and NaN weights are an InputError naming the first."""
+def load_strictly(module, state, where, do="Give the checkpoint of this configuration, or another --config", assign=False):
+    """Load a state dict; missing, unexpected or misshapen entries and NaN weights are an InputError naming the first.
+
+    do: the advice of that error.  assign: make the given tensors the module's own (which may be on the meta device).
+    """
     own = module.state_dict()
     missing = [name for name in own if name not in state]
     unexpected = [name for name in state if name not in own]
     if missing or unexpected:
         what = f"'{missing[0]}' is missing" if missing else f"'{unexpected[0]}' is not part of this network"
         what += f" ({len(missing)} missing, {len(unexpected)} unexpected of {len(own)} entries)"
-        raise InputError(what, where=where, do="Give the checkpoint of this configuration, or another --config")
+        raise InputError(what, where=where, do=do)
     for name, tensor in state.items():
         if tuple(tensor.shape) != tuple(own[name].shape):
             what = f"'{name}' has shape {tuple(tensor.shape)}, expected {tuple(own[name].shape)}"
-            raise InputError(what, where=where, do="Give the checkpoint of this configuration, or another --config")
+            raise InputError(what, where=where, do=do)
         check_finite(name, tensor, where)
-    module.load_state_dict(state)
+    module.load_state_dict(state, assign=assign)
 
 
 def check_finite(name, tensor, where):

@@ -18,6 +18,9 @@ from common.errors import InputError
 
 CORE = ("numpy.core.multiarray", "numpy._core.multiarray")
 NUMERIC = ("numpy.core.numeric", "numpy._core.numeric")
+# What the interpreter and the rebuilding functions raise on a pickle that is damaged, cut short, or made up.
+DAMAGE = (pickle.UnpicklingError, EOFError, ValueError, TypeError, KeyError, IndexError, AttributeError, NameError,
+          AssertionError, OverflowError, MemoryError, RecursionError, BufferError, struct.error)  # fmt: skip
 
 
 def read_pickle(path):
@@ -37,25 +40,26 @@ def loads_plain(data, where, holders=()):
     Raises InputError when the pickle asks for any other global (named in the message), or is broken or cut short.
     """
     try:
-        return _unwrap(_PlainUnpickler(io.BytesIO(data), holders).load(), {})
-    except _Refused as refusal:
+        return _unwrap(PlainUnpickler(io.BytesIO(data), encoding="bytes", holders=holders).load(), {})
+    except Refused as refusal:
         raise InputError(
             f"this pickle asks for '{refusal}', which is not plain data; nothing of it was run",
             where=where, do="Use a file from its publisher; expected are numpy arrays, lists, dicts, text and numbers",
         ) from refusal  # fmt: skip
-    except (pickle.UnpicklingError, EOFError, ValueError, TypeError, KeyError, IndexError, AttributeError, NameError,
-            AssertionError, OverflowError, MemoryError, RecursionError, BufferError, struct.error) as error:  # fmt: skip
+    except DAMAGE as error:
         reason = str(error) or type(error).__name__
         raise InputError(f"cannot be read as a pickle ({reason})", where=where, do="Make or copy the file again") from error
 
 
-class _Refused(Exception):
+class Refused(Exception):
     """A global that the file asks for and does not get."""
 
 
-class _PlainUnpickler(pickle._Unpickler):
-    def __init__(self, stream, holders):
-        super().__init__(stream, encoding="bytes")
+class PlainUnpickler(pickle._Unpickler):
+    """The interpreter with stand-ins for numpy's part in plain data; every other global is a `Refused`."""
+
+    def __init__(self, stream, encoding="ASCII", holders=()):
+        super().__init__(stream, encoding=encoding)
         self.holders = holders
 
     def find_class(self, module, name):
@@ -76,7 +80,7 @@ class _PlainUnpickler(pickle._Unpickler):
             return lambda: b""
         if name in self.holders:
             return type(name, (), {"__doc__": "Holds what the file says of an object, without its class."})
-        raise _Refused(f"{module}.{name}")
+        raise Refused(f"{module}.{name}")
 
 
 class _Dtype:

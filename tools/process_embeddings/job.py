@@ -86,7 +86,7 @@ class Map:
 def make_map(base, further, options, folder):
     """Return the Map of the sets `base`, with the sets `further` laid into it."""
     console.say(f"reading {sum(len(item.records) for item in base)} samples of {base[0].rows.shape[1]} features")
-    rows = reduce.at_hand(read.JoinedRows([item.rows for item in base]), folder, options.low_memory)
+    rows = reduce.at_hand(_joined(base), folder, options.low_memory)
     scaler = reduce.fit_scaler(rows, not options.no_normalize, centre=options.pca > 0 or not options.no_normalize)
     components = None
     if options.pca:
@@ -103,6 +103,10 @@ def make_map(base, further, options, folder):
         embedding = np.concatenate([embedding, embed.lay_into(reducer, extra)])
     group = np.repeat(np.arange(len(base) + len(further)), [len(item.records) for item in (*base, *further)])
     return Map(scaler, components, reducer, features, embedding, group)
+
+
+def _joined(sets):
+    return read.JoinedRows([item.rows for item in sets], all(item.cheap for item in sets))
 
 
 def measure_map(made, sets, options):

@@ -1,0 +1,95 @@
+"""From noise to images with a denoiser: EDM's Heun sampler and the few-step sampler of distilled networks.
+
+Both take `denoise(x, sigma) -> denoised images`, a source of noise whose calls give the next (B, C, H, W) standard
+normal tensor (the first is the start), and descending noise levels. See `sampling.py` for models, classes and seeds.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+
+
+@dataclass(frozen=True)
+class Churn:
+    """EDM's stochasticity, under the paper's names; none by default. For ImageNet-64: 40, 0.05, 50, 1.003, 256 steps."""
+
+    S_churn: float = 0.0
+    S_min: float = 0.0
+    S_max: float = float("inf")
+    S_noise: float = 1.0
+
+    def gamma(self, sigma, num_steps):
+        """Return the relative increase of a noise level before its step."""
+        return min(self.S_churn / num_steps, math.sqrt(2) - 1) if self.S_min <= sigma <= self.S_max else 0.0
+
+
+NO_CHURN = Churn()
+
+
+@torch.no_grad()
+def sample_heun(denoise, noise, sigmas, churn=NO_CHURN, dtype=torch.float64, advance=None):
+    """Return samples (B, C, H, W) of dtype: EDM's stochastic second-order sampler (Karras et al. 2022, algorithm 2).
+
+    sigmas: levels from the largest down, the last 0; len(sigmas) - 1 steps of two network calls, the last of one.
+    With churn, noise is drawn in every step, also where gamma is 0, as in the original; without, only the start.
+    dtype: of the state (float32 on devices without float64).  advance: called once a step.
+    """
+    num_steps = len(sigmas) - 1
+    x = sigmas[0] * noise().to(dtype)
+    for sigma, sigma_next in zip(sigmas[:-1], sigmas[1:]):
+        sigma_hat, x_hat = sigma, x
+        if churn.S_churn > 0:
+            sigma_hat = sigma * (1 + churn.gamma(sigma, num_steps))
+            x_hat = x + math.sqrt(sigma_hat**2 - sigma**2) * churn.S_noise * noise().to(dtype)
+        d = (x_hat - denoise(x_hat, sigma_hat).to(dtype)) / sigma_hat
+        x = x_hat + (sigma_next - sigma_hat) * d
+        if sigma_next > 0:
+            d_next = (x - denoise(x, sigma_next).to(dtype)) / sigma_next
+            x = x_hat + (sigma_next - sigma_hat) * 0.5 * (d + d_next)
+        if advance is not None:
+            advance()
+    return x
+
+
+@torch.no_grad()
+def sample_few(denoise, noise, sigmas, stochastic=True, trace=None, advance=None):
+    """Return samples (B, C, H, W) float32 of a distilled network (Yin et al. 2024): one network call a level.
+
+    sigmas: levels from the largest down, without a final 0; a single one is one-step generation. Between two levels
+    the prediction gets noise of the next level, or (stochastic False) is fed as it is, as DMD2's tools did at first.
+    trace: a list that receives the prediction of each level.  advance: called once a level.
+    """
+    x = sigmas[0] * noise()
+    for sigma, sigma_next in zip(sigmas, [*sigmas[1:], None]):
+        prediction = denoise(x, sigma)
+        if trace is not None:
+            trace.append(prediction)
+        if sigma_next is not None:
+            x = prediction + sigma_next * noise() if stochastic else prediction
+        if advance is not None:
+            advance()
+    return prediction
+
+
+class SharedNoise:
+    """Noise of whole batches from one stream, as the original tools drew it: images depend on the batch size.
+
+    Calling it gives the next (count, *shape) float32 tensor of a CPU generator seeded once.
+    """
+
+    def __init__(self, seed, shape, device="cpu"):
+        self.generator, self.shape, self.device = torch.Generator().manual_seed(seed), tuple(shape), device
+
+    def __call__(self, count):
+        return torch.randn((count, *self.shape), generator=self.generator).to(self.device)
+
+
+def to_uint8(images, convention="dmd2"):
+    """Return images (B, C, H, W) in [-1, 1] as uint8 (B, H, W, C), clipped and truncated.
+
+    convention: dmd2, (y + 1) 127.5; edm, 127.5 y + 128, half a level above.
+    """
+    images = images.float()
+    scaled = {"dmd2": (images + 1) * 127.5, "edm": images * 127.5 + 128}[convention]
+    return scaled.clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous().cpu().numpy()

@@ -1,0 +1,221 @@
+"""What shapes an ADM network, and the names of its layers; without torch, so that flags can be checked at once.
+
+Follows NVlabs/edm (`training/networks.py`, classes DhariwalUNet and EDMPrecond; Karras et al. 2022, Dhariwal and Nichol
+2021) and the layer names of the activation tools built on DMD2.
+"""
+
+import re
+from dataclasses import asdict, dataclass, fields
+
+from common.errors import InputError, nearest
+
+HEAD_CHANNELS = 64
+PUBLISHED = {"img_resolution": 64, "img_channels": 3, "label_dim": 1000, "dropout": 0.0}  # ImageNet-64 of EDM and DMD2
+
+
+@dataclass(frozen=True)
+class AdmConfig:
+    """The constructor's arguments under their published names; the defaults are EDM's.
+
+    Beside these, EDM's own `use_fp16` says only how the network was trained, and is dropped.
+    """
+
+    img_resolution: int
+    img_channels: int = 3
+    label_dim: int = 0  # number of classes; 0: unconditional
+    sigma_min: float = 0.0  # limits of the noise levels that the network accepts
+    sigma_max: float = float("inf")
+    sigma_data: float = 0.5
+    augment_dim: int = 0  # width of EDM's augmentation labels; 0: the network takes none
+    model_channels: int = 192
+    channel_mult: tuple = (1, 2, 3, 4)  # channels per level, in units of model_channels
+    channel_mult_emb: int = 4
+    num_blocks: int = 3
+    attn_resolutions: tuple = (32, 16, 8)
+    dropout: float = 0.10
+    label_dropout: float = 0.0  # share of label rows zeroed in training
+
+    @classmethod
+    def from_kwargs(cls, values, where):
+        """Return the AdmConfig of EDM's constructor arguments {name: plain value}; InputError when they make no ADM."""
+        values = dict(values)
+        kind = values.pop("model_type", "DhariwalUNet")
+        if kind != "DhariwalUNet":
+            raise InputError(f"the network is a {kind}; only DhariwalUNet (ADM) is known", where=where,
+                             do="Use an ADM network, such as edm-imagenet-64x64-cond-adm.pkl")  # fmt: skip
+        values.pop("use_fp16", None)
+        known = {field.name: field for field in fields(cls)}
+        for name in values:
+            if name not in known:
+                raise InputError(f"the network was made with '{name}', which is not known", where=where,
+                                 do=nearest(name, known))  # fmt: skip
+        try:
+            return cls(**{name: _converted(known[name], value) for name, value in values.items()})._checked()
+        except (TypeError, ValueError, OverflowError) as error:
+            do = "Use a file from its publisher"
+            raise InputError(f"the network's description makes no sense ({error})", where=where, do=do) from error
+
+    def to_kwargs(self):
+        """Return the arguments as JSON knows them: lists for tuples, "inf" for infinity; from_kwargs takes them back."""
+        values = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+        return {name: "inf" if value == float("inf") else value for name, value in values.items()}
+
+    def _checked(self):
+        counts = (self.img_resolution, self.img_channels, self.model_channels, self.channel_mult_emb, self.num_blocks,
+                  *self.channel_mult)  # fmt: skip
+        if not self.channel_mult or min(counts) < 1 or max(counts) > 1 << 16 or len(self.channel_mult) > 16:
+            raise ValueError("a size is out of range")
+        widest = self.model_channels * max(*self.channel_mult, self.channel_mult_emb)
+        if widest > 1 << 16 or len(self.channel_mult) * self.num_blocks > 256:  # building must not take minutes
+            raise ValueError(f"{widest} channels or {self.num_blocks} blocks a level are out of range")
+        if not 0 <= self.label_dim <= 1 << 24 or not 0 <= self.augment_dim <= 1 << 16:
+            raise ValueError("label_dim or augment_dim is out of range")
+        if self.img_resolution % 2 ** (len(self.channel_mult) - 1):
+            raise ValueError(f"{self.img_resolution} pixels cannot be halved {len(self.channel_mult) - 1} times")
+        if self.model_channels % 2 or self.model_channels < 4:
+            raise ValueError(f"model_channels {self.model_channels} is odd or too small")
+        for part in [*encoder_parts(self)[1:], *decoder_parts(self)]:
+            for channels in (part.channels_in, part.channels_out):
+                if channels % min(32, channels // 4):
+                    raise ValueError(f"{channels} channels do not divide into the groups of the normalisation")
+        if not (self.sigma_data > 0 and 0 <= self.sigma_min < self.sigma_max):
+            raise ValueError("the noise levels are not positive and ordered")
+        if not (0 <= self.dropout < 1 and 0 <= self.label_dropout <= 1):
+            raise ValueError("a dropout rate is outside [0, 1)")
+        return self
+
+
+def _converted(field, value):
+    if field.type in (tuple, "tuple"):
+        return tuple(_whole(item) for item in value)
+    return float(value) if field.type in (float, "float") else _whole(value)
+
+
+def _whole(value):
+    if isinstance(value, str) or int(value) != value:
+        raise ValueError(f"{value!r} is no whole number")
+    return int(value)
+
+
+@dataclass(frozen=True)
+class Part:
+    """One entry of the network's `enc` or `dec`."""
+
+    module: str  # its path, as `enc.64x64_block0`
+    kind: str  # conv, block, down or up
+    channels_in: int  # of what it is given, the skip connection included
+    channels_out: int
+    resolution: int  # of its output
+    attention: bool = False  # asked for; a block of less than 64 channels has no head, hence none
+    takes_skip: bool = False
+
+    @property
+    def shape(self):
+        """Shape (C, H, W) of the output."""
+        return self.channels_out, self.resolution, self.resolution
+
+
+def encoder_parts(config):
+    """Return the Parts of `enc` in order; the output of each goes to the decoder as a skip connection."""
+    parts, channels = [], config.img_channels
+    for level, mult in enumerate(config.channel_mult):
+        size, width = config.img_resolution >> level, config.model_channels * mult
+        if level == 0:
+            parts.append(Part(f"enc.{size}x{size}_conv", "conv", channels, width, size))
+            channels = width
+        else:
+            parts.append(Part(f"enc.{size}x{size}_down", "down", channels, channels, size))
+        for index in range(config.num_blocks):
+            attention = size in config.attn_resolutions
+            parts.append(Part(f"enc.{size}x{size}_block{index}", "block", channels, width, size, attention))
+            channels = width
+    return parts
+
+
+def decoder_parts(config):
+    """Return the Parts of `dec` in order."""
+    skips = [part.channels_out for part in encoder_parts(config)]
+    parts, channels = [], skips[-1]
+    for level, mult in reversed(list(enumerate(config.channel_mult))):
+        size, width = config.img_resolution >> level, config.model_channels * mult
+        if level == len(config.channel_mult) - 1:
+            parts.append(Part(f"dec.{size}x{size}_in0", "block", channels, channels, size, attention=True))
+            parts.append(Part(f"dec.{size}x{size}_in1", "block", channels, channels, size))
+        else:
+            parts.append(Part(f"dec.{size}x{size}_up", "up", channels, channels, size))
+        for index in range(config.num_blocks + 1):
+            attention = size in config.attn_resolutions
+            parts.append(Part(f"dec.{size}x{size}_block{index}", "block", channels + skips.pop(), width, size, attention, True))
+            channels = width
+    return parts
+
+
+def named_parts(config):
+    """Return {layer name: Part} of every name by which a layer can be asked for, in the order of the forward pass.
+
+    encoder_block_N and decoder_block_N count all entries of `enc` and `dec`; encoder_bottleneck is the last of `enc`,
+    midblock the first of `dec`.
+    """
+    encoder, decoder = encoder_parts(config), decoder_parts(config)
+    names = {f"encoder_block_{index}": part for index, part in enumerate(encoder)}
+    names |= {"encoder_bottleneck": encoder[-1], "midblock": decoder[0]}
+    return names | {f"decoder_block_{index}": part for index, part in enumerate(decoder)}
+
+
+def check_layers(config, names, where="--layers"):
+    """Return {name: Part} of the layers asked for, in the order of the forward pass; InputError for an unknown name."""
+    known = named_parts(config)
+    for name in names:
+        if name not in known:
+            encoder, decoder = (sum(key.startswith(f"{side}_block_") for key in known) for side in ("encoder", "decoder"))
+            do = (f"This network has encoder_block_0 .. encoder_block_{encoder - 1}, encoder_bottleneck, midblock, "
+                  f"decoder_block_0 .. decoder_block_{decoder - 1}")  # fmt: skip
+            raise InputError(f"no layer is called '{name}'", where=where, do=do)
+    return {name: part for name, part in known.items() if name in set(names)}
+
+
+def deduce_config(shapes, where):
+    """Return the AdmConfig whose network has the entries {state-dict name: shape}, names beginning with `model.`.
+
+    Dropout and the noise limits leave no trace in the weights and take EDM's values (dropout 0). Attention that is
+    asked for but has no head (less than 64 channels) leaves none either, and makes no difference.
+    Raises InputError when the entries are not those of an ADM network.
+    """
+    first = [name for name in shapes if re.fullmatch(r"model\.enc\.(\d+)x\1_conv\.weight", name)]
+    if len(first) != 1 or len(shapes[first[0]]) != 4 or len(shapes.get("model.map_layer0.weight", ())) != 2:
+        raise _foreign(shapes, where)
+    size = int(re.search(r"(\d+)x", first[0]).group(1))
+    embedding, channels = shapes["model.map_layer0.weight"]
+    widths, blocks, attention = [], {}, set()
+    for level in range(16):
+        resolution = size >> level
+        name = f"model.enc.{resolution}x{resolution}_block0.conv0.weight"
+        if name not in shapes or resolution == 0:
+            break
+        widths.append(shapes[name][0])
+        pattern = rf"model\.enc\.{resolution}x{resolution}_block\d+\.conv0\.weight"
+        blocks[resolution] = sum(bool(re.fullmatch(pattern, name)) for name in shapes)
+        if f"model.enc.{resolution}x{resolution}_block0.qkv.weight" in shapes:
+            attention.add(resolution)
+    if not widths or any(width % channels for width in widths) or embedding % channels:
+        raise _foreign(shapes, where)
+    return AdmConfig.from_kwargs({
+        "img_resolution": size, "img_channels": shapes[first[0]][1], "model_channels": channels,
+        "label_dim": _columns(shapes, "model.map_label.weight"), "augment_dim": _columns(shapes, "model.map_augment.weight"),
+        "channel_mult": [width // channels for width in widths], "channel_mult_emb": embedding // channels,
+        "num_blocks": blocks[size], "attn_resolutions": sorted(attention, reverse=True), "dropout": 0.0,
+    }, where)  # fmt: skip
+
+
+def _columns(shapes, name):
+    return shapes[name][1] if len(shapes.get(name, ())) == 2 else 0
+
+
+def _foreign(shapes, where):
+    """Return the InputError for entries of another network."""
+    if any(".enc." in name and "_aux_" in name or name.endswith("_aux_conv.weight") for name in shapes):
+        what = "these are the weights of a SongUNet (DDPM++ or NCSN++), not of an ADM network"
+    else:
+        what = f"these are not the weights of an ADM network (first entry: '{next(iter(shapes), None)}')"
+    do = "Give the network of EDM or DMD2 for ImageNet-64, or one of the same kind (entries model.enc.64x64_conv.weight ...)"
+    return InputError(what, where=where, do=do)

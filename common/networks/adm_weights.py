@@ -1,0 +1,235 @@
+"""Loading ADM networks from every container in which EDM's and DMD2's are published or copied.
+
+- a flat state dict: .pth, .bin (zip or legacy, tensors only), .safetensors; bare, or under a wrapper key (`ema`,
+  `model`, `state_dict`, `generator`), with or without the prefixes that wrappers of training leave;
+- a folder of accelerate: model.safetensors or pytorch_model.bin; the guidance model beside it (model_1.safetensors,
+  pytorch_model_1.bin) holds two more networks, `real_unet` (the teacher) and `fake_unet`;
+- NVIDIA's network pickle, .pkl, through `edm_pickle`.
+
+The configuration comes from the pickle, or from what the file says of it, or from the weights' names and shapes.
+No file can run code.
+"""
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from common.checkpoints import is_safetensors, load_safetensors, load_strictly, load_torch
+from common.errors import InputError
+from common.files import system_errors
+from common.networks.adm_config import AdmConfig, deduce_config
+
+PUBLISHED = "the folders model/imagenet/... of huggingface.co/tianweiy/DMD2, or edm-imagenet-64x64-cond-adm.pkl of NVlabs/edm"
+PARTS = ("generator", "real_unet", "fake_unet")
+FOLDER_FILES = {"generator": ("model.safetensors", "pytorch_model.bin"),
+                "guidance": ("model_1.safetensors", "pytorch_model_1.bin")}  # fmt: skip
+PREFIXES = ("module.", "_orig_mod.", "feedforward_model.", "generator.")
+WRAPPERS = {"ema": ("ema",), "raw": ("model", "net", "state_dict", "generator")}
+EMA_ARGUMENTS = ("img_resolution", "img_channels", "label_dim", "use_fp16", "sigma_min", "sigma_max", "sigma_data", "model_type")
+LEGACY_MAGIC = bytes.fromhex("8a0a6cfc9c46f9206aa85019")  # how torch.save's files began before they were zips
+MARK = "map_layer0.weight"  # an entry that every ADM network has
+
+
+@dataclass
+class AdmFile:
+    """What a file holds: a network's configuration and its weights {published name: float32 CPU tensor}."""
+
+    path: Path
+    config: AdmConfig
+    state: dict
+    entry: str  # where in the file it stood: "ema", "model", "real_unet", ... or "" for a bare state dict
+    dropped: tuple = ()  # entries left out: map_augment
+
+
+def load_adm(path, device="cpu", weights="ema", part="generator", precision="fp32"):
+    """Return the EDMPrecond of a file or folder on a device, in evaluation mode, its parameters fixed.
+
+    weights: ema or raw, where a file has both.  part: generator, real_unet or fake_unet; the latter two stand in a
+    guidance file.  precision: fp32; bf16 or fp16 on CUDA alone (weights and layers, not the embedding).
+    Raises InputError for a missing, damaged or foreign file, one that would run code, and another network's weights.
+    """
+    if precision not in ("fp32", "tf32", "bf16", "fp16"):
+        raise InputError(f"unknown precision '{precision}'", where="--precision", do="Use fp32, tf32, bf16 or fp16")
+    if precision in ("bf16", "fp16") and not str(device).startswith("cuda"):
+        raise InputError(f"{precision} needs CUDA", where=f"--precision {precision}", do="Use fp32 on this device")
+    network = build_adm(read_adm(path, weights, part)).to(device)
+    if precision in ("bf16", "fp16"):
+        import torch
+
+        network.lower_precision(torch.bfloat16 if precision == "bf16" else torch.float16)
+    return network
+
+
+def read_adm(path, weights="ema", part="generator"):
+    """Return the AdmFile of a file or folder; see load_adm."""
+    if part not in PARTS:
+        raise InputError(f"no part is called '{part}'", where="part", do=f"Use {', '.join(PARTS)}")
+    if weights not in WRAPPERS:
+        raise InputError(f"no weights are called '{weights}'", where="weights", do="Use ema or raw")
+    path = find_adm(path, part)
+    if _is_network_pickle(path):
+        config, state, entry = _read_pickle(path)
+    else:
+        value, described = _read_container(path)
+        state, entry = unwrap_state(value, path, weights)
+        config = described or _described(value, path)
+    state, chosen = select_part(state, part, path)
+    if not any(name.endswith(MARK) for name in state):
+        raise InputError(f"no ADM network in it (no entry '...{MARK}')", where=path, do=f"Give {PUBLISHED}")
+    if config is None:
+        config = deduce_config({name: tuple(tensor.shape) for name, tensor in state.items()}, path)
+    dropped = tuple(name for name in state if name == "model.map_augment.weight")
+    state = {name: tensor.float().contiguous() for name, tensor in state.items() if name not in dropped}
+    return AdmFile(path, replace(config, augment_dim=0), state, chosen or entry, dropped)
+
+
+def build_adm(file):
+    """Return the EDMPrecond of an AdmFile, whose tensors become its parameters; InputError when they do not fit."""
+    import torch
+
+    from common.networks.adm import EDMPrecond
+
+    with torch.device("meta"):  # no time and memory for initial values that would be overwritten
+        network = EDMPrecond(file.config)
+    load_strictly(network, file.state, file.path, do=f"Give {PUBLISHED}", assign=True)
+    for name, buffer in network.named_buffers():
+        if name.endswith("resample_filter") and not bool((buffer == 0.25).all()):
+            do = "Only ADM networks with 2x2 means are known"
+            raise InputError(f"'{name}' is another filter than four quarters", where=file.path, do=do)
+    return network.eval().requires_grad_(False)
+
+
+def save_adm(path, network, **metadata):
+    """Write a network's weights under their published names, with its configuration, as .safetensors, atomically.
+
+    metadata: more {name: text} to store beside it. `load_adm` needs nothing else.
+    """
+    from common.checkpoints import save_safetensors
+
+    state = {name: tensor.detach().cpu() for name, tensor in network.state_dict().items()}
+    save_safetensors(path, state, {"config": json.dumps(network.config.to_kwargs()), **metadata})
+
+
+def find_adm(path, part="generator"):
+    """Return the Path of the weight file: the one given, or that of a folder which holds the wanted part.
+
+    A pattern such as imagenet_*.pth that the shell has left alone is resolved when exactly one file fits it.
+    """
+    path = Path(path)
+    if any(sign in path.name for sign in "*?[") and not path.exists():
+        found = sorted(path.parent.glob(path.name))
+        if len(found) != 1:
+            raise InputError(f"{len(found)} files fit this pattern", where=path, do="Name one file")
+        path = found[0]
+    if not path.is_dir():
+        return path
+    names = FOLDER_FILES["generator" if part == "generator" else "guidance"]
+    for name in names:
+        if (path / name).is_file():
+            return path / name
+    inner = sorted(folder.name for folder in path.glob("checkpoint_model_*"))
+    do = f"Name one of its folders, such as {inner[-1]}" if inner else f"Name the file itself, or the folder of {PUBLISHED}"
+    raise InputError(f"no {' or '.join(names)} in this folder", where=path, do=do)
+
+
+def _is_network_pickle(path):
+    """True for a pickle that is no file of torch.save."""
+    with system_errors(path), open(path, "rb") as stream:
+        head = stream.read(14)
+    return head[:1] == b"\x80" and head[2:] != LEGACY_MAGIC
+
+
+def _read_pickle(path):
+    """Return (AdmConfig, state, entry) of NVIDIA's network pickle."""
+    from common.networks.edm_pickle import Record, network_state, read_edm_pickle
+
+    value, entry = read_edm_pickle(path), ""
+    if isinstance(value, dict):
+        entry = "ema"
+        if not isinstance(value.get("ema"), Record):
+            names = ", ".join(map(str, value)) or "nothing"
+            raise InputError(f"no network under 'ema' (it has {names})", where=path, do=f"Give {PUBLISHED}")
+        value = value["ema"]
+    if not isinstance(value, Record) or value.class_name != "EDMPrecond":
+        kind = getattr(value, "class_name", None) or type(value).__name__
+        raise InputError(f"it holds a {kind}, expected an EDMPrecond network", where=path, do=f"Give {PUBLISHED}")
+    positional, named = value.attributes.get("_init_args", ()), value.attributes.get("_init_kwargs", {})
+    if not isinstance(positional, tuple) or len(positional) > len(EMA_ARGUMENTS) or not isinstance(named, dict):
+        raise InputError("the network's arguments are missing", where=path, do="Copy or download the file again")
+    arguments = {**dict(zip(EMA_ARGUMENTS, positional)), **named}
+    if "img_resolution" not in arguments or not all(isinstance(name, str) for name in arguments):
+        raise InputError("the network's arguments are missing", where=path, do="Copy or download the file again")
+    return AdmConfig.from_kwargs(arguments, path), network_state(value, path), entry
+
+
+def _read_container(path):
+    """Return (value of a .safetensors or torch.save file, AdmConfig of its metadata or None)."""
+    if not is_safetensors(path):
+        return load_torch(path), None
+    tensors, metadata = load_safetensors(path)
+    try:
+        told = json.loads(metadata.get("config", "null"))
+    except ValueError:
+        told = None
+    return tensors, _described({"config": told}, path)
+
+
+def _described(value, path):
+    """Return the AdmConfig that a file's `config` entry describes, or None when it has none of that kind."""
+    told = value.get("config") if isinstance(value, dict) else None
+    if not isinstance(told, dict) or "img_resolution" not in told:
+        return None
+    return AdmConfig.from_kwargs(told, path)
+
+
+def unwrap_state(value, where, weights="ema"):
+    """Return ({name: tensor}, wrapper key): the state dict in a checkpoint, prefixes of wrappers stripped.
+
+    Under `weights` "ema" an averaged state dict goes before the others; "raw" refuses a file that has only that.
+    """
+    import torch
+
+    if not isinstance(value, dict):
+        raise InputError(f"it holds a {type(value).__name__}, no state dict", where=where, do=f"Give {PUBLISHED}")
+    tensors = {str(name): item for name, item in value.items() if isinstance(item, torch.Tensor)}
+    if any(name.endswith(MARK) for name in tensors):
+        return {_stripped(name): tensor for name, tensor in tensors.items()}, ""
+    order = [*WRAPPERS["ema"], *WRAPPERS["raw"]] if weights == "ema" else list(WRAPPERS["raw"])
+    for key in order:
+        if isinstance(value.get(key), dict):
+            state, inner = unwrap_state(value[key], where, weights)
+            return state, f"{key}.{inner}".rstrip(".")
+    if weights == "raw" and isinstance(value.get("ema"), dict):
+        raise InputError("only averaged weights (ema) in it", where=where, do="Ask for the ema weights")
+    held = ", ".join(list(map(str, value))[:5]) or "nothing"
+    raise InputError(f"no ADM network in it (it has {held})", where=where, do=f"Give {PUBLISHED}")
+
+
+def _stripped(name):
+    """Return an entry's name without the prefixes of wrappers."""
+    while name.startswith(PREFIXES):
+        name = name.removeprefix(next(prefix for prefix in PREFIXES if name.startswith(prefix)))
+    return name
+
+
+def select_part(state, part, where):
+    """Return ({published name: tensor}, part): the entries of one network of the file, `part` "" for the generator.
+
+    A guidance file has `real_unet.` and `fake_unet.` (and a classifier's entries, left out). A bare U-Net's names,
+    without `model.`, are completed.
+    """
+    state = {name.removeprefix("guidance_model."): tensor for name, tensor in state.items()}
+    networks = [name for name in PARTS[1:] if any(entry.startswith(f"{name}.") for entry in state)]
+    own = {name: tensor for name, tensor in state.items() if name.partition(".")[0] not in (*PARTS[1:], "cls_pred_branch")}
+    if networks:
+        own.pop("karras_sigmas", None)
+    if part != "generator":
+        if part not in networks:
+            raise InputError(f"no '{part}.' entries in it", where=where, do="Give the guidance file, pytorch_model_1.bin")
+        own = {_stripped(name.removeprefix(f"{part}.")): tensor for name, tensor in state.items() if name.startswith(f"{part}.")}
+    elif not own:
+        what = f"this is a guidance file with the networks {' and '.join(networks)}, not a generator"
+        raise InputError(what, where=where, do="Give pytorch_model.bin (or model.safetensors) beside it, or choose one of the two")
+    if MARK in own:
+        own = {f"model.{name}": tensor for name, tensor in own.items()}
+    return own, part if part != "generator" else ""
