@@ -103,7 +103,7 @@ def _jpeg(pixels):
     from PIL import Image
 
     stream = io.BytesIO()
-    Image.fromarray(pixels).save(stream, "JPEG", quality=QUALITY, subsampling=0, optimize=True)
+    Image.fromarray(pixels).save(stream, "JPEG", quality=QUALITY, subsampling=0)  # optimize=True fails where noise takes over a byte a pixel
     return stream.getvalue()
 
 

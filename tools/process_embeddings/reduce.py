@@ -11,10 +11,10 @@ import numpy as np
 
 from common.errors import InputError
 
-BLOCK_BYTES = 1 << 25  # float32 bytes of a block of rows
+BLOCK_BYTES = 1 << 26  # float32 bytes of a block of rows
 OVERSAMPLING = 14  # directions searched beyond those wanted
-MAX_PASSES = 8
-STILL = 1e-4  # relative change of the variance found at which the search ends
+MAX_PASSES = 5  # as many multiplications as scikit-learn makes
+STILL = 1e-3  # relative change of the variance found at which the search ends
 EXACT = 512  # rows or, within four times, columns up to which the decomposition is exact
 HELD_BYTES = 1 << 28  # a matrix up to this size is kept in memory rather than read for each pass
 
@@ -151,11 +151,29 @@ def _subspace(rows, scaler, count, seed):
             block = scaler(block)
             product += block.T @ (block @ basis)
         found = np.sort(np.linalg.eigvalsh(basis.T.astype(np.float64) @ product))[::-1][:count].sum() if number else 0.0
-        basis = np.linalg.qr(product)[0].astype(np.float32)
+        basis = _orthonormal(product).astype(np.float32)
         if number and abs(found - before) <= STILL * found:
             break
         before = found
     return basis
+
+
+def _orthonormal(columns):
+    """Return an orthonormal basis of tall columns (D, l), twice by Cholesky of their products.
+
+    That takes a fifth of the time of Householder's QR; the second round mends the first one's rounding. Columns that
+    are nearly dependent, as where the rows span less than l directions, go to QR.
+    """
+    for _ in range(2):
+        columns = columns / np.sqrt(np.einsum("ij,ij->j", columns, columns)).clip(1e-300)
+        try:
+            factor = np.linalg.cholesky(columns.T @ columns)
+        except np.linalg.LinAlgError:
+            return np.linalg.qr(columns)[0]
+        if np.diag(factor).min() < 1e-6:
+            return np.linalg.qr(columns)[0]
+        columns = columns @ np.linalg.inv(factor).T
+    return columns
 
 
 def _decompose(rows, scaler, basis, count):
