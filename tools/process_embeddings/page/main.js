@@ -240,7 +240,7 @@ tabs.forEach((tab, k) => {
   byId("tabs").append(item);
 });
 byId("tabs").hidden = tabs.length < 2;
-byId("pictures").hidden = !sheets.length;
+byId("pictures").parentElement.hidden = !sheets.length;
 resize();
 openMap(0);
 sheetsReady.then(() => { showRecord(current()); redraw(); });
