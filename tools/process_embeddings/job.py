@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from common import console
+from common import console, parallel
 from common.cli import Outcome
 from common.errors import InputError
 from common.files import check_writable, fingerprint, write_json, write_text
@@ -20,6 +20,8 @@ TRUST_K = 15
 def process(options):
     """Run `process_embeddings`; results: sizes, variance kept, trustworthiness, overlap of each pair of sets, notes."""
     check_flags(options)
+    if not parallel.is_main():  # under torchrun one process makes the map; it is one job
+        return Outcome({})
     words = [*(options.models or [options.model]), *options.project]
     sets = [read.open_set(word, options.data_dir, options.layer, options.max_samples) for word in words]
     read.check_alike(sets)

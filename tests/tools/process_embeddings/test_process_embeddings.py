@@ -128,6 +128,41 @@ def test_values_that_are_not_finite_are_counted_and_all_of_them_refused(tmp_path
     assert "conditioning sigma of 0" in line
 
 
+@pytest.mark.parametrize("form", ["npy", "flat", "single"])
+def test_other_layouts_give_the_rows_of_the_published_one(trees, tmp_path, form):
+    """The fast form, one flat matrix, and a file for each sample."""
+    from tools.process_embeddings.read import open_set
+
+    wanted = open_set("imagenet", trees / "a")
+    rows, count = wanted.rows[0:30], len(wanted.records)
+    shutil.copytree(trees / "a" / "metadata" / "imagenet", tmp_path / "metadata" / "imagenet")
+    folder = tmp_path / "activations" / "imagenet"
+    folder.mkdir(parents=True)
+    path = tmp_path / "metadata" / "imagenet" / "dataset_info.json"
+    described = json.loads(path.read_text())
+    for number, record in enumerate(described["samples"]):
+        record["batch_index"] = number
+        if form == "single":
+            del record["batch_index"]
+            record["activation_path"] = f"activations/imagenet/sample_{number:06d}"
+            np.savez(folder / f"sample_{number:06d}.npz", encoder_bottleneck=rows[number, None, :12], midblock=rows[number, None, 12:])
+    path.write_text(json.dumps(described))
+    if form == "npy":
+        np.save(folder / "done.npy", np.ones(count, np.uint8))
+        np.save(folder / "encoder_bottleneck.npy", rows[:, :12])
+        np.save(folder / "midblock.npy", rows[:, 12:])
+    elif form == "flat":
+        np.save(folder / "all.npy", rows)
+        told = {"layers": ["encoder_bottleneck", "midblock"], "shapes": {"encoder_bottleneck": [3, 2, 2], "midblock": [12]},
+                "total_features": 24, "num_samples": count, "dtype": "float32"}  # fmt: skip
+        (folder / "all.npy.json").write_text(json.dumps(told))
+    got = open_set("imagenet", tmp_path)
+    assert got.layers == wanted.layers == {"encoder_bottleneck": 12, "midblock": 12}
+    assert got.cheap == (form != "single")
+    assert np.array_equal(got.rows[0:count], rows)
+    assert np.array_equal(open_set("imagenet", tmp_path, "midblock", 9).rows[4:9], rows[4:9, 12:])
+
+
 def test_dry_run_writes_nothing(trees, tmp_path):
     ended = call_tool("process_embeddings", "--model", "imagenet", "--data_dir", trees / "a", "--output_dir", tmp_path, "--dry_run")
     assert ended.status == 0
