@@ -24,8 +24,11 @@ def fit_map(features, n_neighbors, min_dist, metric, n_components, seed):
     seed None: on all threads, another map at each run. With a seed the same versions on the same kind of processor give
     the same bits.
     """
+    import numba
     import umap
 
+    if numba.config.THREADING_LAYER == "default":  # its choice, OpenMP, would set torch's number of threads as well
+        numba.config.THREADING_LAYER = "workqueue"
     reducer = umap.UMAP(n_neighbors=n_neighbors, min_dist=min_dist, metric=metric, n_components=n_components,
                         random_state=seed, n_jobs=-1 if seed is None else 1)  # fmt: skip
     with warnings.catch_warnings():

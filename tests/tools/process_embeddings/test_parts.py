@@ -165,3 +165,15 @@ def test_classes_have_names_or_numbers():
     assert class_of({"class_label": 3}, {"3": "grey_fox"}) == "grey fox"
     assert class_of({"class_label": 3}) == "class 3"
     assert class_of({}) == "no class"
+
+
+def test_a_map_leaves_torch_its_threads():
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        embed.fit_map(np.random.default_rng(0).normal(size=(40, 5)).astype(np.float32), 5, 0.1, "euclidean", 2, 0)
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(before)
