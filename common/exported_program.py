@@ -127,6 +127,8 @@ class ExportedProgram:
         except pickle.UnpicklingError as error:
             found = re.search(r"GLOBAL (\S+)", str(error))
             self.refuse(f"the pickled object {found.group(1)}" if found else "a pickle of more than tensors", error)
+        except Exception as error:  # see common.checkpoints.load_torch
+            self.refuse("a pickle that is damaged", error)
 
     def refuse(self, what, cause=None):
         """Raise the InputError for something in a program that is not run here."""

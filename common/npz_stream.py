@@ -4,6 +4,8 @@
 `write_npz_rows` writes an array whose rows are still being made.
 """
 
+import math
+import os
 import shutil
 import struct
 import tempfile
@@ -38,6 +40,22 @@ def npz_shape(path, name):
     """Return (shape, dtype) of one array without reading it. Raises InputError when it is not there."""
     with _open_member(path, name) as (stream, shape, dtype):
         return shape, dtype
+
+
+def npz_place(path, name):
+    """Return (shape, dtype, offset) of one array: where its first row lies in the file, None in a compressed entry.
+
+    Only headers are read; for an uncompressed entry the file is known to be long enough.
+    Raises InputError when the file is missing or damaged, or lacks the array.
+    """
+    with _open_member(path, name) as (member, shape, dtype):
+        start = _place_in_file(path, name)
+        if start is None:
+            return shape, dtype, None
+        offset, count = start + member.tell(), math.prod(shape) * dtype.itemsize
+        if offset + count > os.path.getsize(path):
+            raise EOFError(f"'{name}' is cut short")
+        return shape, dtype, offset
 
 
 @contextmanager

@@ -52,7 +52,8 @@ def test_any_truncation_or_foreign_file_is_named(tmp_path, network):
     checkpoints.save_torch(tmp_path / "a.pth", network.state_dict())
     whole = (tmp_path / "a.pth").read_bytes()
     contents = [whole[: int(len(whole) * share)] for share in (0, 0.1, 0.5, 0.9, 0.99)]
-    for content in [*contents, b"PK\x03\x04 not a zip", b"<html>not found</html>", b"\x80\x02garbage", os.urandom(500)]:
+    for content in [*contents, b"PK\x03\x04 not a zip", b"<html>not found</html>", b"\x80\x02garbage", b"\x80\x02)Rb.", b"\x80\x02e.",
+                    *(np.random.default_rng(seed).bytes(200) for seed in range(100))]:
         (tmp_path / "b.pth").write_bytes(content)
         with pytest.raises(InputError, match="b.pth: .*(truncated|asks for)"):
             checkpoints.load_torch(tmp_path / "b.pth")

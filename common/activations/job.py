@@ -1,0 +1,145 @@
+"""The loop that extraction and generation share: units of samples are loaded ahead, computed, and written behind.
+
+A unit (the samples of one activation file) is complete or absent: its pictures are written first, then the list of
+images left out, then the activations, and where the published tree has one the batch's json last. Units are shared
+among processes, and made in any order with the same bytes.
+"""
+
+import os
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+from common.activations.layout import batch_name, sample_name, write_batch_json
+
+AHEAD, BEHIND = 2, 4  # units waiting for the network, and for the disk
+
+
+@dataclass
+class Unit:
+    """Samples `first` .. `first` + count - 1; indices (count,) int64: their numbers in the source."""
+
+    number: int
+    first: int
+    indices: object
+
+
+@dataclass
+class Made:
+    """What became of a unit. rows: places in it of the good samples.  left_out: {place: (title, reason)}."""
+
+    unit: Unit
+    rows: list
+    arrays: dict = field(default_factory=dict)  # {layer: (n, D)} of the good ones
+    pictures: list = field(default_factory=list)  # [(path, bytes or uint8 (H, W, 3))]
+    left_out: dict = field(default_factory=dict)
+    samples: list = None  # of the batch's json; None for none
+
+
+def split_units(indices, per_unit):
+    """Return the Units of the samples `indices`, in order."""
+    return [Unit(number, first, indices[first : first + per_unit])
+            for number, first in enumerate(range(0, len(indices), per_unit))]  # fmt: skip
+
+
+class Store:
+    """Where units are written and looked up: a tree with one form of activations."""
+
+    def __init__(self, tree, form, with_json):
+        self.tree, self.form, self.with_json = tree, form, with_json and form.name == "npz"
+
+    def is_complete(self, unit):
+        """True when all of a unit is there; the last one of a shorter run is not."""
+        rows = self.form.rows_there(unit.number)
+        if rows is None or rows + len(self.left_out(unit)) != len(unit.indices):
+            return False
+        return not self.with_json or self.json_path(unit).exists()
+
+    def json_path(self, unit):
+        """Return the path of a unit's json."""
+        return self.tree.activations / f"{batch_name(unit.number)}.json"
+
+    def _left_out_path(self, unit):
+        return self.tree.activations / f"{batch_name(unit.number)}.left_out.json"
+
+    def left_out(self, unit):
+        """Return {place: [title, reason]} of a unit that is there."""
+        from common.files import read_json
+
+        path = self._left_out_path(unit)
+        return {int(place): told for place, told in read_json(path).items()} if path.exists() else {}
+
+    def write(self, made):
+        """Write a unit; what says that it is complete comes last."""
+        from common.files import write_json
+
+        for folder in {path.parent for path, _ in made.pictures}:
+            folder.mkdir(parents=True, exist_ok=True)
+        for path, picture in made.pictures:
+            write_picture(path, picture)
+        if made.left_out:
+            write_json(self._left_out_path(made.unit), {place: list(told) for place, told in made.left_out.items()})
+        self.form.write(made.unit.number, made.rows, made.arrays)
+        if self.with_json:
+            write_batch_json(self.json_path(made.unit), self.form.widths, made.samples)
+
+    def good_samples(self, units):
+        """Yield (position, index in the source, row among the good ones of its unit) of each sample that is there."""
+        for unit in units:
+            missing, row = self.left_out(unit), 0
+            for place, index in enumerate(unit.indices.tolist()):
+                if place not in missing:
+                    yield unit.first + place, index, row
+                    row += 1
+
+
+def run_units(units, load, compute, store, label, workers=2):
+    """Make and write units: load(unit) in a thread ahead, compute(loaded) -> Made here, store.write in threads behind."""
+    from common import console
+
+    total = sum(len(unit.indices) for unit in units)
+    waiting, ahead, writing = deque(units), deque(), deque()
+    with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(max(1, workers)) as writers, \
+            console.progress(label, total, unit="images") as advance:  # fmt: skip
+        try:
+            while waiting or ahead:
+                while waiting and len(ahead) < AHEAD:
+                    ahead.append(reader.submit(load, waiting.popleft()))
+                made = compute(ahead.popleft().result())
+                writing.append((writers.submit(store.write, made), len(made.unit.indices)))
+                while len(writing) > (BEHIND if waiting or ahead else 0):
+                    future, count = writing.popleft()
+                    future.result()
+                    advance(count)
+        finally:
+            for future in ahead:
+                future.cancel()
+
+
+def write_picture(path, picture):
+    """Write a picture (the bytes of a file, or uint8 (H, W, 3) as PNG): whole under its final name, or not there.
+
+    Unlike other files it is not forced to the disk one by one, which would cost more than making it.
+    """
+    import io
+
+    from PIL import Image
+
+    from common.files import TEMPORARY, system_errors
+
+    if not isinstance(picture, bytes):
+        stream = io.BytesIO()
+        Image.fromarray(picture).save(stream, format="PNG")
+        picture = stream.getvalue()
+    temporary = path.with_name(f".{path.name}.{os.getpid()}{TEMPORARY}")
+    with system_errors(path):
+        try:
+            temporary.write_bytes(picture)
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def picture_path(folder, position, suffix="png"):
+    """Return the path of a sample's picture."""
+    return folder / f"{sample_name(position)}.{suffix}"

@@ -1,0 +1,72 @@
+"""ImageNet at 64 x 64 in an LMDB: `images_{i}_data` raw uint8 (3, H, W), `labels_{i}_data` raw int64, network order."""
+
+from pathlib import Path
+
+from common.errors import InputError
+
+
+class LmdbImages:
+    """The images of an LMDB folder by number. classes: (N,) int64.  side: their pixels.
+
+    Raises InputError where the package lmdb is not installed, for a missing or foreign file, and labels out of range.
+    """
+
+    def __init__(self, path):
+        import numpy as np
+
+        try:
+            import lmdb
+        except ImportError as error:
+            raise InputError("the package 'lmdb' is not installed", where="--lmdb_path", do="pip install lmdb") from error
+        self.path = Path(path)
+        if not self.path.exists():
+            raise InputError("no such file or folder", where=path, do="Check the path")
+        try:
+            self._base = lmdb.open(str(path), readonly=True, lock=False, readahead=False, subdir=self.path.is_dir())
+        except lmdb.Error as error:
+            raise InputError(f"cannot be opened as an LMDB ({error})", where=path, do="Name the folder that holds data.mdb") from error
+        self._reader = self._base.begin(buffers=True)
+        shape = self._shape("images_shape")
+        count = self._shape("labels_shape")[0]
+        if len(shape) != 4 or shape[1] != 3 or shape[2] != shape[3] or shape[0] != count:
+            raise InputError(f"images of shape {shape} and {count} labels, expected (n, 3, side, side)", where=path, do="Make it again")
+        self.side, self._count = shape[2], count
+        labels = [np.frombuffer(self._get(f"labels_{number}_data"), np.int64) for number in range(count)]
+        if any(label.shape != (1,) for label in labels):
+            raise InputError("a label is not one int64", where=path, do="Make it again")
+        self.classes = np.concatenate(labels) if labels else np.empty(0, np.int64)
+        if count == 0 or self.classes.min() < 0:
+            raise InputError("no images, or labels below 0", where=path, do="Make it again")
+
+    def _get(self, key):
+        value = self._reader.get(key.encode())
+        if value is None:
+            raise InputError(f"no entry '{key}'", where=self.path, do="Give an LMDB of the published form")
+        return value
+
+    def _shape(self, key):
+        try:
+            return tuple(int(number) for number in bytes(self._get(key)).decode().split())
+        except ValueError as error:
+            raise InputError(f"'{key}' is no row of numbers", where=self.path, do="Give an LMDB of the published form") from error
+
+    def __len__(self):
+        return self._count
+
+    def identity(self):
+        """Return what the images are, for records."""
+        import hashlib
+
+        return {"images": len(self), "side": self.side, "labels_sha256": hashlib.sha256(self.classes.tobytes()).hexdigest()}
+
+    def read(self, indices):
+        """Return uint8 (n, 3, side, side) of images by number."""
+        import numpy as np
+
+        size, out = 3 * self.side**2, np.empty((len(indices), 3, self.side, self.side), np.uint8)
+        for place, number in enumerate(indices):
+            data = self._get(f"images_{int(number)}_data")
+            if len(data) != size:
+                raise InputError(f"image {number} has {len(data)} bytes, expected {size}", where=self.path, do="Make it again")
+            out[place] = np.frombuffer(data, np.uint8).reshape(3, self.side, self.side)
+        return out

@@ -1,0 +1,129 @@
+"""generate_dataset: images that depend on seed and number alone, the documented tree, activations made alike."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from common.activations import open_activations
+from common.edm.labels import class_vectors
+from common.edm.samplers import to_uint8
+from common.edm.sampling import Sampling, sample
+from common.networks.adm_weights import load_adm
+from tests.tools.activation_networks import contents, save_network
+from tests.tools.commands import refusal_of, results_of
+
+SMALL = ("--model", "imagenet", "--checkpoint_path", "small.safetensors", "--device", "cpu")
+LAYERS = ["encoder_bottleneck", "midblock"]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("made")
+    save_network(folder / "small.safetensors")
+    save_network(folder / "free.safetensors", label_dim=0)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def here(own_folder, made):
+    for path in made.iterdir():
+        (own_folder / path.name).symlink_to(path)
+    return own_folder
+
+
+def generate(*words, out="data"):
+    return results_of("generate_dataset", *SMALL, "--batch_size", "4", "--output_dir", out, *words)
+
+
+def info(out="data"):
+    return json.loads(open(f"{out}/metadata/imagenet/dataset_info.json").read())
+
+
+def pictures(out="data"):
+    return np.stack([np.asarray(Image.open(f"{out}/{record['image_path']}")) for record in info(out)["samples"]])
+
+
+def test_one_step_and_the_pass_that_made_it():
+    results = generate("--num_samples", "7")
+    assert (results["num_samples"], results["network_calls"]) == (7, 1)
+    network, told = load_adm("small.safetensors"), info()
+    classes = np.random.RandomState(10).randint(0, 4, 7)
+    assert [record["class_label"] for record in told["samples"]] == classes.tolist()
+    assert [set(record) for record in told["samples"]] == [{"sample_id", "class_label", "image_path", "activation_path", "batch_index"}] * 7
+    images = sample(network, Sampling(), 10, range(7), classes)
+    assert np.abs(pictures().astype(int) - to_uint8(images)).max() <= 1
+    from common.score.samplers import UnitNoise
+
+    noise = UnitNoise(10, range(7), network.image_shape, ahead=1)()
+    outputs = network.run(80 * noise, 80.0, class_vectors(classes, 4), layers=LAYERS)[1]
+    expected = torch.cat([outputs[layer].flatten(1) for layer in LAYERS], dim=1)
+    torch.testing.assert_close(torch.from_numpy(open_activations("data", "imagenet").rows()[:]), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("words", [("--method", "heun", "--num_steps", "3", "--sigma_max", "20", "--sigma_min", "0.01"),
+                                   ("--method", "fewstep", "--num_steps", "2", "--guidance", "2")])  # fmt: skip
+def test_finished_pictures_are_fed_like_real_ones(words):
+    generate("--num_samples", "5", *words, "--input_mode", "clean", "--conditioning_sigma", "0.2", "--label_mode", "none")
+    x = torch.from_numpy(pictures()).permute(0, 3, 1, 2).float() / 127.5 - 1
+    outputs = load_adm("small.safetensors").run(x, 0.2, None, layers=LAYERS, image=False)[1]
+    expected = torch.cat([outputs[layer].flatten(1) for layer in LAYERS], dim=1)
+    torch.testing.assert_close(torch.from_numpy(open_activations("data", "imagenet").rows()[:]), expected, rtol=1e-4, atol=1e-5)
+    assert info()["input_mode"] == "clean"
+
+
+@pytest.mark.parametrize("form", ["npz", "npy"])
+def test_a_larger_number_extends_and_gives_the_bytes_of_one_run(form, here):
+    generate("--num_samples", "6", "--format", form)
+    generate("--num_samples", "11", "--format", form)
+    generate("--num_samples", "11", "--format", form, out="whole")
+    assert contents(here / "data") == contents(here / "whole")
+    assert generate("--num_samples", "5", "--format", form)["num_samples"] == 11  # a total, and more are there
+
+
+def test_batch_size_changes_nothing_but_rounding():
+    generate("--num_samples", "6", "--samples_per_class", "2")
+    generate("--num_samples", "6", "--samples_per_class", "2", "--batch_size", "3", out="other")
+    assert [record["class_label"] for record in info()["samples"]] == [0, 0, 1, 1, 2, 2]
+    first, second = (open_activations(out, "imagenet").rows()[:] for out in ("data", "other"))
+    np.testing.assert_allclose(first, second, rtol=1e-4, atol=1e-5)
+    assert np.abs(pictures().astype(int) - pictures("other")).max() <= 1
+
+
+def test_chosen_classes_and_networks_without_any():
+    generate("--num_samples", "6", "--target_classes", "3,1", "--samples_per_class", "1", "--noimages")
+    assert [(record["class_label"], record["image_path"]) for record in info()["samples"]] == [(1, None), (3, None)] * 3
+    generate("--num_samples", "2", "--checkpoint_path", "free.safetensors", out="free")
+    assert [record["class_label"] for record in info("free")["samples"]] == [None, None]
+
+
+REFUSED = {
+    "sdxl is not yet implemented": ("--model", "sdxl"),
+    "every value would be NaN": ("--conditioning_sigma", "0"),
+    "--input_mode clean": ("--conditioning_sigma", "0", "--input_mode", "scale"),
+    "no single pass": ("--method", "heun", "--input_mode", "sampling"),
+    "unguided": ("--guidance", "2"),
+    "starts at --conditioning_sigma": ("--sigma_max", "20"),
+    "expected classes 0 .. 3": ("--target_classes", "4"),
+    "expected below sigma_max": ("--method", "heun", "--sigma_min", "90"),
+    "no layer is called": ("--layers", "middle"),
+    "the network has no classes": ("--checkpoint_path", "free.safetensors", "--samples_per_class", "2"),
+    "must be at least 1": ("--samples_per_class", "0"),
+    "needs CUDA": ("--mixed_precision", "bf16"),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_mistakes_take_one_line_and_write_nothing(what, here):
+    assert what in refusal_of("generate_dataset", *SMALL, *REFUSED[what])
+    assert not (here / "data").exists()
+
+
+def test_another_job_in_the_tree_is_refused_and_a_dry_run_writes_nothing(here):
+    generate("--dry_run")
+    assert not (here / "data").exists()
+    generate("--num_samples", "3")
+    assert "seed" in refusal_of("generate_dataset", *SMALL, "--num_samples", "3", "--seed", "11")
+    assert "method" in refusal_of("generate_dataset", *SMALL, "--num_samples", "3", "--method", "heun")

@@ -1,0 +1,179 @@
+"""The parts of process_embeddings: scaler, components, neighbours, trustworthiness, overlap, atlas, columns."""
+
+import tracemalloc
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tools.process_embeddings import embed, overlap, reduce
+from tools.process_embeddings.atlas import make_atlas
+from tools.process_embeddings.explorer import class_of, encode_column
+
+
+class CountedRows:
+    """Float16 rows made when asked for, of a few directions and noise; counts how often each is read."""
+
+    cheap = True
+
+    def __init__(self, count, width, rank=6):
+        self.shape, self.reads = (count, width), 0
+        self.directions = np.random.default_rng(0).standard_normal((rank, width), dtype=np.float32)
+
+    def __len__(self):
+        return self.shape[0]
+
+    def __getitem__(self, span):
+        start, stop, _ = span.indices(len(self))
+        self.reads += stop - start
+        inner = np.stack([np.random.default_rng(row).standard_normal(len(self.directions) + 1, dtype=np.float32) for row in range(start, stop)])
+        noise = np.random.default_rng([start, stop]).standard_normal((stop - start, self.shape[1]), dtype=np.float32)
+        return (inner[:, :-1] * np.arange(len(self.directions), 0, -1) @ self.directions + 0.1 * noise).astype(np.float16).astype(np.float32)
+
+
+def test_scaler_is_that_of_scikit_learn_over_blocks(monkeypatch):
+    from sklearn.preprocessing import StandardScaler
+
+    rows = np.random.default_rng(0).standard_normal((200, 30)).astype(np.float32) * 5 + 100
+    rows[:, 3] = 7.25
+    monkeypatch.setattr(reduce, "BLOCK_BYTES", 30 * 4 * 17)
+    ours, theirs = reduce.fit_scaler(rows), StandardScaler().fit(rows)
+    np.testing.assert_allclose(ours.mean, theirs.mean_, rtol=1e-12)
+    np.testing.assert_allclose(ours.scale, theirs.scale_, rtol=1e-9)
+    assert ours.scale[3] == 1
+    np.testing.assert_allclose(ours(rows), theirs.transform(rows), atol=2e-5)
+
+
+@pytest.mark.parametrize(("count", "width"), [(40, 9000), (300, 60), (700, 3000)])
+def test_components_are_those_of_the_full_decomposition(count, width, monkeypatch):
+    monkeypatch.setattr(reduce, "BLOCK_BYTES", width * 4 * 33)
+    rows = CountedRows(count, width)[0:count]
+    scaler = reduce.fit_scaler(rows)
+    components, coordinates = reduce.fit_components(rows, scaler, 6, seed=0)
+    u, s, _ = np.linalg.svd(scaler(rows), full_matrices=False)
+    np.testing.assert_allclose(components.variance, s[:6] ** 2 / (count - 1), rtol=2e-3)
+    np.testing.assert_allclose(components.ratio, s[:6] ** 2 / (s**2).sum(), rtol=2e-3)
+    assert np.abs(np.abs((coordinates / np.linalg.norm(coordinates, axis=0) * u[:, :6]).sum(0)) - 1).max() < 1e-3
+    np.testing.assert_allclose(components(scaler(rows)), coordinates, atol=2e-3 * np.abs(coordinates).max())
+
+
+def test_the_same_seed_gives_the_same_components():
+    rows = CountedRows(600, 2100)
+    scaler = reduce.fit_scaler(rows)
+    first, second = (reduce.fit_components(rows, scaler, 5, seed=3) for _ in range(2))
+    assert np.array_equal(first[1], second[1])
+    assert np.array_equal(first[0].axes, second[0].axes)
+
+
+def test_memory_does_not_grow_with_the_number_of_rows(monkeypatch):
+    """Peaks of 1,000 and 3,000 rows of 4,096 (16 and 49 MB) in blocks of 1 MB."""
+    monkeypatch.setattr(reduce, "BLOCK_BYTES", 1 << 20)
+    peaks = []
+    for count in (1000, 3000):
+        rows = CountedRows(count, 4096)
+        tracemalloc.start()
+        scaler = reduce.fit_scaler(rows)
+        reduce.fit_components(rows, scaler, 10, seed=0)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+        assert rows.reads <= (reduce.MAX_PASSES + 2) * count
+    assert peaks[1] < peaks[0] + 2e6
+    assert peaks[1] < 25e6
+
+
+def test_rows_of_files_are_read_once_and_kept_on_disk_where_memory_is_short(tmp_path):
+    rows = CountedRows(50, 40)
+    rows.cheap = False
+    kept = reduce.at_hand(rows, tmp_path, low_memory=True)
+    assert rows.reads == 50
+    assert np.array_equal(kept[7:31], CountedRows(50, 40)[0:50][7:31])
+    assert not list(tmp_path.iterdir())  # the file has no name
+    assert isinstance(reduce.at_hand(rows, tmp_path), np.ndarray)
+
+
+def test_neighbours_and_trustworthiness_are_those_of_scikit_learn():
+    from sklearn.manifold import trustworthiness
+    from sklearn.neighbors import NearestNeighbors
+
+    rows = np.random.default_rng(0).standard_normal((700, 10)).astype(np.float32)
+    distance, index = NearestNeighbors(n_neighbors=8).fit(rows).kneighbors()
+    ours = embed.nearest_neighbours(rows, 8)
+    assert np.array_equal(ours[0], index)
+    np.testing.assert_allclose(ours[1], distance, rtol=1e-4)
+    for width in (2, 5):
+        assert abs(embed.trustworthiness(rows, rows[:, :width], 15) - trustworthiness(rows, rows[:, :width], n_neighbors=15)) < 1e-9
+
+
+def test_trustworthiness_of_many_points_is_an_estimate_of_the_same(monkeypatch):
+    rows = np.random.default_rng(0).standard_normal((1500, 6)).astype(np.float32)
+    whole = embed.trustworthiness(rows, rows[:, :3], 15)
+    monkeypatch.setattr(embed, "TRUST_QUERIES", 400)
+    assert abs(embed.trustworthiness(rows, rows[:, :3], 15) - whole) < 0.01
+
+
+def test_auc_is_that_of_scikit_learn_and_its_interval_covers():
+    from sklearn.metrics import roc_auc_score
+
+    generator = np.random.default_rng(0)
+    low, high = generator.integers(0, 9, 60), generator.integers(2, 12, 50)
+    assert overlap.auc(low, high) == pytest.approx(roc_auc_score([0] * 60 + [1] * 50, [*low, *high]))
+    same = overlap.classifier_auc(generator.standard_normal((150, 5)), generator.standard_normal((130, 5)), 0, 100)
+    assert same[1] < 0.55
+    assert same[1] < same[0] < same[2]
+    shifted = overlap.classifier_auc(generator.standard_normal((150, 5)), generator.standard_normal((130, 5)) + 1, 0, 100)
+    assert shifted[1] > 0.9
+
+
+def test_wilson_is_the_textbook_interval():
+    share, low, high = overlap.wilson(8, 10)
+    assert (share, round(low, 4), round(high, 4)) == (0.8, 0.4902, 0.9433)
+
+
+def test_coverage_is_that_of_the_metric():
+    from common.metrics.prdc import prdc
+
+    generator = np.random.default_rng(0)
+    real, fake = generator.standard_normal((120, 6)).astype(np.float32), generator.standard_normal((60, 6)).astype(np.float32) + 0.7
+    assert overlap.coverage(real, fake) == pytest.approx(prdc(real, fake, 5)["coverage"], abs=0.01)
+
+
+def test_atlas_keeps_its_bound_and_names_what_it_cannot_read(tmp_path):
+    paths = []
+    for number in range(40):
+        pixels = np.random.default_rng(number).integers(0, 256, (32, 48, 3), dtype=np.uint8)
+        paths.append(tmp_path / f"{number}.png")
+        Image.fromarray(pixels).save(paths[-1])
+    paths[7].write_bytes(b"broken")
+    whole, bound = make_atlas(paths, 10**7), make_atlas(paths, 20_000)
+    assert (whole.cell, len(whole.place), whole.unreadable) == (64, 39, [str(paths[7])])
+    assert sum(map(len, bound.sheets)) <= 20_000
+    assert 0 < len(bound.place) <= 40
+    assert make_atlas([], 10**6).sheets == []
+
+
+def test_columns_travel_as_what_they_are():
+    assert encode_column(["a", "a"]) == {"kind": "constant", "value": "a"}
+    assert encode_column([1, 2, None])["kind"] == "number"
+    assert encode_column([1, 2])["whole"]
+    assert encode_column(["007", "8"])["kind"] == "text"  # an id, not a number
+    assert encode_column(["a", "b", "a"])["words"] == ["a", "b"]
+    assert encode_column(["nan", "1"])["kind"] == "text"
+
+
+def test_classes_have_names_or_numbers():
+    assert class_of({"class_label": 3, "class_name": "kit_fox"}) == "kit fox"
+    assert class_of({"class_label": 3}, {"3": "grey_fox"}) == "grey fox"
+    assert class_of({"class_label": 3}) == "class 3"
+    assert class_of({}) == "no class"
+
+
+def test_a_map_leaves_torch_its_threads():
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        embed.fit_map(np.random.default_rng(0).normal(size=(40, 5)).astype(np.float32), 5, 0.1, "euclidean", 2, 0)
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,1 @@
+"""Activations of a network on real ImageNet images."""

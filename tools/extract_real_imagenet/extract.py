@@ -1,0 +1,217 @@
+"""From flags to a tree of activations: check everything, choose the samples, run the units, write the metadata."""
+
+from common import console, parallel
+from common.activations.layout import REAL
+from common.activations.run import ActivationRun, carry_out, check_counts, check_seed, open_network
+from common.cli import Outcome
+from common.errors import InputError
+
+
+def extract(options):
+    """Run the extraction.
+
+    results: num_samples, left_out, candidates, short_classes, layers, widths, format, images_per_second, output_dir.
+    """
+    from common.activations.capture import check_feeding
+    from common.device import pick_device
+    from common.files import check_writable
+    from tools.extract_real_imagenet.sources import open_source
+
+    check_flags(options)
+    check_feeding(options.input_mode, options.conditioning_sigma)
+    source = open_source(options)
+    check_writable(options.output_dir)
+    device = pick_device(options.device, parallel.local_rank())
+    network, weights = open_network(options, device)
+    source.check(network.config.img_resolution)
+    for note in source.notes():
+        console.say(note)
+    with parallel.process_group(device.type):
+        chosen = choose(options, source, network, weights)
+        check_classes(options, source.classes[chosen.indices], network.config)
+        run = Extraction(options, source, network, weights, chosen)
+        if options.dry_run:
+            console.say(f"would extract {len(chosen.indices):,} of {chosen.candidates:,} images into {run.tree.activations}")
+            return Outcome({"num_samples": len(chosen.indices), "candidates": chosen.candidates, "output_dir": options.output_dir})
+        return carry_out(run, device, f"{run.tree.info} is there, made by the same command")
+
+
+def check_flags(options):
+    """Raise InputError for values that no source or network could make sense of."""
+    check_counts(options, "num_samples", "batch_size", "num_workers", "samples_per_file")
+    check_seed(options.seed)
+    if options.num_classes is not None and options.target_classes is not None:
+        raise InputError("Cannot use both --num_classes and --target_classes", do="Choose one")
+    if not 0 < options.score_sigma < float("inf"):
+        raise InputError("must be above 0", where=f"--score_sigma {options.score_sigma:g}", do="Correct the value")
+    if bool(options.percentiles) != (options.scores is not None):
+        raise InputError("--percentiles and --scores go together", do="Give both: a CSV of scores (or denoise), and two percentiles")
+
+
+def choose(options, source, network, weights):
+    """Return the Selection that the flags ask for; InputError for unknown classes, or when nothing is left."""
+    import numpy as np
+
+    from common.datasets.imagenet_select import draw_classes, keep_percentiles, select
+    from tools.extract_real_imagenet.scoring import find_scores
+
+    wanted, mask, scores = None, None, None
+    if options.num_classes is not None:
+        wanted = draw_classes(options.seed, options.num_classes, len(source.class_index))
+    if options.target_classes is not None:
+        wanted = named_classes(options, source.class_index)
+    if options.percentiles and not (options.dry_run and options.scores == "denoise"):  # which would write to the cache
+        allowed = source.classes >= 0 if wanted is None else np.isin(source.classes, wanted)
+        check_classes(options, source.classes[allowed], network.config)
+        scores = find_scores(options, source, network, weights, allowed)
+        mask = keep_percentiles(scores, *options.percentiles, source.classes if options.percentile_scope == "class" else None)
+    chosen = select(source.classes, options.num_samples, options.seed, wanted, options.class_balanced, options.order, mask)
+    chosen.scores = scores
+    return chosen
+
+
+def named_classes(options, index):
+    """Return the sorted classes of --target_classes; InputError for one that is not in the source's class index."""
+    from common.datasets.imagenet_classes import parse_class
+
+    words = [word.strip() for word in options.target_classes.split(",") if word.strip()]
+    own = {name: int(number) for number, names in index.items() for name in (number, *names)}
+    if options.class_map == "imagenet":
+        return sorted({parse_class(word) for word in words}) if words else _refuse_classes("names no class", index)
+    for word in words:
+        if word not in own:
+            _refuse_classes(f"no class is called '{word}'", index)
+    return sorted({own[word] for word in words}) if words else _refuse_classes("names no class", index)
+
+
+def _refuse_classes(what, index):
+    numbers = sorted(map(int, index))
+    raise InputError(what, where="--target_classes", do=f"There are {len(numbers)}, {numbers[0]} .. {numbers[-1]}")
+
+
+def score_identity(options):
+    """Return what the scores are, for records: "denoise", or the hash of the CSV."""
+    from common.files import file_hash
+
+    return "denoise" if options.scores == "denoise" else file_hash(options.scores)
+
+
+def check_classes(options, classes, config):
+    """Raise InputError when the network has no such class."""
+    if len(classes) and options.label_mode == "own" and config.label_dim and classes.max() >= config.label_dim:
+        raise InputError(f"class {classes.max()} is out of range for a network of {config.label_dim} classes",
+                         where=options.checkpoint_path,
+                         do="Use --class_map none where labels are the network's plus 1, a map of your own, or --label_mode none")  # fmt: skip
+
+
+class Extraction(ActivationRun):
+    """One extraction."""
+
+    tool, with_json, label = "extract_real_imagenet", True, "extracting"
+
+    def __init__(self, options, source, network, weights, chosen):
+        from common.activations.capture import Capture
+
+        super().__init__(options, REAL, network, chosen.indices)
+        self.source, self.weights, self.chosen = source, weights, chosen
+        self.capture = Capture(network, self.form.widths, options.input_mode, options.conditioning_sigma, options.seed,
+                               options.label_mode, options.pool, options.dtype, images=options.reconstructions)  # fmt: skip
+        derived = {"checkpoint": weights["sha256"], "source": source.identity() if parallel.is_main() else None}
+        if not chosen.extends:  # another number would be other samples from the first on
+            derived["fixed_num_samples"] = len(chosen.indices)
+        if options.percentiles:
+            derived["scores"] = score_identity(options)
+        self.make_record(derived)
+
+    def prepare(self):
+        self.source.prepare(self.chosen.indices)
+
+    def load(self, unit):
+        """Return (unit, Loaded)."""
+        return unit, self.source.load(unit.indices, self.network.config.img_resolution)
+
+    def compute(self, loaded):
+        """Return the Made of a loaded unit."""
+        import numpy as np
+
+        from common.activations.job import Made
+
+        unit, found = loaded
+        numbers = unit.indices[found.rows]
+        arrays, reconstructed = self.capture.of_pixels(found.pixels, self.source.classes[numbers], numbers, self.options.batch_size)
+        if not found.rows:
+            arrays = {layer: np.empty((0, width), self.options.dtype) for layer, width in self.form.widths.items()}
+        left_out = {place: (self.source.title(int(unit.indices[place])), why) for place, why in found.left_out.items()}
+        samples = [self.batch_sample(row, int(number)) for row, number in enumerate(numbers)]
+        return Made(unit, found.rows, arrays, self.pictures(unit, found, reconstructed), left_out, samples)
+
+    def pictures(self, unit, found, reconstructed):
+        """Return [(path, picture)] of the pictures that the flags ask for."""
+        from common.activations.job import picture_path
+        from tools.extract_real_imagenet.sources import planes_to_picture
+
+        positions, pictures = [unit.first + place for place in found.rows], []
+        if self.options.images == "original":
+            pictures += [(picture_path(self.tree.images, position, self.source.suffix), picture)
+                         for position, picture in zip(positions, found.originals)]  # fmt: skip
+        elif self.options.images == "network":
+            pictures += [(picture_path(self.tree.images, position), planes_to_picture(pixels))
+                         for position, pixels in zip(positions, found.pixels)]  # fmt: skip
+        if self.options.reconstructions and found.rows:
+            pictures += [(picture_path(self.tree.reconstructed, position), picture)
+                         for position, picture in zip(positions, reconstructed)]  # fmt: skip
+        return pictures
+
+    def batch_sample(self, row, number):
+        """Return a sample's entry in the json of its batch."""
+        kind = int(self.source.classes[number])
+        synset, name = self.source.class_index[str(kind)]
+        return {"batch_index": row, "class_id": kind, "synset_id": synset, "class_name": name,
+                "original_path": self.source.title(number)}  # fmt: skip
+
+    def samples(self):
+        """Yield the records of all samples, in order."""
+        from common.activations.job import picture_path
+
+        options, tree = self.options, self.tree
+        suffix = self.source.suffix if options.images == "original" else "png"
+        for position, number, row in self.store.good_samples(self.units):
+            told = self.batch_sample(row, number)
+            path, place = self.form.place(position, row)
+            picture, image = picture_path(tree.images, position, suffix), picture_path(tree.reconstructed, position)
+            scores = self.chosen.scores
+            scored = {} if scores is None else {"score": float(scores[number])}
+            yield {"sample_id": picture.stem, "class_label": told["class_id"], "synset_id": told["synset_id"],
+                   "class_name": told["class_name"],
+                   "image_path": tree.relative(picture) if options.images != "none" else None,
+                   "reconstructed_path": tree.relative(image) if options.reconstructions else None,
+                   "activation_path": path, "batch_index": place, "original_path": told["original_path"],
+                   "source": self.source.kind, "conditioning_sigma": options.conditioning_sigma,
+                   **scored}  # fmt: skip
+
+    def head(self, count, left_out):
+        """Return the metadata before the samples: the published entries, and how the pictures were fed and stored."""
+        options = self.options
+        return {"model_type": self.tree.model, "adapter": options.adapter, "checkpoint": self.weights["name"],
+                "num_samples": count, "layers": self.layers, "conditioning_sigma": options.conditioning_sigma,
+                "seed": options.seed, "split": options.split, "input_mode": options.input_mode,
+                "label_mode": options.label_mode, **self.stored_as(),
+                "preprocess": options.preprocess if self.source.kind == "imagenet_real" else options.resize,
+                "left_out": left_out, "class_labels": self.source.class_index}  # fmt: skip
+
+    def conclude(self, count, left_out, rate):
+        """Say what was written, left out and short, and return the results."""
+        for title, why in left_out[:5]:
+            console.say(f"left out: {title}: {why}")
+        for kind, (wanted, found) in list(self.chosen.short.items())[:5]:
+            console.say(f"warning: class {kind} has {found} of {wanted} images wanted")
+        if len(self.chosen.short) > 5:
+            console.say(f"warning: {len(self.chosen.short):,} classes ran short in all")
+        console.show_table(str(self.tree.activations), ["samples", "left out", "layers", "values each", "images/s"],
+                           [[f"{count:,}", len(left_out), self.options.layers, f"{sum(self.form.widths.values()):,}",
+                             f"{rate:.3g}" if rate else "all there"]])  # fmt: skip
+        console.say(f"next: python -m tools.process_embeddings --model {self.tree.model} --data_dir {self.options.output_dir}")
+        return {"num_samples": count, "left_out": len(left_out), "candidates": self.chosen.candidates,
+                "short_classes": {str(kind): list(numbers) for kind, numbers in self.chosen.short.items()},
+                "layers": self.layers, "widths": self.form.widths, "format": self.options.format,
+                "images_per_second": rate, "output_dir": self.options.output_dir}  # fmt: skip

@@ -1,0 +1,114 @@
+"""Scores of images for percentile selection: columns of a CSV, or how badly the network denoises each image."""
+
+import hashlib
+import json
+
+from common.errors import InputError
+
+PART = 2048  # images whose scores are made and kept together
+
+
+def find_scores(options, source, network, weights, wanted):
+    """Return scores (N,) float64, NaN for images without one: from --scores, a CSV or `denoise`.
+
+    wanted: (N,) bool, the images that can be chosen; others are NaN.
+    """
+    import numpy as np
+
+    if options.scores == "denoise":
+        return denoising_errors(options, source, network, weights, np.flatnonzero(wanted))
+    return np.where(wanted, read_scores(options.scores, options.score_column, source), np.nan)
+
+
+def denoising_errors(options, source, network, weights, numbers):
+    """Return (N,) float64: the mean over pixels of (D(x + sigma n; sigma) - x)^2 of the images `numbers`, else NaN.
+
+    sigma is --score_sigma; image i's noise depends on (seed, i) alone. Processes share the parts, which are kept in the
+    cache (GENPROBE_CACHE/imagenet_scores), so that a killed run goes on and another choice of percentiles costs nothing.
+    """
+    import numpy as np
+
+    from common import console, parallel
+    from common.files import read_npz, write_npz
+    from common.paths import cache_dir
+
+    told = [weights["sha256"], source.identity(), options.score_sigma, options.seed, options.label_mode, options.preprocess,
+            options.resize, network.config.img_resolution]  # fmt: skip
+    key = hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()[:24]
+    parts = []
+    for start in range(0, len(numbers), PART):
+        chosen = numbers[start : start + PART]
+        name = hashlib.sha256(chosen.astype("<i8").tobytes()).hexdigest()[:24]
+        parts.append((cache_dir() / "imagenet_scores" / key / f"{name}.npz", chosen))
+    mine = parallel.shard([part for part in parts if not part[0].exists()])
+    parallel.barrier()  # all have looked before any writes
+    if mine:
+        source.prepare(numbers)
+    with console.progress("scoring", sum(len(chosen) for _, chosen in mine), unit="images") as advance:
+        for path, chosen in mine:
+            write_npz(path, compressed=False, score=_errors(options, source, network, chosen, advance))
+    parallel.barrier()
+    scores = np.full(len(source), np.nan)
+    for path, chosen in parts:
+        scores[chosen] = read_npz(path, required=("score",))["score"]
+    return scores
+
+
+def _errors(options, source, network, numbers, advance):
+    """Return (n,) float64 errors; NaN for images that cannot be read."""
+    import numpy as np
+    import torch
+
+    from common.activations.capture import label_vectors
+    from common.seeding import unit_generator
+
+    device, config = next(network.parameters()).device, network.config
+    errors = np.full(len(numbers), np.nan)
+    for start in range(0, len(numbers), options.batch_size):
+        chosen = numbers[start : start + options.batch_size]
+        found = source.load(chosen, config.img_resolution)
+        if found.rows:
+            read = chosen[found.rows]
+            x = torch.from_numpy(found.pixels).to(device).float() / 127.5 - 1
+            draws = [torch.randn(x.shape[1:], generator=unit_generator(options.seed, "score_noise", int(number))) for number in read]
+            with torch.inference_mode():
+                labels = label_vectors(source.classes[read], options.label_mode, config.label_dim, device)
+                denoised = network(x + options.score_sigma * torch.stack(draws).to(device), options.score_sigma, labels)
+                error = (denoised - x).double().square().flatten(1).mean(dim=1)
+            errors[start + np.array(found.rows)] = error.cpu().numpy()
+        advance(len(chosen))
+    return errors
+
+
+def read_scores(path, column, source):
+    """Return scores (N,) float64, NaN where the file has none, from a CSV with `column` and original_path or index.
+
+    Raises InputError for missing columns, values that are no numbers, and a file that names none of the images.
+    """
+    import csv
+
+    import numpy as np
+
+    from common.errors import nearest
+    from common.files import system_errors
+
+    scores = np.full(len(source), np.nan)
+    with system_errors(path), open(path, newline="", encoding="utf-8") as stream:
+        rows = csv.DictReader(stream)
+        names = rows.fieldnames or []
+        key = next((name for name in ("index", "original_path") if name in names), None)
+        if column not in names or key is None:
+            missing = f"no column '{column}'" if column not in names else "no column 'index' or 'original_path'"
+            raise InputError(missing, where=path, do=nearest(column, names) if names else "Give a CSV with a head line")
+        places = {} if key == "index" else {source.title(number): number for number in range(len(source))}
+        for line, row in enumerate(rows, 2):
+            try:
+                number = int(row[key]) if key == "index" else places.get(row[key], -1)
+                value = float(row[column])
+            except (TypeError, ValueError) as error:
+                raise InputError(f"line {line}: not a number ({error})", where=path, do="Correct the file") from error
+            if 0 <= number < len(scores):
+                scores[number] = value
+    if np.isnan(scores).all():
+        raise InputError("scores none of the images", where=path, do="Name them as original_path in dataset_info.json does")
+    return scores

@@ -1,0 +1,1 @@
+"""Generated images with the activations of the network that made them."""

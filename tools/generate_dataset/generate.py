@@ -1,0 +1,205 @@
+"""From flags to generated images with their activations."""
+
+from common import console, parallel
+from common.activations.layout import GENERATED, Tree
+from common.activations.run import (
+    ActivationRun,
+    carry_out,
+    check_counts,
+    check_seed,
+    earlier_options,
+    open_network,
+)
+from common.cli import Outcome
+from common.errors import InputError
+
+
+def generate(options):
+    """Generate; results: num_samples, layers, widths, format, network_calls, images_per_second, output_dir."""
+    from common.device import pick_device
+    from common.files import check_writable
+
+    if options.model != "imagenet":
+        raise InputError(f"{options.model} is not yet implemented", where=f"--model {options.model}", do="Use imagenet")
+    check_flags(options)
+    check_writable(options.output_dir)
+    device = pick_device(options.device, parallel.local_rank())
+    network, weights = open_network(options, device)
+    sampling = make_sampling(options)
+    sampling.check(network.config)
+    there = earlier_options(Tree(options.output_dir, GENERATED), options.overwrite).get("num_samples")
+    if isinstance(there, int) and there > options.num_samples:
+        console.say(f"note: {there:,} samples are asked for there already")
+        options.num_samples = there
+    run = Generation(options, network, weights, sampling)
+    if options.dry_run:
+        console.say(f"would generate {options.num_samples:,} images ({sampling.calls} network calls each) into {run.tree.images}")
+        return Outcome({"num_samples": options.num_samples, "network_calls": sampling.calls, "output_dir": options.output_dir})
+    with parallel.process_group(device.type):
+        return carry_out(run, device, f"{run.tree.info} is there, made by the same command")
+
+
+def check_flags(options):
+    """Settle flags that depend on others; InputError for values that make no sense."""
+    from common.activations.capture import check_feeding
+
+    check_counts(options, "num_samples", "batch_size", "num_workers", "samples_per_file", "samples_per_class")
+    check_seed(options.seed)
+    if options.mixed_precision is not None:
+        options.precision = {"no": options.precision}.get(options.mixed_precision, options.mixed_precision)
+    if options.input_mode is None:
+        options.input_mode = "sampling" if options.method == "onestep" else "scale"
+    if options.input_mode != "sampling":
+        check_feeding(options.input_mode, options.conditioning_sigma)
+        return
+    if options.method != "onestep":
+        raise InputError("a sampler of several steps has no single pass whose activations could stand for the image",
+                         where="--input_mode sampling", do="Use scale, noise or clean")  # fmt: skip
+    if options.label_mode != "own" or options.guidance != 1:
+        raise InputError("the sampling pass is given the image's own label, unguided", where="--input_mode sampling",
+                         do="Use scale, noise or clean")  # fmt: skip
+    if not 0 < options.conditioning_sigma < float("inf"):
+        raise InputError("the logarithm of this noise level is no number: every value would be NaN",
+                         where=f"--conditioning_sigma {options.conditioning_sigma:g}", do="Use 80, where the networks start")  # fmt: skip
+    if options.sigma_max not in (None, options.conditioning_sigma):
+        raise InputError("the sampling pass starts at --conditioning_sigma", where=f"--sigma_max {options.sigma_max:g}",
+                         do="Leave one of the two out")  # fmt: skip
+
+
+def make_sampling(options):
+    """Return the Sampling of the flags; the settled start level is put into them."""
+    from common.edm.sampling import Sampling
+
+    if options.sigma_max is None:
+        options.sigma_max = options.conditioning_sigma if options.input_mode == "sampling" else 80.0
+    names = ("num_steps", "sigma_max", "sigma_min", "rho", "S_churn", "S_min", "S_max", "S_noise", "stochastic", "guidance")
+    return Sampling(options.method, **{name: getattr(options, name) for name in names})
+
+
+def choose_classes(options, config):
+    """Return the class (n,) int64 of each image, or None for an unconditional network; InputError for unknown ones."""
+    import numpy as np
+
+    from common.datasets.imagenet_classes import COUNT, parse_class
+    from common.edm.labels import class_sequence
+
+    known = config.label_dim
+    if known == 0:
+        if options.target_classes is not None or options.samples_per_class is not None:
+            raise InputError("the network has no classes", where=options.checkpoint_path, do="Leave the flags of classes out")
+        return None
+    if options.target_classes is None:
+        return class_sequence(options.seed, options.num_samples, known, options.samples_per_class)
+    words = [word.strip() for word in options.target_classes.split(",") if word.strip()]
+    if known == COUNT:
+        wanted = [parse_class(word) for word in words]
+    else:
+        wanted = [int(word) if word.isdecimal() else known for word in words]
+    if not wanted or max(wanted) >= known:
+        raise InputError(f"expected classes 0 .. {known - 1} of this network", where=f"--target_classes {options.target_classes}",
+                         do="Correct the value")  # fmt: skip
+    wanted = np.array(sorted(set(wanted)), np.int64)
+    return wanted[class_sequence(options.seed, options.num_samples, len(wanted), options.samples_per_class)]
+
+
+class Generation(ActivationRun):
+    """One job of generation."""
+
+    tool, label = "generate_dataset", "generating"
+
+    def __init__(self, options, network, weights, sampling):
+        import numpy as np
+
+        from common.activations.capture import Capture
+
+        super().__init__(options, GENERATED, network, np.arange(options.num_samples, dtype=np.int64))
+        self.weights, self.sampling = weights, sampling
+        self.classes = choose_classes(options, network.config)
+        mode = "clean" if options.input_mode == "sampling" else options.input_mode
+        self.capture = Capture(network, self.form.widths, mode, options.conditioning_sigma, options.seed,
+                               options.label_mode, options.pool, options.dtype, images=False)  # fmt: skip
+        self.make_record({"checkpoint": weights["sha256"]})
+
+    def compute(self, loaded):
+        """Return the Made of a unit."""
+        import numpy as np
+
+        from common.activations.job import Made, picture_path
+
+        arrays, images = [], []
+        for start in range(0, len(loaded.indices), self.options.batch_size):
+            numbers = loaded.indices[start : start + self.options.batch_size]
+            rows, pictures = self.one_step(numbers) if self.options.input_mode == "sampling" else self.then_fed(numbers)
+            arrays.append(rows)
+            images.append(pictures)
+        joined = {layer: np.concatenate([rows[layer] for rows in arrays]) for layer in self.form.widths}
+        pictures = [(picture_path(self.tree.images, int(number)), picture)
+                    for number, picture in zip(loaded.indices, np.concatenate(images))] if self.options.images else []  # fmt: skip
+        return Made(loaded, list(range(len(loaded.indices))), joined, pictures)
+
+    def one_step(self, numbers):
+        """Return ({layer: rows}, uint8 images) of a batch: the image and its activations come from one pass on noise."""
+        import torch
+
+        from common.activations.capture import label_vectors, not_finite
+        from common.edm.samplers import to_uint8
+        from common.score.samplers import UnitNoise
+
+        network, sigma = self.network, self.sampling.sigmas(self.network.config)[0]
+        device = next(network.parameters()).device
+        noise = UnitNoise(self.options.seed, numbers.tolist(), network.image_shape, device, ahead=1)
+        with torch.inference_mode():
+            labels = None if self.classes is None else label_vectors(self.classes[numbers], "own", network.config.label_dim, device)
+            images, outputs = network.run(sigma * noise(), sigma, labels, layers=list(self.form.widths))
+            if not bool(images.isfinite().all()):
+                raise not_finite("the images")
+            return self.capture.stored(outputs), to_uint8(images)
+
+    def then_fed(self, numbers):
+        """Return ({layer: rows}, uint8 images) of a batch: sampled, then fed to the network as a real picture is."""
+        import numpy as np
+
+        from common.edm.samplers import to_uint8
+        from common.edm.sampling import sample
+
+        classes = None if self.classes is None else self.classes[numbers]
+        images = to_uint8(sample(self.network, self.sampling, self.options.seed, numbers.tolist(), classes))
+        given = np.zeros(len(numbers), np.int64) if classes is None else classes
+        pixels = np.ascontiguousarray(images.transpose(0, 3, 1, 2))
+        return self.capture.of_pixels(pixels, given, numbers, len(numbers))[0], images
+
+    def samples(self):
+        """Yield the records of all samples, in order."""
+        from common.activations.job import picture_path
+
+        for position, number, row in self.store.good_samples(self.units):
+            path, place = self.form.place(position, row)
+            picture = picture_path(self.tree.images, position)
+            yield {"sample_id": picture.stem, "class_label": None if self.classes is None else int(self.classes[number]),
+                   "image_path": self.tree.relative(picture) if self.options.images else None,
+                   "activation_path": path, "batch_index": place}  # fmt: skip
+
+    def head(self, count, left_out):
+        """Return the metadata before the samples: the published entries, and how images and activations were made."""
+        from dataclasses import asdict
+
+        from common.datasets.imagenet_classes import COUNT, class_index
+
+        options, known = self.options, self.network.config.label_dim
+        own = {str(number): [str(number), f"class_{number}"] for number in range(known)}
+        return {"model_type": self.tree.model, "checkpoint": self.weights["name"], "num_samples": count, "layers": self.layers,
+                "conditioning_sigma": options.conditioning_sigma, "seed": options.seed, "input_mode": options.input_mode,
+                "label_mode": options.label_mode, **self.stored_as(), "sampling": asdict(self.sampling),
+                "class_labels": class_index() if known == COUNT else own}  # fmt: skip
+
+    def conclude(self, count, left_out, rate):
+        """Say what was written and return the results."""
+        console.show_table(str(self.tree.activations), ["samples", "network calls each", "layers", "values each", "images/s"],
+                           [[f"{count:,}", self.sampling.calls, self.options.layers, f"{sum(self.form.widths.values()):,}",
+                             f"{rate:.3g}" if rate else "all there"]])  # fmt: skip
+        if self.options.input_mode == "sampling":
+            console.say("note: these activations saw noise where those of real images see pictures; to compare the two, "
+                        "give both commands the same --input_mode scale, noise or clean")  # fmt: skip
+        console.say(f"next: python -m tools.process_embeddings --model {self.tree.model} --data_dir {self.options.output_dir}")
+        return {"num_samples": count, "layers": self.layers, "widths": self.form.widths, "format": self.options.format,
+                "network_calls": self.sampling.calls, "images_per_second": rate, "output_dir": self.options.output_dir}  # fmt: skip

@@ -1,0 +1,108 @@
+"""The map itself (UMAP, McInnes et al. 2018, by umap-learn), and how true it is to the features."""
+
+import warnings
+
+import numpy as np
+
+from common.errors import InputError, nearest
+
+TILE = 512  # rows whose distances to all others are held at once
+TRUST_QUERIES = 4000  # points at which trustworthiness is taken; all others count as their neighbours
+
+
+def check_metric(metric):
+    """Raise InputError for a distance that umap-learn does not know."""
+    from umap.distances import named_distances
+
+    if metric not in named_distances:
+        raise InputError(f"unknown distance '{metric}'", where="--metric", do=nearest(metric, named_distances))
+
+
+def fit_map(features, n_neighbors, min_dist, metric, n_components, seed):
+    """Return (fitted UMAP, float32 (N, n_components)) of features (N, D) float32.
+
+    seed None: on all threads, another map at each run. With a seed the same versions on the same kind of processor give
+    the same bits.
+    """
+    import numba
+    import umap
+
+    if numba.config.THREADING_LAYER == "default":  # its choice, OpenMP, would set torch's number of threads as well
+        numba.config.THREADING_LAYER = "workqueue"
+    reducer = umap.UMAP(n_neighbors=n_neighbors, min_dist=min_dist, metric=metric, n_components=n_components,
+                        random_state=seed, n_jobs=-1 if seed is None else 1)  # fmt: skip
+    with warnings.catch_warnings():
+        _silence()
+        return reducer, np.asarray(reducer.fit_transform(features), np.float32)
+
+
+def lay_into(reducer, features):
+    """Return float32 (N, n_components): further features in a finished map (the same each time: a fixed seed)."""
+    with warnings.catch_warnings():
+        _silence()
+        return np.asarray(reducer.transform(features), np.float32)
+
+
+def _silence():
+    """Silence what is no news: a seed means one thread, few samples mean fewer neighbours, classes may be islands."""
+    for message in ("n_jobs value", ".*n_neighbors is larger", ".*not fully connected", "Spectral initiali"):
+        warnings.filterwarnings("ignore", message=message)
+
+
+def squared_distances(rows, others):
+    """Return float32 (n, m) squared distances by one product; rounding may leave a small error, never below 0."""
+    product = rows @ others.T
+    product *= -2
+    product += np.einsum("ij,ij->i", rows, rows)[:, None]
+    product += np.einsum("ij,ij->i", others, others)
+    return product.clip(0, out=product)
+
+
+def nearest_neighbours(features, k):
+    """Return (index int32 (N, k), distance float32 (N, k)) of each row's nearest other rows, nearest first.
+
+    Euclidean and exact; memory is TILE rows of distances.
+    """
+    features = np.ascontiguousarray(features, np.float32)
+    features = features - features.mean(axis=0)  # smaller numbers, smaller rounding errors
+    count = len(features)
+    k = min(k, count - 1)
+    index, distance = np.empty((count, k), np.int32), np.empty((count, k), np.float32)
+    for start in range(0, count, TILE):
+        tile = squared_distances(features[start : start + TILE], features)
+        own = np.arange(len(tile))
+        tile[own, start + own] = np.inf
+        found = np.argpartition(tile, k - 1, axis=1)[:, :k] if k < count - 1 else np.argsort(tile, axis=1)[:, :k]
+        values = np.take_along_axis(tile, found, axis=1)
+        order = np.lexsort((found, values), axis=1)  # ties by index, so that the answer is one
+        index[start : start + len(tile)] = np.take_along_axis(found, order, axis=1)
+        distance[start : start + len(tile)] = np.sqrt(np.take_along_axis(values, order, axis=1))
+    return index, distance
+
+
+def trustworthiness(features, embedding, k, seed=0):
+    """Return the trustworthiness of a map (Venna and Kaski 2001), 1 when no point has a false neighbour.
+
+    features (N, D), embedding (N, d).  Above TRUST_QUERIES points it is the mean over so many drawn ones, with all
+    points as candidates; below, it is scikit-learn's number.
+    """
+    count = len(features)
+    k = min(k, (count - 1) // 2)
+    if k < 1:
+        return None
+    chosen = np.arange(count)
+    if count > TRUST_QUERIES:
+        chosen = np.sort(np.random.default_rng(seed).choice(count, TRUST_QUERIES, replace=False))
+    features, embedding = (np.asarray(rows, np.float32) - np.mean(rows, axis=0, dtype=np.float32) for rows in (features, embedding))
+    penalty = 0
+    for start in range(0, len(chosen), TILE):
+        queries = chosen[start : start + TILE]
+        near, far = (squared_distances(rows[queries], rows) for rows in (embedding, features))
+        for tile in (near, far):
+            tile[np.arange(len(queries)), queries] = np.inf
+        found = np.argpartition(near, k, axis=1)[:, :k]
+        for column in found.T:
+            limit = far[np.arange(len(queries)), column]
+            rank = 1 + np.count_nonzero(far < limit[:, None], axis=1)
+            penalty += int(np.maximum(rank - k, 0).sum())
+    return 1.0 - penalty * 2.0 / (len(chosen) * k * (2 * count - 3 * k - 1))

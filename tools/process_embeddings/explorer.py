@@ -1,0 +1,145 @@
+"""The explorer: one HTML file with points, records, neighbours and thumbnails of one or more maps, and nothing from elsewhere.
+
+The page's own parts lie in page/: markup, style, and scripts that are put together here. Arrays travel as base64 of
+their little-endian bytes, columns of records as numbers, words with an index, or one constant.
+"""
+
+import base64
+import json
+import math
+import re
+from dataclasses import dataclass, field
+from html import escape
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
+
+from tools.process_embeddings.atlas import make_atlas
+
+SCRIPTS = ("data.js", "draw.js", "select.js", "panel.js", "main.js")
+NEIGHBOURS = 12  # shown at a click
+MANY = 20_000  # points from which on the page leaves out what takes room
+ROOMY = ("reconstructed_path", "activation_path", "batch_index")
+NO_SCORES = ("class_label", "batch_index", "sample_id")
+
+
+@dataclass
+class Tab:
+    """One map on the page.
+
+    records: dictionaries.  embedding (N, 2 or 3).  group (N,) number of the set in `names`.  roots: of the sets' images.
+    neighbours, distances (N, k) in feature space.  scores: {name: (N,)} computed besides the records' own columns.
+    numbers: [(what, value as shown)].  notes: sentences.  class_names: {label: name} for records without one.
+    """
+
+    title: str
+    records: list
+    embedding: np.ndarray
+    group: np.ndarray
+    names: list
+    roots: list
+    neighbours: np.ndarray
+    distances: np.ndarray
+    scores: dict = field(default_factory=dict)
+    numbers: list = field(default_factory=list)
+    notes: list = field(default_factory=list)
+    class_names: dict = field(default_factory=dict)
+
+
+def build_page(tabs, heading, atlas_bytes, advance=lambda n: None):
+    """Return (HTML text, {"thumbnails", "thumbnail_pixels", "unreadable"}) of some Tabs."""
+    wanted = [_image_paths(tab) for tab in tabs]
+    distinct = list(dict.fromkeys(path for paths in wanted for path in paths if path is not None))
+    atlas = make_atlas(distinct, atlas_bytes, advance)
+    content = {
+        "heading": heading,
+        "atlas": {"cell": atlas.cell, "columns": atlas.columns, "perSheet": atlas.per_sheet, "sheets": atlas.sheets},
+        "tabs": [_tab(tab, [atlas.place.get(path, -1) for path in paths]) for tab, paths in zip(tabs, wanted)],
+    }
+    told = {"thumbnails": len(atlas.place), "thumbnail_pixels": atlas.cell, "unreadable": atlas.unreadable}
+    return _assemble(heading, content), told
+
+
+def _assemble(heading, content):
+    page = files(__package__) / "page"
+    text = {name: (page / name).read_text(encoding="utf-8") for name in ("explorer.html", "explorer.css", *SCRIPTS)}
+    # "<" never stands in the data, so that no text of a user's can end the script element
+    data = json.dumps(content, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
+    parts = {"TITLE": escape(heading), "CSS": text["explorer.css"], "DATA": data,
+             "SCRIPT": '"use strict";\n' + "\n".join(text[name] for name in SCRIPTS)}  # fmt: skip
+    return re.sub(r"%(TITLE|CSS|DATA|SCRIPT)%", lambda match: parts[match.group(1)], text["explorer.html"])
+
+
+def _image_paths(tab):
+    """Return the image file of each record, None where there is none."""
+    paths = []
+    for record, number in zip(tab.records, tab.group):
+        path = Path(tab.roots[number]) / str(record["image_path"]) if record.get("image_path") else None
+        paths.append(path if path is not None and path.is_file() else None)
+    return paths
+
+
+def _tab(tab, cells):
+    count, k = len(tab.records), min(NEIGHBOURS, tab.neighbours.shape[1])
+    fields = list(dict.fromkeys(name for record in tab.records for name in record))
+    if count > MANY:
+        k, fields = min(k, 8), [name for name in fields if name not in ROOMY]
+    columns = [{"name": name, **encode_column([record.get(name) for record in tab.records])} for name in fields]
+    for column in columns:
+        column["score"] = column["kind"] == "number" and column["name"] not in NO_SCORES
+    for name, values in tab.scores.items():
+        columns.append({"name": name, **encode_column(np.asarray(values).tolist()), "score": True, "computed": True})
+    return {
+        "title": tab.title, "count": count, "dimensions": tab.embedding.shape[1], "sets": list(tab.names),
+        "points": pack(tab.embedding, "<f4"), "set": pack(tab.group, "<u2"), "cell": pack(cells, "<i4"),
+        "class": encode_column([class_of(record, tab.class_names) for record in tab.records]),
+        "k": k, "neighbours": pack(tab.neighbours[:, :k], "<u4"), "distances": pack(tab.distances[:, :k], "<f4"),
+        "columns": columns, "numbers": [list(map(str, pair)) for pair in tab.numbers], "notes": list(tab.notes),
+    }  # fmt: skip
+
+
+def pack(array, dtype):
+    """Return base64 text of an array's bytes in a type of a stated byte order."""
+    array = np.ascontiguousarray(array)
+    return base64.b64encode(array.astype(dtype).tobytes()).decode()
+
+
+def class_of(record, class_names=None):
+    """Return what a record's class is called: its name, else the name of its number, else the number."""
+    label = str(record.get("class_label", "") if record.get("class_label") is not None else "")
+    name = str(record.get("class_name") or (class_names or {}).get(label) or "")
+    return name.replace("_", " ") or (f"class {label}" if label else "no class")
+
+
+def encode_column(values):
+    """Return {"kind": "constant" | "number" | "text", ...} for the values of one column (None or "" for a missing one)."""
+    words = ["" if value is None else value if isinstance(value, str) else _word(value) for value in values]
+    distinct = list(dict.fromkeys(words))
+    if len(distinct) == 1:
+        return {"kind": "constant", "value": distinct[0]}
+    numbers = _as_numbers(words)
+    if numbers is not None:
+        whole = all(number.is_integer() for number in numbers if math.isfinite(number))
+        return {"kind": "number", "data": pack(numbers, "<f8" if whole else "<f4"), "whole": whole}
+    place = {word: number for number, word in enumerate(distinct)}
+    index = [] if len(distinct) == len(words) else [place[word] for word in words]
+    return {"kind": "text", "words": distinct, "index": pack(index, "<u4")}
+
+
+def _word(value):
+    return json.dumps(value) if isinstance(value, (dict, list, bool)) else str(value)
+
+
+def _as_numbers(words):
+    """Return floats, NaN for missing ones, or None where a word is no number as it would be written again."""
+    found = []
+    for word in words:
+        try:
+            number = float(word) if word else math.nan
+        except ValueError:
+            return None
+        if word and (len(word) > 1 and word[0] == "0" and word[1] != "." or not math.isfinite(number)):
+            return None  # 007 is a name
+        found.append(number)
+    return found

@@ -1,0 +1,242 @@
+"""From the command to the files: open, standardise, reduce, map, measure, write."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+from common import console, parallel
+from common.cli import Outcome
+from common.errors import InputError
+from common.files import check_writable, fingerprint, write_json, write_text
+from common.resume import RunRecord
+from tools.process_embeddings import embed, explorer, overlap, read, reduce, write
+from tools.process_embeddings.atlas import check_limit
+
+KEPT = ("adapter", "checkpoint", "layers", "conditioning_sigma", "input_mode", "label_mode", "pool", "dtype", "preprocess", "split", "seed")
+TRUST_K = 15
+
+
+def process(options):
+    """Run `process_embeddings`; results: sizes, variance kept, trustworthiness, overlap of each pair of sets, notes."""
+    check_flags(options)
+    if not parallel.is_main():  # under torchrun one process makes the map; it is one job
+        return Outcome({})
+    words = [*(options.models or [options.model]), *options.project]
+    sets = [read.open_set(word, options.data_dir, options.layer, options.max_samples) for word in words]
+    read.check_alike(sets)
+    base, further = sets[: len(sets) - len(options.project)], sets[len(sets) - len(options.project) :]
+    overlap.check_size(sum(len(item.records) for item in base), options.n_components)
+    folder = Path(options.output_dir)
+    stem = folder / read.file_stem([item.name for item in base], [item.name for item in further], options.n_neighbors, options.min_dist)
+    check_writable(folder)
+    more = [write.read_map(Path(name)) for name in options.more_maps]
+    if options.dry_run:
+        console.say(f"would map {sum(len(item.records) for item in sets)} samples of {sets[0].rows.shape[1]} features to {stem}.*")
+        return Outcome({"num_samples": sum(len(item.records) for item in sets), "features": sets[0].rows.shape[1]})
+    record, earlier = _open_record(options, sets, stem)
+    if earlier is not None:
+        _show(earlier)
+        return Outcome(earlier, record=record)
+    embed.check_metric(options.metric)
+    made = make_map(base, further, options, folder)
+    results = measure_map(made, sets, options)
+    outputs = write_files(stem, made, sets, results, options, more)
+    _show(results)
+    console.say(f"wrote {stem}.csv, .json, .npz, .png{', .html' if options.explorer else ''}")
+    return Outcome(results, outputs, record)
+
+
+def check_flags(options):
+    """Raise InputError for flags out of range or in conflict."""
+    if bool(options.model) == bool(options.models):
+        what = "says another thing than --models" if options.model else "no set"
+        raise InputError(what, where="--model", do="Name one set with --model, or several with --models")
+    if options.model in ("sdxl", "sdv1.5") and not (Path(options.data_dir) / "metadata" / options.model).is_dir():
+        raise InputError("no tool here makes such activations", where=f"--model {options.model}", do="Name a set of --data_dir")
+    least = {"n_neighbors": 2, "pca": 0, "random_state": 0, "max_samples": 1}
+    for name, value in least.items():
+        given = getattr(options, name)
+        if given is not None and given < value:
+            raise InputError(f"must be at least {value}", where=f"--{name} {given}", do="Correct the value")
+    if not 0 <= options.min_dist <= 1:
+        raise InputError("must be from 0 to 1", where=f"--min_dist {options.min_dist}", do="Correct the value")
+    check_limit(options.atlas_mb)
+
+
+def _open_record(options, sets, stem):
+    """Return (RunRecord, earlier results or None); the record lies in a folder of the map's own name."""
+    places = [item.root / "metadata" / item.model / "dataset_info.json" for item in sets]
+    inputs = [fingerprint(place) for place in places]
+    derived = {f"metadata of {item.name}": entry["sha256"] for item, entry in zip(sets, inputs)}
+    if options.explorer and options.more_maps:
+        derived["more_maps"] = [fingerprint(Path(name))["sha256"] for name in options.more_maps]
+    record = RunRecord(stem, "process_embeddings", options, derived, inputs)
+    endings = (".csv", ".json", ".npz", ".png", ".html", ".pkl")
+    return record, record.begin([stem.with_name(stem.name + ending) for ending in endings])
+
+
+class Map:
+    """A finished map: scaler, components (None with --pca 0), reducer, features (N, k), embedding (N, d), group (N,)."""
+
+    def __init__(self, scaler, components, reducer, features, embedding, group):
+        self.scaler, self.components, self.reducer = scaler, components, reducer
+        self.features, self.embedding, self.group = features, embedding, group
+        self.neighbours, self.distances = embed.nearest_neighbours(features, explorer.NEIGHBOURS)
+
+
+def make_map(base, further, options, folder):
+    """Return the Map of the sets `base`, with the sets `further` laid into it."""
+    console.say(f"reading {sum(len(item.records) for item in base)} samples of {base[0].rows.shape[1]} features")
+    rows = reduce.at_hand(_joined(base), folder, options.low_memory)
+    scaler = reduce.fit_scaler(rows, not options.no_normalize, centre=options.pca > 0 or not options.no_normalize)
+    components = None
+    if options.pca:
+        components, features = reduce.fit_components(rows, scaler, options.pca, options.random_state)
+    else:
+        features = reduce.project(rows, scaler, None)
+    console.say(f"mapping {features.shape[0]} x {features.shape[1]}")
+    seed = None if options.fast else options.random_state
+    reducer, embedding = embed.fit_map(features, options.n_neighbors, options.min_dist, options.metric, options.n_components, seed)
+    for item in further:
+        console.say(f"laying '{item.name}' into the map: {len(item.records)} samples")
+        extra = reduce.project(item.rows, scaler, components)
+        features = np.concatenate([features, extra])
+        embedding = np.concatenate([embedding, embed.lay_into(reducer, extra)])
+    group = np.repeat(np.arange(len(base) + len(further)), [len(item.records) for item in (*base, *further)])
+    return Map(scaler, components, reducer, features, embedding, group)
+
+
+def _joined(sets):
+    return read.JoinedRows([item.rows for item in sets], all(item.cheap for item in sets))
+
+
+def measure_map(made, sets, options):
+    """Return the results: plain numbers under stable names; with two sets their pair's numbers stand at the top too."""
+    names = [item.name for item in sets]
+    labels = [record.get("class_label") for item in sets for record in item.records]
+    pairs = overlap.compare_sets(names, made.group, made.features, made.embedding, options.random_state)
+    results = {
+        "num_samples": len(made.features), "features": sets[0].rows.shape[1], "sets": names,
+        "num_in_set": [len(item.records) for item in sets], "components": made.features.shape[1],
+        "variance_kept": float(made.components.ratio.sum()) if made.components is not None else None,
+        "replaced": made.scaler.replaced,
+        "trustworthiness": embed.trustworthiness(made.features, made.embedding, TRUST_K, options.random_state),
+        "class_purity": overlap.class_purity(made.embedding, labels),
+    }  # fmt: skip
+    if len(pairs) == 1:
+        results |= {key: value for key, value in pairs[0].items() if key not in ("a", "b", "num_a", "num_b")}
+    notes = overlap.notes_on(sets)
+    if made.scaler.replaced:
+        notes.append(f"{made.scaler.replaced} values were NaN or infinite and count as 0")
+    if options.fast:
+        notes.append("made without a seed: another run gives another map")
+    return results | {"pairs": pairs, "notes": notes}
+
+
+def write_files(stem, made, sets, results, options, more):
+    """Write everything and return the paths."""
+    path = {ending: stem.with_name(f"{stem.name}.{ending}") for ending in ("csv", "json", "npz", "png", "html", "pkl")}
+    records = [record for item in sets for record in item.records]
+    names = [item.name for item in sets]
+    write.write_table(path["csv"], records, made.embedding, [names[number] for number in made.group] if len(sets) > 1 else None)
+    write.write_model(path["npz"], made.scaler, made.components, made.features, made.embedding, made.neighbours,
+                      made.distances, made.group)  # fmt: skip
+    write.write_plot(path["png"], made.embedding, made.group, names, [record.get("class_label") for record in records])
+    description = describe(sets, results, options, stem.parent)
+    outputs = ["csv", "json", "npz", "png"]
+    if options.pickle:
+        write.write_pickle(path["pkl"], made.reducer, made.scaler, made.components, not options.no_normalize)
+        outputs.append("pkl")
+    if options.explorer:
+        own = tab_of(description, records, vars(made) | {"set": made.group}, stem.parent)
+        others = [tab_of(told, rows, arrays, Path(name).parent) for (told, rows, arrays), name in zip(more, options.more_maps)]
+        results |= _write_page(path["html"], [own, *others], options)
+        outputs.append("html")
+    write_json(path["json"], description)  # last: who finds it finds the others
+    return [path[ending] for ending in outputs]
+
+
+def _write_page(path, tabs, options):
+    with console.progress("thumbnails", sum(len(tab.records) for tab in tabs), unit="image") as advance:
+        text, told = explorer.build_page(tabs, tabs[0].title, int(options.atlas_mb * 1e6), advance)
+    write_text(path, text)
+    for name in told["unreadable"][:5]:
+        console.say(f"no thumbnail, the image cannot be read: {name}")
+    return {"thumbnails": told["thumbnails"], "unreadable_images": len(told["unreadable"]), "page_bytes": len(text.encode())}
+
+
+def describe(sets, results, options, folder):
+    """Return the map's description: the published keys, and under `map` what the page and another run need."""
+    import importlib.metadata
+
+    info = sets[0].info
+    packages = ("umap-learn", "numba", "pynndescent", "numpy")
+    return {
+        "model": options.model or "+".join(item.name for item in sets),
+        **{key: info[key] for key in ("adapter", "checkpoint") if key in info}, "layers": list(sets[0].layers),
+        "n_neighbors": options.n_neighbors, "min_dist": options.min_dist, "metric": options.metric,
+        "n_components": options.n_components, "normalize": not options.no_normalize,
+        "random_state": None if options.fast else options.random_state, "num_samples": results["num_samples"],
+        "pca": options.pca,
+        "map": {
+            "title": options.title or ", ".join(item.name for item in sets),
+            "sets": [{"name": item.name, "model": item.model, "root": os.path.relpath(item.root, folder),
+                      "projected": index >= len(sets) - len(options.project),
+                      **{key: item.info[key] for key in KEPT if key in item.info}} for index, item in enumerate(sets)],
+            "class_names": _class_names(sets), "results": results,
+            "versions": {name: importlib.metadata.version(name) for name in packages},
+        },
+    }  # fmt: skip
+
+
+def _class_names(sets):
+    """Return {label: name} of the classes that occur, from the sets' class index ({"0": [synset, name]})."""
+    found = {}
+    for item in sets:
+        index = item.info.get("class_labels")
+        for label in {str(record.get("class_label")) for record in item.records} if isinstance(index, dict) else ():
+            entry = index.get(label)
+            found[label] = entry[-1] if isinstance(entry, list) and entry else entry
+    return {label: str(name) for label, name in sorted(found.items()) if name}
+
+
+def tab_of(description, records, arrays, folder):
+    """Return the explorer's Tab of a finished map; folder: that of its description."""
+    told = description["map"]
+    names = [item["name"] for item in told["sets"]]
+    scores = {"feature distance to the nearest": arrays["distances"][:, 0]}
+    if len(names) > 1:
+        scores = {"share of own set among neighbours": overlap.own_share_around(arrays["neighbours"], arrays["set"]), **scores}
+    return explorer.Tab(
+        told["title"], records, arrays["embedding"], arrays["set"], names, [folder / item["root"] for item in told["sets"]],
+        arrays["neighbours"], arrays["distances"], scores, numbers_of(told["results"]), told["results"]["notes"],
+        told["class_names"],
+    )  # fmt: skip
+
+
+def numbers_of(results):
+    """Return [(what, value as shown)] of a map's numbers."""
+    shown = [("samples", f"{results['num_samples']:,}"), ("features", f"{results['features']:,}")]
+    if results["variance_kept"] is not None:
+        shown.append((f"variance in {results['components']} components", f"{results['variance_kept']:.1%}"))
+    for name, what in (("trustworthiness", "trustworthiness"), ("class_purity", "map neighbours of the same class")):
+        if results[name] is not None:
+            shown.append((what, f"{results[name]:.3f}"))
+    for pair in results["pairs"]:
+        head = f"{pair['a']} / {pair['b']}"
+        if "auc" not in pair:
+            shown.append((head, "too few points to compare"))
+            continue
+        for name, what in (("auc", "classifier AUC"), ("own_neighbours", "nearest is of own set"),
+                           ("own_neighbours_map", "the same in the map")):  # fmt: skip
+            shown.append((f"{head}: {what}", f"{pair[name]:.3f} ({pair[name + '_low']:.3f} to {pair[name + '_high']:.3f})"))
+        shown.append((f"{head}: coverage of {pair['a']}", f"{pair['coverage_of_a_by_b']:.3f}"))
+        shown.append((f"{head}: coverage of {pair['b']}", f"{pair['coverage_of_b_by_a']:.3f}"))
+    return shown
+
+
+def _show(results):
+    console.show_table("process_embeddings", ["", "value"], numbers_of(results))
+    for note in results["notes"]:
+        console.say(f"note: {note}")

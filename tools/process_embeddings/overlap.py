@@ -1,0 +1,170 @@
+"""Numbers that tell how far two sets of activations overlap; trustworthiness of a map does not.
+
+All are taken in the space that UMAP got (the principal components); the share of own neighbours also in the map.
+"""
+
+from itertools import combinations
+
+import numpy as np
+
+from common.errors import InputError
+
+LIMIT = 5000  # points of a set that enter; more change the third digit and cost their square
+FOLDS = 5
+RESAMPLES = 500
+LEAST = 10  # points that both sets need
+COVERAGE_K = 5  # as in Naeem et al. 2020
+ALIKE = ("input_mode", "label_mode", "conditioning_sigma", "layers", "pool", "checkpoint", "adapter", "preprocess")
+
+
+def compare_sets(names, group, features, embedding, seed):
+    """Return a dictionary for each pair of sets.
+
+    names: of the sets.  group: (N,) set of each point.  features (N, k), embedding (N, d).
+    auc: of a classifier, 0.5 when nothing tells the sets apart.  own_neighbours, own_neighbours_map: share of points,
+    as many of each set, whose nearest neighbour is of their own set, 0.5 when mixed.  coverage_of_a_by_b: share of a's
+    points with one of b within the distance to their fifth neighbour in a.  *_low, *_high: 95 % interval.
+    """
+    found = []
+    for a, b in combinations(range(len(names)), 2):
+        sides = [np.flatnonzero(group == number) for number in (a, b)]
+        generator = np.random.default_rng([seed, a, b])
+        sides = [np.sort(generator.permutation(side)[:LIMIT]) for side in sides]
+        entry = {"a": names[a], "b": names[b], "num_a": len(sides[0]), "num_b": len(sides[1])}
+        if min(map(len, sides)) >= LEAST:
+            entry |= _interval("auc", *classifier_auc(features[sides[0]], features[sides[1]], seed))
+            count = min(map(len, sides))
+            even = [np.sort(generator.permutation(side)[:count]) for side in sides]
+            for name, space in (("own_neighbours", features), ("own_neighbours_map", embedding)):
+                entry |= _interval(name, *own_share(space[even[0]], space[even[1]]))
+            entry["coverage_of_a_by_b"] = coverage(features[sides[0]], features[sides[1]])
+            entry["coverage_of_b_by_a"] = coverage(features[sides[1]], features[sides[0]])
+        found.append(entry)
+    return found
+
+
+def _interval(name, value, low, high):
+    return {name: value, f"{name}_low": low, f"{name}_high": high}
+
+
+def classifier_auc(first, second, seed, resamples=RESAMPLES):
+    """Return (AUC, low, high) of 5-fold logistic regression between two sets of rows, 95 % by bootstrap of the points.
+
+    Each point is scored by the classifier that has not seen it; a fold's scores count as ranks within the fold, because
+    the folds' classifiers have scales of their own.
+    """
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import StratifiedKFold
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    rows = np.concatenate([first, second]).astype(np.float64)
+    kind = np.repeat([0, 1], [len(first), len(second)])
+    scores = np.empty(len(rows))
+    for seen, unseen in StratifiedKFold(FOLDS, shuffle=True, random_state=seed).split(rows, kind):
+        model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=500, class_weight="balanced"))
+        margin = model.fit(rows[seen], kind[seen]).decision_function(rows[unseen])
+        scores[unseen] = _ranks(margin) / (len(margin) + 1)
+    generator = np.random.default_rng(seed)
+    sides = scores[kind == 0], scores[kind == 1]
+    drawn = [auc(*(side[generator.integers(0, len(side), len(side))] for side in sides)) for _ in range(resamples)]
+    return auc(*sides), *(float(bound) for bound in np.quantile(drawn, [0.025, 0.975]))
+
+
+def auc(low, high):
+    """Return the share of pairs in which the second side's score is the larger, ties counting half."""
+    ranks = _ranks(np.concatenate([low, high]))
+    excess = ranks[len(low) :].sum() - len(high) * (len(high) + 1) / 2
+    return float(excess / (len(low) * len(high)))
+
+
+def _ranks(values):
+    """Return ranks from 1, ties sharing their mean."""
+    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+    ends = np.cumsum(counts)
+    return (ends - (counts - 1) / 2.0)[inverse]
+
+
+def own_share(first, second):
+    """Return (share, low, high): points of two sets whose nearest other point is of their own set, with Wilson's interval."""
+    from tools.process_embeddings.embed import nearest_neighbours
+
+    index, _ = nearest_neighbours(np.concatenate([first, second]), 1)
+    own = (index[:, 0] < len(first)) == (np.arange(len(index)) < len(first))
+    return wilson(int(own.sum()), len(own))
+
+
+def wilson(hits, count, z=1.959964):
+    """Return (share, low, high), Wilson's 95 % interval of a share."""
+    share = hits / count
+    centre = (share + z * z / (2 * count)) / (1 + z * z / count)
+    half = z / (1 + z * z / count) * np.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
+    return share, float(centre - half), float(centre + half)
+
+
+def coverage(real, other, k=COVERAGE_K):
+    """Return the share of `real` rows with a row of `other` nearer than their k-th nearest real one."""
+    from tools.process_embeddings.embed import TILE, nearest_neighbours, squared_distances
+
+    _, distance = nearest_neighbours(real, k)
+    radii, middle = distance[:, -1] ** 2, real.mean(axis=0)
+    hits = 0
+    for start in range(0, len(real), TILE):
+        tile = squared_distances(real[start : start + TILE] - middle, other - middle)
+        hits += int((tile.min(axis=1) < radii[start : start + TILE]).sum())
+    return hits / len(real)
+
+
+def own_share_around(index, group):
+    """Return float32 (N,): the share of each point's neighbours index (N, k) that are of its own set."""
+    return (group[index] == group[:, None]).mean(axis=1, dtype=np.float32)
+
+
+def class_purity(embedding, labels, k=15):
+    """Return the share of map neighbours of a point's own class (1: the map shows the label and not the picture)."""
+    from tools.process_embeddings.embed import nearest_neighbours
+
+    if len(set(labels)) < 2 or len(labels) < 3:
+        return None
+    _, coded = np.unique([str(label) for label in labels], return_inverse=True)
+    index, _ = nearest_neighbours(embedding, k)
+    return float((coded[index] == coded[:, None]).mean())
+
+
+def notes_on(sets):
+    """Return sentences on what makes the sets' comparison say something else than it seems."""
+    notes = []
+    for first, second in combinations(sets, 2):
+        for key in ALIKE:
+            before, after = mode_of(first, key), mode_of(second, key)
+            if before != after and None not in (before, after):
+                notes.append(f"'{first.name}' was extracted with {key} {_short(before)}, '{second.name}' with {_short(after)}: what "
+                             "tells them apart may be that. Extract both alike")  # fmt: skip
+    for item in sets:
+        if mode_of(item, "label_mode") == "own" and len({str(record.get("class_label")) for record in item.records}) > 1:
+            notes.append(f"'{item.name}' was extracted with its class labels given to the network: the map shows the label "
+                         "more than the picture. --label_mode none shows the picture")  # fmt: skip
+    return notes
+
+
+def mode_of(item, key):
+    """Return how a set was extracted, where its metadata say so, or what the original programs did."""
+    value = item.info.get(key)
+    generated = item.info.get("model_type", item.model) == "imagenet"
+    if value is None and key == "input_mode":
+        return "generation" if generated else "scale"
+    if value is None and key == "label_mode":
+        return "own"
+    return sorted(value) if key == "layers" and isinstance(value, list) else value
+
+
+def _short(value):
+    text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def check_size(count, n_components):
+    """Raise InputError for fewer samples than a map can be made of."""
+    if count < n_components + 3:
+        raise InputError(f"{count} samples make no map of {n_components} dimensions", where="--max_samples",
+                         do=f"Give at least {n_components + 3}")  # fmt: skip

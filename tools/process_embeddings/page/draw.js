@@ -1,0 +1,215 @@
+// Drawing: all points by blending small discs into one pixel buffer (100,000 in a few milliseconds, on any machine),
+// and on a second canvas what changes with the mouse.
+
+const points = document.getElementById("points"), overlay = document.getElementById("overlay");
+const pen = points.getContext("2d"), ink = overlay.getContext("2d");
+const dark = matchMedia("(prefers-color-scheme: dark)");
+const LIGHT = ["#1f6feb", "#d9480f", "#2b8a3e", "#9c36b5", "#b58105", "#0b8a8f", "#c2255c", "#5c677d"];
+const DARK = ["#6cb2ff", "#ff9258", "#69d17d", "#d892ef", "#e8bd4b", "#4fd0d5", "#ff7fa8", "#a9b4c6"];
+const RAMP = ["#440154", "#46327e", "#365c8d", "#277f8e", "#1fa187", "#4ac16d", "#a0da39", "#fde725"]; // viridis
+let buffer, words, ratio = 1; // the pixels, as bytes and as 32-bit words
+
+const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+const rgb = (hex) => [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16));
+
+// Colour number k of n for sets and classes: a fixed palette for few, evenly turned hues in three shades for many.
+function colourOf(k, n) {
+  const palette = dark.matches ? DARK : LIGHT;
+  if (n <= palette.length) return rgb(palette[k]);
+  const hue = (k * 137.508) % 360, light = (dark.matches ? 0.66 : 0.48) + 0.09 * ((k % 3) - 1);
+  const channel = (m) => {
+    const t = (m + hue / 30) % 12;
+    return Math.round(255 * (light - 0.68 * Math.min(light, 1 - light) * Math.max(-1, Math.min(t - 3, 9 - t, 1))));
+  };
+  return [channel(0), channel(8), channel(4)];
+}
+
+function rampColour(t) {
+  const at = Math.max(0, Math.min(1, t)) * (RAMP.length - 1), low = Math.min(RAMP.length - 2, Math.floor(at));
+  const [a, b] = [rgb(RAMP[low]), rgb(RAMP[low + 1])];
+  return a.map((value, c) => Math.round(value + (b[c] - value) * (at - low)));
+}
+
+// The colour of each point as a 32-bit word, made when the colouring changes and not when the view does.
+function paint(tab) {
+  const colours = new Uint32Array(tab.count);
+  const word = ([r, g, b]) => (b << 16) | (g << 8) | r;
+  const by = state.colourBy;
+  if (by === "set") {
+    const list = tab.sets.map((_, k) => word(colourOf(k, tab.sets.length)));
+    for (let i = 0; i < tab.count; i++) colours[i] = list[tab.set[i]];
+  } else if (by === "class") {
+    const list = tab.classes.names.map((_, k) => word(colourOf(k, tab.classes.names.length)));
+    for (let i = 0; i < tab.count; i++) colours[i] = list[tab.classes.of[i]];
+  } else {
+    const { values } = tab.columns.find((column) => column.name === by), [low, high] = span(values);
+    for (let i = 0; i < tab.count; i++) {
+      const t = (values[i] - low) / (high - low || 1);
+      colours[i] = Number.isNaN(t) ? word([128, 128, 128]) : word(rampColour(dark.matches ? 0.15 + 0.85 * t : 0.93 * t));
+    }
+  }
+  tab.colours = colours;
+}
+
+// The 1st and 99th percentile: a few far values shall not take all the colours.
+function span(values) {
+  const sorted = Float64Array.from(values).filter((v) => !Number.isNaN(v)).sort();
+  return [sorted[Math.floor(0.01 * (sorted.length - 1))], sorted[Math.ceil(0.99 * (sorted.length - 1))]];
+}
+
+const cssColour = (word) => `rgb(${word & 255} ${(word >> 8) & 255} ${(word >> 16) & 255})`;
+
+function resize() {
+  const box = overlay.parentElement.getBoundingClientRect();
+  ratio = Math.min(window.devicePixelRatio || 1, 2);
+  for (const canvas of [points, overlay]) {
+    canvas.width = Math.max(1, Math.round(box.width * ratio));
+    canvas.height = Math.max(1, Math.round(box.height * ratio));
+  }
+  buffer = pen.createImageData(points.width, points.height);
+  words = new Uint32Array(buffer.data.buffer);
+}
+
+// view: screen pixel = coordinate * scale + offset.
+function fit(tab) {
+  const { x0, y0, width, height } = tab.bounds, margin = 46 * ratio;
+  const scale = Math.min((points.width - 2 * margin) / width, (points.height - 2 * margin) / height);
+  tab.view = { scale, least: scale / 4, x: points.width / 2 - (x0 + width / 2) * scale, y: points.height / 2 - (y0 + height / 2) * scale, whole: scale };
+}
+
+function zoom(tab, factor, x = points.width / 2, y = points.height / 2) {
+  const view = tab.view, scale = Math.max(view.least, Math.min(view.whole * 4000, view.scale * factor));
+  const real = scale / view.scale;
+  view.x = x - (x - view.x) * real;
+  view.y = y - (y - view.y) * real;
+  view.scale = scale;
+}
+
+function radius(tab) {
+  const base = Math.max(1.15, Math.min(4.2, 90 / Math.sqrt(tab.count)));
+  return base * ratio * state.size * Math.min(2.2, (tab.view.scale / tab.view.whole) ** 0.22);
+}
+
+// Discs of one radius at 4 x 4 places within a pixel, as lists of (offset, coverage 0 to 256).
+function discs(r) {
+  const reach = Math.ceil(r + 1), made = [];
+  for (let sub = 0; sub < 16; sub++) {
+    const cx = ((sub & 3) + 0.5) / 4, cy = ((sub >> 2) + 0.5) / 4, list = [];
+    for (let dy = -reach; dy <= reach; dy++) {
+      for (let dx = -reach; dx <= reach; dx++) {
+        const cover = Math.min(1, Math.max(0, r + 0.5 - Math.hypot(dx + 0.5 - cx, dy + 0.5 - cy)));
+        if (cover > 0.03) list.push(dy * points.width + dx, Math.round(cover * state.alpha * 256));
+      }
+    }
+    made.push(Int32Array.from(list));
+  }
+  return { reach, made };
+}
+
+function blend(list, at, colour) {
+  const r = colour & 255, g = (colour >> 8) & 255, b = (colour >> 16) & 255;
+  for (let k = 0; k < list.length; k += 2) {
+    const cover = list[k + 1], place = at + list[k], under = words[place], keep = 256 - cover;
+    words[place] = 0xff000000 | ((((under >> 16) & 255) * keep + b * cover) >> 8 << 16)
+      | ((((under >> 8) & 255) * keep + g * cover) >> 8 << 8) | (((under & 255) * keep + r * cover) >> 8);
+  }
+}
+
+function drawPoints(tab) {
+  const [r, g, b] = rgb(css("--plot")), [gr, gg, gb] = rgb(css("--ghost"));
+  words.fill(0xff000000 | (b << 16) | (g << 8) | r);
+  state.alpha = tab.count > 20000 ? 0.75 : 0.88;
+  const big = discs(radius(tab)), small = discs(Math.max(0.8 * ratio, radius(tab) * 0.6));
+  const ghost = (gb << 16) | (gg << 8) | gr, anyHidden = tab.numShown < tab.count;
+  if (anyHidden) stamp(tab, small, 0, ghost);
+  if (!state.pictures) drawShown(tab, big, [r, g, b]);
+  pen.putImageData(buffer, 0, 0);
+}
+
+// All in their colours, or the selected ones only and the others faded into the ground.
+function drawShown(tab, disc, ground) {
+  const colours = tab.colours;
+  if (!tab.numSelected) return stamp(tab, disc, 1, -1);
+  const fade = (word) => ground.reduce((all, under, c) => all | (Math.round(under * 0.78 + ((word >> (8 * c)) & 255) * 0.22) << (8 * c)), 0);
+  tab.colours = colours.map((word, i) => (tab.selected[i] ? word : fade(word)));
+  stamp(tab, disc, 1, -1);
+  tab.colours = colours;
+}
+
+function stamp(tab, { reach, made }, shown, fixed) {
+  const { scale, x, y } = tab.view, width = points.width, height = points.height;
+  for (let n = 0; n < tab.count; n++) {
+    const i = tab.order[n];
+    if (tab.shown[i] !== shown) continue;
+    const px = tab.x[i] * scale + x, py = tab.y[i] * scale + y;
+    if (px < reach || py < reach || px >= width - reach - 1 || py >= height - reach - 1) continue;
+    const ix = Math.floor(px), iy = Math.floor(py);
+    blend(made[Math.floor((px - ix) * 4) + 4 * Math.floor((py - iy) * 4)], iy * width + ix, fixed < 0 ? tab.colours[i] : fixed);
+  }
+}
+
+const screen = (tab, i) => [tab.x[i] * tab.view.scale + tab.view.x, tab.y[i] * tab.view.scale + tab.view.y];
+
+function ring(tab, i, size, colour, width) {
+  const [x, y] = screen(tab, i);
+  ink.beginPath();
+  ink.arc(x, y, size, 0, 7);
+  ink.lineWidth = width * ratio;
+  ink.strokeStyle = colour;
+  ink.stroke();
+}
+
+// One picture for each cell of a grid that is fixed to the map, so that pictures do not jump when it is moved.
+function drawPictures(tab) {
+  const size = Math.round(Math.min(64, 30 * state.size * Math.min(2.2, (tab.view.scale / tab.view.whole) ** 0.3)) * ratio), taken = new Set();
+  ink.imageSmoothingEnabled = false;
+  for (let n = 0; n < tab.count; n++) {
+    const i = tab.order[n];
+    if (!tab.shown[i] || tab.cell[i] < 0) continue;
+    const sx = tab.x[i] * tab.view.scale, sy = tab.y[i] * tab.view.scale;
+    const x = sx + tab.view.x, y = sy + tab.view.y;
+    if (x < -size || y < -size || x > overlay.width + size || y > overlay.height + size) continue;
+    const column = Math.floor(sx / size), row = Math.floor(sy / size), key = column * 1e6 + row;
+    if (taken.has(key)) continue;
+    taken.add(key);
+    const left = Math.round(column * size + tab.view.x), top = Math.round(row * size + tab.view.y), edge = Math.max(1, Math.round(1.5 * ratio));
+    ink.fillStyle = cssColour(tab.colours[i]);
+    ink.fillRect(left + 1, top + 1, size - 2, size - 2);
+    drawThumbnail(ink, tab, i, left + 1 + edge, top + 1 + edge, size - 2 - 2 * edge);
+  }
+}
+
+function drawOverlay(tab) {
+  ink.clearRect(0, 0, overlay.width, overlay.height);
+  if (state.pictures) drawPictures(tab);
+  const mark = css("--mark"), r = radius(tab);
+  if (tab.chosen >= 0) {
+    const [x, y] = screen(tab, tab.chosen);
+    ink.lineWidth = ratio;
+    ink.strokeStyle = mark;
+    for (let k = 0; k < tab.k; k++) {
+      const other = tab.neighbours[tab.chosen * tab.k + k];
+      ink.globalAlpha = 0.55;
+      ink.beginPath();
+      ink.moveTo(x, y);
+      ink.lineTo(...screen(tab, other));
+      ink.stroke();
+      ink.globalAlpha = 1;
+      ring(tab, other, r + 2 * ratio, mark, 1.2);
+    }
+    ring(tab, tab.chosen, r + 4 * ratio, mark, 2.5);
+  }
+  if (state.hover >= 0) ring(tab, state.hover, r + 3 * ratio, css("--accent"), 2);
+  if (state.path.length > 1) {
+    ink.beginPath();
+    state.path.forEach(([px, py], k) => (k ? ink.lineTo(px, py) : ink.moveTo(px, py)));
+    ink.closePath();
+    ink.globalAlpha = 0.12;
+    ink.fillStyle = css("--accent");
+    ink.fill();
+    ink.globalAlpha = 1;
+    ink.lineWidth = 1.5 * ratio;
+    ink.strokeStyle = css("--accent");
+    ink.stroke();
+  }
+}

@@ -1,0 +1,69 @@
+// Which points are meant: by place, by filter, by lasso; and the selection as a file.
+
+// The shown point nearest to a place on the screen, within `reach` pixels, or -1.
+function pointAt(tab, px, py, reach) {
+  const { scale, x, y } = tab.view, { side, start, list } = tab.grid, { x0, y0, width, height } = tab.bounds;
+  const cx = (px - x) / scale, cy = (py - y) / scale, r = reach / scale;
+  const column = (v) => Math.max(0, Math.min(side - 1, Math.floor(((v - x0) / width) * side)));
+  const row = (v) => Math.max(0, Math.min(side - 1, Math.floor(((v - y0) / height) * side)));
+  let best = -1, least = r * r;
+  for (let v = row(cy - r); v <= row(cy + r); v++) {
+    for (let n = start[v * side + column(cx - r)]; n < start[v * side + column(cx + r) + 1]; n++) {
+      const i = list[n], d = (tab.x[i] - cx) ** 2 + (tab.y[i] - cy) ** 2;
+      if (d <= least && tab.shown[i]) [best, least] = [i, d];
+    }
+  }
+  return best;
+}
+
+function applyFilter(tab) {
+  const wanted = tab.query.toLowerCase().split(/\s+/).filter(Boolean);
+  tab.numShown = 0;
+  for (let i = 0; i < tab.count; i++) {
+    const kept = !tab.hiddenClasses.has(tab.classes.of[i]) && !tab.hiddenSets.has(tab.set[i])
+      && (!wanted.length || wanted.every((word) => searchText(tab, i).includes(word)));
+    tab.shown[i] = kept ? 1 : 0;
+    tab.numShown += tab.shown[i];
+  }
+}
+
+// Even-odd rule.
+function inside(path, px, py) {
+  let odd = false;
+  for (let k = 0, j = path.length - 1; k < path.length; j = k++) {
+    const [ax, ay] = path[k], [bx, by] = path[j];
+    if (ay > py !== by > py && px < ((bx - ax) * (py - ay)) / (by - ay) + ax) odd = !odd;
+  }
+  return odd;
+}
+
+// Select the shown points within a path on the screen; `add` keeps what is selected already.
+function selectWithin(tab, path, add) {
+  if (!add) tab.selected.fill(0);
+  for (let i = 0; i < tab.count; i++) if (tab.shown[i] && inside(path, ...screen(tab, i))) tab.selected[i] = 1;
+}
+
+function selectedIndices(tab) {
+  const found = [];
+  for (let i = 0; i < tab.count; i++) if (tab.selected[i]) found.push(i);
+  return found;
+}
+
+function selectionCsv(tab) {
+  const quote = (value) => (/[",\r\n]/.test(value) ? `"${value.replaceAll('"', '""')}"` : value);
+  const axes = ["umap_x", "umap_y", "umap_z"].slice(0, tab.dimensions);
+  const lines = [["set", "class", ...tab.columns.map((column) => column.name), ...axes]];
+  for (const i of selectedIndices(tab)) {
+    const place = axes.map((_, axis) => String(Number(tab.points[i * tab.dimensions + axis].toPrecision(8))));
+    lines.push([tab.sets[tab.set[i]], tab.classes.names[tab.classes.of[i]], ...tab.columns.map((column) => column.at(i)), ...place]);
+  }
+  return lines.map((line) => line.map(quote).join(",")).join("\n") + "\n";
+}
+
+function download(name, text) {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(new Blob([text], { type: "text/csv" }));
+  link.download = name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 10000);
+}

@@ -1,0 +1,120 @@
+"""Sets of activations as the command names them: their records, and their rows without holding them all."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from common.activations import open_activations
+from common.errors import InputError, nearest
+from common.metrics.rows import FirstRows
+
+
+@dataclass
+class ActivationSet:
+    """One set: `records` as in its dataset_info.json (`info` without them), `rows` (N, D) float32 in the same order.
+
+    root: the folder that image paths are relative to.  layers: {name: features}, in the order of the columns.
+    cheap: whether rows can be read again and again; those of .npz files may have to be inflated each time.
+    """
+
+    name: str
+    model: str
+    root: Path
+    info: dict
+    records: list
+    rows: object
+    layers: dict
+    cheap: bool
+
+
+def open_set(word, data_dir, layer="all", limit=None):
+    """Return the ActivationSet that `[NAME=][DIR:]MODEL` names.
+
+    layer: "all" or names by commas.  limit: only the first so many samples.
+    Raises InputError for missing or foreign files, unknown layers and an empty set.
+    """
+    name, root, model = parse_word(word, data_dir)
+    activations = open_activations(root, model)
+    rows = activations.rows(_pick_layers(layer, activations.layers))
+    records = activations.records[:limit]
+    if activations.form == "npz":
+        _check_files(activations, len(records))
+    info = {key: value for key, value in activations.info.items() if key != "samples"}
+    return ActivationSet(name, model, root, info, records, FirstRows(rows, len(records)),
+                         {source.layer: source.width for source in rows.sources}, activations.form != "npz")  # fmt: skip
+
+
+def parse_word(word, data_dir):
+    """Return (name, root, model) of `[NAME=][DIR:]MODEL`."""
+    name, equals, rest = word.rpartition("=")
+    folder, colon, model = rest.rpartition(":")
+    if not model or "/" in model or (equals and not name):
+        raise InputError("no set is written so", where=word, do="Write MODEL, DIR:MODEL or NAME=DIR:MODEL")
+    return name or model, Path(folder if colon else data_dir), model
+
+
+def _pick_layers(layer, known):
+    """Return the layers asked for, None for all."""
+    names = [name.strip() for name in layer.split(",") if name.strip()]
+    if names in ([], ["all"]):
+        return None
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise InputError(f"no activations of layer '{unknown[0]}'", where="--layer", do=nearest(unknown[0], known))
+    return sorted(set(names))
+
+
+def _check_files(activations, count):
+    """Raise InputError, before any slow work, for a sample whose file is missing."""
+    for path in dict.fromkeys(activations.npz_path(number)[0] for number in range(count)):
+        if not path.is_file():
+            raise InputError("the activations of a sample are missing", where=path, do="Extract them again")
+
+
+class JoinedRows:
+    """Several sets' rows, one behind the other."""
+
+    def __init__(self, parts, cheap=True):
+        self.parts, self.cheap = list(parts), cheap
+        self.shape = (sum(part.shape[0] for part in self.parts), self.parts[0].shape[1])
+
+    def __len__(self):
+        return self.shape[0]
+
+    def __getitem__(self, span):
+        start, stop, _ = span.indices(len(self))
+        pieces, first = [], 0
+        for part in self.parts:
+            low, high = max(start - first, 0), min(stop - first, part.shape[0])
+            if low < high:
+                pieces.append(part[low:high])
+            first += part.shape[0]
+        return pieces[0] if len(pieces) == 1 else np.concatenate([np.empty((0, self.shape[1]), np.float32), *pieces])
+
+
+def check_alike(sets):
+    """Raise InputError unless all sets have the same layers of the same sizes and different names."""
+    first = sets[0]
+    for other in sets[1:]:
+        if other.layers != first.layers:
+            raise InputError(f"has layers {_told(other)}, '{first.name}' has {_told(first)}", where=other.name,
+                             do="Choose common ones with --layer, or extract the sets alike")  # fmt: skip
+    names = [item.name for item in sets]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice:
+        raise InputError("two sets have this name", where=twice, do="Write NAME=DIR:MODEL to tell them apart")
+
+
+def _told(item):
+    return ", ".join(f"{name} ({size})" for name, size in item.layers.items())
+
+
+def file_stem(names, projected, n_neighbors, min_dist):
+    """Return the published stem of output files, such as imagenet_real_umap_n15_d0.1.
+
+    Several names are joined by +; sets that are laid into the map stand before it: imagenet_in_imagenet_real_umap_...
+    """
+    sets = f"{'+'.join(projected)}_in_{'+'.join(names)}" if projected else "+".join(names)
+    return re.sub(r"[^\w.+-]", "_", f"{sets}_umap_n{n_neighbors}_d{min_dist}")

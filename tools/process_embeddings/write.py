@@ -1,0 +1,104 @@
+"""The files of a map: table and description as published, parameters as npz, a picture, the pickle on request."""
+
+import csv
+import io
+import json
+
+import numpy as np
+
+from common.errors import InputError
+from common.files import atomic_path, read_json, read_npz, system_errors, write_bytes, write_npz, write_text
+
+AXES = ("umap_x", "umap_y", "umap_z")
+
+
+def write_table(path, records, embedding, sets=None):
+    """Write the csv: every field of the records in their order, then the coordinates; `set` before these where given."""
+    fields = list(dict.fromkeys(name for record in records for name in record))
+    axes = AXES[: embedding.shape[1]]
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow([*fields, *(["set"] if sets is not None else []), *axes])
+    for index, (record, point) in enumerate(zip(records, embedding)):
+        cells = [_cell(record.get(name)) for name in fields]
+        table.writerow([*cells, *([sets[index]] if sets is not None else []), *(str(value) for value in point)])
+    write_text(path, text.getvalue())
+
+
+def _cell(value):
+    return "" if value is None else json.dumps(value) if isinstance(value, (dict, list)) else value
+
+
+def write_model(path, scaler, components, features, embedding, neighbours, distances, group):
+    """Write the npz: all that the map was made with and of; `fit_map` on `features` makes it again."""
+    arrays = {"mean": scaler.mean, "scale": scaler.scale, "features": features, "embedding": embedding,
+              "neighbours": neighbours, "distances": distances, "set": group.astype(np.int32)}  # fmt: skip
+    if components is not None:
+        arrays |= {"axes": components.axes, "variance": components.variance, "ratio": components.ratio}
+    write_npz(path, compressed=False, **arrays)
+
+
+def write_pickle(path, reducer, scaler, components, normalize):
+    """Write the original's pickle {"reducer", "scaler"[, "pca_reducer"]} of umap-learn's and scikit-learn's own objects."""
+    import pickle
+
+    from sklearn.decomposition import PCA
+    from sklearn.preprocessing import StandardScaler
+
+    standard = None
+    if normalize:
+        standard = StandardScaler()
+        standard.mean_, standard.scale_, standard.var_ = scaler.mean, scaler.scale, scaler.scale**2
+        standard.n_features_in_ = len(scaler.mean)
+        standard.with_mean = standard.with_std = True
+    content = {"reducer": reducer, "scaler": standard}
+    if components is not None:
+        pca = PCA(len(components.axes))
+        pca.components_, pca.explained_variance_ = components.axes, components.variance
+        pca.explained_variance_ratio_, pca.n_components_ = components.ratio, len(components.axes)
+        pca.mean_ = np.zeros(components.axes.shape[1]) if normalize else scaler.mean
+        pca.n_features_in_ = components.axes.shape[1]
+        content["pca_reducer"] = pca
+    with atomic_path(path) as temporary, open(temporary, "wb") as stream:
+        pickle.dump(content, stream)
+
+
+def write_plot(path, embedding, group, names, labels):
+    """Write the PNG: the points coloured by set, or by class where there is one set."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 7), dpi=120, layout="constrained")
+    axes = figure.add_subplot(projection="3d") if embedding.shape[1] == 3 else figure.add_subplot()
+    size = float(np.clip(4000 / len(embedding), 0.6, 14))
+    if len(names) > 1:
+        for number, name in enumerate(names):
+            axes.scatter(*embedding[group == number].T, s=size, linewidths=0, alpha=0.7, label=f"{name} ({(group == number).sum()})")
+        axes.legend(markerscale=(20 / size) ** 0.5, frameon=False, loc="best")
+    else:
+        _, coded = np.unique([str(label) for label in labels], return_inverse=True)
+        axes.scatter(*embedding.T, s=size, linewidths=0, alpha=0.8, c=coded, cmap="tab20" if coded.max() < 20 else "turbo")
+        axes.set_title(f"{names[0]}: {len(embedding)} samples, {coded.max() + 1} classes")
+    axes.set_xticks([])
+    axes.set_yticks([])
+    stream = io.BytesIO()
+    FigureCanvasAgg(figure).print_png(stream, metadata={"Software": None})
+    write_bytes(path, stream.getvalue())
+
+
+def read_map(path):
+    """Return (description, records, model arrays) of a finished map from its .json, .csv and .npz.
+
+    Raises InputError where one of them is missing or does not belong to the others.
+    """
+    description = read_json(path)
+    arrays = read_npz(path.with_suffix(".npz"), required=("embedding", "neighbours", "distances", "set"))
+    table = path.with_suffix(".csv")
+    with system_errors(table):
+        records = list(csv.DictReader(io.StringIO(table.read_text(encoding="utf-8"))))
+    if not isinstance(description, dict) or "map" not in description or len(records) != len(arrays["embedding"]):
+        raise InputError("not the description of a map with its table", where=path, do="Name a .json that process_embeddings wrote")
+    for record in records:
+        for name in ("set", *AXES):
+            record.pop(name, None)
+    return description, records, arrays
