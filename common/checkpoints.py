@@ -97,6 +97,8 @@ def save_safetensors(path, tensors, metadata):
     from safetensors.torch import save_file
 
     with atomic_path(path) as temporary:
+        temporary.touch()
+        mode = temporary.stat().st_mode  # that of any new file; the library's own would be closed to all others
         try:
             save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, temporary, metadata=metadata)
         except SafetensorError as error:  # tells the system's error number in its text alone
@@ -104,6 +106,7 @@ def save_safetensors(path, tensors, metadata):
             if number is None:
                 raise
             raise OSError(int(number.group(1)), str(error), str(path)) from error
+        temporary.chmod(mode)
 
 
 def load_strictly(module, state, where, do="Give the checkpoint of this configuration, or another --config", assign=False):

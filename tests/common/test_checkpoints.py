@@ -80,6 +80,8 @@ def test_wrong_states_are_named(network):
 def test_safetensors_round_trip_and_truncation(tmp_path, network):
     path = tmp_path / "a.safetensors"
     checkpoints.save_safetensors(path, network.state_dict(), {"step": "7"})
+    (tmp_path / "any").touch()
+    assert path.stat().st_mode == (tmp_path / "any").stat().st_mode
     tensors, metadata = checkpoints.load_safetensors(path)
     assert torch.equal(tensors["weight"], network.weight)
     assert metadata == {"step": "7"}
