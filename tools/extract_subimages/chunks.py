@@ -137,7 +137,8 @@ def extract(options, unit):
         for name, (frame, records) in zip(names, layout):
             if options.naming == "stable":
                 first_id = 0
-            records = [record._replace(id=first_id + record.id) for record in records]
+            if first_id:
+                records = [record._replace(id=first_id + record.id) for record in records]
             view = pixels[frame.top : frame.top + frame.height, frame.left : frame.left + frame.width]
             told = {**about, "chunks": names, "frame": frame._asdict(), "reference_id": first_id}
             _write_chunk(options, view, records, told, sink.chunk(name))
