@@ -1,4 +1,8 @@
-"""The three kinds of sources under one face: numbered images with classes, titles and pixels."""
+"""ImageNet and sets like it (npz batches, trees or zips of files, LMDB) under one face: numbered images with classes,
+titles and pixels.
+
+One reader for extraction and training: the same flags on the same source give the same class numbers.
+"""
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
