@@ -172,7 +172,8 @@ class TreeSource:
         if options.class_map not in ("imagenet", "none"):
             raise InputError("a map of labels is for npz files", where="--class_map", do="Use imagenet or none")
         self.options = options
-        self.tree = ImageTree(options.imagenet_dir, options.split, options.class_map == "imagenet")
+        split = None if options.split == "all" else options.split
+        self.tree = ImageTree(options.imagenet_dir, split, options.class_map == "imagenet")
         self.classes, self.class_index = self.tree.classes, imagenet_classes.class_index()
         if options.class_map == "none":
             self.class_index = {str(number): [name, name] for name, number in self.tree.folder_classes.items()}

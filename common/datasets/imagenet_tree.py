@@ -24,15 +24,15 @@ class FolderFiles:
         self.root = Path(root)
 
     def names(self, split):
-        """Return sorted names `split/...` of the images below a sub-folder; InputError when there is no such folder."""
+        """Return sorted names `split/...` of the images below a sub-folder (None: of all); InputError when it is not there."""
         from common.datasets.folders import list_images
 
-        place = self.root / split
+        place = self.root / (split or "")
         if not place.is_dir():
             raise InputError(f"ImageNet split directory not found: {place}",
                              do=f"Expected {self.root}/{split}/n01440764/*.JPEG and so on")  # fmt: skip
         found = (name for name in list_images(place) if name.endswith(SUFFIXES))
-        return sorted(f"{split}/{name}" for name in found)
+        return sorted(f"{split}/{name}" if split else name for name in found)
 
     def read(self, name):
         """Return a file's bytes."""
@@ -59,12 +59,16 @@ class ZipFiles:
         self._entries = {}
 
     def names(self, split):
-        """Return sorted names `split/...` of the images in the folder called `split`."""
+        """Return sorted names `split/...` of the images in the folder called `split` (None: of all, names as they are)."""
         for entry in self._archive.infolist():
             parts = entry.filename.split("/")
-            if split in parts[:-1] and entry.filename.endswith(SUFFIXES) and not any(part.startswith(".") for part in parts):
+            if not entry.filename.endswith(SUFFIXES) or any(part.startswith((".", "__MACOSX")) for part in parts):
+                continue
+            if split is None:
+                self._entries[entry.filename] = entry
+            elif split in parts[:-1]:
                 self._entries["/".join(parts[parts.index(split) :])] = entry
-        if not self._entries:
+        if not self._entries and split is not None:
             raise InputError(f"ImageNet split directory not found: no images below {split}/", where=self.root,
                              do=f"Expected {split}/n01440764/*.JPEG and so on in it")  # fmt: skip
         return sorted(self._entries)
@@ -86,6 +90,7 @@ class ZipFiles:
 class ImageTree:
     """The images of a split in sorted order of their names; an image's number is its place in that order.
 
+    split: a sub-folder, or None for a tree without splits (ROOT/n01440764/NAME.JPEG).
     names: [`val/n01440764/a.JPEG`, ...].  classes: (N,) int64, -1 where the folder is no known synset.
     """
 
@@ -98,14 +103,15 @@ class ImageTree:
         self.files = ZipFiles(root) if Path(root).is_file() else FolderFiles(root)
         self.names = self.files.names(split)
         if not self.names:
-            raise InputError(f"No images found in {Path(root) / split}", do=f"Expected {split}/n01440764/*.JPEG and so on")
-        folders = [name.split("/")[-2] for name in self.names]
+            inner = f"{split}/n01440764/*.JPEG" if split else "class folders with *.JPEG, *.jpg or *.png"
+            raise InputError(f"No images found in {Path(root) / (split or '')}", do=f"Expected {inner} and so on")
+        folders = [f"/{name}".split("/")[-2] for name in self.names]
         numbers = synset_numbers() if synsets else {name: number for number, name in enumerate(sorted(set(folders)))}
         self.folder_classes = numbers
         self.classes = np.array([numbers.get(folder, -1) for folder in folders], np.int64)
         self.unknown = Counter(folder for folder in folders if folder not in numbers)
         if synsets and (self.classes < 0).all():
-            raise InputError(f"no class folder is a synset (the first is '{folders[0]}')", where=Path(root) / split,
+            raise InputError(f"no class folder is a synset (the first is '{folders[0]}')", where=Path(root) / (split or ""),
                              do="Sort the images into folders such as n01440764, or use --class_map none")  # fmt: skip
 
     def __len__(self):
