@@ -1,0 +1,39 @@
+"""Sample pictures: images of the averaged network, a class in each row."""
+
+from common import console
+from common.errors import InputError
+from common.grids import save_grid
+
+ROWS = 16
+TOGETHER = 64
+
+
+def row_classes(label_dim):
+    """Return the classes of the rows: all of them, or 16 spread evenly; None for a network without classes."""
+    if label_dim == 0:
+        return None
+    rows = min(label_dim, ROWS)
+    return [row * label_dim // rows for row in range(rows)]
+
+
+def draw_samples(path, network, options):
+    """Write a picture of samples by Heun's sampler; image i starts from the noise of (seed, i) in every picture."""
+    import numpy as np
+
+    from common.edm.samplers import to_uint8
+    from common.edm.sampling import Sampling, sample
+
+    rows, each = row_classes(network.config.label_dim), options.samples_per_class
+    classes = None if rows is None else np.repeat(rows, each)
+    count = 8 * each if rows is None else len(classes)
+    sampling = Sampling("heun", options.sample_steps, options.sample_sigma_max, options.sample_sigma_min)
+    pixels = []
+    try:
+        for first in range(0, count, TOGETHER):
+            part = slice(first, min(first + TOGETHER, count))
+            images = sample(network, sampling, options.seed, range(count)[part], None if classes is None else classes[part])
+            pixels.append(to_uint8(images))
+    except InputError as error:  # a network early in its training may be that far off
+        console.say(f"no {path.name}: {error}")
+        return
+    save_grid(path, np.concatenate(pixels), columns=each, scale=max(1, 64 // options.resolution))
