@@ -1,5 +1,6 @@
 """Reading and writing checkpoints (.pt, .pth, .safetensors). No file that is read here can run code."""
 
+import errno
 import pickle
 import re
 import zipfile
@@ -27,7 +28,9 @@ def load_torch(path):
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise _refusal(path, error) from error
-    except (RuntimeError, EOFError, zipfile.BadZipFile, ValueError, KeyError, AttributeError, TypeError) as error:
+    except (RuntimeError, EOFError, zipfile.BadZipFile, ValueError, KeyError, AttributeError, TypeError, OSError) as error:
+        if isinstance(error, OSError) and error.errno != errno.EINVAL:  # which torch meets beyond a truncated zip's end
+            raise
         what = f"cannot be read as a checkpoint ({size:,} bytes): it is truncated or of another kind"
         raise InputError(what, where=path, do="Copy or download the file again") from error
 
