@@ -1,10 +1,12 @@
 """ImageNet as single files: a tree of class folders, on the disk or in a zip.
 
 ROOT/{train,val}/n01440764/NAME.JPEG; files ending in .JPEG, .jpg or .png, at any depth. An image's class is the name of
-its own folder: a synset, or (without ImageNet's class map) any name, the sorted names counting 0, 1, 2, ...
+its own folder: a synset, or (without ImageNet's class map) any name, the sorted names counting 0, 1, 2, ... A dataset.json
+beside the folders, as EDM's and StyleGAN's dataset tools write, {"labels": [[NAME, class], ...]}, goes before the names.
 """
 
 import hashlib
+import json
 import os
 import zipfile
 from collections import Counter
@@ -14,6 +16,7 @@ from common.datasets.imagenet_resize import decode_image, prepare_image
 from common.errors import InputError
 from common.files import system_errors
 
+LABELS = "dataset.json"
 SUFFIXES = (".JPEG", ".jpg", ".png")  # case and all, as the original lists them: other files would change the order
 
 
@@ -39,6 +42,10 @@ class FolderFiles:
         path = self.root / name
         with system_errors(path):
             return path.read_bytes()
+
+    def optional(self, name):
+        """Return a file's bytes, None when there is no such file."""
+        return self.read(name) if (self.root / name).is_file() else None
 
     def size(self, name):
         return os.path.getsize(self.root / name)
@@ -83,6 +90,13 @@ class ZipFiles:
         except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
             raise InputError(f"cannot be unpacked ({error})", where=f"{self.root}: {name}", do="Make the file again") from error
 
+    def optional(self, name):
+        """Return an entry's bytes, None when there is no such entry."""
+        if name not in self._archive.namelist():
+            return None
+        self._entries[name] = self._archive.getinfo(name)
+        return self.read(name)
+
     def size(self, name):
         return self._entries[name].file_size
 
@@ -105,6 +119,11 @@ class ImageTree:
         if not self.names:
             inner = f"{split}/n01440764/*.JPEG" if split else "class folders with *.JPEG, *.jpg or *.png"
             raise InputError(f"No images found in {Path(root) / (split or '')}", do=f"Expected {inner} and so on")
+        self.told = told = None if synsets else self._told()
+        if told is not None:
+            self.classes, self.unknown = np.array([told.get(name, -1) for name in self.names], np.int64), Counter()
+            self.folder_classes = {f"class_{number}": number for number in sorted(set(told.values()))}
+            return
         folders = [f"/{name}".split("/")[-2] for name in self.names]
         numbers = synset_numbers() if synsets else {name: number for number, name in enumerate(sorted(set(folders)))}
         self.folder_classes = numbers
@@ -114,6 +133,21 @@ class ImageTree:
             raise InputError(f"no class folder is a synset (the first is '{folders[0]}')", where=Path(root) / (split or ""),
                              do="Sort the images into folders such as n01440764, or use --class_map none")  # fmt: skip
 
+    def _told(self):
+        """Return {name: class} of dataset.json, None where there is none or it has no labels."""
+        data = self.files.optional(LABELS)
+        if data is None:
+            return None
+        where, do = f"{self.files.root}: {LABELS}", 'Expected {"labels": [["00000/img00000000.png", 0], ...]}'
+        try:
+            labels = json.loads(data)["labels"]
+            told = {str(name): number for name, number in labels or []}
+        except (ValueError, KeyError, TypeError) as error:
+            raise InputError(f"no list of labels ({error})", where=where, do=do) from error
+        if not all(type(number) is int and number >= 0 for number in told.values()):
+            raise InputError("a label is no whole number from 0", where=where, do=do)
+        return told or None
+
     def __len__(self):
         return len(self.names)
 
@@ -122,6 +156,8 @@ class ImageTree:
         digest = hashlib.sha256()
         for name in self.names:
             digest.update(f"{name}\t{self.files.size(name)}\n".encode(errors="surrogateescape"))
+        if self.told:
+            digest.update(self.classes.tobytes())
         return {"images": len(self), "listing_sha256": digest.hexdigest()}
 
     def load(self, number):
