@@ -23,7 +23,7 @@ from common.networks.adm_weights import read_adm, save_adm
 from common.networks.ncsnpp import DropoutDraw
 from common.seeding import unit_seed
 from tools.train_edm.batches import Batches, Pixels
-from tools.train_edm.pictures import draw_samples
+from tools.train_edm.pictures import draw_samples, row_classes
 from tools.train_edm.state import load_state, save_state
 from tools.train_edm.step import LossModule, ema_decay, learning_rate, update_average
 
@@ -51,6 +51,7 @@ class TrainingRun:
         self.pixels = Pixels(source, options.resolution, options.memory_gb)
         self.batches = Batches(self.pixels, source.classes, options.seed, options.batch_size, options.class_balanced,
                                options.xflip, options.p_mean, options.p_std)  # fmt: skip
+        self.sampled = row_classes(source.classes, config.label_dim)
         self.rows = parallel.own_rows(options.batch_size, options.accumulate)
         self.done, self.losses, self.stop, self.saved = 0, deque(maxlen=RECENT), False, None
         if not anew and self.state_path.exists():
@@ -175,7 +176,7 @@ class TrainingRun:
         options = self.options
         if parallel.is_main():
             if options.sample_every and options.samples_per_class and self.done % options.sample_every == 0:
-                draw_samples(self.folder / "samples" / f"step_{self.done:07d}.png", self.average, options)
+                draw_samples(self.folder / "samples" / f"step_{self.done:07d}.png", self.average, self.sampled, options)
             if options.snapshot_every and self.done % options.snapshot_every == 0:
                 save_adm(self.folder / "snapshots" / f"network_{self.done:07d}.safetensors", self.average)
         if self.done % options.save_every == 0 or self.done == options.steps:
@@ -195,7 +196,7 @@ class TrainingRun:
         if parallel.is_main():
             save_adm(self.folder / "network.safetensors", self.average)
             if self.options.samples_per_class:
-                draw_samples(self.folder / "samples.png", self.average, self.options)
+                draw_samples(self.folder / "samples.png", self.average, self.sampled, self.options)
             rate = (self.done - self.began_at) * self.options.batch_size / max(seconds, 1e-9)
             classes = self.source.classes[self.source.classes >= 0]
             results = {"steps": self.done, "training_loss": float(np.mean(self.losses)), "ema_loss": self._ema_loss(),

@@ -8,22 +8,28 @@ ROWS = 16
 TOGETHER = 64
 
 
-def row_classes(label_dim):
-    """Return the classes of the rows: all of them, or 16 spread evenly; None for a network without classes."""
+def row_classes(classes, label_dim):
+    """Return the classes of the rows: those that occur, or 16 of them spread evenly; None for a network without classes."""
+    import numpy as np
+
     if label_dim == 0:
         return None
-    rows = min(label_dim, ROWS)
-    return [row * label_dim // rows for row in range(rows)]
+    occurring = np.unique(classes[classes >= 0])
+    rows = min(len(occurring), ROWS)
+    return [int(occurring[row * len(occurring) // rows]) for row in range(rows)]
 
 
-def draw_samples(path, network, options):
-    """Write a picture of samples by Heun's sampler; image i starts from the noise of (seed, i) in every picture."""
+def draw_samples(path, network, rows, options):
+    """Write a picture of samples by Heun's sampler; image i starts from the noise of (seed, i) in every picture.
+
+    rows: the class of each row, or None for eight rows without.
+    """
     import numpy as np
 
     from common.edm.samplers import to_uint8
     from common.edm.sampling import Sampling, sample
 
-    rows, each = row_classes(network.config.label_dim), options.samples_per_class
+    each = options.samples_per_class
     classes = None if rows is None else np.repeat(rows, each)
     count = 8 * each if rows is None else len(classes)
     sampling = Sampling("heun", options.sample_steps, options.sample_sigma_max, options.sample_sigma_min)

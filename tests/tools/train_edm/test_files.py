@@ -13,6 +13,7 @@ from tests.tools.activation_networks import save_network
 from tests.tools.commands import results_of
 from tests.tools.train_edm.runs import NETWORK, train
 from tools.train_edm.__main__ import TrainOptions
+from tools.train_edm.pictures import row_classes
 from tools.train_edm.sources import open_images
 
 pytestmark = pytest.mark.usefixtures("here")
@@ -99,3 +100,9 @@ def test_images_of_other_sizes_are_resized_like_the_sibling_does(here):
     np.testing.assert_array_equal(source.load(np.arange(3), 8).pixels, resize_planes(source.reader.read(np.arange(3)), 8, "box"))
     assert results_of("train_edm", *NETWORK, "--data", "large", "--class_map", "none", "--steps", "1", "--device", "cpu",
                       "--samples_per_class", "0")["steps"] == 1  # fmt: skip
+
+
+def test_rows_of_a_sample_picture_are_classes_that_occur():
+    assert row_classes(np.array([7, -1, 3, 7, 900]), 1000) == [3, 7, 900]
+    assert row_classes(np.arange(160), 1000) == list(range(0, 160, 10))
+    assert row_classes(np.zeros(3, np.int64), 0) is None
