@@ -1,5 +1,6 @@
 """Reading and writing checkpoints (.pt, .pth, .safetensors). No file that is read here can run code."""
 
+import errno
 import pickle
 import re
 
@@ -27,6 +28,8 @@ def load_torch(path):
     except pickle.UnpicklingError as error:
         raise _refusal(path, error) from error
     except Exception as error:  # torch's reader checks little: bytes that are no checkpoint end in errors of any kind
+        if isinstance(error, OSError) and error.errno != errno.EINVAL:  # which torch meets beyond a truncated zip's end
+            raise
         what = f"cannot be read as a checkpoint ({size:,} bytes): it is truncated or of another kind"
         raise InputError(what, where=path, do="Copy or download the file again") from error
 
