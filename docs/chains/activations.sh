@@ -11,7 +11,8 @@ export GENPROBE_CACHE="${GENPROBE_CACHE:-$OUT/.cache}"
 PATCHES="$OUT/.patches" TREES="$OUT/.trees" # hidden from the report, which would show each picture as a result
 
 [ -f "$PATCHES/val_data.npz" ] || "$PYTHON" docs/chains/parts/photo_patches.py "$PATCHES"
-"$PYTHON" -m tools.train_edm --npz_dir "$PATCHES" --class_map none --class_balanced --output_dir "$OUT/network" "$@"
+"$PYTHON" -m tools.train_edm --npz_dir "$PATCHES" --class_map none --class_balanced \
+  --steps 500 --samples_per_class 6 --output_dir "$OUT/network" "$@"
 
 real() { # TREE SUBSET COUNT FLAGS...
   local tree="$1" subset="$2" count="$3"

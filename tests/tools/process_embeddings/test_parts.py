@@ -177,3 +177,10 @@ def test_a_map_leaves_torch_its_threads():
         assert torch.get_num_threads() == 1
     finally:
         torch.set_num_threads(before)
+
+
+def test_compiled_functions_are_kept():
+    import umap.umap_
+
+    embed.prepare_numba()
+    assert umap.umap_.smooth_knn_dist._cache.cache_path
