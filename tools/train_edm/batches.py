@@ -62,6 +62,8 @@ class Batches:
         candidates = np.flatnonzero(classes >= 0)
         self.groups = [candidates[classes[candidates] == number] for number in np.unique(classes[candidates])] if balanced else [candidates]
         self.balanced, self._kept = balanced, (None, None)  # the last (epoch, its order), replaced as one
+        # MKL chooses its code on the first call: were several threads' first ones at once, one could get another last bit.
+        torch.zeros(1).exp()
 
     def draw(self, step, first, last):
         """Return (images uint8 (n, 3, R, R), sigma (n,), noise (n, 3, R, R), classes (n,)) of rows [first, last)."""

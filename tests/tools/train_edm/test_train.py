@@ -45,6 +45,15 @@ def test_a_killed_run_ends_with_the_bytes_of_an_uninterrupted_one(here):
     assert {"samples/step_0000008.png", "snapshots/network_0000006.safetensors", "samples.png"} <= set(contents("cut"))
 
 
+def test_a_run_killed_after_its_last_step_still_gets_its_files(here):
+    train("--steps", "6")
+    before = contents("out")
+    for name in ("samples.png", "network.safetensors", "run.json"):
+        (here / "out" / name).unlink()
+    train("--steps", "6")
+    assert contents("out") == before
+
+
 def test_told_to_stop_it_saves_and_names_the_command_that_goes_on(here, monkeypatch):
     monkeypatch.setattr("tools.train_edm.loop.draw_samples", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
     ended = call_tool("train_edm", *TINY, "--sample_every", "7", "--save_every", "100", "--output_dir", "out", "--quiet")
