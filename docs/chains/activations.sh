@@ -12,7 +12,7 @@ PATCHES="$OUT/.patches" TREES="$OUT/.trees" # hidden from the report, which woul
 
 [ -f "$PATCHES/val_data.npz" ] || "$PYTHON" docs/chains/parts/photo_patches.py "$PATCHES"
 "$PYTHON" -m tools.train_edm --npz_dir "$PATCHES" --class_map none --class_balanced \
-  --steps 500 --samples_per_class 6 --output_dir "$OUT/network" "$@"
+  --steps 500 --ema_halflife_kimg 1.5 --samples_per_class 4 --output_dir "$OUT/network" "$@"
 
 real() { # TREE SUBSET COUNT FLAGS...
   local tree="$1" subset="$2" count="$3"
@@ -25,7 +25,7 @@ generated() { # TREE FLAGS...
   local tree="$1"
   shift
   "$PYTHON" -m tools.generate_dataset --model imagenet --checkpoint_path "$OUT/network/network.safetensors" \
-    --samples_per_class 1 --num_samples 480 --format npy --output_dir "$TREES/$tree" "$@"
+    --samples_per_class 1 --num_samples 240 --format npy --output_dir "$TREES/$tree" "$@"
 }
 heun=(--method heun --num_steps 10 --sigma_max 20 --sigma_min 0.01)
 alike=(--input_mode clean --conditioning_sigma 0.2)
@@ -36,16 +36,16 @@ map() { # TREE TITLE FLAGS...
 }
 
 # As the original tools compared them: pictures scaled to sigma 80 against the pass on noise. It is told apart by that alone.
-real original train 480 "$@"
+real original train 240 "$@"
 generated original "$@"
 map original "as the original compared them" --noexplorer \
   --models "real=$TREES/original:imagenet_real" "generated=$TREES/original:imagenet" "$@"
 
 # Fed alike: generated pictures go through the network as real ones do, without a label, then with each one's own.
-real alike train 1400 "${alike[@]}" --label_mode none "$@"
+real alike train 1000 "${alike[@]}" --label_mode none "$@"
 real held_out val 400 "${alike[@]}" --label_mode none "$@"
 generated alike "${heun[@]}" "${alike[@]}" --label_mode none "$@"
-real labels train 480 "${alike[@]}" "$@"
+real labels train 240 "${alike[@]}" "$@"
 real labels_held_out val 240 "${alike[@]}" "$@"
 generated labels "${heun[@]}" "${alike[@]}" --images_from "$TREES/alike" "$@"
 map labels "with labels" --noexplorer --models "real=$TREES/labels:imagenet_real" "held-out=$TREES/labels_held_out:imagenet_real" \

@@ -9,7 +9,7 @@ PRESETS = {
 VALUES = {
     "small32": {
         "resolution": 32, "model_channels": 16, "channel_mult": [1, 1, 2, 4], "channel_mult_emb": 4, "num_blocks": 1,
-        "attn_resolutions": [8], "dropout": 0.0, "batch_size": 16, "steps": 730, "lr": 2e-3, "warmup": 30,
+        "attn_resolutions": [8], "dropout": 0.0, "batch_size": 16, "steps": 730, "lr": 4e-3, "warmup": 30,
         "lr_decay": "cosine", "beta2": 0.99, "adam_eps": 1e-8, "ema_halflife_kimg": 2.21, "ema_rampup_ratio": 0.077,
         "sample_steps": 10, "sample_sigma_max": 20.0, "sample_sigma_min": 0.01,
     },
