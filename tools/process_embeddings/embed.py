@@ -2,6 +2,7 @@
 
 import contextlib
 import warnings
+from unittest import mock
 
 import numpy as np
 
@@ -30,7 +31,7 @@ def fit_map(features, n_neighbors, min_dist, metric, n_components, seed):
     prepare_numba()
     reducer = umap.UMAP(n_neighbors=n_neighbors, min_dist=min_dist, metric=metric, n_components=n_components,
                         random_state=seed, n_jobs=-1 if seed is None else 1)  # fmt: skip
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), seeded_eigenvectors(seed):
         _silence()
         return reducer, np.asarray(reducer.fit_transform(features), np.float32)
 
@@ -54,6 +55,27 @@ def prepare_numba():
             if isinstance(function, Dispatcher) and function.py_func.__module__ == module.__name__:
                 with contextlib.suppress(RuntimeError):  # no place can be written: compiled each time
                     function.enable_caching()
+
+
+@contextlib.contextmanager
+def seeded_eigenvectors(seed):
+    """Within it SciPy's Lanczos solver restarts from vectors by the seed (None: as it likes).
+
+    UMAP and scikit-learn hand it no generator: a map that falls into islands would begin elsewhere in each process.
+    """
+    if seed is None:
+        yield
+        return
+    import scipy.sparse.linalg
+    import sklearn.manifold._spectral_embedding as spectral
+
+    solver = scipy.sparse.linalg.eigsh
+
+    def seeded(*args, **options):
+        return solver(*args, **{"rng": np.random.default_rng(seed), **options})
+
+    with mock.patch.object(scipy.sparse.linalg, "eigsh", seeded), mock.patch.object(spectral, "eigsh", seeded):
+        yield
 
 
 def lay_into(reducer, features):
