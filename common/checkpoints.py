@@ -1,5 +1,6 @@
 """Reading and writing checkpoints (.pt, .pth, .safetensors). No file that is read here can run code."""
 
+import errno
 import pickle
 import re
 
@@ -27,6 +28,8 @@ def load_torch(path):
     except pickle.UnpicklingError as error:
         raise _refusal(path, error) from error
     except Exception as error:  # torch's reader checks little: bytes that are no checkpoint end in errors of any kind
+        if isinstance(error, OSError) and error.errno != errno.EINVAL:  # which torch meets beyond a truncated zip's end
+            raise
         what = f"cannot be read as a checkpoint ({size:,} bytes): it is truncated or of another kind"
         raise InputError(what, where=path, do="Copy or download the file again") from error
 
@@ -97,6 +100,8 @@ def save_safetensors(path, tensors, metadata):
     from safetensors.torch import save_file
 
     with atomic_path(path) as temporary:
+        temporary.touch()
+        mode = temporary.stat().st_mode  # that of any new file; the library's own would be closed to all others
         try:
             save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, temporary, metadata=metadata)
         except SafetensorError as error:  # tells the system's error number in its text alone
@@ -104,6 +109,7 @@ def save_safetensors(path, tensors, metadata):
             if number is None:
                 raise
             raise OSError(int(number.group(1)), str(error), str(path)) from error
+        temporary.chmod(mode)
 
 
 def load_strictly(module, state, where, do="Give the checkpoint of this configuration, or another --config", assign=False):

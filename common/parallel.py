@@ -59,6 +59,14 @@ def shard(units):
     return list(units)[rank() :: world_size()]
 
 
+def own_rows(batch, accumulate=1):
+    """Return [(first, last)]: this process's rows of a training batch, in the parts that go through the network together."""
+    parts = world_size() * accumulate
+    edges = [part * batch // parts for part in range(parts + 1)]
+    mine = range(rank() * accumulate, (rank() + 1) * accumulate)
+    return [(edges[part], edges[part + 1]) for part in mine]
+
+
 def sum_across(tensor):
     """Return the sum of a tensor over all processes (the tensor itself when there is one)."""
     if world_size() > 1:

@@ -34,8 +34,12 @@ def _first_line(path):
 
 def find_presets(folder=FOLDER):
     """Return {tool: {preset: one line}} from the table PRESETS of each tools/*/presets.py (plain data, no torch)."""
+    return {name: module.PRESETS for name, module in _preset_modules(folder).items()}
+
+
+def _preset_modules(folder=FOLDER):
     names = sorted(path.parent.name for path in folder.glob("*/presets.py"))
-    return {name: importlib.import_module(f"tools.{name}.presets").PRESETS for name in names}
+    return {name: importlib.import_module(f"tools.{name}.presets") for name in names}
 
 
 def _show(rows):
@@ -54,9 +58,10 @@ def show_tools():
 
 def show_presets():
     """Print each tool's presets."""
-    for tool, presets in find_presets().items():
-        print(f"{tool}: --config NAME\n")
-        _show(presets)
+    for tool, module in _preset_modules().items():
+        print(f"{tool}: {module.FLAG} NAME\n")
+        _show(module.PRESETS)
+        print()
 
 
 def show_data():

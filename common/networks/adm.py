@@ -186,9 +186,13 @@ class EDMPrecond(nn.Module):
     """D(x; sigma, labels): the denoiser, in the preconditioning of EDM (Karras et al. 2022, table 1)."""
 
     def __init__(self, config):
-        """config: an `adm_config.AdmConfig`."""
+        """config: an `adm_config.AdmConfig`.
+
+        body_dtype, when set, is what everything but the embedding runs in, whatever the weights are stored in: training
+        in bfloat16 keeps float32 weights, as EDM does with float16.
+        """
         super().__init__()
-        self.config = config
+        self.config, self.body_dtype = config, None
         self.model = DhariwalUNet(config)
 
     @property
@@ -220,7 +224,7 @@ class EDMPrecond(nn.Module):
         x = x.to(working)
         labels, augment_labels = (None if value is None else value.to(working) for value in (labels, augment_labels))
         embedding = self.model.embed(noise_label, labels, augment_labels)
-        body = (c_in * x).to(self.model.out_conv.weight.dtype)
+        body = (c_in * x).to(self.body_dtype or self.model.out_conv.weight.dtype)
         modules = {part.module for part in parts.values()}
         out, captured = self.model(body, embedding, modules, replaced, image)
         denoised = c_skip * x + c_out * out.to(working) if image else None

@@ -51,7 +51,9 @@ def test_a_malicious_file_runs_nothing_and_is_named(save, tmp_path):
 def test_any_truncation_or_foreign_file_is_named(tmp_path, network):
     checkpoints.save_torch(tmp_path / "a.pth", network.state_dict())
     whole = (tmp_path / "a.pth").read_bytes()
-    contents = [whole[: int(len(whole) * share)] for share in (0, 0.1, 0.5, 0.9, 0.99)]
+    checkpoints.save_torch(tmp_path / "a.pth", [torch.zeros(50) for _ in range(200)])
+    many = (tmp_path / "a.pth").read_bytes()
+    contents = [data[: int(len(data) * share)] for data in (whole, many) for share in (0, 0.1, 0.5, 0.9, 0.99)]
     for content in [*contents, b"PK\x03\x04 not a zip", b"<html>not found</html>", b"\x80\x02garbage", b"\x80\x02)Rb.", b"\x80\x02e.",
                     *(np.random.default_rng(seed).bytes(200) for seed in range(100))]:
         (tmp_path / "b.pth").write_bytes(content)
@@ -80,6 +82,8 @@ def test_wrong_states_are_named(network):
 def test_safetensors_round_trip_and_truncation(tmp_path, network):
     path = tmp_path / "a.safetensors"
     checkpoints.save_safetensors(path, network.state_dict(), {"step": "7"})
+    (tmp_path / "any").touch()
+    assert path.stat().st_mode == (tmp_path / "any").stat().st_mode
     tensors, metadata = checkpoints.load_safetensors(path)
     assert torch.equal(tensors["weight"], network.weight)
     assert metadata == {"step": "7"}

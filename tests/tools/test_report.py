@@ -201,3 +201,16 @@ def test_tiles_of_a_chunked_data_set_are_no_results(tmp_path):
     for path in (tmp_path / "preview.png", tmp_path / "photo_left" / "00000001.jpg"):
         Image.new("RGB", (4, 4)).save(path)
     assert [name for name, _ in scan(tmp_path).rest.pictures] == ["preview.png"]
+
+
+def test_pages_are_linked_from_where_the_report_lies(tmp_path):
+    write_run(tmp_path / "runs" / "map")
+    (tmp_path / "runs" / "map" / "a page & more.html").write_text("<p>a page</p>")
+    for output, link in (("runs/report.html", "map/a%20page%20%26%20more.html"), ("report.html", "runs/map/a%20page%20%26%20more.html")):
+        assert report(tmp_path / "runs", "--output", tmp_path / output).returncode == 0
+        page = Checker((tmp_path / output).read_text())
+        assert link in page.addresses
+        assert page.open == []
+    first = (tmp_path / "runs/report.html").read_bytes()
+    report(tmp_path / "runs")  # the report itself is no page of the folder
+    assert (tmp_path / "runs/report.html").read_bytes() == first

@@ -30,7 +30,7 @@ class ExtractOptions(CommonOptions):
     batch_size: int = option(64, "images that go through the network together, and samples of an activation file", kind="how")
     layers: str = option("encoder_bottleneck,midblock", "layers, separated by commas", kind="result")
     conditioning_sigma: float = option(80.0, "noise level that the network is told")
-    split: str = option("val", "sub-folder of --imagenet_dir; recorded for the others too", choices=["val", "train"])
+    split: str = option("val", "sub-folder of --imagenet_dir, or all of it; recorded for the others too", choices=["val", "train", "all"])
     seed: int = option(10, "of the order of samples, and of the noise of --input_mode noise")
     device: str = option("auto", "auto, cpu, cuda, cuda:1 or mps", kind="how")
     num_classes: Optional[int] = option(None, "draw so many classes by the seed (default: all)")

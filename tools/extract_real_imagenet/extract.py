@@ -13,9 +13,9 @@ def extract(options):
     results: num_samples, left_out, candidates, short_classes, layers, widths, format, images_per_second, output_dir.
     """
     from common.activations.capture import check_feeding
+    from common.datasets.imagenet_sources import open_source
     from common.device import pick_device
     from common.files import check_writable
-    from tools.extract_real_imagenet.sources import open_source
 
     check_flags(options)
     check_feeding(options.input_mode, options.conditioning_sigma)
@@ -148,7 +148,7 @@ class Extraction(ActivationRun):
     def pictures(self, unit, found, reconstructed):
         """Return [(path, picture)] of the pictures that the flags ask for."""
         from common.activations.job import picture_path
-        from tools.extract_real_imagenet.sources import planes_to_picture
+        from common.datasets.imagenet_sources import planes_to_picture
 
         positions, pictures = [unit.first + place for place in found.rows], []
         if self.options.images == "original":

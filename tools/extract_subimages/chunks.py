@@ -17,6 +17,7 @@ from common.tiling import (
 from tools.extract_subimages.options import excluded_strings
 from tools.extract_subimages.pixels import (
     Unusable,
+    compact,
     decode_photo,
     make_encoder,
     resize_area,
@@ -136,7 +137,8 @@ def extract(options, unit):
         for name, (frame, records) in zip(names, layout):
             if options.naming == "stable":
                 first_id = 0
-            records = [record._replace(id=first_id + record.id) for record in records]
+            if first_id:
+                records = [record._replace(id=first_id + record.id) for record in records]
             view = pixels[frame.top : frame.top + frame.height, frame.left : frame.left + frame.width]
             told = {**about, "chunks": names, "frame": frame._asdict(), "reference_id": first_id}
             _write_chunk(options, view, records, told, sink.chunk(name))
@@ -157,7 +159,7 @@ def _write_chunk(options, square, records, about, add):
         add(f"square.{options.format}", encode(square))
     else:
         for record, tile in zip(records, cut_tiles(square, records)):
-            add(f"{record.id:08d}.{options.format}", encode(tile), record)
+            add(f"{record.id:08d}.{options.format}", encode(compact(tile)), record)
     side = reference_side(options.crop_sz, options.resize_final_img)
     reference = reference_of(*square.shape[:2], side, options.compat == "original")
     add("ref.jpg", encode_reference(draw_reference(square, reference)))

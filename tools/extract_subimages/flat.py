@@ -8,7 +8,7 @@ import json
 
 from common.tiling import tile_windows
 from tools.extract_subimages.chunks import read_source
-from tools.extract_subimages.pixels import Unusable, decode_photo, make_encoder, resize_area
+from tools.extract_subimages.pixels import Unusable, compact, decode_photo, make_encoder, resize_area
 from tools.extract_subimages.sinks import FlatSink
 from tools.extract_subimages.sources import SUFFIXES
 
@@ -86,7 +86,8 @@ def _write_windows(options, unit, parts, about):
     try:
         for pixels, windows in parts:
             for file, top, left, side, size in windows:
-                sink.add(file, encode(resize_area(pixels[top : top + side, left : left + side], size, size)))
+                tile = resize_area(pixels[top : top + side, left : left + side], size, size)
+                sink.add(file, encode(compact(tile)))
                 lines.append({"file": file, "top": top, "left": left, "crop": side, "size": size})
         sink.finish(_lines({**about, "tiles": len(lines)}, lines))
     except BaseException:

@@ -64,6 +64,8 @@ class Job:
 
     def work(self, todo, workers):
         """Do the units and note how each ended. Raises InputError when the run cannot go on (a full disk)."""
+        if self.options.mode == "multiscale" and not self.is_packed:  # large photos first, so that the workers end together
+            todo = sorted(todo, key=lambda unit: unit.source.bytes, reverse=True)
         with console.progress("Photos", len(self.units), start=len(self.units) - len(todo), unit="photos") as advance:
             for result in workers.run(FUNCTIONS[self.options.mode], self.options, todo):
                 unit = self.units[result.index]

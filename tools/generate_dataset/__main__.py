@@ -44,6 +44,7 @@ class GenerateOptions(CommonOptions):
     guidance: float = option(1.0, "1 for none; only for networks trained with label dropout")
     input_mode: Optional[str] = option(None, "activations of the sampling pass itself (default for onestep), or of the finished "
                                        "picture fed as in extract_real_imagenet (default: scale)", choices=["sampling", "scale", "noise", "clean"])  # fmt: skip
+    images_from: Optional[str] = option(None, "--output_dir of a run with the same sampling: its pictures are fed, not sampled again", kind="how")
     label_mode: str = option("own", "labels of the pass that gives activations: each image's, none, or uniform ones", choices=["own", "none", "uniform"])
     pool: str = option("none", "store whole maps, their means, or means and maxima", choices=["none", "mean", "meanmax"])
     dtype: str = option("float32", "of the stored activations", choices=["float32", "float16"])

@@ -12,6 +12,7 @@ from common.activations.run import (
 )
 from common.cli import Outcome
 from common.errors import InputError
+from tools.generate_dataset.pictures import EarlierPictures
 
 
 def generate(options):
@@ -31,7 +32,10 @@ def generate(options):
     if isinstance(there, int) and there > options.num_samples:
         console.say(f"note: {there:,} samples are asked for there already")
         options.num_samples = there
-    run = Generation(options, network, weights, sampling)
+    earlier = None
+    if options.images_from is not None:
+        earlier = EarlierPictures(options.images_from, options, weights["sha256"], network.config)
+    run = Generation(options, network, weights, sampling, earlier)
     if options.dry_run:
         console.say(f"would generate {options.num_samples:,} images ({sampling.calls} network calls each) into {run.tree.images}")
         return Outcome({"num_samples": options.num_samples, "network_calls": sampling.calls, "output_dir": options.output_dir})
@@ -52,6 +56,9 @@ def check_flags(options):
     if options.input_mode != "sampling":
         check_feeding(options.input_mode, options.conditioning_sigma)
         return
+    if options.images_from is not None:
+        raise InputError("finished pictures do not tell the pass that made them", where="--images_from",
+                         do="Use --input_mode scale, noise or clean, or leave it out")  # fmt: skip
     if options.method != "onestep":
         raise InputError("a sampler of several steps has no single pass whose activations could stand for the image",
                          where="--input_mode sampling", do="Use scale, noise or clean")  # fmt: skip
@@ -107,13 +114,13 @@ class Generation(ActivationRun):
 
     tool, label = "generate_dataset", "generating"
 
-    def __init__(self, options, network, weights, sampling):
+    def __init__(self, options, network, weights, sampling, earlier=None):
         import numpy as np
 
         from common.activations.capture import Capture
 
         super().__init__(options, GENERATED, network, np.arange(options.num_samples, dtype=np.int64))
-        self.weights, self.sampling = weights, sampling
+        self.weights, self.sampling, self.earlier = weights, sampling, earlier
         self.classes = choose_classes(options, network.config)
         mode = "clean" if options.input_mode == "sampling" else options.input_mode
         self.capture = Capture(network, self.form.widths, mode, options.conditioning_sigma, options.seed,
@@ -163,7 +170,13 @@ class Generation(ActivationRun):
         from common.edm.sampling import sample
 
         classes = None if self.classes is None else self.classes[numbers]
-        images = to_uint8(sample(self.network, self.sampling, self.options.seed, numbers.tolist(), classes))
+        found = self.earlier.load(numbers) if self.earlier else {}
+        new = np.array([number not in found for number in numbers.tolist()])
+        if new.any():
+            chosen = None if classes is None else classes[new]
+            made = to_uint8(sample(self.network, self.sampling, self.options.seed, numbers[new].tolist(), chosen))
+            found |= dict(zip(numbers[new].tolist(), made))
+        images = np.stack([found[number] for number in numbers.tolist()])
         given = np.zeros(len(numbers), np.int64) if classes is None else classes
         pixels = np.ascontiguousarray(images.transpose(0, 3, 1, 2))
         return self.capture.of_pixels(pixels, given, numbers, len(numbers))[0], images

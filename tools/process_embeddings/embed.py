@@ -1,6 +1,8 @@
 """The map itself (UMAP, McInnes et al. 2018, by umap-learn), and how true it is to the features."""
 
+import contextlib
 import warnings
+from unittest import mock
 
 import numpy as np
 
@@ -24,16 +26,56 @@ def fit_map(features, n_neighbors, min_dist, metric, n_components, seed):
     seed None: on all threads, another map at each run. With a seed the same versions on the same kind of processor give
     the same bits.
     """
-    import numba
     import umap
+
+    prepare_numba()
+    reducer = umap.UMAP(n_neighbors=n_neighbors, min_dist=min_dist, metric=metric, n_components=n_components,
+                        random_state=seed, n_jobs=-1 if seed is None else 1)  # fmt: skip
+    with warnings.catch_warnings(), seeded_eigenvectors(seed):
+        _silence()
+        return reducer, np.asarray(reducer.fit_transform(features), np.float32)
+
+
+def prepare_numba():
+    """Have numba leave torch its threads, and keep the machine code of UMAP's functions.
+
+    Compiling them takes ten times as long as a map of 1,000 points. The code lies where numba keeps that of
+    pynndescent: in umap's own __pycache__, or in the user's cache where that cannot be written.
+    """
+    import numba
+    import umap.layouts
+    import umap.umap_
+    import umap.utils
+    from numba.core.dispatcher import Dispatcher
 
     if numba.config.THREADING_LAYER == "default":  # its choice, OpenMP, would set torch's number of threads as well
         numba.config.THREADING_LAYER = "workqueue"
-    reducer = umap.UMAP(n_neighbors=n_neighbors, min_dist=min_dist, metric=metric, n_components=n_components,
-                        random_state=seed, n_jobs=-1 if seed is None else 1)  # fmt: skip
-    with warnings.catch_warnings():
-        _silence()
-        return reducer, np.asarray(reducer.fit_transform(features), np.float32)
+    for module in (umap.layouts, umap.umap_, umap.utils):
+        for function in vars(module).values():
+            if isinstance(function, Dispatcher) and function.py_func.__module__ == module.__name__:
+                with contextlib.suppress(RuntimeError):  # no place can be written: compiled each time
+                    function.enable_caching()
+
+
+@contextlib.contextmanager
+def seeded_eigenvectors(seed):
+    """Within it SciPy's Lanczos solver restarts from vectors by the seed (None: as it likes).
+
+    UMAP and scikit-learn hand it no generator: a map that falls into islands would begin elsewhere in each process.
+    """
+    if seed is None:
+        yield
+        return
+    import scipy.sparse.linalg
+    import sklearn.manifold._spectral_embedding as spectral
+
+    solver = scipy.sparse.linalg.eigsh
+
+    def seeded(*args, **options):
+        return solver(*args, **{"rng": np.random.default_rng(seed), **options})
+
+    with mock.patch.object(scipy.sparse.linalg, "eigsh", seeded), mock.patch.object(spectral, "eigsh", seeded):
+        yield
 
 
 def lay_into(reducer, features):

@@ -72,7 +72,7 @@ def _open_record(options, sets, stem):
     if options.explorer and options.more_maps:
         derived["more_maps"] = [fingerprint(Path(name))["sha256"] for name in options.more_maps]
     record = RunRecord(stem, "process_embeddings", options, derived, inputs)
-    endings = (".csv", ".json", ".npz", ".png", ".html", ".pkl")
+    endings = (".csv", "_table.csv", ".json", ".npz", ".png", ".html", ".pkl")
     return record, record.begin([stem.with_name(stem.name + ending) for ending in endings])
 
 
@@ -143,8 +143,12 @@ def write_files(stem, made, sets, results, options, more):
     write.write_model(path["npz"], made.scaler, made.components, made.features, made.embedding, made.neighbours,
                       made.distances, made.group)  # fmt: skip
     write.write_plot(path["png"], made.embedding, made.group, names, [record.get("class_label") for record in records])
+    outputs = ["csv", "npz", "png"]
+    if results["pairs"]:
+        path["table"] = stem.with_name(f"{stem.name}_table.csv")
+        write.write_overlap(path["table"], results)
+        outputs.append("table")
     description = describe(sets, results, options, stem.parent)
-    outputs = ["csv", "json", "npz", "png"]
     if options.pickle:
         write.write_pickle(path["pkl"], made.reducer, made.scaler, made.components, not options.no_normalize)
         outputs.append("pkl")
@@ -154,7 +158,7 @@ def write_files(stem, made, sets, results, options, more):
         results |= _write_page(path["html"], [own, *others], options)
         outputs.append("html")
     write_json(path["json"], description)  # last: who finds it finds the others
-    return [path[ending] for ending in outputs]
+    return [path[ending] for ending in (*outputs, "json")]
 
 
 def _write_page(path, tabs, options):

@@ -25,6 +25,25 @@ def write_table(path, records, embedding, sets=None):
     write_text(path, text.getvalue())
 
 
+def write_overlap(path, results):
+    """Write the table of the sets' pairs, with trustworthiness and purity of their map beside (and not instead)."""
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(["sets", "samples", "classifier AUC", "nearest is of own set", "the same in the map", "coverage of the first",
+                    "coverage of the second", "trustworthiness", "map neighbours of the same class"])  # fmt: skip
+    beside = [f"{results[name]:.3f}" if results[name] is not None else "" for name in ("trustworthiness", "class_purity")]
+    for pair in results["pairs"]:
+        sizes = [f"{pair['a']} / {pair['b']}", f"{pair['num_a']} / {pair['num_b']}"]
+        if "auc" not in pair:
+            table.writerow([*sizes, *["too few points"] * 5, *beside])
+            continue
+        intervals = [f"{pair[name]:.3f} ({pair[name + '_low']:.3f} to {pair[name + '_high']:.3f})"
+                     for name in ("auc", "own_neighbours", "own_neighbours_map")]  # fmt: skip
+        shares = [f"{pair[name]:.3f}" for name in ("coverage_of_a_by_b", "coverage_of_b_by_a")]
+        table.writerow([*sizes, *intervals, *shares, *beside])
+    write_text(path, text.getvalue())
+
+
 def _cell(value):
     return "" if value is None else json.dumps(value) if isinstance(value, (dict, list)) else value
 

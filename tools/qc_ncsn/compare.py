@@ -187,7 +187,8 @@ def write(folder, title, works, columns, rows):
 def draw_samples(path, works, count=32):
     """Draw the first stored samples of each run in a row of its own, under the run's name."""
     from common.files import read_npz
-    from tools.qc_ncsn.pictures import make_grid, save_figure
+    from common.grids import make_grid
+    from tools.qc_ncsn.pictures import save_figure
 
     rows = {}
     for name, work in works.items():

@@ -1,30 +1,10 @@
-"""Grids of images and the plots of the evaluations."""
+"""The plots of the evaluations."""
 
 import io
-import math
 
 import numpy as np
 
-from common.files import write_bytes, write_png
-
-
-def make_grid(pixels, columns=None, padding=2):
-    """Return uint8 images (N, H, W, C) side by side on black, (rows, width, C); columns: floor(sqrt(N)) by default."""
-    count, height, width, channels = pixels.shape
-    columns = columns or max(int(math.sqrt(count)), 1)
-    rows = -(-count // columns)
-    grid = np.zeros((padding + rows * (height + padding), padding + columns * (width + padding), channels), np.uint8)
-    for index, image in enumerate(pixels):
-        top = padding + index // columns * (height + padding)
-        left = padding + index % columns * (width + padding)
-        grid[top : top + height, left : left + width] = image
-    return grid
-
-
-def save_grid(path, pixels, columns=None, scale=1):
-    """Write a grid of uint8 images (N, H, W, C) as PNG, each pixel `scale` wide."""
-    grid = make_grid(pixels, columns)
-    write_png(path, grid.repeat(scale, 0).repeat(scale, 1))
+from common.files import write_bytes
 
 
 def new_figure(width=6.0, height=3.6):

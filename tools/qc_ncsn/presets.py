@@ -2,4 +2,5 @@
 
 from common.score.config import PRESETS
 
-__all__ = ["PRESETS"]
+FLAG = "--config"
+__all__ = ["FLAG", "PRESETS"]

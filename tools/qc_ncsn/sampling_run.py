@@ -8,8 +8,8 @@ import torch
 from common import console, parallel
 from common.device import autocast
 from common.files import read_npz, write_npz
+from common.grids import save_grid
 from common.score.scores import Score
-from tools.qc_ncsn.pictures import save_grid
 from tools.qc_ncsn.rounds import is_complete
 
 

@@ -2,11 +2,11 @@
 
 import torch
 
+from common.grids import save_grid
 from common.score.samplers import UnitNoise, sample_pc, to_uint8
 from common.score.sampling import pc_options
 from tools.qc_ncsn.evaluation import dequantised_batch
 from tools.qc_ncsn.likelihood import bits_per_dim
-from tools.qc_ncsn.pictures import save_grid
 
 
 def test_nll(score, sde, config, options, device):

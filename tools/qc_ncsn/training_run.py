@@ -5,14 +5,13 @@ import gc
 import json
 import signal
 import time
-from collections import deque
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 
 import numpy as np
 import torch
 
 from common import console, parallel
+from common.ahead import Ahead
 from common.checkpoints import save_torch
 from common.device import autocast
 from common.errors import InputError
@@ -81,9 +80,7 @@ class TrainingRun:
         if batch < parts:
             raise InputError(f"a batch of {batch} cannot be split into {parts} parts", where="--bs",
                              do="Use a larger batch, fewer processes or a smaller --accumulate")  # fmt: skip
-        edges = np.linspace(0, batch, parts + 1).astype(int)
-        mine = range(parallel.rank() * self.options.accumulate, (parallel.rank() + 1) * self.options.accumulate)
-        return [(int(edges[part]), int(edges[part + 1])) for part in mine]
+        return parallel.own_rows(batch, self.options.accumulate)
 
     def _resume(self):
         """Take over the newest checkpoint of this folder, if there is one."""
@@ -178,8 +175,8 @@ class TrainingRun:
         return dsm, reg, rate, norm
 
     def _draws(self):
-        return _Ahead(lambda step: [self.batches.draw(step, first, last, self.device) for first, last in self.rows],
-                      range(self.next_step, self.last_step + 1), self.options.num_workers)  # fmt: skip
+        return Ahead(lambda step: [self.batches.draw(step, first, last, self.device) for first, last in self.rows],
+                     range(self.next_step, self.last_step + 1), self.options.num_workers)  # fmt: skip
 
     def _start_logs(self):
         """Drop log lines of steps that are done again; return the last one kept, or None."""
@@ -279,33 +276,6 @@ class TrainingRun:
 def trainable_again(network):
     """Return [(name, parameter)] of a frozen copy in the order of `shadow_params`: all but the Fourier frequencies."""
     return [(name, parameter) for name, parameter in network.named_parameters() if name != "all_modules.0.W"]
-
-
-class _Ahead:
-    """Iterates over function(step) for the steps; with workers, threads compute the next ones meanwhile."""
-
-    def __init__(self, function, steps, workers):
-        self.function, self.steps = function, iter(steps)
-        self.depth = 2 * workers
-        self.pool = ThreadPoolExecutor(workers) if workers else None
-        self.waiting = deque()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *error):
-        if self.pool:
-            self.pool.shutdown(cancel_futures=True)
-
-    def __next__(self):
-        if self.pool is None:
-            return self.function(next(self.steps))
-        while len(self.waiting) < self.depth:
-            step = next(self.steps, None)
-            if step is None:
-                break
-            self.waiting.append(self.pool.submit(self.function, step))
-        return self.waiting.popleft().result()
 
 
 def write_npy(path, array):

@@ -40,13 +40,14 @@ def main(options):
     owners = [found.rest, *found.runs]
     if not found.runs and not found.rest.tables and not found.rest.pictures:
         raise InputError("no run.json, table or picture in here", where=folder, do="Name the folder that your runs were written to")
-    page = build(found, options.title or folder.resolve().name)
+    page = build(found, options.title or folder.resolve().name, output.parent)
     if not options.dry_run:
         write_text(output, page)
     results = {
         "runs": len(found.runs),
         "tables": sum(len(owner.tables) for owner in owners),
         "pictures": sum(len(owner.pictures) for owner in owners),
+        "pages": sum(len(owner.pages) for owner in owners),
         "logs": sum(bool(owner.log) for owner in owners),
         "unreadable": sorted(found.unreadable),
         "page_bytes": len(page.encode()),

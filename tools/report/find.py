@@ -1,4 +1,4 @@
-"""What a folder of runs holds: run records, tables, pictures and training logs."""
+"""What a folder of runs holds: run records, tables, pictures, pages and training logs."""
 
 import csv
 import json
@@ -32,6 +32,7 @@ class Run:
     record: dict = None
     tables: list = field(default_factory=list)
     pictures: list = field(default_factory=list)  # (name, path)
+    pages: list = field(default_factory=list)  # (name, path) of HTML pages
     log: list = field(default_factory=list)  # one dictionary for each line of log.jsonl
 
     @property
@@ -89,6 +90,8 @@ def _take(found, folder, owner, path):
     name, kind = str(path.relative_to(folder)), path.suffix.lower()
     if kind in PICTURES:
         owner.pictures.append((name, path))
+    elif kind == ".html":
+        owner.pages.append((name, path))
     elif kind in TABLES and "table" in path.stem.lower() and not _has_better(path):
         table = _attempt(found, folder, path, read_table)
         if table is not None:

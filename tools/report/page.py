@@ -4,8 +4,10 @@ Sections are keyed by tool. A tool whose runs say more than the common section s
 takes its runs and returns HTML; it is put before the common section.
 """
 
+import os
 import re
 from html import escape
+from urllib.parse import quote
 
 from common.errors import InputError
 from tools.report.curves import LINES, charts
@@ -20,12 +22,12 @@ SCALARS = 14  # results that stand as columns; all of them stand in the run's de
 NOT_COMPARED = {"json", "quiet", "debug", "dry_run", "overwrite", "workdir", "output_dir", "output"}  # screen, places
 
 
-def build(found, title):
-    """Return the HTML page. Pictures that cannot be read are added to found.unreadable."""
+def build(found, title, place):
+    """Return the HTML page, which is to lie in the folder `place`. Pictures that cannot be read are added to found.unreadable."""
     tools = {}
     for run in found.runs:
         tools.setdefault(run.tool, []).append(run)
-    body = [_files(found, [found.rest])]
+    body = [_pages([found.rest, *found.runs], place), _files(found, [found.rest])]
     for tool, runs in sorted(tools.items()):
         extra = SECTIONS[tool](runs) if tool in SECTIONS else ""
         body.append(f'<h2 id="{_anchor(tool)}">{escape(tool)}</h2>{extra}{_tool_section(found, runs)}')
@@ -126,6 +128,13 @@ def _files(found, runs):
     notes = "".join(_left_out(run) for run in runs)
     pictures = f'<h3>Pictures</h3><div class="pictures">{figures}</div>{notes}' if figures else ""
     return (f"<h3>Tables</h3>{tables}" if tables else "") + pictures
+
+
+def _pages(owners, place):
+    """Return links to the pages that lie beside this one; they are not part of it."""
+    links = [(name, quote(os.path.relpath(path, place))) for owner in owners for name, path in owner.pages]
+    rows = "".join(f'<li><a href="{escape(link)}">{escape(name)}</a></li>' for name, link in links)
+    return f"<h3>Pages in this folder</h3><ul>{rows}</ul>" if links else ""
 
 
 def _table(table):

@@ -1,5 +1,7 @@
 """Trees and zips of pictures: order, classes, three preparations, damaged and odd files."""
 
+import zipfile
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -40,6 +42,37 @@ def test_folders_of_other_names(tmp_path):
     (tmp_path / "train" / "n01440764").mkdir()
     (tmp_path / "train" / "n01440764" / "a.JPEG").write_bytes(jpeg())
     assert dict(ImageTree(tmp_path, "train").unknown) == {"ant": 1, "zebra": 1}
+
+
+def test_trees_without_splits(tmp_path):
+    write_tree(tmp_path / "tree", split="val")
+    (tmp_path / "tree" / "val" / "loose.png").write_bytes(jpeg(form="PNG"))
+    tree = ImageTree(tmp_path / "tree" / "val", None, synsets=False)
+    assert (tree.names[0], tree.names[-1], len(tree)) == ("loose.png", "n03255030/e.JPEG", 7)
+    assert tree.folder_classes == {"": 0, "n01440764": 1, "n02119789": 2, "n03255030": 3}
+    zip_tree(tmp_path / "tree", tmp_path / "tree.zip")
+    assert [name.split("val/")[-1] for name in ImageTree(tmp_path / "tree.zip", None).names] == tree.names
+
+
+def test_labels_of_the_dataset_tools_go_before_folders(tmp_path):
+    for name in ("00000/a.png", "00000/b.png", "00001/c.png", "00001/d.png"):
+        (tmp_path / "set" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "set" / name).write_bytes(jpeg(form="PNG"))
+    told = tmp_path / "set" / "dataset.json"
+    told.write_text('{"labels": [["00001/c.png", 0], ["00000/a.png", 5], ["00000/b.png", 0]]}')
+    with zipfile.ZipFile(tmp_path / "set.zip", "w") as archive:
+        for path in sorted((tmp_path / "set").rglob("*.*")):
+            archive.write(path, path.relative_to(tmp_path / "set"))
+    for place in ("set", "set.zip"):
+        tree = ImageTree(tmp_path / place, None, synsets=False)
+        assert tree.classes.tolist() == [5, 0, 0, -1]
+        assert tree.folder_classes == {"class_0": 0, "class_5": 5}
+    told.write_text('{"labels": null}')
+    assert ImageTree(tmp_path / "set", None, synsets=False).classes.tolist() == [0, 0, 1, 1]
+    for text in ("[]", '{"labels": [["00000/a.png", [1]]]}', '{"labels": 3}', "{"):
+        told.write_text(text)
+        with pytest.raises(InputError, match="dataset.json"):
+            ImageTree(tmp_path / "set", None, synsets=False)
 
 
 def test_damaged_zips_are_refused(tmp_path):

@@ -117,13 +117,18 @@ def test_a_bug_in_a_worker_is_told_with_its_photo(tmp_path, monkeypatch):
     from tools.extract_subimages import chunks
 
     folder = make_photos(tmp_path / "in", 3)
-    plain = chunks.centers_bytes
+    plain, read, photos = chunks.centers_bytes, chunks.read_source, []
+
+    def noted(source):
+        photos.append(source.path)
+        return read(source)
 
     def fails(centers):
-        if len(list((tmp_path / "out").glob("*_left"))) == 1:
+        if photos[-1] == "b.jpg":
             raise ZeroDivisionError("a bug")
         return plain(centers)
 
+    monkeypatch.setattr(chunks, "read_source", noted)
     monkeypatch.setattr(chunks, "centers_bytes", fails)
     ended = call("--input_folder", folder, "--save_folder", tmp_path / "out", *SMALL, "--quiet")
     assert ended.status == 1

@@ -74,6 +74,27 @@ def test_finished_pictures_are_fed_like_real_ones(words):
     assert info()["input_mode"] == "clean"
 
 
+def test_pictures_of_an_earlier_run_are_fed_again(here, monkeypatch):
+    heun = ("--method", "heun", "--num_steps", "2")
+    generate("--num_samples", "5", *heun, "--input_mode", "clean", "--conditioning_sigma", "0.2")
+    generate("--num_samples", "5", *heun, out="sampled")
+    fed = [*heun, "--images_from", "data"]
+    with monkeypatch.context() as patch:
+        patch.setattr("common.edm.sampling.sample", None)
+        generate("--num_samples", "5", *fed, out="fed")
+    assert contents(here / "fed") == contents(here / "sampled")
+    generate("--num_samples", "7", *fed, out="fed")  # two are missing there
+    generate("--num_samples", "7", *heun, out="sampled")
+    assert np.abs(pictures("fed").astype(int) - pictures("sampled")).max() <= 1
+    refusals = {"made with num_steps 2, this command has 3": [*fed, "--num_steps", "3"], "its pictures were made with seed": [*fed, "--seed", "1"],
+                "no record of a run": [*heun, "--images_from", "none"], "own --output_dir": [*fed, "--output_dir", "data"],
+                "do not tell the pass": ["--images_from", "data"]}  # fmt: skip
+    for what, words in refusals.items():
+        assert what in refusal_of("generate_dataset", *SMALL, "--num_samples", "5", "--output_dir", "other", *words)
+    (here / "data/images/imagenet/sample_000001.png").write_bytes(b"no picture")
+    assert "sample_000001.png: cannot be read" in refusal_of("generate_dataset", *SMALL, "--output_dir", "other", "--num_samples", "5", *fed)
+
+
 @pytest.mark.parametrize("form", ["npz", "npy"])
 def test_a_larger_number_extends_and_gives_the_bytes_of_one_run(form, here):
     generate("--num_samples", "6", "--format", form)

@@ -1,11 +1,14 @@
 """The parts of process_embeddings: scaler, components, neighbours, trustworthiness, overlap, atlas, columns."""
 
+import subprocess
+import sys
 import tracemalloc
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from tests.tools.commands import ROOT
 from tools.process_embeddings import embed, overlap, reduce
 from tools.process_embeddings.atlas import make_atlas
 from tools.process_embeddings.explorer import class_of, encode_column
@@ -177,3 +180,22 @@ def test_a_map_leaves_torch_its_threads():
         assert torch.get_num_threads() == 1
     finally:
         torch.set_num_threads(before)
+
+
+def test_compiled_functions_are_kept():
+    import umap.umap_
+
+    embed.prepare_numba()
+    assert umap.umap_.smooth_knn_dist._cache.cache_path
+
+
+def test_a_map_of_islands_is_the_same_in_every_process():
+    code = """if True:
+        import hashlib, numpy as np
+        from tools.process_embeddings.embed import fit_map
+        rng = np.random.default_rng(0)
+        points = (np.repeat(np.eye(7, 12) * 50, 25, axis=0) + rng.normal(size=(175, 12))).astype(np.float32)
+        print(hashlib.sha256(fit_map(points, 8, 0.1, "euclidean", 2, 42)[1].tobytes()).hexdigest())"""
+    outputs = {subprocess.run([sys.executable, "-W", "ignore", "-c", code], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+               for _ in range(3)}  # fmt: skip
+    assert len(outputs) == 1

@@ -90,6 +90,10 @@ def test_numbers_tell_equal_sets_from_different_ones_and_a_note_names_other_mode
     assert far["own_neighbours"] > 0.95
     assert far["coverage_of_a_by_b"] == 0
     assert any("input_mode clean" in note and "Extract both alike" in note for note in far["notes"])
+    columns, rows = read_table(tmp_path / "imagenet_real+imagenet_umap_n15_d0.1_table.csv")
+    assert columns[:3] == ["sets", "samples", "classifier AUC"]
+    assert [row[0] for row in rows] == ["imagenet_real / imagenet"]
+    assert rows[0][2] == f"{far['auc']:.3f} ({far['auc_low']:.3f} to {far['auc_high']:.3f})"
     columns, rows = read_table(tmp_path / "imagenet_real+imagenet_umap_n15_d0.1.csv")
     assert columns[-3:] == ["set", "umap_x", "umap_y"]
     assert {row[-3] for row in rows} == {"imagenet_real", "imagenet"}

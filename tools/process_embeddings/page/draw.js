@@ -70,11 +70,12 @@ function resize() {
   words = new Uint32Array(buffer.data.buffer);
 }
 
-// view: screen pixel = coordinate * scale + offset.
+// view: screen pixel = coordinate * scale + offset. The whole map lies below the toolbar and above the line of keys.
 function fit(tab) {
-  const { x0, y0, width, height } = tab.bounds, margin = 46 * ratio;
-  const scale = Math.min((points.width - 2 * margin) / width, (points.height - 2 * margin) / height);
-  tab.view = { scale, least: scale / 4, x: points.width / 2 - (x0 + width / 2) * scale, y: points.height / 2 - (y0 + height / 2) * scale, whole: scale };
+  const { x0, y0, width, height } = tab.bounds, margin = 46 * ratio, top = 70 * ratio;
+  const scale = Math.min((points.width - 2 * margin) / width, (points.height - top - margin) / height);
+  const middle = (points.height + top - margin) / 2;
+  tab.view = { scale, least: scale / 4, x: points.width / 2 - (x0 + width / 2) * scale, y: middle - (y0 + height / 2) * scale, whole: scale };
 }
 
 function zoom(tab, factor, x = points.width / 2, y = points.height / 2) {

@@ -1,4 +1,8 @@
-"""The three kinds of sources under one face: numbered images with classes, titles and pixels."""
+"""ImageNet and sets like it (npz batches, trees or zips of files, LMDB) under one face: numbered images with classes,
+titles and pixels.
+
+One reader for extraction and training: the same flags on the same source give the same class numbers.
+"""
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -168,7 +172,8 @@ class TreeSource:
         if options.class_map not in ("imagenet", "none"):
             raise InputError("a map of labels is for npz files", where="--class_map", do="Use imagenet or none")
         self.options = options
-        self.tree = ImageTree(options.imagenet_dir, options.split, options.class_map == "imagenet")
+        split = None if options.split == "all" else options.split
+        self.tree = ImageTree(options.imagenet_dir, split, options.class_map == "imagenet")
         self.classes, self.class_index = self.tree.classes, imagenet_classes.class_index()
         if options.class_map == "none":
             self.class_index = {str(number): [name, name] for name, number in self.tree.folder_classes.items()}

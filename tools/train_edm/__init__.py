@@ -1,0 +1,1 @@
+"""Training of EDM-preconditioned ADM networks on own images."""

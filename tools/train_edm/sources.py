@@ -1,0 +1,104 @@
+"""The images that a network is trained on: what the flags name, under the face of `common.datasets.imagenet_sources`."""
+
+import re
+import zipfile
+from pathlib import Path
+from types import SimpleNamespace
+
+from common.datasets.imagenet_sources import Loaded, open_source
+from common.errors import InputError
+
+FLAGS = ("npz_dir", "imagenet_dir", "lmdb_path")
+
+
+def open_images(options):
+    """Return the source that the flags name; InputError for none, more than one, or no images.
+
+    Classes are numbered as extract_real_imagenet numbers them under the same --class_map: both read through one module.
+    """
+    given = [flag for flag in ("data", *FLAGS) if getattr(options, flag) is not None]
+    if not given:
+        raise InputError("no images are named", where="--data", do="Give a folder, a zip, an .npz, or a name such as digits")
+    if len(given) > 1:
+        raise InputError(f"Cannot use both --{given[0]} and --{given[1]}", do="Choose one")
+    if given == ["data"]:
+        kind = _kind(Path(options.data))
+        if kind is None:
+            return SetSource(options)
+        setattr(options, kind, options.data)
+        options.data = None
+    if options.imagenet_dir is not None and options.split is None:
+        options.split = "train" if _has_train(Path(options.imagenet_dir)) else "all"
+    names = (*FLAGS, "npz_subset", "class_map", "split", "num_workers", "resize", "preprocess")
+    settings = {name: getattr(options, name) for name in names}
+    if options.imagenet_dir is not None and not options.conditional:
+        settings["class_map"] = "none"  # pictures in folders of any name, or in none
+    return open_source(SimpleNamespace(**settings, images="none", unpack="all"))
+
+
+def _kind(path):
+    """Return the flag that says what a path is, None for data sets by name and single files of images."""
+    if path.is_file():
+        return "imagenet_dir" if zipfile.is_zipfile(path) and path.suffix.lower() == ".zip" else None
+    if not path.is_dir():
+        return None
+    if (path / "data.mdb").exists():
+        return "lmdb_path"
+    batches = any(re.fullmatch(r".*\.npz|train_data_batch_\d+|val_data", entry.name) for entry in path.iterdir())
+    return "npz_dir" if batches else "imagenet_dir"
+
+
+def _has_train(path):
+    """True when a tree or zip of files has a folder called train."""
+    if path.is_dir():
+        return (path / "train").is_dir()
+    if not zipfile.is_zipfile(path):
+        return False  # the reader says what is wrong with it
+    with zipfile.ZipFile(path) as archive:
+        return any("train" in name.split("/")[:-1] for name in archive.namelist())
+
+
+class SetSource:
+    """A data set of `common.datasets` by name, or a .npz of images; grey images become RGB."""
+
+    def __init__(self, options):
+        import numpy as np
+
+        from common.datasets import open_dataset
+
+        split = {None: "train", "val": "test"}.get(options.split, options.split)
+        if split == "all":
+            raise InputError("a named data set has train and val", where="--split all", do="Choose one")
+        self.images = open_dataset(options.data, split, options.data_dir, options.resolution)
+        self.labelled = self.images.labels is not None
+        if options.conditional and not self.labelled:
+            raise InputError("these images have no classes", where=f"--data {options.data}", do="Add --noconditional")
+        self.classes = self.images.labels if self.labelled else np.zeros(len(self.images), np.int64)
+        if self.classes.min(initial=0) < 0:
+            raise InputError(f"label {self.classes.min()} is below 0", where=f"--data {options.data}", do="Count classes from 0")
+        self.class_index = {str(number): [str(number), str(number)] for number in range(int(self.classes.max(initial=0)) + 1)}
+
+    def check(self, side):
+        """Every image has been brought to its size."""
+
+    def prepare(self, indices):
+        """Nothing is to be made ready."""
+
+    def notes(self):
+        """Return lines to say about the source."""
+        return []
+
+    def title(self, number):
+        """Return an image's name in messages."""
+        return f"{self.images.name} {number}"
+
+    def identity(self):
+        """Return what the images are, for records."""
+        return self.images.fingerprint()
+
+    def load(self, indices, side):
+        """Return the Loaded images of some numbers."""
+        import numpy as np
+
+        pixels = self.images.read(np.asarray(indices)).transpose(0, 3, 1, 2)
+        return Loaded(list(range(len(pixels))), np.broadcast_to(pixels, (len(pixels), 3, side, side)))
