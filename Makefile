@@ -41,7 +41,7 @@ $(STAMP): requirements.txt pyproject.toml
 	@touch $@
 
 test: $(STAMP)
-	OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 tests
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 -m "not long" tests
 
 lint: $(STAMP)
 	$(RUN) -m ruff check .
@@ -65,6 +65,7 @@ golden: $(STAMP)
 
 faults: $(STAMP)
 	OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 tests/faults
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 -m long tests
 
 tables: $(TABLES)
 

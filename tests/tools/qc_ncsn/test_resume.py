@@ -70,6 +70,7 @@ def test_training_told_to_stop_saves_and_goes_on(tmp_path):
     assert saved >= log.stat().st_mtime_ns  # saved after the last step it did
 
 
+@pytest.mark.long  # tests/faults kills each of them 20 times
 @pytest.mark.parametrize("name", JOBS)
 def test_a_job_killed_amid_its_files_ends_with_the_same_bytes(name, trained, tmp_path):
     words, place = JOBS[name]

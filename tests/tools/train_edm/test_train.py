@@ -30,6 +30,7 @@ def test_the_loss_falls_and_samples_have_the_colours_of_their_classes(here):
     assert [int(np.argmax(band)) for band in bands] == [0, 1, 2]
 
 
+@pytest.mark.long  # as tests/faults does 40 times
 def test_a_killed_run_ends_with_the_bytes_of_an_uninterrupted_one(here):
     words = ("--sample_every", "8", "--snapshot_every", "6", "--dropout", "0.2", "--label_dropout", "0.2", "--xflip")
     train(*words, out="whole")
