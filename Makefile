@@ -10,7 +10,9 @@ STAMP := $(VENV)/.installed
 PIP := $(RUN) -m pip --disable-pip-version-check
 
 # Chains of the demo are the scripts in docs/chains, but for those that make a paper's table.
-CHAINS := $(patsubst docs/chains/%.sh,%,$(filter-out docs/chains/table_%.sh,$(wildcard docs/chains/*.sh)))
+# The two long ones begin first: two run at a time.
+LONG := qc_ncsn activations
+CHAINS := $(LONG) $(filter-out $(LONG),$(patsubst docs/chains/%.sh,%,$(filter-out docs/chains/table_%.sh,$(wildcard docs/chains/*.sh))))
 CHOSEN = $(or $(DEMO),$(CHAINS))
 TABLES := $(subst _,-,$(patsubst docs/chains/%.sh,%,$(wildcard docs/chains/table_*.sh)))
 SCALE ?= small
