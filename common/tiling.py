@@ -109,12 +109,12 @@ def tile_records(side, crop_sz, step, thres_sz, resize_final_img, *, first_id=1,
             records.append(TileRecord(first_id + len(records), scale, 0, 0, min(height, width), size,
                                       middle, middle, reference.side))  # fmt: skip
             continue
-        windows = tile_windows((height, width), crop, stride, thres_sz)
-        rows = {top: tile_centre(top, 0, crop, reference)[0] for top, _ in windows}  # each of them once, not for each tile
-        columns = {left: tile_centre(0, left, crop, reference)[1] for _, left in windows}
+        rows = [(top, tile_centre(top, 0, crop, reference)[0]) for top in tile_starts(height, crop, stride, thres_sz)]
+        columns = [(left, tile_centre(0, left, crop, reference)[1]) for left in tile_starts(width, crop, stride, thres_sz)]
         across = tile_centre(0, 0, crop, reference)[2]
-        for number, (top, left) in enumerate(windows, first_id + len(records)):
-            records.append(TileRecord(number, scale, top, left, crop, size, rows[top], columns[left], across))
+        for top, row in rows:
+            for left, column in columns:
+                records.append(TileRecord(first_id + len(records), scale, top, left, crop, size, row, column, across))
     return records
 
 

@@ -14,7 +14,7 @@ from typing import Optional
 from common.errors import InputError
 from tools.extract_subimages.pixels import Unusable
 
-AHEAD = 2  # photos that a worker holds at once, so that it never waits
+AHEAD = 2  # photos that a worker holds at once, so that it never waits; one at the end, so that none waits for it alone
 
 
 class WorkerError(Exception):
@@ -112,22 +112,19 @@ class Workers:
         waiting, held = list(reversed(units)), {pipe: [] for pipe in self.pipes}
         for pipe in self.pipes:
             self._send(pipe, (function, options), held)
-            pipe.recv()
+            self._receive(pipe, held)
         for _ in range(AHEAD):
             for pipe in self.pipes:
                 self._next(pipe, waiting, held)
         while any(held.values()):
             for pipe in wait([pipe for pipe in self.pipes if held[pipe]]):
-                try:
-                    result = pipe.recv()
-                except (EOFError, ConnectionResetError):
-                    raise self._died(pipe, held) from None
+                result = self._receive(pipe, held)
                 held[pipe].pop(0)
                 self._next(pipe, waiting, held)
                 yield result
 
     def _next(self, pipe, waiting, held):
-        if waiting:
+        if len(waiting) > len(self.pipes) or (waiting and not held[pipe]):
             held[pipe].append(waiting.pop())
             self._send(pipe, held[pipe][-1], held)
 
@@ -135,6 +132,12 @@ class Workers:
         try:
             pipe.send(message)
         except (BrokenPipeError, ConnectionResetError):
+            raise self._died(pipe, held) from None
+
+    def _receive(self, pipe, held):
+        try:
+            return pipe.recv()
+        except (EOFError, ConnectionResetError):
             raise self._died(pipe, held) from None
 
     def _died(self, pipe, held):

@@ -152,6 +152,18 @@ def test_a_worker_that_dies_is_told(tmp_path):
         list(workers.run(die, Options(), [unit]))
 
 
+def test_a_worker_that_died_before_its_first_photo_is_told(tmp_path):
+    from tools.extract_subimages.options import Options
+    from tools.extract_subimages.sources import Source, Unit
+    from tools.extract_subimages.workers import WorkerError, Workers
+
+    unit = Unit(0, Source(str(tmp_path), "light.jpg", 1, 0), "light")
+    with Workers(1) as workers:
+        workers.processes[0].kill()
+        with pytest.raises(WorkerError, match=r"its start: the worker died \(exit status -9"):
+            list(workers.run(die, Options(), [unit]))
+
+
 def die(options, unit):
     """End the process at once."""
     os._exit(9)
