@@ -21,6 +21,7 @@ from tools.extract_subimages.pixels import (
     decode_photo,
     make_encoder,
     resize_area,
+    shrink_area,
     silent_libraries,
 )
 from tools.extract_subimages.sinks import GEOMETRY, FolderSink, SegmentSink, tile_json
@@ -174,7 +175,7 @@ def draw_reference(square, reference):
     """Return the reference (R, R, 3): the square resized by area, in the middle of black where it is no square."""
     import numpy as np
 
-    picture = resize_area(square, reference.height, reference.width)
+    picture = shrink_area(square, reference.height, reference.width)
     if picture.shape[:2] == (reference.side, reference.side):
         return picture
     canvas = np.zeros((reference.side, reference.side, *picture.shape[2:]), picture.dtype)
