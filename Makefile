@@ -40,6 +40,8 @@ $(STAMP): requirements.txt pyproject.toml
 	test -x $(VENV)/bin/pip || $(PYTHON) -m venv $(VENV)
 	$(PIP) install --requirement requirements.txt
 	$(PIP) install --no-deps --editable .
+	@echo "Compiling the functions of UMAP, once"
+	$(RUN) -c 'from tools.process_embeddings.embed import compile_ahead; compile_ahead()'
 	@touch $@
 
 test: $(STAMP)

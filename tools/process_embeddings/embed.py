@@ -57,6 +57,14 @@ def prepare_numba():
                     function.enable_caching()
 
 
+def compile_ahead():
+    """Make a small map and add to it, so that the code of UMAP's functions is kept before the first real one (`make setup`)."""
+    features = np.random.default_rng(0).standard_normal((64, 8), dtype=np.float32)
+    for seed in (0, None):
+        reducer, _ = fit_map(features, 5, 0.1, "euclidean", 2, seed)
+        lay_into(reducer, features[:8])
+
+
 @contextlib.contextmanager
 def seeded_eigenvectors(seed):
     """Within it SciPy's Lanczos solver restarts from vectors by the seed (None: as it likes).
