@@ -25,6 +25,9 @@ class LmdbImages:
             self._base = lmdb.open(str(path), readonly=True, lock=False, readahead=False, subdir=self.path.is_dir())
         except lmdb.Error as error:
             raise InputError(f"cannot be opened as an LMDB ({error})", where=path, do="Name the folder that holds data.mdb") from error
+        file = self.path / "data.mdb" if self.path.is_dir() else self.path
+        if file.stat().st_size < (self._base.info()["last_pgno"] + 1) * self._base.stat()["psize"]:
+            raise InputError("the file is cut off", where=file, do="Copy it again")  # reading behind its end would kill the process
         self._reader = self._base.begin(buffers=True)
         shape = self._shape("images_shape")
         count = self._shape("labels_shape")[0]

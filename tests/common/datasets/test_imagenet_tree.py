@@ -117,6 +117,12 @@ def test_lmdb(tmp_path):
     images = LmdbImages(tmp_path / "set")
     assert images.classes.tolist() == [0, 1, 2]
     np.testing.assert_array_equal(images.read([2, 0]), pixels[[2, 0]])
+    data = (tmp_path / "set" / "data.mdb").read_bytes()
+    (tmp_path / "cut").mkdir()
+    for length in (5000, len(data) - 4096):
+        (tmp_path / "cut" / "data.mdb").write_bytes(data[:length])
+        with pytest.raises(InputError, match="cut off"):
+            LmdbImages(tmp_path / "cut")
 
 
 def test_lmdb_is_optional(monkeypatch, tmp_path):
