@@ -209,11 +209,14 @@ def shrink_area(pixels, height, width):
     shares = (edges - firsts).astype(np.float32)[:, None]  # of the row that an edge goes through
     sums = np.empty((height, columns * channels), np.float32)
     begins, cut_rows = firsts.tolist(), np.minimum(firsts, rows - 1)
+    space = np.empty((STRIP + 1, columns * channels), np.float32)
     for start in range(0, height, STRIP):  # strips that stay in the cache
         stop = min(start + STRIP, height)
         for row in range(start, stop):
             cv2.reduce(lines[begins[row] : begins[row + 1]], 0, cv2.REDUCE_SUM, sums[row : row + 1], cv2.CV_32F)
-        cut = lines[cut_rows[start : stop + 1]] * shares[start : stop + 1]
+        cut = space[: stop - start + 1]
+        cut[...] = lines[cut_rows[start : stop + 1]]
+        cut *= shares[start : stop + 1]
         sums[start:stop] -= cut[:-1]
         sums[start:stop] += cut[1:]
     means = cv2.resize(sums.reshape(height, columns, channels), (width, height), interpolation=cv2.INTER_AREA)

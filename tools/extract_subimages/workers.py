@@ -77,7 +77,7 @@ def _keep_memory():
     trim_threshold, mmap_threshold = -1, -3  # names in malloc.h; other C libraries have no mallopt, or ignore it
     with contextlib.suppress(OSError, AttributeError):
         mallopt = ctypes.CDLL(None).mallopt
-        mallopt(trim_threshold, 1 << 29)
+        mallopt(trim_threshold, 1 << 28)
         mallopt(mmap_threshold, 1 << 28) or mallopt(mmap_threshold, 1 << 25)  # of a photo's pixels, if that much is allowed
 
 
