@@ -5,7 +5,7 @@
 FOLDER/train_data_batch_1.npz and FOLDER/val_data.npz hold `data` uint8 (n, 3 * 32 * 32) and `labels` int64, 1 to 8:
 all 32 x 32 patches of the photographs at half size, on a grid of 4 pixels. val_data holds those inside a middle strip
 of columns, train_data those wholly outside it, so no pixel is in both. A class is a photograph and one of four clusters
-of the training patches' colours and textures; its number goes by photograph, then by brightness.
+of its patches' colours and textures; its number goes by photograph, then by brightness.
 """
 
 import sys
@@ -44,9 +44,9 @@ def main(folder):
         held_out = (left >= STRIP[0]) & (left + SIDE <= STRIP[1])
         train = (left + SIDE <= STRIP[0]) | (left >= STRIP[1])
         features = describe(patches)
-        found = KMeans(CLUSTERS, n_init=4, random_state=0).fit(features[train])
+        found = KMeans(CLUSTERS, n_init=4, random_state=0).fit(features)
         rank = np.argsort(np.argsort(found.cluster_centers_[:, :3].sum(axis=1)))
-        labels = 1 + number * CLUSTERS + rank[found.predict(features)]
+        labels = 1 + number * CLUSTERS + rank[found.labels_]
         for name, chosen in (("train_data_batch_1", train), ("val_data", held_out)):
             parts[name][0].append(patches[chosen])
             parts[name][1].append(labels[chosen])
