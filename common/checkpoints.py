@@ -5,7 +5,7 @@ import pickle
 import re
 
 from common.errors import InputError
-from common.files import atomic_path, system_errors
+from common.files import atomic_path, system_errors, write_bytes
 
 
 def load_torch(path):
@@ -95,21 +95,13 @@ def load_safetensors(path):
 
 
 def save_safetensors(path, tensors, metadata):
-    """Write named tensors and text metadata as .safetensors, atomically."""
-    from safetensors import SafetensorError
-    from safetensors.torch import save_file
+    """Write named tensors and text metadata as .safetensors, atomically.
 
-    with atomic_path(path) as temporary:
-        temporary.touch()
-        mode = temporary.stat().st_mode  # that of any new file; the library's own would be closed to all others
-        try:
-            save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, temporary, metadata=metadata)
-        except SafetensorError as error:  # tells the system's error number in its text alone
-            number = re.search(r"os error (\d+)", str(error))
-            if number is None:
-                raise
-            raise OSError(int(number.group(1)), str(error), str(path)) from error
-        temporary.chmod(mode)
+    The library's own `save_file` writes under a temporary name that nobody else knows: a kill would leave that file.
+    """
+    from safetensors.torch import save
+
+    write_bytes(path, save({name: tensor.contiguous() for name, tensor in tensors.items()}, metadata=metadata))
 
 
 def load_strictly(module, state, where, do="Give the checkpoint of this configuration, or another --config", assign=False):
