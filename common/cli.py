@@ -19,7 +19,7 @@ from dataclasses import MISSING, dataclass, field
 from common.errors import InputError, as_input_error, nearest
 
 REQUIRED = MISSING
-KINDS = ("result", "total", "how")  # what an option does to a job's outcome, see common/resume.py
+KINDS = ("result", "total", "how")  # what an option does to a job's outcome, see common/job.py
 
 
 def option(default, help, *, short=None, choices=None, nargs=None, type=None, kind="result", metavar=None, word=False):
@@ -55,7 +55,7 @@ class Outcome:
 
     results: dict
     outputs: list = dataclasses.field(default_factory=list)
-    record: object = None  # a common.resume.RunRecord that takes the finished object, if the tool keeps one
+    record: object = None  # a common.job.RunRecord that takes the finished object, if the tool keeps one
 
 
 def parse(options_class, argv, prog, description="", epilog=""):

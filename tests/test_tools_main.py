@@ -44,7 +44,7 @@ def test_presets_are_listed_with_a_line_each():
 
 
 def test_embedded_data_is_as_the_list_says():
-    from common.datasets.embedded import NAMES, open_embedded
+    from common.datasets.sets.embedded import NAMES, open_embedded
 
     assert set(EMBEDDED) == set(NAMES)
     for name in NAMES:

@@ -46,7 +46,7 @@ def label_vectors(classes, mode, label_dim, device):
     """Return the labels (B, label_dim) or None that a network is given: its classes', none (zeros), or uniform ones."""
     import numpy as np
 
-    from common.edm.labels import UNIFORM, class_vectors
+    from common.diffusion.labels import UNIFORM, class_vectors
 
     if mode == "none" or label_dim == 0:
         return None
@@ -105,7 +105,7 @@ class Capture:
         import numpy as np
         import torch
 
-        from common.edm.samplers import to_uint8
+        from common.diffusion.edm_samplers import to_uint8
 
         kept, images = {layer: [] for layer in self.layers}, []
         with torch.inference_mode():

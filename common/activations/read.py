@@ -52,7 +52,7 @@ class Activations:
             told = self.info.get("layers") or []
             there = [path.stem for path in sorted(self.tree.activations.glob("*.npy")) if path.stem != "done"]
             return [layer for layer in told if layer in there] or there
-        from common.npz_stream import npz_names
+        from common.formats.npz import npz_names
 
         return npz_names(self.npz_path(0)[0])
 
@@ -180,7 +180,7 @@ class _NpzSource:
     """One layer of npz batches (each file read once in a pass), or of a file for each sample."""
 
     def __init__(self, activations, layer):
-        from common.npz_stream import npz_shape
+        from common.formats.npz import npz_shape
 
         self.layer, self.activations = layer, activations
         shape, _ = npz_shape(activations.npz_path(0)[0], layer)

@@ -94,7 +94,7 @@ class ActivationRun:
 
     def make_record(self, derived):
         """Set and compare the run's record; InputError when another job, or another program's output, is in the tree."""
-        from common.resume import RunRecord
+        from common.job import RunRecord
 
         self.record = RunRecord(self.tree.metadata, self.tool, self.options, derived)
         if not parallel.is_main():

@@ -40,7 +40,7 @@ class NpzForm:
     def rows_there(self, unit):
         """Return the number of rows of a unit that is there and whole, else None (its headers are read)."""
         from common.errors import InputError
-        from common.npz_stream import npz_shape
+        from common.formats.npz import npz_shape
 
         path = self.path(unit)
         if not path.exists():

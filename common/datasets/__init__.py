@@ -33,13 +33,13 @@ def open_dataset(name, split, data_dir=None, size=None):
     split, size = _checked_split(split), _checked_size(size)
     known = str(name).lower()
     if known in EMBEDDED:
-        from common.datasets.embedded import open_embedded
+        from common.datasets.sets.embedded import open_embedded
 
         return open_embedded(known, split, size)
     if known in ARCHIVES:
         return _open_archive(known, split, data_dir, size)
     if known in IMAGENET:
-        from common.datasets.imagenet32 import imagenet_roots, open_imagenet32
+        from common.datasets.imagenet.image_set import imagenet_roots, open_imagenet32
 
         return open_imagenet32(split, imagenet_roots(data_dir), size)
     return _open_path(Path(name), split, size)
@@ -74,8 +74,8 @@ def _checked_size(size):
 
 def _open_archive(name, split, data_dir, size):
     """Return cifar10, cifar100 or svhn from the first place that has it: makers' files before tfds, place by place."""
-    from common.datasets import cifar, svhn, tfds
-    from common.datasets.locate import missing_data, search_roots
+    from common.datasets.sets import cifar, svhn, tfds
+    from common.datasets.sets.locate import missing_data, search_roots
 
     roots = search_roots(data_dir, nested=(name, name.upper()))
     for root in roots:
@@ -94,15 +94,15 @@ def _open_archive(name, split, data_dir, size):
 
 def _open_path(path, split, size):
     if path.is_dir():
-        from common.datasets.folders import open_folder
+        from common.datasets.sets.folders import open_folder
 
         return open_folder(path, split, size)
     if path.suffix.lower() == ".zip" and path.is_file():
-        from common.datasets.zip import open_zip
+        from common.datasets.sets.zip import open_zip
 
         return open_zip(path, split, size)
     if path.suffix.lower() in (".npz", ".npy") and path.is_file():
-        from common.datasets.npz import open_npz
+        from common.datasets.sets.npz import open_npz
 
         return open_npz(path, split, size)
     if path.exists():

@@ -9,9 +9,9 @@ import zipfile
 from importlib import import_module
 from pathlib import Path
 
-from common.checkpoints import is_safetensors
 from common.errors import InputError, nearest
 from common.files import fingerprint, system_errors
+from common.formats.checkpoints import is_safetensors
 
 KINDS = {
     "ncsnpp": "score_model",  # checkpoints of qc_ncsn, ours and published, .pth or .safetensors

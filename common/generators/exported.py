@@ -1,9 +1,9 @@
-"""torch.export programs (.pt2) from z to images, read as data (see common/exported_program.py)."""
+"""torch.export programs (.pt2) from z to images, read as data (see common/formats/exported_program.py)."""
 
 import torch
 
 from common.errors import InputError
-from common.exported_program import ExportedProgram
+from common.formats.exported_program import ExportedProgram
 from common.generators.latent import LatentGenerator
 
 

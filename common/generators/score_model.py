@@ -1,10 +1,10 @@
 """Score models as generators: a checkpoint of qc_ncsn, sampled as `qc_ncsn sample` does, before rounding to bytes."""
 
+from common.diffusion.score_sampling import Sampler
 from common.errors import InputError
 from common.generators import Generator
 from common.score.config import check_config, preset, sampling_rules
 from common.score.models import LoadedModel
-from common.score.sampling import Sampler
 
 STEPS = {"multistep": "num_steps", "pc": "num_scales", "ode": None}  # the entry of `sampling` that a number of steps is
 

@@ -8,8 +8,8 @@ image by image from the other.
 
 import numpy as np
 
+from common.formats.rows import group_blocks
 from common.metrics.frechet import FeatureStatistics, Gaussian, frechet_distance_between
-from common.metrics.rows import group_blocks
 
 PUBLISHED = 50_000  # images on each side of a published FID
 FEW = 10_000

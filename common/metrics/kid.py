@@ -9,8 +9,8 @@ torch-fidelity and StyleGAN-ADA do; its value moves with the subsets. Neither is
 import numpy as np
 
 from common.errors import InputError
+from common.formats.rows import check_same_width, gather
 from common.metrics.intervals import jackknife, usable_groups
-from common.metrics.rows import check_same_width, gather
 
 TILE = 1024  # rows and columns of a tile: 8 MB of kernel values
 SEEDS = {"clean_fid": 0, "torch_fidelity": 2020}  # clean-fid itself draws from numpy's unseeded global generator

@@ -7,7 +7,7 @@ squared Wasserstein distance between two equally large sets of features.
 import numpy as np
 
 from common.errors import InputError
-from common.metrics.rows import blocks, check_same_width
+from common.formats.rows import blocks, check_same_width
 
 VALUES = 1 << 23  # projected values held at once for a side: 64 MB
 

@@ -12,7 +12,7 @@ the formulas, duplicates and ties included.
 import numpy as np
 
 from common.errors import InputError
-from common.metrics.rows import gather
+from common.formats.rows import gather
 
 TILE = 2048  # rows and columns of a tile: 16 MB of distances
 PAIRS = 1024  # pairs whose differences are held at once
@@ -23,7 +23,7 @@ TIE = 1e-12  # squared distances this close (relative) are equal
 def prdc(real, fake, nearest_k=3, device="cpu", inclusive=False):
     """Return {"precision", "recall", "density", "coverage"} as floats.
 
-    real: (n, D), fake: (m, D) float features: arrays, or anything with shape and row slices (common.npz_stream.NpzRows).
+    real: (n, D), fake: (m, D) float features: arrays, or anything with shape and row slices (common.formats.npz.NpzRows).
     Memory: n + m rows of nearest_k + 2 candidates, and tiles; no n x m matrix, and a copy of the features only block by
     block.  device: where tiles are computed.  inclusive: <= for <, as torch-fidelity has it; it matters to ties only.
     Raises InputError when the widths differ, a set has no k-th neighbour, or a value is not finite.

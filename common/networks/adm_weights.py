@@ -14,9 +14,9 @@ import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from common.checkpoints import is_safetensors, load_safetensors, load_strictly, load_torch
 from common.errors import InputError
 from common.files import system_errors
+from common.formats.checkpoints import is_safetensors, load_safetensors, load_strictly, load_torch
 from common.networks.adm_config import AdmConfig, deduce_config
 
 PUBLISHED = "a generator of DMD2 (huggingface.co/tianweiy/DMD2, model/imagenet) or edm-imagenet-64x64-cond-adm.pkl of NVlabs/edm"
@@ -104,7 +104,7 @@ def save_adm(path, network, **metadata):
 
     metadata: more {name: text} to store beside it. `load_adm` needs nothing else.
     """
-    from common.checkpoints import save_safetensors
+    from common.formats.checkpoints import save_safetensors
 
     state = {name: tensor.detach().cpu() for name, tensor in network.state_dict().items()}
     save_safetensors(path, state, {"config": json.dumps(network.config.to_kwargs()), **metadata})
@@ -141,7 +141,7 @@ def _is_network_pickle(path):
 
 def _read_pickle(path):
     """Return (AdmConfig, state, entry) of NVIDIA's network pickle."""
-    from common.networks.edm_pickle import Record, network_state, read_edm_pickle
+    from common.formats.network_pickle import Record, network_state, read_edm_pickle
 
     value, entry = read_edm_pickle(path), ""
     if isinstance(value, dict):

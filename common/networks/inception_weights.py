@@ -8,10 +8,10 @@ import os
 import tempfile
 from pathlib import Path
 
-from common.checkpoints import check_finite, load_safetensors, load_torch
 from common.errors import InputError
 from common.files import file_hash, system_errors
-from common.torchscript import is_torchscript, load_torchscript
+from common.formats.checkpoints import check_finite, load_safetensors, load_torch
+from common.formats.torchscript import is_torchscript, load_torchscript
 
 VARIABLE = "GENPROBE_INCEPTION"
 SCRIPT_FILE = "inception-2015-12-05.pt"

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import torch
 
-from common.checkpoints import check_finite, is_safetensors, load_safetensors, load_strictly, load_torch
+from common.diffusion.scores import make_score
+from common.diffusion.sde import VESDE
 from common.errors import InputError
+from common.formats.checkpoints import check_finite, is_safetensors, load_safetensors, load_strictly, load_torch
 from common.networks.ncsnpp import NCSNpp, NetworkConfig
 from common.score.config import complete
-from common.score.scores import make_score
-from common.score.sde import VESDE
 from common.seeding import unit_seed
 
 PREFIX = "module."

@@ -98,8 +98,8 @@ def plain_batch(folder, indices):
 @bench("imagenet.npz_batches", peer="numpy.load of each needed file per batch", unit="images/s", items=BATCH, rounds=3, at_least=1000)
 def npz_batches():
     """Random batches of 128 over ten stored files of the real size (1,281,167 images, made sparse)."""
-    from common.datasets.imagenet_npz import open_npz_batches
-    from common.datasets.imagenet_select import sample_order
+    from common.datasets.imagenet.npz_batches import open_npz_batches
+    from tools.extract_real_imagenet.select import sample_order
 
     folder = _folder()
     order = sample_order(10, ROWS * (FILES - 1) + LAST)[: 100 * BATCH]
@@ -122,8 +122,8 @@ def npz_warm():
     """The same 100 batches again and again, on one thread: what is read lies in the system's cache. Promised: 30,000 images/s."""
     import numpy as np
 
-    from common.datasets.imagenet_npz import open_npz_batches
-    from common.datasets.imagenet_select import sample_order
+    from common.datasets.imagenet.npz_batches import open_npz_batches
+    from tools.extract_real_imagenet.select import sample_order
 
     folder = _folder()
     order = sample_order(10, ROWS * (FILES - 1) + LAST)[: 100 * BATCH]

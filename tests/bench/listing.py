@@ -24,8 +24,8 @@ def list_50000():
     """The sorted paths of 50,000 images in 50 folders."""
     import glob
 
-    from common.datasets.folders import list_images
-    from common.metrics.sources import SUFFIXES
+    from common.datasets.sets.folders import list_images
+    from common.features.sources import SUFFIXES
 
     tree = _make_tree()
     extensions = ("bmp", "jpg", "jpeg", "pgm", "png", "ppm", "tif", "tiff", "webp", "npy", "JPEG", "JPG", "PNG")

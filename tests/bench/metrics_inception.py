@@ -46,7 +46,7 @@ def _resize(sizes):
     """Return (ours, peer, same) on one image of each size."""
     import numpy as np
 
-    from common.metrics.resize import resize_image
+    from common.features.resize import resize_image
 
     images = [np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8) for size in sizes]
     return (

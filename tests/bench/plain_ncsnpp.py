@@ -5,9 +5,9 @@ import copy
 import torch
 import torch.nn.functional as F
 
+from common.diffusion.scores import drift, row_dot
+from common.diffusion.sde import per_image
 from common.networks.ncsnpp import Downsample, ResnetBlockBigGANpp
-from common.score.scores import drift, row_dot
-from common.score.sde import per_image
 
 
 def upfirdn2d(x, kernel, up=1, down=1, pad=(0, 0)):

@@ -35,8 +35,8 @@ def _setting(config, batch, slices):
     """Return (network with random weights, VE SDE, x0, t, z, v)."""
     import torch
 
+    from common.diffusion.sde import VESDE
     from common.networks.ncsnpp import NCSNpp
-    from common.score.sde import VESDE
 
     generator = torch.Generator().manual_seed(0)
     with torch.random.fork_rng(devices=[]):
@@ -55,7 +55,7 @@ def _step(config, batch, slices, factor=1e-4):
     """Return (ours, peer): one QC loss with all gradients, each giving the losses and the gradient norm."""
     import torch
 
-    from common.score.scores import NetworkScore
+    from common.diffusion.scores import NetworkScore
     from tests.bench.plain_ncsnpp import two_pass_step, with_plain_fir
     from tools.qc_ncsn.losses import training_loss
 
@@ -97,8 +97,8 @@ def step_real():
 def nll_rhs():
     import torch
 
+    from common.diffusion.scores import NetworkScore
     from common.networks.ncsnpp import NetworkConfig
-    from common.score.scores import NetworkScore
     from tests.bench.plain_ncsnpp import separate_drift_and_divergence
     from tools.qc_ncsn.likelihood import drift_and_divergence
 

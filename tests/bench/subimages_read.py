@@ -77,7 +77,7 @@ def plain_item(path):
 
 def plain_start(root):
     """Return [[tiles] of each folder], listed as the original does on a start without cache.pth."""
-    from common.datasets.chunked.index import IMAGE_ENDINGS
+    from common.datasets.dlas.chunked.index import IMAGE_ENDINGS
 
     found = []
     for entry in sorted(os.scandir(root), key=lambda entry: entry.name):
@@ -96,7 +96,7 @@ def start():
     """A start with the index, checked against the folders: 500 folders x 20 tiles. Promised beside: under 50 ms."""
     import time
 
-    from common.datasets.options import create_dataset
+    from common.datasets.dlas.options import create_dataset
 
     root = _memory_folder()
     make_chunks(root, side=32)
@@ -112,7 +112,7 @@ def read():
     """SingleImage items with reference and metadata in the order of the index, 500 folders x 20 tiles of 256 px."""
     import cv2
 
-    from common.datasets.options import create_dataset
+    from common.datasets.dlas.options import create_dataset
 
     cv2.setNumThreads(1)
     root = _memory_folder()

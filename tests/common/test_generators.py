@@ -10,14 +10,14 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from common.checkpoints import save_torch
+from common.diffusion.score_sampling import Sampler
 from common.errors import InputError
 from common.files import file_hash
+from common.formats.checkpoints import save_torch
 from common.generators import KINDS, find_kind, open_generator
 from common.generators.latent import draw_codes
 from common.score.config import override, preset
 from common.score.models import LoadedModel, build_network
-from common.score.sampling import Sampler
 from tests.common.programs import (
     WIDTH,
     Fewer,

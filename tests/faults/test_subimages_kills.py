@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import pytest
 
-from common.centers import read_centers
+from common.datasets.dlas.chunked.centers import read_centers
 from tests.tools.extract_subimages.photos import contents, write
 
 ROOT = Path(__file__).parents[2]

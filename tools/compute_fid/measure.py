@@ -1,4 +1,4 @@
-"""The metrics between two common.metrics.statistics.Statistics."""
+"""The metrics between two common.features.statistics.Statistics."""
 
 from common.errors import InputError
 
@@ -39,8 +39,8 @@ def check_logits(where, has_logits):
 
 def _fid(generated, reference, options, device):
     """The Frechet distance (called FID for Inception's features alone), and its jackknife error."""
+    from common.features.statistics import frechet
     from common.metrics.intervals import frechet_error
-    from common.metrics.statistics import frechet
 
     name = "fid" if is_fid(generated) else "frechet_distance"
     value = frechet(generated, reference)
@@ -67,8 +67,8 @@ def _kid(generated, reference, options, device):
 
 def _inception_score(generated, reference, options, device):
     """Inception score of the generated images, over parts of the permuted images as torch-fidelity takes them."""
+    from common.formats.rows import blocks
     from common.metrics.inception_score import TORCH_FIDELITY_SEED, InceptionScore
-    from common.metrics.rows import blocks
 
     groups = 10 if options.interval else 1
     score = InceptionScore(generated.count, options.splits, TORCH_FIDELITY_SEED if options.splits > 1 else None, groups)

@@ -10,7 +10,7 @@ class Plan:
     """
 
     def __init__(self, options, device):
-        from common.metrics.spaces import open_space
+        from common.features.spaces import open_space
 
         self.options = options
         self.mode = getattr(options, "mode", "fast")
@@ -28,7 +28,7 @@ class Plan:
 
     def _named_statistics(self):
         """Return the path of --dataset_name's statistics, None without that flag."""
-        from common.metrics.stats_store import find_stats
+        from common.features.stats_store import find_stats
 
         options = self.options
         if not options.dataset_name:
@@ -73,7 +73,7 @@ class Plan:
 
     def _change(self):
         """Return what brings image files to --resolution, or None."""
-        from common.metrics.resize import CoverAndCrop
+        from common.features.resize import CoverAndCrop
 
         given = self.options.resolution
         return CoverAndCrop((given[0], given[-1])) if given else None
@@ -81,7 +81,7 @@ class Plan:
 
 def compare(generated, reference):
     """Return notes on what the score can be compared with. Raises InputError when the two cannot be compared at all."""
-    from common.metrics.statistics import check_comparable
+    from common.features.statistics import check_comparable
 
     if reference is None:
         return []

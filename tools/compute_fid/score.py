@@ -70,7 +70,7 @@ def check_flags(options):
 def _open_record(options, plan):
     """Return (RunRecord or None, earlier results or None): a record is kept where --output_dir says."""
     from common.files import check_writable
-    from common.resume import RunRecord
+    from common.job import RunRecord
 
     if not options.output_dir:
         return None, None

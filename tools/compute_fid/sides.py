@@ -10,7 +10,7 @@ STORED_ARRAYS = {"mu", "sigma", "feats", "pool_3"}
 
 
 class GeneratedImages:
-    """A source of `num` images from a generator (common.generators), as common.metrics.encode takes them."""
+    """A source of `num` images from a generator (common.generators), as common.features.encode takes them."""
 
     def __init__(self, generator, num, seed, rounded):
         self._generator, self._num, self._seed, self._rounded = generator, num, seed, rounded
@@ -30,7 +30,7 @@ class GeneratedImages:
         """Return images (H, W, 3), uint8 when rounded, else float32 in 0..255."""
         import numpy as np
 
-        from common.metrics.spaces import to_bytes
+        from common.features.spaces import to_bytes
 
         made = self._generator.generate(list(numbers), self._seed)
         images = np.broadcast_to(made.permute(0, 2, 3, 1).cpu().numpy(), (len(made), *made.shape[2:], 3))
@@ -45,7 +45,7 @@ def is_stored(place):
         return False
     if path.suffix.lower() == ".pkl":
         return True
-    from common.npz_stream import npz_names
+    from common.formats.npz import npz_names
 
     return bool(STORED_ARRAYS & set(npz_names(path)))
 
@@ -58,7 +58,7 @@ def is_generator(place):
 
 def open_source(place, options, device, limit=None):
     """Return the images that a place stands for; None when it is a file of features or statistics."""
-    from common.metrics.sources import open_images
+    from common.features.sources import open_images
 
     if is_stored(place):
         return None
@@ -73,7 +73,7 @@ def open_source(place, options, device, limit=None):
 
 def encoded_side(images, space, options, change):
     """Return (Statistics with rows, list of what was left out) of images, encoded now or found in the cache."""
-    from common.metrics.encode import encode, report_excluded
+    from common.features.encode import encode, report_excluded
 
     found = encode(images, space, options.batch_size, options.num_workers, change, options.overwrite, f"{space.name} features")
     report_excluded(found)
@@ -85,7 +85,7 @@ def stored_side(path):
 
     A file that does not tell how it was made may have a name that does, as clean-fid's have.
     """
-    from common.metrics.statistics import Statistics, read_statistics
+    from common.features.statistics import Statistics, read_statistics
 
     path = Path(path)
     stored = read_statistics(path)

@@ -13,7 +13,7 @@ def extract(options):
     results: num_samples, left_out, candidates, short_classes, layers, widths, format, images_per_second, output_dir.
     """
     from common.activations.capture import check_feeding
-    from common.datasets.imagenet_sources import open_source
+    from common.datasets.imagenet.sources import open_source
     from common.device import pick_device
     from common.files import check_writable
 
@@ -52,8 +52,8 @@ def choose(options, source, network, weights):
     """Return the Selection that the flags ask for; InputError for unknown classes, or when nothing is left."""
     import numpy as np
 
-    from common.datasets.imagenet_select import draw_classes, keep_percentiles, select
     from tools.extract_real_imagenet.scoring import find_scores
+    from tools.extract_real_imagenet.select import draw_classes, keep_percentiles, select
 
     wanted, mask, scores = None, None, None
     if options.num_classes is not None:
@@ -72,7 +72,7 @@ def choose(options, source, network, weights):
 
 def named_classes(options, index):
     """Return the sorted classes of --target_classes; InputError for one that is not in the source's class index."""
-    from common.datasets.imagenet_classes import parse_class
+    from common.datasets.imagenet.classes import parse_class
 
     words = [word.strip() for word in options.target_classes.split(",") if word.strip()]
     own = {name: int(number) for number, names in index.items() for name in (number, *names)}
@@ -148,7 +148,7 @@ class Extraction(ActivationRun):
     def pictures(self, unit, found, reconstructed):
         """Return [(path, picture)] of the pictures that the flags ask for."""
         from common.activations.job import picture_path
-        from common.datasets.imagenet_sources import planes_to_picture
+        from common.datasets.imagenet.sources import planes_to_picture
 
         positions, pictures = [unit.first + place for place in found.rows], []
         if self.options.images == "original":

@@ -3,17 +3,9 @@
 import hashlib
 import json
 
-from common.centers import FILE as CENTERS
-from common.centers import centers_bytes
+from common.datasets.dlas.chunked.centers import FILE as CENTERS
+from common.datasets.dlas.chunked.centers import centers_bytes
 from common.errors import as_input_error
-from common.tiling import (
-    frames_of,
-    halved_size,
-    mask_region,
-    reference_of,
-    reference_side,
-    tile_records,
-)
 from tools.extract_subimages.options import excluded_strings
 from tools.extract_subimages.pixels import (
     Unusable,
@@ -26,6 +18,14 @@ from tools.extract_subimages.pixels import (
 )
 from tools.extract_subimages.sinks import GEOMETRY, FolderSink, SegmentSink, tile_json
 from tools.extract_subimages.sources import original_folder
+from tools.extract_subimages.tiling import (
+    frames_of,
+    halved_size,
+    mask_region,
+    reference_of,
+    reference_side,
+    tile_records,
+)
 
 VERSION = 1  # of the geometry file
 

@@ -6,11 +6,11 @@ Each photo also gets `geometry/<name>.jsonl`: a line about the photo, then a lin
 import hashlib
 import json
 
-from common.tiling import tile_windows
 from tools.extract_subimages.chunks import read_source
 from tools.extract_subimages.pixels import Unusable, compact, decode_photo, make_encoder, resize_area
 from tools.extract_subimages.sinks import FlatSink
 from tools.extract_subimages.sources import SUFFIXES
+from tools.extract_subimages.tiling import tile_windows
 
 VERSION = 1  # of the geometry file
 

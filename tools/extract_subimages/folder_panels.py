@@ -1,13 +1,13 @@
 """Panels of the contact sheet drawn from a chunk folder alone: the reference, and tiles at their places in it."""
 
-from common.centers import FILE as CENTERS
-from common.centers import read_centers
-from common.tiling import TileRecord
+from common.datasets.dlas.chunked.centers import FILE as CENTERS
+from common.datasets.dlas.chunked.centers import read_centers
 from tools.extract_subimages.pictures import Panel, choose_samples
 from tools.extract_subimages.pixels import decode_photo
 from tools.extract_subimages.plan import read_lines
 from tools.extract_subimages.preview import told_scales, window_panel
 from tools.extract_subimages.sinks import GEOMETRY
+from tools.extract_subimages.tiling import TileRecord
 
 
 def folder_panel(path):

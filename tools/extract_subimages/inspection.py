@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from common import console
-from common.centers import FILE as CENTERS
-from common.centers import read_centers
 from common.cli import REQUIRED, CommonOptions, Outcome, option
+from common.datasets.dlas.chunked.centers import FILE as CENTERS
+from common.datasets.dlas.chunked.centers import read_centers
 from common.errors import InputError
 from common.files import check_writable, write_bytes
 

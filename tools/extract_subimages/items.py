@@ -27,7 +27,7 @@ class ItemsOptions(CommonOptions):
 
 def show_items(options):
     """Write the picture; results: mode, num_items, items (shapes by key), picture."""
-    from common.datasets.options import create_dataset, load_options
+    from common.datasets.dlas.options import create_dataset, load_options
 
     if options.num < 1:
         raise InputError("must be at least 1", where=f"--num {options.num}", do="Correct the value")
@@ -89,7 +89,7 @@ def _tree(patches):
     """Return one mosaic for each level of the multiscale tree: the whole, its quadrants, theirs in turn."""
     import torch
 
-    from common.datasets.multiscale import patch_tree
+    from common.datasets.dlas.multiscale import patch_tree
 
     count, scales, total = len(patches), 0, 0
     while total < count:

@@ -5,7 +5,7 @@ import json
 import os
 from pathlib import Path, PurePosixPath
 
-from common.centers import FILE as CENTERS
+from common.datasets.dlas.chunked.centers import FILE as CENTERS
 from tools.extract_subimages.chunks import layout_of
 from tools.extract_subimages.pixels import Unusable, decode_photo, header
 from tools.extract_subimages.sinks import GEOMETRY, flat_geometry

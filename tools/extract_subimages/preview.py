@@ -3,10 +3,10 @@
 import io
 
 from common.files import write_bytes
-from common.tiling import Frame, tile_windows
 from tools.extract_subimages.chunks import cut_tiles, layout_of, read_source
 from tools.extract_subimages.pictures import Panel, choose_samples, draw_sheet
 from tools.extract_subimages.pixels import Unusable, decode_photo, header, resize_area
+from tools.extract_subimages.tiling import Frame, tile_windows
 
 
 def expected_tiles(options, unit):

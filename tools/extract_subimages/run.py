@@ -185,7 +185,7 @@ def _until_settled(job, todo, workers):
 
 
 def _record(options, job):
-    from common.resume import RunRecord
+    from common.job import RunRecord
 
     derived = {"the photos": job.extent} if job.is_packed else {}
     inputs = [{"name": Path(folder).name, **job.extent} for folder in options.input_folder]

@@ -10,7 +10,7 @@ import os
 import shutil
 from pathlib import Path
 
-from common.centers import FILE as CENTERS
+from common.datasets.dlas.chunked.centers import FILE as CENTERS
 from common.errors import as_input_error
 
 UNFINISHED, SEGMENTS = ".unfinished", ".segments"

@@ -75,7 +75,7 @@ def check_flags(options):
 
 def make_sampling(options):
     """Return the Sampling of the flags; the settled start level is put into them."""
-    from common.edm.sampling import Sampling
+    from common.diffusion.edm_sampling import Sampling
 
     if options.sigma_max is None:
         options.sigma_max = options.conditioning_sigma if options.input_mode == "sampling" else 80.0
@@ -87,8 +87,8 @@ def choose_classes(options, config):
     """Return the class (n,) int64 of each image, or None for an unconditional network; InputError for unknown ones."""
     import numpy as np
 
-    from common.datasets.imagenet_classes import COUNT, parse_class
-    from common.edm.labels import class_sequence
+    from common.datasets.imagenet.classes import COUNT, parse_class
+    from common.diffusion.labels import class_sequence
 
     known = config.label_dim
     if known == 0:
@@ -149,8 +149,8 @@ class Generation(ActivationRun):
         import torch
 
         from common.activations.capture import label_vectors, not_finite
-        from common.edm.samplers import to_uint8
-        from common.score.samplers import UnitNoise
+        from common.diffusion.edm_samplers import to_uint8
+        from common.diffusion.score_samplers import UnitNoise
 
         network, sigma = self.network, self.sampling.sigmas(self.network.config)[0]
         device = next(network.parameters()).device
@@ -166,8 +166,8 @@ class Generation(ActivationRun):
         """Return ({layer: rows}, uint8 images) of a batch: sampled, then fed to the network as a real picture is."""
         import numpy as np
 
-        from common.edm.samplers import to_uint8
-        from common.edm.sampling import sample
+        from common.diffusion.edm_samplers import to_uint8
+        from common.diffusion.edm_sampling import sample
 
         classes = None if self.classes is None else self.classes[numbers]
         found = self.earlier.load(numbers) if self.earlier else {}
@@ -196,7 +196,7 @@ class Generation(ActivationRun):
         """Return the metadata before the samples: the published entries, and how images and activations were made."""
         from dataclasses import asdict
 
-        from common.datasets.imagenet_classes import COUNT, class_index
+        from common.datasets.imagenet.classes import COUNT, class_index
 
         options, known = self.options, self.network.config.label_dim
         own = {str(number): [str(number), f"class_{number}"] for number in range(known)}

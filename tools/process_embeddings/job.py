@@ -9,7 +9,7 @@ from common import console, parallel
 from common.cli import Outcome
 from common.errors import InputError
 from common.files import check_writable, fingerprint, write_json, write_text
-from common.resume import RunRecord
+from common.job import RunRecord
 from tools.process_embeddings import embed, explorer, overlap, read, reduce, write
 from tools.process_embeddings.atlas import check_limit
 

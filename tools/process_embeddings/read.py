@@ -8,7 +8,7 @@ import numpy as np
 
 from common.activations import open_activations
 from common.errors import InputError, nearest
-from common.metrics.rows import FirstRows
+from common.formats.rows import FirstRows
 
 
 @dataclass

@@ -2,8 +2,8 @@
 
 import torch
 
-from common.score.scores import row_norm2
-from common.score.sde import per_image
+from common.diffusion.scores import row_norm2
+from common.diffusion.sde import per_image
 from tools.qc_ncsn.losses import hutchinson_asymmetry
 
 ESTIMATORS = ("paper", "antisymmetric", "exact")

@@ -59,7 +59,7 @@ def main(options):
 
 
 def _record(folder, options):
-    from common.resume import RunRecord
+    from common.job import RunRecord
 
     return RunRecord(folder, "qc_ncsn", options)
 
@@ -187,7 +187,7 @@ def write(folder, title, works, columns, rows):
 def draw_samples(path, works, count=32):
     """Draw the first stored samples of each run in a row of its own, under the run's name."""
     from common.files import read_npz
-    from common.grids import make_grid
+    from common.images.grids import make_grid
     from tools.qc_ncsn.pictures import save_figure
 
     rows = {}

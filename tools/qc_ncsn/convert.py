@@ -43,7 +43,7 @@ def main(options):
 
 
 def _to_safetensors(options, source, target):
-    from common.checkpoints import save_safetensors
+    from common.formats.checkpoints import save_safetensors
     from common.score.models import build_network, load_weights, read_checkpoint, stored_config
 
     state = read_checkpoint(source)
@@ -62,9 +62,9 @@ def _to_safetensors(options, source, target):
 
 def _from_safetensors(options, source, target):
     """The container asks for a moving average and an optimiser: the average is the weights, the optimiser is new."""
-    from common.checkpoints import save_torch
+    from common.formats.checkpoints import save_torch
     from common.score.models import build_network, load_weights, read_checkpoint, stored_config, trainable
-    from tools.qc_ncsn.training import ExponentialMovingAverage, Optimiser, checkpoint_state
+    from tools.qc_ncsn.train.step import ExponentialMovingAverage, Optimiser, checkpoint_state
 
     state = read_checkpoint(source)
     config = preset(options.config) if options.config else stored_config(state)

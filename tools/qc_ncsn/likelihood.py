@@ -4,9 +4,9 @@ import math
 
 import torch
 
-from common.score.ode import solve_rk45
-from common.score.scores import Score, row_dot
-from common.score.sde import per_image
+from common.diffusion.rk45 import solve_rk45
+from common.diffusion.scores import Score, row_dot
+from common.diffusion.sde import per_image
 
 
 def drift_and_divergence(score, sde, x, t, epsilon):

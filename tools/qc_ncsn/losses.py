@@ -2,8 +2,8 @@
 
 import torch
 
-from common.score.scores import row_dot, row_norm2
-from common.score.sde import per_image
+from common.diffusion.scores import row_dot, row_norm2
+from common.diffusion.sde import per_image
 
 REG_WEIGHTS = {"sigma2": 2, "sigma4": 4}  # the power of sigma that weighs the regulariser over noise levels
 

@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from common.centers import FILE as CENTERS
+from common.datasets.dlas.chunked.centers import FILE as CENTERS
 from common.errors import InputError
 from common.files import read_json, system_errors
 

@@ -19,11 +19,11 @@ def image_size(resolution, extractor):
 def compute_new(options):
     """Make the statistics; results: name, file, num_images, excluded, features, resolution."""
     from common.device import describe, pick_device, set_precision
+    from common.features.encode import encode, report_excluded
+    from common.features.resize import CoverAndCrop
+    from common.features.sources import open_images
+    from common.features.spaces import open_space
     from common.files import check_writable
-    from common.metrics.encode import encode, report_excluded
-    from common.metrics.resize import CoverAndCrop
-    from common.metrics.sources import open_images
-    from common.metrics.spaces import open_space
 
     _check_flags(options)
     size = image_size(options.resolution, options.extractor)
@@ -55,7 +55,7 @@ def compute_new(options):
 
 
 def _check_flags(options):
-    from common.metrics.stats_store import check_name
+    from common.features.stats_store import check_name
 
     if not options.path:
         raise InputError("needed with --action compute_new", where="--path", do="Name a folder, a zip, an array or a data set")
@@ -73,8 +73,8 @@ def _check_flags(options):
 
 def _target(options, images, space):
     """Return (the file, its RunRecord); InputError when something else stands under the name."""
-    from common.metrics.stats_store import stats_dir, stats_name
-    from common.resume import RunRecord
+    from common.features.stats_store import stats_dir, stats_name
+    from common.job import RunRecord
 
     folder = stats_dir(options.stats_dir)
     target = folder / stats_name(options.name, options.mode, "" if space.is_inception else space.name)
@@ -94,8 +94,8 @@ def _kid_file(target):
 
 def _write(options, encoded, space, target):
     """Write the files and return the results."""
+    from common.features.statistics import write_features, write_statistics
     from common.metrics.intervals import bias_note
-    from common.metrics.statistics import write_features, write_statistics
 
     statistics = encoded.statistics()
     meta = {"features": space.name, "images": encoded.what, "shuffle": options.shuffle, "excluded": len(encoded.excluded)}

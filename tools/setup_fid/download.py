@@ -18,7 +18,7 @@ def check_fetched(options):
 
     Raises InputError, with where to get the archive, when there are no statistics at all.
     """
-    from common.metrics.stats_store import stats_dir, stored_files
+    from common.features.stats_store import stats_dir, stored_files
 
     folder = stats_dir(options.stats_dir)
     if options.path and options.dry_run:
@@ -48,7 +48,7 @@ def check_fetched(options):
 
 def _facts(path):
     """Return (images, width, "whole") of a readable file."""
-    from common.metrics.statistics import read_statistics
+    from common.features.statistics import read_statistics
 
     statistics = read_statistics(path)
     return f"{statistics.count:,}" if statistics.count else "not told", statistics.width, "whole"

@@ -49,8 +49,8 @@ def run_stored(command, words):
 def list_stored(options):
     """Print what is stored; results: files (name, folder, images, features, width)."""
     from common.errors import InputError
-    from common.metrics.statistics import read_statistics
-    from common.metrics.stats_store import search_places, stored_files
+    from common.features.statistics import read_statistics
+    from common.features.stats_store import search_places, stored_files
 
     found, rows = [], []
     for folder in search_places(options.stats_dir):
@@ -79,7 +79,7 @@ def _find(name, options):
     """Return the path of a name or path."""
     from pathlib import Path
 
-    from common.metrics.stats_store import find_stats
+    from common.features.stats_store import find_stats
 
     return Path(name) if Path(name).is_file() else find_stats(name, options.stats_dir, options.mode)
 
@@ -88,7 +88,7 @@ def show_stored(options):
     """Print one file; results: file, num_images, width, features, meta, trace of the covariance."""
     import numpy as np
 
-    from common.metrics.statistics import read_statistics
+    from common.features.statistics import read_statistics
 
     path = _find(options.name, options)
     statistics = read_statistics(path)
@@ -101,7 +101,7 @@ def show_stored(options):
 
 def compare_stored(options):
     """Print the Frechet distance between two files; results: frechet_distance, file_1, file_2, notes."""
-    from common.metrics.statistics import check_comparable, frechet, read_statistics
+    from common.features.statistics import check_comparable, frechet, read_statistics
 
     paths = [_find(name, options) for name in options.names]
     first, second = (read_statistics(path) for path in paths)

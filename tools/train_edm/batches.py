@@ -3,9 +3,9 @@
 import numpy as np
 import torch
 
-from common.edm.loss import loss_draws
 from common.errors import InputError
 from common.seeding import unit_numpy
+from tools.train_edm.loss import loss_draws
 
 ATTEMPTS = 100  # draws for a row whose images cannot be read
 UNKNOWN, GOOD, DAMAGED = 0, 1, 2

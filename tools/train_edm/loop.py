@@ -14,13 +14,13 @@ import numpy as np
 import torch
 
 from common import console, parallel
-from common.ahead import Ahead
-from common.checkpoints import load_strictly
 from common.errors import InputError
 from common.files import append_text, write_text
+from common.formats.checkpoints import load_strictly
 from common.networks.adm import EDMPrecond
 from common.networks.adm_weights import read_adm, save_adm
 from common.networks.ncsnpp import DropoutDraw
+from common.prefetch import Ahead
 from common.seeding import unit_seed
 from tools.train_edm.batches import Batches, Pixels
 from tools.train_edm.pictures import draw_samples, row_classes

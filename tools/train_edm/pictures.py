@@ -2,7 +2,7 @@
 
 from common import console
 from common.errors import InputError
-from common.grids import save_grid
+from common.images.grids import save_grid
 
 ROWS = 16
 TOGETHER = 64
@@ -26,8 +26,8 @@ def draw_samples(path, network, rows, options):
     """
     import numpy as np
 
-    from common.edm.samplers import to_uint8
-    from common.edm.sampling import Sampling, sample
+    from common.diffusion.edm_samplers import to_uint8
+    from common.diffusion.edm_sampling import Sampling, sample
 
     each = options.samples_per_class
     classes = None if rows is None else np.repeat(rows, each)

@@ -1,11 +1,11 @@
-"""The images that a network is trained on: what the flags name, under the face of `common.datasets.imagenet_sources`."""
+"""The images that a network is trained on: what the flags name, under the face of `common.datasets.imagenet.sources`."""
 
 import re
 import zipfile
 from pathlib import Path
 from types import SimpleNamespace
 
-from common.datasets.imagenet_sources import Loaded, open_source
+from common.datasets.imagenet.sources import Loaded, open_source
 from common.errors import InputError
 
 FLAGS = ("npz_dir", "imagenet_dir", "lmdb_path")

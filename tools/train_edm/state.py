@@ -4,8 +4,8 @@ checkpoint.pth is a torch.save of {"config", "ema", "model", "adam", "step", "lo
 finds the averaged weights under `ema` and the others under `model`.
 """
 
-from common.checkpoints import check_finite, load_strictly, load_torch, save_torch
 from common.errors import InputError
+from common.formats.checkpoints import check_finite, load_strictly, load_torch, save_torch
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
 

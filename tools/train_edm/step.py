@@ -5,8 +5,8 @@ import math
 import torch
 from torch import nn
 
-from common.edm.labels import class_vectors
-from common.edm.loss import edm_loss
+from common.diffusion.labels import class_vectors
+from tools.train_edm.loss import edm_loss
 
 
 class LossModule(nn.Module):

@@ -11,8 +11,8 @@ def train(options):
     """Train; results: steps, training_loss, ema_loss, parameters, images, classes, damaged, images_per_second, network."""
     from common.device import describe, pick_device, set_precision
     from common.files import check_writable, file_hash
+    from common.job import RunRecord
     from common.networks.adm_weights import find_adm
-    from common.resume import RunRecord
     from tools.train_edm.presets import fill
     from tools.train_edm.sources import open_images
 

@@ -9,10 +9,10 @@ import pytest
 from scipy.io import savemat
 
 from common.datasets import open_dataset
-from common.datasets.imagenet32 import read_imagenet32_file
+from common.datasets.imagenet.image_set import read_imagenet32_file
 from common.errors import InputError
 from tests.common.datasets.makers import pixels, planes, tar_gz
-from tests.common.test_pickles import Runs, python2_pickle
+from tests.common.formats.test_pickles import Runs, python2_pickle
 
 IMAGES = pixels(12)
 LABELS = np.arange(12) % 10

@@ -13,15 +13,15 @@ import pytest
 import torch
 from PIL import Image
 
-from common.datasets.full_image import FullImageDataset
-from common.datasets.image_folder_options import ImageFolderDataset, next_frame
-from common.datasets.items import IMAGENET_MEAN, IMAGENET_STD, random_square
-from common.datasets.modes_images import MODES
-from common.datasets.multiscale import MultiScaleDataset, patch_tree
-from common.datasets.stylegan2 import Stylegan2Dataset
-from common.datasets.torch_sets import TorchDataset
+from common.datasets.dlas.full_image import FullImageDataset
+from common.datasets.dlas.image_folder import ImageFolderDataset, next_frame
+from common.datasets.dlas.items import IMAGENET_MEAN, IMAGENET_STD, random_square
+from common.datasets.dlas.modes import MODES
+from common.datasets.dlas.multiscale import MultiScaleDataset, patch_tree
+from common.datasets.dlas.stylegan2 import Stylegan2Dataset
+from common.datasets.dlas.torch_sets import TorchDataset
 from common.errors import InputError
-from common.imresize import imresize
+from common.images.imresize import imresize
 from tests.common.datasets.makers import planes
 
 SIZES = {"a.png": (60, 40), "b/b.JPG": (48, 48), "b/c.webp": (40, 70), "d.png": (44, 52)}  # height, width

@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from common.datasets import open_dataset
-from common.datasets.imageset import EncodedImages
-from common.datasets.npz import MappedArray, open_npz
+from common.datasets.sets.imageset import EncodedImages
+from common.datasets.sets.npz import MappedArray, open_npz
 from common.errors import InputError
 from tests.common.datasets.makers import pixels, png
 

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from common.features.statistics import Statistics, frechet, read_statistics, statistics_of_rows
 from common.metrics.frechet import frechet_distance_from_features
 from common.metrics.intervals import bias_note, frechet_error, frechet_excess, jackknife, usable_groups
-from common.metrics.statistics import Statistics, frechet, read_statistics, statistics_of_rows
 
 
 def features(count, width, seed):

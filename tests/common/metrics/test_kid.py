@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from common.errors import InputError
+from common.formats.npz import NpzRows
 from common.metrics import kid as module
 from common.metrics.kid import kid, kid_subsets, subset_rows
-from common.npz_stream import NpzRows
 
 
 def features(count, seed, shift=0.0):
@@ -61,7 +61,7 @@ def test_unbiased_for_equal_distributions_and_no_error_from_too_few_rows():
 
 
 def test_subsets_are_those_of_clean_fid():
-    from common.torchvision_guard import import_torchvision
+    from common.networks.torchvision_guard import import_torchvision
 
     import_torchvision()
     from cleanfid.fid import kernel_distance

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from common.errors import InputError
+from common.formats import rows as rows_module
 from common.metrics import mind as module
-from common.metrics import rows as rows_module
 from common.metrics.mind import mind
 
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from common.errors import InputError
+from common.formats.npz import NpzRows
 from common.metrics import prdc as module
 from common.metrics.prdc import prdc, squared_radii
-from common.npz_stream import NpzRows
 
 
 def full_matrices(real, fake, k):

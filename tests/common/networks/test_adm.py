@@ -6,12 +6,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from common.edm.loss import edm_loss
 from common.errors import InputError
 from common.networks.adm import Conv2d, EDMPrecond, positional_embedding
 from common.networks.adm_config import AdmConfig, named_parts
 from common.networks.ncsnpp import DropoutDraw
 from tests.common.networks.adm_makers import SMALL, draws, small_network
+from tools.train_edm.loss import edm_loss
 
 
 @pytest.mark.parametrize("changes", [{}, {"label_dim": 0}, {"model_channels": 64, "attn_resolutions": (8, 4)},

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from common.checkpoints import save_safetensors, save_torch
 from common.errors import InputError
 from common.files import file_hash
+from common.formats.checkpoints import save_safetensors, save_torch
 from common.networks import inception_weights as weights
 from common.networks.inception import InceptionV3
 

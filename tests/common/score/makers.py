@@ -2,8 +2,8 @@
 
 import torch
 
+from common.diffusion.scores import Score
 from common.networks.ncsnpp import NCSNpp, NetworkConfig, _Plain
-from common.score.scores import Score
 
 
 def small_network(seed=0, dtype=torch.float32, **changes):

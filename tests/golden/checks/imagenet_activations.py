@@ -5,11 +5,11 @@ import json
 import numpy as np
 import torch
 
-from common.checkpoints import load_strictly
-from common.datasets import imagenet_classes
-from common.edm.labels import class_sequence, class_vectors
-from common.edm.samplers import Churn, SharedNoise, sample_few, sample_heun, to_uint8
-from common.edm.sampling import Denoiser, Sampling
+from common.datasets.imagenet import classes as imagenet_classes
+from common.diffusion.edm_samplers import Churn, SharedNoise, sample_few, sample_heun, to_uint8
+from common.diffusion.edm_sampling import Denoiser, Sampling
+from common.diffusion.labels import class_sequence, class_vectors
+from common.formats.checkpoints import load_strictly
 from common.networks.adm import EDMPrecond, positional_embedding
 from common.networks.adm_config import AdmConfig, deduce_config, named_parts
 from common.networks.adm_weights import build_adm, read_adm

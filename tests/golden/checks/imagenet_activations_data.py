@@ -11,15 +11,15 @@ from unittest import mock
 import numpy as np
 from PIL import Image
 
-from common.datasets.imagenet_classes import class_index, label_to_class
-from common.datasets.imagenet_npz import open_npz_batches
-from common.datasets.imagenet_select import draw_classes, quota_scan, sample_order, select
-from common.datasets.imagenet_tree import ImageTree
+from common.datasets.imagenet.classes import class_index, label_to_class
+from common.datasets.imagenet.npz_batches import open_npz_batches
+from common.datasets.imagenet.tree import ImageTree
 from common.errors import InputError
 from common.files import read_json, read_npz
 from tests.golden.compare import Judged, limits, within
 from tests.golden.registry import check
 from tools.extract_real_imagenet.__main__ import cli
+from tools.extract_real_imagenet.select import draw_classes, quota_scan, sample_order, select
 
 
 def same(got, expected):

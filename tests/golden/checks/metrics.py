@@ -114,7 +114,7 @@ def mind(case):
 @check("metrics/edm_stats")
 def edm_stats(case):
     """Mean and covariance from the features, and as read from EDM's and EDM2's files."""
-    from common.metrics.statistics import read_statistics, statistics_of_rows
+    from common.features.statistics import read_statistics, statistics_of_rows
 
     features = case.arrays["feats"]
     sides = {"features": statistics_of_rows([features], features.shape[1])}
@@ -132,9 +132,16 @@ def edm_stats(case):
 @check("metrics/qcncsn_stat")
 def qcncsn_stat(case):
     """A work folder of QC-NCSN: the features as read, and what qc_ncsn eval says of them."""
-    from common.metrics.statistics import read_statistics
+    from common.features.statistics import read_statistics
     from common.paths import WorkDir
-    from tools.qc_ncsn.eval_samples import FidisOptions, PrdcOptions, measure_fidis, measure_prdc, open_pair, read_nfe
+    from tools.qc_ncsn.evaluate.stored_scores import (
+        FidisOptions,
+        PrdcOptions,
+        measure_fidis,
+        measure_prdc,
+        open_pair,
+        read_nfe,
+    )
 
     work = WorkDir(case.file("workdir").resolve())
     found = {}
@@ -156,7 +163,7 @@ def qcncsn_stat(case):
 @check("metrics/subset_choice")
 def subset_choice(case):
     """The first so many files of the sorted and of the shuffled list."""
-    from common.metrics.subset import choose_subset
+    from common.features.subset import choose_subset
 
     files, seed = sorted(case.spec["files_sorted"]), case.spec.get("seed", 0)
     found = {"sorted": within(files, case.spec["files_sorted"])}

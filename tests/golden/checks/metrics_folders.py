@@ -10,7 +10,7 @@ FEATURES, RELATIVE = 3e-4, 2e-3
 
 def space_of(case, mode):
     """Return the feature space with the weights that the case's manifest fills."""
-    from common.metrics.spaces import InceptionSpace
+    from common.features.spaces import InceptionSpace
     from common.networks.inception import InceptionFeatures
     from common.networks.inception_weights import build_inception
 
@@ -22,9 +22,9 @@ def space_of(case, mode):
 @check("metrics/folder_to_fid")
 def folder_to_fid(case):
     """Order of the files, features, FID and KID of two folders in each mode; a generator's floats; statistics files."""
+    from common.features.sources import open_images
     from common.metrics.frechet import frechet_distance_from_features
     from common.metrics.kid import kid_subsets
-    from common.metrics.sources import open_images
 
     ratios, arrays, expected = {}, {}, case.arrays
     modes = [name.removeprefix("feats_real_") for name in expected if name.startswith("feats_real_")]
@@ -64,7 +64,7 @@ def files(case, real):
     import tempfile
     from pathlib import Path
 
-    from common.metrics.statistics import Statistics, read_statistics, write_features, write_statistics
+    from common.features.statistics import Statistics, read_statistics, write_features, write_statistics
 
     ratios = {}
     for name in case.spec["stats16_files"]:

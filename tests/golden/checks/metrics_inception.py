@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from common.metrics import resize
+from common.features import resize
 from common.networks.inception import TAPS, InceptionFeatures, InceptionV3
 from common.networks.inception_weights import build_inception, script_names
 from tests.golden.compare import Judged, within

@@ -5,18 +5,18 @@ import json
 import numpy as np
 import torch
 
-from common.checkpoints import load_strictly, load_torch
+from common.diffusion import score_samplers as samplers
+from common.diffusion.scores import drift, make_score
+from common.diffusion.sde import VESDE
+from common.formats.checkpoints import load_strictly, load_torch
 from common.networks.ncsnpp import NCSNpp, NetworkConfig
-from common.score import samplers
 from common.score.models import load_weights, read_checkpoint, trainable
-from common.score.scores import drift, make_score
-from common.score.sde import VESDE
 from tests.golden.compare import Judged, to_numpy, within
 from tests.golden.registry import check
 from tools.qc_ncsn.asymmetry import asymmetry, normalised
 from tools.qc_ncsn.likelihood import bits_per_dim, drift_and_divergence
 from tools.qc_ncsn.losses import hutchinson_asymmetry, training_loss
-from tools.qc_ncsn.training import ExponentialMovingAverage, Optimiser
+from tools.qc_ncsn.train.step import ExponentialMovingAverage, Optimiser
 
 
 def build(case):

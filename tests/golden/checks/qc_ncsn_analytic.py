@@ -3,8 +3,8 @@
 import numpy as np
 import torch
 
-from common.score import samplers
-from common.score.scores import Score
+from common.diffusion import score_samplers as samplers
+from common.diffusion.scores import Score
 from tests.golden.checks.qc_ncsn import Replay, build_sde
 from tests.golden.compare import Judged, within
 from tests.golden.registry import check

@@ -8,7 +8,7 @@ from tests.golden.registry import check
 @check("qc_ncsn/imagenet32_files")
 def imagenet32_files(case):
     """Every file of the case, read by the project's reader: images in [0, 1], labels from 0, dequantised images."""
-    from common.datasets.imagenet32 import read_imagenet32_file
+    from common.datasets.imagenet.image_set import read_imagenet32_file
 
     got = {}
     for name in case.spec["files"]:

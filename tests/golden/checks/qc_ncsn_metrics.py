@@ -7,8 +7,15 @@ from tests.golden.registry import check
 def metrics_from_files(case):
     """FID, Inception score, PRDC, NLL, Asym, NAsym and NFE of the one work folder below the case's results folder."""
     from common.paths import WorkDir
-    from tools.qc_ncsn.eval_samples import FidisOptions, PrdcOptions, measure_fidis, measure_prdc, open_pair, read_nfe
-    from tools.qc_ncsn.stored import read_asym, read_nll
+    from tools.qc_ncsn.evaluate.stored import read_asym, read_nll
+    from tools.qc_ncsn.evaluate.stored_scores import (
+        FidisOptions,
+        PrdcOptions,
+        measure_fidis,
+        measure_prdc,
+        open_pair,
+        read_nfe,
+    )
 
     (folder,) = [path for path in case.file("results").resolve().iterdir() if path.is_dir()]
     fidis, prdc = FidisOptions(workdir=str(folder)), PrdcOptions(workdir=str(folder), device="cpu")

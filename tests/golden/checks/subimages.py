@@ -74,7 +74,7 @@ def within_thumb(got, expected):
 @check("subimages/tiling")
 def tiling(case):
     """Every window of every (side, crop, step, threshold, reference side): origin, centre and width, in order."""
-    from common.tiling import reference_of, tile_centre, tile_windows
+    from tools.extract_subimages.tiling import reference_of, tile_centre, tile_windows
 
     counts, rows = [], []
     for side, crop, step, threshold, reference_side, _ in case.arrays["cases"].tolist():
@@ -106,7 +106,7 @@ def extract(case):
 
 def compare_chunks(case, out):
     """Return {what: error over tolerance} of a written data set."""
-    from common.centers import read_centers
+    from common.datasets.dlas.chunked.centers import read_centers
 
     folders = sorted(path.name for path in out.iterdir() if path.is_dir()) if out.is_dir() else []
     found = {"folders": within(np.array(folders, dtype=str), np.asarray(case.arrays["folders"], dtype=str))}
@@ -135,7 +135,7 @@ def compare_files(case, out):
     """Return the ratios of the files whose bytes the case holds: centers as dictionaries, images as decoded pixels."""
     import cv2
 
-    from common.centers import read_centers
+    from common.datasets.dlas.chunked.centers import read_centers
 
     found = {}
     with tempfile.TemporaryDirectory() as folder:

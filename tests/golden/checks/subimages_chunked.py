@@ -63,7 +63,7 @@ def compare(name, got, expected, tolerance):
 @check("subimages/single_image")
 def single_image(case):
     """Every option set: length, order of the paths, and the items; the loader that users have builds the data set."""
-    from common.datasets.options import create_dataset
+    from common.datasets.dlas.options import create_dataset
 
     found = {}
     with tempfile.TemporaryDirectory() as folder, KeptGenerators():
@@ -128,7 +128,7 @@ def fails(dataset, index):
 
 def compare_items(case, mode, folders, options):
     """Return {what: 0 or infinity}: folders, tiles and path of every item, shapes, and the arrays that the case holds."""
-    from common.datasets.options import create_dataset
+    from common.datasets.dlas.options import create_dataset
 
     found = {}
     with tempfile.TemporaryDirectory() as folder:

@@ -72,8 +72,8 @@ def below(path, folder):
 @check("subimages/corruptor")
 def corruptor(case):
     """Each operation at its strengths, what is raised for unknown names, pipelines, the private generator."""
-    from common.datasets.corruption_operations import resampling_factor
-    from common.datasets.corruptions import Corruptor, enlarge
+    from common.datasets.dlas.corruption_operations import resampling_factor
+    from common.datasets.dlas.corruptions import Corruptor, enlarge
 
     image, ratios = case.arrays["img"], {}
     seed = number_in(case.spec.get("what"), r"seeds? set to (\d+)", 17)
@@ -97,7 +97,7 @@ def corruptor(case):
 
 def refused(name):
     """Return 0 when a corruption's name is refused as an input error, else infinity."""
-    from common.datasets.corruptions import Corruptor
+    from common.datasets.dlas.corruptions import Corruptor
     from common.errors import InputError
 
     try:
@@ -119,7 +119,7 @@ def corrupted_within(got, expected, names):
 
 def pipelines(case, image, seed):
     """Whole pipelines: the drawn names, the order of the draws, the strengths returned."""
-    from common.datasets.corruptions import Corruptor
+    from common.datasets.dlas.corruptions import Corruptor
 
     ratios = {}
     for name, options in case.spec.get("pipelines", {}).items():
@@ -134,7 +134,7 @@ def pipelines(case, image, seed):
 
 def private_generator(case):
     """The strengths of a `none` corruption, with and without the cosine bias."""
-    from common.datasets.corruptions import Corruptor
+    from common.datasets.dlas.corruptions import Corruptor
 
     ratios = {}
     seed = number_in(case.spec.get("arrays", {}).get("rand_cosine/rand_plain"), r"seeded (\d+)", 42)
@@ -150,7 +150,7 @@ def private_generator(case):
 @check("subimages/imresize")
 def imresize_cases(case):
     """Bicubic resizing of each numbered image."""
-    from common.imresize import imresize
+    from common.images.imresize import imresize
 
     numbers = [name.removesuffix("/in") for name in case.arrays if name.endswith("/in")]
     return {f"{number}/out": imresize(case.arrays[f"{number}/in"], float(case.arrays[f"{number}/scale"])) for number in numbers}
@@ -159,7 +159,7 @@ def imresize_cases(case):
 @check("subimages/stylegan2")
 def stylegan2(case):
     """The files that are found, and each item's pixels."""
-    from common.datasets.stylegan2 import Stylegan2Dataset
+    from common.datasets.dlas.stylegan2 import Stylegan2Dataset
 
     ratios = {}
     with inputs(case) as folder:
@@ -204,7 +204,7 @@ def items_within(case, config, dataset, folder, indices, seed, tolerance):
 @check("subimages/image_folder")
 def image_folder(case):
     """The order of the files and the items of each set of options."""
-    from common.datasets.image_folder_options import ImageFolderDataset
+    from common.datasets.dlas.image_folder import ImageFolderDataset
 
     ratios, seed = {}, number_in(case.spec.get("what"), r"seeds? (\d+)\s*\+", 50)
     with inputs(case) as folder:
@@ -220,7 +220,7 @@ def image_folder(case):
 @check("subimages/full_image")
 def full_image(case):
     """Whole images and random tiles."""
-    from common.datasets.full_image import FullImageDataset
+    from common.datasets.dlas.full_image import FullImageDataset
 
     ratios, seed = {}, number_in(case.spec.get("what"), r"seeds? (\d+)\s*\+", 3)
     with inputs(case) as folder:
@@ -234,7 +234,7 @@ def full_image(case):
 @check("subimages/multiscale")
 def multiscale(case):
     """The patches of the first image with each seed, and the tree that numbers them."""
-    from common.datasets.multiscale import MultiScaleDataset, patch_tree
+    from common.datasets.dlas.multiscale import MultiScaleDataset, patch_tree
 
     arrays = {}
     with inputs(case) as folder:
@@ -256,7 +256,7 @@ def multiscale(case):
 @check("subimages/torch_dataset")
 def torch_dataset(case):
     """The number of items, their labels and pixels."""
-    from common.datasets.torch_sets import TorchDataset
+    from common.datasets.dlas.torch_sets import TorchDataset
 
     results, seed = case.spec["results"], number_in(case.spec.get("what"), r"seeds? (\d+)\s*\+", 5)
     with inputs(case) as folder:

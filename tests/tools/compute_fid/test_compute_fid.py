@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
+from common.features.small_features import small_features
+from common.features.sources import open_images
 from common.metrics.frechet import frechet_distance_from_features
 from common.metrics.kid import kid
 from common.metrics.prdc import prdc
-from common.metrics.small_features import small_features
-from common.metrics.sources import open_images
 from tests.common.metrics.pictures import write_folder, write_odd_folder, write_zip
 from tests.tools.commands import call_tool, refusal_of, results_of
 
@@ -74,7 +74,7 @@ def test_zip_array_and_order_do_not_matter(here):
 
 def test_a_second_metric_makes_no_features_anew(here, monkeypatch):
     score("fake", "--reference", "real")
-    monkeypatch.setattr("common.metrics.spaces.SmallSpace.encode", lambda *words: pytest.fail("encoded again"))
+    monkeypatch.setattr("common.features.spaces.SmallSpace.encode", lambda *words: pytest.fail("encoded again"))
     assert "kid" in score("fake", "--reference", "real", "--metrics", "fid,kid")
     (here / "fake").rename(here / "moved")
     assert "coverage" in score("moved", "--reference", "real", "--metrics", "prdc")

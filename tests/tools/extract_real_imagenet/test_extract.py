@@ -9,8 +9,8 @@ import torch
 from PIL import Image
 
 from common.activations import open_activations
-from common.datasets.imagenet_classes import class_index, label_to_class
-from common.edm.labels import class_vectors
+from common.datasets.imagenet.classes import class_index, label_to_class
+from common.diffusion.labels import class_vectors
 from common.seeding import unit_generator
 from tests.common.datasets.imagenet_files import write_batches, write_tree, zip_tree
 from tests.tools.activation_networks import contents, save_network

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from common.centers import read_centers
+from common.datasets.dlas.chunked.centers import read_centers
 from tests.tools.commands import refusal_of, results_of
 from tests.tools.extract_subimages.photos import (
     SMALL,

@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 
-from common.centers import centers_bytes, read_centers
+from common.datasets.dlas.chunked.centers import centers_bytes, read_centers
 from tests.tools.commands import refusal_of, results_of
 from tests.tools.extract_subimages.photos import TOOL, extract, make_photos, photo, write
 

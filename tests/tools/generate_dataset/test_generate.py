@@ -8,9 +8,9 @@ import torch
 from PIL import Image
 
 from common.activations import open_activations
-from common.edm.labels import class_vectors
-from common.edm.samplers import to_uint8
-from common.edm.sampling import Sampling, sample
+from common.diffusion.edm_samplers import to_uint8
+from common.diffusion.edm_sampling import Sampling, sample
+from common.diffusion.labels import class_vectors
 from common.networks.adm_weights import load_adm
 from tests.tools.activation_networks import contents, save_network
 from tests.tools.commands import refusal_of, results_of
@@ -55,7 +55,7 @@ def test_one_step_and_the_pass_that_made_it():
     assert [set(record) for record in told["samples"]] == [{"sample_id", "class_label", "image_path", "activation_path", "batch_index"}] * 7
     images = sample(network, Sampling(), 10, range(7), classes)
     assert np.abs(pictures().astype(int) - to_uint8(images)).max() <= 1
-    from common.score.samplers import UnitNoise
+    from common.diffusion.score_samplers import UnitNoise
 
     noise = UnitNoise(10, range(7), network.image_shape, ahead=1)()
     outputs = network.run(80 * noise, 80.0, class_vectors(classes, 4), layers=LAYERS)[1]
@@ -80,7 +80,7 @@ def test_pictures_of_an_earlier_run_are_fed_again(here, monkeypatch):
     generate("--num_samples", "5", *heun, out="sampled")
     fed = [*heun, "--images_from", "data"]
     with monkeypatch.context() as patch:
-        patch.setattr("common.edm.sampling.sample", None)
+        patch.setattr("common.diffusion.edm_sampling.sample", None)
         generate("--num_samples", "5", *fed, out="fed")
     assert contents(here / "fed") == contents(here / "sampled")
     generate("--num_samples", "7", *fed, out="fed")  # two are missing there

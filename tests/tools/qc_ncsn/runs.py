@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from common.checkpoints import load_torch
 from common.files import TEMPORARY
+from common.formats.checkpoints import load_torch
 from tests.tools.commands import ROOT, Ended, call_tool, environment
 
 TINY = ("--config", "u_digits", "--config.model.nf=4", "--config.model.attn_resolutions=4", "--bs", "16", "--device", "cpu")

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from common.score.scores import make_score
-from common.score.sde import VESDE
+from common.diffusion.scores import make_score
+from common.diffusion.sde import VESDE
 from common.seeding import rademacher
 from tests.common.score.makers import Gaussian, draws, small_network
 from tools.qc_ncsn.asymmetry import asymmetry, exact_asymmetry, noise_levels, normalised

@@ -12,9 +12,9 @@ import pytest
 import torch
 from PIL import Image
 
-from common import checkpoints as common_checkpoints
 from common import files
-from common.checkpoints import load_torch
+from common.formats import checkpoints as common_checkpoints
+from common.formats.checkpoints import load_torch
 from tests.tools.qc_ncsn.runs import (
     TINY,
     call,
@@ -635,7 +635,7 @@ def test_a_disk_that_fills_while_logging_is_told_in_one_line(place, monkeypatch)
         with files.system_errors(path):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr("tools.qc_ncsn.training_run.append_text", full)
+    monkeypatch.setattr("tools.qc_ncsn.train.run.append_text", full)
     check_message(call(*TRAIN, "--workdir", place.work, "--quiet"), ["log.jsonl", "no space left on the disk"])
 
 

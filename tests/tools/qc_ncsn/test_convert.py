@@ -6,11 +6,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from common.checkpoints import load_torch
+from common.formats.checkpoints import load_torch
 from common.score.config import override, preset
 from common.score.models import LoadedModel, build_network, load_weights, read_checkpoint, trainable
 from tests.tools.qc_ncsn.runs import TINY, call, good, listing
-from tools.qc_ncsn.training import ExponentialMovingAverage, Optimiser, load_training_state
+from tools.qc_ncsn.train.step import ExponentialMovingAverage, Optimiser, load_training_state
 
 PUBLISHED = "tests/golden/qc_ncsn/train_ckpt/checkpoint_1.pth"
 

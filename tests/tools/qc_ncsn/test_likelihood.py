@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from common.score.scores import NetworkScore
-from common.score.sde import VESDE
+from common.diffusion.scores import NetworkScore
+from common.diffusion.sde import VESDE
 from common.seeding import rademacher
 from tests.common.score.makers import Gaussian, draws, small_network
 from tools.qc_ncsn.likelihood import bits_per_dim, drift_and_divergence

@@ -5,8 +5,8 @@ import copy
 import pytest
 import torch
 
-from common.score.scores import Score, make_score
-from common.score.sde import VESDE
+from common.diffusion.scores import Score, make_score
+from common.diffusion.sde import VESDE
 from tests.common.score.makers import draws, plain_score, small_network, trained
 from tools.qc_ncsn.losses import training_loss
 

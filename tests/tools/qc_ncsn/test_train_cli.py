@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from common.checkpoints import load_torch
+from common.formats.checkpoints import load_torch
 from tests.tools.qc_ncsn.runs import ROOT, TINY, call, checkpoints_equal, good, log_rows, run
 
 PUBLISHED = ROOT / "tests" / "golden" / "qc_ncsn" / "train_ckpt" / "checkpoint_1.pth"

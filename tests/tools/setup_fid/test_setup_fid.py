@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from common.metrics.statistics import read_statistics
+from common.features.statistics import read_statistics
 from tests.common.metrics.pictures import picture, write_folder, write_odd_folder, write_zip
 from tests.tools.commands import call_tool, refusal_of, results_of, torchrun_tool
 
@@ -90,7 +90,7 @@ def test_a_zip_and_its_folder_give_the_same_file(here):
 
 def test_resolution_crops_before_the_network(here):
     """Rectangular too: statistics of images that were cropped beforehand are the same."""
-    from common.metrics.resize import cover_and_crop
+    from common.features.resize import cover_and_crop
 
     for path in sorted((here / "real").rglob("*.png")):
         target = here / "cropped" / path.relative_to(here / "real")
@@ -128,7 +128,7 @@ def test_list_and_compare(here):
 def test_the_clean_fid_package_is_read_and_never_written(here, monkeypatch):
     package = here / "package" / "stats"
     package.mkdir(parents=True)
-    monkeypatch.setattr("common.metrics.stats_store.package_dir", lambda: package)
+    monkeypatch.setattr("common.features.stats_store.package_dir", lambda: package)
     np.savez(package / "ffhq_clean_trainval_256.npz", mu=np.zeros(2048, np.float32), sigma=np.eye(2048))
     assert results_of("setup_fid", "show", "FFHQ")["width"] == 2048
     compute()
@@ -198,7 +198,7 @@ def test_a_dry_run_writes_nothing(here):
 
 def test_clean_fid_finds_and_reads_inception_statistics(here, inception_weights, monkeypatch):
     """Under its own naming and with its own reader."""
-    from common.torchvision_guard import import_torchvision
+    from common.networks.torchvision_guard import import_torchvision
 
     import_torchvision()
     import cleanfid

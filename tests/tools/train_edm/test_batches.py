@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from common.datasets.imagenet_sources import Loaded
+from common.datasets.imagenet.sources import Loaded
 from common.errors import InputError
 from tools.train_edm.batches import Batches, Pixels
 from tools.train_edm.step import ema_decay, learning_rate

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from common.edm.labels import class_vectors
+from common.diffusion.labels import class_vectors
 from common.networks.adm_weights import load_adm
 from tests.common.datasets.imagenet_files import write_batches, write_tree, zip_tree
 from tests.tools.activation_networks import save_network
@@ -93,7 +93,7 @@ def test_what_data_names_is_found_out(here):
 
 
 def test_images_of_other_sizes_are_resized_like_the_sibling_does(here):
-    from common.datasets.imagenet_resize import resize_planes
+    from common.images.network_size import resize_planes
 
     write_batches(here / "large", side=16)
     source = open_images(TrainOptions(npz_dir="large", class_map="none"))

@@ -1,0 +1,1 @@
+"""DL-Art-School's data sets, opened from their options dictionaries."""

@@ -1,0 +1,128 @@
+"""An existing cache.pth of the original: read as a hint, never trusted, and nothing of it is ever run.
+
+It is a torch pickle of ChunkWithReference objects (path, tiles, need_metadata, need_ref) or, from an image folder, of a
+list of paths. The data set's own index says what is there; of cache.pth it is only told to the user that it is stale
+(the original's readers go by it), damaged, or asks for something that it must not get. All three are warnings: a file
+that is not needed is no reason to refuse the data beside it. On request (`refresh_cache`) a stale one is written anew, for
+those who go on using the original beside this; not unasked, for its tiles may be fewer on purpose (ignore_first).
+"""
+
+import os
+import pickle
+import types
+
+from common.datasets.dlas.chunked import warn
+from common.errors import InputError
+from common.files import atomic_path, system_errors
+
+FILE = "cache.pth"
+LARGEST = 1 << 28  # bytes; 10 000 tiles take 0.7 MB
+CLASS, MODULE = "ChunkWithReference", "data.images.chunk_with_reference"
+
+
+STALE = " is stale: "
+
+
+def read_cache(path):
+    """Return {folder name: [tile file names]} that a cache.pth lists, for a cache of chunks or of image paths.
+
+    Raises InputError for a missing, oversized or damaged file, and for one that asks for any global but the class
+    ChunkWithReference (from whatever module), which becomes a bare holder of attributes.
+    """
+    from common.formats.pickles import loads_plain, torch_pickle
+
+    with system_errors(path), open(path, "rb") as stream:
+        if os.fstat(stream.fileno()).st_size > LARGEST:
+            raise InputError("too large to be looked through", where=path, do="Remove it")
+        data = stream.read()
+    value = loads_plain(torch_pickle(data, path), path, holders=(CLASS,))
+    if not isinstance(value, list):
+        raise InputError(f"holds a {type(value).__name__}, expected a list", where=path, do="Remove it")
+    found = {}
+    for entry in value:
+        tiles = [entry] if isinstance(entry, str) else getattr(entry, "tiles", None)
+        if not isinstance(tiles, list) or not all(isinstance(tile, str) for tile in tiles):
+            raise InputError("holds something that is neither a chunk nor a path", where=path, do="Remove it")
+        for tile in tiles:
+            parent, _, name = tile.replace("\\", "/").rpartition("/")
+            found.setdefault(parent.rpartition("/")[2], []).append(name)
+    return found
+
+
+def note_cache(listing, refresh=False):
+    """Say of a cache.pth in the data set's root what is wrong with it; refresh: write a stale one anew instead.
+
+    listing: index.Listing; its notes remember the state, so that the file is read only when something has changed.
+    Returns True when the notes have changed and are worth saving.
+    """
+    if FILE not in listing.files:
+        return False
+    path = os.path.join(listing.root, FILE)
+    try:
+        found = os.stat(path)
+    except OSError:
+        return False
+    state = [found.st_size, found.st_mtime_ns]
+    if not listing.fresh and listing.notes.get("cache_pth", [])[:2] == state:
+        said = listing.notes["cache_pth"][2]
+    else:
+        said = _verdict(path, listing)
+    if refresh and isinstance(said, str) and STALE in said:
+        write_cache(listing)
+        found, said = os.stat(path), ""
+        state = [found.st_size, found.st_mtime_ns]
+    if isinstance(said, str) and said:
+        warn(said)
+    changed = listing.notes.get("cache_pth") != [*state, said]
+    listing.notes["cache_pth"] = [*state, said]
+    return changed
+
+
+def _verdict(path, listing):
+    """Return what is wrong with a cache.pth, in one sentence, or ""."""
+    try:
+        listed = read_cache(path)
+    except InputError as error:
+        return f"{error} It is not used: the folders are read themselves"
+    there = {folder.name: folder.tiles.split("/") for folder in listing.folders if folder.tiles}
+    if {name: sorted(tiles) for name, tiles in listed.items()} == there:
+        return ""
+    counts = [f"{sum(map(len, side.values()))} tiles in {len(side)} folders" for side in (listed, there)]
+    return f"{path}{STALE}it lists {counts[0]}, there are {counts[1]}. It is not used, but the original's readers would"
+
+
+class _Chunk:
+    """Stands for the original's class while its objects are pickled."""
+
+
+class _NamingPickler(pickle._Pickler):
+    """Writes `_Chunk` under the name of the original's class, which need not be there."""
+
+    def save_global(self, obj, name=None):
+        if obj is not _Chunk:
+            return super().save_global(obj, name)
+        self.write(pickle.GLOBAL + f"{MODULE}\n{CLASS}\n".encode())
+        return self.memoize(obj)
+
+    dispatch = {**pickle._Pickler.dispatch, type: save_global}
+
+
+def write_cache(listing, need_ref=True, need_metadata=True):
+    """Write the cache.pth of a data set of folders as the original would write it now: absolute paths, sorted tiles.
+
+    need_ref, need_metadata: options that the original keeps in this file and takes from it. Raises InputError where the
+    file cannot be written.
+    """
+    import torch
+
+    chunks, root = [], os.path.abspath(listing.root)
+    for folder in listing.folders:
+        if folder.tiles:
+            chunk = _Chunk()
+            chunk.path = f"{root}/{folder.name}"
+            chunk.tiles = [f"{chunk.path}/{name}" for name in folder.tiles.split("/")]
+            chunk.need_metadata, chunk.need_ref = need_metadata, need_ref
+            chunks.append(chunk)
+    naming = types.SimpleNamespace(Pickler=_NamingPickler, __name__="naming")
+    with atomic_path(os.path.join(listing.root, FILE)) as temporary:
+        torch.save(chunks, temporary, pickle_module=naming, pickle_protocol=2)

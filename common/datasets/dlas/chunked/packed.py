@@ -1,0 +1,216 @@
+"""Chunks in shards: tar files that webdataset readers take, and parquet files, both as extract_subimages packs them.
+
+A sample is an image with a key `<chunk>/<tile>` and its number, centre and width; the reference is the sample without a
+number. Beside shard-000000.tar lies shard-000000.jsonl, a line for each chunk, which tells where each image lies; a tar
+without it is looked through member by member on each start. Parquet files tell it in their columns.
+"""
+
+import json
+import os
+from collections import OrderedDict
+
+from common.datasets.dlas.chunked import warn
+from common.datasets.dlas.chunked.chunks import FolderChunk, decode_whole
+from common.datasets.dlas.chunked.index import IMAGE_ENDINGS, Folder
+from common.errors import InputError
+from common.files import system_errors
+
+COLUMNS = ("id", "row", "col", "width")
+DO = "Extract the data set again, or copy this shard again"
+
+
+class PackedChunk(FolderChunk):
+    """A chunk in a shard; its tiles bear the names they would have in the layout of folders."""
+
+    __slots__ = ("_shard", "_spans", "_reference", "_centers")
+
+    def __init__(self, root, name, shard, samples, ending):
+        """samples: [(stem, span for shard.read, id or None, (row, col, width) or None)] of one chunk."""
+        tiles = sorted((stem, span) for stem, span, number, _ in samples if number is not None)
+        super().__init__(root, Folder(name, (), "/".join(f"{stem}{ending}" for stem, _ in tiles), ""))
+        self._shard, self._spans = shard, [span for _, span in tiles]
+        self._reference = next((span for _, span, number, _ in samples if number is None), None)
+        self._centers = {number: place for _, _, number, place in samples if number is not None and place is not None}
+
+    def read_tile(self, position):
+        """Return the pixels of a tile. Raises InputError naming shard and tile when they cannot be read."""
+        return self._read(self._spans[position], self.label(position))
+
+    def read_reference(self):
+        """Return the pixels of the reference, or None when the shard has none for this chunk."""
+        return None if self._reference is None else self._read(self._reference, f"{self.root}/{self.name}/ref")
+
+    def read_centers(self):
+        """Return {id: (row, col, width)}, in pixels of the reference."""
+        return self._centers
+
+    def _read(self, span, label):
+        return decode_whole(self._shard.read(span), f"{self._shard.path}: {label}")
+
+
+class TarShard:
+    """Images in a tar file, by (offset, bytes)."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def read(self, span):
+        offset, length = span
+        with system_errors(self.path), open(self.path, "rb") as stream:
+            stream.seek(offset)
+            data = stream.read(length)
+        if len(data) != length:
+            raise InputError("ends before the image", where=self.path, do=DO)
+        return data
+
+
+class ParquetShard:
+    """Images in a parquet file, by (row group, row in it); the row groups read last are kept, up to `limit` bytes."""
+
+    def __init__(self, path, limit):
+        self.path, self.limit = path, limit
+        self._groups, self._bytes = OrderedDict(), 0
+
+    def read(self, span):
+        group, row = span
+        if group in self._groups:
+            self._groups.move_to_end(group)
+        else:
+            with parquet_errors(self.path) as parquet:
+                column = parquet.ParquetFile(self.path).read_row_group(group, columns=["image"]).column("image")
+                self._groups[group] = column.to_pylist()
+                self._bytes += column.nbytes
+            while self._bytes > self.limit and len(self._groups) > 1:
+                _, images = self._groups.popitem(last=False)
+                self._bytes -= sum(map(len, images))
+        return self._groups[group][row]
+
+    def __getstate__(self):
+        """Workers start with none."""
+        return {"path": self.path, "limit": self.limit, "_groups": OrderedDict(), "_bytes": 0}
+
+
+def open_packed(listing, limit):
+    """Return the chunks in the shards of a data set's root. Raises InputError naming a shard that cannot be read."""
+    chunks, root = [], listing.root.rstrip("/") or "/"
+    for name in listing.files:
+        path = f"{listing.root}/{name}"
+        if name.endswith(".tar"):
+            chunks += _open_tar(root, path)
+        elif name.endswith(".parquet"):
+            chunks += _open_parquet(root, path, limit)
+    return chunks
+
+
+def _open_tar(root, path):
+    """Return the chunks of a tar, told by the .jsonl beside it, or by its members where there is none."""
+    shard, told = TarShard(path), f"{path.removesuffix('.tar')}.jsonl"
+    rows = _read_told(told, path) if os.path.exists(told) else _read_members(path)
+    return [chunk for name, samples, ending in rows if len(chunk := PackedChunk(root, name, shard, samples, ending))]
+
+
+def _read_told(told, path):
+    """Yield (chunk, samples, ending) of the lines of a shard's .jsonl; every image must lie in the shard."""
+    with system_errors(told), open(told, "rb") as stream:
+        lines = stream.read().splitlines()
+    with system_errors(path):
+        size = os.path.getsize(path)
+    try:
+        for line in lines:
+            row = json.loads(line)
+            at = {name: place for place, name in enumerate(row["columns"])}
+            name, offset, length, number, center, width = (at[key] for key in ("name", "offset", "bytes", "id", "center", "width"))
+            samples = []
+            for sample in row["samples"]:
+                span = sample[offset], sample[length]
+                if not (type(span[0]) is int and type(span[1]) is int and 0 <= span[0] <= span[0] + span[1] <= size):
+                    raise InputError(f"sample {sample[name]!r:.60} lies at {span}, the shard has {size} bytes", where=told, do=DO)
+                place = (*sample[center], sample[width]) if sample[number] is not None and sample[center] else None
+                samples.append(_checked(sample[name], span, sample[number], place))
+            yield str(row["chunk"]), samples, f".{row['header']['format']}"
+    except (ValueError, KeyError, TypeError, IndexError, RecursionError) as error:
+        raise InputError(f"not the index of a shard ({type(error).__name__}: {error})", where=told, do=DO) from error
+
+
+def _read_members(path):
+    """Yield (chunk, samples, ending) of a tar by its members: images, and .json files with id, center and width."""
+    import tarfile
+
+    warn(f"{path} has no .jsonl beside it and is looked through, which takes time on each start")
+    images, places = {}, {}
+    try:
+        with system_errors(path), tarfile.open(path, "r:") as archive:
+            for member in archive:
+                stem, dot, ending = member.name.rpartition(".")
+                if member.isfile() and ending == "json":
+                    places[stem] = json.loads(archive.extractfile(member).read())
+                elif member.isfile() and f"{dot}{ending}" in IMAGE_ENDINGS:
+                    images[stem] = (member.offset_data, member.size, f"{dot}{ending}")
+        chunks = {}
+        for key, (offset, length, ending) in images.items():
+            name, _, stem = key.rpartition("/")
+            told = places.get(key, {})
+            place = (*told["center"], told["width"]) if told.get("center") else None
+            number = told.get("id", int(stem) if stem.isascii() and stem.isdigit() else None)
+            chunks.setdefault(name, ([], ending))[0].append(_checked(stem, (offset, length), number, place))
+    except (tarfile.TarError, EOFError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise InputError(f"not a tar file of samples ({type(error).__name__}: {error})", where=path, do=DO) from error
+    for name, (samples, ending) in chunks.items():
+        yield name, samples, ending
+
+
+def _open_parquet(root, path, limit):
+    """Return the chunks of a parquet file: all columns but the images are read."""
+    chunks, shard = {}, ParquetShard(path, limit)
+    with parquet_errors(path) as parquet:
+        file = parquet.ParquetFile(path)
+        for group in range(file.num_row_groups):
+            columns = file.read_row_group(group, columns=["key", *COLUMNS]).to_pydict()
+            for row, (key, number, *place) in enumerate(zip(columns["key"], *(columns[name] for name in COLUMNS))):
+                name, _, stem = key.rpartition("/")
+                sample = _checked(stem, (group, row), number, None if None in place else tuple(place))
+                chunks.setdefault(name, []).append(sample)
+    ending = _told_ending(f"{path.removesuffix('.parquet')}.jsonl")
+    return [chunk for name, samples in chunks.items() if len(chunk := PackedChunk(root, name, shard, samples, ending))]
+
+
+def _told_ending(told):
+    """Return the ending of the tiles' names that the .jsonl beside a shard tells, or .jpg: only names depend on it."""
+    try:
+        with open(told, "rb") as stream:
+            return f".{json.loads(stream.readline())['header']['format']}"
+    except (OSError, ValueError, KeyError, TypeError):
+        return ".jpg"
+
+
+class parquet_errors:
+    """Gives pyarrow.parquet to the body; what pyarrow raises about a file, or its absence, becomes an InputError."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __enter__(self):
+        try:
+            import pyarrow.parquet
+        except ImportError as error:
+            raise InputError("pyarrow is needed to read it, and is not installed", where=self.path,
+                             do="pip install pyarrow, or extract with --layout packed") from error  # fmt: skip
+        return pyarrow.parquet
+
+    def __exit__(self, kind, error, _):
+        if error is None or isinstance(error, InputError):
+            return
+        import pyarrow
+
+        if isinstance(error, (pyarrow.ArrowException, OSError, KeyError, ValueError, AttributeError, TypeError)):
+            raise InputError(f"not a parquet file of samples ({error})", where=self.path, do=DO) from error
+
+
+def _checked(stem, span, number, place):
+    """Return a sample after a look at its types (TypeError)."""
+    numbers = [*(place or ()), *([] if number is None else [number])]
+    if not isinstance(stem, str) or not all(type(value) is int and abs(value) < 1 << 31 for value in numbers):
+        raise TypeError(f"sample {stem!r:.40} is not told by whole numbers")
+    if place is not None and len(place) != 3:
+        raise TypeError(f"the centre of sample {stem!r:.40} is no pair")
+    return stem, span, number, place

@@ -1,0 +1,115 @@
+"""What the data sets of `options` dictionaries have in common: seeds by item, lists of files, tensors."""
+
+import os
+import warnings
+
+import cv2
+import numpy as np
+import torch
+
+from common.datasets.dlas.draws import ItemDraws, LegacyDraws
+from common.datasets.dlas.option_values import OptionValues
+from common.datasets.sets.folders import list_images
+from common.errors import InputError
+from common.seeding import unit_numpy
+
+ENDINGS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".webp")
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+class ItemDataset(torch.utils.data.Dataset):
+    """A data set whose item i of epoch e depends on (random_seed, e, i) alone, not on workers or earlier items.
+
+    Three keys of the options belong to all of them: `random_seed` (0); `compat` (False), which draws from the global
+    generators in the original's order and leaves its arithmetic as it was; `broken_images`, what to do about a file
+    that cannot be read: `raise` (the default), or `next` to warn and take the item after it.
+    A subclass has `item(index)` and `__len__`.
+    """
+
+    def __init__(self, options, mode):
+        self.options = OptionValues(options, mode)
+        self.compat = self.options.flag("compat")
+        self.seed = self.options.whole("random_seed", 0, low=-(2**63))
+        self.broken_images = self.options.one_of("broken_images", ("raise", "next"), "raise")
+        self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()  # workers that persist see set_epoch too
+
+    def __getitem__(self, index):
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"item {index} of {len(self)}")  # ends a for loop over the data set
+        if self.broken_images == "raise":
+            return self.item(index % len(self))
+        for step in range(len(self)):
+            try:
+                return self.item((index + step) % len(self))
+            except InputError as error:
+                warnings.warn(f"{error} The next item is taken instead.", stacklevel=2)
+        raise InputError("none of the images can be read", where=self.options.where, do="Check the files")
+
+    def item(self, index):
+        """Return the item of a whole number of 0..len - 1, a dictionary."""
+        raise NotImplementedError
+
+    def set_epoch(self, epoch):
+        """Make the next pass draw anew: call it before each pass, with the number of the epoch."""
+        self._epoch.fill_(int(epoch))
+
+    def draws(self, index, stream="item"):
+        """Return the draws of one item: the same at every call in the same epoch."""
+        if self.compat:
+            return LegacyDraws()
+        return ItemDraws(unit_numpy(self.seed, stream, int(self._epoch), index))
+
+
+def list_files(folder, where, endings=ENDINGS, keep_references=False):
+    """Return the image files below a folder as strings that begin with the folder as given, sorted.
+
+    Names with `ref.jpg` in them (the references of chunked folders) and hidden files are left out; endings count in
+    either case. Raises InputError for a folder that is not there or holds no image.
+    """
+    folder = os.fspath(folder)
+    if not os.path.isdir(folder):
+        raise InputError("no such folder", where=folder, do=f"Check the paths of the {where} options")
+    found = [name for name in list_images(folder, endings) if keep_references or "ref.jpg" not in os.path.basename(name)]
+    if not found:
+        raise InputError("no image in this folder", where=folder, do=f"Looked for {' '.join(endings)}, at any depth")
+    return sorted(os.path.join(folder, name) for name in found)
+
+
+def to_tensor(image):
+    """Return an (H, W, C) array as a contiguous (C, H, W) float32 tensor of its own."""
+    return torch.from_numpy(np.array(image.transpose(2, 0, 1), dtype=np.float32, order="C"))
+
+
+def area(image, height, width):
+    """Return an (H, W, C) image resized by pixel area (OpenCV)."""
+    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+
+
+def centre_square(image):
+    """Return the centred square of an (H, W, C) image."""
+    height, width = image.shape[:2]
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    return image[top : top + side, left : left + side]
+
+
+def random_square(image, draws):
+    """Return a square of the shorter side, its place along the longer one normal around the middle (sigma .3 of half)."""
+    height, width = image.shape[:2]
+    if height == width:
+        return image
+    spare = abs(height - width)
+    centre = spare // 2
+    start = int(centre + max(min(draws.normal(0.3), 1.0), -1.0) * (centre - 2))
+    start = min(max(start, 0), spare)  # with few spare pixels the formula runs out of the image
+    return image[start : start + width] if height > width else image[:, start : start + height]
+
+
+def flip_or_turn(image, draws, flip=True, turn=True):
+    """Return the image flipped horizontally (flip), vertically (turn) and transposed (turn), each with probability .5."""
+    horizontal = flip and draws.unit() < 0.5
+    vertical = turn and draws.unit() < 0.5
+    transpose = turn and draws.unit() < 0.5
+    if horizontal or vertical:
+        image = cv2.flip(image, -1 if horizontal and vertical else 1 if horizontal else 0)
+    return cv2.transpose(image) if transpose else image

@@ -1,0 +1,137 @@
+"""Data sets from the `options` dictionaries and configuration files that users of DL-Art-School have.
+
+    blocks = load_options("train.yml")                     # {"train": {...}, "val": {...}}
+    dataset = create_dataset(blocks["train"])              # by its "mode"
+    loader = create_dataloader(dataset, blocks["train"])   # common.datasets.dlas.loader
+"""
+
+import importlib
+import importlib.util
+
+from common.datasets.dlas.loader import collate_items, create_dataloader
+from common.datasets.dlas.option_values import OptionValues
+from common.errors import InputError, nearest
+from common.files import system_errors
+
+__all__ = ["Options", "create_dataloader", "create_dataset", "known_modes", "load_options"]
+
+# Modules with MODES, {mode name: "module:Class"}.
+REGISTRIES = ("common.datasets.dlas.chunked", "common.datasets.dlas.modes")
+PHASES = ("train", "val")
+
+
+class Options(dict):
+    """A dictionary in which a missing key reads as None, as configurations were wrapped for the original."""
+
+    def __missing__(self, key):
+        return None
+
+
+def known_modes():
+    """Return {mode name: "module:Class"} of every data set."""
+    modes = {}
+    for name in REGISTRIES:
+        if importlib.util.find_spec(name) is not None:
+            modes |= importlib.import_module(name).MODES
+    return modes
+
+
+def create_dataset(options, return_collate=False):
+    """Return the data set of a block's `mode`, built from the block; with return_collate, (data set, collate function).
+
+    options: dictionary; a missing key and None read as the default.
+    Raises InputError for a mode that is missing or unknown (with the nearest name), and what the class raises for its
+    own keys: the ones that are missing all in one message.
+    """
+    if not isinstance(options, dict):
+        raise InputError(f"options are a {type(options).__name__}, expected a dictionary", where="options",
+                         do="Pass the block of one data set")  # fmt: skip
+    modes, mode = known_modes(), options.get("mode")
+    if mode is None:
+        raise InputError("the key 'mode' is missing: it names the kind of data set", where="options",
+                         do=f"Known: {', '.join(sorted(modes))}")  # fmt: skip
+    if mode not in modes:
+        raise InputError(f"no data set mode '{mode}'", where="mode", do=nearest(mode, modes))
+    module, _, name = modes[mode].partition(":")
+    found = getattr(importlib.import_module(module), name)
+    check_required(options, getattr(found, "REQUIRED", ()), mode)
+    dataset = found(wrap(options))
+    return (dataset, getattr(dataset, "collate", collate_items)) if return_collate else dataset
+
+
+def check_required(options, keys, mode):
+    """Raise one InputError that names every key of `keys` that is missing or None.
+
+    A key may be a pair (key, unless): it is not needed where the key `unless` is set.
+    """
+    missing = []
+    for key in keys:
+        key, unless = key if isinstance(key, tuple) else (key, None)
+        if options.get(key) is None and not (unless and options.get(unless)):
+            missing.append(key)
+    if not missing:
+        return
+    if len(missing) == 1:
+        raise OptionValues(options, mode).missing(missing[0])
+    raise InputError(f"the keys {', '.join(repr(key) for key in missing)} are missing", where=mode, do="Add them to the options")
+
+
+def wrap(value, seen=None):
+    """Return a copy of a value in which every dictionary, at any depth, reads missing keys as None.
+
+    What YAML anchors share stays shared (an anchor in itself too), so that the copy is no larger than the value.
+    """
+    seen = {} if seen is None else seen
+    if id(value) in seen:
+        return seen[id(value)]
+    if isinstance(value, dict):
+        copy = seen[id(value)] = Options()
+        copy.update((key, wrap(item, seen)) for key, item in value.items())
+        return copy
+    if isinstance(value, list):
+        copy = seen[id(value)] = []
+        copy += [wrap(item, seen) for item in value]
+        return copy
+    return value
+
+
+def load_options(path):
+    """Return {block name: Options} of the data set blocks of a .yml, .yaml or .json configuration.
+
+    The blocks are those of the file's `datasets`; a file that is itself one block (it has a `mode`) is named train.
+    Each gets `phase` (its name before the first "_"), `data_type` "img", and the file's `scale` where it has none, as
+    the original's loader gives them. Raises InputError for a file that is missing, damaged, or has no block.
+    """
+    value = _read(path)
+    if not isinstance(value, dict):
+        raise InputError(f"holds a {type(value).__name__}, expected a mapping", where=path, do="Give a configuration with 'datasets'")
+    blocks = {"train": value} if "mode" in value and "datasets" not in value else value.get("datasets")
+    if not isinstance(blocks, dict) or not blocks:
+        raise InputError("there is no data set block: neither 'datasets' nor 'mode'", where=path,
+                         do="Give a configuration with 'datasets'")  # fmt: skip
+    found = {}
+    for name, block in blocks.items():
+        if not isinstance(block, dict):
+            raise InputError(f"the block '{name}' is a {type(block).__name__}, expected a mapping", where=path, do="Give its keys")
+        options = wrap(block)
+        options["phase"] = options["phase"] or str(name).split("_")[0]
+        options["data_type"] = options["data_type"] or "img"
+        if options["scale"] is None and value.get("scale") is not None:
+            options["scale"] = value["scale"]
+        found[str(name)] = options
+    return found
+
+
+def _read(path):
+    """Return the value of a YAML file, or of a JSON file (by its ending); nothing but plain values is made from it."""
+    import json
+
+    import yaml
+
+    with system_errors(path), open(path, "rb") as stream:
+        data = stream.read()
+    try:
+        text = data.decode("utf-8-sig")
+        return json.loads(text) if str(path).lower().endswith(".json") else yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise InputError(f"neither valid YAML nor JSON ({error})", where=path, do="Mend the file") from error

@@ -1,0 +1,1 @@
+"""Readers of ImageNet in the layouts that people have it in."""

@@ -1,0 +1,306 @@
+"""The downsampled ImageNet (Chrabaszcz et al. 2017) as npz batches: an index kept between runs, and any rows at once.
+
+A folder has train_data_batch_1.npz .. train_data_batch_10.npz, or val_data.npz, or the same as pickles without a suffix;
+each with `data` uint8 (rows, 3 side side), R, G and B planes, and `labels` 1..1000 in the order of the ILSVRC
+development kit. The files count in the order of their numbers, and image g is row g of all files put together.
+
+Uncompressed arrays are read row by row where they lie, in the order of their places in the files: a batch costs its own
+bytes, not the files'. (Reading, not mapping: pages of a map count as the process's memory and are slow when cold.)
+Compressed arrays and pickles are unpacked once, see `NpzBatches.unpack`.
+"""
+
+import hashlib
+import json
+import math
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from common.errors import InputError
+from common.files import read_npz, system_errors, write_npz
+from common.paths import cache_dir
+
+PUBLISHED = "https://image-net.org/download-images (downsampled)"
+INDEX_FORMAT = 1  # of the index's file; another one is made anew
+VECTORS = 512  # rows of one system call; the system's own limit is 1,024
+PIECE = 1024  # rows inflated at a time
+LAYOUT_DO = "Use the published files, or the same layout: data uint8 (rows, 3 side side), labels 1..1000"
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One file: its rows are images `first` .. `first` + rows - 1 of the set."""
+
+    path: Path
+    size: int
+    changed: int  # its modification time in ns
+    rows: int
+    offset: int  # of the first row in the file; -1 where the rows are compressed or pickled
+    side: int
+    first: int = 0
+
+    @property
+    def stop(self):
+        """Number of the first image behind this file."""
+        return self.first + self.rows
+
+
+def batch_paths(folder, subset="auto"):
+    """Return the batch files of a folder in the order of the numbers that end their names, unnumbered ones behind.
+
+    subset: train (numbered files), val (val_data alone), or auto: numbered ones where there are any, else the others.
+    Beside .npz, files without a suffix called train_data_batch_<n> or val_data count (pickles) where no .npz is there.
+    """
+    folder = Path(folder)
+    with system_errors(folder):
+        names = sorted(entry.name for entry in os.scandir(folder) if entry.is_file() and not entry.name.startswith("."))
+    found = [name for name in names if name.endswith(".npz")]
+    found = found or [name for name in names if re.fullmatch(r"train_data_batch_\d+|val_data", name)]
+    numbered = [name for name in found if _number(name) is not None]
+    others = [name for name in found if _number(name) is None]
+    chosen = {"train": numbered, "val": [name for name in others if name.startswith("val")], "auto": numbered or others}[subset]
+    if not chosen:
+        what = f"No NPZ files found in {folder}" if subset == "auto" else f"no {subset} files of the downsampled ImageNet in {folder}"
+        raise InputError(what, do=f"Expected train_data_batch_1.npz ... or val_data.npz, from {PUBLISHED}")
+    return [folder / name for name in sorted(chosen, key=lambda name: (_number(name) or 0, name))]
+
+
+def _number(name):
+    """Return the number behind the last underscore of a file's name, or None."""
+    found = re.search(r"_(\d+)$", name.removesuffix(".npz"))
+    return int(found.group(1)) if found else None
+
+
+def open_npz_batches(folder, subset="auto"):
+    """Return the NpzBatches of a folder; the index comes from the cache when all files are as they were.
+
+    Raises InputError for a folder without such files, a truncated or foreign file, labels outside 1..1000.
+    """
+    paths = batch_paths(folder, subset)
+    told = []
+    for path in paths:
+        with system_errors(path):
+            state = path.stat()
+        told.append([path.name, state.st_size, state.st_mtime_ns])
+    key = hashlib.sha256(json.dumps([INDEX_FORMAT, str(Path(folder).resolve()), subset]).encode()).hexdigest()[:24]
+    kept = cache_dir() / "imagenet_npz" / f"index_{key}.npz"
+    found = _read_index(kept, told, paths)
+    if found is None:
+        found = _make_index(paths, told)
+        _keep_index(kept, told, *found)
+    return NpzBatches(*found)
+
+
+def _read_index(kept, told, paths):
+    """Return (batches, labels) of an index file, or None when there is none that fits the files as they are."""
+    import numpy as np
+
+    if not kept.exists():
+        return None
+    try:
+        held = read_npz(kept, required=("files", "labels"))
+        files = json.loads(str(held["files"]))
+        if [file[:3] for file in files] != told:
+            return None
+        batches = _numbered([Batch(path, *file[1:]) for path, file in zip(paths, files)])
+    except (InputError, ValueError, TypeError):  # of another kind or damaged: made anew
+        return None
+    return (batches, held["labels"].astype(np.int16)) if len(held["labels"]) == batches[-1].stop else None
+
+
+def _keep_index(kept, told, batches, labels):
+    import numpy as np
+
+    files = [[*file, batch.rows, batch.offset, batch.side] for file, batch in zip(told, batches)]
+    try:
+        write_npz(kept, compressed=False, files=np.array(json.dumps(files)), labels=labels)
+    except InputError as error:  # a cache that cannot be written costs the next start its time, and nothing else
+        from common import console
+
+        console.say(f"note: the index of these files is not kept ({error})")
+
+
+def _make_index(paths, told):
+    """Return (batches, labels (N,) int16 as stored) from the files' headers and labels."""
+    import numpy as np
+
+    batches, labels = [], []
+    for path, (_, size, changed) in zip(paths, told):
+        rows, side, offset, found = _inspect(path)
+        if batches and side != batches[0].side:
+            raise InputError(f"images of {side} x {side} pixels, but {batches[0].side} x {batches[0].side} in {batches[0].path.name}",
+                             where=path, do="Keep each size in a folder of its own")  # fmt: skip
+        batches.append(Batch(path, size, changed, rows, offset, side))
+        labels.append(found)
+    return _numbered(batches), np.concatenate(labels)
+
+
+def _numbered(batches):
+    """Return the batches with the number of each one's first image."""
+    first, result = 0, []
+    for batch in batches:
+        result.append(Batch(batch.path, batch.size, batch.changed, batch.rows, batch.offset, batch.side, first))
+        first += batch.rows
+    return result
+
+
+def _inspect(path):
+    """Return (rows, side, offset or -1, labels int16) of one file, without reading its images where it is an npz."""
+    import numpy as np
+
+    from common.formats.npz import npz_place
+
+    if path.suffix == ".npz":
+        shape, dtype, offset = npz_place(path, "data")
+        labels = read_npz(path, required=("labels",))["labels"]
+    else:
+        data, labels = _read_pickled(path)
+        shape, dtype, offset = data.shape, data.dtype, None
+    side = math.isqrt(shape[1] // 3) if len(shape) == 2 else 0
+    if len(shape) != 2 or dtype != np.uint8 or side < 1 or 3 * side**2 != shape[1]:
+        raise InputError(f"'data' is {dtype} {tuple(shape)}, expected uint8 (rows, 3 side side)", where=path, do=LAYOUT_DO)
+    labels = np.asarray(labels)
+    if labels.shape != (shape[0],) or (labels.size and labels.dtype.kind not in "iu"):
+        raise InputError(f"'labels' is {labels.dtype} {labels.shape} for {shape[0]} images", where=path, do=LAYOUT_DO)
+    if labels.size and not 1 <= int(labels.min()) <= int(labels.max()) <= 1000:
+        raise InputError(f"labels run {labels.min()} .. {labels.max()}, expected 1 .. 1000", where=path,
+                         do="Use the published files; labels that start at 0 must be raised by 1")  # fmt: skip
+    return shape[0], side, -1 if offset is None else offset, labels.astype(np.int16)
+
+
+def _read_pickled(path):
+    """Return (data, labels) of a pickled batch, read without running anything from it."""
+    import numpy as np
+
+    from common.datasets.sets.locate import plain_key
+    from common.formats.pickles import read_pickle
+
+    entries = read_pickle(path)
+    return np.asarray(plain_key(entries, "data", path)), np.asarray(plain_key(entries, "labels", path))
+
+
+class NpzBatches:
+    """Images of all batch files by their global number.
+
+    labels: (N,) int16, 1..1000 as stored.  side: their pixels.  Use as a context manager, or close().
+    """
+
+    def __init__(self, batches, labels):
+        import numpy as np
+
+        self.batches, self.labels, self.side = batches, labels, batches[0].side
+        self.row_bytes = 3 * self.side**2
+        self._stops = np.array([batch.stop for batch in batches])
+        self._streams, self._unpacked = {}, None
+
+    def __len__(self):
+        return len(self.labels)
+
+    def identity(self):
+        """Return what the images are, for records: [file name, bytes, rows] of each file, side, hash of the labels."""
+        files = [[batch.path.name, batch.size, batch.rows] for batch in self.batches]
+        return {"files": files, "side": self.side, "labels_sha256": hashlib.sha256(self.labels.tobytes()).hexdigest()}
+
+    def places(self, indices):
+        """Return (file, row), int64 arrays (n,): the number of the file in order and the row in it of each image."""
+        import numpy as np
+
+        indices = np.asarray(indices, np.int64)
+        if indices.size and (indices.min() < 0 or indices.max() >= len(self)):
+            raise IndexError(f"image {indices.max()} of {len(self)}")
+        files = np.searchsorted(self._stops, indices, side="right")
+        return files, indices - np.array([batch.first for batch in self.batches])[files]
+
+    def read(self, indices, out=None):
+        """Return uint8 (n, 3, side, side), the images of the given numbers in the given order.
+
+        out: an array of this shape to read into.  Files that cannot be read in place must have been unpacked.
+        Raises InputError when a file has become shorter, or is gone.
+        """
+        import numpy as np
+
+        indices = np.asarray(indices, np.int64)
+        shape = (len(indices), 3, self.side, self.side)
+        out = np.empty(shape, np.uint8) if out is None else out
+        assert out.shape == shape
+        assert out.flags.c_contiguous
+        targets = memoryview(out.reshape(-1)).cast("B") if len(indices) else memoryview(b"")
+        for stream, path, base, numbers, positions in self._requests(indices):
+            self._read_rows(stream, path, base, numbers, positions, targets)
+        return out
+
+    def _requests(self, indices):
+        """Yield (file descriptor, path, offset of row 0, rows ascending, positions in the result) of each file needed."""
+        import numpy as np
+
+        files, rows = self.places(indices)
+        order = np.lexsort((rows, files))
+        for file in np.unique(files):
+            chosen = order[files[order] == file]
+            batch, numbers = self.batches[file], rows[chosen]
+            path, base = batch.path, batch.offset
+            if base < 0:
+                if self._unpacked is None:
+                    raise RuntimeError("compressed rows are read after unpack()")
+                path, numbers, base = self._unpacked.place(batch.first + numbers)
+            yield self._stream(path), path, base, numbers.tolist(), chosen.tolist()
+
+    def _stream(self, path):
+        if path not in self._streams:
+            with system_errors(path):
+                self._streams[path] = os.open(path, os.O_RDONLY)
+        return self._streams[path]
+
+    def _read_rows(self, stream, path, base, numbers, positions, targets):
+        """Read ascending rows into their positions; rows that follow one another in the file take one system call."""
+        size, start = self.row_bytes, 0
+        with system_errors(path):
+            while start < len(numbers):
+                stop = start + 1
+                while stop < len(numbers) and numbers[stop] == numbers[stop - 1] + 1 and stop - start < VECTORS:
+                    stop += 1
+                views = [targets[place * size : (place + 1) * size] for place in positions[start:stop]]
+                if os.preadv(stream, views, base + numbers[start] * size) != size * (stop - start):
+                    raise InputError(f"ends before row {numbers[stop - 1]}", where=path, do="Copy the file again")
+                start = stop
+
+    def announce(self, indices):
+        """Ask the system to fetch these images from the disk meanwhile, for a `read` that follows."""
+        for stream, _, base, numbers, _ in self._requests(indices):
+            for number in numbers:
+                os.posix_fadvise(stream, base + number * self.row_bytes, self.row_bytes, os.POSIX_FADV_WILLNEED)
+
+    def unpack(self, indices=None):
+        """Make the given images (all without any) of compressed and pickled files readable; nothing for other files.
+
+        Each such file is inflated once, front to back, and the wanted rows are kept uncompressed in the cache
+        (GENPROBE_CACHE/imagenet_npz) under a key of files and rows: the next run with the same ones inflates nothing,
+        and after all rows were asked for, no run does.
+        """
+        from common.datasets.imagenet.unpacked import unpack
+
+        self._unpacked = unpack(self, indices)
+
+    def close(self):
+        """Close the files."""
+        while self._streams:
+            os.close(self._streams.popitem()[1])
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self.close()
+
+
+def stream_rows(batch):
+    """Yield uint8 (n, columns): a file's rows from front to back, inflated or unpickled once."""
+    from common.formats.npz import iterate_npz_rows
+
+    if batch.path.suffix == ".npz":
+        yield from iterate_npz_rows(batch.path, "data", PIECE)
+        return
+    data = _read_pickled(batch.path)[0]
+    for start in range(0, len(data), PIECE):
+        yield data[start : start + PIECE]

@@ -1,0 +1,232 @@
+"""ImageNet and sets like it (npz batches, trees or zips of files, LMDB) under one face: numbered images with classes,
+titles and pixels.
+
+One reader for extraction and training: the same flags on the same source give the same class numbers.
+"""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+from common.datasets.imagenet import classes as imagenet_classes
+from common.errors import InputError
+
+
+@dataclass
+class Loaded:
+    """Some images: rows (places of the readable ones), their pixels uint8 (n, 3, R, R), pictures to store as they came."""
+
+    rows: list
+    pixels: object
+    originals: list = field(default_factory=list)  # uint8 (S, S, 3), or the bytes of a JPEG
+    left_out: dict = field(default_factory=dict)  # {place: reason}
+
+
+def open_source(options):
+    """Return the source that the flags name; InputError for none or more than one."""
+    given = {"--imagenet_dir": options.imagenet_dir, "--npz_dir": options.npz_dir, "--lmdb_path": options.lmdb_path}
+    named = [flag for flag, value in given.items() if value is not None]
+    if not named:
+        raise InputError("Either --imagenet_dir or --npz_dir must be provided", do="Or --lmdb_path")
+    if len(named) > 1:
+        raise InputError(f"Cannot use both {named[0]} and {named[1]}", do="Choose one")
+    if options.npz_dir is not None:
+        return NpzSource(options)
+    return TreeSource(options) if options.imagenet_dir is not None else LmdbSource(options)
+
+
+def read_class_map(name, labels, where):
+    """Return (classes (N,) int64, {"0": [synset, name], ...}) of npz labels 1.. under a --class_map.
+
+    imagenet: the permutation from the development kit's order to the network's.  none: label - 1.  A .json: a list of
+    classes (entry label - 1), or a class index {"0": [synset, name]} in the order of the labels.
+    Raises InputError for a file of another kind, repeated or negative classes, and labels beyond it.
+    """
+    import numpy as np
+
+    from common.files import read_json
+
+    labels = np.asarray(labels, np.int64)
+    if name == "imagenet":
+        return imagenet_classes.label_to_class(labels, where), imagenet_classes.class_index()
+    if name == "none":
+        return labels - 1, {str(number): [str(number), f"class_{number}"] for number in range(int(labels.max(initial=1)))}
+    if not name.endswith(".json"):
+        raise InputError("expected imagenet, none, or a .json", where=f"--class_map {name}", do="See --help")
+    value = read_json(name)
+    do = "Give a list of classes (entry label - 1), or a class index {\"0\": [synset, name], ...} in the labels' order"
+    if isinstance(value, dict):
+        value = _from_index(value, name, do)
+    if not isinstance(value, list) or not all(type(item) is int and item >= 0 for item in value) or len(set(value)) != len(value):
+        raise InputError("not a class map: its entries must be different whole numbers from 0", where=name, do=do)
+    if labels.size and labels.max() > len(value):
+        raise InputError(f"a map of {len(value)} labels, but the data have label {labels.max()}", where=name, do=do)
+    index = imagenet_classes.class_index()
+    known = {str(number): index.get(str(number), [str(number), f"class_{number}"]) for number in sorted(value)}
+    return np.array(value, np.int64)[labels - 1], known
+
+
+def _from_index(value, name, do):
+    """Return the list of network classes of a class index in the labels' order."""
+    numbers = imagenet_classes.synset_numbers()
+    try:
+        return [numbers[value[str(place)][0]] for place in range(len(value))]
+    except (KeyError, IndexError, TypeError) as error:
+        raise InputError(f"not a class index: no known synset at {error}", where=name, do=do) from error
+
+
+def planes_to_picture(pixels):
+    """Return (S, S, 3) of (3, S, S)."""
+    return pixels.transpose(1, 2, 0)
+
+
+class ArraySource:
+    """What sources of equally large arrays share: a `reader` with `read`, `side` and `identity`."""
+
+    suffix = "png"
+
+    def __init__(self, options, reader):
+        self.options, self.reader = options, reader
+
+    def __len__(self):
+        return len(self.classes)
+
+    def check(self, side):
+        """Raise InputError where the arrays cannot be brought to the network's size."""
+        import numpy as np
+
+        from common.images.network_size import resize_planes
+
+        resize_planes(np.zeros((1, 3, self.reader.side, self.reader.side), np.uint8), side, self.options.resize)
+
+    def load(self, indices, side):
+        """Return the Loaded images of some numbers."""
+        from common.images.network_size import resize_planes
+
+        pixels = self.reader.read(indices)
+        originals = [planes_to_picture(image) for image in pixels]
+        return Loaded(list(range(len(indices))), resize_planes(pixels, side, self.options.resize), originals)
+
+    def identity(self):
+        """Return what shapes the pixels and classes, for records."""
+        return {**self.reader.identity(), "class_map": self.options.class_map}
+
+    def prepare(self, indices):
+        """Make ready to load these images."""
+
+    def notes(self):
+        """Return lines to say about the source."""
+        return []
+
+
+class NpzSource(ArraySource):
+    """npz batches."""
+
+    kind = "imagenet_real_npz"
+
+    def __init__(self, options):
+        from common.datasets.imagenet.npz_batches import open_npz_batches
+
+        super().__init__(options, open_npz_batches(options.npz_dir, options.npz_subset))
+        self.classes, self.class_index = read_class_map(options.class_map, self.reader.labels, options.npz_dir)
+
+    def title(self, number):
+        """Return an image's name in records."""
+        return f"npz_sample_{number}"
+
+    def prepare(self, indices):
+        self.reader.unpack(indices if self.options.unpack == "selected" else None)
+
+    def load(self, indices, side):
+        self.reader.announce(indices)  # so that the disk fetches all of a batch's rows at a time
+        return super().load(indices, side)
+
+
+class LmdbSource(ArraySource):
+    """An LMDB, whose labels are in the network's order already."""
+
+    kind = "imagenet_real_lmdb"
+
+    def __init__(self, options):
+        from common.datasets.imagenet.lmdb import LmdbImages
+
+        super().__init__(options, LmdbImages(options.lmdb_path))
+        self.classes, self.class_index = self.reader.classes, imagenet_classes.class_index()
+        if options.class_map != "imagenet":
+            self.class_index = {str(number): [str(number), f"class_{number}"] for number in range(int(self.classes.max()) + 1)}
+        elif self.classes.max() >= imagenet_classes.COUNT:
+            raise InputError(f"label {self.classes.max()} is outside 0 .. 999", where=options.lmdb_path, do="Use --class_map none")
+
+    def title(self, number):
+        """Return an image's name in records."""
+        return f"lmdb_idx_{number}"
+
+
+class TreeSource:
+    """A tree or zip of image files."""
+
+    kind, suffix = "imagenet_real", "JPEG"
+
+    def __init__(self, options):
+        from common.datasets.imagenet.tree import ImageTree
+
+        if options.class_map not in ("imagenet", "none"):
+            raise InputError("a map of labels is for npz files", where="--class_map", do="Use imagenet or none")
+        self.options = options
+        split = None if options.split == "all" else options.split
+        self.tree = ImageTree(options.imagenet_dir, split, options.class_map == "imagenet")
+        self.classes, self.class_index = self.tree.classes, imagenet_classes.class_index()
+        if options.class_map == "none":
+            self.class_index = {str(number): [name, name] for name, number in self.tree.folder_classes.items()}
+        self._pool = ThreadPoolExecutor(max(1, options.num_workers))
+
+    def __len__(self):
+        return len(self.tree)
+
+    def title(self, number):
+        """Return an image's name in records."""
+        return self.tree.names[number]
+
+    def check(self, side):
+        """Every picture fits every size."""
+
+    def prepare(self, indices):
+        """Nothing is to be made ready."""
+
+    def identity(self):
+        """Return what shapes the pixels and classes, for records."""
+        return {**self.tree.identity(), "class_map": self.options.class_map}
+
+    def notes(self):
+        """Return lines to say about the source."""
+        if not self.tree.unknown:
+            return []
+        names = ", ".join(sorted(self.tree.unknown)[:5])
+        return [f"warning: {sum(self.tree.unknown.values()):,} images in folders that are no synset are left out ({names})"]
+
+    def load(self, indices, side):
+        """Return the Loaded images of some numbers; damaged ones are left out."""
+        import numpy as np
+
+        wanted = self.options.images == "original"
+
+        def one(number):
+            try:
+                pixels, image = self.tree.prepared(int(number), side, self.options.preprocess)
+            except InputError as error:
+                return error
+            return pixels, jpeg_bytes(image) if wanted else None
+
+        found = list(self._pool.map(one, indices))
+        rows = [place for place, item in enumerate(found) if not isinstance(item, InputError)]
+        pixels = np.stack([found[place][0] for place in rows]) if rows else np.empty((0, 3, side, side), np.uint8)
+        left_out = {place: item.what for place, item in enumerate(found) if isinstance(item, InputError)}
+        return Loaded(rows, pixels, [found[place][1] for place in rows], left_out)
+
+
+def jpeg_bytes(image):
+    """Return a Pillow image as JPEG of quality 75, in full size, as the original stores its pictures."""
+    import io
+
+    stream = io.BytesIO()
+    image.save(stream, format="JPEG", quality=75)
+    return stream.getvalue()

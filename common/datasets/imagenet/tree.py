@@ -1,0 +1,171 @@
+"""ImageNet as single files: a tree of class folders, on the disk or in a zip.
+
+ROOT/{train,val}/n01440764/NAME.JPEG; files ending in .JPEG, .jpg or .png, at any depth. An image's class is the name of
+its own folder: a synset, or (without ImageNet's class map) any name, the sorted names counting 0, 1, 2, ... A dataset.json
+beside the folders, as EDM's and StyleGAN's dataset tools write, {"labels": [[NAME, class], ...]}, goes before the names.
+"""
+
+import hashlib
+import json
+import os
+import zipfile
+from collections import Counter
+from pathlib import Path
+
+from common.errors import InputError
+from common.files import system_errors
+from common.images.network_size import decode_image, prepare_image
+
+LABELS = "dataset.json"
+SUFFIXES = (".JPEG", ".jpg", ".png")  # case and all, as the original lists them: other files would change the order
+
+
+class FolderFiles:
+    """Files below a folder."""
+
+    def __init__(self, root):
+        self.root = Path(root)
+
+    def names(self, split):
+        """Return sorted names `split/...` of the images below a sub-folder (None: of all); InputError when it is not there."""
+        from common.datasets.sets.folders import list_images
+
+        place = self.root / (split or "")
+        if not place.is_dir():
+            raise InputError(f"ImageNet split directory not found: {place}",
+                             do=f"Expected {self.root}/{split}/n01440764/*.JPEG and so on")  # fmt: skip
+        found = (name for name in list_images(place) if name.endswith(SUFFIXES))
+        return sorted(f"{split}/{name}" if split else name for name in found)
+
+    def read(self, name):
+        """Return a file's bytes."""
+        path = self.root / name
+        with system_errors(path):
+            return path.read_bytes()
+
+    def optional(self, name):
+        """Return a file's bytes, None when there is no such file."""
+        return self.read(name) if (self.root / name).is_file() else None
+
+    def size(self, name):
+        return os.path.getsize(self.root / name)
+
+
+class ZipFiles:
+    """Files in a zip; a folder around everything is passed over."""
+
+    def __init__(self, path):
+        import threading
+
+        self.root, self._lock = Path(path), threading.Lock()
+        try:
+            with system_errors(path):
+                self._archive = zipfile.ZipFile(path)
+        except zipfile.BadZipFile as error:
+            raise InputError(f"not a complete zip file ({error})", where=path, do="Copy or make the file again") from error
+        self._entries = {}
+
+    def names(self, split):
+        """Return sorted names `split/...` of the images in the folder called `split` (None: of all, names as they are)."""
+        for entry in self._archive.infolist():
+            parts = entry.filename.split("/")
+            if not entry.filename.endswith(SUFFIXES) or any(part.startswith((".", "__MACOSX")) for part in parts):
+                continue
+            if split is None:
+                self._entries[entry.filename] = entry
+            elif split in parts[:-1]:
+                self._entries["/".join(parts[parts.index(split) :])] = entry
+        if not self._entries and split is not None:
+            raise InputError(f"ImageNet split directory not found: no images below {split}/", where=self.root,
+                             do=f"Expected {split}/n01440764/*.JPEG and so on in it")  # fmt: skip
+        return sorted(self._entries)
+
+    def read(self, name):
+        """Return an entry's bytes, its check sum compared."""
+        import zlib
+
+        try:
+            with self._lock:
+                return self._archive.read(self._entries[name])
+        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+            raise InputError(f"cannot be unpacked ({error})", where=f"{self.root}: {name}", do="Make the file again") from error
+
+    def optional(self, name):
+        """Return an entry's bytes, None when there is no such entry."""
+        if name not in self._archive.namelist():
+            return None
+        self._entries[name] = self._archive.getinfo(name)
+        return self.read(name)
+
+    def size(self, name):
+        return self._entries[name].file_size
+
+
+class ImageTree:
+    """The images of a split in sorted order of their names; an image's number is its place in that order.
+
+    split: a sub-folder, or None for a tree without splits (ROOT/n01440764/NAME.JPEG).
+    names: [`val/n01440764/a.JPEG`, ...].  classes: (N,) int64, -1 where the folder is no known synset.
+    """
+
+    def __init__(self, root, split, synsets=True):
+        """synsets: folders are ImageNet's; else any names, counted in their sorted order."""
+        import numpy as np
+
+        from common.datasets.imagenet.classes import synset_numbers
+
+        self.files = ZipFiles(root) if Path(root).is_file() else FolderFiles(root)
+        self.names = self.files.names(split)
+        if not self.names:
+            inner = f"{split}/n01440764/*.JPEG" if split else "class folders with *.JPEG, *.jpg or *.png"
+            raise InputError(f"No images found in {Path(root) / (split or '')}", do=f"Expected {inner} and so on")
+        self.told = told = None if synsets else self._told()
+        if told is not None:
+            self.classes, self.unknown = np.array([told.get(name, -1) for name in self.names], np.int64), Counter()
+            self.folder_classes = {f"class_{number}": number for number in sorted(set(told.values()))}
+            return
+        folders = [f"/{name}".split("/")[-2] for name in self.names]
+        numbers = synset_numbers() if synsets else {name: number for number, name in enumerate(sorted(set(folders)))}
+        self.folder_classes = numbers
+        self.classes = np.array([numbers.get(folder, -1) for folder in folders], np.int64)
+        self.unknown = Counter(folder for folder in folders if folder not in numbers)
+        if synsets and (self.classes < 0).all():
+            raise InputError(f"no class folder is a synset (the first is '{folders[0]}')", where=Path(root) / (split or ""),
+                             do="Sort the images into folders such as n01440764, or use --class_map none")  # fmt: skip
+
+    def _told(self):
+        """Return {name: class} of dataset.json, None where there is none or it has no labels."""
+        data = self.files.optional(LABELS)
+        if data is None:
+            return None
+        where, do = f"{self.files.root}: {LABELS}", 'Expected {"labels": [["00000/img00000000.png", 0], ...]}'
+        try:
+            labels = json.loads(data)["labels"]
+            told = {str(name): number for name, number in labels or []}
+        except (ValueError, KeyError, TypeError) as error:
+            raise InputError(f"no list of labels ({error})", where=where, do=do) from error
+        if not all(type(number) is int and number >= 0 for number in told.values()):
+            raise InputError("a label is no whole number from 0", where=where, do=do)
+        return told or None
+
+    def __len__(self):
+        return len(self.names)
+
+    def identity(self):
+        """Return {"images", "listing_sha256"}: how many, and a hash over names and sizes."""
+        digest = hashlib.sha256()
+        for name in self.names:
+            digest.update(f"{name}\t{self.files.size(name)}\n".encode(errors="surrogateescape"))
+        if self.told:
+            digest.update(self.classes.tobytes())
+        return {"images": len(self), "listing_sha256": digest.hexdigest()}
+
+    def load(self, number):
+        """Return the decoded image (Pillow, RGB); InputError naming the file when it is damaged."""
+        name = self.names[number]
+        return decode_image(self.files.read(name), name)
+
+    def prepared(self, number, side, how):
+        """Return (uint8 (3, side, side), Pillow image) of one image, see prepare_image."""
+        image = self.load(number)
+        return prepare_image(image, side, how), image

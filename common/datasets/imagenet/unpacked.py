@@ -1,0 +1,78 @@
+"""Uncompressed copies of rows of compressed npz batches and pickles, kept in the cache."""
+
+import hashlib
+
+from common.errors import InputError
+
+
+class Unpacked:
+    """Some images in one .npy file, ascending by global number."""
+
+    def __init__(self, path, numbers, offset):
+        self.path, self.numbers, self.offset = path, numbers, offset
+
+    def place(self, indices):
+        """Return (path, rows, offset of row 0) of images; RuntimeError for one that was not unpacked."""
+        import numpy as np
+
+        rows = np.searchsorted(self.numbers, indices)
+        if len(indices) and (rows.max() >= len(self.numbers) or not np.array_equal(self.numbers[rows], indices)):
+            raise RuntimeError("an image that was not unpacked is read")
+        return self.path, rows, self.offset
+
+
+def unpack(images, indices=None):
+    """Return the Unpacked rows of an NpzBatches's compressed files, None when it has none; see NpzBatches.unpack."""
+    import numpy as np
+
+    from common.files import exclusive
+    from common.paths import cache_dir
+
+    packed = [batch for batch in images.batches if batch.offset < 0]
+    if not packed:
+        return None
+    everything = np.concatenate([np.arange(batch.first, batch.stop) for batch in packed])
+    wanted = everything if indices is None else np.intersect1d(indices, everything)
+    folder = cache_dir() / "imagenet_npz"
+    for numbers in (everything, wanted):
+        path = folder / f"rows_{_key(packed, numbers)}.npy"
+        if path.exists():
+            break
+    if not path.exists():
+        with exclusive(folder / f".{path.stem}.lock", "another process unpacks these files"):
+            if not path.exists():
+                _write(path, images, packed, wanted)
+        numbers = wanted
+    with open(path, "rb") as stream:
+        np.lib.format.read_magic(stream)
+        np.lib.format.read_array_header_1_0(stream)
+        return Unpacked(path, numbers, stream.tell())
+
+
+def _key(packed, numbers):
+    told = repr([(str(batch.path.resolve()), batch.size, batch.changed, batch.first) for batch in packed]).encode()
+    return hashlib.sha256(told + numbers.astype("<i8").tobytes()).hexdigest()[:24]
+
+
+def _write(path, images, packed, wanted):
+    """Write the wanted rows, one pass over each file that has any."""
+    import numpy as np
+
+    from common import console
+    from common.datasets.imagenet.npz_batches import stream_rows
+    from common.files import atomic_path
+
+    needed = [batch for batch in packed if np.searchsorted(wanted, batch.first) < np.searchsorted(wanted, batch.stop)]
+    header = {"descr": "|u1", "fortran_order": False, "shape": (len(wanted), images.row_bytes)}
+    with atomic_path(path) as temporary, open(temporary, "wb") as target, \
+            console.progress("unpacking", sum(batch.rows for batch in needed), unit="images") as advance:  # fmt: skip
+        np.lib.format.write_array_header_1_0(target, header)
+        for batch in needed:
+            first = batch.first
+            for rows in stream_rows(batch):
+                if len(rows) + first > batch.stop or rows.shape[1] != images.row_bytes:
+                    raise InputError("has changed since it was looked at", where=batch.path, do="Run the command again")
+                low, high = np.searchsorted(wanted, [first, first + len(rows)])
+                target.write(rows[wanted[low:high] - first].tobytes())
+                first += len(rows)
+                advance(len(rows))

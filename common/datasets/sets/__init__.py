@@ -1,0 +1,1 @@
+"""Named image data sets, and images of one's own."""

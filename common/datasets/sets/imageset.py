@@ -1,0 +1,152 @@
+"""One split of a data set: the images, read by index as uint8, and what identifies them."""
+
+import hashlib
+
+
+class ImageSet:
+    """Images of one split, all of one size.
+
+    name, split: text.  labels: (N,) int64 from 0, or None.  image_shape: (H, W, C).
+    rows: (N,) positions in the store of this split's images, or None for all of them in order.
+    A subclass gives `_load(positions)`, (n, H, W, C) uint8, and `_identity()`, plain values that identify its files.
+    An ImageSet can be sent to worker processes; open files do not travel, they are opened again.
+    """
+
+    def __init__(self, name, split, count, image_shape, labels=None, rows=None):
+        self.name, self.split = str(name), split
+        self.image_shape = tuple(int(value) for value in image_shape)
+        self.labels = labels if labels is None or rows is None else labels[rows]
+        self._rows = rows
+        self._count = int(count) if rows is None else len(rows)
+        self._fingerprint = None
+
+    def __len__(self):
+        return self._count
+
+    def read(self, indices):
+        """Return the images at `indices` (any order, repeats allowed, each 0..N-1) as (n, H, W, C) uint8, C order.
+
+        Raises IndexError for an index outside the split, InputError for an image that cannot be read.
+        """
+        import numpy as np
+
+        indices = np.asarray(indices)
+        if indices.size == 0:
+            return np.empty((0, *self.image_shape), np.uint8)
+        if indices.ndim != 1 or indices.dtype.kind not in "iu":
+            raise TypeError("indices must be one row of integers")
+        if indices.min() < 0 or indices.max() >= len(self):
+            raise IndexError(f"indices run {indices.min()}..{indices.max()}, the {self.split} split has {len(self)} images")
+        return np.ascontiguousarray(self._load(indices if self._rows is None else self._rows[indices]))
+
+    def fingerprint(self):
+        """Return plain values for run records: name, split, count, image_shape, and hashes or names and sizes of files."""
+        if self._fingerprint is None:
+            head = {"name": self.name, "split": self.split, "count": len(self), "image_shape": list(self.image_shape)}
+            self._fingerprint = {**head, **self._identity()}
+        return dict(self._fingerprint)
+
+
+class ArrayImages(ImageSet):
+    """Images held as uint8 arrays (in memory, or mapped from a file).
+
+    parts: list of arrays (or `npz.MappedArray`s), (n, H, W, C), or (n, C, H, W) with channels_first; they are not
+    joined, so that a large set is held once.  size: (H, W) that images of another size are brought to when read.
+    identity: plain values for the fingerprint; without them the pixels and labels are hashed, which gives the same
+    answer for the same images from any container.
+    """
+
+    def __init__(self, name, split, parts, labels=None, channels_first=False, rows=None, size=None, identity=None):
+        import numpy as np
+
+        self._parts, self._channels_first, self._given = list(parts), channels_first, identity
+        self._ends = np.cumsum([part.shape[0] for part in self._parts])
+        _, *shape = self._parts[0].shape
+        height, width, channels = (*shape[1:], shape[0]) if channels_first else shape
+        self._size = None if size in (None, (height, width)) else size
+        image_shape = (*(size or (height, width)), channels)
+        super().__init__(name, split, self._ends[-1], image_shape, labels, rows)
+
+    def _load(self, positions):
+        import numpy as np
+
+        which = np.searchsorted(self._ends, positions, side="right")
+        images = None
+        for number in np.unique(which):
+            chosen = which == number
+            start = self._ends[number - 1] if number else 0
+            found = self._parts[number][positions[chosen] - start]
+            if images is None:
+                images = np.empty((len(positions), *found.shape[1:]), np.uint8)
+            images[chosen] = found
+        images = images.transpose(0, 2, 3, 1) if self._channels_first else images
+        if self._size is None:
+            return images
+        from common.images.decode import fit_array
+
+        return np.stack([fit_array(image, self._size) for image in images])
+
+    def _identity(self):
+        if self._given is not None:
+            return self._given
+        import numpy as np
+
+        digest = hashlib.sha256()
+        for start in range(0, len(self), 4096):
+            digest.update(self.read(np.arange(start, min(start + 4096, len(self)))))
+        if self.labels is not None:
+            digest.update(np.ascontiguousarray(self.labels, "<i8"))
+        return {"sha256": digest.hexdigest()}
+
+
+class EncodedImages(ImageSet):
+    """Images decoded from a store of files (PNG, JPEG, ...) each time they are read; nothing decoded is kept.
+
+    store: has len(), `read(position)` -> bytes, `open(position)` -> a context with the same as a binary stream,
+    `title(position)` -> the image's name in messages, and `identity()` -> plain values.
+    size: (H, W) that every image is brought to, or None: then all must have the size of the first.
+    Grey and transparent images come out as RGB.
+    Raises InputError naming the first image that is not one or, without size, has another size; the headers of the
+    first HEADERS images are looked at when the set is opened, the rest when they are read.
+    """
+
+    HEADERS = 1000
+
+    def __init__(self, name, split, store, labels=None, rows=None, size=None):
+        from common.images.decode import header_size
+
+        self._store, self._size = store, size
+        positions = range(len(store)) if rows is None else rows
+        shape = size
+        for position in positions[: self.HEADERS]:
+            with store.open(position) as stream:
+                found = header_size(stream, store.title(position))
+            shape = shape or found
+            self._check_size(found, shape, position, positions[0])
+        super().__init__(name, split, len(store), (*shape, 3), labels, rows)
+
+    def _check_size(self, found, expected, position, first=None):
+        if self._size is not None or found == expected:
+            return
+        from common.errors import InputError
+
+        like = f" as {self._store.title(first)}" if first is not None else ""
+        raise InputError(
+            f"image is {found[1]} x {found[0]} (width x height), expected {expected[1]} x {expected[0]}{like}",
+            where=self._store.title(position), do="Give a size to bring all images to, or remove the odd ones",
+        )  # fmt: skip
+
+    def _load(self, positions):
+        import numpy as np
+
+        from common.images.decode import decode
+
+        images = np.empty((len(positions), *self.image_shape), np.uint8)
+        for row, position in enumerate(positions):
+            image = decode(self._store.read(position), self._store.title(position), self._size)
+            self._check_size(image.shape[:2], self.image_shape[:2], position)
+            images[row] = image
+        return images
+
+    def _identity(self):
+        return self._store.identity()

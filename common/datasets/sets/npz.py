@@ -1,0 +1,139 @@
+"""Images in a .npz or .npy file: uint8, (N, H, W, C) or (N, C, H, W), mapped from the file where it is not compressed."""
+
+import zipfile
+from pathlib import Path
+
+from common.datasets.sets.imageset import ArrayImages
+from common.datasets.sets.splits import split_rows
+from common.errors import InputError
+
+IMAGE_KEYS = ("images", "samples", "data", "arr_0", "x")
+LABEL_KEYS = ("labels", "label", "y")
+
+
+def open_npz(path, split, size=None):
+    """Return the ImageSet of a split (`splits.split_rows`) of a .npz (first of IMAGE_KEYS, LABEL_KEYS) or .npy file.
+
+    Channels are last when the last axis has 1 or 3 entries, else first. Labels, if any, are integers, (N,) or (N, 1).
+    Raises InputError for a broken file, a missing array, another dtype or shape, or another number of labels.
+    """
+    path = Path(path)
+    if path.suffix.lower() == ".npy":
+        from common.files import fingerprint
+
+        images, labels, identity = _map(path, 0, path), None, {"files": [fingerprint(path)]}
+    else:
+        images, labels, identity = _open_arrays(path)
+    channels_first = _channels_first(images, path)
+    rows = split_rows(images.shape[0], split, path)
+    return ArrayImages(path.stem, split, [images], labels, channels_first, rows, size, identity)
+
+
+def _open_arrays(path):
+    """Return images (array or MappedArray), labels or None, and the identity of a .npz file."""
+    from common.files import read_npz, system_errors
+
+    try:
+        with system_errors(path), zipfile.ZipFile(path) as archive:
+            members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
+    except zipfile.BadZipFile as error:
+        raise InputError(f"not a complete .npz file ({error})", where=path, do="Make or copy the file again") from error
+    key = next((name for name in IMAGE_KEYS if name in members), None)
+    if key is None:
+        raise InputError(
+            f"no array {', '.join(IMAGE_KEYS[:-1])} or {IMAGE_KEYS[-1]}, the file has {', '.join(members) or 'nothing'}",
+            where=path, do="Store the images as `images`",
+        )  # fmt: skip
+    label_key = next((name for name in LABEL_KEYS if name in members), None)
+    info = members[key]
+    if info.compress_type == zipfile.ZIP_STORED:
+        images = _map(path, _member_start(path, info), f"{path}: {key}")
+    else:
+        images = read_npz(path, required=(key,))[key]
+    labels = read_npz(path, required=(label_key,))[label_key] if label_key else None
+    arrays = [{"name": n, "bytes": members[n].file_size, "crc32": members[n].CRC} for n in (key, label_key) if n]
+    identity = {"files": [{"name": path.name, "bytes": path.stat().st_size}], "arrays": arrays}
+    return images, _check_labels(labels, images.shape, label_key, path), identity
+
+
+def _member_start(path, info):
+    """Return where the data of a stored zip member begins: behind its local header (30 bytes, name, extra field)."""
+    with open(path, "rb") as stream:
+        stream.seek(info.header_offset)
+        header = stream.read(30)
+    if len(header) < 30 or header[:4] != b"PK\x03\x04":
+        raise InputError("not a complete .npz file", where=path, do="Make or copy the file again")
+    return info.header_offset + 30 + int.from_bytes(header[26:28], "little") + int.from_bytes(header[28:30], "little")
+
+
+class MappedArray:
+    """A uint8 array inside a file, read through a memory map that is opened on first use in each process."""
+
+    def __init__(self, path, offset, shape, order):
+        self._path, self._offset, self._order = path, offset, order
+        self.shape, self.dtype, self.ndim = shape, "uint8", len(shape)
+        self._map = None
+
+    def __getstate__(self):
+        return {**self.__dict__, "_map": None}
+
+    def __getitem__(self, rows):
+        import numpy as np
+
+        if self._map is None:
+            self._map = np.memmap(self._path, np.uint8, "r", self._offset, self.shape, self._order)
+        return np.asarray(self._map[rows])
+
+
+def _map(path, start, where):
+    """Return the .npy data that begin at byte `start` of a file as MappedArray; InputError when they are not uint8."""
+    import numpy as np
+
+    from common.files import system_errors
+
+    try:
+        with system_errors(path), open(path, "rb") as stream:
+            stream.seek(start)
+            version = np.lib.format.read_magic(stream)
+            read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+            shape, fortran, dtype = read(stream)
+            offset = stream.tell()
+    except (ValueError, EOFError) as error:
+        raise InputError(f"not a complete .npy array ({error})", where=where, do="Make or copy the file again") from error
+    _check_images(shape, dtype, where)
+    if offset + np.prod(shape, dtype=np.int64) > path.stat().st_size:
+        raise InputError(f"array of shape {shape} is cut short", where=where, do="Make or copy the file again")
+    return MappedArray(path, offset, shape, "F" if fortran else "C")
+
+
+def _check_images(shape, dtype, where):
+    if dtype != "uint8" or len(shape) != 4 or 0 in shape:
+        raise InputError(
+            f"images are {dtype} {tuple(shape)}, expected uint8 (N, H, W, C) or (N, C, H, W)", where=where,
+            do="Store 8-bit pixels",
+        )  # fmt: skip
+
+
+def _channels_first(images, where):
+    """Return whether the channels are axis 1; InputError when neither it nor the last axis has 1 or 3 entries."""
+    _check_images(images.shape, images.dtype, where)
+    if images.shape[3] in (1, 3):
+        return False
+    if images.shape[1] in (1, 3):
+        return True
+    raise InputError(
+        f"images have shape {tuple(images.shape)}, expected 1 or 3 channels on the last axis or on axis 1", where=where,
+        do="Store grey or RGB images",
+    )  # fmt: skip
+
+
+def _check_labels(labels, shape, key, where):
+    """Return labels as int64 (N,), or None; InputError when they are not one integer an image."""
+    if labels is None:
+        return None
+    if labels.dtype.kind not in "iu" or labels.size != shape[0] or labels.shape[0] != shape[0]:
+        raise InputError(
+            f"'{key}' is {labels.dtype} {labels.shape}, expected {shape[0]} integers as there are images", where=where,
+            do="Store one integer an image, or no labels",
+        )  # fmt: skip
+    return labels.reshape(-1).astype("int64")

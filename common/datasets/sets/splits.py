@@ -1,0 +1,44 @@
+"""Which images of the user's own files are train and which are test."""
+
+from common.datasets.sets.embedded import fixed_permutation
+from common.errors import InputError
+
+TEST_FOLDERS = ("test", "val", "validation")
+
+
+def split_names(names, split, where):
+    """Return the sorted names (POSIX paths) that belong to a split.
+
+    `all` are all of them. Where train/ and one of test/, val/, validation/ both stand at the top (or below one common top folder), these are
+    the splits and whatever lies beside them is in neither. Otherwise `split_rows` decides.
+    Raises InputError when a split would be empty.
+    """
+    names = sorted(names)
+    if split == "all":
+        return names
+    parts = [name.split("/") for name in names]
+    depth = 1 if names and all(len(part) > 2 and part[0] == parts[0][0] for part in parts) else 0
+    for level in dict.fromkeys((0, depth)):
+        tops = {part[level].lower() for part in parts if len(part) > level + 1}
+        test = next((folder for folder in TEST_FOLDERS if folder in tops), None)
+        if "train" in tops and test:
+            top = "train" if split == "train" else test
+            return [name for name, part in zip(names, parts) if len(part) > level + 1 and part[level].lower() == top]
+    return [names[row] for row in split_rows(len(names), split, where)]
+
+
+def split_rows(count, split, where):
+    """Return the rows of a split, ascending (`all`: every row): of a fixed permutation the last 10 % (rounded, at least 1) are test.
+
+    Raises InputError when there are fewer than two images to split.
+    """
+    import numpy as np
+
+    if split == "all" and count:
+        return np.arange(count)
+    if count < 2:
+        found = "no image" if count == 0 else "one image"
+        raise InputError(f"{found} found, expected at least two", where=where, do="Give a data set with more images")
+    test = max(1, round(count / 10))
+    order = fixed_permutation(count)
+    return np.sort(order[:-test] if split == "train" else order[-test:])

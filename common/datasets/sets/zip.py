@@ -1,0 +1,97 @@
+"""A .zip of images, read in place: decoded when read, in the order of their sorted names."""
+
+import hashlib
+import os
+import zipfile
+import zlib
+from contextlib import contextmanager
+from pathlib import Path
+
+from common.datasets.sets.imageset import EncodedImages
+from common.datasets.sets.splits import split_names
+from common.errors import InputError
+from common.images.decode import SUFFIXES
+
+
+def open_zip(path, split, size=None):
+    """Return the ImageSet of a split (`splits.split_names`) of a .zip's png, jpg, jpeg, webp and bmp files; no labels.
+
+    Hidden files and __MACOSX are passed over. Raises InputError for an archive that is broken, encrypted or has no
+    image, and as EncodedImages says.
+    """
+    path = Path(path)
+    with _zip_errors(path), zipfile.ZipFile(path) as archive:
+        names = split_names([name for name in archive.namelist() if _is_image(name)], split, path)
+    return EncodedImages(path.stem, split, ZipStore(path, names), size=size)
+
+
+def zip_names(path, suffixes):
+    """Return the names of a .zip's files with some suffixes (letters of either case), hidden ones passed over."""
+    with _zip_errors(path), zipfile.ZipFile(path) as archive:
+        return [name for name in archive.namelist() if _is_image(name, suffixes)]
+
+
+def _is_image(name, suffixes=SUFFIXES):
+    hidden = any(part.startswith((".", "__MACOSX")) for part in name.split("/"))
+    return name.lower().endswith(suffixes) and not hidden
+
+
+class ZipStore:
+    """Images of a .zip by position; each process opens the archive for itself."""
+
+    def __init__(self, path, names):
+        self._path, self._names = path, names
+        self._archive = self._owner = None
+
+    def __len__(self):
+        return len(self._names)
+
+    def __getstate__(self):
+        return {**self.__dict__, "_archive": None, "_owner": None}
+
+    def _reopened(self):
+        if self._owner != os.getpid():  # also after a fork: two processes must not share one file position
+            self._archive, self._owner = zipfile.ZipFile(self._path), os.getpid()
+        return self._archive
+
+    @contextmanager
+    def open(self, position):
+        name = self._names[position]
+        with _zip_errors(self._path, name), self._reopened().open(name) as stream:
+            yield stream
+
+    def read(self, position):
+        with self.open(position) as stream:
+            return stream.read()
+
+    def title(self, position):
+        return f"{self._path}: {self._names[position]}"
+
+    def checksums(self):
+        """Return size and CRC-32 of each image as text, from the archive's directory."""
+        with _zip_errors(self._path):
+            found = [self._reopened().getinfo(name) for name in self._names]
+        return [f"{info.file_size}:{info.CRC:08x}" for info in found]
+
+    def identity(self):
+        """Return {"bytes", "listing_sha256"}: the images' total size and a hash over names, sizes and checksums."""
+        digest, total = hashlib.sha256(), 0
+        with _zip_errors(self._path):
+            for name in self._names:
+                info = self._reopened().getinfo(name)
+                digest.update(f"{name}\t{info.file_size}\t{info.CRC:08x}\n".encode(errors="surrogateescape"))
+                total += info.file_size
+        return {"bytes": total, "listing_sha256": digest.hexdigest()}
+
+
+@contextmanager
+def _zip_errors(path, member=None):
+    """Turn what zipfile raises for broken, encrypted or unknown archives into an InputError."""
+    from common.files import system_errors
+
+    try:
+        with system_errors(path):
+            yield
+    except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, RuntimeError, NotImplementedError) as error:
+        where = path if member is None else f"{path}: {member}"
+        raise InputError(f"cannot be read from a .zip ({error})", where=where, do="Make or copy the archive again") from error

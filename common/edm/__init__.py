@@ -1,1 +1,0 @@
-"""EDM and DMD2 on class-conditional networks: sampling, labels and the training loss, as functions of tensors."""

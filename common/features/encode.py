@@ -1,0 +1,218 @@
+"""Features of many images, made once: in parts that survive a kill, shared by processes, kept by content.
+
+A set of features is a folder below GENPROBE_CACHE/features, named by a hash of the images' contents, the feature space
+and what was done to the images. The same images asked for again, under any path, for any metric, cost nothing.
+"""
+
+import hashlib
+import json
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from pathlib import Path
+
+from common.errors import InputError
+
+PART = 512  # images of a part, which is made and written as one
+FORMAT = 1  # of the files; another one is another key
+
+
+class EncodedImages:
+    """A finished set: `features.npz` (pool_3 (n, D) float32), `logits.npz` (logit (n, C)) and `set.json`."""
+
+    def __init__(self, folder):
+        from common.files import read_json
+
+        self.folder = Path(folder)
+        self.path = self.folder / "features.npz"
+        told = read_json(self.folder / "set.json")
+        self.count, self.width, self.num_logits = told["count"], told["width"], told["num_logits"]
+        self.meta, self.what, self.excluded = told["meta"], told["what"], told["excluded"]
+
+    def statistics(self):
+        """Return the common.features.statistics.Statistics, rows and logits in their files.
+
+        Mean and covariance are computed once and kept beside the features.
+        """
+        from common.features.statistics import Statistics
+        from common.files import read_npz, write_npz
+        from common.formats.rows import FileRows
+
+        rows = FileRows(self.path, "pool_3")
+        logits = FileRows(self.folder / "logits.npz", "logit") if self.num_logits else None
+        kept, moments = self.folder / "moments.npz", {}
+        if kept.exists():
+            moments = read_npz(kept, required=("mean", "covariance"))
+        elif self.count > self.width:  # with fewer rows a distance needs no covariance
+            found = Statistics(features=rows)
+            moments = {"mean": found.mean, "covariance": found.covariance}
+            write_npz(kept, compressed=False, **moments)
+        return Statistics(**moments, features=rows, logits=logits, meta=self.meta, path=self.what)
+
+
+def encode(images, space, batch_size=32, workers=8, change=None, overwrite=False, label="features"):
+    """Return the EncodedImages of a source (common.features.sources, or one with `generate`), made or found.
+
+    change: None, or an object with `told` (plain values that name it) and call image -> image, applied before the
+    space's own preparation.  workers: threads that read and prepare images.
+    Images that cannot be read, or whose features are not finite, are left out, and stand in `excluded` with the reason.
+    Raises InputError when fewer than two images remain.
+    """
+    from common import parallel
+    from common.files import check_writable, exclusive
+    from common.paths import cache_dir
+
+    identity = images.identity() if parallel.is_main() else None
+    identity = parallel.gather_objects(identity)[0]
+    told = [FORMAT, PART, identity, len(images), space.meta, None if change is None else change.told]
+    key = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:24]
+    folder = cache_dir() / "features" / key
+    check_writable(folder)
+    with exclusive(folder / ".lock", f"another process makes {label}") if parallel.is_main() else nullcontext():
+        if overwrite and parallel.is_main():
+            for path in [folder / "set.json", *folder.glob("part_*.npz")]:
+                path.unlink(missing_ok=True)
+        parallel.barrier()
+        if not (folder / "set.json").exists():
+            _make_parts(images, space, folder, batch_size, workers, change, label)
+            parallel.barrier()
+            if parallel.is_main():
+                _join(images, space, folder, change)
+            parallel.barrier()
+    return EncodedImages(folder)
+
+
+def _make_parts(images, space, folder, batch_size, workers, change, label):
+    """Write the missing parts of this process's share."""
+    from common import console, parallel
+
+    spans = [range(start, min(start + PART, len(images))) for start in range(0, len(images), PART)]
+    missing = [number for number in range(len(spans)) if not _is_complete(folder / _part(number))]
+    mine = parallel.shard(missing)
+    with ThreadPoolExecutor(max(1, workers)) as pool, \
+            console.progress(label, sum(len(spans[number]) for number in mine), unit="images") as advance:  # fmt: skip
+        for number in mine:
+            _make_part(images, space, spans[number], folder / _part(number), pool, (batch_size, workers, change), advance)
+
+
+def _part(number):
+    return f"part_{number:05d}.npz"
+
+
+def _is_complete(path):
+    """True when a part is there and whole; a damaged one is made again."""
+    from common.files import read_npz
+
+    if not path.exists():
+        return False
+    try:
+        read_npz(path, required=("pool_3", "logit", "index", "excluded"))
+    except InputError:
+        return False
+    return True
+
+
+def _make_part(images, space, span, path, pool, work, advance):
+    import numpy as np
+
+    from common.files import write_npz
+
+    batch_size, workers, change = work
+    index, features, logits, excluded, waiting = [], [], [], {}, []
+
+    def flush():
+        found, scores = space.encode([prepared for _, prepared in waiting])
+        good = np.isfinite(found).all(axis=1)
+        excluded.update({number: "its features hold NaN or infinity" for (number, _), fine in zip(waiting, good) if not fine})
+        index.extend(number for (number, _), fine in zip(waiting, good) if fine)
+        features.append(found[good])
+        logits.append(np.empty((int(good.sum()), 0), np.float32) if scores is None else scores[good])
+        advance(len(waiting))
+        waiting.clear()
+
+    for number, prepared in _prepared(images, span, space, pool, batch_size, workers, change):
+        if isinstance(prepared, InputError):
+            excluded[number] = prepared.what
+            advance(1)
+            continue
+        waiting.append((number, prepared))
+        if len(waiting) == batch_size:
+            flush()
+    if waiting:
+        flush()
+    empty = [np.empty((0, space.width), np.float32)], [np.empty((0, space.num_logits), np.float32)]
+    told = [[number, images.title(number), reason] for number, reason in sorted(excluded.items())]
+    write_npz(path, compressed=False, pool_3=np.concatenate(features or empty[0]), logit=np.concatenate(logits or empty[1]),
+              index=np.array(index, np.int64), excluded=np.array(json.dumps(told)))  # fmt: skip
+
+
+def _prepared(images, span, space, pool, batch_size, workers, change):
+    """Yield (number, prepared image or InputError) in order; some are prepared ahead in threads."""
+
+    def prepare(image):
+        try:
+            return space.prepare(image if change is None else change(image))
+        except InputError as error:
+            return error
+
+    def load(number):
+        try:
+            image = images.load(number)
+        except InputError as error:
+            return error
+        return prepare(image)
+
+    if hasattr(images, "generate"):
+        for start in range(span.start, span.stop, batch_size):
+            numbers = range(start, min(start + batch_size, span.stop))
+            yield from zip(numbers, pool.map(prepare, images.generate(numbers)))
+        return
+    ahead, numbers = [], iter(span)
+    for number in numbers:
+        ahead.append((number, pool.submit(load, number)))
+        if len(ahead) >= batch_size + workers:
+            first, future = ahead.pop(0)
+            yield first, future.result()
+    for number, future in ahead:
+        yield number, future.result()
+
+
+def _join(images, space, folder, change):
+    """Put the parts together; set.json comes last and says that the set is whole."""
+    import numpy as np
+
+    from common.files import read_npz, write_json
+    from common.formats.npz import write_npz_rows
+
+    parts = [folder / _part(number) for number in range(-(-len(images) // PART))]
+    excluded, count = [], 0
+    for path in parts:
+        held = read_npz(path, required=("index", "excluded"))
+        count += len(held["index"])
+        excluded += json.loads(str(held["excluded"]))
+    if count < 2:
+        reason = f" ({excluded[0][1]}: {excluded[0][2]})" if excluded else ""
+        raise InputError(f"{count} of {len(images)} images can be used, two are the least{reason}", where=images.what,
+                         do="Give more images")  # fmt: skip
+    for name, key, width in (("logits.npz", "logit", space.num_logits), ("features.npz", "pool_3", space.width)):
+        if width:
+            blocks = (read_npz(path, required=(key,))[key] for path in parts)
+            write_npz_rows(folder / name, key, (count, width), np.float32, blocks)
+    meta = {**space.meta, **({} if change is None else change.told)}
+    write_json(folder / "set.json", {"count": count, "width": space.width, "num_logits": space.num_logits, "meta": meta,
+                                     "name": space.name, "what": images.what,
+                                     "excluded": [[title, reason] for _, title, reason in excluded]})  # fmt: skip
+    for path in parts:
+        path.unlink()
+
+
+def report_excluded(encoded, shown=5):
+    """Say which images of a set were left out and why."""
+    from common import console
+
+    if not encoded.excluded:
+        return
+    console.say(f"warning: {len(encoded.excluded):,} images of {encoded.what} are left out:")
+    for title, reason in encoded.excluded[:shown]:
+        console.say(f"  {title}: {reason}")
+    if len(encoded.excluded) > shown:
+        console.say(f"  and {len(encoded.excluded) - shown:,} more")

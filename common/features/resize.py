@@ -1,0 +1,228 @@
+"""Resizing to the 299x299 of Inception as each published tool does it, and the normalisation that goes with each.
+
+Modes: clean (clean-fid: PIL bicubic on floats), legacy_pytorch (pytorch-fid), legacy_tensorflow (TTUR, torch-fidelity),
+fast (OCTET: torchvision's bilinear on tensors). Scores of different modes do not compare.
+
+Clean and legacy_tensorflow are linear along each axis. A block of neighbouring outputs needs few inputs, so each axis
+is a handful of small dense matrix products: PIL's and TensorFlow's numbers to 1e-4 of a grey level, faster than PIL.
+"""
+
+from functools import lru_cache
+
+from common.errors import InputError, nearest
+
+MODES = ("clean", "legacy_pytorch", "legacy_tensorflow", "fast")
+SIZE = 299
+FILTERS = ("nearest", "bilinear", "bicubic", "lanczos", "box")
+_BLOCK = 32  # outputs of one matrix product: wider wastes arithmetic on zeros, narrower wastes calls
+
+
+def resize_image(image, mode, size=SIZE, antialias=True):
+    """Return float32 (size, size, 3) in 0..255, not rounded, of one image as `mode` resizes it.
+
+    image: uint8 or float (H, W, 3) array, 0..255.  antialias: for mode fast alone, where it changes the score:
+    torchvision's default was off before 0.17 and is on since.
+    Raises InputError for another type, shape or mode.
+    """
+    import numpy as np
+    import torch
+
+    image = np.asarray(image)
+    is_number = image.dtype == np.uint8 or image.dtype.kind == "f"
+    if not is_number or image.ndim != 3 or image.shape[2] != 3 or not image.size:
+        raise InputError(f"an image is {image.dtype} {image.shape}, expected uint8 or float (height, width, 3)")
+    image = image if image.dtype == np.uint8 else image.astype(np.float32, copy=False)
+    image = image if image.flags.writeable and image.flags.c_contiguous else image.copy()
+    pixels = torch.from_numpy(image)
+    with torch.inference_mode():
+        return _resize(pixels, mode, size, antialias).numpy()
+
+
+def resize_batch(images, mode, size=SIZE, antialias=True):
+    """Return float32 (n, 3, size, size) in 0..255 of a uint8 or float tensor (n, 3, H, W), on its device.
+
+    The same numbers as `resize_image` to 1e-4 of a grey level. On an accelerator nothing returns to the CPU.
+    """
+    import torch
+
+    if images.ndim != 4 or images.shape[1] != 3:
+        raise InputError(f"images are {tuple(images.shape)}, expected (n, 3, height, width)")
+    _check_mode(mode)
+    with torch.inference_mode():
+        if mode not in _AXES:
+            return _interpolate(images.float(), (size, size), antialias and mode == "fast").clamp_(0, 255)
+        if images.device.type != "cpu":
+            return _resize_dense(images, mode, size)
+        resized = torch.empty((len(images), size, size, 3), dtype=torch.float32)
+        for image, place in zip(images, resized):
+            pixels = image if image.dtype == torch.uint8 else image.float()
+            place.copy_(_resize(pixels.permute(1, 2, 0).contiguous(), mode, size, antialias))
+        return resized.permute(0, 3, 1, 2)
+
+
+def _resize_dense(images, mode, size):
+    """Return float32 (n, 3, size, size) by two whole matrix products: most of it zeros, but nothing waits for a CPU."""
+    rows, columns = (_matrix(mode, length, size).to(images.device) for length in images.shape[2:])
+    return (rows @ (images.float() @ columns.T)).clamp_(0, 255)
+
+
+def normalise(x, mode):
+    """Return pixels 0..255 (array or tensor) as the network of `mode` takes them, about [-1, 1]."""
+    _check_mode(mode)
+    return 2 * (x / 255) - 1 if mode == "legacy_pytorch" else (x - 128) / 128
+
+
+def _check_mode(mode):
+    if mode not in MODES:
+        raise InputError(f"unknown mode '{mode}'", do=nearest(mode, MODES))
+
+
+def _resize(pixels, mode, size, antialias):
+    """Return float32 (size, size, 3) of a contiguous uint8 or float32 tensor (H, W, 3)."""
+    _check_mode(mode)
+    if mode not in _AXES:
+        resized = _interpolate(pixels.permute(2, 0, 1)[None].float(), (size, size), antialias and mode == "fast")
+        return resized[0].permute(1, 2, 0).contiguous().clamp_(0, 255)
+    # Rows first, though PIL begins with the columns: in (H, W, 3) the rows need no transposition of the whole image.
+    height, width, _ = pixels.shape
+    rows = _along_first(pixels.reshape(height, width * 3), mode, size).reshape(size, width, 3)
+    columns = _along_first(rows.transpose(0, 1).reshape(width, size * 3), mode, size).reshape(size, size, 3)
+    return columns.transpose(0, 1).contiguous().clamp_(0, 255)
+
+
+def _along_first(x, mode, size):
+    """Return float32 (size, k): the first axis of x (length, k) resized."""
+    import torch
+
+    if len(x) == size:
+        return x.float()  # both originals leave an axis of the right length alone
+    resized = torch.empty((size, x.shape[1]), dtype=torch.float32)
+    for outputs, inputs, weights in _bands(mode, len(x), size):
+        torch.mm(weights, x[inputs].float(), out=resized[outputs])
+    return resized
+
+
+def _interpolate(x, shape, antialias):
+    """Return float (n, 3, *shape): torch's bilinear, half-pixel centres, as torchvision applies it to tensors."""
+    from torch.nn import functional
+
+    return functional.interpolate(x, size=tuple(shape), mode="bilinear", align_corners=False, antialias=bool(antialias))
+
+
+def _bicubic_axis(length, size):
+    """Return float64 (size, length): PIL's antialiased bicubic (a = -0.5) of one axis, as in its Resample.c."""
+    import numpy as np
+
+    scale = length / size
+    stretch = max(scale, 1.0)
+    centres = (np.arange(size) + 0.5) * scale
+    first = np.maximum((centres - 2 * stretch + 0.5).astype(int), 0)
+    past = np.minimum((centres + 2 * stretch + 0.5).astype(int), length)
+    taps = np.arange(length)
+    t = np.abs((taps + 0.5 - centres[:, None]) / stretch)
+    weights = np.where(t < 1, (1.5 * t - 2.5) * t * t + 1, np.where(t < 2, (((t - 5) * t + 8) * t - 4) * -0.5, 0.0))
+    weights[(taps < first[:, None]) | (taps >= past[:, None])] = 0
+    return weights / weights.sum(axis=1, keepdims=True)
+
+
+def _tensorflow_axis(length, size):
+    """Return float64 (size, length): TensorFlow 1's bilinear, source = destination x length / size, clamped."""
+    import numpy as np
+
+    source = np.arange(size, dtype=np.float32) * np.float32(length / size)  # in float32, as there
+    low = np.minimum(source.astype(int), length - 1)
+    fraction = (source - low.astype(np.float32)).astype(np.float64)
+    weights = np.zeros((size, length))
+    rows = np.arange(size)
+    weights[rows, low] = 1 - fraction
+    weights[rows, np.minimum(low + 1, length - 1)] += fraction
+    return weights
+
+
+_AXES = {"clean": _bicubic_axis, "legacy_tensorflow": _tensorflow_axis}
+
+
+@lru_cache(maxsize=64)
+def _matrix(mode, length, size):
+    """Return the float32 tensor (size, length) that resizes one axis."""
+    import torch
+
+    return torch.from_numpy(_AXES[mode](length, size)).float()
+
+
+@lru_cache(maxsize=64)
+def _bands(mode, length, size):
+    """Return [(slice of outputs, slice of the inputs they need, float32 weights)] of one axis."""
+    weights = _matrix(mode, length, size)
+    found = []
+    for start in range(0, size, _BLOCK):
+        outputs = slice(start, min(start + _BLOCK, size))
+        used = weights[outputs].any(dim=0).nonzero()
+        inputs = slice(int(used[0]), int(used[-1]) + 1)
+        found.append((outputs, inputs, weights[outputs, inputs].contiguous()))
+    return found
+
+
+def pil_resize(image, shape, filter="bicubic", quantise=False):
+    """Return an image (H, W, 3) resized by Pillow to shape (height, width), as clean-fid's make_resizer does.
+
+    quantise: resize the bytes (image uint8, result uint8); otherwise each channel as float32, result float32 0..255.
+    filter: nearest, bilinear, bicubic, lanczos or box.
+    """
+    import numpy as np
+    from PIL import Image
+
+    if filter not in FILTERS:
+        raise InputError(f"unknown filter '{filter}'", do=nearest(filter, FILTERS))
+    height, width = shape
+    resample = Image.Resampling[filter.upper()]
+    if quantise:
+        return np.asarray(Image.fromarray(image).resize((width, height), resample=resample))
+    channels = [Image.fromarray(np.ascontiguousarray(image[..., index], dtype=np.float32)) for index in range(3)]
+    resized = [np.asarray(channel.resize((width, height), resample=resample)) for channel in channels]
+    return np.stack(resized, axis=-1).clip(0, 255)
+
+
+def cover(pixels, shape, antialias=True):
+    """Return uint8 pixels (H, W, 3) resized, keeping their proportions, until they just cover shape (height, width).
+
+    Bilinear and rounded, as torchvision's Resize does on byte tensors; for a square this is `Resize(side)`.
+    """
+    import numpy as np
+    import torch
+
+    (height, width), (wanted_height, wanted_width) = pixels.shape[:2], shape
+    if height * wanted_width <= width * wanted_height:  # the height is what falls short
+        target = wanted_height, wanted_height * width // height
+    else:
+        target = wanted_width * height // width, wanted_width
+    if target == (height, width):
+        return pixels
+    x = torch.from_numpy(np.array(pixels)).permute(2, 0, 1)[None].float()
+    return _interpolate(x, target, antialias)[0].permute(1, 2, 0).round().clamp(0, 255).byte().numpy()
+
+
+def cover_and_crop(pixels, shape, antialias=True):
+    """Return uint8 (height, width, 3): pixels (H, W, 3) resized to cover `shape`, then cropped at the centre.
+
+    shape: (height, width), or one number for a square: the transform that BlobGAN's setup_fid puts before everything.
+    antialias: on as in torchvision since 0.17; off gives what older versions gave.
+    """
+    shape = (shape, shape) if isinstance(shape, int) else tuple(shape)
+    resized = cover(pixels, shape, antialias)
+    top, left = (round((have - want) / 2) for have, want in zip(resized.shape, shape))
+    return resized[top : top + shape[0], left : left + shape[1]]
+
+
+class CoverAndCrop:
+    """`cover_and_crop` of whole sets of images, for common.features.encode: a function that says what it is (`told`)."""
+
+    def __init__(self, shape, antialias=True):
+        self.shape, self._antialias = tuple(shape), antialias
+        self.told = {"resolution": list(self.shape), "resolution_antialias": antialias}
+
+    def __call__(self, image):
+        """Return uint8 (height, width, 3) of uint8 or float (H, W, 3) in 0..255."""
+        from common.features.spaces import to_bytes
+
+        return cover_and_crop(to_bytes(image), self.shape, self._antialias)

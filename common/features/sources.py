@@ -1,0 +1,199 @@
+"""Images that are to be scored, one by one and in a fixed order: folders, zips, arrays, data sets, sample folders.
+
+A source has `what` (text for people), len(), `title(i)`, `load(i)` -> (H, W, 3) uint8 or float32 in 0..255, and
+`identity()` -> a digest of the images' contents in order. Sizes may differ from image to image.
+"""
+
+import hashlib
+import json
+import re
+from pathlib import Path
+
+from common.datasets.sets.folders import FolderStore, list_images
+from common.errors import InputError, nearest
+from common.features.subset import choose_subset
+from common.images.decode import decode
+
+# clean-fid's list, in any case of letters.
+SUFFIXES = (".bmp", ".jpg", ".jpeg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp", ".npy")
+
+
+def open_images(place, num=None, shuffle=False, split="train", data_dir=None):
+    """Return the source at a place: a folder (nested too), a zip, a .npz or .npy array, or the name of a data set.
+
+    num, shuffle: the first so many of the paths in plain string order, after a shuffle with seed 0 when asked for, as
+    clean-fid chooses them (arrays and data sets: of their rows).  split, data_dir: for data set names alone.
+    A folder with samples_<round>.npz files (of qc_ncsn) holds the images of these; pictures beside them are grids.
+    Raises InputError for a place that is not there or holds no image.
+    """
+    path = Path(place)
+    if path.is_dir():
+        return _open_folder(path, num, shuffle)
+    if path.is_file() and path.suffix.lower() == ".zip":
+        return _open_zip(path, num, shuffle)
+    if path.is_file() and path.suffix.lower() in (".npz", ".npy"):
+        from common.datasets.sets.npz import open_npz
+
+        return ArrayRows(open_npz(path, "all"), str(path), num, shuffle)
+    if path.exists():
+        raise InputError("neither a folder nor a .zip, .npz or .npy file", where=place, do="Give one of these")
+    return _open_known(str(place), num, shuffle, split, data_dir)
+
+
+def _open_folder(path, num, shuffle):
+    from common.files import system_errors
+
+    with system_errors(path):
+        names = sorted(list_images(path, (*SUFFIXES, ".npz")))
+    samples = _sample_files([path / name for name in names if name.endswith(".npz")])
+    if samples:
+        return SampleFiles(samples, str(path), num, shuffle)
+    names = [name for name in names if not name.lower().endswith(".npz")]
+    if not names:
+        raise InputError(f"no image here (looked for {', '.join(SUFFIXES)})", where=path, do="Check the path")
+    chosen = choose_subset(names, num, shuffle)
+    return FileImages(FolderStore(path, chosen), f"{path} ({len(chosen):,} images)")
+
+
+def _sample_files(files):
+    """Return the samples_<round>.npz among some files, numbers in their paths in numeric order."""
+    found = [path for path in files if re.fullmatch(r"samples_\d+", path.stem)]
+    return sorted(found, key=lambda path: [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", str(path))])
+
+
+def _open_zip(path, num, shuffle):
+    from common.datasets.sets.zip import ZipStore, zip_names
+
+    names = zip_names(path, SUFFIXES)
+    if not names:
+        raise InputError(f"no image in it (looked for {', '.join(SUFFIXES)})", where=path, do="Check the archive")
+    chosen = choose_subset(sorted(names), num, shuffle)
+    return FileImages(ZipStore(path, chosen), f"{path} ({len(chosen):,} images)")
+
+
+def _open_known(name, num, shuffle, split, data_dir):
+    from common.datasets import KNOWN, open_dataset
+
+    if name.lower() not in KNOWN:
+        raise InputError("no such folder or file, and no data set of this name", where=name, do=nearest(name, KNOWN))
+    return ArrayRows(open_dataset(name, split, data_dir), f"{name}, {split} split", num, shuffle)
+
+
+class FileImages:
+    """Image files of a folder or a zip (a `datasets` store), decoded when asked for."""
+
+    def __init__(self, store, what):
+        self._store, self.what = store, what
+
+    def __len__(self):
+        return len(self._store)
+
+    def title(self, index):
+        return str(self._store.title(index))
+
+    def load(self, index):
+        """Return one image; InputError naming the file when it is none."""
+        title = self.title(index)
+        data = self._store.read(index)
+        return read_array(data, title) if title.lower().endswith(".npy") else decode(data, title)
+
+    def identity(self):
+        """Return a digest of the files' contents in order; of files hashed before and not changed since, from memory."""
+        from common.features.content import content_hashes
+
+        return hashlib.sha256("\n".join(content_hashes(self._store)).encode()).hexdigest()
+
+
+def read_array(data, where):
+    """Return the image in the bytes of a .npy file: (H, W), (H, W, 1) or (H, W, 3), uint8 or float in 0..255."""
+    import io
+
+    import numpy as np
+
+    try:
+        array = np.load(io.BytesIO(data), allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise InputError(f"not a readable .npy image ({error})", where=where, do="Restore or remove this file") from error
+    array = array[..., None] if array.ndim == 2 else array
+    if array.ndim != 3 or array.shape[2] not in (1, 3) or 0 in array.shape or array.dtype.kind not in "uf" or array.dtype == np.uint16:
+        raise InputError(f"an array {array.dtype} {array.shape}, expected uint8 or float (height, width, 1 or 3)", where=where,
+                         do="Restore or remove this file")  # fmt: skip
+    array = array if array.dtype == np.uint8 else array.astype(np.float32)
+    return np.ascontiguousarray(np.broadcast_to(array, (*array.shape[:2], 3)))
+
+
+class ArrayRows:
+    """The images of an ImageSet (a data set, or an array in a file), or some of them."""
+
+    def __init__(self, images, what, num=None, shuffle=False):
+        self._images = images
+        self._order = choose_subset(list(range(len(images))), num, shuffle)
+        self.what = f"{what} ({len(self._order):,} images)"
+
+    def __len__(self):
+        return len(self._order)
+
+    def title(self, index):
+        return f"{self._images.name}: image {self._order[index]}"
+
+    def load(self, index):
+        import numpy as np
+
+        image = self._images.read([self._order[index]])[0]
+        return np.ascontiguousarray(np.broadcast_to(image, (*image.shape[:2], 3)))
+
+    def identity(self):
+        told = {**self._images.fingerprint(), "order": hashlib.sha256(str(self._order).encode()).hexdigest()}
+        return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+
+
+class SampleFiles:
+    """The `samples` (n, H, W, 1 or 3) uint8 of samples_<round>.npz files, one file in memory at a time."""
+
+    def __init__(self, files, what, num=None, shuffle=False):
+        import numpy as np
+
+        from common.formats.npz import npz_shape
+
+        self._files, counts = files, []
+        for path in files:
+            shape, dtype = npz_shape(path, "samples")
+            if dtype != np.uint8 or len(shape) != 4 or shape[3] not in (1, 3):
+                raise InputError(f"'samples' is {dtype} {shape}, expected uint8 (n, height, width, 1 or 3)", where=path,
+                                 do="Draw these samples again")  # fmt: skip
+            counts.append(shape[0])
+        self._ends = np.cumsum(counts)
+        self._order = choose_subset(list(range(int(self._ends[-1]))), num, shuffle)
+        self.what = f"{what} ({len(self._order):,} images in {len(files)} sample files)"
+        self._held = (None, None)
+
+    def __len__(self):
+        return len(self._order)
+
+    def _place(self, index):
+        import numpy as np
+
+        number = int(np.searchsorted(self._ends, self._order[index], side="right"))
+        return self._files[number], int(self._order[index] - (self._ends[number - 1] if number else 0))
+
+    def title(self, index):
+        path, row = self._place(index)
+        return f"{path}: sample {row}"
+
+    def load(self, index):
+        import numpy as np
+
+        from common.files import read_npz
+
+        path, row = self._place(index)
+        held, images = self._held
+        if held != path:
+            images = read_npz(path, required=("samples",))["samples"]
+            self._held = (path, images)
+        return np.ascontiguousarray(np.broadcast_to(images[row], (*images.shape[1:3], 3)))
+
+    def identity(self):
+        from common.files import file_hash
+
+        told = [*map(file_hash, self._files), hashlib.sha256(str(self._order).encode()).hexdigest()]
+        return hashlib.sha256("\n".join(told).encode()).hexdigest()

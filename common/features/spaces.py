@@ -1,0 +1,164 @@
+"""Feature spaces: from images to rows of features (and logits), under a name that stands beside every figure.
+
+A space has `name`, `description`, `width`, `num_logits` (0 without), `meta` (what statistics must share to be compared),
+`prepare(image)` -> array, for one image in a worker thread, and `encode(prepared)` -> (features (n, width) float32,
+logits (n, num_logits) float32 or None).
+"""
+
+from common.errors import InputError, nearest
+
+MODES = ("clean", "legacy_pytorch", "legacy_tensorflow", "fast")
+EXTRACTORS = ("inception", "small", "dinov2")
+
+
+def open_space(extractor, mode="clean", weights=None, device="cpu", antialias=True):
+    """Return the feature space of an extractor.
+
+    extractor: inception (of FID), small (common.features.small_features), dinov2 (a TorchScript file, `weights`).
+    mode: how Inception's input is made, see common.features.resize; antialias counts for mode fast alone.
+    weights: path of the weights; Inception's are looked for in the usual places without it.
+    Raises InputError for unknown names and for weights that are missing or foreign.
+    """
+    if mode not in MODES:
+        raise InputError(f"unknown mode '{mode}'", where="--mode", do=nearest(mode, MODES))
+    if extractor == "inception":
+        from common.networks.inception_weights import load_inception
+
+        return InceptionSpace(load_inception(weights, device), mode, device, antialias)
+    if extractor == "small":
+        return SmallSpace(device)
+    if extractor == "dinov2":
+        return DinoSpace(weights, device)
+    raise InputError(f"unknown extractor '{extractor}'", where="--extractor", do=nearest(extractor, EXTRACTORS))
+
+
+class InceptionSpace:
+    """The FID Inception's pool features and logits (with bias); a Frechet distance in them is a FID."""
+
+    width, is_inception = 2048, True
+
+    def __init__(self, network, mode, device="cpu", antialias=True):
+        """network: a common.networks.inception.InceptionFeatures."""
+        self._network = network
+        self._mode, self._antialias, self._device = mode, antialias, device
+        self.num_logits = 1008 if self._network.has_logits else 0
+        self.name = f"inception-{mode}"
+        self.description = f"pool_3 of the FID Inception ({network.weights['file']}), preprocessing {mode}"
+        self.meta = {"extractor": "inception", "resize": mode, "weights": self._network.weights["sha256"]}
+        if mode == "fast":
+            self.meta["antialias"] = antialias
+
+    def prepare(self, image):
+        """Return float32 (3, 299, 299) as the network takes it, of (H, W, 3) uint8 or float in 0..255."""
+        from common.features.resize import normalise, resize_image
+
+        return normalise(resize_image(image, self._mode, antialias=self._antialias), self._mode).transpose(2, 0, 1)
+
+    def encode(self, prepared):
+        import numpy as np
+        import torch
+
+        features = self._network.features(torch.from_numpy(np.stack(prepared)).to(self._device))
+        logits = self._network.logits(features).cpu().numpy() if self.num_logits else None
+        return features.cpu().numpy(), logits
+
+
+class SmallSpace:
+    """`small_features`, for images of 8 x 8 to 64 x 64; never called FID."""
+
+    is_inception, num_logits = False, 0
+
+    def __init__(self, device):
+        from common.features import small_features
+
+        self._device = device
+        self.name, self.width, self.description = small_features.NAME, small_features.NUM_FEATURES, small_features.DESCRIPTION
+        self.meta = {"extractor": small_features.NAME}
+
+    def prepare(self, image):
+        """Return uint8 (H, W, 3); floats are rounded, and NaN is an InputError."""
+        return to_bytes(image)
+
+    def encode(self, prepared):
+        """Images of one batch may differ in size."""
+        import numpy as np
+
+        from common.features.small_features import small_features
+
+        features = np.empty((len(prepared), self.width), np.float32)
+        shapes = [image.shape for image in prepared]
+        for shape in dict.fromkeys(shapes):
+            rows = [row for row, found in enumerate(shapes) if found == shape]
+            features[rows] = small_features(np.stack([prepared[row] for row in rows]), self._device)
+        return features, None
+
+
+class DinoSpace:
+    """A DINOv2 network as TorchScript (Stein et al. 2023): 224 x 224 bicubic on bytes, ImageNet's mean and deviation.
+
+    The file is a program of torch's own interpreter; no Python of it is run.
+    """
+
+    is_inception, num_logits = False, 0
+    MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+    def __init__(self, weights, device):
+        import torch
+
+        from common.files import fingerprint, system_errors
+
+        if weights is None:
+            raise InputError("DINOv2 needs its network as a TorchScript file", where="--weights",
+                             do="Export one where the weights are (torch.jit.trace(model, zeros(1, 3, 224, 224)).save(PATH))")  # fmt: skip
+        with system_errors(weights), open(weights, "rb"):
+            pass
+        try:
+            self._network = torch.jit.load(str(weights), map_location=device).eval()
+        except (RuntimeError, ValueError) as error:
+            raise InputError("not a TorchScript file", where=weights, do="Export it with torch.jit.save") from error
+        self._device = device
+        digest = fingerprint(weights)["sha256"]
+        self.name = f"dinov2-{digest[:8]}"
+        self.description = f"output of {weights}, 224x224 bicubic on bytes"
+        self.meta = {"extractor": "dinov2", "weights": digest}
+        self.width = self._encode(torch.zeros(2, 3, 224, 224)).shape[1]
+
+    def prepare(self, image):
+        """Return float32 (3, 224, 224)."""
+        import numpy as np
+        from PIL import Image
+
+        resized = Image.fromarray(to_bytes(image)).resize((224, 224), Image.Resampling.BICUBIC)
+        scaled = (np.asarray(resized, np.float32) / 255 - np.float32(self.MEAN)) / np.float32(self.DEVIATION)
+        return scaled.transpose(2, 0, 1)
+
+    def encode(self, prepared):
+        import numpy as np
+        import torch
+
+        return self._encode(torch.from_numpy(np.stack(prepared))), None
+
+    def _encode(self, batch):
+        import torch
+
+        with torch.inference_mode():
+            found = self._network(batch.to(self._device))
+        if not isinstance(found, torch.Tensor) or found.ndim != 2 or len(found) != len(batch):
+            shape = tuple(found.shape) if isinstance(found, torch.Tensor) else type(found).__name__
+            raise InputError(f"the network gives {shape} for {tuple(batch.shape)}, expected one row an image", where="--weights",
+                             do="Export a network that returns the class token's features")  # fmt: skip
+        return found.float().cpu().numpy()
+
+
+def to_bytes(image):
+    """Return an image (H, W, 3) as uint8: floats in 0..255 rounded to the nearest, halves to even.
+
+    Raises InputError for NaN.
+    """
+    import numpy as np
+
+    if image.dtype == np.uint8:
+        return image
+    if not np.isfinite(image).all():
+        raise InputError("pixels hold NaN or infinity")
+    return np.rint(np.clip(image, 0, 255)).astype(np.uint8)

@@ -1,0 +1,1 @@
+"""Decoding, resizing, and writing of images."""

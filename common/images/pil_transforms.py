@@ -1,0 +1,72 @@
+"""The torchvision transforms that the Stylegan2 and Torch data sets need, on Pillow images: same sizes, same draws."""
+
+import math
+
+import numpy as np
+import torch
+
+TRIES = 10
+
+
+def resize_short_side(image, size):
+    """Return an image resized (antialiased bilinear) so that its shorter side is `size`."""
+    from PIL import Image
+
+    width, height = image.size
+    if min(width, height) == size:
+        return image
+    long_side = int(size * max(width, height) / min(width, height))
+    return image.resize((size, long_side) if width <= height else (long_side, size), Image.Resampling.BILINEAR)
+
+
+def center_crop(image, size):
+    """Return the middle size x size pixels of an image with no side below `size`."""
+    left, top = int(round((image.width - size) / 2)), int(round((image.height - size) / 2))
+    return image.crop((left, top, left + size, top + size))
+
+
+def random_resized_crop(image, size, draws, scale, ratio):
+    """Return a random part of an image, its area and aspect ratio within limits, resized to size x size (bilinear)."""
+    from PIL import Image
+
+    left, top, width, height = crop_box(image.width, image.height, draws, scale, ratio)
+    part = image.crop((left, top, left + width, top + height))
+    return part.resize((size, size), Image.Resampling.BILINEAR)
+
+
+def crop_box(width, height, draws, scale, ratio):
+    """Return (left, top, width, height) of a random crop; the largest central one when ten tries fail."""
+    for _ in range(TRIES):
+        pixels = width * height * draws.span(*scale)
+        aspect = math.exp(draws.span(math.log(ratio[0]), math.log(ratio[1])))
+        w, h = int(round(math.sqrt(pixels * aspect))), int(round(math.sqrt(pixels / aspect)))
+        if 0 < w <= width and 0 < h <= height:
+            top = draws.below(height - h + 1)
+            return draws.below(width - w + 1), top, w, h
+    aspect = min(max(width / height, ratio[0]), ratio[1])
+    w, h = (width, int(round(width / aspect))) if width / height < ratio[0] else (int(round(height * aspect)), height)
+    w, h = min(w, width), min(h, height)
+    return (width - w) // 2, (height - h) // 2, w, h
+
+
+def image_tensor(image):
+    """Return an RGB, RGBA or grey Pillow image as a (C, H, W) float32 tensor in 0..1."""
+    pixels = np.asarray(image)
+    pixels = pixels[..., None] if pixels.ndim == 2 else pixels
+    return torch.from_numpy(np.array(pixels.transpose(2, 0, 1), np.float32, order="C")) / 255
+
+
+def open_image(source, mode, where):
+    """Return an image file (path or stream) as a Pillow image of a mode (RGB, RGBA), loaded. Errors name `where`.
+
+    16-bit grey keeps its upper 8 bits (Pillow alone would clip it to white).
+    """
+    from PIL import Image
+
+    from common.files import system_errors
+    from common.images.decode import image_errors
+
+    with system_errors(where), image_errors(where), Image.open(source) as image:
+        if image.mode.startswith("I;16"):
+            image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+        return image.convert(mode)

@@ -1,0 +1,131 @@
+"""Features of a set: the same rows whatever the batches, threads and interruptions; what cannot be used is named."""
+
+import json
+
+import numpy as np
+import pytest
+
+from common.errors import InputError
+from common.features import encode as encoding
+from common.features.encode import encode
+from common.features.small_features import small_features
+from common.features.sources import open_images
+from common.features.spaces import SmallSpace
+from tests.common.metrics.pictures import picture, write_folder, write_odd_folder
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("GENPROBE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(encoding, "PART", 5)
+
+
+class Counting(SmallSpace):
+    """A space that counts the images it has encoded, and may fail at some point."""
+
+    def __init__(self, fail_after=None):
+        super().__init__("cpu")
+        self.encoded, self.fail_after = 0, fail_after
+
+    def encode(self, prepared):
+        self.encoded += len(prepared)
+        if self.fail_after is not None and self.encoded > self.fail_after:
+            raise KeyboardInterrupt
+        return super().encode(prepared)
+
+
+def rows(encoded):
+    with encoded.statistics() as statistics:
+        return statistics.features[: encoded.count]
+
+
+def test_rows_are_the_features_in_order(tmp_path):
+    images = open_images(write_folder(tmp_path / "real"))
+    found = encode(images, Counting(), batch_size=4, workers=3)
+    expected = [small_features(images.load(index)[None])[0] for index in range(12)]
+    np.testing.assert_allclose(rows(found), expected, rtol=1e-6, atol=1e-7)
+    assert found.count == 12
+    assert found.excluded == []
+
+
+@pytest.mark.parametrize(("batch_size", "workers"), [(1, 1), (3, 2), (50, 8)])
+def test_batches_and_threads_do_not_matter(tmp_path, batch_size, workers):
+    images = open_images(write_folder(tmp_path / "real"))
+    first = rows(encode(images, Counting(), batch_size=4, workers=1))
+    again = rows(encode(images, Counting(), batch_size=batch_size, workers=workers, overwrite=True))
+    np.testing.assert_allclose(again, first, rtol=1e-6, atol=1e-7)
+
+
+def test_a_second_run_and_another_path_cost_nothing(tmp_path):
+    folder = write_folder(tmp_path / "real")
+    encode(open_images(folder), Counting())
+    folder.rename(tmp_path / "moved")
+    space = Counting()
+    assert encode(open_images(tmp_path / "moved"), space).count == 12
+    assert space.encoded == 0
+    space = Counting()
+    encode(open_images(tmp_path / "moved", 6), space)
+    assert space.encoded == 6
+
+
+def test_an_interrupted_run_goes_on_and_ends_with_the_same_bytes(tmp_path, monkeypatch):
+    images = open_images(write_folder(tmp_path / "real"))
+    whole = encode(images, Counting(), batch_size=2)
+    expected = whole.path.read_bytes()
+    monkeypatch.setenv("GENPROBE_CACHE", str(tmp_path / "other"))
+    with pytest.raises(KeyboardInterrupt):
+        encode(images, Counting(fail_after=7), batch_size=2)
+    damaged = next((tmp_path / "other").rglob("part_00000.npz"))
+    damaged.write_bytes(damaged.read_bytes()[:50])  # of a disk, not of a kill: parts are written atomically
+    space = Counting()
+    assert encode(images, space, batch_size=2).path.read_bytes() == expected
+    assert space.encoded == 12
+
+
+def test_what_cannot_be_used_is_left_out_and_named(tmp_path, capsys):
+    readable, broken = write_odd_folder(tmp_path / "odd")
+    nan = picture(4).astype(np.float32)
+    nan[0, 0, 0] = np.nan
+    np.save(tmp_path / "odd" / "nan.npy", nan)
+    found = encode(open_images(tmp_path / "odd"), Counting())
+    encoding.report_excluded(found)
+    assert found.count == readable
+    assert len(found.excluded) == broken + 1
+    assert {title.rpartition("/")[2] for title, _ in found.excluded} == {"broken.jpg", "short.png", "nan.npy"}
+    assert "3 images" in capsys.readouterr().err
+
+
+class NotFinite(Counting):
+    """A network that gives NaN for its second image."""
+
+    def encode(self, prepared):
+        features, _ = super().encode(prepared)
+        if self.encoded <= 4:
+            features[1] = np.nan
+        return features, None
+
+
+def test_features_that_are_not_finite_are_left_out(tmp_path):
+    found = encode(open_images(write_folder(tmp_path / "real")), NotFinite(), batch_size=4)
+    assert found.count == 11
+    assert [reason for _, reason in found.excluded] == ["its features hold NaN or infinity"]
+    assert np.isfinite(rows(found)).all()
+
+
+def test_too_few_images_are_an_error_that_names_one(tmp_path):
+    (tmp_path / "bad").mkdir()
+    for number in range(3):
+        (tmp_path / "bad" / f"{number}.png").write_bytes(b"no")
+    with pytest.raises(InputError, match=r"0 of 3 images can be used.*0\.png"):
+        encode(open_images(tmp_path / "bad"), Counting())
+
+
+def test_moments_are_kept_and_right(tmp_path):
+    images = open_images("digits", 300)
+    found = encode(images, SmallSpace("cpu"), batch_size=64)
+    first = found.statistics()
+    kept = json.loads((found.folder / "set.json").read_text())
+    assert kept["count"] == 300
+    again = found.statistics()
+    np.testing.assert_array_equal(first.mean, again.mean)
+    np.testing.assert_allclose(again.covariance, np.cov(rows(found).astype(np.float64), rowvar=False), rtol=1e-9, atol=1e-12)

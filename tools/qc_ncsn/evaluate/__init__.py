@@ -1,0 +1,1 @@
+"""qc_ncsn eval: likelihood, asymmetry, features, sample scores."""

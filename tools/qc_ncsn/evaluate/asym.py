@@ -1,0 +1,170 @@
+"""Asym and NAsym over noise levels: how far a score is from a gradient field (run_lib_evaluation_asym.py)."""
+
+from dataclasses import dataclass
+from typing import Optional
+
+from common.cli import Outcome, option, run
+from tools.qc_ncsn.evaluate.model import EvalOptions, check_eval_flags, evaluate
+
+EPILOG = """examples:
+  qc_ncsn eval asym --workdir digits_u --nl 20 --num_images 200 --weights ema
+  qc_ncsn eval asym --workdir qc --config qc_cifar10 --checkpoint_idx 70 --data_dir data --estimator antisymmetric"""
+
+
+@dataclass(kw_only=True)
+class AsymOptions(EvalOptions):
+    """Flags of `qc_ncsn eval asym`."""
+
+    slices: int = option(1, "random vectors per image and level")
+    nl: Optional[int] = option(None, "number of noise levels T (the preset's when not given; 100 in the paper)")
+    estimator: str = option("paper", "paper: ||J'v||^2 - v.J'J'v; antisymmetric: 0.5||(J - J')v||^2, same mean, less noise",
+                            choices=["paper", "antisymmetric"])  # fmt: skip
+    exact: bool = option(False, "the whole Jacobian instead of random vectors, for small images")
+
+
+def main(options):
+    """Run `qc_ncsn eval asym`; results: asym, asym_se, nasym, nasym_se, nasym_ratio, and the curves by level."""
+    from common.errors import InputError
+    from common.paths import WorkDir
+
+    check_eval_flags(options)
+    if options.slices < 1:
+        raise InputError("must be at least 1", where=f"--slices {options.slices}", do="Correct the value")
+    work = WorkDir(options.workdir)
+    if options.read and not options.calculate:
+        return _read(work)
+    folder = work.asym_exact if options.exact else work.asym
+    return evaluate(options, work, folder, _run, _show, _outputs)
+
+
+def _read(work):
+    from common import console
+    from tools.qc_ncsn.evaluate.stored import read_asym
+
+    found = read_asym(work.asym)
+    lost = "not in the file: the original stores Asym under both names"
+    nasym = lost if found["nasym"] is None else f"{found['nasym']:.3e}"
+    console.show_table(str(work.asym), ["levels", "Asym", "NAsym"], [[found["num_levels"], f"{found['asym']:.3e}", nasym]])
+    return Outcome({"asym": found["asym"], "nasym": found["nasym"], "levels": found["num_levels"],
+                    "asym_by_level": found["asym_levels"], "nasym_by_level": found["nasym_levels"]})  # fmt: skip
+
+
+def _outputs(options):
+    return [f"repeat_{repeat}.npz" for repeat in range(options.total_repeat)] + ["table.csv"]
+
+
+def _run(options, model, images, folder, device):
+    """Write every missing level file, then repeat_<r>.npz, the curve and the table; return the results."""
+    from common import console, parallel
+    from tools.qc_ncsn.asymmetry import noise_levels
+
+    levels = noise_levels(options.nl)
+    units = [(repeat, number) for repeat in range(options.total_repeat) for number in range(len(levels))]
+    missing = [unit for unit in units if not _is_complete(_level_path(folder, *unit), options)]
+    mine = parallel.shard(missing)
+    with console.progress("asymmetry", len(mine) * options.num_images, unit="images") as advance:
+        for repeat, number in mine:
+            _measure_level(options, model, images, _level_path(folder, repeat, number), device, repeat, number, levels[number], advance)
+    parallel.barrier()
+    return summarise(options, model, folder, levels, write=parallel.is_main())
+
+
+def _level_path(folder, repeat, number):
+    return folder / f"levels_{repeat}" / f"level_{number:03d}.npz"
+
+
+def _measure_level(options, model, images, path, device, repeat, number, level, advance):
+    """Write the per-image values of one noise level: asym (n,), norm2 (n,), nasym (n,), means over the vectors."""
+    import numpy as np
+    import torch
+
+    from common.files import write_npz
+    from tools.qc_ncsn.asymmetry import asymmetry, normalised
+    from tools.qc_ncsn.evaluate.model import asym_batch
+    from tools.qc_ncsn.sample.rounds import rounds_of
+
+    rows = []
+    for indices in rounds_of(0, options.num_images, options.bs):
+        x0, z, v = asym_batch(images, indices, options.seed, device, repeat, number, options.slices)
+        t = torch.full((len(indices),), level * (1 - model.sde.eps) + model.sde.eps, device=device)
+        value, norm2 = asymmetry(model.score, model.sde, x0, t, z, v, "exact" if options.exact else options.estimator)
+        parts = (value.double(), norm2.double(), normalised(value.double(), norm2.double()))
+        rows.append(torch.stack([part.reshape(-1, len(indices)).mean(0) for part in parts]).cpu().numpy())
+        advance(len(indices))
+    asym, norm2, nasym = np.concatenate(rows, axis=1)
+    write_npz(path, asym=asym, norm2=norm2, nasym=nasym, index=np.arange(options.num_images), level=np.float64(level))
+
+
+def _is_complete(path, options):
+    """True when a stored level holds all images."""
+    from common.errors import InputError
+    from common.files import read_npz
+
+    if not path.exists():
+        return False
+    try:
+        return len(read_npz(path, required=("asym", "norm2", "nasym"))["asym"]) == options.num_images
+    except InputError:
+        return False
+
+
+def summarise(options, model, folder, levels, write):
+    """Return the results over all levels and repeats, and write repeat_<r>.npz, the per-level table and the curve.
+
+    Asym and NAsym are means over images, then over levels, as in the paper; standard errors take images as independent
+    within a level and levels as independent. nasym_ratio is 0.5 sum asym / sum norm2 per level, then the mean over
+    levels: the ratio of means, of which the mean of ratios is a biased estimate.
+    """
+    import numpy as np
+    import torch
+
+    from common.files import read_npz, write_npz, write_text
+    from tools.qc_ncsn.pictures import level_curves
+
+    sigmas = model.sde.sigma(torch.tensor(levels, dtype=torch.float64) * (1 - model.sde.eps) + model.sde.eps).numpy()
+    curves = []
+    for repeat in range(options.total_repeat):
+        stored = [read_npz(_level_path(folder, repeat, number)) for number in range(len(levels))]
+        columns = {name: np.array([level[name].mean() for level in stored]) for name in ("asym", "nasym", "norm2")}
+        for name in ("asym", "nasym"):
+            columns[f"{name}_se"] = np.array([level[name].std(ddof=min(1, len(level[name]) - 1)) / len(level[name]) ** 0.5
+                                              for level in stored])  # fmt: skip
+        columns["nasym_ratio"] = 0.5 * columns["asym"] / np.maximum(columns["norm2"], 1e-300)
+        curves.append(columns)
+        if write:
+            write_npz(folder / f"repeat_{repeat}.npz", **columns, sigma=sigmas, level=np.array(levels))
+    mean = {name: np.mean([columns[name] for columns in curves], axis=0) for name in ("asym", "nasym", "nasym_ratio")}
+    error = {name: np.sqrt(np.sum([columns[f"{name}_se"] ** 2 for columns in curves], axis=0)) / len(curves)
+             for name in ("asym", "nasym")}  # fmt: skip
+    count = len(levels)
+    results = {
+        "asym": float(mean["asym"].mean()), "asym_se": float(np.sqrt(np.sum(error["asym"] ** 2)) / count),
+        "nasym": float(mean["nasym"].mean()), "nasym_se": float(np.sqrt(np.sum(error["nasym"] ** 2)) / count),
+        "nasym_ratio": float(mean["nasym_ratio"].mean()),
+        "estimator": "exact" if options.exact else options.estimator, "weights": options.weights,
+        "num_images": options.num_images, "levels": count, "sigma": sigmas.tolist(),
+        "asym_by_level": mean["asym"].tolist(), "nasym_by_level": mean["nasym"].tolist(),
+        "asym_se_by_level": error["asym"].tolist(), "nasym_se_by_level": error["nasym"].tolist(),
+        "checkpoint": str(model.path),
+    }  # fmt: skip
+    if write:
+        rows = zip(sigmas, mean["asym"], error["asym"], mean["nasym"], error["nasym"], mean["nasym_ratio"])
+        lines = ["sigma,asym,asym_se,nasym,nasym_se,nasym_ratio"] + [",".join(f"{value:.6g}" for value in row) for row in rows]
+        write_text(folder / "table.csv", "\n".join(lines) + "\n")
+        level_curves(folder / "asym.png", sigmas, {"Asym": (mean["asym"], error["asym"])}, "Asym")
+        level_curves(folder / "nasym.png", sigmas, {"NAsym": (mean["nasym"], error["nasym"])}, "NAsym", log=False)
+    return results
+
+
+def _show(results):
+    from common import console
+
+    console.show_table("Asymmetry of the score's Jacobian", ["weights", "images", "levels", "Asym", "NAsym", "NAsym, ratio of means"],
+                       [[results["weights"], results["num_images"], results["levels"],
+                         f"{results['asym']:.3e} +- {results['asym_se']:.1e}",
+                         f"{results['nasym']:.3e} +- {results['nasym_se']:.1e}", f"{results['nasym_ratio']:.3e}"]])  # fmt: skip
+
+
+def cli(words=None):
+    """Run the command on the given words (the process's own by default) and return its exit status."""
+    return run(main, AsymOptions, "qc_ncsn eval asym", "Measure how far the score is from a gradient field.", EPILOG, words, "eval asym")

@@ -1,0 +1,169 @@
+"""What a finished work folder holds: encoded features, likelihoods, asymmetries.
+
+Layout of run_lib_evaluation*.py: stat[_ode]/{generated,dataset}_stat.npz (pool_3 (n, d), logit (n, c), float32; logit
+may be missing), nll/bpd_<batch>.npz (bpd (b,), nfe), asym/repeat_<r>.npz (asym (T,), nasym (T,)). Ours adds `features`,
+the name of the feature space; files without it hold Inception's pool_3, as the original wrote them.
+"""
+
+import math
+from pathlib import Path
+
+from common.errors import InputError
+from common.files import read_npz
+
+INCEPTION = "inception"
+
+
+def open_generated(path):
+    """Return the Statistics (common.features.statistics) of encoded images, rows and logits in their file.
+
+    Raises InputError for a file that is missing, broken, foreign, or has no features.
+    """
+    from common.features.statistics import read_statistics
+
+    statistics = read_statistics(path)
+    if statistics.features is None:
+        raise InputError("holds mean and covariance, not features", where=path, do="Encode the samples again")
+    return statistics
+
+
+def is_inception(statistics):
+    """True when a Frechet distance in these features is a FID: files that do not tell hold Inception's, as the original's."""
+    return str(statistics.meta.get("extractor", INCEPTION)).startswith(INCEPTION)
+
+
+def stored_text(path, name):
+    """Return the text stored as array `name` of an .npz file, or None."""
+    found = read_npz(path, optional=(name,)).get(name)
+    return None if found is None else str(found.reshape(-1)[0])
+
+
+def find_reference(work, ode=False, stats=None, dataset=None, work_only=False):
+    """Return the path of the data set's features: --stats, or the first that exists of the places the tools use.
+
+    Raises InputError that lists every place looked at.
+    """
+    if stats is not None:
+        return Path(stats)
+    places = [work.stat(ode) / "dataset_stat.npz"]
+    if dataset is not None and not work_only:
+        places += [Path("results") / f"{dataset}_stats.npz", Path("results/stats") / dataset / "stats.npz"]
+    for place in places:
+        if place.exists():
+            return place
+    hint = "" if dataset or work_only else "; name the data set with --dataset to look in results/ too"
+    raise InputError(
+        f"no features of the data set (looked for {', '.join(map(str, places))})", where=work.stat(ode),
+        do=f"Make them with qc_ncsn eval encode --encode_dataset, or give their file with --stats{hint}",
+    )  # fmt: skip
+
+
+def check_comparable(generated, reference):
+    """Raise InputError unless two Statistics hold features of the same space."""
+    names = [side.meta.get("extractor", INCEPTION) for side in (generated, reference)]
+    same = names[0] == names[1] or (is_inception(generated) and is_inception(reference))
+    if same and generated.width == reference.width:
+        return
+    told = [f"{name} ({side.width} wide)" for name, side in zip(names, (generated, reference))]
+    raise InputError(f"the features are {told[1]}, those of {generated.path} are {told[0]}", where=reference.path,
+                     do="Encode both with the same --features")  # fmt: skip
+
+
+def read_nll(folder):
+    """Return what nll/bpd_<batch>.npz tell: bits_per_dim and its standard error over images, nfe, counts.
+
+    Each image counts once, whatever its batch. {"bits_per_dim", "bits_per_dim_stderr", "nfe" (integer part of the mean
+    over batches, as the original prints), "num_images", "num_files"}.
+    Raises InputError when there are none, for NaN, and for files left by another run.
+    """
+    import numpy as np
+
+    files = _numbered(folder, "bpd_")
+    read = [read_npz(path, required=("bpd", "nfe"), optional=("repeat",)) for path in files]
+    if not check_distinct(files):
+        _check_sizes(files, [entry["bpd"].size for entry in read])
+    for path, entry in zip(files, read):
+        if not np.isfinite(entry["bpd"]).all():
+            raise InputError("'bpd' holds NaN or infinity", where=path, do="Remove the file and calculate again")
+    bpd = np.concatenate([entry["bpd"].reshape(-1) for entry in read]).astype(np.float64)
+    spread = bpd.std(ddof=1) / math.sqrt(len(bpd)) if len(bpd) > 1 else float("nan")
+    return {
+        "bits_per_dim": float(bpd.mean()), "bits_per_dim_stderr": float(spread),
+        "nfe": int(np.mean([entry["nfe"] for entry in read])), "num_images": len(bpd), "num_files": len(files),
+    }  # fmt: skip
+
+
+def check_distinct(files):
+    """Return True when our files (with `index`, the numbers of their images) hold each image once, False for foreign ones.
+
+    Raises InputError when two files hold the same image of the same repeat, or only some tell their images: files that
+    an older run left behind.
+    """
+    held, foreign = {}, []
+    for path in files:
+        entry = read_npz(path, optional=("index", "repeat"))
+        if "index" not in entry:
+            foreign.append(path)
+            continue
+        repeat = int(entry.get("repeat", 0))
+        for image in entry["index"].reshape(-1).tolist():
+            if (repeat, image) in held:
+                raise InputError(f"image {image} is also in {held[repeat, image]}: files of different runs are mixed",
+                                 where=path, do="Remove the files of the older run, or use --overwrite")  # fmt: skip
+            held[repeat, image] = path
+    if foreign and held:
+        raise InputError(f"does not tell its images, {next(iter(held.values()))} does: files of different runs are mixed",
+                         where=foreign[0], do="Remove the files of the older run, or use --overwrite")  # fmt: skip
+    return not foreign
+
+
+def _check_sizes(files, sizes):
+    """Raise InputError unless all files hold as many images as the first, the last one possibly fewer."""
+    for path, size in zip(files, sizes):
+        if size != sizes[0] and not (path == files[-1] and size < sizes[0]):
+            raise InputError(
+                f"holds {size} images, {files[0].name} holds {sizes[0]}: files of runs with different batch sizes are mixed",
+                where=path, do="Remove the files of the older run, or calculate again with --overwrite",
+            )  # fmt: skip
+
+
+def read_asym(folder):
+    """Return what asym/repeat_<r>.npz tell, means over levels and repeats.
+
+    {"asym", "nasym", "asym_levels" (T,), "nasym_levels" (T,), "num_levels", "num_files"}. The original stores asym under
+    both names; then nasym and nasym_levels are None: its value is not in the file.
+    Raises InputError when there are none, for NaN, and for repeats with different numbers of levels.
+    """
+    import numpy as np
+
+    files = _numbered(folder, "repeat_")
+    read = [read_npz(path, required=("asym", "nasym")) for path in files]
+    for path, entry in zip(files, read):
+        for name in ("asym", "nasym"):
+            if entry[name].shape != read[0]["asym"].shape:
+                raise InputError(
+                    f"'{name}' has shape {entry[name].shape}, 'asym' of {files[0].name} {read[0]['asym'].shape}",
+                    where=path, do="Remove the files of the older run, or calculate again with --overwrite",
+                )  # fmt: skip
+            if not np.isfinite(entry[name]).all():
+                raise InputError(f"'{name}' holds NaN or infinity", where=path, do="Remove the file and calculate again")
+    levels = {name: np.mean([entry[name] for entry in read], axis=0, dtype=np.float64) for name in ("asym", "nasym")}
+    lost = any(np.array_equal(entry["asym"], entry["nasym"]) for entry in read)
+    return {
+        "asym": float(levels["asym"].mean()), "nasym": None if lost else float(levels["nasym"].mean()),
+        "asym_levels": levels["asym"], "nasym_levels": None if lost else levels["nasym"],
+        "num_levels": levels["asym"].size, "num_files": len(files),
+    }  # fmt: skip
+
+
+def _numbered(folder, stem):
+    """Return the files <stem><number>.npz of a folder by number. Raises InputError when there is none, or a gap."""
+    found = [path for path in Path(folder).glob(f"{stem}*.npz") if path.stem.removeprefix(stem).isdigit()]
+    found.sort(key=lambda path: int(path.stem.removeprefix(stem)))
+    if not found:
+        raise InputError(f"no {stem}<number>.npz here", where=folder, do="Calculate first (without --read)")
+    for number, path in enumerate(found):
+        if path.stem != f"{stem}{number}":
+            raise InputError(f"{stem}{number}.npz is missing, later ones are there", where=folder,
+                             do="Calculate again: only the missing files are made")  # fmt: skip
+    return found

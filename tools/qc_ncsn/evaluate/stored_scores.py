@@ -1,0 +1,296 @@
+"""Score stored samples: FID and Inception score, precision/recall/density/coverage, network calls per sample.
+
+(run_lib_evaluation_fidis.py --fidis, --prdc, --nfe.) Each command reads what `qc_ncsn sample` and `qc_ncsn eval encode`
+(or the original) left in the work folder, and writes a table and its record into a folder of its own there.
+"""
+
+from dataclasses import dataclass
+from typing import Optional
+
+from common import console, parallel
+from common.cli import REQUIRED, CommonOptions, Outcome, option
+from common.cli import run as run_command
+from common.errors import InputError
+from common.files import check_writable, fingerprint, read_json, read_npz, write_bytes, write_text
+from common.paths import WorkDir
+from tools.qc_ncsn.evaluate.stored import INCEPTION, check_comparable, find_reference, is_inception, open_generated
+
+DESCRIPTIONS = {
+    "fidis": """\
+Frechet distance between the features of the samples and of the data set, and the Inception score of the samples.
+With Inception's pool_3 the distance is the FID; with other features it bears their name. The generated rows are cut to
+the first as many as the data set has, as in the original, unless --all_rows. Memory does not grow with their number.""",
+    "prdc": """\
+Precision, recall, density and coverage of the samples' features against the data set's (Naeem et al. 2020). The
+generated rows are cut to the first as many as the data set has, as in the original, unless --all_rows.""",
+    "nfe": """\
+Mean number of network calls over the sample files of a work folder (what the original prints as AVG NFE).""",
+}
+LABELS = {
+    "fid": "FID", "inception_score": "Inception score", "inception_score_std": "  its deviation over splits",
+    "precision": "Precision", "recall": "Recall", "density": "Density", "coverage": "Coverage",
+    "avg_nfe": "AVG NFE", "mean_nfe": "Mean NFE", "min_nfe": "Lowest NFE", "max_nfe": "Highest NFE",
+}  # fmt: skip
+
+
+@dataclass(kw_only=True)
+class StoredOptions(CommonOptions):
+    """Flags of all three commands."""
+
+    workdir: str = option(REQUIRED, "work folder: results/NAME, or an absolute or dotted path", kind="how")
+    ode: bool = option(False, "use the folders with suffix _ode")
+    calculate: bool = option(False, "compute; this is what happens without --read", kind="how")
+    read: bool = option(False, "show the stored results", kind="how")
+
+
+@dataclass(kw_only=True)
+class FeatureOptions(StoredOptions):
+    """Flags of the commands that compare features."""
+
+    stats: Optional[str] = option(None, "features of the data set, or for fidis any file of statistics; default: see --dataset")
+    dataset: Optional[str] = option(None, "where WORKDIR/stat[_ode]/dataset_stat.npz is missing, look for "
+                                    "results/DATASET_stats.npz and results/stats/DATASET/stats.npz")  # fmt: skip
+    encode_dataset: bool = option(False, "take the reference from the work folder only")
+    all_rows: bool = option(False, "use all generated rows, also where there are more than in the data set")
+
+
+@dataclass(kw_only=True)
+class FidisOptions(FeatureOptions):
+    """Flags of `qc_ncsn eval fidis`."""
+
+    splits: int = option(1, "parts of the Inception score; the original takes all samples as one, others ten")
+
+
+@dataclass(kw_only=True)
+class PrdcOptions(FeatureOptions):
+    """Flags of `qc_ncsn eval prdc`."""
+
+    nearest_k: int = option(3, "the radius of a point reaches to its nearest_k-th neighbour")
+    device: str = option("auto", "auto, cpu, cuda, cuda:1 or mps", kind="how")
+
+
+def cli_fidis(words=None):
+    """Run `qc_ncsn eval fidis` on command-line words and return its exit status."""
+    return _cli("fidis", main_fidis, FidisOptions, words)
+
+
+def cli_prdc(words=None):
+    """Run `qc_ncsn eval prdc` on command-line words and return its exit status."""
+    return _cli("prdc", main_prdc, PrdcOptions, words)
+
+
+def cli_nfe(words=None):
+    """Run `qc_ncsn eval nfe` on command-line words and return its exit status."""
+    return _cli("nfe", main_nfe, StoredOptions, words)
+
+
+def _cli(name, main, options_class, words):
+    examples = "\n".join(f"  python -m tools.qc_ncsn eval {name} --workdir digits{rest}" for rest in ("", " --read"))
+    return run_command(main, options_class, f"qc_ncsn eval {name}", DESCRIPTIONS[name], f"examples:\n{examples}", words,
+                       f"eval {name}")  # fmt: skip
+
+
+def main_fidis(options):
+    """Compute the Frechet distance and, where logits are stored, the Inception score."""
+    return _evaluate(options, "fidis", lambda: _plan_features(options, measure_fidis))
+
+
+def main_prdc(options):
+    """Compute precision, recall, density and coverage."""
+    return _evaluate(options, "prdc", lambda: _plan_features(options, measure_prdc))
+
+
+def main_nfe(options):
+    """Compute the mean number of network calls."""
+    return _evaluate(options, "nfe", lambda: _plan_nfe(options))
+
+
+def measure_fidis(generated, reference, options):
+    """Return {"fid" or "frechet_distance", "inception_score", ...} of two Statistics."""
+    from common.features.statistics import frechet
+    from common.formats.rows import blocks
+    from common.metrics.inception_score import InceptionScore
+
+    results = {"fid" if is_inception(generated) else "frechet_distance": frechet(generated, reference)}
+    if generated.logits is None:
+        console.say(f"{generated.path}: no logits, so no Inception score")
+    else:
+        score = InceptionScore(generated.count, options.splits)
+        for block in blocks(generated.logits):
+            score.add(block)
+        results["inception_score"], deviation = score.result()
+        results |= {"inception_score_std": deviation} if options.splits > 1 else {}
+    return results
+
+
+def measure_prdc(generated, reference, options):
+    """Return {"precision", "recall", "density", "coverage", "nearest_k"} of two Statistics with features."""
+    from common.device import pick_device, set_precision
+    from common.metrics.prdc import prdc
+
+    device = pick_device(options.device)
+    set_precision("fp32")
+    return {**prdc(reference.features, generated.features, options.nearest_k, device), "nearest_k": options.nearest_k}
+
+
+def open_pair(options):
+    """Return (generated, reference) as Statistics, checked; generated rows cut to as many as count."""
+    from common.features.statistics import Statistics, read_statistics
+    from common.formats.rows import FirstRows
+
+    work = WorkDir(options.workdir)
+    generated_path = work.stat(options.ode) / "generated_stat.npz"
+    if not generated_path.exists():
+        raise InputError("no encoded samples", where=generated_path, do="Make them with qc_ncsn eval encode")
+    generated = open_generated(generated_path)
+    reference = read_statistics(find_reference(work, options.ode, options.stats, options.dataset, options.encode_dataset))
+    check_comparable(generated, reference)
+    if hasattr(options, "nearest_k") and reference.features is None:
+        raise InputError("holds mean and covariance only, prdc needs the features", where=reference.path,
+                         do="Encode the data set, or give its features with --stats")  # fmt: skip
+    count = generated.count if options.all_rows else min(generated.count, reference.count or generated.count)
+    logits = None if generated.logits is None else FirstRows(generated.logits, count)
+    cut = Statistics(features=FirstRows(generated.features, count), logits=logits, meta=generated.meta, path=generated.path)
+    _check_numbers(options, cut, reference)
+    if count < generated.count:
+        console.say(f"{generated.path}: only the first {count} of {generated.count} rows count, as many as the reference has")
+    return cut, reference
+
+
+def _plan_features(options, measure):
+    """Return (input files, function that computes the results) after checking the inputs."""
+    generated, reference = open_pair(options)
+    counted = f"{reference.count} images" if reference.count else "number of images not told"
+    console.say(f"reference: {reference.path} ({counted}, {reference.meta.get('extractor', INCEPTION)})")
+
+    def compute():
+        told = {"num_generated": generated.count, "num_dataset": reference.count,
+                "features": generated.meta.get("extractor", INCEPTION), "reference": str(reference.path)}  # fmt: skip
+        return {**measure(generated, reference, options), **told}
+
+    return [generated.path, reference.path], compute
+
+
+def _check_numbers(options, generated, reference):
+    """Raise InputError when there are too few images, or when a flag's number makes no sense."""
+    nearest_k, splits = getattr(options, "nearest_k", 1), getattr(options, "splits", 1)
+    for flag, value in (("--nearest_k", nearest_k), ("--splits", splits)):
+        if value < 1:
+            raise InputError(f"{value} is not possible", where=flag, do="Give 1 or more")
+    if generated.logits is not None and splits > generated.count:
+        raise InputError(f"{splits} splits of {generated.count} images", where="--splits", do="Give more images or fewer splits")
+    for side in (generated, reference):
+        if side.count is not None and side.count <= nearest_k:
+            raise InputError(f"{side.count} images, more than {nearest_k} are needed", where=side.path, do="Encode more images")
+
+
+def read_nfe(work, ode=False):
+    """Return ({"avg_nfe", "mean_nfe", "min_nfe", "max_nfe", "num_files"}, files): means over the stored sample files.
+
+    avg_nfe is the integer part of the mean, as the original prints. Raises InputError when there is no file, or no NFE.
+    """
+    files = work.sample_files(ode)
+    if not files:
+        raise InputError("no <division>/samples_<round>.npz here", where=work.sampling(ode),
+                         do="Draw samples first: qc_ncsn sample")  # fmt: skip
+    calls = []
+    for path in files:
+        nfe = read_npz(path, required=("nfe",))["nfe"]
+        if nfe.size != 1 or nfe.dtype.kind not in "iuf":
+            raise InputError(f"'nfe' is {nfe.dtype} {nfe.shape}, expected one number", where=path, do="Draw these samples again")
+        calls.append(nfe.reshape(-1)[0].item())
+    mean = sum(calls) / len(calls)
+    results = {"avg_nfe": int(mean), "mean_nfe": mean, "min_nfe": min(calls), "max_nfe": max(calls), "num_files": len(calls)}
+    return results, files
+
+
+def _plan_nfe(options):
+    results, files = read_nfe(WorkDir(options.workdir), options.ode)
+    return files, lambda: results
+
+
+def _evaluate(options, command, plan):
+    """Answer from the record, or compute and write table, picture and record. Nothing is written on bad input."""
+    from common.job import RunRecord
+
+    if not parallel.is_main():
+        return Outcome({})
+    folder = WorkDir(options.workdir).root / f"eval_{command}{'_ode' if options.ode else ''}"
+    if options.read and not options.calculate:
+        results = _read_results(folder)
+        _show(command, results)
+        return Outcome(results)
+    inputs, compute = plan()
+    outputs = [folder / f"{command}.csv"] + ([folder / "prdc.png"] if command == "prdc" else [])
+    record = RunRecord(folder, f"qc_ncsn eval {command}", options, inputs=[fingerprint(path) for path in inputs])
+    earlier = record.compare()
+    if options.dry_run:
+        console.say(f"would read {', '.join(map(str, inputs))} and write {', '.join(map(str, outputs))}")
+        return Outcome({})
+    check_writable(folder)
+    results = record.answer() if _same_inputs(earlier, record) else None
+    if results is None:
+        results = compute()
+        record.path.unlink(missing_ok=True)  # of a run that never ended, or on other inputs
+        record.begin(clear=outputs)
+        _write(command, results, outputs)
+    _show(command, results)
+    return Outcome(results, outputs, record)
+
+
+def _same_inputs(earlier, record):
+    """True when the earlier record, if there is one, tells of the same input files."""
+    same = earlier is None or "inputs" not in earlier or earlier["inputs"] == record.inputs
+    if not same:
+        console.say(f"{record.folder}: the inputs have changed since, computing anew")
+    return same
+
+
+def _read_results(folder):
+    """Return the results that an earlier run recorded. Raises InputError when there are none."""
+    path = folder / "run.json"
+    if not path.exists() or read_json(path).get("status") != "done":
+        raise InputError("no stored results", where=folder, do="Compute them first (without --read)")
+    return read_json(path)["results"]
+
+
+def _values(results):
+    """Return [(label, value)] of the measured numbers."""
+    labels = {**LABELS, "frechet_distance": f"Frechet distance in {results.get('features')}"}
+    return [(labels[name], value) for name, value in results.items() if name in labels]
+
+
+def _show(command, results):
+    rows = [(label, value if isinstance(value, int) else f"{value:.4f}") for label, value in _values(results)]
+    counts = f"{results['num_generated']} samples against {results['num_dataset']} images, features {results['features']}" \
+        if "features" in results else f"{results['num_files']} sample files"  # fmt: skip
+    console.show_table(f"{command}: {counts}", ("measure", "value"), rows)
+
+
+def _write(command, results, outputs):
+    """Write the table, and for prdc a bar chart."""
+    rows = [f"{label.strip()},{value!r}" for label, value in _values(results)]
+    write_text(outputs[0], "\n".join(["measure,value", *rows]) + "\n")
+    if command == "prdc":
+        write_bytes(outputs[1], _bar_chart(results))
+
+
+def _bar_chart(results):
+    """Return a PNG of the four values as bars."""
+    import io
+
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    names = ("precision", "recall", "density", "coverage")
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    bars = axes.bar([LABELS[name] for name in names], [results[name] for name in names], color="#4477aa")
+    axes.bar_label(bars, fmt="%.3f", fontsize=13)
+    axes.set_ylim(0, max(1.1, 1.15 * results["density"]))
+    axes.tick_params(labelsize=13)
+    axes.set_title(f"{results['num_generated']} samples, {results['num_dataset']} images\n{results['features']}", fontsize=13)
+    stream = io.BytesIO()
+    figure.savefig(stream, format="png", dpi=150, metadata={"Software": None})
+    return stream.getvalue()
