@@ -13,6 +13,8 @@ import zlib
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
+
 from common.errors import InputError, as_input_error
 
 TEMPORARY = ".part"
@@ -212,3 +214,9 @@ def check_writable(folder):
             probe.write_bytes(b"")
         finally:
             probe.unlink(missing_ok=True)
+
+
+def write_npy(path, array):
+    """Write one array in .npy format under any name, atomically (the original's sample.np)."""
+    with atomic_path(path) as temporary, open(temporary, "wb") as stream:
+        np.save(stream, array)

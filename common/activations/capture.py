@@ -105,7 +105,7 @@ class Capture:
         import numpy as np
         import torch
 
-        from common.diffusion.edm_samplers import to_uint8
+        from common.images.pixels import to_uint8
 
         kept, images = {layer: [] for layer in self.layers}, []
         with torch.inference_mode():
@@ -119,7 +119,7 @@ class Capture:
                 if self.images:
                     if not bool(denoised.isfinite().all()):
                         raise not_finite("the network's images")
-                    images.append(to_uint8(denoised))
+                    images.append(to_uint8(denoised, "dmd2"))
         return ({layer: np.concatenate(rows) for layer, rows in kept.items()} if count else kept,
                 np.concatenate(images) if images else None)  # fmt: skip
 

@@ -70,26 +70,3 @@ def sample_few(denoise, noise, sigmas, stochastic=True, trace=None, advance=None
         if advance is not None:
             advance()
     return prediction
-
-
-class SharedNoise:
-    """Noise of whole batches from one stream, as the original tools drew it: images depend on the batch size.
-
-    Calling it gives the next (count, *shape) float32 tensor of a CPU generator seeded once.
-    """
-
-    def __init__(self, seed, shape, device="cpu"):
-        self.generator, self.shape, self.device = torch.Generator().manual_seed(seed), tuple(shape), device
-
-    def __call__(self, count):
-        return torch.randn((count, *self.shape), generator=self.generator).to(self.device)
-
-
-def to_uint8(images, convention="dmd2"):
-    """Return images (B, C, H, W) in [-1, 1] as uint8 (B, H, W, C), clipped and truncated.
-
-    convention: dmd2, (y + 1) 127.5; edm, 127.5 y + 128, half a level above.
-    """
-    images = images.float()
-    scaled = {"dmd2": (images + 1) * 127.5, "edm": images * 127.5 + 128}[convention]
-    return scaled.clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous().cpu().numpy()

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 from common.diffusion.edm_samplers import Churn, sample_few, sample_heun
 from common.diffusion.labels import class_vectors
-from common.diffusion.score_samplers import UnitNoise, karras_sigmas
+from common.diffusion.noise import UnitNoise
+from common.diffusion.schedules import karras_sigmas
 from common.errors import InputError
 
 METHODS = ("onestep", "fewstep", "heun")

@@ -5,6 +5,7 @@ Each takes the score, the SDE and a source of noise, works on float32 images (B,
 prior, then step by step; see `common.seeding` and `UnitNoise` for draws that depend on each image alone.
 """
 
+
 import math
 from dataclasses import dataclass
 
@@ -12,26 +13,7 @@ import torch
 
 from common.diffusion.rk45 import solve_rk45
 from common.diffusion.scores import drift
-from common.diffusion.sde import per_image
-from common.seeding import unit_generator
-
-
-class UnitNoise:
-    """Standard normal noise for the images of global numbers `indices`, each from its own generator.
-
-    Calling it gives the next (B, C, H, W) float32 tensor. Draws are made for `ahead` calls at once: per image in one
-    go, and in one transfer to the device.
-    """
-
-    def __init__(self, seed, indices, shape, device="cpu", ahead=8):
-        self.generators = [unit_generator(seed, "sample", int(index)) for index in indices]
-        self.shape, self.device, self.ahead, self.stock = tuple(shape), device, ahead, []
-
-    def __call__(self):
-        if not self.stock:
-            draws = [torch.randn((self.ahead, *self.shape), generator=generator) for generator in self.generators]
-            self.stock = list(torch.stack(draws, dim=1).to(self.device).flip(0))
-        return self.stock.pop()
+from common.nn.shapes import per_image
 
 
 @dataclass(frozen=True)
@@ -155,14 +137,6 @@ def sample_ode(score, sde, start, rtol=1e-4, atol=1e-6, denoise=True, coupling="
     return x, evaluations.expand(count)
 
 
-def karras_sigmas(num_steps, sigma_min, sigma_max, rho=7.0):
-    """Return num_steps + 1 noise levels from sigma_max down to sigma_min, then 0 (Karras et al. 2022, eq. 5)."""
-    if num_steps == 1:
-        return [float(sigma_max), 0.0]
-    low, high = sigma_min ** (1 / rho), sigma_max ** (1 / rho)
-    return [(high + i / (num_steps - 1) * (low - high)) ** rho for i in range(num_steps)] + [0.0]
-
-
 @torch.no_grad()
 def sample_multistep(score, noise, sigmas, eta=1.0, advance=None):
     """Return (samples, network calls) of stochastic DPM-Solver++(2M) (Lu et al. 2022, algorithm 2 with SDE steps).
@@ -189,8 +163,3 @@ def sample_multistep(score, noise, sigmas, eta=1.0, advance=None):
         if advance is not None:
             advance()
     return x, len(sigmas) - 1
-
-
-def to_uint8(x):
-    """Return samples (B, C, H, W) as stored: uint8 (B, H, W, C), 255 x clipped and truncated, not rounded."""
-    return (x.float() * 255).clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous().cpu().numpy()

@@ -4,16 +4,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from common.diffusion.score_samplers import (
-    PCOptions,
-    UnitNoise,
-    karras_sigmas,
-    sample_multistep,
-    sample_ode,
-    sample_pc,
-    to_uint8,
-)
+from common.diffusion.noise import UnitNoise
+from common.diffusion.schedules import karras_sigmas
+from common.diffusion.score_samplers import PCOptions, sample_multistep, sample_ode, sample_pc
 from common.errors import InputError
+from common.images.pixels import to_uint8
 
 
 def pc_options(sampling, coupling="image"):
@@ -39,7 +34,7 @@ class Sampler:
     def __call__(self, seed, indices, device, advance=None):
         """Return (uint8 images (n, H, W, C), network calls per image (n,)) for global image numbers `indices`."""
         x, calls = self.draw(seed, indices, device, advance)
-        return to_uint8(x), calls
+        return to_uint8(x, "unit"), calls
 
     def draw(self, seed, indices, device, advance=None):
         """Return (samples (n, C, H, W) float32 before clipping, calls per image (n,)); InputError when not finite."""

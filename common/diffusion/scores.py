@@ -2,8 +2,8 @@
 
 import torch
 
-from common.diffusion.sde import per_image
 from common.networks.ncsnpp_pullback import linearise
+from common.nn.shapes import per_image
 
 
 class Score:

@@ -58,8 +58,3 @@ class VESDE:
         size = z[0].numel()
         normaliser = -0.5 * size * math.log(2 * math.pi * self.sigma_max**2)
         return normaliser - z.flatten(1).square().sum(1) / (2 * self.sigma_max**2)
-
-
-def per_image(values, like):
-    """Return per-image values (B,) shaped to multiply images (B, ...)."""
-    return values.reshape(-1, *[1] * (like.dim() - 1))

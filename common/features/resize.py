@@ -223,6 +223,6 @@ class CoverAndCrop:
 
     def __call__(self, image):
         """Return uint8 (height, width, 3) of uint8 or float (H, W, 3) in 0..255."""
-        from common.features.spaces import to_bytes
+        from common.images.pixels import to_bytes
 
         return cover_and_crop(to_bytes(image), self.shape, self._antialias)

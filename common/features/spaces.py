@@ -6,6 +6,7 @@ logits (n, num_logits) float32 or None).
 """
 
 from common.errors import InputError, nearest
+from common.images.pixels import to_bytes
 
 MODES = ("clean", "legacy_pytorch", "legacy_tensorflow", "fast")
 EXTRACTORS = ("inception", "small", "dinov2")
@@ -148,17 +149,3 @@ class DinoSpace:
             raise InputError(f"the network gives {shape} for {tuple(batch.shape)}, expected one row an image", where="--weights",
                              do="Export a network that returns the class token's features")  # fmt: skip
         return found.float().cpu().numpy()
-
-
-def to_bytes(image):
-    """Return an image (H, W, 3) as uint8: floats in 0..255 rounded to the nearest, halves to even.
-
-    Raises InputError for NaN.
-    """
-    import numpy as np
-
-    if image.dtype == np.uint8:
-        return image
-    if not np.isfinite(image).all():
-        raise InputError("pixels hold NaN or infinity")
-    return np.rint(np.clip(image, 0, 255)).astype(np.uint8)

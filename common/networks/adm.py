@@ -12,7 +12,7 @@ from torch import nn
 
 from common.errors import InputError
 from common.networks.adm_config import HEAD_CHANNELS, check_layers, decoder_parts, encoder_parts
-from common.networks.ncsnpp import Dropout
+from common.nn.dropout import Dropout
 
 SPREAD = math.sqrt(1 / 3)  # of initial weights, relative to Kaiming's uniform ones
 

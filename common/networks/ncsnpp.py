@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
+from common.nn.dropout import Dropout
 from common.nn.fir import downsample2, fir_kernel, smooth, upsample2
-from common.seeding import unit_seed
 
 
 @dataclass(frozen=True)
@@ -33,41 +33,6 @@ class NetworkConfig:
     num_scales: int = 1000
     sigma_min: float = 0.01
     sigma_max: float = 50.0
-
-
-class DropoutDraw:
-    """Which dropout masks a forward pass draws: those of rows [first, last) of a whole batch, for each slice.
-
-    Masks come from (seed, layer) for the whole batch of `batch` rows times `slices`, so that a row's mask does not
-    depend on how the batch is split over processes or accumulation steps.
-    """
-
-    def __init__(self, seed, batch, first, last, slices=1):
-        self.seed, self.batch, self.rows, self.slices = seed, batch, slice(first, last), slices
-
-    def mask(self, layer, x, rate):
-        """Return the scaled keep mask of one layer, shaped like x (slices * rows, ...)."""
-        generator = torch.Generator(x.device).manual_seed(unit_seed(self.seed, "dropout", layer))
-        uniform = torch.rand((self.slices, self.batch, *x.shape[1:]), generator=generator, device=x.device)
-        return (uniform[:, self.rows].reshape(x.shape) >= rate).to(x.dtype) / (1 - rate)
-
-
-class Dropout(nn.Module):
-    """Dropout whose masks come from a DropoutDraw, or from torch's own generator when none is set."""
-
-    def __init__(self, rate):
-        super().__init__()
-        self.rate, self.layer, self.draw = rate, 0, None
-
-    def mask(self, x):
-        """Return the scaled keep mask for x, or None when nothing is dropped."""
-        if not self.training or self.rate == 0:
-            return None
-        return F.dropout(torch.ones_like(x), self.rate) if self.draw is None else self.draw.mask(self.layer, x, self.rate)
-
-    def forward(self, x):
-        mask = self.mask(x)
-        return x if mask is None else x * mask
 
 
 class GaussianFourierProjection(nn.Module):

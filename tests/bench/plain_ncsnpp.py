@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 
 from common.diffusion.scores import drift, row_dot
-from common.diffusion.sde import per_image
 from common.networks.ncsnpp import Downsample, ResnetBlockBigGANpp
+from common.nn.shapes import per_image
 
 
 def upfirdn2d(x, kernel, up=1, down=1, pad=(0, 0)):

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import List, Optional
 
 from common.cli import REQUIRED, CommonOptions, dispatch, option, run
+from tools.compute_fid.names import METRICS
 
 PROG = "compute_fid"
-METRICS = ("fid", "kid", "is", "prdc", "mind")
 DESCRIPTIONS = {
     "clean": "Score images as clean-fid does: each through PIL's float bicubic filter (or --mode legacy_*).",
     "fast": "Score images resized as tensors on the device; only comparable with other fast scores.",

@@ -5,7 +5,7 @@ from pathlib import Path
 from common import console, parallel
 from common.cli import Outcome
 from common.errors import InputError, nearest
-from tools.compute_fid.__main__ import METRICS
+from tools.compute_fid.names import METRICS
 
 LABELS = {
     "fid": "FID", "frechet_distance": "Frechet distance", "kid": "KID (all pairs)", "kid_subsets": "KID (mean of subsets)",

@@ -30,7 +30,7 @@ class GeneratedImages:
         """Return images (H, W, 3), uint8 when rounded, else float32 in 0..255."""
         import numpy as np
 
-        from common.features.spaces import to_bytes
+        from common.images.pixels import to_bytes
 
         made = self._generator.generate(list(numbers), self._seed)
         images = np.broadcast_to(made.permute(0, 2, 3, 1).cpu().numpy(), (len(made), *made.shape[2:], 3))

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from tools.extract_subimages.inspection import check_ranges
+from tools.extract_subimages.folder_checks import check_ranges
 
 
 def check_shard(path, report, decode=True):

@@ -149,8 +149,8 @@ class Generation(ActivationRun):
         import torch
 
         from common.activations.capture import label_vectors, not_finite
-        from common.diffusion.edm_samplers import to_uint8
-        from common.diffusion.score_samplers import UnitNoise
+        from common.diffusion.noise import UnitNoise
+        from common.images.pixels import to_uint8
 
         network, sigma = self.network, self.sampling.sigmas(self.network.config)[0]
         device = next(network.parameters()).device
@@ -160,21 +160,21 @@ class Generation(ActivationRun):
             images, outputs = network.run(sigma * noise(), sigma, labels, layers=list(self.form.widths))
             if not bool(images.isfinite().all()):
                 raise not_finite("the images")
-            return self.capture.stored(outputs), to_uint8(images)
+            return self.capture.stored(outputs), to_uint8(images, "dmd2")
 
     def then_fed(self, numbers):
         """Return ({layer: rows}, uint8 images) of a batch: sampled, then fed to the network as a real picture is."""
         import numpy as np
 
-        from common.diffusion.edm_samplers import to_uint8
         from common.diffusion.edm_sampling import sample
+        from common.images.pixels import to_uint8
 
         classes = None if self.classes is None else self.classes[numbers]
         found = self.earlier.load(numbers) if self.earlier else {}
         new = np.array([number not in found for number in numbers.tolist()])
         if new.any():
             chosen = None if classes is None else classes[new]
-            made = to_uint8(sample(self.network, self.sampling, self.options.seed, numbers[new].tolist(), chosen))
+            made = to_uint8(sample(self.network, self.sampling, self.options.seed, numbers[new].tolist(), chosen), "dmd2")
             found |= dict(zip(numbers[new].tolist(), made))
         images = np.stack([found[number] for number in numbers.tolist()])
         given = np.zeros(len(numbers), np.int64) if classes is None else classes

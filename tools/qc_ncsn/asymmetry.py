@@ -3,7 +3,7 @@
 import torch
 
 from common.diffusion.scores import row_norm2
-from common.diffusion.sde import per_image
+from common.nn.shapes import per_image
 from tools.qc_ncsn.losses import hutchinson_asymmetry
 
 ESTIMATORS = ("paper", "antisymmetric", "exact")

@@ -39,7 +39,7 @@ def main(options):
     """Run `qc_ncsn compare`; results: one entry per name with what was measured there."""
     from common import console
     from common.files import check_writable
-    from common.paths import WorkDir
+    from tools.qc_ncsn.work_dir import WorkDir
 
     works = [WorkDir(name) for name in options.workdirs]
     names = options.names or [work.root.name for work in works]
@@ -187,8 +187,8 @@ def write(folder, title, works, columns, rows):
 def draw_samples(path, works, count=32):
     """Draw the first stored samples of each run in a row of its own, under the run's name."""
     from common.files import read_npz
+    from common.images.figures import save_figure
     from common.images.grids import make_grid
-    from tools.qc_ncsn.pictures import save_figure
 
     rows = {}
     for name, work in works.items():
@@ -213,7 +213,7 @@ def draw_losses(path, works):
     """Draw the logged training loss of each run, and the regulariser where there is one."""
     import json
 
-    from tools.qc_ncsn.pictures import new_figure, save_figure
+    from common.images.figures import new_figure, save_figure
 
     figure, axes = new_figure()
     drawn = False

@@ -6,7 +6,7 @@ import torch
 
 from common.diffusion.rk45 import solve_rk45
 from common.diffusion.scores import Score, row_dot
-from common.diffusion.sde import per_image
+from common.nn.shapes import per_image
 
 
 def drift_and_divergence(score, sde, x, t, epsilon):

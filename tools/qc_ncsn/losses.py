@@ -3,7 +3,7 @@
 import torch
 
 from common.diffusion.scores import row_dot, row_norm2
-from common.diffusion.sde import per_image
+from common.nn.shapes import per_image
 
 REG_WEIGHTS = {"sigma2": 2, "sigma4": 4}  # the power of sigma that weighs the regulariser over noise levels
 

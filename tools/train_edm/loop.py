@@ -19,7 +19,7 @@ from common.files import append_text, write_text
 from common.formats.checkpoints import load_strictly
 from common.networks.adm import EDMPrecond
 from common.networks.adm_weights import read_adm, save_adm
-from common.networks.ncsnpp import DropoutDraw
+from common.nn.dropout import DropoutDraw
 from common.prefetch import Ahead
 from common.seeding import unit_seed
 from tools.train_edm.batches import Batches, Pixels

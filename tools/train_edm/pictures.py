@@ -26,8 +26,8 @@ def draw_samples(path, network, rows, options):
     """
     import numpy as np
 
-    from common.diffusion.edm_samplers import to_uint8
     from common.diffusion.edm_sampling import Sampling, sample
+    from common.images.pixels import to_uint8
 
     each = options.samples_per_class
     classes = None if rows is None else np.repeat(rows, each)
@@ -38,7 +38,7 @@ def draw_samples(path, network, rows, options):
         for first in range(0, count, TOGETHER):
             part = slice(first, min(first + TOGETHER, count))
             images = sample(network, sampling, options.seed, range(count)[part], None if classes is None else classes[part])
-            pixels.append(to_uint8(images))
+            pixels.append(to_uint8(images, "dmd2"))
     except InputError as error:  # a network early in its training may be that far off
         console.say(f"no {path.name}: {error}")
         return

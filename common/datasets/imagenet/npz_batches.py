@@ -17,6 +17,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from common.datasets.sets.locate import read_pickled_batch
 from common.errors import InputError
 from common.files import read_npz, system_errors, write_npz
 from common.paths import cache_dir
@@ -24,7 +25,6 @@ from common.paths import cache_dir
 PUBLISHED = "https://image-net.org/download-images (downsampled)"
 INDEX_FORMAT = 1  # of the index's file; another one is made anew
 VECTORS = 512  # rows of one system call; the system's own limit is 1,024
-PIECE = 1024  # rows inflated at a time
 LAYOUT_DO = "Use the published files, or the same layout: data uint8 (rows, 3 side side), labels 1..1000"
 
 
@@ -155,7 +155,7 @@ def _inspect(path):
         shape, dtype, offset = npz_place(path, "data")
         labels = read_npz(path, required=("labels",))["labels"]
     else:
-        data, labels = _read_pickled(path)
+        data, labels = read_pickled_batch(path)
         shape, dtype, offset = data.shape, data.dtype, None
     side = math.isqrt(shape[1] // 3) if len(shape) == 2 else 0
     if len(shape) != 2 or dtype != np.uint8 or side < 1 or 3 * side**2 != shape[1]:
@@ -167,17 +167,6 @@ def _inspect(path):
         raise InputError(f"labels run {labels.min()} .. {labels.max()}, expected 1 .. 1000", where=path,
                          do="Use the published files; labels that start at 0 must be raised by 1")  # fmt: skip
     return shape[0], side, -1 if offset is None else offset, labels.astype(np.int16)
-
-
-def _read_pickled(path):
-    """Return (data, labels) of a pickled batch, read without running anything from it."""
-    import numpy as np
-
-    from common.datasets.sets.locate import plain_key
-    from common.formats.pickles import read_pickle
-
-    entries = read_pickle(path)
-    return np.asarray(plain_key(entries, "data", path)), np.asarray(plain_key(entries, "labels", path))
 
 
 class NpzBatches:
@@ -292,15 +281,3 @@ class NpzBatches:
 
     def __exit__(self, *error):
         self.close()
-
-
-def stream_rows(batch):
-    """Yield uint8 (n, columns): a file's rows from front to back, inflated or unpickled once."""
-    from common.formats.npz import iterate_npz_rows
-
-    if batch.path.suffix == ".npz":
-        yield from iterate_npz_rows(batch.path, "data", PIECE)
-        return
-    data = _read_pickled(batch.path)[0]
-    for start in range(0, len(data), PIECE):
-        yield data[start : start + PIECE]

@@ -3,6 +3,9 @@
 import hashlib
 
 from common.errors import InputError
+from common.paths import cache_dir
+
+PIECE = 1024  # rows inflated at a time
 
 
 class Unpacked:
@@ -26,7 +29,6 @@ def unpack(images, indices=None):
     import numpy as np
 
     from common.files import exclusive
-    from common.paths import cache_dir
 
     packed = [batch for batch in images.batches if batch.offset < 0]
     if not packed:
@@ -59,7 +61,6 @@ def _write(path, images, packed, wanted):
     import numpy as np
 
     from common import console
-    from common.datasets.imagenet.npz_batches import stream_rows
     from common.files import atomic_path
 
     needed = [batch for batch in packed if np.searchsorted(wanted, batch.first) < np.searchsorted(wanted, batch.stop)]
@@ -76,3 +77,17 @@ def _write(path, images, packed, wanted):
                 target.write(rows[wanted[low:high] - first].tobytes())
                 first += len(rows)
                 advance(len(rows))
+
+
+
+def stream_rows(batch):
+    """Yield uint8 (n, columns): a file's rows from front to back, inflated or unpickled once."""
+    from common.datasets.sets.locate import read_pickled_batch
+    from common.formats.npz import iterate_npz_rows
+
+    if batch.path.suffix == ".npz":
+        yield from iterate_npz_rows(batch.path, "data", PIECE)
+        return
+    data = read_pickled_batch(batch.path)[0]
+    for start in range(0, len(data), PIECE):
+        yield data[start : start + PIECE]

@@ -81,3 +81,13 @@ def plain_key(entries, key, where):
     raise InputError(
         f"no entry '{key}', the file has {', '.join(names) or 'none'}", where=where, do="Use the published file"
     )
+
+
+def read_pickled_batch(path):
+    """Return (data, labels) of a pickled batch, read without running anything from it."""
+    import numpy as np
+
+    from common.formats.pickles import read_pickle
+
+    entries = read_pickle(path)
+    return np.asarray(plain_key(entries, "data", path)), np.asarray(plain_key(entries, "labels", path))

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from common.diffusion.edm_samplers import Churn, SharedNoise, sample_few, sample_heun, to_uint8
-from common.diffusion.score_samplers import karras_sigmas
+from common.diffusion.edm_samplers import Churn, sample_few, sample_heun
+from common.diffusion.noise import SharedNoise
+from common.diffusion.schedules import karras_sigmas
+from common.images.pixels import to_uint8
 
 SPREAD = 0.5  # standard deviation of the data in these tests
 
@@ -82,9 +84,9 @@ def test_few_steps_add_the_next_levels_noise_to_each_prediction():
 
 def test_uint8_is_cut_off_not_rounded_in_both_conventions():
     values = torch.tensor([-2.0, -1.0, 0.0, 0.999, 1.0, 7.0]).reshape(1, 1, 1, 6)
-    assert to_uint8(values).flatten().tolist() == [0, 0, 127, 254, 255, 255]
+    assert to_uint8(values, "dmd2").flatten().tolist() == [0, 0, 127, 254, 255, 255]
     assert to_uint8(values, "edm").flatten().tolist() == [0, 0, 128, 255, 255, 255]
-    assert to_uint8(torch.zeros(2, 3, 4, 5)).shape == (2, 4, 5, 3)
+    assert to_uint8(torch.zeros(2, 3, 4, 5), "dmd2").shape == (2, 4, 5, 3)
 
 
 def test_the_originals_noise_comes_from_one_stream_a_batch_at_a_time():

@@ -3,19 +3,12 @@
 import pytest
 import torch
 
-from common.diffusion.score_samplers import (
-    CORRECTORS,
-    PREDICTORS,
-    PCOptions,
-    UnitNoise,
-    karras_sigmas,
-    sample_multistep,
-    sample_ode,
-    sample_pc,
-    to_uint8,
-)
+from common.diffusion.noise import UnitNoise
+from common.diffusion.schedules import karras_sigmas
+from common.diffusion.score_samplers import CORRECTORS, PREDICTORS, PCOptions, sample_multistep, sample_ode, sample_pc
 from common.diffusion.scores import NetworkScore
 from common.diffusion.sde import VESDE
+from common.images.pixels import to_uint8
 from tests.common.score.makers import Gaussian, small_network
 
 COUNT = 1500
@@ -143,5 +136,5 @@ def test_an_image_is_the_same_in_any_batch(method):
 
 def test_pixels_are_truncated_as_the_original_stores_them():
     x = torch.tensor([-0.3, 0.0, 0.00391, 0.00393, 0.5, 0.99999, 1.0, 7.0]).reshape(1, 1, 2, 4)
-    assert to_uint8(x).reshape(-1).tolist() == [0, 0, 0, 1, 127, 254, 255, 255]
-    assert to_uint8(torch.zeros(2, 3, 4, 5)).shape == (2, 4, 5, 3)
+    assert to_uint8(x, "unit").reshape(-1).tolist() == [0, 0, 0, 1, 127, 254, 255, 255]
+    assert to_uint8(torch.zeros(2, 3, 4, 5), "unit").shape == (2, 4, 5, 3)

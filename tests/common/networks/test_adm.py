@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from common.errors import InputError
 from common.networks.adm import Conv2d, EDMPrecond, positional_embedding
 from common.networks.adm_config import AdmConfig, named_parts
-from common.networks.ncsnpp import DropoutDraw
+from common.nn.dropout import DropoutDraw
 from tests.common.networks.adm_makers import SMALL, draws, small_network
 from tools.train_edm.loss import edm_loss
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from common.diffusion.scores import NetworkScore, make_score
-from common.networks.ncsnpp import DropoutDraw
 from common.networks.ncsnpp_pullback import linearise
+from common.nn.dropout import DropoutDraw
 from tests.common.score.makers import draws, plain_score, small_network, trained
 
 NETWORKS = {

@@ -6,10 +6,12 @@ import numpy as np
 import torch
 
 from common.datasets.imagenet import classes as imagenet_classes
-from common.diffusion.edm_samplers import Churn, SharedNoise, sample_few, sample_heun, to_uint8
+from common.diffusion.edm_samplers import Churn, sample_few, sample_heun
 from common.diffusion.edm_sampling import Denoiser, Sampling
 from common.diffusion.labels import class_sequence, class_vectors
+from common.diffusion.noise import SharedNoise
 from common.formats.checkpoints import load_strictly
+from common.images.pixels import to_uint8
 from common.networks.adm import EDMPrecond, positional_embedding
 from common.networks.adm_config import AdmConfig, deduce_config, named_parts
 from common.networks.adm_weights import build_adm, read_adm
@@ -123,10 +125,10 @@ def samplers(case):
         "edm_t_steps": np.array(heun[:-1]), "dmd_sigmas": np.array(few, np.float32),
         "edm_heun": sample_heun(own, given(torch.float64), heun),
         "edm_stochastic": sample_heun(own, given(torch.float64), heun, churn),
-        "dmd_multistep_uint8": to_uint8(sample_few(same_class, given(torch.float32), few, trace=trace)),
-        "dmd_multistep_intermediates": np.stack([to_uint8(prediction) for prediction in trace]),
-        "dmd_multistep_cfg_uint8": to_uint8(sample_few(guided, given(torch.float32), few)),
-        "dmd_multistep_deterministic_uint8": to_uint8(sample_few(same_class, given(torch.float32), few, stochastic=False)),
+        "dmd_multistep_uint8": to_uint8(sample_few(same_class, given(torch.float32), few, trace=trace), "dmd2"),
+        "dmd_multistep_intermediates": np.stack([to_uint8(prediction, "dmd2") for prediction in trace]),
+        "dmd_multistep_cfg_uint8": to_uint8(sample_few(guided, given(torch.float32), few), "dmd2"),
+        "dmd_multistep_deterministic_uint8": to_uint8(sample_few(same_class, given(torch.float32), few, stochastic=False), "dmd2"),
         "onestep": sample_few(own, given(torch.float32), top),
         "onestep_masked": sample_few(Denoiser(network, labels, replace=masks), given(torch.float32), top),
     }  # fmt: skip
@@ -146,7 +148,7 @@ def generate(case):
         noises.append(stream(len(classes)))
         sigma = args["conditioning_sigma"]
         denoised, outputs = network.run(sigma * given, sigma, class_vectors(classes, config.label_dim), layers=layers)
-        images.append(to_uint8(denoised))
+        images.append(to_uint8(denoised, "dmd2"))
         got |= {f"batch_{number:06d}/{name}": output.flatten(1) for name, output in outputs.items()}
     return got | {"noise": torch.cat(noises), "images": np.concatenate(images)}
 

@@ -133,7 +133,6 @@ def edm_stats(case):
 def qcncsn_stat(case):
     """A work folder of QC-NCSN: the features as read, and what qc_ncsn eval says of them."""
     from common.features.statistics import read_statistics
-    from common.paths import WorkDir
     from tools.qc_ncsn.evaluate.stored_scores import (
         FidisOptions,
         PrdcOptions,
@@ -142,6 +141,7 @@ def qcncsn_stat(case):
         open_pair,
         read_nfe,
     )
+    from tools.qc_ncsn.work_dir import WorkDir
 
     work = WorkDir(case.file("workdir").resolve())
     found = {}

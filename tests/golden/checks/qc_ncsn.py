@@ -9,6 +9,7 @@ from common.diffusion import score_samplers as samplers
 from common.diffusion.scores import drift, make_score
 from common.diffusion.sde import VESDE
 from common.formats.checkpoints import load_strictly, load_torch
+from common.images.pixels import to_uint8
 from common.networks.ncsnpp import NCSNpp, NetworkConfig
 from common.score.models import load_weights, read_checkpoint, trainable
 from tests.golden.compare import Judged, to_numpy, within
@@ -140,7 +141,7 @@ def sample_pc(case):
 
 def _uint8_ratio(sample, expected):
     """Return 0 when pixels are equal but for single grey levels where 255 x lies within rounding of an integer."""
-    difference = np.abs(samplers.to_uint8(sample).astype(int) - expected.astype(int))
+    difference = np.abs(to_uint8(sample, "unit").astype(int) - expected.astype(int))
     fraction = np.abs(sample.numpy() * 255 % 1 - 0.5).transpose(0, 2, 3, 1)
     return float(np.where(fraction > 0.45, np.maximum(difference - 1, 0), difference).max()) * np.inf if (
         np.where(fraction > 0.45, np.maximum(difference - 1, 0), difference).max() > 0) else 0.0  # fmt: skip

@@ -5,6 +5,7 @@ import torch
 
 from common.diffusion import score_samplers as samplers
 from common.diffusion.scores import Score
+from common.images.pixels import to_uint8
 from tests.golden.checks.qc_ncsn import Replay, build_sde
 from tests.golden.compare import Judged, within
 from tests.golden.registry import check
@@ -97,6 +98,6 @@ def _samples(case):
                                  noise_removal=pc["noise_removal"], coupling="batch")  # fmt: skip
     sample, _ = samplers.sample_pc(score, sde, noise, options)
     ratios["pc_sample"] = within(sample, arrays["pc_sample"], atol=limit["pc_abs"])
-    uint8 = samplers.to_uint8(sample).astype(int) - arrays["pc_sample_uint8_nhwc"].astype(int)
+    uint8 = to_uint8(sample, "unit").astype(int) - arrays["pc_sample_uint8_nhwc"].astype(int)
     ratios["pc_sample_uint8"] = 0.0 if np.abs(uint8).max() <= 1 and np.mean(uint8 != 0) < 0.02 else float("inf")
     return ratios

@@ -6,7 +6,6 @@ from tests.golden.registry import check
 @check("qc_ncsn/metrics_from_files")
 def metrics_from_files(case):
     """FID, Inception score, PRDC, NLL, Asym, NAsym and NFE of the one work folder below the case's results folder."""
-    from common.paths import WorkDir
     from tools.qc_ncsn.evaluate.stored import read_asym, read_nll
     from tools.qc_ncsn.evaluate.stored_scores import (
         FidisOptions,
@@ -16,6 +15,7 @@ def metrics_from_files(case):
         open_pair,
         read_nfe,
     )
+    from tools.qc_ncsn.work_dir import WorkDir
 
     (folder,) = [path for path in case.file("results").resolve().iterdir() if path.is_dir()]
     fidis, prdc = FidisOptions(workdir=str(folder)), PrdcOptions(workdir=str(folder), device="cpu")

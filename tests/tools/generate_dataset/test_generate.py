@@ -8,9 +8,9 @@ import torch
 from PIL import Image
 
 from common.activations import open_activations
-from common.diffusion.edm_samplers import to_uint8
 from common.diffusion.edm_sampling import Sampling, sample
 from common.diffusion.labels import class_vectors
+from common.images.pixels import to_uint8
 from common.networks.adm_weights import load_adm
 from tests.tools.activation_networks import contents, save_network
 from tests.tools.commands import refusal_of, results_of
@@ -54,8 +54,8 @@ def test_one_step_and_the_pass_that_made_it():
     assert [record["class_label"] for record in told["samples"]] == classes.tolist()
     assert [set(record) for record in told["samples"]] == [{"sample_id", "class_label", "image_path", "activation_path", "batch_index"}] * 7
     images = sample(network, Sampling(), 10, range(7), classes)
-    assert np.abs(pictures().astype(int) - to_uint8(images)).max() <= 1
-    from common.diffusion.score_samplers import UnitNoise
+    assert np.abs(pictures().astype(int) - to_uint8(images, "dmd2")).max() <= 1
+    from common.diffusion.noise import UnitNoise
 
     noise = UnitNoise(10, range(7), network.image_shape, ahead=1)()
     outputs = network.run(80 * noise, 80.0, class_vectors(classes, 4), layers=LAYERS)[1]

@@ -25,7 +25,7 @@ class AsymOptions(EvalOptions):
 def main(options):
     """Run `qc_ncsn eval asym`; results: asym, asym_se, nasym, nasym_se, nasym_ratio, and the curves by level."""
     from common.errors import InputError
-    from common.paths import WorkDir
+    from tools.qc_ncsn.work_dir import WorkDir
 
     check_eval_flags(options)
     if options.slices < 1:
@@ -80,7 +80,7 @@ def _measure_level(options, model, images, path, device, repeat, number, level, 
 
     from common.files import write_npz
     from tools.qc_ncsn.asymmetry import asymmetry, normalised
-    from tools.qc_ncsn.evaluate.model import asym_batch
+    from tools.qc_ncsn.data import asym_batch
     from tools.qc_ncsn.sample.rounds import rounds_of
 
     rows = []

@@ -10,8 +10,8 @@ from common.cli import REQUIRED, CommonOptions, Outcome, option
 from common.cli import run as run_command
 from common.errors import InputError
 from common.files import check_writable, file_hash, plain, remove_leftovers
-from common.paths import WorkDir
 from tools.qc_ncsn.evaluate.stored import check_distinct, stored_text
+from tools.qc_ncsn.work_dir import WorkDir
 
 DESCRIPTION = """\
 Encode the stored samples of a work folder (eval_sampling[_ode]/<division>/samples_<round>.npz) into features,

@@ -5,8 +5,7 @@ from typing import Optional
 
 from common.cli import Outcome, option
 from common.errors import InputError
-from common.seeding import rademacher, unit_generator
-from tools.qc_ncsn.sample.command import ModelOptions
+from tools.qc_ncsn.model import ModelOptions
 
 
 @dataclass(kw_only=True)
@@ -39,7 +38,7 @@ def check_eval_flags(options):
 
 def open_eval_images(options, config):
     """Return (the data set, number of images to use) of the flags; fills `num_images`."""
-    from tools.qc_ncsn.train.command import open_images
+    from tools.qc_ncsn.data import open_images
 
     if options.dataset:
         config = {**config, "data": {**config["data"], "dataset": options.dataset}}
@@ -61,7 +60,7 @@ def evaluate(options, work, folder, measure, show, outputs):
     from common.device import describe, pick_device, set_precision
     from common.files import check_writable, fingerprint
     from common.job import RunRecord
-    from tools.qc_ncsn.sample.command import load_model
+    from tools.qc_ncsn.model import load_model
 
     device = pick_device(options.device, parallel.local_rank())
     set_precision("fp32")
@@ -84,44 +83,3 @@ def evaluate(options, work, folder, measure, show, outputs):
         results = earlier if earlier is not None else measure(options, model, images, folder, device)
     show(results)
     return Outcome(results, [str(folder / name) for name in outputs(options)], record)
-
-
-def to_unit_range(pixels):
-    """Return uint8 images (B, H, W, C) as float32 (B, C, H, W) in [0, 1]."""
-    import torch
-
-    return torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255
-
-
-def dequantised_batch(images, indices, seed, device, repeat=0):
-    """Return (x, epsilon) for the likelihood: images dequantised uniformly to [0, 1), and Rademacher vectors.
-
-    Image i draws both from (seed, repeat, i) alone. Both (B, C, H, W) float32 on `device`.
-    """
-    import torch
-
-    x0 = to_unit_range(images.read(list(indices)))
-    u, epsilon = [], []
-    for index in indices:
-        generator = unit_generator(seed, "nll", repeat, int(index))
-        u.append(torch.rand(x0.shape[1:], generator=generator))
-        epsilon.append(rademacher(tuple(x0.shape[1:]), generator))
-    x = (torch.stack(u) + 255 * x0) / 256
-    return x.to(device), torch.stack(epsilon).to(device)
-
-
-def asym_batch(images, indices, seed, device, repeat, level, slices):
-    """Return (x0, z, v) for one noise level: images as they are, Gaussian noise, and Rademacher vectors.
-
-    Image i draws from (seed, repeat, level, i) alone. v: (slices B, C, H, W), slice-major.
-    """
-    import torch
-
-    x0 = to_unit_range(images.read(list(indices)))
-    shape, z, v = tuple(x0.shape[1:]), [], []
-    for index in indices:
-        generator = unit_generator(seed, "asym", repeat, level, int(index))
-        z.append(torch.randn(shape, generator=generator))
-        v.append(rademacher((slices, *shape), generator))
-    v = torch.stack(v, dim=1).flatten(0, 1)
-    return x0.to(device), torch.stack(z).to(device), v.to(device)

@@ -21,7 +21,7 @@ class NllOptions(EvalOptions):
 
 def main(options):
     """Run `qc_ncsn eval nll`; results: nll (bits/dim), nll_se, nfe, num_images, weights."""
-    from common.paths import WorkDir
+    from tools.qc_ncsn.work_dir import WorkDir
 
     check_eval_flags(options)
     for name in ("rtol", "atol"):
@@ -58,7 +58,7 @@ def _run(options, model, images, folder, device):
 
     from common import console, parallel
     from common.files import read_npz, write_npz, write_text
-    from tools.qc_ncsn.evaluate.model import dequantised_batch
+    from tools.qc_ncsn.data import dequantised_batch
     from tools.qc_ncsn.likelihood import bits_per_dim
     from tools.qc_ncsn.pictures import histogram
 

@@ -12,8 +12,8 @@ from common.cli import REQUIRED, CommonOptions, Outcome, option
 from common.cli import run as run_command
 from common.errors import InputError
 from common.files import check_writable, fingerprint, read_json, read_npz, write_bytes, write_text
-from common.paths import WorkDir
 from tools.qc_ncsn.evaluate.stored import INCEPTION, check_comparable, find_reference, is_inception, open_generated
+from tools.qc_ncsn.work_dir import WorkDir
 
 DESCRIPTIONS = {
     "fidis": """\

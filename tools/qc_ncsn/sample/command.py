@@ -1,11 +1,12 @@
 """Sample from a score model: predictor-corrector, ODE, or the stochastic multistep sampler."""
 
 from dataclasses import dataclass
-from typing import List, Optional
+from typing import Optional
 
-from common.cli import REQUIRED, CommonOptions, Outcome, option, run
+from common.cli import Outcome, option, run
 from common.errors import InputError
-from common.score.config import check_config, override, preset, sampling_rules
+from common.score.config import sampling_rules
+from tools.qc_ncsn.model import ModelOptions, load_model
 
 EPILOG = """examples:
   qc_ncsn sample --workdir digits_u --num_samples 300 --method multistep --num_steps 50
@@ -13,22 +14,6 @@ EPILOG = """examples:
 
 # Flags that are entries of the configuration's `sampling` section, which they overrule.
 SAMPLING_FLAGS = ("method", "num_scales", "num_steps", "snr", "rtol", "atol", "sigma_max", "eta")
-
-
-@dataclass(kw_only=True)
-class ModelOptions(CommonOptions):
-    """Flags that choose a model, shared by sampling and evaluation."""
-
-    workdir: str = option(REQUIRED, "work folder, below results/ unless absolute or starting with a dot", kind="how")
-    config: Optional[str] = option(None, "preset; only needed for checkpoints that do not name theirs", kind="how")
-    set: List[str] = option([], "another entry of the configuration, also as --config.section.name=value",
-                            nargs="*", type=str, kind="how", metavar="SECTION.NAME=VALUE")  # fmt: skip
-    checkpoint_idx: Optional[int] = option(None, "snapshot in the work folder (default: 70 if there, else the newest)", kind="how")
-    checkpoint: Optional[str] = option(None, "path of a checkpoint, instead of a snapshot of the work folder", kind="how")
-    seed: int = option(0, "seed; image i draws from (seed, i)")
-    device: str = option("auto", "auto, cpu, cuda, cuda:1 or mps", kind="how")
-    coupling: str = option("image", "image: each image by itself; batch: step sizes from the whole batch, as the original",
-                           choices=["image", "batch"])  # fmt: skip
 
 
 @dataclass(kw_only=True)
@@ -70,20 +55,6 @@ def check_flags(options):
         raise InputError(f"contradicts --method {options.method}", where="--ode", do="Leave one of them out")
 
 
-def load_model(options, work, device):
-    """Return the LoadedModel that the flags choose."""
-    from common.score.models import LoadedModel, find_checkpoint, read_checkpoint, stored_config
-
-    path = find_checkpoint(work, options.checkpoint_idx, options.checkpoint)
-    config = preset(options.config) if options.config else None
-    if options.set:
-        config = config or stored_config(read_checkpoint(path))
-        if config is None:
-            raise InputError("this checkpoint does not say which configuration it is of", where=path, do="Add --config")
-        config = override(config, options.set)
-    return LoadedModel(path, config and check_config(config), options.weights, device)
-
-
 def sampling_settings(options, config):
     """Return the configuration's `sampling` section with the flags applied, and fill the flags from it."""
     settings = dict(config["sampling"])
@@ -110,8 +81,8 @@ def main(options):
     from common.diffusion.score_sampling import Sampler
     from common.files import check_writable, fingerprint
     from common.job import RunRecord
-    from common.paths import WorkDir
     from tools.qc_ncsn.sample.rounds import division_bounds, rounds_of
+    from tools.qc_ncsn.work_dir import WorkDir
 
     check_flags(options)
     work = WorkDir(options.workdir)

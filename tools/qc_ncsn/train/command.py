@@ -6,6 +6,7 @@ from typing import List, Optional
 from common.cli import REQUIRED, CommonOptions, Outcome, option, run
 from common.errors import InputError
 from common.score.config import check_config, override, preset
+from tools.qc_ncsn.data import open_images
 
 EPILOG = """examples:
   qc_ncsn train --config u_digits --workdir digits_u
@@ -77,28 +78,14 @@ def flat(config):
     return values
 
 
-def open_images(config, options, split="train"):
-    """Return the data set of a configuration; InputError when its images do not fit the network."""
-    from common.datasets import open_dataset
-
-    data = config["data"]
-    images = open_dataset(data["dataset"], split, data_dir=options.data_dir, size=data["image_size"])
-    expected = (data["image_size"], data["image_size"], data["num_channels"])
-    if tuple(images.image_shape) != expected:
-        raise InputError(f"images are {tuple(images.image_shape)}, the configuration has {expected} (H, W, C)",
-                         where=data["dataset"],
-                         do="Pass --config.data.image_size and --config.data.num_channels to match")  # fmt: skip
-    return images
-
-
 def main(options):
     """Run `qc_ncsn train`; results: step, training_loss, training_reg, parameters, images_per_second."""
     from common import console, parallel
     from common.device import describe, pick_device, set_precision
     from common.files import check_writable
     from common.job import RunRecord
-    from common.paths import WorkDir
     from common.score.models import read_checkpoint
+    from tools.qc_ncsn.work_dir import WorkDir
 
     config, work = resolve(options), WorkDir(options.workdir)
     restored = read_checkpoint(options.restore) if options.restore else None

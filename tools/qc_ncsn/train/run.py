@@ -15,7 +15,7 @@ from common.device import autocast
 from common.diffusion.rk45 import StepTooSmall
 from common.diffusion.scores import make_score
 from common.errors import InputError
-from common.files import append_text, atomic_path, write_text
+from common.files import append_text, write_text
 from common.formats.checkpoints import save_torch
 from common.prefetch import Ahead
 from common.score.models import build_network, build_sde, read_checkpoint, trainable
@@ -276,9 +276,3 @@ class TrainingRun:
 def trainable_again(network):
     """Return [(name, parameter)] of a frozen copy in the order of `shadow_params`: all but the Fourier frequencies."""
     return [(name, parameter) for name, parameter in network.named_parameters() if name != "all_modules.0.W"]
-
-
-def write_npy(path, array):
-    """Write one array in .npy format under any name, atomically (the original's sample.np)."""
-    with atomic_path(path) as temporary, open(temporary, "wb") as stream:
-        np.save(stream, array)

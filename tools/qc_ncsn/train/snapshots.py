@@ -2,16 +2,18 @@
 
 import torch
 
-from common.diffusion.score_samplers import UnitNoise, sample_pc, to_uint8
+from common.diffusion.noise import UnitNoise
+from common.diffusion.score_samplers import sample_pc
 from common.diffusion.score_sampling import pc_options
 from common.images.grids import save_grid
-from tools.qc_ncsn.evaluate.model import dequantised_batch
+from common.images.pixels import to_uint8
+from tools.qc_ncsn.data import dequantised_batch
 from tools.qc_ncsn.likelihood import bits_per_dim
 
 
 def test_nll(score, sde, config, options, device):
     """Return the mean bits/dim of the first test batch (rtol 1e-4, atol 1e-5, as the original's snapshots)."""
-    from tools.qc_ncsn.train.command import open_images
+    from tools.qc_ncsn.data import open_images
 
     images = open_images(config, options, "test")
     indices = range(min(config["training"]["batch_size"], len(images)))
@@ -23,11 +25,11 @@ def test_nll(score, sde, config, options, device):
 @torch.no_grad()
 def sample_nine(score, sde, config, seed, device, folder):
     """Write nine samples as the original does: sample.np (uint8 NHWC in .npy format) and a 3x3 grid sample.png."""
-    from tools.qc_ncsn.train.run import write_npy
+    from common.files import write_npy
 
     data = config["data"]
     shape = (data["num_channels"], data["image_size"], data["image_size"])
     noise = UnitNoise(seed, range(config["sampling"]["batch_size"]), shape, device)
-    pixels = to_uint8(sample_pc(score, sde, noise, pc_options(config["sampling"]))[0])
+    pixels = to_uint8(sample_pc(score, sde, noise, pc_options(config["sampling"]))[0], "unit")
     write_npy(folder / "sample.np", pixels)
     save_grid(folder / "sample.png", pixels)

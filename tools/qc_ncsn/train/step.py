@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from common.networks.ncsnpp import DropoutDraw
+from common.nn.dropout import DropoutDraw
 from common.score.models import PREFIX, load_weights, trainable
 from common.seeding import rademacher, unit_generator, unit_numpy, unit_seed
 from tools.qc_ncsn.losses import training_loss

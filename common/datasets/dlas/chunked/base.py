@@ -11,9 +11,9 @@ from itertools import accumulate
 import numpy as np
 import torch
 
-from common.datasets.dlas.chunked.chunks import open_chunks
 from common.datasets.dlas.chunked.index import open_index, save_index
 from common.datasets.dlas.chunked.legacy_cache import note_cache
+from common.datasets.dlas.chunked.open import open_chunks
 from common.datasets.dlas.chunked.references import Reference, References, resize, resize_line, widen
 from common.datasets.dlas.corruptions import Corruptor
 from common.datasets.dlas.items import ItemDataset

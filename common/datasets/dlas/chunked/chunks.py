@@ -10,7 +10,7 @@ import numpy as np
 from common.datasets.dlas.chunked.centers import FILE as CENTERS
 from common.datasets.dlas.chunked.centers import read_centers
 from common.datasets.dlas.chunked.index import GEOMETRY, REFERENCE, SQUARE
-from common.datasets.dlas.chunked.virtual import Squares, cut_tile, read_geometry
+from common.datasets.dlas.chunked.virtual import cut_tile, read_geometry
 from common.errors import InputError
 from common.files import system_errors
 from common.images.opencv import decode_rgb
@@ -70,29 +70,6 @@ class FolderChunk:
         """Return {id: (row, col, width)}, in pixels of the reference. Raises InputError when there is no such file."""
         stored = read_centers(f"{self.root}/{self.name}/{CENTERS}")
         return {tile: (row, col, width) for tile, ((row, col), width) in stored.items()}
-
-
-def open_chunks(listing, limit=0):
-    """Return the chunks of a data set with at least one tile, in the order of their names.
-
-    listing: index.Listing.  limit: bytes for decoded squares of the virtual layout.  Raises InputError when there is none.
-    """
-    root = listing.root.rstrip("/") or "/"
-    squares, chunks = Squares(limit), []
-    for folder in listing.folders:
-        if folder.tiles or folder.inner:
-            virtual = f"/{SQUARE}" in f"/{folder.others}"
-            chunk = VirtualChunk(root, folder, squares) if virtual else FolderChunk(root, folder)
-            chunks += [chunk] if len(chunk) else []
-    if any(name.endswith(SHARD_ENDINGS) for name in listing.files):
-        from common.datasets.dlas.chunked.packed import open_packed
-
-        chunks = sorted([*chunks, *open_packed(listing, limit)], key=lambda chunk: chunk.name)
-    if not chunks:
-        found = f"{len(listing.folders)} folders, none with a tile" if listing.folders else "no folder and no shard in it"
-        raise InputError(f"not a chunked data set: {found}", where=listing.root,
-                         do="Give the save_folder of extract_subimages: it holds a folder for each photo")  # fmt: skip
-    return chunks
 
 
 class VirtualChunk(FolderChunk):

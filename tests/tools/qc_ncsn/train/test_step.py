@@ -10,7 +10,7 @@ from torch import nn
 
 from common.diffusion.scores import make_score
 from common.diffusion.sde import VESDE
-from common.networks.ncsnpp import DropoutDraw
+from common.nn.dropout import DropoutDraw
 from common.score.config import preset
 from common.score.models import build_network
 from common.seeding import unit_generator

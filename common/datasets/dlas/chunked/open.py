@@ -1,0 +1,28 @@
+"""Opening a chunk, whatever form it was written in."""
+
+from common.datasets.dlas.chunked.chunks import SHARD_ENDINGS, FolderChunk, VirtualChunk
+from common.datasets.dlas.chunked.index import SQUARE
+from common.datasets.dlas.chunked.packed import open_packed
+from common.datasets.dlas.chunked.virtual import Squares
+from common.errors import InputError
+
+
+def open_chunks(listing, limit=0):
+    """Return the chunks of a data set with at least one tile, in the order of their names.
+
+    listing: index.Listing.  limit: bytes for decoded squares of the virtual layout.  Raises InputError when there is none.
+    """
+    root = listing.root.rstrip("/") or "/"
+    squares, chunks = Squares(limit), []
+    for folder in listing.folders:
+        if folder.tiles or folder.inner:
+            virtual = f"/{SQUARE}" in f"/{folder.others}"
+            chunk = VirtualChunk(root, folder, squares) if virtual else FolderChunk(root, folder)
+            chunks += [chunk] if len(chunk) else []
+    if any(name.endswith(SHARD_ENDINGS) for name in listing.files):
+        chunks = sorted([*chunks, *open_packed(listing, limit)], key=lambda chunk: chunk.name)
+    if not chunks:
+        found = f"{len(listing.folders)} folders, none with a tile" if listing.folders else "no folder and no shard in it"
+        raise InputError(f"not a chunked data set: {found}", where=listing.root,
+                         do="Give the save_folder of extract_subimages: it holds a folder for each photo")  # fmt: skip
+    return chunks

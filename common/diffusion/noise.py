@@ -1,0 +1,36 @@
+"""Noise of images, each from its own number."""
+
+import torch
+
+from common.seeding import unit_generator
+
+
+class UnitNoise:
+    """Standard normal noise for the images of global numbers `indices`, each from its own generator.
+
+    Calling it gives the next (B, C, H, W) float32 tensor. Draws are made for `ahead` calls at once: per image in one
+    go, and in one transfer to the device.
+    """
+
+    def __init__(self, seed, indices, shape, device="cpu", ahead=8):
+        self.generators = [unit_generator(seed, "sample", int(index)) for index in indices]
+        self.shape, self.device, self.ahead, self.stock = tuple(shape), device, ahead, []
+
+    def __call__(self):
+        if not self.stock:
+            draws = [torch.randn((self.ahead, *self.shape), generator=generator) for generator in self.generators]
+            self.stock = list(torch.stack(draws, dim=1).to(self.device).flip(0))
+        return self.stock.pop()
+
+
+class SharedNoise:
+    """Noise of whole batches from one stream, as the original tools drew it: images depend on the batch size.
+
+    Calling it gives the next (count, *shape) float32 tensor of a CPU generator seeded once.
+    """
+
+    def __init__(self, seed, shape, device="cpu"):
+        self.generator, self.shape, self.device = torch.Generator().manual_seed(seed), tuple(shape), device
+
+    def __call__(self, count):
+        return torch.randn((count, *self.shape), generator=self.generator).to(self.device)

@@ -1,0 +1,3 @@
+"""Names of the metrics."""
+
+METRICS = ("fid", "kid", "is", "prdc", "mind")

@@ -1,0 +1,123 @@
+"""Whether the folder of a chunk is whole: its tiles, their centres, the reference, the geometry."""
+
+import os
+from collections import Counter
+
+from common.datasets.dlas.chunked.centers import FILE as CENTERS
+from common.datasets.dlas.chunked.centers import read_centers
+from common.errors import InputError
+
+TILES = (".jpg", ".jpeg", ".png", ".webp")
+
+
+class Report:
+    """Counts and problems, gathered folder by folder."""
+
+    def __init__(self):
+        self.folders = self.tiles = self.bytes = 0
+        self.sizes, self.scales, self.references = Counter(), Counter(), Counter()
+        self.problems = []
+        self.sound = []  # folders that can be shown
+
+    def problem(self, place, what):
+        """Note a problem of a file or folder."""
+        self.problems.append((str(place), what))
+
+
+def check_folder(path, report, decode=True):
+    """Check one chunk folder, with or without a geometry file (data sets of the original have none)."""
+    from tools.extract_subimages.plan import read_lines
+    from tools.extract_subimages.sinks import GEOMETRY
+
+    names = {entry.name: entry.stat().st_size for entry in os.scandir(path)}
+    report.folders += 1
+    report.bytes += sum(names.values())
+    before = len(report.problems)
+    lines = read_lines(path / GEOMETRY) if GEOMETRY in names else []
+    if GEOMETRY in names and not (lines and isinstance(lines[0].get("tiles"), int) and len(lines) == lines[0]["tiles"] + 1):
+        report.problem(path.name, f"{GEOMETRY} is broken")
+        lines = []
+    centers = _centers(path, names, report)
+    side = check_image(path / "ref.jpg", f"{path.name}/ref.jpg", names, report)
+    if side is not None:
+        report.references[f"{side[1]}x{side[0]}"] += 1
+        check_ranges(path.name, centers, side, report)
+    virtual = bool(lines) and lines[0].get("layout") == "virtual"
+    found = {} if virtual else _tiles(path, names, centers, report, decode)
+    if lines:
+        check_geometry(path, lines, centers, found, names, report)
+    report.tiles += len(centers) if virtual else len(found)
+    if len(report.problems) == before:
+        report.sound.append(path)
+
+
+def _centers(path, names, report):
+    if CENTERS not in names:
+        report.problem(path.name, f"{CENTERS} is missing")
+        return {}
+    try:
+        return read_centers(path / CENTERS)
+    except InputError as error:
+        report.problem(f"{path.name}/{CENTERS}", error.what)
+        return {}
+
+
+def check_image(path, place, names, report):
+    """Return (height, width) of an image that is there and can be read, else None and a problem."""
+    from tools.extract_subimages.pixels import Unusable, decode_photo
+
+    if path.name not in names:
+        report.problem(place, "is missing")
+        return None
+    try:
+        return decode_photo(path.read_bytes(), exif=False).pixels.shape[:2]
+    except (Unusable, OSError) as error:
+        report.problem(place, f"cannot be read ({getattr(error, 'detail', error)})")
+        return None
+
+
+def check_ranges(place, centers, side, report):
+    """Name the centres and widths that lie outside of the reference."""
+    for key, ((row, col), width) in centers.items():
+        if not (0 <= row < side[0] and 0 <= col < side[1] and 0 <= width <= max(side)):
+            report.problem(place, f"centre {row}, {col} with width {width} of tile {key} lies outside of the {side[0]} px reference")
+
+
+def _tiles(path, names, centers, report, decode):
+    """Return {id: (height, width) or None} of the tiles; missing, extra and unreadable ones are problems."""
+    found = {}
+    for name in sorted(names):
+        stem, ending = os.path.splitext(name)
+        if ending.lower() not in TILES or name == "ref.jpg" or not stem.isdigit():
+            continue
+        number = int(stem)
+        size = check_image(path / name, f"{path.name}/{name}", names, report) if decode else None
+        found[number] = size
+        if size is not None:
+            report.sizes[f"{size[1]}x{size[0]}"] += 1
+    if centers or CENTERS in names:
+        for number in sorted(set(centers) - set(found)):
+            report.problem(path.name, f"tile {number:08d} is missing")
+        for number in sorted(set(found) - set(centers)):
+            report.problem(path.name, f"tile {number:08d} is not in {CENTERS}")
+    return found
+
+
+def check_geometry(path, lines, centers, found, names, report):
+    """Compare the exact geometry with the centres, the tiles and, in the virtual layout, the square."""
+    about, tiles = lines[0], lines[1:]
+    if about.get("layout") == "virtual":
+        square = f"square.{about.get('format')}"
+        size = check_image(path / square, f"{path.name}/{square}", names, report)
+        frame = about.get("frame", {})
+        if size is not None and size != (frame.get("height"), frame.get("width")):
+            report.problem(f"{path.name}/{square}", f"has {size[0]}x{size[1]}, the geometry tells {frame.get('height')}x{frame.get('width')}")
+    told = {tile["id"]: ((*tile["center"],), tile["width"]) for tile in tiles}
+    for number in sorted(set(told) | set(centers)):
+        if told.get(number) != centers.get(number):
+            report.problem(path.name, f"tile {number}: {CENTERS} and the geometry differ")
+    for tile in tiles:
+        report.scales[f"{tile['crop']} px"] += 1
+        size = found.get(tile["id"])
+        if size is not None and size != (tile["size"], tile["size"]):
+            report.problem(f"{path.name}/{tile['id']:08d}", f"has {size[0]}x{size[1]}, the geometry tells {tile['size']}x{tile['size']}")

@@ -1,0 +1,38 @@
+"""The model that a command works on: flags and loading."""
+
+from dataclasses import dataclass
+from typing import List, Optional
+
+from common.cli import REQUIRED, CommonOptions, option
+from common.errors import InputError
+from common.score.config import check_config, override, preset
+
+
+@dataclass(kw_only=True)
+class ModelOptions(CommonOptions):
+    """Flags that choose a model, shared by sampling and evaluation."""
+
+    workdir: str = option(REQUIRED, "work folder, below results/ unless absolute or starting with a dot", kind="how")
+    config: Optional[str] = option(None, "preset; only needed for checkpoints that do not name theirs", kind="how")
+    set: List[str] = option([], "another entry of the configuration, also as --config.section.name=value",
+                            nargs="*", type=str, kind="how", metavar="SECTION.NAME=VALUE")  # fmt: skip
+    checkpoint_idx: Optional[int] = option(None, "snapshot in the work folder (default: 70 if there, else the newest)", kind="how")
+    checkpoint: Optional[str] = option(None, "path of a checkpoint, instead of a snapshot of the work folder", kind="how")
+    seed: int = option(0, "seed; image i draws from (seed, i)")
+    device: str = option("auto", "auto, cpu, cuda, cuda:1 or mps", kind="how")
+    coupling: str = option("image", "image: each image by itself; batch: step sizes from the whole batch, as the original",
+                           choices=["image", "batch"])  # fmt: skip
+
+
+def load_model(options, work, device):
+    """Return the LoadedModel that the flags choose."""
+    from common.score.models import LoadedModel, find_checkpoint, read_checkpoint, stored_config
+
+    path = find_checkpoint(work, options.checkpoint_idx, options.checkpoint)
+    config = preset(options.config) if options.config else None
+    if options.set:
+        config = config or stored_config(read_checkpoint(path))
+        if config is None:
+            raise InputError("this checkpoint does not say which configuration it is of", where=path, do="Add --config")
+        config = override(config, options.set)
+    return LoadedModel(path, config and check_config(config), options.weights, device)
