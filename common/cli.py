@@ -32,7 +32,7 @@ def option(default, help, *, short=None, choices=None, nargs=None, type=None, ki
     assert kind in KINDS
     shorts = (short,) if isinstance(short, str) else tuple(short or ())
     metadata = {"help": help, "short": shorts, "choices": choices, "nargs": nargs, "type": type, "kind": kind,
-                "metavar": metavar, "word": word}  # fmt: skip
+                "metavar": metavar, "word": word}
     if isinstance(default, list):
         return field(default_factory=lambda: list(default), metadata=metadata)
     return field(metadata=metadata) if default is REQUIRED else field(default=default, metadata=metadata)
@@ -86,7 +86,7 @@ def _make_parser(options_class, prog, description, epilog):
     return Parser(
         _mirror(options_class), prog=prog, description=description, epilog=epilog, allow_abbrev=False,
         formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(prog, max_help_position=30, width=110),
-    )  # fmt: skip
+    )
 
 
 def _mirror(options_class):
@@ -300,7 +300,7 @@ def dispatch(commands, prog, description, argv=None):
     listing = "\n".join(f"  {name:<12} {line}" for name, (line, _) in commands.items())
     if not words or words[0] in ("-h", "--help"):
         print(f"usage: {prog} SUBCOMMAND --flag value ...\n\n{description}\n\nsubcommands:\n{listing}\n\n"
-              f"{prog} SUBCOMMAND --help lists the flags of one.")  # fmt: skip
+              f"{prog} SUBCOMMAND --help lists the flags of one.")
         return 0 if words else _fail(f"error: {prog}: no subcommand. Give one of {', '.join(commands)}.", 2)
     if words[0] not in commands:
         error = InputError("unknown subcommand", where=f"{prog} {words[0]}", do=nearest(words[0], commands))

@@ -64,7 +64,7 @@ def _terminal_bar(label, total, start, unit):
         bars.TextColumn("{task.description}"), bars.BarColumn(), bars.MofNCompleteColumn(),
         bars.TextColumn("{task.fields[rate]}"), bars.TimeElapsedColumn(), bars.TextColumn("<"),
         bars.TimeRemainingColumn(), bars.TextColumn("{task.fields[note]}", markup=False),
-    )  # fmt: skip
+    )
     with bars.Progress(*columns, console=console()) as bar:
         task = bar.add_task(label, total=total, completed=start, rate="", note="")
         began, done = time.monotonic(), 0

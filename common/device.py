@@ -18,11 +18,13 @@ def pick_device(name="auto", local_rank=0):
     try:
         device = torch.device(name)
     except RuntimeError as error:
-        raise InputError(f"unknown device '{name}'", where="--device", do="Use auto, cpu, cuda, cuda:1 or mps") from error
+        raise InputError(f"unknown device '{name}'", where="--device",
+                         do="Use auto, cpu, cuda, cuda:1 or mps") from error
     if device.type == "cuda":
         count = torch.cuda.device_count()
         if (device.index or 0) >= count:
-            raise InputError(f"'{name}' is not there ({count} CUDA devices)", where="--device", do="Use --device cpu or auto")
+            raise InputError(f"'{name}' is not there ({count} CUDA devices)", where="--device",
+                             do="Use --device cpu or auto")
         return torch.device("cuda", local_rank % count if device.index is None else device.index)
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise InputError("'mps' is not there", where="--device", do="Use --device cpu or auto")

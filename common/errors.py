@@ -4,8 +4,10 @@ import errno
 
 # What the operating system says when a place cannot be written or read, and what the user can do about it.
 SYSTEM_ADVICE = {
-    errno.ENOSPC: ("no space left on the disk", "Free some space or choose another output folder, then run the same command again"),
-    errno.EDQUOT: ("the disk quota is used up", "Free some space or choose another output folder, then run the same command again"),
+    errno.ENOSPC: ("no space left on the disk",
+                   "Free some space or choose another output folder, then run the same command again"),
+    errno.EDQUOT: ("the disk quota is used up",
+                   "Free some space or choose another output folder, then run the same command again"),
     errno.EROFS: ("the place is read-only", "Choose an output folder on a writable disk"),
     errno.EACCES: ("permission denied", "Check the permissions, or choose another place"),
     errno.EPERM: ("operation not permitted", "Check the permissions, or choose another place"),

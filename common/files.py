@@ -164,12 +164,13 @@ def read_npz(path, required=(), optional=()):
                     raise InputError(
                         f"array '{missing[0]}' is not in the file, which has {', '.join(names) or 'nothing'}",
                         where=path, do="Give a file of the expected kind",
-                    )  # fmt: skip
+                    )
                 chosen = [n for n in names if n in required or n in optional] if required or optional else names
                 return {name: archive[name] for name in chosen}
         except (ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
             reason = "it is not a complete .npz file" if "pickle" not in str(error) else "it holds Python objects"
-            raise InputError(f"cannot be read: {reason} ({error})", where=path, do="Make or copy the file again") from error
+            raise InputError(f"cannot be read: {reason} ({error})", where=path,
+                             do="Make or copy the file again") from error
 
 
 def file_hash(path):

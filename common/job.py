@@ -52,7 +52,8 @@ class RunRecord:
         return None
 
     def _mark(self, status):
-        write_json(self.path, {"status": status, "tool": self.tool, "options": self._options(), "derived": self.derived})
+        write_json(self.path,
+                   {"status": status, "tool": self.tool, "options": self._options(), "derived": self.derived})
 
     def _remove(self, path):
         """Remove a file, a folder, or all of this record's own folder but the record."""
@@ -66,11 +67,13 @@ class RunRecord:
             path.unlink(missing_ok=True)
 
     def answer(self):
-        """Return the results of this very job when it is finished and its files are there, else None; writes nothing."""
+        """Return the results of this very job when it is finished and its files are there, else None; writes
+        nothing."""
         earlier = self.compare()
         if earlier is None or earlier.get("status") != "done" or not self._same_totals(earlier):
             return None
-        if earlier.get("extent") != self.extent or not all((self.folder / name).exists() for name in earlier.get("files", [])):
+        if earlier.get("extent") != self.extent or not all((self.folder / name).exists()
+                                                           for name in earlier.get("files", [])):
             return None
         self.finished = earlier
         return earlier["results"]
@@ -82,9 +85,11 @@ class RunRecord:
         try:
             earlier = read_json(self.path)
         except InputError as error:
-            raise InputError(error.what, where=self.path, do="Restore the file, or use --overwrite to start anew") from error
+            raise InputError(error.what, where=self.path,
+                             do="Restore the file, or use --overwrite to start anew") from error
         if not isinstance(earlier, dict) or not isinstance(earlier.get("options"), dict):
-            raise InputError("not the record of a run", where=self.path, do="Restore the file, or use --overwrite to start anew")
+            raise InputError("not the record of a run", where=self.path,
+                             do="Restore the file, or use --overwrite to start anew")
         self.anew = earlier.get("status") == "clearing"
         before = {**earlier["options"], **earlier.get("derived", {})}
         now = {**self._options(), **self.derived}
@@ -97,7 +102,7 @@ class RunRecord:
             raise InputError(
                 f"the run in this folder has {name} {before[name]}, this command has {value}", where=self.path,
                 do="Use the same value, another folder, or --overwrite to start anew",
-            )  # fmt: skip
+            )
         return earlier
 
     def finish(self, record):
@@ -109,7 +114,7 @@ class RunRecord:
         files = [os.path.relpath(path, self.folder) for path in record["outputs"]]  # so that the folder can be moved
         full = {"status": "done", **record, "files": files, "derived": self.derived, "extent": self.extent,
                 "versions": versions, "inputs": plain(self.inputs),
-                **plain(self.extra)}  # fmt: skip
+                **plain(self.extra)}
         write_json(self.path, full)
         return record
 

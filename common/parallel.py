@@ -60,7 +60,8 @@ def shard(units):
 
 
 def own_rows(batch, accumulate=1):
-    """Return [(first, last)]: this process's rows of a training batch, in the parts that go through the network together."""
+    """Return [(first, last)]: this process's rows of a training batch, in the parts that go through the network
+    together."""
     parts = world_size() * accumulate
     edges = [part * batch // parts for part in range(parts + 1)]
     mine = range(rank() * accumulate, (rank() + 1) * accumulate)

@@ -1,6 +1,7 @@
 """The golden cases in tests/golden, and those in the folders that GENPROBE_GOLDEN names (separated by os.pathsep).
 
-Cases marked as taking over 5 s are skipped; GENPROBE_SLOW=1 runs those of tests/golden too, `make golden` runs them all.
+Cases marked as taking over 5 s are skipped; GENPROBE_SLOW=1 runs those of tests/golden too, `make golden` runs them
+all.
 """
 
 import os

@@ -28,11 +28,13 @@ def make_case(folder, spec, **arrays):
 @pytest.mark.parametrize(("got", "expected", "tolerance", "ratio"), [
     ([1.0, 2.0], [1.0, 2.0], {}, 0), ([1.0], [1.5], {"atol": 0.25}, 2), ([10.0], [8.0], {"rtol": 0.25}, 1),
     ([1.0, 100.0], [2.0, 100.0], {"atol_rel_to_max": 0.02}, 0.5), ([0.0], [3.0], {"atol": 1, "rtol": 1}, 0.75),
-    ([math.nan], [1.0], {"atol": 1}, math.inf), ([1.0], [math.nan], {"atol": 1}, math.inf), ([math.nan], [math.nan], {}, 0),
-    ([math.inf], [math.inf], {}, 0), ([math.inf], [1.0], {"rtol": 1}, math.inf), ([1.0], [1.0, 1.0], {"atol": 9}, math.inf),
+    ([math.nan], [1.0], {"atol": 1}, math.inf), ([1.0], [math.nan], {"atol": 1}, math.inf),
+    ([math.nan], [math.nan], {}, 0),
+    ([math.inf], [math.inf], {}, 0), ([math.inf], [1.0], {"rtol": 1}, math.inf),
+    ([1.0], [1.0, 1.0], {"atol": 9}, math.inf),
     ([1.0], [1.0 + 1e-9], {}, math.inf), ([], [], {}, 0), (["a"], ["a"], {}, 0), (["a"], ["b"], {"atol": 9}, math.inf),
     ([True], [False], {"atol": 9}, math.inf), (3, 4, {"atol": 2}, 0.5),
-])  # fmt: skip
+])
 def test_error_over_tolerance(got, expected, tolerance, ratio):
     assert within(np.array(got), np.array(expected), **tolerance) == pytest.approx(ratio)
 
@@ -46,7 +48,7 @@ def test_unsigned_differences_do_not_wrap():
     ({"abs": 0.1, "note": "text"}, "x", {"atol": 0.1}), ({"rtol": 0.1, "grad_rtol": 2}, "x", {"rtol": 0.1}),
     ({"flat": 0, "other": {"rtol": 0.5}}, "flat", {}), ({"flat": 0, "other": {"rtol": 0.5}}, "other", {"rtol": 0.5}),
     ({"rtol": 0.1, "uint8": 1}, "x", {"rtol": 0.1}),
-])  # fmt: skip
+])
 def test_tolerances_are_read_as_the_cases_write_them(tolerance, name, expected):
     assert limits(tolerance, name, "float32") == expected
 
@@ -89,7 +91,8 @@ def test_two_things_replace_a_filled_value():
 
 
 def test_cases_are_found_at_any_depth_and_read_relative_files(tmp_path):
-    make_case(tmp_path / "area" / "one", {"check": "x/y", "files": {"a": "data"}, "manifest_from": "../two/manifest.json"})
+    make_case(tmp_path / "area" / "one",
+              {"check": "x/y", "files": {"a": "data"}, "manifest_from": "../two/manifest.json"})
     two = make_case(tmp_path / "area" / "two", {"check": "x/y", "seconds_one_cpu_thread": 5.5, "input_tree": "tree"})
     (two.folder / "manifest.json").write_text('[{"name": "w", "shape": [1], "dtype": "int64", "value": 3}]')
     one, other = find_cases(tmp_path)
@@ -138,7 +141,7 @@ def test_the_command_tells_passes_failures_and_unknown_checks(tmp_path):
     rows = json.loads(done.stdout)["results"]
     assert [(row["check"], row["case"], row["passed"]) for row in rows] == [
         ("qc_ncsn/imagenet32_files", "bad", False), ("qc_ncsn/imagenet32_files", "good", True),
-    ]  # fmt: skip
+    ]
     make_case(tmp_path / "new", {"check": "no/such"})
     done = golden(tmp_path)
     assert done.returncode == 2

@@ -17,7 +17,7 @@ TOOLS = sorted(find_tools())
 ENTRIES = {
     "common", "tools", "tests", "docs", "Makefile", "requirements.txt", "README.md", "pyproject.toml", "LICENSE",
     ".gitignore", ".ci",
-}  # fmt: skip
+}
 HELP_SECONDS = 0.4
 
 
@@ -109,7 +109,8 @@ def ask_help(name, words):
         "heavy = {'torch', 'umap', 'sklearn', 'scipy', 'numpy'} & set(sys.modules)\nassert not heavy, heavy"
     )
     before = os.times()
-    done = subprocess.run([sys.executable, "-c", code, "", *words, "--help"], cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-c", code, "", *words, "--help"], cwd=ROOT, capture_output=True, text=True,
+                          check=False)
     after = os.times()
     assert done.returncode == 0, done.stderr
     seconds = after.children_user + after.children_system - before.children_user - before.children_system
@@ -144,7 +145,8 @@ def test_an_input_error_answers_at_once():
     times = []
     for _ in range(3):
         began = time.perf_counter()
-        done = subprocess.run([sys.executable, "-m", "tools.report", "none", "--titel", "x"], cwd=ROOT, capture_output=True, text=True, check=False)
+        done = subprocess.run([sys.executable, "-m", "tools.report", "none", "--titel", "x"], cwd=ROOT,
+                              capture_output=True, text=True, check=False)
         times.append(time.perf_counter() - began)
         assert done.returncode == 2
         assert done.stderr == "error: --titel: unknown flag. Did you mean --title?\n"

@@ -81,7 +81,8 @@ def main(words):
     name = words[0] if words else "tools"
     if name not in LISTS or len(words) > 1:
         word = name if name not in LISTS else words[1]
-        print(f"error: {InputError('no such list', where=f'python -m tools {word}', do=nearest(word, LISTS))}", file=sys.stderr)
+        print(f"error: {InputError('no such list', where=f'python -m tools {word}', do=nearest(word, LISTS))}",
+              file=sys.stderr)
         return 2
     LISTS[name]()
     return 0

@@ -13,14 +13,16 @@ def check_feeding(mode, sigma, flag="--conditioning_sigma"):
     """Raise InputError for a noise level at which a mode makes no sense."""
     where = f"{flag} {sigma:g}"
     if not 0 <= sigma < float("inf"):
-        raise InputError("a noise level is a number above 0", where=where, do="The published networks were trained on 0.002 .. 80")
+        raise InputError("a noise level is a number above 0", where=where,
+                         do="The published networks were trained on 0.002 .. 80")
     if sigma == 0 and mode == "scale":
-        what = ("input mode scale multiplies the picture by the noise level, so that the network would see zeros, and the "
-                "logarithm of the level is -infinity: every activation would be NaN")  # fmt: skip
+        what = ("input mode scale multiplies the picture by the noise level, so that the network would see zeros, and "
+                "the "
+                "logarithm of the level is -infinity: every activation would be NaN")
         raise InputError(what, where=where, do="Use --input_mode clean for pictures as they are, or a level such as 80")
     if sigma == 0 and mode == "noise":
         raise InputError("there is no noise at level 0, and its logarithm is -infinity", where=where,
-                         do="Use --input_mode clean for pictures as they are")  # fmt: skip
+                         do="Use --input_mode clean for pictures as they are")
 
 
 def network_input(images, mode, sigma, seed, numbers):
@@ -60,7 +62,8 @@ def layer_widths(config, layers, pool):
     from common.networks.adm_config import check_layers
 
     parts = check_layers(config, layers)
-    kept = {"none": lambda shape: math.prod(shape), "mean": lambda shape: shape[0], "meanmax": lambda shape: 2 * shape[0]}
+    kept = {"none": lambda shape: math.prod(shape), "mean": lambda shape: shape[0],
+            "meanmax": lambda shape: 2 * shape[0]}
     return {name: kept[pool](part.shape) for name, part in parts.items()}
 
 
@@ -81,8 +84,9 @@ class Capture:
     images: when False the forward pass ends after the last wanted layer (3.5 times less work for the default ones).
     """
 
-    def __init__(self, network, layers, mode="scale", sigma=80.0, seed=10, label_mode="own", pool="none", dtype="float32",
-                 images=True):  # fmt: skip
+    def __init__(self, network, layers, mode="scale", sigma=80.0, seed=10, label_mode="own", pool="none",
+                 dtype="float32",
+                 images=True):
         self.network, self.layers, self.images = network, list(layers), images
         self.mode, self.sigma, self.seed = mode, sigma, seed
         self.label_mode, self.pool, self.dtype = label_mode, pool, dtype
@@ -121,7 +125,7 @@ class Capture:
                         raise not_finite("the network's images")
                     images.append(to_uint8(denoised, "dmd2"))
         return ({layer: np.concatenate(rows) for layer, rows in kept.items()} if count else kept,
-                np.concatenate(images) if images else None)  # fmt: skip
+                np.concatenate(images) if images else None)
 
     def stored(self, outputs):
         """Return {layer: numpy (B, D) of the stored dtype} of a pass's outputs; InputError when they are not finite."""

@@ -39,7 +39,7 @@ class Made:
 def split_units(indices, per_unit):
     """Return the Units of the samples `indices`, in order."""
     return [Unit(number, first, indices[first : first + per_unit])
-            for number, first in enumerate(range(0, len(indices), per_unit))]  # fmt: skip
+            for number, first in enumerate(range(0, len(indices), per_unit))]
 
 
 class Store:
@@ -94,13 +94,14 @@ class Store:
 
 
 def run_units(units, load, compute, store, label, workers=2):
-    """Make and write units: load(unit) in a thread ahead, compute(loaded) -> Made here, store.write in threads behind."""
+    """Make and write units: load(unit) in a thread ahead, compute(loaded) -> Made here, store.write in threads
+    behind."""
     from common import console
 
     total = sum(len(unit.indices) for unit in units)
     waiting, ahead, writing = deque(units), deque(), deque()
     with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(max(1, workers)) as writers, \
-            console.progress(label, total, unit="images") as advance:  # fmt: skip
+            console.progress(label, total, unit="images") as advance:
         try:
             while waiting or ahead:
                 while waiting and len(ahead) < AHEAD:

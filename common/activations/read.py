@@ -25,7 +25,8 @@ def open_activations(root, model):
 
 
 class Activations:
-    """A set of activations: `layers` (names, as stored), `num_samples`, `records` (a dict each), `info` (all metadata)."""
+    """A set of activations: `layers` (names, as stored), `num_samples`, `records` (a dict each), `info` (all
+    metadata)."""
 
     def __init__(self, tree, info):
         self.tree, self.info, self.records = tree, info, info["samples"]
@@ -60,7 +61,8 @@ class Activations:
         """Return (path, row) of a sample in npz form; records without batch_index are of a file for each sample."""
         record = self.records[number]
         if not record.get("activation_path"):
-            raise InputError(f"sample {number} names no activation file", where=self.tree.info, do="Run the extraction again")
+            raise InputError(f"sample {number} names no activation file", where=self.tree.info,
+                             do="Run the extraction again")
         path = self.tree.root / record["activation_path"]
         path = path if path.suffix == ".npz" else path.with_name(f"{path.name}.npz")
         if not path.exists():  # old metadata name it relative to the folder of the activations
@@ -77,7 +79,7 @@ class Activations:
         for layer in chosen:
             if layer not in self.layers:
                 raise InputError(f"no activations of layer '{layer}'", where=self.tree.activations,
-                                 do=f"There are {', '.join(self.layers)}")  # fmt: skip
+                                 do=f"There are {', '.join(self.layers)}")
         kinds = {"npy": _NpySource, "flat": _FlatSource, "npz": _NpzSource}
         return ActivationRows(self, [kinds[self.form](self, layer) for layer in chosen])
 
@@ -121,7 +123,8 @@ class _NpySource:
         (count, self.width), self.stored, self.offset = _npy_header(self.stream, self.path)
         self.numbers = np.array([int(record.get("batch_index", -1)) for record in self.records], np.int64)
         if self.numbers.min() < 0 or self.numbers.max() >= count:
-            raise InputError(f"samples in row {self.numbers.max()} of {count}", where=self.path, do="Run the extraction again")
+            raise InputError(f"samples in row {self.numbers.max()} of {count}", where=self.path,
+                             do="Run the extraction again")
 
     def read(self, start, stop, out):
         """Fill out (n, width) with samples start .. stop - 1; rows that follow one another are read together."""
@@ -139,7 +142,8 @@ class _NpySource:
 
         block = np.empty(out.shape, self.stored)
         wanted = memoryview(block).cast("B")
-        if os.preadv(self.stream.fileno(), [wanted], self.offset + row * self.width * self.stored.itemsize) != len(wanted):
+        if os.preadv(self.stream.fileno(), [wanted],
+                     self.offset + row * self.width * self.stored.itemsize) != len(wanted):
             raise InputError(f"ends before row {row + len(out)}", where=self.path, do="Run the extraction again")
         out[:] = block
 
@@ -159,7 +163,8 @@ class _FlatSource(_NpySource):
             self.stream = open(self.path, "rb")
         (self.count, self.total), self.stored, self.offset = _npy_header(self.stream, self.path)
         if self.total != sum(sizes.values()) or self.count < activations.num_samples:
-            raise InputError(f"its shape {(self.count, self.total)} is not that of its json", where=self.path, do="Convert it again")
+            raise InputError(f"its shape {(self.count, self.total)} is not that of its json", where=self.path,
+                             do="Convert it again")
 
     def read(self, start, stop, out):
         """Fill out (n, width) with samples start .. stop - 1."""
@@ -206,8 +211,9 @@ class _NpzSource:
             try:
                 self._last = (path, array.reshape(-1, self.width))
             except ValueError as error:
-                raise InputError(f"'{self.layer}' has shape {array.shape}, {self.width} values in other files", where=path,
-                                 do="Run the extraction again") from error  # fmt: skip
+                raise InputError(f"'{self.layer}' has shape {array.shape}, {self.width} values in other files",
+                                 where=path,
+                                 do="Run the extraction again") from error
         return self._last[1]
 
 

@@ -61,7 +61,7 @@ def open_network(options, device):
     layer_widths(network.config, layer_names(options.layers), options.pool)  # unknown names are refused here
     if network.config.img_channels != 3:
         raise InputError(f"the network makes images of {network.config.img_channels} channels", where=path,
-                         do="Give a network for RGB images")  # fmt: skip
+                         do="Give a network for RGB images")
     if options.compile:
         import torch
 
@@ -93,7 +93,8 @@ class ActivationRun:
         self.record, self.anew = None, False
 
     def make_record(self, derived):
-        """Set and compare the run's record; InputError when another job, or another program's output, is in the tree."""
+        """Set and compare the run's record; InputError when another job, or another program's output, is in the
+        tree."""
         from common.job import RunRecord
 
         self.record = RunRecord(self.tree.metadata, self.tool, self.options, derived)
@@ -102,8 +103,9 @@ class ActivationRun:
         self.record.compare()
         there = self.tree.info.exists() or any(self.tree.activations.glob("*"))
         if there and not self.record.path.exists() and not self.options.overwrite:
-            raise InputError("activations are there already, and no record tells how they were made", where=self.tree.activations,
-                             do="Choose another --output_dir, or --overwrite to replace them")  # fmt: skip
+            raise InputError("activations are there already, and no record tells how they were made",
+                             where=self.tree.activations,
+                             do="Choose another --output_dir, or --overwrite to replace them")
 
     def begin(self):
         """Return the results of this very job when it is done; else make folders and files ready."""
@@ -145,7 +147,7 @@ class ActivationRun:
     def stored_as(self):
         """Return the entries of the metadata that say how activations are stored."""
         return {"pool": self.options.pool, "dtype": self.options.dtype, "format": self.options.format,
-                "widths": self.form.widths}  # fmt: skip
+                "widths": self.form.widths}
 
     def prepare(self):
         """Make the source ready; in every process, before units are loaded."""

@@ -50,7 +50,8 @@ class NpzForm:
         except InputError:
             return None
         rows = shapes[0][0][0]
-        good = all(shape == (rows, width) and dtype == self.dtype for (shape, dtype), width in zip(shapes, self.widths.values()))
+        good = all(shape == (rows, width) and dtype == self.dtype for (shape, dtype),
+                   width in zip(shapes, self.widths.values()))
         return rows if good else None
 
     def write(self, unit, rows, arrays):

@@ -46,7 +46,8 @@ def open_dataset(name, split, data_dir=None, size=None):
 
 
 def dequantise(images, u):
-    """Return uint8 images as float32 in [0, 1): (u + 255 image) / 256 with image = uint8 / 255 (uniform dequantisation).
+    """Return uint8 images as float32 in [0, 1): (u + 255 image) / 256 with image = uint8 / 255 (uniform
+    dequantisation).
 
     u: draws in [0, 1), float32, of the shape of images.
     """
@@ -68,7 +69,8 @@ def _checked_size(size):
         return None
     pair = tuple(size) if isinstance(size, (tuple, list)) else (size, size)
     if len(pair) != 2 or not all(isinstance(side, int) and side > 0 for side in pair):
-        raise InputError(f"{size} is not a size", where="size", do="Give one whole number of pixels, or height and width")
+        raise InputError(f"{size} is not a size", where="size",
+                         do="Give one whole number of pixels, or height and width")
     return pair
 
 
@@ -106,5 +108,6 @@ def _open_path(path, split, size):
 
         return open_npz(path, split, size)
     if path.exists():
-        raise InputError("neither a folder nor a .zip, .npz or .npy file", where=path, do="Give one of these, or a known name")
+        raise InputError("neither a folder nor a .zip, .npz or .npy file", where=path,
+                         do="Give one of these, or a known name")
     raise InputError("no data set of this name, and no such path", where=path, do=nearest(path, KNOWN))

@@ -12,7 +12,8 @@ import torch
 
 @dataclass(frozen=True)
 class Churn:
-    """EDM's stochasticity, under the paper's names; none by default. For ImageNet-64: 40, 0.05, 50, 1.003, 256 steps."""
+    """EDM's stochasticity, under the paper's names; none by default. For ImageNet-64: 40, 0.05, 50, 1.003, 256
+    steps."""
 
     S_churn: float = 0.0
     S_min: float = 0.0

@@ -13,7 +13,8 @@ METHODS = ("onestep", "fewstep", "heun")
 
 @dataclass(frozen=True)
 class Sampling:
-    """A method with its settings. A network that was not distilled needs heun (10 steps on 20 .. 0.01, or 18 on all)."""
+    """A method with its settings. A network that was not distilled needs heun (10 steps on 20 .. 0.01, or 18 on
+    all)."""
 
     method: str = "onestep"  # network calls: 1 (onestep), num_steps (fewstep), 2 num_steps - 1 (heun)
     num_steps: int = 18
@@ -34,11 +35,12 @@ class Sampling:
             (self.num_steps >= 1, "num_steps", "expected at least 1"),
             (0 < self.sigma_max < float("inf"), "sigma_max", "expected above 0"),
             (self.method == "onestep" or self.sigma_min > 0, "sigma_min", "expected above 0"),
-            (self.method == "onestep" or self.num_steps == 1 or self.sigma_min < self.sigma_max, "sigma_min", "expected below sigma_max"),
+            (self.method == "onestep" or self.num_steps == 1 or self.sigma_min < self.sigma_max, "sigma_min",
+             "expected below sigma_max"),
             (self.rho > 0, "rho", "expected above 0"),
             (self.S_churn >= 0 and self.S_noise >= 0, "S_churn", "expected S_churn and S_noise of at least 0"),
             (self.guidance == 1 or config.label_dim > 0, "guidance", "the network has no classes to guide by"),
-        ]  # fmt: skip
+        ]
         for good, name, what in rules:
             if not good:
                 raise InputError(what, where=f"--{name} {getattr(self, name)}", do="Correct the value")
@@ -103,5 +105,6 @@ def sample(network, sampling, seed, indices, classes=None, replace=None, advance
     else:
         images = sample_few(denoise, noise, sigmas, sampling.stochastic, advance=advance)
     if not bool(images.isfinite().all()):
-        raise InputError("the samples are not finite", do="The network may be broken or untrained; try another checkpoint")
+        raise InputError("the samples are not finite",
+                         do="The network may be broken or untrained; try another checkpoint")
     return images

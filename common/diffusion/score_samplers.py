@@ -63,7 +63,8 @@ def reverse_sigmas(sde, num_scales):
 
 
 def langevin(score, sde, x, t, noise, options):
-    """One step of Langevin dynamics whose size keeps the signal-to-noise ratio at snr (Song et al. 2021, algorithm 4)."""
+    """One step of Langevin dynamics whose size keeps the signal-to-noise ratio at snr (Song et al. 2021, algorithm
+    4)."""
     gradient, z = score(x, sde.sigma(t)), noise()
     gradient_norm, noise_norm = (value.flatten(1).norm(dim=1) for value in (gradient, z))
     if options.coupling == "batch":
@@ -111,7 +112,7 @@ def no_prediction(score, sde, x, t, step_sigmas, noise, options):
 
 
 PREDICTORS = {"reverse_diffusion": reverse_diffusion, "ancestral_sampling": ancestral_sampling,
-              "euler_maruyama": euler_maruyama, "none": no_prediction}  # fmt: skip
+              "euler_maruyama": euler_maruyama, "none": no_prediction}
 CORRECTORS = {"langevin": langevin, "ald": annealed_langevin, "none": no_correction}
 
 

@@ -15,7 +15,7 @@ def pc_options(sampling, coupling="image"):
     """Return the PCOptions of a configuration's `sampling` section."""
     names = ("num_scales", "snr", "n_steps_each", "noise_removal", "last_step_snr", "probability_flow")
     return PCOptions(predictor=sampling["predictor"] or "none", corrector=sampling["corrector"] or "none",
-                     coupling=coupling, **{name: sampling[name] for name in names})  # fmt: skip
+                     coupling=coupling, **{name: sampling[name] for name in names})
 
 
 @dataclass
@@ -45,7 +45,7 @@ class Sampler:
         elif settings["method"] == "ode":
             start = model.sde.sigma_max * noise()
             x, calls = sample_ode(model.score, model.sde, start, settings["rtol"], settings["atol"],
-                                  settings["noise_removal"], self.coupling)  # fmt: skip
+                                  settings["noise_removal"], self.coupling)
             calls = calls.cpu().numpy()
         else:
             top = settings["sigma_max"] or model.sde.sigma_max
@@ -53,5 +53,5 @@ class Sampler:
             x, calls = sample_multistep(model.score, noise, sigmas, settings["eta"], advance)
         if not bool(x.isfinite().all()):
             raise InputError("the samples are not finite", where=model.path,
-                             do="The network may be broken or untrained; try another checkpoint or method")  # fmt: skip
+                             do="The network may be broken or untrained; try another checkpoint or method")
         return x, np.broadcast_to(np.asarray(calls, np.int64), (len(indices),))

@@ -1,4 +1,5 @@
-"""The score s(x, sigma) of the three families (Chao et al. 2023): U and QC are the network, C is an energy's gradient."""
+"""The score s(x, sigma) of the three families (Chao et al. 2023): U and QC are the network, C is an energy's
+gradient."""
 
 import torch
 
@@ -26,7 +27,7 @@ class Score:
         def pullback(vectors):
             slices = vectors.split(x.shape[0])
             return torch.cat([torch.autograd.grad(s, point, v, create_graph=keep_graph, retain_graph=True)[0]
-                              for v in slices])  # fmt: skip
+                              for v in slices])
 
         return (s if keep_graph else s.detach()), pullback
 

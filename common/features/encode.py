@@ -89,9 +89,10 @@ def _make_parts(images, space, folder, batch_size, workers, change, label):
     missing = [number for number in range(len(spans)) if not _is_complete(folder / _part(number))]
     mine = parallel.shard(missing)
     with ThreadPoolExecutor(max(1, workers)) as pool, \
-            console.progress(label, sum(len(spans[number]) for number in mine), unit="images") as advance:  # fmt: skip
+            console.progress(label, sum(len(spans[number]) for number in mine), unit="images") as advance:
         for number in mine:
-            _make_part(images, space, spans[number], folder / _part(number), pool, (batch_size, workers, change), advance)
+            _make_part(images, space, spans[number], folder / _part(number), pool, (batch_size, workers, change),
+                       advance)
 
 
 def _part(number):
@@ -122,7 +123,8 @@ def _make_part(images, space, span, path, pool, work, advance):
     def flush():
         found, scores = space.encode([prepared for _, prepared in waiting])
         good = np.isfinite(found).all(axis=1)
-        excluded.update({number: "its features hold NaN or infinity" for (number, _), fine in zip(waiting, good) if not fine})
+        excluded.update({number: "its features hold NaN or infinity" for (number, _),
+                         fine in zip(waiting, good) if not fine})
         index.extend(number for (number, _), fine in zip(waiting, good) if fine)
         features.append(found[good])
         logits.append(np.empty((int(good.sum()), 0), np.float32) if scores is None else scores[good])
@@ -141,8 +143,9 @@ def _make_part(images, space, span, path, pool, work, advance):
         flush()
     empty = [np.empty((0, space.width), np.float32)], [np.empty((0, space.num_logits), np.float32)]
     told = [[number, images.title(number), reason] for number, reason in sorted(excluded.items())]
-    write_npz(path, compressed=False, pool_3=np.concatenate(features or empty[0]), logit=np.concatenate(logits or empty[1]),
-              index=np.array(index, np.int64), excluded=np.array(json.dumps(told)))  # fmt: skip
+    write_npz(path, compressed=False, pool_3=np.concatenate(features or empty[0]),
+              logit=np.concatenate(logits or empty[1]),
+              index=np.array(index, np.int64), excluded=np.array(json.dumps(told)))
 
 
 def _prepared(images, span, space, pool, batch_size, workers, change):
@@ -192,7 +195,7 @@ def _join(images, space, folder, change):
     if count < 2:
         reason = f" ({excluded[0][1]}: {excluded[0][2]})" if excluded else ""
         raise InputError(f"{count} of {len(images)} images can be used, two are the least{reason}", where=images.what,
-                         do="Give more images")  # fmt: skip
+                         do="Give more images")
     for name, key, width in (("logits.npz", "logit", space.num_logits), ("features.npz", "pool_3", space.width)):
         if width:
             blocks = (read_npz(path, required=(key,))[key] for path in parts)
@@ -200,7 +203,7 @@ def _join(images, space, folder, change):
     meta = {**space.meta, **({} if change is None else change.told)}
     write_json(folder / "set.json", {"count": count, "width": space.width, "num_logits": space.num_logits, "meta": meta,
                                      "name": space.name, "what": images.what,
-                                     "excluded": [[title, reason] for _, title, reason in excluded]})  # fmt: skip
+                                     "excluded": [[title, reason] for _, title, reason in excluded]})
     for path in parts:
         path.unlink()
 

@@ -58,7 +58,8 @@ def _open_folder(path, num, shuffle):
 def _sample_files(files):
     """Return the samples_<round>.npz among some files, numbers in their paths in numeric order."""
     found = [path for path in files if re.fullmatch(r"samples_\d+", path.stem)]
-    return sorted(found, key=lambda path: [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", str(path))])
+    return sorted(found,
+                  key=lambda path: [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", str(path))])
 
 
 def _open_zip(path, num, shuffle):
@@ -98,7 +99,8 @@ class FileImages:
         return read_array(data, title) if title.lower().endswith(".npy") else decode(data, title)
 
     def identity(self):
-        """Return a digest of the files' contents in order; of files hashed before and not changed since, from memory."""
+        """Return a digest of the files' contents in order; of files hashed before and not changed since, from
+        memory."""
         from common.features.content import content_hashes
 
         return hashlib.sha256("\n".join(content_hashes(self._store)).encode()).hexdigest()
@@ -113,11 +115,14 @@ def read_array(data, where):
     try:
         array = np.load(io.BytesIO(data), allow_pickle=False)
     except (ValueError, EOFError) as error:
-        raise InputError(f"not a readable .npy image ({error})", where=where, do="Restore or remove this file") from error
+        raise InputError(f"not a readable .npy image ({error})", where=where,
+                         do="Restore or remove this file") from error
     array = array[..., None] if array.ndim == 2 else array
-    if array.ndim != 3 or array.shape[2] not in (1, 3) or 0 in array.shape or array.dtype.kind not in "uf" or array.dtype == np.uint16:
-        raise InputError(f"an array {array.dtype} {array.shape}, expected uint8 or float (height, width, 1 or 3)", where=where,
-                         do="Restore or remove this file")  # fmt: skip
+    if array.ndim != 3 or array.shape[2] not in (1,
+                                                 3) or 0 in array.shape or array.dtype.kind not in "uf" or array.dtype == np.uint16:
+        raise InputError(f"an array {array.dtype} {array.shape}, expected uint8 or float (height, width, 1 or 3)",
+                         where=where,
+                         do="Restore or remove this file")
     array = array if array.dtype == np.uint8 else array.astype(np.float32)
     return np.ascontiguousarray(np.broadcast_to(array, (*array.shape[:2], 3)))
 
@@ -160,7 +165,7 @@ class SampleFiles:
             shape, dtype = npz_shape(path, "samples")
             if dtype != np.uint8 or len(shape) != 4 or shape[3] not in (1, 3):
                 raise InputError(f"'samples' is {dtype} {shape}, expected uint8 (n, height, width, 1 or 3)", where=path,
-                                 do="Draw these samples again")  # fmt: skip
+                                 do="Draw these samples again")
             counts.append(shape[0])
         self._ends = np.cumsum(counts)
         self._order = choose_subset(list(range(int(self._ends[-1]))), num, shuffle)

@@ -1,8 +1,8 @@
 """Feature spaces: from images to rows of features (and logits), under a name that stands beside every figure.
 
-A space has `name`, `description`, `width`, `num_logits` (0 without), `meta` (what statistics must share to be compared),
-`prepare(image)` -> array, for one image in a worker thread, and `encode(prepared)` -> (features (n, width) float32,
-logits (n, num_logits) float32 or None).
+A space has `name`, `description`, `width`, `num_logits` (0 without), `meta` (what statistics must share to be
+compared), `prepare(image)` -> array, for one image in a worker thread, and `encode(prepared)` -> (features (n, width)
+float32, logits (n, num_logits) float32 or None).
 """
 
 from common.errors import InputError, nearest
@@ -110,7 +110,8 @@ class DinoSpace:
 
         if weights is None:
             raise InputError("DINOv2 needs its network as a TorchScript file", where="--weights",
-                             do="Export one where the weights are (torch.jit.trace(model, zeros(1, 3, 224, 224)).save(PATH))")  # fmt: skip
+                             do="Export one where the weights are (torch.jit.trace(model, zeros(1, 3, 224, "
+                                "224)).save(PATH))")
         with system_errors(weights), open(weights, "rb"):
             pass
         try:
@@ -146,6 +147,7 @@ class DinoSpace:
             found = self._network(batch.to(self._device))
         if not isinstance(found, torch.Tensor) or found.ndim != 2 or len(found) != len(batch):
             shape = tuple(found.shape) if isinstance(found, torch.Tensor) else type(found).__name__
-            raise InputError(f"the network gives {shape} for {tuple(batch.shape)}, expected one row an image", where="--weights",
-                             do="Export a network that returns the class token's features")  # fmt: skip
+            raise InputError(f"the network gives {shape} for {tuple(batch.shape)}, expected one row an image",
+                             where="--weights",
+                             do="Export a network that returns the class token's features")
         return found.float().cpu().numpy()

@@ -34,8 +34,8 @@ class Statistics:
 
     mean: (D,) float64.  covariance: (D, D) float64.  count: number of images, or None where a file does not tell.
     features: rows (count, D), an array or anything with shape and row slices, or None where only moments are known.
-    logits: rows (count, C) or None.  meta: dict of what is known of their making (extractor, resize, weights, ...), without
-    count and width, which are attributes.  path: where they come from, for messages.
+    logits: rows (count, C) or None.  meta: dict of what is known of their making (extractor, resize, weights, ...),
+    without count and width, which are attributes.  path: where they come from, for messages.
     """
 
     def __init__(self, mean=None, covariance=None, count=None, features=None, logits=None, meta=None, path=None):
@@ -76,7 +76,8 @@ class Statistics:
     def moments(self):
         """Return the FeatureStatistics of as many rows. Raises InputError when their number is unknown."""
         if self.count is None:
-            raise InputError("the number of images is unknown", where=self.path, do="Make the statistics again from images")
+            raise InputError("the number of images is unknown", where=self.path,
+                             do="Make the statistics again from images")
         result = FeatureStatistics(0)
         result.count, result.mean = self.count, self.mean
         result.scatter = self.covariance * (self.count - 1)
@@ -127,7 +128,7 @@ def merge_statistics(parts):
     for part in parts:
         if part.width != parts[0].width:
             raise InputError(f"{part.width} features, {_name(parts[0])} has {parts[0].width}", where=part.path,
-                             do="Merge features of the same network")  # fmt: skip
+                             do="Merge features of the same network")
         total.merge(part.moments())
     shared = {key: value for key, value in parts[0].meta.items() if all(part.meta.get(key) == value for part in parts)}
     return Statistics(total.mean, total.covariance(), total.count, meta=shared)
@@ -152,7 +153,8 @@ def read_statistics(path, metric="fid", width=None):
     else:
         raise InputError("this is no file of statistics", where=path, do="Give a .npz, .npy or EDM2 .pkl file")
     if width is not None and statistics.width != width:
-        raise InputError(f"{statistics.width} features, expected {width}", where=path, do="Use features of the same network")
+        raise InputError(f"{statistics.width} features, expected {width}", where=path,
+                         do="Use features of the same network")
     return statistics
 
 
@@ -164,13 +166,14 @@ def _read_npz(path):
     if not {"mu", "sigma"} & set(names):
         held = ", ".join(names[:5]) + (" ..." if len(names) > 5 else "")
         raise InputError(f"neither mu and sigma nor feats nor pool_3 are in the file, which has {held or 'nothing'}",
-                         where=path, do="Give a file of statistics or features")  # fmt: skip
+                         where=path, do="Give a file of statistics or features")
     found = read_npz(path, required=("mu", "sigma"), optional=("mu_float64",))
     meta = _read_meta(path)
     mean = _check_mean(found["mu"], path)
     if "mu_float64" in found:
         mean = _check_mean(found["mu_float64"], path, "mu_float64", len(mean))
-    return Statistics(mean, _check_covariance(found["sigma"], path, len(mean)), _read_count(meta, "count", path), meta=meta, path=path)
+    return Statistics(mean, _check_covariance(found["sigma"], path, len(mean)), _read_count(meta, "count", path),
+                      meta=meta, path=path)
 
 
 def _read_edm2(path, metric):
@@ -178,8 +181,9 @@ def _read_edm2(path, metric):
     found = _text_keys(found) if isinstance(found, dict) else {}
     metrics = {key: _text_keys(value) for key, value in found.items() if isinstance(value, dict)}
     if metric not in metrics:
-        raise InputError(f"no entry '{metric}' in the file, which has {', '.join(metrics) or 'no metric at all'}", where=path,
-                         do="Give an EDM2 file of statistics, or another metric")  # fmt: skip
+        raise InputError(f"no entry '{metric}' in the file, which has {', '.join(metrics) or 'no metric at all'}",
+                         where=path,
+                         do="Give an EDM2 file of statistics, or another metric")
     entry = metrics[metric]
     for key in ("mu", "sigma"):
         if not isinstance(entry.get(key), np.ndarray):
@@ -202,13 +206,15 @@ def _of_file_rows(path, name, logit=None, meta=None):
     if logit is not None:
         logits = FileRows(path, logit)
         if len(logits) != len(features):
-            raise InputError(f"{features.label} has {len(features)} rows, {logits.label} {len(logits)}", where=path, do=AGAIN)
+            raise InputError(f"{features.label} has {len(features)} rows, {logits.label} {len(logits)}", where=path,
+                             do=AGAIN)
         logits.check()
     return Statistics(features=features, logits=logits, meta=meta, path=path)
 
 
 def _read_meta(path):
-    """Return the dict that `meta` holds as JSON, or {"extractor": ...} from qc_ncsn's `features`; {} where neither is."""
+    """Return the dict that `meta` holds as JSON, or {"extractor": ...} from qc_ncsn's `features`; {} where neither
+    is."""
     found = {name: array for name, array in read_npz(path, optional=TEXTS).items() if array.dtype.kind == "U"}
     if "meta" not in found:
         return {"extractor": str(found["features"].reshape(-1)[0])} if "features" in found and found["features"].size else {}
@@ -239,7 +245,8 @@ def _check_mean(array, path, name="mu", width=None):
 
 def _check_covariance(array, path, width):
     if array.shape != (width, width) or array.dtype.kind != "f":
-        raise InputError(f"'sigma' is {array.dtype} {array.shape}, expected floats ({width}, {width})", where=path, do=AGAIN)
+        raise InputError(f"'sigma' is {array.dtype} {array.shape}, expected floats ({width}, {width})", where=path,
+                         do=AGAIN)
     if not np.isfinite(array).all():
         raise InputError("'sigma' holds NaN or infinity", where=path, do=AGAIN)
     covariance = array.astype(np.float64)
@@ -256,7 +263,7 @@ def write_statistics(path, statistics, meta=None):
     """
     told = {**statistics.meta, **(meta or {}), "count": statistics.count, "width": statistics.width}
     write_npz(path, compressed=False, mu=statistics.mean.astype(np.float32), sigma=statistics.covariance,
-              mu_float64=statistics.mean, meta=_as_text(told))  # fmt: skip
+              mu_float64=statistics.mean, meta=_as_text(told))
 
 
 def write_features(path, rows, meta=None):
@@ -281,7 +288,7 @@ def check_comparable(statistics1, statistics2, allow=()):
     names = [_name(side) for side in (statistics1, statistics2)]
     if statistics1.width != statistics2.width:
         raise InputError(f"{names[0]} has {statistics1.width} features, {names[1]} {statistics2.width}",
-                         do="Compare features of the same network")  # fmt: skip
+                         do="Compare features of the same network")
     notes = []
     for key in ("extractor", "resize", "metric", "weights", "antialias"):
         values = [side.meta.get(key) for side in (statistics1, statistics2)]

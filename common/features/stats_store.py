@@ -74,9 +74,9 @@ def find_stats(name, given=None, mode="clean", model="", kid=False):
             return published[0]
         if len(published) > 1 and not model:
             raise InputError(f"'{name}' may mean {', '.join(path.name for path in published)}", where=folder,
-                             do="Give the file's name")  # fmt: skip
+                             do="Give the file's name")
     raise InputError(f"no statistics '{name}' (no {wanted}); {_what_there_is(given)}", where=f"--dataset_name {name}",
-                     do="Make them with setup_fid --action compute_new, or name their folder with --stats_dir")  # fmt: skip
+                     do="Make them with setup_fid --action compute_new, or name their folder with --stats_dir")
 
 
 def _what_there_is(given):

@@ -19,7 +19,8 @@ def load_torch(path):
 
     # numpy 2 moved its scalar constructor; files of both generations are about.
     legacy = [(np._core.multiarray.scalar, "numpy.core.multiarray.scalar")]
-    allowed = [np._core.multiarray.scalar, np.dtype, np.dtypes.Float64DType, np.dtypes.Float32DType, np.dtypes.Int64DType]
+    allowed = [np._core.multiarray.scalar, np.dtype, np.dtypes.Float64DType, np.dtypes.Float32DType,
+               np.dtypes.Int64DType]
     with system_errors(path), open(path, "rb") as stream:
         size = stream.seek(0, 2)
     try:
@@ -41,7 +42,7 @@ def _refusal(path, error):
         what = f"the file asks for {found.group(1)}, which is no tensor or plain container; nothing of it was run"
         return InputError(what, where=path, do="Use a checkpoint from a source you trust")
     return InputError("cannot be read as a checkpoint: it is truncated or of another kind", where=path,
-                      do="Copy or download the file again")  # fmt: skip
+                      do="Copy or download the file again")
 
 
 def save_torch(path, value):
@@ -74,7 +75,8 @@ class _Remembering:
 
 
 def is_safetensors(path):
-    """True when a file begins as safetensors do: the length of a header of less than 100 MB, then the header's brace."""
+    """True when a file begins as safetensors do: the length of a header of less than 100 MB, then the header's
+    brace."""
     with system_errors(path), open(path, "rb") as stream:
         head = stream.read(9)
     return head[8:] == b"{" and int.from_bytes(head[:8], "little") < 100_000_000
@@ -104,7 +106,8 @@ def save_safetensors(path, tensors, metadata):
     write_bytes(path, save({name: tensor.contiguous() for name, tensor in tensors.items()}, metadata=metadata))
 
 
-def load_strictly(module, state, where, do="Give the checkpoint of this configuration, or another --config", assign=False):
+def load_strictly(module, state, where, do="Give the checkpoint of this configuration, or another --config",
+                  assign=False):
     """Load a state dict; missing, unexpected or misshapen entries and NaN weights are an InputError naming the first.
 
     do: the advice of that error.  assign: make the given tensors the module's own (which may be on the meta device).

@@ -22,18 +22,22 @@ import torch
 from common.errors import InputError
 from common.files import system_errors
 
-DTYPES = {1: torch.uint8, 2: torch.int8, 3: torch.int16, 4: torch.int32, 5: torch.int64, 6: torch.float16, 7: torch.float32,
-          8: torch.float64, 9: torch.complex32, 10: torch.complex64, 11: torch.complex128, 12: torch.bool, 13: torch.bfloat16}  # fmt: skip
-MEMORY_FORMATS = {1: torch.contiguous_format, 2: torch.channels_last, 3: torch.channels_last_3d, 4: torch.preserve_format}
+DTYPES = {1: torch.uint8, 2: torch.int8, 3: torch.int16, 4: torch.int32, 5: torch.int64, 6: torch.float16,
+          7: torch.float32,
+          8: torch.float64, 9: torch.complex32, 10: torch.complex64, 11: torch.complex128, 12: torch.bool,
+          13: torch.bfloat16}
+MEMORY_FORMATS = {1: torch.contiguous_format, 2: torch.channels_last, 3: torch.channels_last_3d,
+                  4: torch.preserve_format}
 STRIDED = 7  # the one layout that is read
 # What a program may do with sizes.
 ARITHMETIC = {f"_operator.{name}": getattr(operator, name) for name in (
     "eq", "ne", "le", "ge", "lt", "gt", "neg", "pos", "mul", "add", "sub", "floordiv", "mod", "pow", "truediv", "and_",
-    "or_", "lshift", "rshift", "getitem")}  # fmt: skip
+    "or_", "lshift", "rshift", "getitem")}
 ARITHMETIC |= {"math.trunc": math.trunc, "torch.sym_max": max, "torch.sym_min": min, "torch.sym_int": int,
-               "torch.sym_float": float, "torch.sym_not": operator.not_}  # fmt: skip
-BROKEN = (KeyError, TypeError, ValueError, IndexError, AttributeError, RuntimeError, EOFError, zipfile.BadZipFile, zlib.error,
-          NotImplementedError, RecursionError)  # fmt: skip
+               "torch.sym_float": float, "torch.sym_not": operator.not_}
+BROKEN = (KeyError, TypeError, ValueError, IndexError, AttributeError, RuntimeError, EOFError, zipfile.BadZipFile,
+          zlib.error,
+          NotImplementedError, RecursionError)
 
 
 class ExportedProgram:
@@ -54,7 +58,7 @@ class ExportedProgram:
             self._build(whole, tensors)
         except BROKEN as error:
             raise InputError(f"not a torch.export program that can be read ({_short(error)})", where=path,
-                             do="Export it again with torch.export.save") from error  # fmt: skip
+                             do="Export it again with torch.export.save") from error
 
     @torch.no_grad()
     def __call__(self, x):
@@ -76,14 +80,14 @@ class ExportedProgram:
         outputs = [number for number, spec in enumerate(signature["output_specs"]) if "user_output" in spec]
         if len(inputs) != 1 or len(outputs) != 1:
             raise InputError(f"the program takes {len(inputs)} tensors and returns {len(outputs)}, expected one each",
-                             where=self.path, do="Export a module that maps z to images alone")  # fmt: skip
+                             where=self.path, do="Export a module that maps z to images alone")
         (self.input_name,), (self.output,) = inputs, outputs
         meta = graph["tensor_values"][self.input_name]
         self.dtype = DTYPES[meta["dtype"]]
         batch, *rest = meta["sizes"] or [{}]
         if not rest or not self.dtype.is_floating_point or any("as_int" not in size for size in rest):
             raise InputError("its input is no batch of floating-point codes of one size", where=self.path,
-                             do="Export a module that takes z of shape (batch, width)")  # fmt: skip
+                             do="Export a module that takes z of shape (batch, width)")
         self.input_shape = tuple(size["as_int"] for size in rest)
         self.batch = self._batch(batch, whole["range_constraints"])
 
@@ -94,7 +98,7 @@ class ExportedProgram:
         found = re.fullmatch(r"Symbol\('(\w+)'[\w\s=,]*\)|(\w+)", size["as_expr"]["expr_str"])
         if found is None:
             raise InputError("its batch size is neither fixed nor free", where=self.path,
-                             do="Export it with dynamic_shapes=({0: torch.export.Dim('batch')},)")  # fmt: skip
+                             do="Export it with dynamic_shapes=({0: torch.export.Dim('batch')},)")
         allowed = ranges.get(found.group(1) or found.group(2), {})
         return max(1, allowed.get("min_val") or 1), allowed.get("max_val")
 
@@ -102,7 +106,7 @@ class ExportedProgram:
         """Return {name: tensor} of the weights or the constants."""
         if f"data/{folder}/model.pt" in members:  # as torch 2.8 wrote them: one pickle
             return {name: value.to(self.device) for name, value in
-                    self._unpickle(archive.read(members[f"data/{folder}/model.pt"])).items()}  # fmt: skip
+                    self._unpickle(archive.read(members[f"data/{folder}/model.pt"])).items()}
         config = json.loads(archive.read(members[f"data/{folder}/model_{folder}_config.json"]))["config"]
         stored, tensors = {}, {}  # several names may share the bytes of one member
         for name, entry in config.items():
@@ -132,8 +136,9 @@ class ExportedProgram:
 
     def refuse(self, what, cause=None):
         """Raise the InputError for something in a program that is not run here."""
-        raise InputError(f"the program asks for {what}; only ATen operators on dense tensors are run, and nothing was yet",
-                         where=self.path, do="Export it again, with run_decompositions() if need be") from cause  # fmt: skip
+        raise InputError(f"the program asks for {what}; only ATen operators on dense tensors are run, and nothing was "
+                         f"yet",
+                         where=self.path, do="Export it again, with run_decompositions() if need be") from cause
 
 
 def _members(archive):
@@ -148,7 +153,7 @@ def _check_version(whole, path):
     major = whole["schema_version"]["major"]
     if major != 8:
         raise InputError(f"a torch.export program of schema {major}, expected 8", where=path,
-                         do="Export it again with torch 2.8 or later")  # fmt: skip
+                         do="Export it again with torch 2.8 or later")
 
 
 def _short(error):
@@ -212,7 +217,7 @@ class _Graph:
         else:
             function = self._operator(node["target"])
         return {"function": function, "args": args, "kwargs": kwargs, "is_part": is_part,
-                "outputs": [self._argument(value) for value in node["outputs"]]}  # fmt: skip
+                "outputs": [self._argument(value) for value in node["outputs"]]}
 
     def _operator(self, target):
         """Return the ATen operator of a name; everything else is refused, and so are operators that open files."""

@@ -19,8 +19,9 @@ from common.files import system_errors
 from common.formats.pickles import CORE, DAMAGE, PlainUnpickler, Refused
 
 MAGIC, PROTOCOL = 0x1950A86A20F9469CFC6C, 1001  # of torch's legacy streams
-STORAGES = {"FloatStorage": "float32", "HalfStorage": "float16", "BFloat16Storage": "bfloat16", "DoubleStorage": "float64",
-            "LongStorage": "int64", "IntStorage": "int32", "BoolStorage": "bool"}  # fmt: skip
+STORAGES = {"FloatStorage": "float32", "HalfStorage": "float16", "BFloat16Storage": "bfloat16",
+            "DoubleStorage": "float64",
+            "LongStorage": "int64", "IntStorage": "int32", "BoolStorage": "bool"}
 DTYPES = frozenset(STORAGES.values())
 CONTAINERS = ("ModuleDict", "ModuleList", "Sequential")
 TENSORS = ("_rebuild_tensor_v2", "_rebuild_tensor")
@@ -217,7 +218,8 @@ class _Collector:
             for name, tensor in [*members["_parameters"].items(), *members["_buffers"].items()]:
                 if tensor is not None and name not in hidden:
                     found[prefix + name] = self.tensor(prefix + name, tensor)
-            children = [(f"{prefix}{name}.", child, depth + 1) for name, child in members["_modules"].items() if child is not None]
+            children = [(f"{prefix}{name}.", child, depth + 1) for name,
+                        child in members["_modules"].items() if child is not None]
             pending += reversed(children)
         return found
 

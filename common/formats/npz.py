@@ -27,7 +27,7 @@ def _broken_file(path):
             yield
     except (ValueError, EOFError, KeyError, struct.error, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
         raise InputError(f"cannot be read: it is not a complete .npz file ({error})", where=path,
-                         do="Make or copy the file again") from error  # fmt: skip
+                         do="Make or copy the file again") from error
 
 
 def npz_names(path):
@@ -64,7 +64,7 @@ def _open_member(path, name):
     names = npz_names(path)
     if name not in names:
         raise InputError(f"array '{name}' is not in the file, which has {', '.join(names) or 'nothing'}", where=path,
-                         do="Give a file of the expected kind")  # fmt: skip
+                         do="Give a file of the expected kind")
     with _broken_file(path), zipfile.ZipFile(path) as archive, archive.open(f"{name}.npy") as stream:
         yield stream, *_read_header(stream, path, name)
 

@@ -22,7 +22,7 @@ CORE = ("numpy.core.multiarray", "numpy._core.multiarray")
 NUMERIC = ("numpy.core.numeric", "numpy._core.numeric")
 # What the interpreter and the rebuilding functions raise on a pickle that is damaged, cut short, or made up.
 DAMAGE = (pickle.UnpicklingError, EOFError, ValueError, TypeError, KeyError, IndexError, AttributeError, NameError,
-          AssertionError, OverflowError, MemoryError, RecursionError, BufferError, struct.error)  # fmt: skip
+          AssertionError, OverflowError, MemoryError, RecursionError, BufferError, struct.error)
 LARGEST_TORCH = 1 << 28  # bytes of a pickle inside a file of torch.save
 AGAIN = "Make or copy the file again"
 
@@ -49,10 +49,11 @@ def loads_plain(data, where, holders=()):
         raise InputError(
             f"this pickle asks for '{refusal}', which is not plain data; nothing of it was run",
             where=where, do="Use a file from its publisher; expected are numpy arrays, lists, dicts, text and numbers",
-        ) from refusal  # fmt: skip
+        ) from refusal
     except DAMAGE as error:
         reason = str(error) or type(error).__name__
-        raise InputError(f"cannot be read as a pickle ({reason})", where=where, do="Make or copy the file again") from error
+        raise InputError(f"cannot be read as a pickle ({reason})", where=where,
+                         do="Make or copy the file again") from error
 
 
 class Refused(Exception):
@@ -165,9 +166,11 @@ def torch_pickle(data, where):
             # torch stores without compression; anything else could unfold to any size.
             info = archive.getinfo(names[0])
             if info.compress_type != zipfile.ZIP_STORED or info.file_size > min(LARGEST_TORCH, len(data)):
-                raise InputError("not a file of torch.save: its data.pkl is compressed or oversized", where=where, do=AGAIN)
+                raise InputError("not a file of torch.save: its data.pkl is compressed or oversized", where=where,
+                                 do=AGAIN)
             return archive.read(info)
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, RuntimeError, NotImplementedError, KeyError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, RuntimeError, NotImplementedError,
+            KeyError) as error:
         raise InputError(f"cannot be read as a file of torch.save ({error})", where=where, do=AGAIN) from error
 
 

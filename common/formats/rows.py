@@ -24,7 +24,7 @@ class FileRows:
             self.shape, self.dtype = npz_shape(path, name)
         if len(self.shape) != 2 or self.dtype.kind != "f" or 0 in self.shape:
             raise InputError(f"{self.label} is {self.dtype} {tuple(self.shape)}, expected floats (images, features)",
-                             where=path, do="Give a file of features, one row per image")  # fmt: skip
+                             where=path, do="Give a file of features, one row per image")
 
     @property
     def label(self):
@@ -45,8 +45,9 @@ class FileRows:
         for block in iterate_npz_rows(self.path, self.name) if self.name is not None else blocks(self):
             bad = ~np.isfinite(block).all(axis=1)
             if bad.any():
-                raise InputError(f"row {first + int(bad.argmax())} of {self.label} holds NaN or infinity", where=self.path,
-                                 do="Look at that image, or make the features again")  # fmt: skip
+                raise InputError(f"row {first + int(bad.argmax())} of {self.label} holds NaN or infinity",
+                                 where=self.path,
+                                 do="Look at that image, or make the features again")
             first += len(block)
 
     def close(self):
@@ -94,7 +95,8 @@ def _map_npy(path):
         with system_errors(path):
             return np.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, EOFError) as error:
-        raise InputError(f"cannot be read as a .npy array ({error})", where=path, do="Make or copy the file again") from error
+        raise InputError(f"cannot be read as a .npy array ({error})", where=path,
+                         do="Make or copy the file again") from error
 
 
 def blocks(rows, size=None):
@@ -122,6 +124,8 @@ def group_blocks(rows, group, num_groups):
 def check_same_width(rows1, rows2):
     """Raise InputError unless both sets of features are (n, D) with the same D."""
     if len(rows1.shape) != 2 or len(rows2.shape) != 2:
-        raise InputError(f"features have shapes {tuple(rows1.shape)} and {tuple(rows2.shape)}, expected (images, features)")
+        raise InputError(f"features have shapes {tuple(rows1.shape)} and {tuple(rows2.shape)}, expected (images, "
+                         f"features)")
     if rows1.shape[1] != rows2.shape[1]:
-        raise InputError(f"features are {rows1.shape[1]} and {rows2.shape[1]} wide", do="Compare features of the same network")
+        raise InputError(f"features are {rows1.shape[1]} and {rows2.shape[1]} wide",
+                         do="Compare features of the same network")

@@ -21,7 +21,7 @@ STORAGES = {
     "FloatStorage": "float32", "DoubleStorage": "float64", "HalfStorage": "float16", "BFloat16Storage": "bfloat16",
     "LongStorage": "int64", "IntStorage": "int32", "ShortStorage": "int16", "CharStorage": "int8",
     "ByteStorage": "uint8", "BoolStorage": "bool",
-}  # fmt: skip
+}
 LISTS = ("build_intlist", "build_doublelist", "build_boollist", "build_tensorlist")
 MOST_NAMES = 100_000  # modules and tensors together; modules shared over and over could stand for any number
 
@@ -54,7 +54,7 @@ def load_torchscript(path):
             raise InputError(f"this archive {refusal}; nothing of it was run", where=path, do=do) from refusal
         except (pickle.UnpicklingError, zipfile.BadZipFile, zlib.error, EOFError, ValueError, TypeError, KeyError,
                 IndexError, AttributeError, NameError, AssertionError, OverflowError, MemoryError, RecursionError,
-                BufferError, NotImplementedError, RuntimeError, struct.error) as error:  # fmt: skip
+                BufferError, NotImplementedError, RuntimeError, struct.error) as error:
             reason = str(error) or type(error).__name__
             kind = f"it is truncated or of another kind ({reason})"
             what = f"cannot be read as a TorchScript archive ({size:,} bytes): {kind}"

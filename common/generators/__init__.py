@@ -43,21 +43,24 @@ class Generator:
 def open_generator(path, device="cpu", kind=None, **options):
     """Return the Generator of a file.
 
-    kind: one of KINDS; None looks into the file.  options: those of the kind's `open_file`; None stands for its default.
-    Raises InputError for a file that is missing, broken or of another kind, and for an option that the kind has not.
+    kind: one of KINDS; None looks into the file.  options: those of the kind's `open_file`; None stands for its
+    default. Raises InputError for a file that is missing, broken or of another kind, and for an option that the kind
+    has not.
     """
     if kind is not None and kind not in KINDS:
         raise InputError(f"unknown kind of generator '{kind}'", where=path, do=nearest(kind, KINDS))
     found = find_kind(path)
     if kind not in (None, found):
-        raise InputError(f"this file is of kind '{found}', not '{kind}'", where=path, do="Leave the kind out, or give another file")
+        raise InputError(f"this file is of kind '{found}', not '{kind}'", where=path,
+                         do="Leave the kind out, or give another file")
     open_file = import_module(f"common.generators.{KINDS[found]}").open_file
-    known = [name for name, parameter in inspect.signature(open_file).parameters.items() if parameter.kind is parameter.KEYWORD_ONLY]
+    known = [name for name,
+             parameter in inspect.signature(open_file).parameters.items() if parameter.kind is parameter.KEYWORD_ONLY]
     given = {name: value for name, value in options.items() if value is not None}
     for name in given:
         if name not in known:
             raise InputError(f"a generator of kind '{found}' has no such option", where=f"--{name}",
-                             do=f"Leave it out; {path} takes {', '.join(known)}")  # fmt: skip
+                             do=f"Leave it out; {path} takes {', '.join(known)}")
     return open_file(path, device, **given)
 
 
@@ -72,7 +75,7 @@ def find_kind(path):
         found = "ncsnpp"
     if found is None:
         raise InputError("this file is no generator that can be sampled", where=path,
-                         do="Give a checkpoint of qc_ncsn, a TorchScript module or a torch.export program")  # fmt: skip
+                         do="Give a checkpoint of qc_ncsn, a TorchScript module or a torch.export program")
     return found
 
 
@@ -90,5 +93,5 @@ def _kind_of_archive(path):
         return "export"
     if "serialized_exported_program.json" in names:
         raise InputError("a torch.export program as torch 2.7 and earlier wrote it", where=path,
-                         do="Load it and save it again with torch 2.8 or later")  # fmt: skip
+                         do="Load it and save it again with torch 2.8 or later")
     return "ncsnpp" if "data.pkl" in members else None

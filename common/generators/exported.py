@@ -15,12 +15,13 @@ def open_file(path, device, *, z_dim=None, output_range="signed"):
     program = ExportedProgram(path, device)
     if z_dim not in (None, program.input_shape[0]):
         raise InputError(f"the program takes codes of width {program.input_shape[0]}", where=f"--z_dim {z_dim}",
-                         do="Leave it out")  # fmt: skip
+                         do="Leave it out")
     return LatentGenerator("export", path, _InPieces(program), program.input_shape, output_range, device)
 
 
 class _InPieces:
-    """A program called with any number of codes: in pieces that it allows, the last one filled up with its last code."""
+    """A program called with any number of codes: in pieces that it allows, the last one filled up with its last
+    code."""
 
     def __init__(self, program):
         self.program = program

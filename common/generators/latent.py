@@ -27,42 +27,48 @@ class LatentGenerator(Generator):
         self.low, self.high = RANGES[output_range]
         trial = self._run(range(TRIAL), seed=0)
         if not bool(trial.isfinite().flatten(1).all(1).any()):
-            raise InputError("its images hold NaN or infinite values", where=path, do="Give a module that returns finite images")
+            raise InputError("its images hold NaN or infinite values", where=path,
+                             do="Give a module that returns finite images")
         self._check_range(trial, output_range)
         self.shape = trial.shape[1:]
         self.one_by_one = self._differ(trial, self._run(range(TRIAL), seed=1, code_seed=0), 0.02)
         if not self.one_by_one and self._differ(trial[-1:], self._run([TRIAL - 1], seed=0), 0.5):  # more than rounding
             raise InputError("its images depend on what else is in their batch", where=path,
-                             do="Save the module in evaluation mode, after module.eval()")  # fmt: skip
+                             do="Save the module in evaluation mode, after module.eval()")
         super().__init__(kind, path, tuple(self.shape[1:]), z_shape=list(self.z_shape), output_range=output_range,
-                         one_by_one=self.one_by_one)  # fmt: skip
+                         one_by_one=self.one_by_one)
 
     def generate(self, indices, seed):
-        """See Generator. Raises InputError when the program fails, or returns what is no image of the first ones' shape.
+        """See Generator. Raises InputError when the program fails, or returns what is no image of the first ones'
+        shape.
 
         Images that are not finite come as they are: such images do occur, and whoever scores them counts them.
         """
         groups = [[index] for index in indices] if self.one_by_one else [indices]
         images = torch.cat([self._run(group, seed) for group in groups])
         if images.shape[1:] != self.shape:
-            raise InputError(f"images of {tuple(images.shape[1:])} after others of {tuple(self.shape)}", where=self.path,
-                             do="Give a module whose images have one size")  # fmt: skip
+            raise InputError(f"images of {tuple(images.shape[1:])} after others of {tuple(self.shape)}",
+                             where=self.path,
+                             do="Give a module whose images have one size")
         return ((images - self.low) * (255 / (self.high - self.low))).clamp(0, 255)
 
     def _run(self, indices, seed, code_seed=None):
-        """Return the program's images (n, C, H, W) float32 in its own range; its own random draws come from the seed."""
+        """Return the program's images (n, C, H, W) float32 in its own range; its own random draws come from the
+        seed."""
         codes = draw_codes(indices, seed if code_seed is None else code_seed, self.z_shape).to(self.device)
         try:
             images = seeded(self.program, codes, unit_seed(seed, "program", int(indices[0])))
         except torch.OutOfMemoryError as error:
             raise InputError(f"{len(codes)} images at once do not fit into the device's memory", where=self.path,
-                             do="Pass a smaller --batch_size") from error  # fmt: skip
+                             do="Pass a smaller --batch_size") from error
         except FAILURES as error:
-            raise InputError(f"the program fails on codes of shape {tuple(codes.shape)}: {last_line(error)}", where=self.path,
-                             do="Give a module from z to images, or another --z_dim") from error  # fmt: skip
+            raise InputError(f"the program fails on codes of shape {tuple(codes.shape)}: {last_line(error)}",
+                             where=self.path,
+                             do="Give a module from z to images, or another --z_dim") from error
         problem = why_no_images(images, len(codes))
         if problem:
-            raise InputError(problem, where=self.path, do="Give a module that returns images (batch, 3 or 1, height, width)")
+            raise InputError(problem, where=self.path,
+                             do="Give a module that returns images (batch, 3 or 1, height, width)")
         return images.float()
 
     def _differ(self, images, others, grey_levels):
@@ -82,8 +88,9 @@ class LatentGenerator(Generator):
         unused = name == "bytes" and lowest >= -2 and highest <= 2  # such images would be black
         if far or unused or float(outside) > 1 / 3:
             others = " or ".join(other for other in RANGES if other != name)
-            raise InputError(f"its values run from {lowest:.4g} to {highest:.4g}, not from {self.low:g} to {self.high:g}", where=self.path,
-                             do=f"Pass --output_range {others}")  # fmt: skip
+            raise InputError(f"its values run from {lowest:.4g} to {highest:.4g}, not from {self.low:g} to "
+                             f"{self.high:g}", where=self.path,
+                             do=f"Pass --output_range {others}")
 
 
 def draw_codes(indices, seed, z_shape):

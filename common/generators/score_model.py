@@ -26,7 +26,8 @@ def open_file(path, device, *, config=None, weights="ema", method="multistep", n
     for good, name, what in sampling_rules(sampling, model.config["model"]):
         if not good:
             asked = name == f"sampling.{STEPS[method]}" and num_steps is not None
-            raise InputError(what, where=f"--num_steps {num_steps}" if asked else f"{path}: {name}", do="Correct the value")
+            raise InputError(what, where=f"--num_steps {num_steps}" if asked else f"{path}: {name}",
+                             do="Correct the value")
     return ScoreGenerator(model, sampling, device)
 
 
@@ -36,7 +37,8 @@ class ScoreGenerator(Generator):
     def __init__(self, model, sampling, device):
         self.sampler, self.device = Sampler(model, sampling), device
         how = {"weights": model.weights, "method": sampling["method"]}
-        how |= {"num_steps": self.sampler.steps} if self.sampler.steps else {name: sampling[name] for name in ("rtol", "atol")}
+        how |= {"num_steps": self.sampler.steps} if self.sampler.steps else {name: sampling[name]
+                                                                             for name in ("rtol", "atol")}
         super().__init__("ncsnpp", model.path, model.image_shape[1:], **how)
 
     def generate(self, indices, seed):

@@ -29,7 +29,7 @@ def open_file(path, device, *, z_dim=None, output_range="signed"):
         module = torch.jit.load(path, map_location=device).eval()
     except FAILURES as error:
         raise InputError(f"cannot be read as a TorchScript module: {last_line(error)}", where=path,
-                         do="Copy or make the file again") from error  # fmt: skip
+                         do="Copy or make the file again") from error
     shape = _find_shape(module, path, device, [z_dim] if z_dim else _widths(module))
     return LatentGenerator("torchscript", path, module, shape, output_range, device)
 
@@ -46,8 +46,9 @@ def _check_source(path):
         raise InputError(f"the archive is damaged ({error})", where=path, do="Copy or make the file again") from error
     found = FILE_OPERATORS.search(source)
     if found:
-        raise InputError(f"the module calls {found.group().decode()}, which touches files; nothing of it was run", where=path,
-                         do="Use a module that only computes")  # fmt: skip
+        raise InputError(f"the module calls {found.group().decode()}, which touches files; nothing of it was run",
+                         where=path,
+                         do="Use a module that only computes")
 
 
 def _widths(module):
@@ -59,7 +60,8 @@ def _widths(module):
 
 
 def _find_shape(module, path, device, widths):
-    """Return the shape of one code, (width,) or (width, 1, 1), by trying; InputError with the first failure's reason."""
+    """Return the shape of one code, (width,) or (width, 1, 1), by trying; InputError with the first failure's
+    reason."""
     reasons = []
     for width in widths:
         for shape in ((width,), (width, 1, 1)):

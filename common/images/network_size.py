@@ -25,7 +25,8 @@ def prepare_image(image, side, how):
 
 
 def decode_image(data, where):
-    """Return the Pillow image in an image file's bytes, decoded and converted to RGB (grey, CMYK, palettes, alpha dropped).
+    """Return the Pillow image in an image file's bytes, decoded and converted to RGB (grey, CMYK, palettes, alpha
+    dropped).
 
     Raises InputError naming it when it cannot be decoded to the end.
     """
@@ -54,7 +55,7 @@ def resize_planes(pixels, side, how="box"):
         return pixels if given == side else np.empty((0, 3, side, side), np.uint8)
     if how == "box" and given % side:
         raise InputError(f"images of {given} pixels cannot be brought to {side} by whole boxes", where="--resize box",
-                         do="Use --resize lanczos")  # fmt: skip
+                         do="Use --resize lanczos")
     if how == "box":
         factor = given // side
         boxes = pixels.reshape(len(pixels), 3, side, factor, side, factor).astype(np.uint32).sum(axis=(3, 5))

@@ -1,6 +1,7 @@
 """Image files as RGB pixels, decoded by OpenCV as they are stored: what the data sets of `options` dictionaries read.
 
-Grey becomes RGB, channels beyond three (alpha) are dropped, Exif rotation is not applied (as the DL-Art-School readers).
+Grey becomes RGB, channels beyond three (alpha) are dropped, Exif rotation is not applied (as the DL-Art-School
+readers).
 """
 
 from common.errors import InputError
@@ -20,7 +21,8 @@ def read_image(path, compat=False):
 
 
 def read_bytes_image(path):
-    """Return an image file as (H, W, 3) uint8 RGB; 16-bit files are divided by 257 and rounded. Errors: `read_image`."""
+    """Return an image file as (H, W, 3) uint8 RGB; 16-bit files are divided by 257 and rounded. Errors:
+    `read_image`."""
     return to_bytes(decode_rgb(_bytes_of(path), path))
 
 

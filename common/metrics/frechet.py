@@ -82,7 +82,7 @@ def frechet_distance(mean1, covariance1, mean2, covariance2):
     if len(means[1]) != size or any(covariance.shape != (size, size) for covariance in covariances):
         shapes = [covariance.shape for covariance in covariances]
         raise InputError(f"statistics differ in size: means {size} and {len(means[1])} wide, covariances {shapes}",
-                         do="Compare features of the same network")  # fmt: skip
+                         do="Compare features of the same network")
     if not all(np.isfinite(array).all() for array in (*means, *covariances)):
         raise InputError("statistics hold NaN or infinity", do="Make them again")
     root = _trace_of_root(*covariances)
@@ -98,7 +98,7 @@ def frechet_distance_from_features(features1, features2):
     """
     if features1.shape[1] != features2.shape[1]:
         raise InputError(f"features are {features1.shape[1]} and {features2.shape[1]} wide",
-                         do="Compare features of the same network")  # fmt: skip
+                         do="Compare features of the same network")
     means, factors = zip(*(_centre(features) for features in (features1, features2)))
     factors = [rows.T if rows.shape[0] < rows.shape[1] else _factor(rows.T @ rows)[0] for rows in factors]
     traces = sum(np.sum(factor**2) for factor in factors)
@@ -139,7 +139,7 @@ def frechet_distance_between(side1, side2):
         return frechet_distance(side1.mean, side1.covariance, side2.mean, side2.covariance)
     if len(side1.mean) != len(side2.mean):
         raise InputError(f"features are {len(side1.mean)} and {len(side2.mean)} wide",
-                         do="Compare features of the same network")  # fmt: skip
+                         do="Compare features of the same network")
     root = _sum_of_singular_values(side1.factor, side2.factor)
     return _assemble(side1.mean - side2.mean, side1.trace() + side2.trace(), root)
 

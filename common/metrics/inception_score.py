@@ -23,7 +23,8 @@ class InceptionScore:
 
     def __init__(self, num_images, num_splits=1, permutation_seed=None, num_groups=1):
         if not 1 <= num_splits <= num_images:
-            raise InputError(f"{num_images} images cannot be cut into {num_splits} splits", do="Give more images or fewer splits")
+            raise InputError(f"{num_images} images cannot be cut into {num_splits} splits",
+                             do="Give more images or fewer splits")
         self.num_images, self.num_splits = num_images, num_splits
         self.num_groups = max(usable_groups(num_groups, num_images // num_splits), 1)
         self.edges = np.array([index * num_images // num_splits for index in range(num_splits + 1)])

@@ -88,8 +88,9 @@ def bias_note(count, width=INCEPTION, excess=None):
     if count >= PUBLISHED:
         return None
     if count <= width:
-        return (f"{count:,} images are not more than the {width:,} features: the covariance is singular and the distance far "
-                f"too high; compare it only with distances of {count:,} other images, or use the KID")  # fmt: skip
+        return (f"{count:,} images are not more than the {width:,} features: the covariance is singular and the "
+                f"distance far "
+                f"too high; compare it only with distances of {count:,} other images, or use the KID")
     if width != INCEPTION:
         return None
     by = "" if excess is None else f", here by about {excess:.2g} (first order)"

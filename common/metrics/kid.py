@@ -48,7 +48,8 @@ def kid_subsets(features1, features2, num_subsets=100, subset_size=1000, seed=No
 
     features1, features2: as for `kid`.
     order: "clean_fid" draws each subset's rows of features2, then those of features1, and takes all rows where there
-    are fewer than subset_size; "torch_fidelity" draws features1 first and refuses too few rows.  seed: of numpy's legacy
+    are fewer than subset_size; "torch_fidelity" draws features1 first and refuses too few rows.  seed: of numpy's
+    legacy
     generator, None: torch-fidelity's 2020, or 0.  `numpy.random.seed(seed)` gives clean-fid the same subsets.
     Raises InputError when the widths differ, there are too few rows, or a value is not finite.
     """
@@ -72,9 +73,11 @@ def subset_rows(count1, count2, num_subsets, subset_size, seed=None, order="clea
         raise InputError(f"order '{order}' is unknown", do=f"Give one of {', '.join(SEEDS)}")
     size = min(subset_size, count1, count2)
     if order == "torch_fidelity" and size < subset_size:
-        raise InputError(f"{size} images are fewer than the {subset_size} of a subset", do="Give more images or smaller subsets")
+        raise InputError(f"{size} images are fewer than the {subset_size} of a subset",
+                         do="Give more images or smaller subsets")
     if size < 2 or num_subsets < 1:
-        raise InputError(f"{num_subsets} subsets of {size} images are not enough", do="Give subsets of two images or more")
+        raise InputError(f"{num_subsets} subsets of {size} images are not enough",
+                         do="Give subsets of two images or more")
     generator = np.random.RandomState(SEEDS[order] if seed is None else seed)  # draws as the seeded global one
     for _ in range(num_subsets):
         if order == "clean_fid":
@@ -114,7 +117,8 @@ def _kernel_sums(rows1, rows2, num_groups, device, same):
     device = "cpu" if torch.device(device).type == "mps" else device  # which has no float64
     one = torch.ones(1, dtype=torch.float64, device=device)
     total = torch.zeros(num_groups, num_groups, dtype=torch.float64, device=device)
-    spans1, spans2 = ([slice(start, start + TILE) for start in range(0, rows.shape[0], TILE)] for rows in (rows1, rows2))
+    spans1, spans2 = ([slice(start, start + TILE) for start in range(0, rows.shape[0], TILE)]
+                      for rows in (rows1, rows2))
     for number, span in enumerate(spans1):
         block, groups = _load(rows1, span, num_groups, device)
         for other in spans2[number:] if same else spans2:

@@ -1,4 +1,5 @@
-"""MIND, Monge inception distance (Berthet et al. 2026, arXiv 2605.06797), as torch-fidelity 0.5 development computes it.
+"""MIND, Monge inception distance (Berthet et al. 2026, arXiv 2605.06797), as torch-fidelity 0.5 development computes
+it.
 
 MIND = 3 D mean_u mean_j (sort(u.x)_j - sort(u.y)_j)^2 over random directions u of length 1: a multiple of the sliced
 squared Wasserstein distance between two equally large sets of features.
@@ -23,7 +24,8 @@ def mind(features1, features2, num_projections=1000, seed=2020):
     check_same_width(features1, features2)
     counts = features1.shape[0], features2.shape[0]
     if min(counts) < 1 or num_projections < 1:
-        raise InputError(f"{counts[0]} and {counts[1]} images, {num_projections} directions", do="Give one or more of each")
+        raise InputError(f"{counts[0]} and {counts[1]} images, {num_projections} directions",
+                         do="Give one or more of each")
     kept, directions = _draw(*counts, features1.shape[1], num_projections, seed)
     step = max(1, VALUES // max(counts))
     total = 0.0

@@ -23,17 +23,20 @@ TIE = 1e-12  # squared distances this close (relative) are equal
 def prdc(real, fake, nearest_k=3, device="cpu", inclusive=False):
     """Return {"precision", "recall", "density", "coverage"} as floats.
 
-    real: (n, D), fake: (m, D) float features: arrays, or anything with shape and row slices (common.formats.npz.NpzRows).
+    real: (n, D), fake: (m, D) float features: arrays, or anything with shape and row slices
+    (common.formats.npz.NpzRows).
     Memory: n + m rows of nearest_k + 2 candidates, and tiles; no n x m matrix, and a copy of the features only block by
     block.  device: where tiles are computed.  inclusive: <= for <, as torch-fidelity has it; it matters to ties only.
     Raises InputError when the widths differ, a set has no k-th neighbour, or a value is not finite.
     """
     if real.shape[1] != fake.shape[1]:
-        raise InputError(f"features are {real.shape[1]} and {fake.shape[1]} wide", do="Compare features of the same network")
+        raise InputError(f"features are {real.shape[1]} and {fake.shape[1]} wide",
+                         do="Compare features of the same network")
     for kind, rows in (("real", real), ("generated", fake)):
         if nearest_k < 1 or rows.shape[0] <= nearest_k:
             raise InputError(f"{rows.shape[0]} {kind} images have no neighbour number {nearest_k}",
-                             where="--nearest_k", do="Give more images, or a --nearest_k from 1 to one below their number")  # fmt: skip
+                             where="--nearest_k",
+                             do="Give more images, or a --nearest_k from 1 to one below their number")
     centre = _mean_of_both(real, fake)
     radii = [squared_radii(rows, nearest_k, device, centre) for rows in (real, fake)]
     return _count_memberships(real, fake, radii[0], radii[1], nearest_k, centre, device, inclusive)
@@ -130,7 +133,8 @@ def _exact_kth(rows, neighbours, nearest_k):
 
 
 def _search_kth(rows, wanted, nearest_k, centre):
-    """Return float64 (u,): the exact squared distance of the wanted rows to their nearest_k-th neighbour among all rows.
+    """Return float64 (u,): the exact squared distance of the wanted rows to their nearest_k-th neighbour among all
+    rows.
 
     Slower than tiles of float32, for rows whose neighbours these cannot tell apart: clusters that are small beside
     their distance from the centre.
@@ -188,11 +192,12 @@ def _count_memberships(real, fake, real_radii, fake_radii, nearest_k, centre, de
     return {
         "precision": float(in_real.mean()), "recall": float(in_fake.mean()),
         "density": memberships / (nearest_k * m), "coverage": float(covered.mean()),
-    }  # fmt: skip
+    }
 
 
 def _within(lower, block, against, radii, real, fake, span, other, inclusive):
-    """Return the pairs (real rows, generated rows) of a tile whose squared distance is below the squared radius, exactly.
+    """Return the pairs (real rows, generated rows) of a tile whose squared distance is below the squared radius,
+    exactly.
 
     inclusive: or equal to it.
     lower: (b1, b2), what the squared distances are at least.  radii: float64 squares, (b1, 1) or (1, b2).

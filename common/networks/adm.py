@@ -76,7 +76,8 @@ class GroupNorm(nn.Module):
 
 
 class UNetBlock(nn.Module):
-    """Residual block with resampling inside, scaled and shifted by the embedding, then self-attention where it has heads."""
+    """Residual block with resampling inside, scaled and shifted by the embedding, then self-attention where it has
+    heads."""
 
     def __init__(self, part, embedding, dropout):
         super().__init__()

@@ -42,13 +42,13 @@ class AdmConfig:
         kind = values.pop("model_type", "DhariwalUNet")
         if kind != "DhariwalUNet":
             raise InputError(f"the network is a {kind}; only DhariwalUNet (ADM) is known", where=where,
-                             do="Use an ADM network, such as edm-imagenet-64x64-cond-adm.pkl")  # fmt: skip
+                             do="Use an ADM network, such as edm-imagenet-64x64-cond-adm.pkl")
         values.pop("use_fp16", None)
         known = {field.name: field for field in fields(cls)}
         for name in values:
             if name not in known:
                 raise InputError(f"the network was made with '{name}', which is not known", where=where,
-                                 do=nearest(name, known))  # fmt: skip
+                                 do=nearest(name, known))
         try:
             return cls(**{name: _converted(known[name], value) for name, value in values.items()})._checked()
         except (TypeError, ValueError, OverflowError) as error:
@@ -56,13 +56,14 @@ class AdmConfig:
             raise InputError(f"the network's description makes no sense ({error})", where=where, do=do) from error
 
     def to_kwargs(self):
-        """Return the arguments as JSON knows them: lists for tuples, "inf" for infinity; from_kwargs takes them back."""
+        """Return the arguments as JSON knows them: lists for tuples, "inf" for infinity; from_kwargs takes them
+        back."""
         values = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
         return {name: "inf" if value == float("inf") else value for name, value in values.items()}
 
     def _checked(self):
         counts = (self.img_resolution, self.img_channels, self.model_channels, self.channel_mult_emb, self.num_blocks,
-                  *self.channel_mult)  # fmt: skip
+                  *self.channel_mult)
         if not self.channel_mult or min(counts) < 1 or max(counts) > 1 << 16 or len(self.channel_mult) > 16:
             raise ValueError("a size is out of range")
         widest = self.model_channels * max(*self.channel_mult, self.channel_mult_emb)
@@ -145,7 +146,8 @@ def decoder_parts(config):
             parts.append(Part(f"dec.{size}x{size}_up", "up", channels, channels, size))
         for index in range(config.num_blocks + 1):
             attention = size in config.attn_resolutions
-            parts.append(Part(f"dec.{size}x{size}_block{index}", "block", channels + skips.pop(), width, size, attention, True))
+            parts.append(Part(f"dec.{size}x{size}_block{index}", "block", channels + skips.pop(), width, size,
+                              attention, True))
             channels = width
     return parts
 
@@ -167,9 +169,10 @@ def check_layers(config, names, where="--layers"):
     known = named_parts(config)
     for name in names:
         if name not in known:
-            encoder, decoder = (sum(key.startswith(f"{side}_block_") for key in known) for side in ("encoder", "decoder"))
+            encoder, decoder = (sum(key.startswith(f"{side}_block_") for key in known)
+                                for side in ("encoder", "decoder"))
             do = (f"This network has encoder_block_0 .. encoder_block_{encoder - 1}, encoder_bottleneck, midblock, "
-                  f"decoder_block_0 .. decoder_block_{decoder - 1}")  # fmt: skip
+                  f"decoder_block_0 .. decoder_block_{decoder - 1}")
             raise InputError(f"no layer is called '{name}'", where=where, do=do)
     return {name: part for name, part in known.items() if name in set(names)}
 
@@ -201,10 +204,11 @@ def deduce_config(shapes, where):
         raise _foreign(shapes, where)
     return AdmConfig.from_kwargs({
         "img_resolution": size, "img_channels": shapes[first[0]][1], "model_channels": channels,
-        "label_dim": _columns(shapes, "model.map_label.weight"), "augment_dim": _columns(shapes, "model.map_augment.weight"),
+        "label_dim": _columns(shapes, "model.map_label.weight"),
+        "augment_dim": _columns(shapes, "model.map_augment.weight"),
         "channel_mult": [width // channels for width in widths], "channel_mult_emb": embedding // channels,
         "num_blocks": blocks[size], "attn_resolutions": sorted(attention, reverse=True), "dropout": 0.0,
-    }, where)  # fmt: skip
+    }, where)
 
 
 def _columns(shapes, name):

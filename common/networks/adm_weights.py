@@ -22,10 +22,11 @@ from common.networks.adm_config import AdmConfig, deduce_config
 PUBLISHED = "a generator of DMD2 (huggingface.co/tianweiy/DMD2, model/imagenet) or edm-imagenet-64x64-cond-adm.pkl of NVlabs/edm"
 PARTS = ("generator", "real_unet", "fake_unet")
 FOLDER_FILES = {"generator": ("model.safetensors", "pytorch_model.bin"),
-                "guidance": ("model_1.safetensors", "pytorch_model_1.bin")}  # fmt: skip
+                "guidance": ("model_1.safetensors", "pytorch_model_1.bin")}
 PREFIXES = ("module.", "_orig_mod.", "feedforward_model.", "generator.")
 WRAPPERS = {"ema": ("ema",), "raw": ("model", "net", "state_dict", "generator")}
-EMA_ARGUMENTS = ("img_resolution", "img_channels", "label_dim", "use_fp16", "sigma_min", "sigma_max", "sigma_data", "model_type")
+EMA_ARGUMENTS = ("img_resolution", "img_channels", "label_dim", "use_fp16", "sigma_min", "sigma_max", "sigma_data",
+                 "model_type")
 LEGACY_MAGIC = bytes.fromhex("8a0a6cfc9c46f9206aa85019")  # how torch.save's files began before they were zips
 MARK = "map_layer0.weight"  # an entry that every ADM network has
 
@@ -220,16 +221,20 @@ def select_part(state, part, where):
     """
     state = {name.removeprefix("guidance_model."): tensor for name, tensor in state.items()}
     networks = [name for name in PARTS[1:] if any(entry.startswith(f"{name}.") for entry in state)]
-    own = {name: tensor for name, tensor in state.items() if name.partition(".")[0] not in (*PARTS[1:], "cls_pred_branch")}
+    own = {name: tensor for name,
+           tensor in state.items() if name.partition(".")[0] not in (*PARTS[1:], "cls_pred_branch")}
     if networks:
         own.pop("karras_sigmas", None)
     if part != "generator":
         if part not in networks:
-            raise InputError(f"no '{part}.' entries in it", where=where, do="Give the guidance file, pytorch_model_1.bin")
-        own = {_stripped(name.removeprefix(f"{part}.")): tensor for name, tensor in state.items() if name.startswith(f"{part}.")}
+            raise InputError(f"no '{part}.' entries in it", where=where,
+                             do="Give the guidance file, pytorch_model_1.bin")
+        own = {_stripped(name.removeprefix(f"{part}.")): tensor for name,
+               tensor in state.items() if name.startswith(f"{part}.")}
     elif not own:
         what = f"this is a guidance file with the networks {' and '.join(networks)}, not a generator"
-        raise InputError(what, where=where, do="Give pytorch_model.bin (or model.safetensors) beside it, or choose one of the two")
+        raise InputError(what, where=where,
+                         do="Give pytorch_model.bin (or model.safetensors) beside it, or choose one of the two")
     if MARK in own:
         own = {f"model.{name}": tensor for name, tensor in own.items()}
     return own, part if part != "generator" else ""

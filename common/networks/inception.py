@@ -140,7 +140,7 @@ class BlockE(nn.Module):
         return torch.cat([
             self.branch1x1(x), self.branch3x3_2a(three), self.branch3x3_2b(three),
             self.branch3x3dbl_3a(double), self.branch3x3dbl_3b(double), self.branch_pool(self.pool(x)),
-        ], 1)  # fmt: skip
+        ], 1)
 
 
 class InceptionV3(nn.Module):
@@ -175,7 +175,7 @@ class InceptionV3(nn.Module):
             nn.Sequential(self.Mixed_5b, self.Mixed_5c, self.Mixed_5d, self.Mixed_6a,
                           self.Mixed_6b, self.Mixed_6c, self.Mixed_6d, self.Mixed_6e),  # 35, then 17
             nn.Sequential(self.Mixed_7a, self.Mixed_7b, self.Mixed_7c),  # 8
-        )  # fmt: skip
+        )
 
     def taps(self, x):
         """Return {64, 192, 768, 2048: (n, width)}: means over positions after the stem's two pools, 6e and 7c."""
@@ -219,7 +219,7 @@ class FoldedConv(nn.Module):
         if self.fused:
             after = "relu" if self.relu else "none"
             return torch.ops.mkldnn._convolution_pointwise(x, self.weight, self.bias, self.padding, self.stride,
-                                                           (1, 1), 1, after, [], "")  # fmt: skip
+                                                           (1, 1), 1, after, [], "")
         y = functional.conv2d(x, self.weight, self.bias, self.stride, self.padding)
         return y.relu_() if self.relu else y
 
@@ -230,7 +230,7 @@ class FoldedConv(nn.Module):
         try:
             shape = [PACKED_BATCH, *x.shape[1:]]
             self.weight = torch._C._nn.mkldnn_reorder_conv2d_weight(self.weight.to_mkldnn(), self.padding, self.stride,
-                                                                    (1, 1), 1, shape)  # fmt: skip
+                                                                    (1, 1), 1, shape)
         except (AttributeError, RuntimeError):
             return False
         return True

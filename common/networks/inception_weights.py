@@ -36,7 +36,7 @@ BRANCHES = {
     "E": {"conv": ["1x1"], "tower_conv": ["3x3_1"], "tower_mixed_conv": ["3x3_2a", "3x3_2b"],
           "tower_1_conv": ["3x3dbl_1", "3x3dbl_2"], "tower_1_mixed_conv": ["3x3dbl_3a", "3x3dbl_3b"],
           "tower_2_conv": ["_pool"]},
-}  # fmt: skip
+}
 KINDS = dict(zip(BLOCKS, "AAABCCCCDEE"))
 ENTRIES = {"weight": "conv.weight", "beta": "bn.bias", "mean": "bn.running_mean", "var": "bn.running_var"}
 
@@ -217,7 +217,8 @@ def build_inception(state):
 def load_inception(path=None, device="cpu"):
     """Return the InceptionFeatures of a weight file (by default the one that `find_inception` finds) on a device.
 
-    Its `weights` are {"file": name, "sha256": hex digest, "published": whether these are the bytes of a published file}.
+    Its `weights` are {"file": name, "sha256": hex digest, "published": whether these are the bytes of a published
+    file}.
     """
     from common.networks.inception import InceptionFeatures
 

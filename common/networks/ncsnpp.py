@@ -127,7 +127,7 @@ class NCSNpp(nn.Module):
         super().__init__()
         self.config, self.activation_checkpointing = config, False
         table = torch.exp(torch.linspace(math.log(config.sigma_max), math.log(config.sigma_min), config.num_scales,
-                                         dtype=torch.float64))  # fmt: skip
+                                         dtype=torch.float64))
         self.register_buffer("sigmas", table)  # in every published file; Fourier networks never read it
         self.register_buffer("kernel", fir_kernel(), persistent=False)
         self.all_modules = nn.ModuleList(_build(config))

@@ -25,7 +25,7 @@ FIXED = {
     "training": {"sde": "vesde", "continuous": True, "reduce_mean": False},
     "optim": {"optimizer": "Adam"},
     "data": {"uniform_dequantization": False},
-}  # fmt: skip
+}
 
 BASE = {
     "training": {
@@ -50,7 +50,7 @@ BASE = {
               "grad_clip": 1.0, "schedule": "constant", **FIXED["optim"]},
     "loss": {"balancing_fac": 0.0, "slices": 1, "reg_weight": "sigma2", "slice_masks": "shared"},
     "seed": 42,
-}  # fmt: skip
+}
 
 # What a data set changes, as the published files have it; `steps` are (first, last) training steps by family. The
 # originals' U files start at a step past their last and the C files count from 600,000 with random weights: here both
@@ -87,7 +87,7 @@ BY_DATASET = {
         "sampling": {"eta": 5.0},
         "eval": {"num_samples": 500, "batch_size": 100, "noise_levels": 20},
     },
-}  # fmt: skip
+}
 
 PUBLISHED = {"cifar10", "cifar100", "svhn", "imagenet"}
 FROM_THE_START = {"u": 0.0, "c": 0.0}  # lambda; the original's command line would give these families 1e-4 too
@@ -143,7 +143,7 @@ def _resolve(name):
         return family, found.group(1), "ode" if evaluation and evaluation.group(2) else "pc"
     if text.endswith(".py"):
         raise InputError("this is none of the published configuration files, and no other program is run", where=name,
-                         do="Give a preset (python -m tools presets) and --config.section.name=value for the rest")  # fmt: skip
+                         do="Give a preset (python -m tools presets) and --config.section.name=value for the rest")
     raise InputError("unknown preset", where=f"--config {name}", do=nearest(text, PRESETS))
 
 
@@ -177,7 +177,8 @@ def _convert(text, like, flag):
             return tuple(int(part) for part in text.strip("()[] ").rstrip(",").split(","))
         return kind(text.replace("_", "") if kind is int else text)
     except (ValueError, KeyError) as error:
-        wanted = {bool: "neither true nor false", int: "no whole number", float: "no number", tuple: "no list of whole numbers"}
+        wanted = {bool: "neither true nor false", int: "no whole number", float: "no number",
+                  tuple: "no list of whole numbers"}
         raise InputError(f"'{text}' is {wanted[kind]}", where=flag, do=f"It is {like!r} by default") from error
 
 
@@ -196,19 +197,20 @@ def complete(config, where):
             needed = section in ("model", "data")
             if not isinstance(found, dict) or (key in found or needed) and not isinstance(found.get(key), kinds):
                 raise InputError(f"the configuration stored in it lacks a valid {section}.{key}", where=where,
-                                 do="The file is damaged; use another checkpoint")  # fmt: skip
+                                 do="The file is damaged; use another checkpoint")
             result[section][key] = tuple(found[key]) if isinstance(value, tuple) else found.get(key, value)
     return check_config(result)
 
 
 # Entries that have a flag of their own.
 FLAGS = {"training.batch_size": "bs", "training.n_iters": "n_iters", "loss.balancing_fac": "balancing_fac",
-         "loss.slices": "slices", "loss.reg_weight": "reg_weight"}  # fmt: skip
+         "loss.slices": "slices", "loss.reg_weight": "reg_weight"}
 
 
 def check_config(config):
     """Raise InputError for entries that are out of their range or contradict each other."""
-    model, training, sampling, data, optim = (config[name] for name in ("model", "training", "sampling", "data", "optim"))
+    model, training, sampling, data, optim = (config[name]
+                                              for name in ("model", "training", "sampling", "data", "optim"))
     rules = [
         (0 < model["sigma_min"] < model["sigma_max"], "model.sigma_min", "must lie between 0 and model.sigma_max"),
         (0 <= model["dropout"] < 1, "model.dropout", "must lie in [0, 1)"),
@@ -235,9 +237,10 @@ def check_config(config):
         *sampling_rules(sampling, model),
         (sampling["predictor"] in ("reverse_diffusion", "euler_maruyama", "ancestral_sampling", "none", ""),
          "sampling.predictor", "must be reverse_diffusion, euler_maruyama, ancestral_sampling or none"),
-        (sampling["corrector"] in ("langevin", "ald", "none", ""), "sampling.corrector", "must be langevin, ald or none"),
+        (sampling["corrector"] in ("langevin", "ald", "none", ""), "sampling.corrector",
+         "must be langevin, ald or none"),
         *((config["eval"][name] >= 1, f"eval.{name}", "must be at least 1") for name in BASE["eval"]),
-    ]  # fmt: skip
+    ]
     for good, name, what in rules:
         if not good:
             section, _, key = name.partition(".")
@@ -259,4 +262,4 @@ def sampling_rules(sampling, model):
         (sampling["rho"] > 0, "sampling.rho", "must be above 0"),
         (sampling["sigma_max"] == 0 or model["sigma_min"] < sampling["sigma_max"] < math.inf, "sampling.sigma_max",
          f"must be above model.sigma_min ({model['sigma_min']}), or 0 for the SDE's"),
-    ]  # fmt: skip
+    ]

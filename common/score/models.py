@@ -27,7 +27,7 @@ def network_config(config):
     values = {**config["model"], **{key: config["data"][key] for key in ("image_size", "num_channels", "centered")}}
     names = NetworkConfig.__dataclass_fields__
     return NetworkConfig(**{name: tuple(value) if isinstance(value, list) else value
-                            for name, value in values.items() if name in names})  # fmt: skip
+                            for name, value in values.items() if name in names})
 
 
 def build_network(config, seed=0):
@@ -56,28 +56,32 @@ def read_checkpoint(path):
     if missing:
         found = ", ".join(map(str, state)) if isinstance(state, dict) else type(state).__name__
         raise InputError(f"no '{missing[0]}' in the file (it has {found})", where=path,
-                         do="Give a checkpoint of a score model: a dictionary of model, ema and optimizer")  # fmt: skip
+                         do="Give a checkpoint of a score model: a dictionary of model, ema and optimizer")
     if not isinstance(state["model"], dict) or not all(isinstance(v, torch.Tensor) for v in state["model"].values()):
         raise InputError("'model' is no dictionary of tensors", where=path, do="Give a checkpoint of a score model")
     if not isinstance(state["ema"], dict) or not {"decay", "num_updates", "shadow_params"} <= set(state["ema"]):
         raise InputError("'ema' lacks decay, num_updates or shadow_params", where=path,
-                         do="Give a checkpoint of a score model")  # fmt: skip
+                         do="Give a checkpoint of a score model")
     shadow = state["ema"]["shadow_params"]
     if not isinstance(shadow, list) or not all(isinstance(tensor, torch.Tensor) for tensor in shadow):
-        raise InputError("'shadow_params' of 'ema' is no list of tensors", where=path, do="Give a checkpoint of a score model")
+        raise InputError("'shadow_params' of 'ema' is no list of tensors", where=path,
+                         do="Give a checkpoint of a score model")
     _check_extra(state, path)
     return state
 
 
 def _check_extra(state, path):
-    """Raise InputError unless what we add to the container is as we write it: an int, and JSON text of a configuration."""
+    """Raise InputError unless what we add to the container is as we write it: an int, and JSON text of a
+    configuration."""
     try:
-        good = isinstance(state.get("step", 0), int) and isinstance(extra := json.loads(state.get("genprobe", "{}")), dict)
+        good = isinstance(state.get("step", 0), int) and isinstance(extra := json.loads(state.get("genprobe", "{}")),
+                                                                    dict)
         config = extra.get("config") if good else None
     except (ValueError, TypeError):
         good = False
     if not good:
-        raise InputError("'step' or 'genprobe' is not as this program writes it", where=path, do="Use an unchanged checkpoint")
+        raise InputError("'step' or 'genprobe' is not as this program writes it", where=path,
+                         do="Use an unchanged checkpoint")
     if config is not None:
         state["genprobe"] = json.dumps({**extra, "config": complete(config, path)})
 
@@ -107,16 +111,16 @@ def load_weights(network, state, where, weights="raw"):
     if state["ema"] is None:
         if state.get("weights", weights) != weights:
             raise InputError(f"the file holds the {state['weights']} weights only", where=where,
-                             do=f"Pass --weights {state['weights']}, or convert the checkpoint again")  # fmt: skip
+                             do=f"Pass --weights {state['weights']}, or convert the checkpoint again")
         return
     shadow, parameters = state["ema"]["shadow_params"], trainable(network)
     if len(shadow) != len(parameters):
         raise InputError(f"{len(shadow)} EMA tensors, the network has {len(parameters)} trained ones", where=where,
-                         do="Give the checkpoint of this configuration")  # fmt: skip
+                         do="Give the checkpoint of this configuration")
     for (name, parameter), tensor in zip(parameters, shadow):
         if parameter.shape != tensor.shape:
             raise InputError(f"the EMA of '{name}' has shape {tuple(tensor.shape)}, expected {tuple(parameter.shape)}",
-                             where=where, do="Give the checkpoint of this configuration")  # fmt: skip
+                             where=where, do="Give the checkpoint of this configuration")
         check_finite(f"EMA of {name}", tensor, where)
         if weights == "ema":
             parameter.data.copy_(tensor)
@@ -132,7 +136,7 @@ class LoadedModel:
         self.config = config or stored_config(state)
         if self.config is None:
             raise InputError("this checkpoint does not say which configuration it is of", where=path,
-                             do="Name it with --config, for example --config qc_cifar10")  # fmt: skip
+                             do="Name it with --config, for example --config qc_cifar10")
         self.network = build_network(self.config)
         load_weights(self.network, state, path, weights)
         self.network.eval().requires_grad_(False).to(device)
@@ -161,7 +165,7 @@ def find_checkpoint(work, index=None, path=None):
         found = found or (work.meta_checkpoint if work.meta_checkpoint.exists() else None)
         if found is None:
             raise InputError("no checkpoint in this folder", where=work.checkpoints,
-                             do="Train first, name one with --checkpoint PATH, or check --workdir")  # fmt: skip
+                             do="Train first, name one with --checkpoint PATH, or check --workdir")
         return found
     if not work.checkpoint(index).is_file():
         there = sorted(work.checkpoints.glob("checkpoint_*.pth"))

@@ -95,7 +95,8 @@ def plain_batch(folder, indices):
     return images
 
 
-@bench("imagenet.npz_batches", peer="numpy.load of each needed file per batch", unit="images/s", items=BATCH, rounds=3, at_least=1000)
+@bench("imagenet.npz_batches", peer="numpy.load of each needed file per batch", unit="images/s", items=BATCH, rounds=3,
+       at_least=1000)
 def npz_batches():
     """Random batches of 128 over ten stored files of the real size (1,281,167 images, made sparse)."""
     from common.datasets.imagenet.npz_batches import open_npz_batches
@@ -119,7 +120,8 @@ def npz_batches():
 
 @bench("imagenet.npz_warm", peer="rows of numpy.memmap, one by one", unit="images/s", items=100 * BATCH)
 def npz_warm():
-    """The same 100 batches again and again, on one thread: what is read lies in the system's cache. Promised: 30,000 images/s."""
+    """The same 100 batches again and again, on one thread: what is read lies in the system's cache. Promised: 30,000
+    images/s."""
     import numpy as np
 
     from common.datasets.imagenet.npz_batches import open_npz_batches
@@ -149,7 +151,8 @@ SAMPLES, WIDTH = 64, 49_152  # of a batch, and values of each of the two default
 
 @bench("imagenet.write", peer="numpy.savez_compressed per sample", unit="samples/s", items=SAMPLES, at_least=20)
 def write():
-    """Activations of the two default layers (float32), a batch of 64: the fast form against one file for each sample."""
+    """Activations of the two default layers (float32), a batch of 64: the fast form against one file for each
+    sample."""
     import numpy as np
 
     from common.activations.layout import Tree

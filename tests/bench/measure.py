@@ -35,7 +35,7 @@ def measure(bench):
         torch.set_num_threads(before)
     shown = [value if bench.unit == "s" else bench.items / value for value in (our_seconds, peer_seconds)]
     return {"name": bench.name, "ours": shown[0], "peer": shown[1], "ratio": peer_seconds / our_seconds,
-            "unit": bench.unit, "same": same, "at_least": bench.at_least, "against": bench.peer}  # fmt: skip
+            "unit": bench.unit, "same": same, "at_least": bench.at_least, "against": bench.peer}
 
 
 def _alternate(ours, peer, rounds):

@@ -6,7 +6,8 @@ NUM_FEATURES = 2048
 
 
 def _features(count, seed):
-    """Return float32 (count, 2048) features with spectrum and offset much as Inception's: positive, falling variances."""
+    """Return float32 (count, 2048) features with spectrum and offset much as Inception's: positive, falling
+    variances."""
     import numpy as np
 
     spread = (np.arange(1, NUM_FEATURES + 1) ** -0.5).astype(np.float32)
@@ -48,7 +49,7 @@ def frechet_500():
 
     sides = _features(500, 1), _features(500, 2)
     return (lambda: frechet_distance_from_features(*sides),
-            lambda: _sqrtm_distance(*_moments(sides[0]), *_moments(sides[1])))  # fmt: skip
+            lambda: _sqrtm_distance(*_moments(sides[0]), *_moments(sides[1])))
 
 
 def _full_matrices(real, fake, nearest_k):
@@ -67,10 +68,11 @@ def _full_matrices(real, fake, nearest_k):
     return np.array([
         inside.any(axis=0).mean(), (cross < fake_radii[None]).any(axis=1).mean(),
         inside.sum(axis=0).mean() / nearest_k, (cross.min(axis=1) < real_radii).mean(),
-    ])  # fmt: skip
+    ])
 
 
-@bench("metrics.prdc_10000", peer="full matrices of scikit-learn's pairwise_distances", threads=2, rounds=3, at_least=2.5)
+@bench("metrics.prdc_10000", peer="full matrices of scikit-learn's pairwise_distances", threads=2, rounds=3,
+       at_least=2.5)
 def prdc_10000():
     """Precision, recall, density and coverage of 10 000 against 10 000 images, k = 3."""
     import numpy as np

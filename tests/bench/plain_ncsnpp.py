@@ -1,4 +1,5 @@
-"""The plain formulations that qc_ncsn is measured against: zero-insertion FIR, two-pass differentiation, two forwards."""
+"""The plain formulations that qc_ncsn is measured against: zero-insertion FIR, two-pass differentiation, two
+forwards."""
 
 import copy
 

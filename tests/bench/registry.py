@@ -20,7 +20,8 @@ _benches = {}
 
 @dataclass
 class Bench:
-    """One registered benchmark. unit "s" shows seconds; any other unit is a rate of `items` per call, such as images/s."""
+    """One registered benchmark. unit "s" shows seconds; any other unit is a rate of `items` per call, such as
+    images/s."""
 
     name: str
     function: Callable

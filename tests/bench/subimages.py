@@ -44,7 +44,8 @@ class Bench:
 
         counts = []
         for _ in range(PASSES):
-            options = Options(input_folder=[str(self.photos)], save_folder=str(self.folder / "ours"), layout=layout, quiet=True)
+            options = Options(input_folder=[str(self.photos)], save_folder=str(self.folder / "ours"), layout=layout,
+                              quiet=True)
             counts.append(main(options, self.workers).results["tiles"])
             shutil.rmtree(self.folder / "ours")
         return counts
@@ -71,13 +72,15 @@ def make_photos(folder):
     for index in range(PHOTOS):
         height, width = int(rng.integers(1280, 1620)), int(rng.integers(1900, 2460))
         height, width = (width, height) if index % 5 == 4 else (height, width)
-        rows = [np.concatenate([cv2.flip(views[(index + row + column) % 2], column % 2) for column in range(4)], axis=1) for row in range(6)]
+        rows = [np.concatenate([cv2.flip(views[(index + row + column) % 2], column % 2) for column in range(4)],
+                               axis=1) for row in range(6)]
         mosaic = np.concatenate(rows, axis=0)[:height, :width]
         cv2.imwrite(str(folder / f"photo_{index:02d}.jpg"), mosaic, [cv2.IMWRITE_JPEG_QUALITY, 92])
 
 
 def plain_loop(photos, target):
-    """Cut the photos of a folder into tiles with a reference and centres each, as anyone would write it; returns the count."""
+    """Cut the photos of a folder into tiles with a reference and centres each, as anyone would write it; returns the
+    count."""
     import cv2
     import torch
 
@@ -102,17 +105,20 @@ def plain_loop(photos, target):
                 for column in starts:
                     number += 1
                     size = int(crop * factor)
-                    tile = cv2.resize(square[row : row + crop, column : column + crop], (size, size), interpolation=cv2.INTER_AREA)
+                    tile = cv2.resize(square[row : row + crop, column : column + crop], (size, size),
+                                      interpolation=cv2.INTER_AREA)
                     cv2.imwrite(str(folder / f"{number:08d}.jpg"), tile, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
                     scale = side / reference_side
-                    centers[number] = ((int((row + crop // 2) / scale), int((column + crop // 2) / scale)), int(crop / scale))
+                    centers[number] = ((int((row + crop // 2) / scale), int((column + crop // 2) / scale)),
+                                       int(crop / scale))
         torch.save(centers, folder / "centers.pt")
         count += number
     return count
 
 
 def same_tiles(setup, layout):
-    """True when one pass of ours holds the tiles of the plain loop: the same bytes in folders, the same number elsewhere.
+    """True when one pass of ours holds the tiles of the plain loop: the same bytes in folders, the same number
+    elsewhere.
 
     References may differ by what the codec makes of a value or two that are rounded otherwise.
     """
@@ -123,7 +129,8 @@ def same_tiles(setup, layout):
     from tools.extract_subimages.options import Options
     from tools.extract_subimages.run import main
 
-    options = Options(input_folder=[str(setup.photos)], save_folder=str(setup.folder / "ours"), layout=layout, quiet=True)
+    options = Options(input_folder=[str(setup.photos)], save_folder=str(setup.folder / "ours"), layout=layout,
+                      quiet=True)
     counts = main(options, setup.workers).results["tiles"], plain_loop(setup.photos, setup.folder / "plain")
     same = counts[0] == counts[1]
     if layout == "folders":
@@ -150,26 +157,30 @@ def sides(layout):
     return lambda: setup.ours(layout), setup.plain, lambda ours, peer: ours == peer and same_tiles(setup, layout)
 
 
-@bench("subimages.extract", peer="one-process OpenCV loop", unit="photos/s", items=PHOTOS * PASSES, rounds=3, at_least=1.6)
+@bench("subimages.extract", peer="one-process OpenCV loop", unit="photos/s", items=PHOTOS * PASSES, rounds=3,
+       at_least=1.6)
 def extract():
     """Folders of tiles."""
     return sides("folders")
 
 
-@bench("subimages.extract_packed", peer="one-process OpenCV loop", unit="photos/s", items=PHOTOS * PASSES, rounds=3, at_least=1.8)
+@bench("subimages.extract_packed", peer="one-process OpenCV loop", unit="photos/s", items=PHOTOS * PASSES, rounds=3,
+       at_least=1.8)
 def extract_packed():
     """Tar shards."""
     return sides("packed")
 
 
-@bench("subimages.extract_virtual", peer="one-process OpenCV loop", unit="photos/s", items=PHOTOS * PASSES, rounds=3, at_least=4)
+@bench("subimages.extract_virtual", peer="one-process OpenCV loop", unit="photos/s", items=PHOTOS * PASSES, rounds=3,
+       at_least=4)
 def extract_virtual():
     """One square for each photo."""
     return sides("virtual")
 
 
-@bench("subimages.overhead", peer="decoding the photos and encoding the tiles, nothing else", unit="photos/s", items=PHOTOS,
-       rounds=3, at_least=0.8)  # fmt: skip
+@bench("subimages.overhead", peer="decoding the photos and encoding the tiles, nothing else", unit="photos/s",
+       items=PHOTOS,
+       rounds=3, at_least=0.8)
 def overhead():
     """One process: all of the work beside its decoding and encoding alone; 0.8 is 1.25 times as many CPU seconds."""
     import shutil

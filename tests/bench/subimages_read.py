@@ -28,8 +28,9 @@ def make_chunks(root, folders=FOLDERS, tiles=TILES, side=SIDE):
 
     photo = load_sample_image("china.jpg")[:, :, ::-1]
     windows = [(41 * step % (photo.shape[0] - side), 67 * step % (photo.shape[1] - side)) for step in range(40)]
-    encoded = [cv2.imencode(".jpg", photo[top : top + side, left : left + side], [cv2.IMWRITE_JPEG_QUALITY, 95])[1].tobytes()
-               for top, left in windows]  # fmt: skip
+    encoded = [cv2.imencode(".jpg", photo[top : top + side, left : left + side],
+                            [cv2.IMWRITE_JPEG_QUALITY, 95])[1].tobytes()
+               for top, left in windows]
     tile = 0
     for number in range(folders):
         folder = Path(root) / f"photo{number:05d}_left_{number}"
@@ -72,7 +73,7 @@ def plain_item(path):
         "hq": tensor(hq), "lq": tensor(lq), "gt_center": center, "lq_center": (center * (low / TARGET)).long(),
         "gt_fullsize_ref": torch.cat([tensor(hq_ref), torch.from_numpy(hq_mask)[None]]),
         "lq_fullsize_ref": torch.cat([tensor(lq_ref), torch.from_numpy(lq_mask)[None]]),
-    }  # fmt: skip
+    }
 
 
 def plain_start(root):
@@ -104,7 +105,7 @@ def start():
     options = {"mode": "single_image_extensible", "paths": root, "target_size": TARGET, "scale": SCALE}
     create_dataset(options)
     return (lambda: create_dataset(options), lambda: plain_start(root),
-            lambda ours, theirs: ours.get_paths() == [tile for tiles in theirs for tile in tiles])  # fmt: skip
+            lambda ours, theirs: ours.get_paths() == [tile for tiles in theirs for tile in tiles])
 
 
 @bench("subimages.read", peer="decode ref.jpg and centers.pt for each tile", unit="items/s", items=ITEMS, at_least=2.2)
@@ -118,7 +119,7 @@ def read():
     root = _memory_folder()
     make_chunks(root)
     dataset = create_dataset({"mode": "single_image_extensible", "paths": root, "target_size": TARGET, "scale": SCALE,
-                              "need_ref": True, "needs_metadata": True})  # fmt: skip
+                              "need_ref": True, "needs_metadata": True})
     paths = [Path(path) for path in dataset.get_paths()]
     # Each call reads the next items, so that references come from the disk as often as in a pass through the data set.
     starts = {"ours": 0, "peer": 0}
@@ -134,4 +135,5 @@ def read():
             float((ours[1][key].double() - value.double()).abs().max()) <= 1e-4 for key, value in theirs[1].items()
         )
 
-    return (lambda: items("ours", dataset.__getitem__), lambda: items("peer", lambda index: plain_item(paths[index])), same)  # fmt: skip
+    return (lambda: items("ours", dataset.__getitem__), lambda: items("peer", lambda index: plain_item(paths[index])),
+            same)

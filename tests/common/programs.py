@@ -57,7 +57,8 @@ class Quiet(Small):
     def forward(self, z):
         left, right = self.first(z).reshape(z.shape[0], 8, 4, 4).chunk(2, dim=1)
         h = torch.cat([left, right.flip(1)], dim=1)[:, torch.tensor([1, 0, 2, 3, 4, 5, 6, 7])]
-        h = h + torch.zeros(z.shape[0], 1, 1, 1, device=z.device) + h.new_full((2 * z.shape[0], 1, 1, 1), 0.1)[: z.shape[0]]
+        h = h + torch.zeros(z.shape[0], 1, 1, 1, device=z.device) + h.new_full((2 * z.shape[0], 1, 1, 1),
+                                                                               0.1)[: z.shape[0]]
         return torch.tanh(self.last(F.interpolate(h, scale_factor=2.0)))
 
 

@@ -45,7 +45,7 @@ def test_every_spelling_of_a_flag_is_taken(text):
 @pytest.mark.parametrize(("text", "value"), [
     ("", True), ("--flip", True), ("--no_flip", False), ("--noflip", False), ("--no-flip", False),
     ("--flip=false", False), ("--flip=True", True),
-])  # fmt: skip
+])
 def test_every_spelling_of_a_boolean_is_taken(text, value):
     assert words(f"--data d {text}").flip is value
 
@@ -59,7 +59,7 @@ def test_lists_optionals_and_defaults():
 
 @pytest.mark.parametrize("text", [
     "--config.model.nf=16 --config.seed 3", "--set model.nf=16 --set seed=3", "--set model.nf 16 --config.seed=3",
-])  # fmt: skip
+])
 def test_overrides_are_gathered(text):
     assert words(f"--data d {text}").set == ["model.nf=16", "seed=3"]
 
@@ -69,7 +69,7 @@ def test_overrides_are_gathered(text):
     ("--data d --num_samples many", "--num_samples: 'many' is no whole number"),
     ("--data d --mode sde", "--mode: 'sde' is none of"), ("--data d --flip=maybe", "neither true nor false"),
     ("--data d stray", "stray: unexpected word"), ("--data", "--data: no value"),
-])  # fmt: skip
+])
 def test_wrong_words_are_named(text, said):
     assert said in refused(text)
 
@@ -108,7 +108,7 @@ def test_json_is_one_object_on_stdout(capsys):
     (OSError(28, "No space left", "out/x"), 2, "error: out/x: no space left on the disk"),
     (ZeroDivisionError("oops"), 1, "internal error: ZeroDivisionError: oops"),
     (KeyboardInterrupt(), 130, "interrupted"),
-])  # fmt: skip
+])
 def test_exit_statuses(error, status, said, capsys):
     def main(options):
         raise error

@@ -45,7 +45,7 @@ def test_a_full_disk_keeps_the_earlier_file(kind, tmp_path):
 @pytest.mark.parametrize(("number", "said"), [
     (errno.ENOSPC, "no space left"), (errno.EROFS, "the place is read-only"), (errno.EACCES, "permission denied"),
     (errno.EDQUOT, "the disk quota is used up"),
-])  # fmt: skip
+])
 @pytest.mark.parametrize("kind", WRITERS)
 def test_a_refused_rename_keeps_the_earlier_file(kind, number, said, tmp_path, monkeypatch):
     path = tmp_path / "out"
@@ -124,7 +124,8 @@ def test_the_same_arrays_give_the_same_bytes(tmp_path):
 
 
 def test_json_has_no_nan(tmp_path):
-    files.write_json(tmp_path / "a.json", {"x": float("nan"), "y": np.float64(2), "z": np.arange(2), "p": tmp_path, 3: {1}})
+    files.write_json(tmp_path / "a.json",
+                     {"x": float("nan"), "y": np.float64(2), "z": np.arange(2), "p": tmp_path, 3: {1}})
     read = json.loads((tmp_path / "a.json").read_text())
     assert read == {"x": None, "y": 2.0, "z": [0, 1], "p": str(tmp_path), "3": [1]}
 

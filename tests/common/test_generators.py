@@ -44,13 +44,15 @@ def expected(module, indices, seed):
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):
     """A score model whose moving average is apart from its weights."""
-    config = override(preset("u_digits"), ["model.nf=4", "model.attn_resolutions=4", "sampling.sigma_max=0.5", "sampling.num_steps=5"])
+    config = override(preset("u_digits"),
+                      ["model.nf=4", "model.attn_resolutions=4", "sampling.sigma_max=0.5", "sampling.num_steps=5"])
     network = build_network(config, seed=1)
     trained = [parameter.detach() for parameter in network.parameters() if parameter.requires_grad]
     for parameter in trained:
         parameter.add_(0.05 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(2)))
     ema = {"decay": 0.9, "num_updates": 3, "shadow_params": [parameter * 0.9 for parameter in trained]}
-    state = {"model": {f"module.{name}": value for name, value in network.state_dict().items()}, "ema": ema, "optimizer": {}, "step": 3}
+    state = {"model": {f"module.{name}": value for name, value in network.state_dict().items()}, "ema": ema,
+             "optimizer": {}, "step": 3}
     path = tmp_path_factory.mktemp("score") / "small.pth"
     save_torch(path, {**state, "genprobe": json.dumps({"config": config})})
     return path
@@ -90,13 +92,14 @@ def test_torchs_own_generator_is_left_as_it_was(generator):
 
 def test_a_description_tells_the_file_and_how_it_samples(tmp_path, checkpoint):
     found = open_generator(checkpoint).description
-    assert found == {"kind": "ncsnpp", "name": "small.pth", "bytes": checkpoint.stat().st_size, "sha256": file_hash(checkpoint),
-                     "weights": "ema", "method": "multistep", "num_steps": 5}  # fmt: skip
+    assert found == {"kind": "ncsnpp", "name": "small.pth", "bytes": checkpoint.stat().st_size,
+                     "sha256": file_hash(checkpoint),
+                     "weights": "ema", "method": "multistep", "num_steps": 5}
     path = scripted(tmp_path / "g.pt", Small())
     generator = open_generator(path, output_range="signed")
     assert generator.name == "g.pt"
     assert {name: generator.description[name] for name in ("kind", "z_shape", "output_range", "one_by_one")} == {
-        "kind": "torchscript", "z_shape": [WIDTH], "output_range": "signed", "one_by_one": False}  # fmt: skip
+        "kind": "torchscript", "z_shape": [WIDTH], "output_range": "signed", "one_by_one": False}
     json.dumps(generator.description)
 
 
@@ -110,7 +113,8 @@ def test_a_score_model_gives_the_images_of_sample_before_rounding(options, check
     images = generator.generate([4, 9], seed=7)
     assert images.shape == (2, 1, 8, 8)
     assert np.array_equal(images.to(torch.uint8).permute(0, 2, 3, 1).numpy(), pixels)
-    assert bool((images != images.round()).any()) or "pc" in options.values()  # four such steps leave noise that is clipped
+    # four such steps leave noise that is clipped
+    assert bool((images != images.round()).any()) or "pc" in options.values()
 
 
 def test_weights_without_a_suffix_are_known_by_their_contents(checkpoint, tmp_path):
@@ -138,8 +142,9 @@ def test_values_beyond_the_range_are_clamped(tmp_path):
 
 
 @pytest.mark.parametrize(("module", "options", "shape"), [
-    (Small(), {}, [WIDTH]), (Small(), {"z_dim": WIDTH}, [WIDTH]), (Transposed(), {}, [5, 1, 1]), (Transposed(), {"z_dim": 5}, [5, 1, 1]),
-])  # fmt: skip
+    (Small(), {}, [WIDTH]), (Small(), {"z_dim": WIDTH}, [WIDTH]), (Transposed(), {}, [5, 1, 1]),
+    (Transposed(), {"z_dim": 5}, [5, 1, 1]),
+])
 def test_the_width_of_z_is_found_by_trying(module, options, shape, tmp_path):
     assert open_generator(scripted(tmp_path / "g", module), **options).description["z_shape"] == shape
 
@@ -149,21 +154,24 @@ def test_the_width_of_z_is_found_by_trying(module, options, shape, tmp_path):
 def test_an_exported_program_gives_its_modules_images(module, batch, tmp_path):
     generator = open_generator(exported(tmp_path / "g.pt2", module, batch))
     for count in (1, 2, 9):
-        torch.testing.assert_close(generator.generate(range(count), 0), expected(module, range(count), 0), rtol=0, atol=0.01)
+        torch.testing.assert_close(generator.generate(range(count), 0), expected(module, range(count), 0), rtol=0,
+                                   atol=0.01)
 
 
 @pytest.mark.parametrize(("make", "module", "options", "said"), [
-    (scripted, Small(), {"z_dim": 9}, "takes no z of width 9"), (exported, Small(), {"z_dim": 9}, "takes codes of width 7"),
+    (scripted, Small(), {"z_dim": 9}, "takes no z of width 9"),
+    (exported, Small(), {"z_dim": 9}, "takes codes of width 7"),
     (scripted, Small(channels=2), {}, r"returns shape \(4, 2, 8, 8\), expected \(4, 3 or 1, height, width\)"),
     (exported, Small(channels=2), {}, r"returns shape \(4, 2, 8, 8\)"),
     (scripted, Small(scale=float("nan")), {}, "NaN"), (exported, Small(shift=float("inf")), {}, "NaN or infinite"),
     (scripted, Small(127.5, 127.5), {}, "values run from .* not from -1 to 1. Pass --output_range"),
-    (exported, Small(), {"output_range": "bytes"}, "not from 0 to 255"), (scripted, Small(), {"output_range": "unit"}, "not from 0 to 1"),
+    (exported, Small(), {"output_range": "bytes"}, "not from 0 to 255"),
+    (scripted, Small(), {"output_range": "unit"}, "not from 0 to 1"),
     (scripted, Small(), {"output_range": "0-1"}, "unknown range"), (scripted, Small(), {"z_dim": 0}, "at least 1"),
     (scripted, Small(), {"config": "u_digits"}, "no such option. Leave it out; .* takes z_dim, output_range"),
     (scripted, Small(), {"kind": "export"}, "is of kind 'torchscript', not 'export'"),
     (scripted, Small(), {"kind": "exports"}, "Did you mean export?"),
-])  # fmt: skip
+])
 def test_what_does_not_fit_is_named(make, module, options, said, tmp_path):
     with pytest.raises(InputError, match=said) as caught:
         open_generator(make(tmp_path / "g", module), **options)
@@ -173,9 +181,10 @@ def test_what_does_not_fit_is_named(make, module, options, said, tmp_path):
 @pytest.mark.parametrize(("make", "module", "said"), [
     (scripted, Fewer(), "returns 2 images for 4 codes"), (scripted, Two(), "returns a tuple"),
     (lambda path, module: exported(path, module, 4), Fewer(), "returns 2 images for 4 codes"),
-    (exported, Two(), "takes 1 tensors and returns 2"), (scripted, OfTheBatch(), "depend on what else is in their batch"),
+    (exported, Two(), "takes 1 tensors and returns 2"),
+    (scripted, OfTheBatch(), "depend on what else is in their batch"),
     (exported, OfTheBatch(), "depend on what else is in their batch. Save the module in evaluation mode"),
-])  # fmt: skip
+])
 def test_modules_that_give_something_else_are_named(make, module, said, tmp_path):
     with pytest.raises(InputError, match=said):
         open_generator(make(tmp_path / "g", module), **({"z_dim": WIDTH} if make is scripted else {}))
@@ -183,9 +192,10 @@ def test_modules_that_give_something_else_are_named(make, module, said, tmp_path
 
 @pytest.mark.parametrize(("options", "said"), [
     ({"method": "euler"}, "--method euler: no such sampler"), ({"num_steps": 1}, "--num_steps 1: must be at least 2"),
-    ({"method": "ode", "num_steps": 9}, "chooses its steps itself"), ({"z_dim": 3}, "--z_dim: a generator of kind 'ncsnpp'"),
+    ({"method": "ode", "num_steps": 9}, "chooses its steps itself"),
+    ({"z_dim": 3}, "--z_dim: a generator of kind 'ncsnpp'"),
     ({"config": "u_photos32"}, "small.pth"),
-])  # fmt: skip
+])
 def test_options_of_a_score_model_are_checked(options, said, checkpoint):
     with pytest.raises(InputError, match=said):
         open_generator(checkpoint, **options)
@@ -199,7 +209,8 @@ def test_a_published_checkpoint_needs_its_configuration():
 def test_files_that_are_no_generators_are_named(tmp_path, checkpoint):
     path = scripted(tmp_path / "g.pt", Small())
     data = path.read_bytes()
-    contents = {"text": b"hello, this is text", "empty": b"", "short": data[:-700], "pickle": pickle.dumps([1]), "shorter": b"PK\x03"}
+    contents = {"text": b"hello, this is text", "empty": b"", "short": data[:-700], "pickle": pickle.dumps([1]),
+                "shorter": b"PK\x03"}
     with zipfile.ZipFile(tmp_path / "other.zip", "w") as archive:
         archive.writestr("picture.txt", "x")
     with zipfile.ZipFile(tmp_path / "older.pt2", "w") as archive:

@@ -1,4 +1,5 @@
-"""Extraction and generation killed at 20 random moments end with the bytes of one quiet run, no sample lost or doubled."""
+"""Extraction and generation killed at 20 random moments end with the bytes of one quiet run, no sample lost or
+doubled."""
 
 import json
 import random
@@ -20,11 +21,13 @@ NPZ = ("tools.extract_real_imagenet", "--class_map", "none", "--num_samples", "9
 JOBS = {
     "npz": (*NPZ, "--npz_dir", "../deflated"),
     "npy": (*NPZ, "--npz_dir", "../stored", "--format", "npy", "--dtype", "float16"),
-    "tree": ("tools.extract_real_imagenet", "--imagenet_dir", "../tree", "--label_mode", "none", "--format", "npy", *NETWORK[:4],
+    "tree": ("tools.extract_real_imagenet", "--imagenet_dir", "../tree", "--label_mode", "none", "--format", "npy",
+             *NETWORK[:4],
              "--batch_size", "1", "--quiet"),
-    "generate": ("tools.generate_dataset", "--model", "imagenet", "--num_samples", "300", "--method", "heun", "--num_steps", "4",
+    "generate": ("tools.generate_dataset", "--model", "imagenet", "--num_samples", "300", "--method", "heun",
+                 "--num_steps", "4",
                  "--format", "npy", *NETWORK),
-}  # fmt: skip
+}
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +44,8 @@ def place(tmp_path_factory):
 def start(folder, words):
     folder.mkdir(exist_ok=True)
     variables = {**environment(), "PYTHONPATH": str(ROOT), "GENPROBE_CACHE": str(folder / "cache")}
-    return subprocess.Popen([sys.executable, "-m", *words], cwd=folder, env=variables, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen([sys.executable, "-m", *words], cwd=folder, env=variables, stderr=subprocess.PIPE,
+                            text=True)
 
 
 def end(process):

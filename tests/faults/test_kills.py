@@ -19,25 +19,28 @@ from tests.tools.qc_ncsn.runs import (
 )
 
 KILLS = 20
-TRAIN = ("train", "--config", "u_digits", "--config.model.nf=8", "--n_iters", "60", "--config.training.snapshot_freq=20",
-         "--config.training.snapshot_freq_for_preemption=5", "--log_freq", "1", "--device", "cpu")  # fmt: skip
+TRAIN = ("train", "--config", "u_digits", "--config.model.nf=8", "--n_iters", "60",
+         "--config.training.snapshot_freq=20",
+         "--config.training.snapshot_freq_for_preemption=5", "--log_freq", "1", "--device", "cpu")
 SAMPLED = ("--config.training.snapshot_sampling=true", "--config.training.snapshot_nll=true",
-           "--config.sampling.num_scales=20")  # fmt: skip
+           "--config.sampling.num_scales=20")
 # name: (command, folder of its outputs, a file that shows that its work has begun)
 JOBS = {
     "train_u": ((*TRAIN, *SAMPLED), ".", "run.json"),
     "train_qc": ((*TRAIN, "--balancing_fac", "0.003", "--slices", "2", "--config.model.dropout=0.1"), ".", "run.json"),
     "train_c": ((*TRAIN, "--config.model.energy=true", "--accumulate", "2"), ".", "run.json"),
     "train_workers": ((*TRAIN, "--num_workers", "3"), ".", "run.json"),
-    "sample_pc": (("sample", "--num_samples", "100", "--bs", "10", "--num_scales", "40"), "eval_sampling/0", "run.json"),
+    "sample_pc": (("sample", "--num_samples", "100", "--bs", "10", "--num_scales", "40"), "eval_sampling/0",
+                  "run.json"),
     "sample_multistep": (("sample", "--num_samples", "200", "--bs", "10", "--method", "multistep", "--num_steps", "30"),
                          "eval_sampling/0", "run.json"),
     "sample_ode": (("sample", "--num_samples", "30", "--bs", "5", "--ode", "--rtol", "1e-2", "--atol", "1e-2"),
                    "eval_sampling_ode/0", "run.json"),
     "nll": (("eval", "nll", "--num_images", "20", "--bs", "5", "--total_repeat", "2"), "nll", "run.json"),
     "asym": (("eval", "asym", "--num_images", "50", "--bs", "20", "--nl", "40"), "asym", "run.json"),
-    "asym_exact": (("eval", "asym", "--exact", "--num_images", "20", "--bs", "10", "--nl", "20"), "asym_exact", "run.json"),
-}  # fmt: skip
+    "asym_exact": (("eval", "asym", "--exact", "--num_images", "20", "--bs", "10", "--nl", "20"), "asym_exact",
+                   "run.json"),
+}
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +83,7 @@ def test_killed_at_random_moments_it_ends_with_the_same_bytes(name, trained, tmp
             prepare(tmp_path / "cut", name, trained)
         before = _record_state(cut_place)
         ended, running = kill_after(cut, tmp_path / "cut", lambda state=before: _record_state(cut_place) != state,
-                                    moments.uniform(0, 0.6) * work_seconds)  # fmt: skip
+                                    moments.uniform(0, 0.6) * work_seconds)
         if running:
             assert ended.status == -signal.SIGKILL
             hits += 1
@@ -130,6 +133,6 @@ def test_killed_while_overwriting_it_ends_with_the_same_bytes(name, trained, tmp
     for _ in range(5):
         before = _record_state(place)
         kill_after((*words, "--overwrite"), tmp_path / "whole", lambda state=before: _record_state(place) != state,
-                   moments.uniform(0, 0.05))  # fmt: skip
+                   moments.uniform(0, 0.05))
     assert run(*words).status == 0
     assert contents(place) == expected

@@ -19,7 +19,7 @@ WORDS = ("--models", "a=data:imagenet_real", "b=data:imagenet_real2", "--output_
 def start(folder):
     variables = {**environment(), "PYTHONPATH": str(ROOT)}
     return subprocess.Popen([sys.executable, "-m", "tools.process_embeddings", *WORDS], cwd=folder, env=variables,
-                            stderr=subprocess.PIPE, text=True)  # fmt: skip
+                            stderr=subprocess.PIPE, text=True)
 
 
 def files_of(folder):
@@ -31,8 +31,9 @@ def test_killed_at_random_moments_the_map_is_the_same(tmp_path):
     for name in ("whole", "cut"):
         for model in ("imagenet_real", "imagenet_real2"):
             rng = np.random.default_rng(len(model))
-            write_tree(tmp_path / name / "data", model, {"midblock": rng.normal(size=(150, 40))}, rng.integers(0, 3, 150), "xyz",
-                       rng.integers(0, 256, (150, 32, 32, 3)).astype(np.uint8))  # fmt: skip
+            write_tree(tmp_path / name / "data", model, {"midblock": rng.normal(size=(150, 40))},
+                       rng.integers(0, 3, 150), "xyz",
+                       rng.integers(0, 256, (150, 32, 32, 3)).astype(np.uint8))
 
     def finish(name):
         process = start(tmp_path / name)

@@ -10,17 +10,20 @@ import time
 from tests.tools.commands import ROOT, environment
 
 KILLS = 20
-SETUP = ("tools.setup_fid", "--action", "compute_new", "--path", "photos32", "--n_imgs", "3000", "--shuffle", "--name", "photos",
-         "--extractor", "small", "--kid", "--device", "cpu", "--quiet")  # fmt: skip
-SCORE = ("tools.compute_fid", "clean", "photos32", "--split", "test", "--dataset_name", "photos", "--extractor", "small",
-         "--metrics", "fid,kid,prdc", "--device", "cpu", "--output_dir", "scores", "--quiet")  # fmt: skip
+SETUP = ("tools.setup_fid", "--action", "compute_new", "--path", "photos32", "--n_imgs", "3000", "--shuffle", "--name",
+         "photos",
+         "--extractor", "small", "--kid", "--device", "cpu", "--quiet")
+SCORE = ("tools.compute_fid", "clean", "photos32", "--split", "test", "--dataset_name", "photos", "--extractor",
+         "small",
+         "--metrics", "fid,kid,prdc", "--device", "cpu", "--output_dir", "scores", "--quiet")
 
 
 def start(folder, words):
     """Start a command in a folder."""
     folder.mkdir(exist_ok=True)
     variables = {**environment(), "PYTHONPATH": str(ROOT)}
-    return subprocess.Popen([sys.executable, "-m", *words], cwd=folder, env=variables, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen([sys.executable, "-m", *words], cwd=folder, env=variables, stderr=subprocess.PIPE,
+                            text=True)
 
 
 def end(process):
@@ -32,11 +35,12 @@ def end(process):
 def outputs(folder):
     """Return {name: bytes} of all that must be the same."""
     return {path.relative_to(folder): path.read_bytes() for path in sorted(folder.rglob("*"))
-            if path.suffix in (".npz", ".csv") and path.is_file()}  # fmt: skip
+            if path.suffix in (".npz", ".csv") and path.is_file()}
 
 
 def kill_often(words, before, cut, expected, seconds, moments):
-    """Kill and start again KILLS times, each fourth time from the folder `before`; outputs in `cut` must end as expected."""
+    """Kill and start again KILLS times, each fourth time from the folder `before`; outputs in `cut` must end as
+    expected."""
     for number in range(KILLS):
         if number % 4 == 0:
             shutil.rmtree(cut, ignore_errors=True)

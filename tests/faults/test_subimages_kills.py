@@ -25,8 +25,9 @@ JOBS = {
     "packed": ("--layout", "packed", "--shard_mb", "2"),
     "parquet": ("--layout", "parquet", "--shard_mb", "2"),
     "virtual": ("--layout", "virtual", "--format", "png", "--png_level", "9"),
-    "single": ("--mode", "single", "--crop_sz", "128", "--step", "64", "--thres_sz", "0", "--format", "png", "--resize_final_img", "1"),
-}  # fmt: skip
+    "single": ("--mode", "single", "--crop_sz", "128", "--step", "64", "--thres_sz", "0", "--format", "png",
+               "--resize_final_img", "1"),
+}
 
 
 @pytest.fixture(scope="module")
@@ -44,9 +45,11 @@ def photos(tmp_path_factory):
 
 def start(photos, target, workers, words):
     """Start the tool in a process of its own."""
-    command = [sys.executable, "-m", "tools.extract_subimages", "--input_folder", str(photos), "--save_folder", str(target), "--quiet",
-               "--n_thread", str(workers), *words]  # fmt: skip
-    return subprocess.Popen(command, cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, stderr=subprocess.PIPE, text=True)
+    command = [sys.executable, "-m", "tools.extract_subimages", "--input_folder", str(photos), "--save_folder",
+               str(target), "--quiet",
+               "--n_thread", str(workers), *words]
+    return subprocess.Popen(command, cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, stderr=subprocess.PIPE,
+                            text=True)
 
 
 def finish(process):

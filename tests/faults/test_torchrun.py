@@ -1,4 +1,5 @@
-"""Two processes under torchrun (gloo) do what one does: training, sampling, likelihood, asymmetry; killed ones resume."""
+"""Two processes under torchrun (gloo) do what one does: training, sampling, likelihood, asymmetry; killed ones
+resume."""
 
 import os
 import shutil
@@ -21,22 +22,26 @@ from tests.tools.qc_ncsn.runs import (
     torchrun,
 )
 
-TRAIN = ("train", "--config", "u_digits", "--config.model.nf=8", "--n_iters", "19", "--log_freq", "1", "--device", "cpu",
-         "--config.training.snapshot_freq=10", "--config.optim.warmup=4", "--quiet")  # fmt: skip
+TRAIN = ("train", "--config", "u_digits", "--config.model.nf=8", "--n_iters", "19", "--log_freq", "1", "--device",
+         "cpu",
+         "--config.training.snapshot_freq=10", "--config.optim.warmup=4", "--quiet")
 VARIANTS = {
     "plain": (), "dropout": ("--config.model.dropout=0.2",),
     "qc": ("--balancing_fac", "0.003", "--slices", "2"),
-    "qc, dropout, parts": ("--balancing_fac", "0.003", "--slices", "2", "--config.model.dropout=0.2", "--accumulate", "2"),
+    "qc, dropout, parts": ("--balancing_fac", "0.003", "--slices", "2", "--config.model.dropout=0.2", "--accumulate",
+                           "2"),
     "qc, masks of their own": ("--balancing_fac", "0.003", "--slices", "2", "--config.model.dropout=0.2",
                                "--config.loss.slice_masks=separate"),
     "accumulate": ("--accumulate", "2"), "conservative": ("--config.model.energy=true",),
     "memory": ("--balancing_fac", "0.003", "--activation_checkpointing", "--config.model.dropout=0.2"),
     "uneven": ("--bs", "21", "--config.model.dropout=0.2"),
-}  # fmt: skip
+}
 JOBS = {
     "pc": (("sample", "--num_samples", "20", "--bs", "4", "--num_scales", "10"), "eval_sampling/0"),
-    "multistep": (("sample", "--num_samples", "20", "--bs", "4", "--method", "multistep", "--num_steps", "10"), "eval_sampling/0"),
-    "ode": (("sample", "--num_samples", "12", "--bs", "4", "--ode", "--rtol", "1e-2", "--atol", "1e-2"), "eval_sampling_ode/0"),
+    "multistep": (("sample", "--num_samples", "20", "--bs", "4", "--method", "multistep", "--num_steps", "10"),
+                  "eval_sampling/0"),
+    "ode": (("sample", "--num_samples", "12", "--bs", "4", "--ode", "--rtol", "1e-2", "--atol", "1e-2"),
+            "eval_sampling_ode/0"),
     "nll": (("eval", "nll", "--num_images", "14", "--bs", "4"), "nll"),
     "asym": (("eval", "asym", "--num_images", "14", "--bs", "4", "--nl", "5"), "asym"),
 }
@@ -82,7 +87,8 @@ def test_other_batch_sizes_and_processes_agree(trained, tmp_path):
     for count, size in ((1, 14), (2, 3)):
         folder = tmp_path / str(count)
         shutil.copytree(trained / "checkpoints", folder / "checkpoints")
-        ended = torchrun(count, "eval", "nll", "--num_images", "14", "--bs", size, "--device", "cpu", "--workdir", folder, "--quiet")
+        ended = torchrun(count, "eval", "nll", "--num_images", "14", "--bs", size, "--device", "cpu", "--workdir",
+                         folder, "--quiet")
         assert ended.status == 0, ended.err
         files = sorted((folder / "nll").glob("bpd_*.npz"), key=lambda path: int(path.stem[4:]))
         found.append(np.concatenate([np.load(path)["bpd"] for path in files]))
@@ -92,23 +98,26 @@ def test_other_batch_sizes_and_processes_agree(trained, tmp_path):
 def children(parent):
     """Return the numbers of a process's children (Linux)."""
     return [int(path.parent.name) for path in Path("/proc").glob("[0-9]*/stat")
-            if int(path.read_text().rpartition(")")[2].split()[1]) == parent]  # fmt: skip
+            if int(path.read_text().rpartition(")")[2].split()[1]) == parent]
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
 def test_two_processes_go_on_after_a_kill(how, tmp_path):
-    words = (*TRAIN, "--n_iters", "60", "--config.training.snapshot_freq_for_preemption=5", "--config.model.dropout=0.2")
+    words = (*TRAIN, "--n_iters", "60", "--config.training.snapshot_freq_for_preemption=5",
+             "--config.model.dropout=0.2")
     assert torchrun(2, *words, "--workdir", tmp_path / "whole").status == 0
     folder = tmp_path / "cut"
     log = folder / "log.jsonl"
     for count in (8, 30):
         command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2",
-                   "-m", "tools.qc_ncsn", *words, "--workdir", str(folder)]  # fmt: skip
-        process = subprocess.Popen(command, cwd=ROOT, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+                   "-m", "tools.qc_ncsn", *words, "--workdir", str(folder)]
+        process = subprocess.Popen(command, cwd=ROOT, env=environment(), stdout=subprocess.DEVNULL,
+                                   stderr=subprocess.DEVNULL)
         while process.poll() is None and not (log.exists() and log.read_text().count("\n") > count):
             time.sleep(0.005)
         assert process.poll() is None
-        if how == signal.SIGKILL:  # of all processes, as when a machine goes down: torchrun's end alone leaves its workers
+        # of all processes, as when a machine goes down: torchrun's end alone leaves its workers
+        if how == signal.SIGKILL:
             for number in (process.pid, *children(process.pid)):
                 os.kill(number, how)
         else:

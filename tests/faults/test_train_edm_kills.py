@@ -15,7 +15,7 @@ JOBS = {
     "plain": KEPT,
     "dropout, parts, memory": (*KEPT, "--dropout", "0.2", "--label_dropout", "0.1", "--xflip", "--accumulate", "2",
                                "--memory_gb", "0", "--num_workers", "3"),
-}  # fmt: skip
+}
 
 
 def kill_at(folder, words, step, delay):

@@ -52,13 +52,13 @@ def run_all(cases, as_json):
     failed = sum(not result.passed for result in results)
     if as_json:
         rows = [{"check": result.check, "case": result.case, "passed": result.passed,
-                 "worst": result.worst if math.isfinite(result.worst) else None} for result in results]  # fmt: skip
+                 "worst": result.worst if math.isfinite(result.worst) else None} for result in results]
         print(json.dumps({"results": rows}))
     print(f"{len(results) - failed} passed, {failed} failed", file=screen, flush=True)
     if unknown:
         names = sorted({str(case.check) for case in unknown})
         raise InputError(f"unknown check {', '.join(names)}", where=unknown[0].folder / "case.json",
-                         do=nearest(names[0], _checks) if _checks else "See tests/golden/checks")  # fmt: skip
+                         do=nearest(names[0], _checks) if _checks else "See tests/golden/checks")
     return 1 if failed else 0
 
 

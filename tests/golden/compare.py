@@ -28,7 +28,8 @@ def to_numpy(value):
 
 
 def within(got, expected, rtol=0.0, atol=0.0, atol_rel_to_max=0.0):
-    """Return the largest error over tolerance: |got - expected| / (atol + rtol |expected| + atol_rel_to_max max|expected|).
+    """Return the largest error over tolerance: |got - expected| / (atol + rtol |expected| + atol_rel_to_max
+    max|expected|).
 
     0 for empty arrays; infinity for another shape, for any difference where the tolerance is 0, and for NaN where
     none is expected (or none where NaN is expected). Strings and booleans must be equal.

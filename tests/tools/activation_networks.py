@@ -14,4 +14,4 @@ def save_network(path, **changes):
 def contents(folder):
     """Return {name: bytes} of all files below a folder but records."""
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*"))
-            if path.is_file() and path.name != "run.json"}  # fmt: skip
+            if path.is_file() and path.name != "run.json"}

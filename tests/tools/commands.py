@@ -36,7 +36,7 @@ def environment():
 def torchrun_tool(count, name, *words):
     """Run a tool in `count` processes on the CPU (gloo), in the current folder, and return how it Ended."""
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(count),
-               "-m", f"tools.{name}", *map(str, words)]  # fmt: skip
+               "-m", f"tools.{name}", *map(str, words)]
     variables = {**environment(), "PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=300, check=False)
     return Ended(done.returncode, done.stdout, done.stderr)

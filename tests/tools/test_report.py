@@ -165,12 +165,13 @@ def test_options_that_differ():
 @pytest.mark.parametrize(("value", "text"), [
     (None, "—"), (True, "yes"), (1234, "1234"), (50000, "50,000"), (0.000123, "0.000123"), (12345.6, "12,346"),
     ([1, 2.5], "1, 2.5"), ({"a": 1}, "a 1"), (list(range(20)), "0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, … (20)"),
-])  # fmt: skip
+])
 def test_values_as_cells(value, text):
     assert show(value) == text
 
 
-@pytest.mark.parametrize(("seconds", "text"), [(0.42, "0.42 s"), (12.3, "12 s"), (185, "3 min 5 s"), (7800, "2 h 10 min"), (None, "")])
+@pytest.mark.parametrize(("seconds", "text"),
+                         [(0.42, "0.42 s"), (12.3, "12 s"), (185, "3 min 5 s"), (7800, "2 h 10 min"), (None, "")])
 def test_durations(seconds, text):
     assert duration(seconds) == text
 
@@ -206,7 +207,8 @@ def test_tiles_of_a_chunked_data_set_are_no_results(tmp_path):
 def test_pages_are_linked_from_where_the_report_lies(tmp_path):
     write_run(tmp_path / "runs" / "map")
     (tmp_path / "runs" / "map" / "a page & more.html").write_text("<p>a page</p>")
-    for output, link in (("runs/report.html", "map/a%20page%20%26%20more.html"), ("report.html", "runs/map/a%20page%20%26%20more.html")):
+    for output, link in (("runs/report.html", "map/a%20page%20%26%20more.html"),
+                         ("report.html", "runs/map/a%20page%20%26%20more.html")):
         assert report(tmp_path / "runs", "--output", tmp_path / output).returncode == 0
         page = Checker((tmp_path / output).read_text())
         assert link in page.addresses

@@ -23,10 +23,12 @@ examples:
 class ScoreOptions(CommonOptions):
     """Flags of both commands."""
 
-    checkpoint: str = option(REQUIRED, "what is scored: a generator (NCSN++ checkpoint, TorchScript, torch.export), a folder, "
-                             "zip or array of images, a known data set, or stored features or statistics", word=True)  # fmt: skip
+    checkpoint: str = option(REQUIRED,
+                             "what is scored: a generator (NCSN++ checkpoint, TorchScript, torch.export), a folder, "
+                             "zip or array of images, a known data set, or stored features or statistics", word=True)
     dataset_name: Optional[str] = option(None, "name under which setup_fid keeps the reference's statistics")
-    reference: Optional[str] = option(None, "the reference itself: images, stored features or statistics, a known data set")
+    reference: Optional[str] = option(None,
+                                      "the reference itself: images, stored features or statistics, a known data set")
     metrics: List[str] = option(["fid"], f"any of {', '.join(METRICS)}, by commas or blanks", nargs="+", type=str)
     num_gen: int = option(50_000, "images to generate; of a folder, the first so many in path order", kind="total")
     batch_size: int = option(32, "images that go through generator and network together", short="-bs", kind="how")
@@ -37,21 +39,25 @@ class ScoreOptions(CommonOptions):
     extractor: str = option("inception", "network that makes the features", choices=["inception", "small", "dinov2"])
     weights: Optional[str] = option(None, "weights of the network, where they are not in the usual places", kind="how")
     resolution: List[int] = option([], "bring images files to this square, or height and width, as setup_fid does",
-                                   nargs="+", short="-r")  # fmt: skip
+                                   nargs="+", short="-r")
     round: bool = option(True, "round generated images to bytes, as files are; clean-fid scores them as floats")
     nearest_k: int = option(3, "prdc: the radius of a point reaches to its nearest_k-th neighbour")
     splits: int = option(10, "is: parts of the Inception score, of the permuted images; 1 as in QC-NCSN")
     kid_subsets: int = option(100, "kid: subsets of the estimate by subsets that clean-fid prints; 0 for none")
     kid_subset_size: int = option(1000, "kid: images of a subset")
-    interval: bool = option(True, "standard error and 95 % interval by the jackknife, where features are at hand", kind="how")
+    interval: bool = option(True, "standard error and 95 % interval by the jackknife, where features are at hand",
+                            kind="how")
     split: str = option("train", "split of a known data set, reference or scored", choices=["train", "test"])
     data_dir: Optional[str] = option(None, "folder that holds the known data sets", kind="how")
     config: Optional[str] = option(None, "generator: preset of an NCSN++ checkpoint that does not name its own")
-    method: Optional[str] = option(None, "generator: sampler of an NCSN++ checkpoint", choices=["multistep", "pc", "ode"])
+    method: Optional[str] = option(None, "generator: sampler of an NCSN++ checkpoint",
+                                   choices=["multistep", "pc", "ode"])
     num_steps: Optional[int] = option(None, "generator: steps of the sampler")
     z_dim: Optional[int] = option(None, "generator: length of z, where it cannot be told from the module")
-    output_range: Optional[str] = option(None, "generator: range of a module's pixels: signed -1 to 1 (when not given), unit 0 to 1, bytes 0 to 255",
-                               choices=["signed", "unit", "bytes"])  # fmt: skip
+    output_range: Optional[str] = option(None,
+                                         "generator: range of a module's pixels: signed -1 to 1 (when not given), unit "
+                                         "0 to 1, bytes 0 to 255",
+                               choices=["signed", "unit", "bytes"])
     output_dir: Optional[str] = option(None, "also write run.json and table.csv there, for `report`", kind="how")
 
 
@@ -76,7 +82,8 @@ def _main(options):
 
 
 def _command(name, options_class):
-    return lambda words: run(_main, options_class, f"{PROG} {name}", DESCRIPTIONS[name], EPILOG.format(name), words, name)
+    return lambda words: run(_main, options_class, f"{PROG} {name}", DESCRIPTIONS[name], EPILOG.format(name), words,
+                             name)
 
 
 COMMANDS = {

@@ -27,14 +27,14 @@ def check_features(statistics, metric):
     """Raise InputError naming a metric that needs features, where only mean and covariance are known."""
     if metric in NEED_FEATURES and statistics.features is None:
         raise InputError(f"holds mean and covariance only, {metric} needs the features", where=statistics.path,
-                         do="Make the statistics with setup_fid --kid, or name the images with --reference")  # fmt: skip
+                         do="Make the statistics with setup_fid --kid, or name the images with --reference")
 
 
 def check_logits(where, has_logits):
     """Raise InputError when the Inception score is asked for without logits."""
     if not has_logits:
         raise InputError("has no logits, which the Inception score needs", where=where,
-                         do="Score the images themselves, with Inception weights that have the last layer")  # fmt: skip
+                         do="Score the images themselves, with Inception weights that have the last layer")
 
 
 def _fid(generated, reference, options, device):
@@ -49,7 +49,8 @@ def _fid(generated, reference, options, device):
 
 def _spread(name, value, error):
     """Return {name_se, name_interval}: 95 % of a normal error; nothing where the error is unknown."""
-    return {} if error is None else {f"{name}_se": error, f"{name}_interval": [value - 1.96 * error, value + 1.96 * error]}
+    return {} if error is None else {f"{name}_se": error,
+                                     f"{name}_interval": [value - 1.96 * error, value + 1.96 * error]}
 
 
 def _kid(generated, reference, options, device):

@@ -23,7 +23,7 @@ class Plan:
             self.space = open_space(options.extractor, self.mode, options.weights, device, antialias)
         self.places = {"generated": options.checkpoint, "reference": options.reference or self._named_statistics()}
         self.stored = {which: stored_side(place) for which, place in self.places.items()
-                       if place and getattr(self, which) is None}  # fmt: skip
+                       if place and getattr(self, which) is None}
         self._check_metrics()
 
     def _named_statistics(self):
@@ -45,7 +45,8 @@ class Plan:
                 check_features(statistics, metric)
         if "is" in self.options.metrics:
             generated = self.stored.get("generated")
-            check_logits(self.told("generated"), self.space.num_logits if generated is None else generated.logits is not None)
+            check_logits(self.told("generated"),
+                         self.space.num_logits if generated is None else generated.logits is not None)
 
     def told(self, which):
         """Return the side `generated` or `reference` in words."""
@@ -91,5 +92,6 @@ def compare(generated, reference):
     if fast or not inception:
         notes = [note for note in notes if "resize " not in note]
     if fast:
-        notes.append("these images were resized as tensors, those of the reference through PIL: compare with other fast scores only")
+        notes.append("these images were resized as tensors, those of the reference through PIL: compare with other "
+                     "fast scores only")
     return notes

@@ -8,10 +8,11 @@ from common.errors import InputError, nearest
 from tools.compute_fid.names import METRICS
 
 LABELS = {
-    "fid": "FID", "frechet_distance": "Frechet distance", "kid": "KID (all pairs)", "kid_subsets": "KID (mean of subsets)",
+    "fid": "FID", "frechet_distance": "Frechet distance", "kid": "KID (all pairs)",
+    "kid_subsets": "KID (mean of subsets)",
     "inception_score": "Inception score", "precision": "Precision", "recall": "Recall", "density": "Density",
     "coverage": "Coverage", "mind": "MIND",
-}  # fmt: skip
+}
 
 
 def score(options):
@@ -55,14 +56,17 @@ def check_flags(options):
     if not words:
         raise InputError("no metric", where="--metrics", do=f"Give some of {', '.join(METRICS)}")
     options.metrics = [name for name in METRICS if name in words]
-    least = {"num_gen": 2, "batch_size": 1, "num_workers": 1, "nearest_k": 1, "splits": 1, "kid_subsets": 0, "kid_subset_size": 2}
+    least = {"num_gen": 2, "batch_size": 1, "num_workers": 1, "nearest_k": 1, "splits": 1, "kid_subsets": 0,
+             "kid_subset_size": 2}
     for name, value in least.items():
         if getattr(options, name) < value:
-            raise InputError(f"must be at least {value}", where=f"--{name} {getattr(options, name)}", do="Correct the value")
+            raise InputError(f"must be at least {value}", where=f"--{name} {getattr(options, name)}",
+                             do="Correct the value")
     if options.dataset_name and options.reference:
         raise InputError("says another reference than --dataset_name", where="--reference", do="Give one of them")
     if not options.dataset_name and not options.reference and options.metrics != ["is"]:
-        raise InputError("no reference", where="--dataset_name", do="Name statistics of setup_fid, or images with --reference")
+        raise InputError("no reference", where="--dataset_name",
+                         do="Name statistics of setup_fid, or images with --reference")
     if options.resolution and (len(options.resolution) > 2 or min(options.resolution) < 8):
         raise InputError("one or two numbers of pixels, each at least 8", where="--resolution", do="Correct the values")
 
@@ -78,7 +82,8 @@ def _open_record(options, plan):
     names = ("generated", "reference")
     derived = {f"{name} content": plan.identity(name) for name in names} if parallel.is_main() else {}
     derived |= {f"features {name}": value for name, value in (plan.space.meta if plan.space else {}).items()}
-    record = RunRecord(options.output_dir, "compute_fid", options, derived, [{"name": plan.told(name)} for name in names])
+    record = RunRecord(options.output_dir, "compute_fid", options, derived,
+                       [{"name": plan.told(name)} for name in names])
     earlier = record.begin([Path(options.output_dir) / "table.csv"]) if parallel.is_main() else None
     return record, parallel.gather_objects(earlier)[0]
 
@@ -97,26 +102,30 @@ def _circumstances(plan, generated, reference, excluded, notes):
     made = hasattr(plan.generated, "generate")
     return {
         "generated": plan.told("generated"), "num_generated": generated.count, "excluded": len(excluded),
-        "reference": plan.told("reference") if reference else None, "num_reference": reference.count if reference else None,
+        "reference": plan.told("reference") if reference else None,
+        "num_reference": reference.count if reference else None,
         "features": _space_name(generated), "antialias": generated.meta.get("antialias"),
         "rounded": plan.options.round if made else None, "notes": notes,
-    }  # fmt: skip
+    }
 
 
 def _space_name(statistics):
     """Return the feature space in words, such as inception-clean."""
     meta = statistics.meta
-    return "-".join(str(meta[name]) for name in ("extractor", "resize") if name in meta) or f"not told, {statistics.width} wide"
+    return "-".join(str(meta[name])
+                    for name in ("extractor", "resize") if name in meta) or f"not told, {statistics.width} wide"
 
 
 def _rows(results):
-    """Return [(label, value, spread or None, what the spread is, 95 % interval or None)] of the metrics in the results."""
+    """Return [(label, value, spread or None, what the spread is, 95 % interval or None)] of the metrics in the
+    results."""
     rows = []
     for name, label in LABELS.items():
         if name not in results:
             continue
         error, deviation = results.get(f"{name}_se"), results.get(f"{name}_std")
-        spread, what = (error, "standard error") if error is not None else (deviation, "" if deviation is None else "over parts")
+        spread, what = (error, "standard error") if error is not None else (deviation,
+                                                                            "" if deviation is None else "over parts")
         rows.append((label, results[name], spread, what, results.get(f"{name}_interval")))
     return rows
 
@@ -128,11 +137,12 @@ def _show(results):
     rows = []
     for label, value, spread, what, interval in _rows(results):
         told = "" if spread is None else f"+- {spread:.2g} {what}"
-        rows.append([label, f"{value:.6g}", told, "" if interval is None else f"{interval[0]:.6g} to {interval[1]:.6g}"])
+        rows.append([label, f"{value:.6g}", told,
+                     "" if interval is None else f"{interval[0]:.6g} to {interval[1]:.6g}"])
     against = f", against {results['reference']}" if results["reference"] else ""
     antialias = {None: "", True: ", antialias on", False: ", antialias off"}[results["antialias"]]
     console.show_table(f"{results['generated']}{against}; features {results['features']}{antialias}",
-                       ["measure", "value", "", "95 % interval"], rows)  # fmt: skip
+                       ["measure", "value", "", "95 % interval"], rows)
     for note in results["notes"]:
         console.say(f"note: {note}")
 

@@ -35,7 +35,8 @@ class GeneratedImages:
         made = self._generator.generate(list(numbers), self._seed)
         images = np.broadcast_to(made.permute(0, 2, 3, 1).cpu().numpy(), (len(made), *made.shape[2:], 3))
         # One that is not finite stays as it is: its features are not finite either, and it is counted and left out.
-        return [to_bytes(image) if self._rounded and np.isfinite(image).all() else np.ascontiguousarray(image) for image in images]
+        return [to_bytes(image) if self._rounded and np.isfinite(image).all() else np.ascontiguousarray(image)
+                for image in images]
 
 
 def is_stored(place):
@@ -65,8 +66,9 @@ def open_source(place, options, device, limit=None):
     if is_generator(place):
         from common.generators import open_generator
 
-        generator = open_generator(place, device, config=options.config, method=options.method, num_steps=options.num_steps,
-                                   z_dim=options.z_dim, output_range=options.output_range)  # fmt: skip
+        generator = open_generator(place, device, config=options.config, method=options.method,
+                                   num_steps=options.num_steps,
+                                   z_dim=options.z_dim, output_range=options.output_range)
         return GeneratedImages(generator, limit or options.num_gen, options.seed, options.round)
     return open_images(place, limit, split=options.split, data_dir=options.data_dir)
 
@@ -75,7 +77,8 @@ def encoded_side(images, space, options, change):
     """Return (Statistics with rows, list of what was left out) of images, encoded now or found in the cache."""
     from common.features.encode import encode, report_excluded
 
-    found = encode(images, space, options.batch_size, options.num_workers, change, options.overwrite, f"{space.name} features")
+    found = encode(images, space, options.batch_size, options.num_workers, change, options.overwrite,
+                   f"{space.name} features")
     report_excluded(found)
     return found.statistics(), found.excluded
 

@@ -21,42 +21,62 @@ examples:
 class ExtractOptions(CommonOptions):
     """Flags of `extract_real_imagenet`."""
 
-    checkpoint_path: str = option(REQUIRED, "the network: .pkl, .pth, .bin, .safetensors, or a folder of accelerate", kind="how")
+    checkpoint_path: str = option(REQUIRED, "the network: .pkl, .pth, .bin, .safetensors, or a folder of accelerate",
+                                  kind="how")
     imagenet_dir: Optional[str] = option(None, "tree of JPEGs (ROOT/val/n01440764/*.JPEG), or a zip of one", kind="how")
     npz_dir: Optional[str] = option(None, "folder of npz batches", kind="how")
     lmdb_path: Optional[str] = option(None, "LMDB of 64 x 64 images (needs the package lmdb)", kind="how")
     output_dir: str = option("data", "root of the tree that is written", kind="how")
     num_samples: int = option(1000, "how many samples; more than exist means all", kind="total")
-    batch_size: int = option(64, "images that go through the network together, and samples of an activation file", kind="how")
+    batch_size: int = option(64, "images that go through the network together, and samples of an activation file",
+                             kind="how")
     layers: str = option("encoder_bottleneck,midblock", "layers, separated by commas", kind="result")
     conditioning_sigma: float = option(80.0, "noise level that the network is told")
-    split: str = option("val", "sub-folder of --imagenet_dir, or all of it; recorded for the others too", choices=["val", "train", "all"])
+    split: str = option("val", "sub-folder of --imagenet_dir, or all of it; recorded for the others too",
+                        choices=["val", "train", "all"])
     seed: int = option(10, "of the order of samples, and of the noise of --input_mode noise")
     device: str = option("auto", "auto, cpu, cuda, cuda:1 or mps", kind="how")
     num_classes: Optional[int] = option(None, "draw so many classes by the seed (default: all)")
-    target_classes: Optional[str] = option(None, "classes, separated by commas: numbers in the network's order, synsets or names")
+    target_classes: Optional[str] = option(None,
+                                           "classes, separated by commas: numbers in the network's order, synsets or "
+                                           "names")
     class_balanced: bool = option(False, "as many samples of each class")
-    order: str = option("random", "visit the samples in random order, or (the same ones) as they are stored", choices=["random", "storage"])
-    scores: Optional[str] = option(None, "for --percentiles: a CSV with a score for each image, or denoise (the network's error)", kind="how")
+    order: str = option("random", "visit the samples in random order, or (the same ones) as they are stored",
+                        choices=["random", "storage"])
+    scores: Optional[str] = option(None,
+                                   "for --percentiles: a CSV with a score for each image, or denoise (the network's "
+                                   "error)", kind="how")
     score_sigma: float = option(0.5, "noise level of --scores denoise")
     score_column: str = option("score", "its column of scores; original_path or index is the other one that counts")
     percentiles: List[float] = option([], "keep images whose score lies between two percentiles", nargs=2, type=float)
     percentile_scope: str = option("all", "percentiles over all images, or within each class", choices=["all", "class"])
-    input_mode: str = option("scale", "picture times sigma (as the original), plus sigma times noise, or clean", choices=["scale", "noise", "clean"])
-    label_mode: str = option("own", "labels that the network is given: each image's, none, or uniform ones", choices=["own", "none", "uniform"])
-    class_map: str = option("imagenet", "how labels become classes: imagenet, none (label - 1; folders in sorted order), or a .json")
-    npz_subset: str = option("auto", "npz files: train (numbered), val, or numbered ones where there are any", choices=["auto", "train", "val"])
-    unpack: str = option("selected", "keep rows of compressed files uncompressed in the cache: the selected ones, or all", choices=["selected", "all"], kind="how")
-    preprocess: str = option("squash", "JPEGs: squash (Lanczos), center-crop (as the training sets), box (as the npz sets)",
-                             choices=["squash", "center-crop", "box"])  # fmt: skip
+    input_mode: str = option("scale", "picture times sigma (as the original), plus sigma times noise, or clean",
+                             choices=["scale", "noise", "clean"])
+    label_mode: str = option("own", "labels that the network is given: each image's, none, or uniform ones",
+                             choices=["own", "none", "uniform"])
+    class_map: str = option("imagenet",
+                            "how labels become classes: imagenet, none (label - 1; folders in sorted order), or a "
+                            ".json")
+    npz_subset: str = option("auto", "npz files: train (numbered), val, or numbered ones where there are any",
+                             choices=["auto", "train", "val"])
+    unpack: str = option("selected",
+                         "keep rows of compressed files uncompressed in the cache: the selected ones, or all",
+                         choices=["selected", "all"], kind="how")
+    preprocess: str = option("squash",
+                             "JPEGs: squash (Lanczos), center-crop (as the training sets), box (as the npz sets)",
+                             choices=["squash", "center-crop", "box"])
     resize: str = option("box", "arrays of another size than the network's", choices=["box", "lanczos"])
-    pool: str = option("none", "store whole maps, their means, or means and maxima", choices=["none", "mean", "meanmax"])
+    pool: str = option("none", "store whole maps, their means, or means and maxima",
+                       choices=["none", "mean", "meanmax"])
     dtype: str = option("float32", "of the stored activations", choices=["float32", "float16"])
     format: str = option("npz", "npz batches with json (published), or one .npy a layer (fast)", choices=["npz", "npy"])
-    samples_per_file: Optional[int] = option(None, "samples of an activation file (default: the first run's --batch_size)")
-    images: str = option("original", "store pictures as they came, as the network sees them, or none", choices=["original", "network", "none"])
+    samples_per_file: Optional[int] = option(None,
+                                             "samples of an activation file (default: the first run's --batch_size)")
+    images: str = option("original", "store pictures as they came, as the network sees them, or none",
+                         choices=["original", "network", "none"])
     reconstructions: bool = option(True, "store the network's images; without, it stops after the last wanted layer")
-    adapter: str = option("dmd2-imagenet-64", "name of the kind of network, for the metadata", choices=["dmd2-imagenet-64", "edm-imagenet-64"])
+    adapter: str = option("dmd2-imagenet-64", "name of the kind of network, for the metadata",
+                          choices=["dmd2-imagenet-64", "edm-imagenet-64"])
     label_dropout: float = option(0.0, "accepted for old commands; has no effect in evaluation", kind="how")
     weights: str = option("ema", "weights of a file that has both", choices=["ema", "raw"])
     part: str = option("generator", "network of a DMD2 guidance file", choices=["generator", "real_unet", "fake_unet"])

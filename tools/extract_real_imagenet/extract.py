@@ -31,8 +31,10 @@ def extract(options):
         check_classes(options, source.classes[chosen.indices], network.config)
         run = Extraction(options, source, network, weights, chosen)
         if options.dry_run:
-            console.say(f"would extract {len(chosen.indices):,} of {chosen.candidates:,} images into {run.tree.activations}")
-            return Outcome({"num_samples": len(chosen.indices), "candidates": chosen.candidates, "output_dir": options.output_dir})
+            console.say(f"would extract {len(chosen.indices):,} of {chosen.candidates:,} images into "
+                        f"{run.tree.activations}")
+            return Outcome({"num_samples": len(chosen.indices), "candidates": chosen.candidates,
+                            "output_dir": options.output_dir})
         return carry_out(run, device, f"{run.tree.info} is there, made by the same command")
 
 
@@ -45,7 +47,8 @@ def check_flags(options):
     if not 0 < options.score_sigma < float("inf"):
         raise InputError("must be above 0", where=f"--score_sigma {options.score_sigma:g}", do="Correct the value")
     if bool(options.percentiles) != (options.scores is not None):
-        raise InputError("--percentiles and --scores go together", do="Give both: a CSV of scores (or denoise), and two percentiles")
+        raise InputError("--percentiles and --scores go together",
+                         do="Give both: a CSV of scores (or denoise), and two percentiles")
 
 
 def choose(options, source, network, weights):
@@ -64,8 +67,10 @@ def choose(options, source, network, weights):
         allowed = source.classes >= 0 if wanted is None else np.isin(source.classes, wanted)
         check_classes(options, source.classes[allowed], network.config)
         scores = find_scores(options, source, network, weights, allowed)
-        mask = keep_percentiles(scores, *options.percentiles, source.classes if options.percentile_scope == "class" else None)
-    chosen = select(source.classes, options.num_samples, options.seed, wanted, options.class_balanced, options.order, mask)
+        mask = keep_percentiles(scores, *options.percentiles,
+                                source.classes if options.percentile_scope == "class" else None)
+    chosen = select(source.classes, options.num_samples, options.seed, wanted, options.class_balanced, options.order,
+                    mask)
     chosen.scores = scores
     return chosen
 
@@ -101,7 +106,8 @@ def check_classes(options, classes, config):
     if len(classes) and options.label_mode == "own" and config.label_dim and classes.max() >= config.label_dim:
         raise InputError(f"class {classes.max()} is out of range for a network of {config.label_dim} classes",
                          where=options.checkpoint_path,
-                         do="Use --class_map none where labels are the network's plus 1, a map of your own, or --label_mode none")  # fmt: skip
+                         do="Use --class_map none where labels are the network's plus 1, a map of your own, or "
+                            "--label_mode none")
 
 
 class Extraction(ActivationRun):
@@ -115,7 +121,7 @@ class Extraction(ActivationRun):
         super().__init__(options, REAL, network, chosen.indices)
         self.source, self.weights, self.chosen = source, weights, chosen
         self.capture = Capture(network, self.form.widths, options.input_mode, options.conditioning_sigma, options.seed,
-                               options.label_mode, options.pool, options.dtype, images=options.reconstructions)  # fmt: skip
+                               options.label_mode, options.pool, options.dtype, images=options.reconstructions)
         derived = {"checkpoint": weights["sha256"], "source": source.identity() if parallel.is_main() else None}
         if not chosen.extends:  # another number would be other samples from the first on
             derived["fixed_num_samples"] = len(chosen.indices)
@@ -138,7 +144,8 @@ class Extraction(ActivationRun):
 
         unit, found = loaded
         numbers = unit.indices[found.rows]
-        arrays, reconstructed = self.capture.of_pixels(found.pixels, self.source.classes[numbers], numbers, self.options.batch_size)
+        arrays, reconstructed = self.capture.of_pixels(found.pixels, self.source.classes[numbers], numbers,
+                                                       self.options.batch_size)
         if not found.rows:
             arrays = {layer: np.empty((0, width), self.options.dtype) for layer, width in self.form.widths.items()}
         left_out = {place: (self.source.title(int(unit.indices[place])), why) for place, why in found.left_out.items()}
@@ -153,13 +160,13 @@ class Extraction(ActivationRun):
         positions, pictures = [unit.first + place for place in found.rows], []
         if self.options.images == "original":
             pictures += [(picture_path(self.tree.images, position, self.source.suffix), picture)
-                         for position, picture in zip(positions, found.originals)]  # fmt: skip
+                         for position, picture in zip(positions, found.originals)]
         elif self.options.images == "network":
             pictures += [(picture_path(self.tree.images, position), planes_to_picture(pixels))
-                         for position, pixels in zip(positions, found.pixels)]  # fmt: skip
+                         for position, pixels in zip(positions, found.pixels)]
         if self.options.reconstructions and found.rows:
             pictures += [(picture_path(self.tree.reconstructed, position), picture)
-                         for position, picture in zip(positions, reconstructed)]  # fmt: skip
+                         for position, picture in zip(positions, reconstructed)]
         return pictures
 
     def batch_sample(self, row, number):
@@ -167,7 +174,7 @@ class Extraction(ActivationRun):
         kind = int(self.source.classes[number])
         synset, name = self.source.class_index[str(kind)]
         return {"batch_index": row, "class_id": kind, "synset_id": synset, "class_name": name,
-                "original_path": self.source.title(number)}  # fmt: skip
+                "original_path": self.source.title(number)}
 
     def samples(self):
         """Yield the records of all samples, in order."""
@@ -187,7 +194,7 @@ class Extraction(ActivationRun):
                    "reconstructed_path": tree.relative(image) if options.reconstructions else None,
                    "activation_path": path, "batch_index": place, "original_path": told["original_path"],
                    "source": self.source.kind, "conditioning_sigma": options.conditioning_sigma,
-                   **scored}  # fmt: skip
+                   **scored}
 
     def head(self, count, left_out):
         """Return the metadata before the samples: the published entries, and how the pictures were fed and stored."""
@@ -197,7 +204,7 @@ class Extraction(ActivationRun):
                 "seed": options.seed, "split": options.split, "input_mode": options.input_mode,
                 "label_mode": options.label_mode, **self.stored_as(),
                 "preprocess": options.preprocess if self.source.kind == "imagenet_real" else options.resize,
-                "left_out": left_out, "class_labels": self.source.class_index}  # fmt: skip
+                "left_out": left_out, "class_labels": self.source.class_index}
 
     def conclude(self, count, left_out, rate):
         """Say what was written, left out and short, and return the results."""
@@ -209,9 +216,10 @@ class Extraction(ActivationRun):
             console.say(f"warning: {len(self.chosen.short):,} classes ran short in all")
         console.show_table(str(self.tree.activations), ["samples", "left out", "layers", "values each", "images/s"],
                            [[f"{count:,}", len(left_out), self.options.layers, f"{sum(self.form.widths.values()):,}",
-                             f"{rate:.3g}" if rate else "all there"]])  # fmt: skip
-        console.say(f"next: python -m tools.process_embeddings --model {self.tree.model} --data_dir {self.options.output_dir}")
+                             f"{rate:.3g}" if rate else "all there"]])
+        console.say(f"next: python -m tools.process_embeddings --model {self.tree.model} --data_dir "
+                    f"{self.options.output_dir}")
         return {"num_samples": count, "left_out": len(left_out), "candidates": self.chosen.candidates,
                 "short_classes": {str(kind): list(numbers) for kind, numbers in self.chosen.short.items()},
                 "layers": self.layers, "widths": self.form.widths, "format": self.options.format,
-                "images_per_second": rate, "output_dir": self.options.output_dir}  # fmt: skip
+                "images_per_second": rate, "output_dir": self.options.output_dir}

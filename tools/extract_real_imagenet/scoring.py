@@ -24,7 +24,8 @@ def denoising_errors(options, source, network, weights, numbers):
     """Return (N,) float64: the mean over pixels of (D(x + sigma n; sigma) - x)^2 of the images `numbers`, else NaN.
 
     sigma is --score_sigma; image i's noise depends on (seed, i) alone. Processes share the parts, which are kept in the
-    cache (GENPROBE_CACHE/imagenet_scores), so that a killed run goes on and another choice of percentiles costs nothing.
+    cache (GENPROBE_CACHE/imagenet_scores), so that a killed run goes on and another choice of percentiles costs
+    nothing.
     """
     import numpy as np
 
@@ -32,8 +33,9 @@ def denoising_errors(options, source, network, weights, numbers):
     from common.files import read_npz, write_npz
     from common.paths import cache_dir
 
-    told = [weights["sha256"], source.identity(), options.score_sigma, options.seed, options.label_mode, options.preprocess,
-            options.resize, network.config.img_resolution]  # fmt: skip
+    told = [weights["sha256"], source.identity(), options.score_sigma, options.seed, options.label_mode,
+            options.preprocess,
+            options.resize, network.config.img_resolution]
     key = hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()[:24]
     parts = []
     for start in range(0, len(numbers), PART):
@@ -70,7 +72,8 @@ def _errors(options, source, network, numbers, advance):
         if found.rows:
             read = chosen[found.rows]
             x = torch.from_numpy(found.pixels).to(device).float() / 127.5 - 1
-            draws = [torch.randn(x.shape[1:], generator=unit_generator(options.seed, "score_noise", int(number))) for number in read]
+            draws = [torch.randn(x.shape[1:], generator=unit_generator(options.seed, "score_noise", int(number)))
+                     for number in read]
             with torch.inference_mode():
                 labels = label_vectors(source.classes[read], options.label_mode, config.label_dim, device)
                 denoised = network(x + options.score_sigma * torch.stack(draws).to(device), options.score_sigma, labels)
@@ -110,5 +113,6 @@ def read_scores(path, column, source):
             if 0 <= number < len(scores):
                 scores[number] = value
     if np.isnan(scores).all():
-        raise InputError("scores none of the images", where=path, do="Name them as original_path in dataset_info.json does")
+        raise InputError("scores none of the images", where=path,
+                         do="Name them as original_path in dataset_info.json does")
     return scores

@@ -31,7 +31,8 @@ def sample_order(seed, count):
 
 
 def draw_classes(seed, num_classes, known):
-    """Return sorted classes: RandomState(seed).choice(known, num_classes, replace=False); all when as many are asked for."""
+    """Return sorted classes: RandomState(seed).choice(known, num_classes, replace=False); all when as many are asked
+    for."""
     import numpy as np
 
     if not 1 <= num_classes <= known:
@@ -48,7 +49,8 @@ def quotas(num_samples, classes):
 
 
 def quota_scan(labels, classes, quota, limit):
-    """Return the first `quota` images of each class in storage order, at most `limit` (as the original's later tools)."""
+    """Return the first `quota` images of each class in storage order, at most `limit` (as the original's later
+    tools)."""
     import numpy as np
 
     kept, found = [], dict.fromkeys(classes, 0)
@@ -69,10 +71,12 @@ def keep_percentiles(scores, low, high, classes=None):
     import numpy as np
 
     if not 0 <= low < high <= 100:
-        raise InputError("expected two percentiles 0 .. 100, the lower one first", where=f"--percentiles {low:g} {high:g}",
-                         do="Correct the values")  # fmt: skip
+        raise InputError("expected two percentiles 0 .. 100, the lower one first",
+                         where=f"--percentiles {low:g} {high:g}",
+                         do="Correct the values")
     kept, told = np.zeros(len(scores), bool), np.isfinite(scores)
-    groups = [np.flatnonzero(told)] if classes is None else [np.flatnonzero(told & (classes == c)) for c in np.unique(classes)]
+    groups = [np.flatnonzero(told)] if classes is None else [np.flatnonzero(told & (classes == c))
+                                                             for c in np.unique(classes)]
     for members in groups:
         if len(members):
             bounds = np.percentile(scores[members], [low, high])
@@ -121,6 +125,6 @@ def _balance(visit, classes, wanted):
     kinds, starts, counts = np.unique(labels[grouped], return_index=True, return_counts=True)
     found = dict(zip(kinds.tolist(), counts.tolist()))
     taken = [grouped[start : start + min(count, wanted.get(kind, 0))]
-             for kind, start, count in zip(kinds.tolist(), starts.tolist(), counts.tolist())]  # fmt: skip
+             for kind, start, count in zip(kinds.tolist(), starts.tolist(), counts.tolist())]
     short = {kind: (number, found.get(kind, 0)) for kind, number in wanted.items() if found.get(kind, 0) < number}
     return visit[np.sort(np.concatenate(taken))], short

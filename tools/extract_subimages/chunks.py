@@ -48,7 +48,7 @@ def layout_of(options, source, height, width):
         records = tile_records(
             (frame.height, frame.width), options.crop_sz, options.step, options.thres_sz, options.resize_final_img,
             only_resize=options.only_resize and not original, skip=skip, original=original,
-        )  # fmt: skip
+        )
         if mask is not None:
             records = _masked(records, mask, frame, options)
         if records:
@@ -59,7 +59,8 @@ def layout_of(options, source, height, width):
 def _excluded_scales(options, source):
     """Return the positions of scales that are left out for a photo, by the strings in its path."""
     path = f"/{source.path}"
-    found = {scale for scale, word in enumerate(options.exclusions) if any(part in path for part in excluded_strings(word))}
+    found = {scale for scale,
+             word in enumerate(options.exclusions) if any(part in path for part in excluded_strings(word))}
     if options.compat == "original" and options.exclusions:  # its lists are zipped: the shortest decides
         found |= set(range(len(options.exclusions), len(options.crop_sz)))
     return found
@@ -90,7 +91,8 @@ def _masked(records, mask, frame, options):
     """Return the records whose region of the mask has a mean of at least 127.5, numbered anew from 1."""
     original = options.compat == "original"
     size = frame.height, frame.width
-    reference = reference_of(*size, reference_side(options.crop_sz, options.resize_final_img), True) if original else None
+    reference = reference_of(*size, reference_side(options.crop_sz, options.resize_final_img),
+                             True) if original else None
     kept = []
     for record in records:
         top, bottom, left, right = mask_region(record, size, mask.shape, reference)
@@ -103,7 +105,8 @@ def _masked(records, mask, frame, options):
 def chunk_names(options, unit, frames):
     """Return the folder names of a photo's chunks."""
     if options.naming == "original":
-        return [original_folder(unit.source.name, frame.side, unit.number + index) for index, frame in enumerate(frames)]
+        return [original_folder(unit.source.name, frame.side, unit.number + index) for index,
+                frame in enumerate(frames)]
     return [f"{unit.stem}_{frame.side}" for frame in frames]
 
 
@@ -126,10 +129,11 @@ def extract(options, unit):
     halved, layout = layout_of(options, unit.source, *photo.pixels.shape[:2])
     if not layout:
         raise Unusable("no tile", "no window fits, or all are excluded or masked")
-    pixels = resize_area(photo.pixels, photo.pixels.shape[0] // 2, photo.pixels.shape[1] // 2) if halved else photo.pixels
+    pixels = resize_area(photo.pixels, photo.pixels.shape[0] // 2,
+                         photo.pixels.shape[1] // 2) if halved else photo.pixels
     about = {"version": VERSION, "source": unit.source.path, "source_bytes": len(data),
              "source_sha256": hashlib.sha256(data).hexdigest(), "source_size": list(photo.stored_size),
-             "orientation": photo.orientation, "halved": halved}  # fmt: skip
+             "orientation": photo.orientation, "halved": halved}
     names = chunk_names(options, unit, [frame for frame, _ in layout])
     packed = options.layout in ("packed", "parquet")
     sink = SegmentSink(options.save_folder, unit) if packed else FolderSink(options.save_folder)
@@ -167,7 +171,7 @@ def _write_chunk(options, square, records, about, add):
     centers = {record.id: ((record.row, record.col), record.width) for record in records}
     add(CENTERS, centers_bytes(centers))
     about = {**about, "reference": reference._asdict(), "layout": options.layout, "format": options.format,
-             "tiles": len(records)}  # fmt: skip
+             "tiles": len(records)}
     add(GEOMETRY, (json.dumps(about) + "\n" + "".join(f"{tile_json(record)}\n" for record in records)).encode())
 
 
@@ -179,7 +183,8 @@ def draw_reference(square, reference):
     if picture.shape[:2] == (reference.side, reference.side):
         return picture
     canvas = np.zeros((reference.side, reference.side, *picture.shape[2:]), picture.dtype)
-    canvas[reference.top : reference.top + reference.height, reference.left : reference.left + reference.width] = picture
+    canvas[reference.top : reference.top + reference.height,
+           reference.left : reference.left + reference.width] = picture
     return canvas
 
 

@@ -16,7 +16,8 @@ VERSION = 1  # of the geometry file
 
 
 def extract_single(options, unit):
-    """Write the tiles of one photo as `<name>_l<left>_s<number>`. Returns {"files", "tiles", "bytes"}; raises Unusable."""
+    """Write the tiles of one photo as `<name>_l<left>_s<number>`. Returns {"files", "tiles", "bytes"}; raises
+    Unusable."""
     data, photo = _decoded(options, unit.source)
     height, width = photo.pixels.shape[:2]
     if min(height, width) < options.min_size:
@@ -25,7 +26,7 @@ def extract_single(options, unit):
     for left, right in _halves(width, options.vertical_split):
         part = photo.pixels[:, left:right]
         windows += [(f"{unit.stem}_l{left:05d}_s{number:03d}.{options.format}", top, left + column, side, size)
-                    for number, (top, column, side, size) in enumerate(_single_windows(options, *part.shape[:2]), 1)]  # fmt: skip
+                    for number, (top, column, side, size) in enumerate(_single_windows(options, *part.shape[:2]), 1)]
     if not windows:
         raise Unusable("no tile", f"{height}x{width} is smaller than the window of {options.crop_sz[0]}")
     return _write_windows(options, unit, [(photo.pixels, windows)], _about(unit.source, data, photo))
@@ -42,11 +43,13 @@ def _single_windows(options, height, width):
         side = min(height, width)
         return [((height - side) // 2, (width - side) // 2, side, crop)]
     size = int(crop * options.resize_final_img[0])
-    return [(top, left, crop, size) for top, left in tile_windows((height, width), crop, options.step[0], options.thres_sz)]
+    return [(top, left, crop, size) for top,
+            left in tile_windows((height, width), crop, options.step[0], options.thres_sz)]
 
 
 def extract_pair(options, unit):
-    """Write the tiles of a photo below HR and of its smaller version below LR, under the same names; raises Unusable."""
+    """Write the tiles of a photo below HR and of its smaller version below LR, under the same names; raises
+    Unusable."""
     if unit.partner is None:
         raise Unusable("no partner", f"no photo of this name in {options.pair_folder}")
     data, photo = _decoded(options, unit.source)
@@ -63,7 +66,7 @@ def extract_pair(options, unit):
     name = f"{unit.stem}_s%03d.{options.format}"
     high = [(f"HR/{name}" % number, top, left, crop, crop) for number, (top, left) in enumerate(origins, 1)]
     low = [(f"LR/{name}" % number, top // scale, left // scale, crop // scale, crop // scale)
-           for number, (top, left) in enumerate(origins, 1)]  # fmt: skip
+           for number, (top, left) in enumerate(origins, 1)]
     about = {**_about(unit.source, data, photo), "partner": unit.partner.path, "scale": scale}
     return _write_windows(options, unit, [(photo.pixels, high), (partner.pixels, low)], about)
 
@@ -76,7 +79,7 @@ def _decoded(options, source):
 
 def _about(source, data, photo):
     return {"version": VERSION, "source": source.path, "source_bytes": len(data), "orientation": photo.orientation,
-            "source_sha256": hashlib.sha256(data).hexdigest(), "source_size": list(photo.stored_size)}  # fmt: skip
+            "source_sha256": hashlib.sha256(data).hexdigest(), "source_size": list(photo.stored_size)}
 
 
 def _write_windows(options, unit, parts, about):

@@ -34,7 +34,8 @@ def check_folder(path, report, decode=True):
     report.bytes += sum(names.values())
     before = len(report.problems)
     lines = read_lines(path / GEOMETRY) if GEOMETRY in names else []
-    if GEOMETRY in names and not (lines and isinstance(lines[0].get("tiles"), int) and len(lines) == lines[0]["tiles"] + 1):
+    if GEOMETRY in names and not (lines and isinstance(lines[0].get("tiles"), int) and len(lines) == lines[0]["tiles"]
+                                  + 1):
         report.problem(path.name, f"{GEOMETRY} is broken")
         lines = []
     centers = _centers(path, names, report)
@@ -80,7 +81,9 @@ def check_ranges(place, centers, side, report):
     """Name the centres and widths that lie outside of the reference."""
     for key, ((row, col), width) in centers.items():
         if not (0 <= row < side[0] and 0 <= col < side[1] and 0 <= width <= max(side)):
-            report.problem(place, f"centre {row}, {col} with width {width} of tile {key} lies outside of the {side[0]} px reference")
+            report.problem(place,
+                           f"centre {row}, {col} with width {width} of tile {key} lies outside of the {side[0]} px "
+                           f"reference")
 
 
 def _tiles(path, names, centers, report, decode):
@@ -111,7 +114,8 @@ def check_geometry(path, lines, centers, found, names, report):
         size = check_image(path / square, f"{path.name}/{square}", names, report)
         frame = about.get("frame", {})
         if size is not None and size != (frame.get("height"), frame.get("width")):
-            report.problem(f"{path.name}/{square}", f"has {size[0]}x{size[1]}, the geometry tells {frame.get('height')}x{frame.get('width')}")
+            report.problem(f"{path.name}/{square}",
+                           f"has {size[0]}x{size[1]}, the geometry tells {frame.get('height')}x{frame.get('width')}")
     told = {tile["id"]: ((*tile["center"],), tile["width"]) for tile in tiles}
     for number in sorted(set(told) | set(centers)):
         if told.get(number) != centers.get(number):
@@ -120,4 +124,5 @@ def check_geometry(path, lines, centers, found, names, report):
         report.scales[f"{tile['crop']} px"] += 1
         size = found.get(tile["id"])
         if size is not None and size != (tile["size"], tile["size"]):
-            report.problem(f"{path.name}/{tile['id']:08d}", f"has {size[0]}x{size[1]}, the geometry tells {tile['size']}x{tile['size']}")
+            report.problem(f"{path.name}/{tile['id']:08d}",
+                           f"has {size[0]}x{size[1]}, the geometry tells {tile['size']}x{tile['size']}")

@@ -16,7 +16,8 @@ def folder_panel(path):
     if lines and lines[0]["layout"] == "virtual":
         square = decode_photo((path / f"square.{lines[0]['format']}").read_bytes(), exif=False).pixels
         records = [_record(line) for line in lines[1:]]
-        return window_panel(path.name, f"{lines[0]['source']}, virtual: tiles are cut from this square when read", square, records)
+        return window_panel(path.name, f"{lines[0]['source']}, virtual: tiles are cut from this square when read",
+                            square, records)
     reference = decode_photo((path / "ref.jpg").read_bytes(), exif=False).pixels
     centers = read_centers(path / CENTERS)
     side = reference.shape[0]
@@ -33,12 +34,15 @@ def folder_panel(path):
     chosen = choose_samples([scales[key] for key in keys])
     tiles = [(index, _tile(path, keys[index])) for index in chosen]
     source = f"{lines[0]['source']}: " if lines else ""
-    return Panel(path.name, f"{source}{len(keys)} tiles at the places that centers.pt tells, in the {side} px reference", reference, boxes, tiles, told)
+    return Panel(path.name,
+                 f"{source}{len(keys)} tiles at the places that centers.pt tells, in the {side} px reference",
+                 reference, boxes, tiles, told)
 
 
 def _record(line):
     row, col = line["center"]
-    return TileRecord(line["id"], line["scale"], line["top"], line["left"], line["crop"], line["size"], row, col, line["width"])
+    return TileRecord(line["id"], line["scale"], line["top"], line["left"], line["crop"], line["size"], row, col,
+                      line["width"])
 
 
 def _box(center, width, side):
@@ -50,5 +54,6 @@ def _box(center, width, side):
 
 def _tile(path, number):
     """Return the pixels of a tile, whatever its file type."""
-    found = next(entry for ending in ("jpg", "png", "webp", "jpeg") if (entry := path / f"{number:08d}.{ending}").exists())
+    found = next(entry
+                 for ending in ("jpg", "png", "webp", "jpeg") if (entry := path / f"{number:08d}.{ending}").exists())
     return decode_photo(found.read_bytes(), exif=False).pixels

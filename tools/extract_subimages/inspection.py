@@ -31,9 +31,12 @@ def inspect(options):
         raise InputError(what, where=root, do="Name the folder that extract_subimages wrote")
     report = Report()
     shards = sorted([*root.glob("shard-*.tar"), *root.glob("shard-*.parquet")])
-    folders = [path for path in sorted(root.iterdir()) if path.is_dir() and not path.name.startswith(".") and path.name != "geometry"]
+    folders = [path
+               for path in sorted(root.iterdir())
+               if path.is_dir() and not path.name.startswith(".") and path.name != "geometry"]
     if not shards and not folders:
-        raise InputError("no chunk folder and no shard in here", where=root, do="Name the folder that extract_subimages wrote")
+        raise InputError("no chunk folder and no shard in here", where=root,
+                         do="Name the folder that extract_subimages wrote")
     with console.progress("Checks", len(shards) + len(folders), unit="folders") as advance:
         for path in folders:
             check_folder(path, report, options.decode)
@@ -54,21 +57,23 @@ def inspect(options):
 
 
 def _results(report, root, shards, picture):
-    return {"folder": str(root), "folders": report.folders, "shards": shards, "tiles": report.tiles, "bytes": report.bytes,
+    return {"folder": str(root), "folders": report.folders, "shards": shards, "tiles": report.tiles,
+            "bytes": report.bytes,
             "sizes": dict(sorted(report.sizes.items())), "scales": dict(sorted(report.scales.items())),
             "references": dict(sorted(report.references.items())), "problems": [list(row) for row in report.problems],
-            "picture": picture}  # fmt: skip
+            "picture": picture}
 
 
 def _show(results, report, root):
     console.show_table(str(root), ["folders", "tiles", "MB", "tile sizes", "references", "problems"],
                        [[results["folders"], f"{results['tiles']:,}", f"{results['bytes'] / 1e6:.1f}",
                          ", ".join(f"{size} ({count:,})" for size, count in results["sizes"].items()),
-                         ", ".join(results["references"]), len(report.problems)]])  # fmt: skip
+                         ", ".join(results["references"]), len(report.problems)]])
     for place, what in report.problems:
         console.say(f"{place}: {what}")
     if (root / "cache.pth").exists():
-        console.say("cache.pth: an index of the original's readers, which never notice changes; remove it when folders were added")
+        console.say("cache.pth: an index of the original's readers, which never notice changes; remove it when folders "
+                    "were added")
     if results["picture"]:
         console.say(f"picture: {results['picture']}")
 

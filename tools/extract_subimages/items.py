@@ -18,7 +18,8 @@ GAP = 8
 class ItemsOptions(CommonOptions):
     """Flags of `extract_subimages items`."""
 
-    options_file: str = option(REQUIRED, "YAML or JSON with the block of a data set, or several under `datasets`", word=True)
+    options_file: str = option(REQUIRED, "YAML or JSON with the block of a data set, or several under `datasets`",
+                               word=True)
     block: Optional[str] = option(None, "which block, such as train (the first when not given)", kind="how")
     num: int = option(4, "items shown, spread over the data set", kind="how")
     epoch: int = option(0, "whose random crops and corruptions", kind="how")
@@ -47,10 +48,11 @@ def show_items(options):
         stream = io.BytesIO()
         draw(items, blocks[name]["mode"]).save(stream, format="PNG")
         write_bytes(output, stream.getvalue())
-    console.show_table(f"{blocks[name]['mode']}: {len(dataset):,} items", ["key", "shape"], [[key, shape] for key, shape in shapes.items()])
+    console.show_table(f"{blocks[name]['mode']}: {len(dataset):,} items", ["key", "shape"],
+                       [[key, shape] for key, shape in shapes.items()])
     console.say(f"wrote {output}")
     return Outcome({"mode": blocks[name]["mode"], "num_items": len(dataset), "items": shapes, "picture": str(output)},
-                   [] if options.dry_run else [str(output)])  # fmt: skip
+                   [] if options.dry_run else [str(output)])
 
 
 def draw(items, mode):
@@ -102,7 +104,8 @@ def _tree(patches):
             path.append(path[-1].parent)
         left = top = 0.0
         for depth, node in enumerate(reversed(path)):
-            left, top = (left + (node.left or 0) / 2 ** (depth - 1), top + (node.top or 0) / 2 ** (depth - 1)) if depth else (0.0, 0.0)
+            left, top = (left + (node.left or 0) / 2 ** (depth - 1),
+                         top + (node.top or 0) / 2 ** (depth - 1)) if depth else (0.0, 0.0)
             levels.setdefault(depth, {})[node.index] = (round(left * 2**depth), round(top * 2**depth))
     panels = []
     for depth, places in sorted(levels.items()):

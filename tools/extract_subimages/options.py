@@ -13,7 +13,7 @@ from common.errors import InputError, nearest
 MODES = ["multiscale", "single", "square", "pair"]
 LAYOUTS = ["folders", "packed", "parquet", "virtual"]
 SPELLINGS = {"quality": "compression_level", "image_minimum_size_threshold": "min_size", "split_img": "vertical_split",
-             "output_dir": "save_folder"}  # fmt: skip
+             "output_dir": "save_folder"}
 IGNORED = {"cv2_write_options"}  # of the square extractor; compression_level and png_level say it here
 # What an option is when nothing is said, in each mode (the documentation's values for multiscale).
 DEFAULTS = {
@@ -25,7 +25,7 @@ DEFAULTS = {
              "min_size": 0, "compression_level": 95, "format": "png"},
     "square": {"crop_sz": [], "step": [], "thres_sz": 0, "resize_final_img": [],
                "min_size": 0, "compression_level": 95, "format": "png"},
-}  # fmt: skip
+}
 
 
 @dataclass(kw_only=True)
@@ -33,43 +33,59 @@ class Options(CommonOptions):
     """Flags of `extract_subimages`."""
 
     input_folder: List[str] = option([], "folder of photos, searched at any depth; needed (mode square takes several)",
-                                     nargs="+", type=str, kind="how")  # fmt: skip
+                                     nargs="+", type=str, kind="how")
     save_folder: str = option("out/extract_subimages", "folder of the data set", kind="how")
-    options: str = option("", "YAML or JSON file of these options, as the original's dictionary; flags go before it", kind="how")
-    mode: str = option("multiscale", "multiscale: folders with tiles, reference and centres; single: flat tiles of one scale; "
-                       "square: one image each; pair: single for high and low resolution together", choices=MODES)  # fmt: skip
-    crop_sz: List[int] = option([], "side of the windows in pixels of the photo, one for each scale (256 512; single 64, pair 480)",
-                                nargs="+")  # fmt: skip
-    step: List[int] = option([], "pixels from one window to the next, one for each scale (128 256; single 32, pair 240)", nargs="+")
-    thres_sz: Optional[int] = option(None, "a window flush with the edge is added when more pixels than this are left over "
-                                     "(128; single 16, pair 48)")  # fmt: skip
+    options: str = option("", "YAML or JSON file of these options, as the original's dictionary; flags go before it",
+                          kind="how")
+    mode: str = option("multiscale",
+                       "multiscale: folders with tiles, reference and centres; single: flat tiles of one scale; "
+                       "square: one image each; pair: single for high and low resolution together", choices=MODES)
+    crop_sz: List[int] = option([],
+                                "side of the windows in pixels of the photo, one for each scale (256 512; single 64, "
+                                "pair 480)",
+                                nargs="+")
+    step: List[int] = option([],
+                             "pixels from one window to the next, one for each scale (128 256; single 32, pair 240)",
+                             nargs="+")
+    thres_sz: Optional[int] = option(None,
+                                     "a window flush with the edge is added when more pixels than this are left over "
+                                     "(128; single 16, pair 48)")
     resize_final_img: List[float] = option([], "factor for the tiles of each scale; all scales should come out equal "
-                                           "(1 .5; single .5)", nargs="+")  # fmt: skip
+                                           "(1 .5; single .5)", nargs="+")
     only_resize: bool = option(False, "no windows: one tile for each scale, the whole square resized")
     vertical_split: bool = option(False, "stereoscopic pairs side by side: each half is an image of its own")
     compression_level: Optional[int] = option(None, "quality of jpg and webp, 0 to 100 (95; single 90); also --quality",
-                                              metavar="QUALITY")  # fmt: skip
+                                              metavar="QUALITY")
     subsampling: str = option("420", "chroma of jpg: 420 halves it both ways, 444 keeps it", choices=["420", "444"])
-    format: Optional[str] = option(None, "file type of the tiles (jpg; square and pair png)", choices=["jpg", "png", "webp"])
+    format: Optional[str] = option(None, "file type of the tiles (jpg; square and pair png)",
+                                   choices=["jpg", "png", "webp"])
     png_level: int = option(3, "compression of png, 0 to 9; only speed and size depend on it")
-    layout: str = option("folders", "folders; packed: tar shards for webdataset readers; parquet; virtual: one square image "
-                         "for each photo, tiles are cut when read", choices=LAYOUTS)  # fmt: skip
+    layout: str = option("folders",
+                         "folders; packed: tar shards for webdataset readers; parquet; virtual: one square image "
+                         "for each photo, tiles are cut when read", choices=LAYOUTS)
     shard_mb: int = option(256, "megabytes after which a shard is full (packed, parquet)")
-    square: str = option("center", "center: only the centred square is used; none: the full photo, the reference letter-boxed",
-                         choices=["center", "none"])  # fmt: skip
+    square: str = option("center",
+                         "center: only the centred square is used; none: the full photo, the reference letter-boxed",
+                         choices=["center", "none"])
     exif: bool = option(True, "turn photos upright as their Exif orientation says")
     min_size: Optional[int] = option(None, "photos whose smaller side is below are skipped (512; single 256, others 0)")
-    input_image_max_size_before_being_halved: int = option(5500, "photos whose larger side exceeds this are halved first")
-    exclusions: List[str] = option([], "for each scale, comma-separated strings: where one occurs in a photo's path below the "
-                                   "input folder, the scale is left out ('' for none)", nargs="+", type=str)  # fmt: skip
+    input_image_max_size_before_being_halved: int = option(5500,
+                                                           "photos whose larger side exceeds this are halved first")
+    exclusions: List[str] = option([],
+                                   "for each scale, comma-separated strings: where one occurs in a photo's path below "
+                                   "the "
+                                   "input folder, the scale is left out ('' for none)", nargs="+", type=str)
     use_masking: bool = option(False, "keep only tiles that the mask of their photo shows (mean of at least 127.5)")
     mask_path: str = option("", "folder of masks, named as the photo with .png added", kind="how")
     dedup: bool = option(False, "skip photos whose file equals an earlier one's")
-    naming: str = option("stable", "stable: names from the path below the input folder, ids from 1 in each folder; original: "
-                         "running numbers over the whole run", choices=["stable", "original"])  # fmt: skip
-    compat: str = option("none", "original: also repeat the original's mistakes (see the page)", choices=["none", "original"])
+    naming: str = option("stable",
+                         "stable: names from the path below the input folder, ids from 1 in each folder; original: "
+                         "running numbers over the whole run", choices=["stable", "original"])
+    compat: str = option("none", "original: also repeat the original's mistakes (see the page)",
+                         choices=["none", "original"])
     imgsize: List[int] = option([128, 128], "square mode: width and height", nargs=2)
-    bottom_crop: float = option(0.0, "square mode: rows cut off below; a fraction of the height under 1, pixels from 1 on")
+    bottom_crop: float = option(0.0,
+                                "square mode: rows cut off below; a fraction of the height under 1, pixels from 1 on")
     keep_folder: bool = option(False, "square mode: keep the folder directly below the input folder")
     pair_folder: str = option("", "pair mode: folder of the low-resolution photos", kind="how")
     pair_scale: int = option(4, "pair mode: how many times smaller the low-resolution photos are")
@@ -194,15 +210,16 @@ def _check_folders(options):
             raise InputError(what, where=name or "--pair_folder", do="Name a folder of photos")
         if Path(name).resolve() in (save, *save.parents):
             raise InputError("lies inside the folder of photos, where its tiles would be taken for photos",
-                             where=f"--save_folder {options.save_folder}", do="Choose another folder")  # fmt: skip
+                             where=f"--save_folder {options.save_folder}", do="Choose another folder")
     if options.use_masking and not Path(options.mask_path or "none").is_dir():
-        raise InputError("no folder of masks", where=f"--mask_path {options.mask_path}", do="Name one, or leave --use_masking out")
+        raise InputError("no folder of masks", where=f"--mask_path {options.mask_path}",
+                         do="Name one, or leave --use_masking out")
 
 
 def _check_numbers(options):
     limits = {"compression_level": (0, 100), "png_level": (0, 9), "shard_mb": (1, None), "min_size": (0, None),
               "input_image_max_size_before_being_halved": (1, None), "pair_scale": (1, None), "preview": (0, None),
-              "n_thread": (0, 256), "bottom_crop": (0, None)}  # fmt: skip
+              "n_thread": (0, 256), "bottom_crop": (0, None)}
     for name, (least, most) in limits.items():
         value = getattr(options, name)
         if value < least or (most is not None and value > most):
@@ -215,7 +232,7 @@ def _check_numbers(options):
 def _check_modes(options):
     if options.dest != "file":
         raise InputError(f"'{options.dest}' could not run in the original either", where="--dest",
-                         do="Use --layout packed or --layout parquet for few large files")  # fmt: skip
+                         do="Use --layout packed or --layout parquet for few large files")
     if options.mode != "multiscale" and options.layout != "folders":
         raise InputError(f"only mode multiscale has the layout {options.layout}", where="--layout", do="Leave it out")
     if options.preview and options.mode != "multiscale":
@@ -227,39 +244,45 @@ def _check_modes(options):
             import pyarrow  # noqa: F401
         except ImportError as error:
             raise InputError("needs the package pyarrow, which is not installed", where="--layout parquet",
-                             do="Install it (pip install pyarrow), or use --layout packed") from error  # fmt: skip
+                             do="Install it (pip install pyarrow), or use --layout packed") from error
     if options.only_resize and options.square == "none":
         raise InputError("resizes the centred square", where="--only_resize", do="Leave --square none out")
     if options.naming == "original" and (options.layout in ("packed", "parquet") or options.mode == "pair"):
-        raise InputError("shards and pairs have no running numbers", where="--naming original", do="Use --naming stable")
+        raise InputError("shards and pairs have no running numbers", where="--naming original",
+                         do="Use --naming stable")
 
 
 def _check_scales(options):
     if options.mode != "multiscale" and len(options.crop_sz) != 1:
-        raise InputError(f"mode {options.mode} has one scale", where="--crop_sz", do="Give one size, or use --mode multiscale")
+        raise InputError(f"mode {options.mode} has one scale", where="--crop_sz",
+                         do="Give one size, or use --mode multiscale")
     factors = options.resize_final_img
     if options.compat == "none" and not len(options.crop_sz) == len(options.step) == len(factors):
         what = f"{len(options.crop_sz)} crop sizes, {len(options.step)} steps, {len(factors)} factors"
-        raise InputError(f"one of each for every scale is needed: {what}", where="--crop_sz, --step, --resize_final_img",
-                         do="Give lists of the same length")  # fmt: skip
+        raise InputError(f"one of each for every scale is needed: {what}",
+                         where="--crop_sz, --step, --resize_final_img",
+                         do="Give lists of the same length")
     if options.mode == "pair":
         _check_pair(options)
     for crop, step, factor in zip(options.crop_sz, options.step, factors):
         if crop < 1 or step < 1 or int(crop * factor) < 1:
-            raise InputError(f"crop {crop}, step {step}, factor {factor:g} leave no pixel", where="--crop_sz, --step, --resize_final_img",
-                             do="Crop and step are at least 1, and so is crop times factor")  # fmt: skip
+            raise InputError(f"crop {crop}, step {step}, factor {factor:g} leave no pixel",
+                             where="--crop_sz, --step, --resize_final_img",
+                             do="Crop and step are at least 1, and so is crop times factor")
     if options.thres_sz < 0:
         raise InputError("must be at least 0", where=f"--thres_sz {options.thres_sz}", do="Correct the value")
     if len(options.exclusions) > len(options.crop_sz) and options.compat == "none":
         raise InputError(f"{len(options.exclusions)} lists for {len(options.crop_sz)} scales", where="--exclusions",
-                         do="Give one for each scale")  # fmt: skip
+                         do="Give one for each scale")
 
 
 def _check_pair(options):
     scale = options.pair_scale
     for name in ("crop_sz", "step"):
         if getattr(options, name)[0] % scale:
-            raise InputError(f"{getattr(options, name)[0]} is no multiple of --pair_scale {scale}, so the low resolution has no such window",
-                             where=f"--{name}", do="Give a multiple")  # fmt: skip
+            raise InputError(f"{getattr(options, name)[0]} is no multiple of --pair_scale {scale}, so the low "
+                             f"resolution has no such window",
+                             where=f"--{name}", do="Give a multiple")
     if options.resize_final_img != [1.0] or options.only_resize or options.vertical_split:
-        raise InputError("pairs are cut as they are", where="--resize_final_img, --only_resize, --vertical_split", do="Leave them out")
+        raise InputError("pairs are cut as they are", where="--resize_final_img, --only_resize, --vertical_split",
+                         do="Leave them out")

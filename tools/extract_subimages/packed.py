@@ -130,7 +130,7 @@ class Shards:
             for chunk in index["chunks"]:
                 samples = [[stem, where + base, *rest] for stem, where, *rest in chunk["samples"]]
                 line = {"chunk": chunk["chunk"], "header": chunk["header"],
-                        "columns": ["name", "offset", "bytes", *COLUMNS], "samples": samples}  # fmt: skip
+                        "columns": ["name", "offset", "bytes", *COLUMNS], "samples": samples}
                 lines.append(json.dumps(line) + "\n")
             base += index["bytes"]
         return lines
@@ -148,10 +148,12 @@ class Shards:
                 for stem, where, length, *values in chunk["samples"]:
                     told = dict(zip(COLUMNS, values))
                     row, col = told.pop("center") or (None, None)
-                    rows.append({"key": f"{chunk['chunk']}/{stem}", "source": chunk["header"]["source"], **told, "row": row,
-                                 "col": col, "image": data[where : where + length]})  # fmt: skip
+                    rows.append({"key": f"{chunk['chunk']}/{stem}", "source": chunk["header"]["source"], **told,
+                                 "row": row,
+                                 "col": col, "image": data[where : where + length]})
             table = pyarrow.Table.from_pylist(rows, schema=_schema(pyarrow))
-            writer = writer or pyarrow.parquet.ParquetWriter(path, table.schema, compression="none", write_statistics=["id", "scale"])
+            writer = writer or pyarrow.parquet.ParquetWriter(path, table.schema, compression="none",
+                                                             write_statistics=["id", "scale"])
             writer.write_table(table, row_group_size=len(rows))
         writer.close()
         return lines
@@ -176,4 +178,4 @@ def _copied_by_system(source, target, length):
 def _schema(pyarrow):
     whole = [name for name in COLUMNS if name != "center"] + ["row", "col"]
     return pyarrow.schema([("key", pyarrow.string()), ("source", pyarrow.string()),
-                           *((name, pyarrow.int32()) for name in whole), ("image", pyarrow.binary())])  # fmt: skip
+                           *((name, pyarrow.int32()) for name in whole), ("image", pyarrow.binary())])

@@ -108,7 +108,8 @@ def _picture(panel):
 
 def _pixels(box, size):
     _, left, top, right, bottom = box
-    return [round(left * (size[0] - 1)), round(top * (size[1] - 1)), round(right * (size[0] - 1)), round(bottom * (size[1] - 1))]
+    return [round(left * (size[0] - 1)), round(top * (size[1] - 1)), round(right * (size[0] - 1)),
+            round(bottom * (size[1] - 1))]
 
 
 def _colour(scale):
@@ -136,7 +137,8 @@ def _draw_strip(row, draw, panel, scale, left, top):
             continue
         image = Image.fromarray(tile[..., ::-1].copy())
         shrink = TILE / max(image.size)
-        image = image.resize((max(1, round(image.width * shrink)), max(1, round(image.height * shrink))), Image.Resampling.LANCZOS)
+        image = image.resize((max(1, round(image.width * shrink)), max(1, round(image.height * shrink))),
+                             Image.Resampling.LANCZOS)
         row.paste(image, (place, top + 24))
         _badge(draw, place, top + 24, numbers[index], _colour(scale))
         place += TILE + GAP

@@ -127,7 +127,8 @@ def _is_tiff(data):
 
 
 def _may_have_exif(data):
-    """False where an Exif block is out of the question: Pillow is slow to find that out, in PNG by decoding all of it."""
+    """False where an Exif block is out of the question: Pillow is slow to find that out, in PNG by decoding all of
+    it."""
     if data[:2] == b"\xff\xd8":
         return b"Exif" in data[:65536]
     if data[:4] == b"\x89PNG":
@@ -146,7 +147,8 @@ def exif_orientation(data):
     try:
         with _no_warnings(), Image.open(io.BytesIO(data)) as image:
             found = image.getexif().get(0x0112, 1)
-    except (OSError, SyntaxError, ValueError, EOFError, TypeError, KeyError, struct.error, Image.DecompressionBombError):
+    except (OSError, SyntaxError, ValueError, EOFError, TypeError, KeyError, struct.error,
+            Image.DecompressionBombError):
         return 1
     return found if isinstance(found, int) and 1 <= found <= 8 else 1
 
@@ -190,8 +192,8 @@ def resize_area(pixels, height, width):
 def shrink_area(pixels, height, width):
     """Return uint8 pixels brought to a size of at most half of theirs by area interpolation: the mean under each pixel.
 
-    Half the time of OpenCV's own, which keeps to one order of summation; of 100,000 values about one is rounded otherwise.
-    Other sizes and kinds go to `resize_area`, as do whole factors, for which OpenCV is as quick.
+    Half the time of OpenCV's own, which keeps to one order of summation; of 100,000 values about one is rounded
+    otherwise. Other sizes and kinds go to `resize_area`, as do whole factors, for which OpenCV is as quick.
     """
     import cv2
     import numpy as np
@@ -224,14 +226,16 @@ def shrink_area(pixels, height, width):
 
 
 def compact(tile):
-    """Return a tile in memory of its own. The encoder finds a fresh copy in the cache: 8 % less time, the copy included."""
+    """Return a tile in memory of its own. The encoder finds a fresh copy in the cache: 8 % less time, the copy
+    included."""
     import numpy as np
 
     return np.ascontiguousarray(tile)
 
 
 def make_encoder(kind, quality, subsampling="420", png_level=3):
-    """Return encode(pixels) -> uint8 array of a file's bytes. kind: jpg, png or webp (bmp, ppm); uint16 pixels are cut off at 255."""
+    """Return encode(pixels) -> uint8 array of a file's bytes. kind: jpg, png or webp (bmp, ppm); uint16 pixels are cut
+    off at 255."""
     import cv2
     import numpy as np
 

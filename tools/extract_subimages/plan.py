@@ -23,14 +23,15 @@ def plan_units(options, sources, known=None):
     if options.mode == "pair":
         partners = pair_partners(sources, options.pair_folder, options.pair_scale)
         return [Unit(index, source, stable_stem(source.path), partner=partners[source.path])
-                for index, source in enumerate(sources)]  # fmt: skip
+                for index, source in enumerate(sources)]
     if options.mode == "multiscale" or (options.mode == "single" and options.naming == "stable"):
         return [Unit(index, source, stable_stem(source.path)) for index, source in enumerate(sources)]
     return _plain_stems(options, sources)
 
 
 def _plain_stems(options, sources):
-    """Return units named after their files alone; where two would have the same name, the later one's tells its path."""
+    """Return units named after their files alone; where two would have the same name, the later one's tells its
+    path."""
     units, taken = [], set()
     for index, source in enumerate(sources):
         path = PurePosixPath(source.path)
@@ -39,7 +40,8 @@ def _plain_stems(options, sources):
             flat = path.with_suffix("").as_posix()
             stem = flat if options.keep_folder and flat.count("/") == 1 else flat.replace("/", "__")
         if stem in taken and options.compat == "none":
-            named = stable_stem(f"{Path(source.folder).name}/{source.path}" if len(options.input_folder) > 1 else source.path)
+            named = stable_stem(f"{Path(source.folder).name}/{source.path}" if len(options.input_folder) > 1
+                                else source.path)
             stem = named if named not in taken else f"{named}~{index}"
         taken.add(stem)
         units.append(Unit(index, source, stem))
@@ -78,12 +80,14 @@ def folder_names(options, unit):
     """Return the folders that a photo may have: all it has under original naming, candidates otherwise."""
     if options.naming == "original":
         sides = ("left", "right") if options.vertical_split else ("left",)
-        return [original_folder(unit.source.name, side, unit.number + index) for index in range(len(unit.counts)) for side in sides]
+        return [original_folder(unit.source.name, side, unit.number + index)
+                for index in range(len(unit.counts)) for side in sides]
     return [f"{unit.stem}_{side}" for side in (("left", "right") if options.vertical_split else ("left",))]
 
 
 def finished(options, unit):
-    """Return {"chunks" or "files": [names], "tiles"} of a unit whose outputs are whole and of this very photo, else None."""
+    """Return {"chunks" or "files": [names], "tiles"} of a unit whose outputs are whole and of this very photo, else
+    None."""
     if options.mode != "multiscale":
         return _finished_flat(options, unit)
     for name in folder_names(options, unit):
@@ -94,7 +98,7 @@ def finished(options, unit):
             return None
         others = [read_about(f"{options.save_folder}/{other}/{GEOMETRY}") for other in about.get("chunks", [])]
         whole = all(other is not None and chunk_is_whole(f"{options.save_folder}/{chunk}", other)
-                    for chunk, other in zip(about.get("chunks", []), others))  # fmt: skip
+                    for chunk, other in zip(about.get("chunks", []), others))
         if whole and _same_photo(about, unit.source, f"{options.save_folder}/{name}"):
             return {"chunks": about["chunks"], "tiles": sum(other["tiles"] for other in others)}
         return None

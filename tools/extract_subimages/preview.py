@@ -24,8 +24,9 @@ def expected_tiles(options, unit):
     if min(size) < options.min_size:
         return None
     sides = [size[1] // 2, size[1] - size[1] // 2] if options.vertical_split else [size[1]]
-    windows = [1 if options.only_resize else len(tile_windows((size[0], side), options.crop_sz[0], options.step[0], options.thres_sz))
-               for side in sides]  # fmt: skip
+    windows = [1 if options.only_resize
+               else len(tile_windows((size[0], side), options.crop_sz[0], options.step[0], options.thres_sz))
+               for side in sides]
     return sum(windows) * (2 if options.mode == "pair" else 1) or None
 
 
@@ -56,7 +57,8 @@ def photo_panels(options, unit):
 
 
 def window_panel(title, about, pixels, records, frame=None):
-    """Return the Panel of a photo and the TileRecords of a frame of it (all of it by default); what is not used is pale."""
+    """Return the Panel of a photo and the TileRecords of a frame of it (all of it by default); what is not used is
+    pale."""
     frame = frame or Frame("left", 0, 0, *pixels.shape[:2])
     inside = slice(frame.top, frame.top + frame.height), slice(frame.left, frame.left + frame.width)
     square = pixels[inside]
@@ -66,7 +68,8 @@ def window_panel(title, about, pixels, records, frame=None):
     boxes = []
     for record in records:
         top, left = frame.top + record.top, frame.left + record.left
-        boxes.append((record.scale, left / width, top / height, (left + record.crop) / width, (top + record.crop) / height))
+        boxes.append((record.scale, left / width, top / height, (left + record.crop) / width,
+                      (top + record.crop) / height))
     chosen = choose_samples([record.scale for record in records])
     tiles = list(zip(chosen, cut_tiles(square, [records[index] for index in chosen])))
     return Panel(title, about, picture, boxes, tiles, told_scales(records))

@@ -22,7 +22,8 @@ from tools.extract_subimages.workers import WorkerError, Workers
 
 FUNCTIONS = {"multiscale": extract, "single": extract_single, "pair": extract_pair, "square": extract_square}
 SKIPPED = "skipped.csv"
-OWN_FILES = ("run.json", SKIPPED, "preview.png", "inspect.png", "cache.pth", "geometry", "HR", "LR", UNFINISHED, SEGMENTS)
+OWN_FILES = ("run.json", SKIPPED, "preview.png", "inspect.png", "cache.pth", "geometry", "HR", "LR", UNFINISHED,
+             SEGMENTS)
 
 
 class Job:
@@ -33,7 +34,8 @@ class Job:
         self.sources, self.passed, self.others = find_sources(options.input_folder, options.compat == "original")
         if not self.sources and not self.passed:
             what = f"no photo in here ({self.others} other files)" if self.others else "this folder is empty"
-            raise InputError(what, where=", ".join(options.input_folder), do="Name a folder of jpg, png, webp, tif, bmp, ppm or avif files")
+            raise InputError(what, where=", ".join(options.input_folder),
+                             do="Name a folder of jpg, png, webp, tif, bmp, ppm or avif files")
         self.extent = listing(self.sources)
         self.doubles = []
         if options.dedup:
@@ -64,7 +66,8 @@ class Job:
 
     def work(self, todo, workers):
         """Do the units and note how each ended. Raises InputError when the run cannot go on (a full disk)."""
-        if self.options.mode == "multiscale" and not self.is_packed:  # large photos first, so that the workers end together
+        # large photos first, so that the workers end together
+        if self.options.mode == "multiscale" and not self.is_packed:
             todo = sorted(todo, key=lambda unit: unit.source.bytes, reverse=True)
         with console.progress("Photos", len(self.units), start=len(self.units) - len(todo), unit="photos") as advance:
             for result in workers.run(FUNCTIONS[self.options.mode], self.options, todo):
@@ -92,7 +95,8 @@ class Job:
                     shutil.rmtree(folder)
 
     def surprises(self):
-        """Return {path: size or None} of photos whose tiles are not those that their header promised, if numbers run on."""
+        """Return {path: size or None} of photos whose tiles are not those that their header promised, if numbers run
+        on."""
         if self.options.naming != "original" or self.options.mode != "multiscale":
             return {}
         return {self.units[index].source.path: None for index in self.skipped if self.units[index].counts}
@@ -119,9 +123,10 @@ class Job:
             "photos": len(self.sources) + len(self.doubles) + len(self.passed), "extracted": len(self.done),
             "chunks": sum(len(found.get("chunks", ())) for found in self.done.values()),
             "tiles": sum(found["tiles"] for found in self.done.values()), "bytes_written": self.bytes,
-            "already_there": self.resumed, "num_skipped": len(rows), "skipped": dict(sorted(Counter(row[1] for row in rows).items())),
+            "already_there": self.resumed, "num_skipped": len(rows),
+            "skipped": dict(sorted(Counter(row[1] for row in rows).items())),
             "skipped_files": [row[0] for row in rows], "other_files": self.others,
-        }  # fmt: skip
+        }
 
 
 def main(options, workers=None):
@@ -140,7 +145,8 @@ def main(options, workers=None):
             _preview(job, root)
         _show(earlier, options)
         return Outcome(earlier, record=record)
-    record.begin(clear=[path for path in root.iterdir() if _is_own(path) and path != record.path] if root.exists() else [])
+    record.begin(clear=[path for path in root.iterdir() if _is_own(path) and path != record.path] if root.exists()
+                 else [])
     record.finished = None  # photos whose outputs went missing are made again, whatever the record says
     shutil.rmtree(root / UNFINISHED, ignore_errors=True)
     todo = job.scan()
@@ -175,7 +181,9 @@ def _until_settled(job, todo, workers):
     while surprises := job.surprises():
         known |= surprises
         job.plan(known)
-        job.skipped = {index: why for index, why in job.skipped.items() if job.units[index].source.path in known or not job.units[index].counts}
+        job.skipped = {index: why for index,
+                       why in job.skipped.items()
+                       if job.units[index].source.path in known or not job.units[index].counts}
         job.work([unit for unit in job.scan() if unit.index not in job.skipped], workers)
     if job.options.naming == "original":
         for name in job.orphans():  # of an earlier numbering: the tree would hold two
@@ -224,8 +232,9 @@ def _nothing(job):
     for path, reason, detail in job.rows():
         kinds.setdefault(reason, []).append(f"{path} ({detail})" if detail else path)
     told = "; ".join(f"{len(paths)} {reason}, such as {paths[0]}" for reason, paths in sorted(kinds.items()))
-    return InputError(f"none of {len(job.rows())} images gave a tile: {told}", where=", ".join(job.options.input_folder),
-                      do="Smaller --min_size and --crop_sz take smaller photos")  # fmt: skip
+    return InputError(f"none of {len(job.rows())} images gave a tile: {told}",
+                      where=", ".join(job.options.input_folder),
+                      do="Smaller --min_size and --crop_sz take smaller photos")
 
 
 def _finish(job, record, root):
@@ -254,11 +263,12 @@ def _show(results, options):
     count = results["chunks"] if what == "chunks" else results["tiles"]
     console.show_table(f"{results['folder']} ({results['layout']})", ["photos", what, "tiles", "MB written", "skipped"],
                        [[results["extracted"], count, f"{results['tiles']:,}", f"{results['bytes_written'] / 1e6:.1f}",
-                         results["num_skipped"]]])  # fmt: skip
+                         results["num_skipped"]]])
     for reason, number in results["skipped"].items():
         console.say(f"skipped: {number} {reason} (named in {os.path.join(results['folder'], SKIPPED)})")
     if results.get("orphans"):
-        console.say(f"{len(results['orphans'])} folders belong to no photo of the input any more, {results['orphans'][0]} the first")
+        console.say(f"{len(results['orphans'])} folders belong to no photo of the input any more, "
+                    f"{results['orphans'][0]} the first")
     if results["mode"] == "multiscale" and results["layout"] in ("folders", "virtual"):
         console.say(f"next: python -m tools.extract_subimages inspect {options.save_folder}")
 
@@ -273,7 +283,8 @@ def _dry_run(job):
         count = expected_tiles(job.options, unit)
         tiles, unclear = tiles + (count or 0), unclear + (count is None)
     seconds = sum(source.bytes for source in job.sources) / 20e6 + tiles * 0.0004
-    results = {**job.results(), "expected_tiles": tiles, "expected_seconds": round(seconds / max(job.options.n_thread, 1), 1)}
+    results = {**job.results(), "expected_tiles": tiles,
+               "expected_seconds": round(seconds / max(job.options.n_thread, 1), 1)}
     console.say(f"would cut {len(job.units) - unclear} photos into {tiles:,} tiles in {job.options.save_folder}, about "
-                f"{results['expected_seconds']:.0f} s; {unclear + results['num_skipped']} would be skipped")  # fmt: skip
+                f"{results['expected_seconds']:.0f} s; {unclear + results['num_skipped']} would be skipped")
     return Outcome(results)

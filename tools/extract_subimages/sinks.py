@@ -147,7 +147,7 @@ def tile_json(record):
     """Return a TileRecord as JSON, with the values of COLUMNS (json.dumps takes five times as long)."""
     number, scale, top, left, crop, size, row, col, width = record
     return (f'{{"id": {number}, "scale": {scale}, "top": {top}, "left": {left}, "crop": {crop}, "size": {size}, '
-            f'"width": {width}, "center": [{row}, {col}]}}')  # fmt: skip
+            f'"width": {width}, "center": [{row}, {col}]}}')
 
 
 def segment_name(unit):

@@ -7,7 +7,8 @@ from pathlib import Path
 
 ORIGINAL_SUFFIXES = (".jpg", ".JPG", ".jpeg", ".JPEG", ".png", ".PNG", ".ppm", ".PPM", ".bmp", ".BMP", ".webp", ".WEBP")
 SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".pgm", ".bmp", ".webp", ".tif", ".tiff", ".avif")
-OTHER_IMAGES = (".gif", ".heic", ".heif", ".jxl", ".jp2", ".psd", ".svg", ".raw", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".exr")
+OTHER_IMAGES = (".gif", ".heic", ".heif", ".jxl", ".jp2", ".psd", ".svg", ".raw", ".dng", ".cr2", ".cr3", ".nef",
+                ".arw", ".exr")
 LONGEST = 180  # characters of a folder's name; file systems take 255 bytes
 
 
@@ -115,11 +116,13 @@ def stable_stem(path):
     """Return the name that a photo's outputs begin with, from its path below the input folder alone.
 
     `a.jpg` -> `a`, `a.png` -> `a.png`, `sub/a.jpg` -> `sub__a`. Where another path could give the same name, and where
-    it would be too long, eight digits of the path's hash follow after `~`, so that no name depends on what else there is.
+    it would be too long, eight digits of the path's hash follow after `~`, so that no name depends on what else there
+    is.
     """
     stem = path.removesuffix(".jpg")
     plain = stem.replace("/", "__")
-    ambiguous = "__" in stem or "~" in stem or (stem != path and stem.lower().endswith(SUFFIXES)) or stem.startswith(".")
+    ambiguous = "__" in stem or "~" in stem or (stem != path
+                                                and stem.lower().endswith(SUFFIXES)) or stem.startswith(".")
     if ambiguous or len(plain.encode(errors="surrogateescape")) > LONGEST or plain.endswith("_"):
         digest = hashlib.sha256(path.encode(errors="surrogateescape")).hexdigest()[:8]
         raw = plain.lstrip(".").encode(errors="surrogateescape")[: LONGEST - 9].decode(errors="ignore")
@@ -133,7 +136,8 @@ def original_folder(name, side, number):
 
 
 def listing(sources):
-    """Return {"photos", "sha256"} of paths, sizes and times of writing: another one means that photos came, went or changed."""
+    """Return {"photos", "sha256"} of paths, sizes and times of writing: another one means that photos came, went or
+    changed."""
     digest = hashlib.sha256()
     for source in sources:
         digest.update(f"{source.path}\t{source.bytes}\t{source.mtime_ns}\n".encode(errors="surrogateescape"))

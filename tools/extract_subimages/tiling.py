@@ -90,7 +90,8 @@ def tile_centre(top, left, crop, reference):
     return reference.top + row, reference.left + col, int(crop // reference.factor)
 
 
-def tile_records(side, crop_sz, step, thres_sz, resize_final_img, *, first_id=1, only_resize=False, skip=(), original=False):
+def tile_records(side, crop_sz, step, thres_sz, resize_final_img, *, first_id=1, only_resize=False, skip=(),
+                 original=False):
     """Return the TileRecords of a square of `side` pixels (or of a (height, width)) in the order of their ids.
 
     crop_sz, step, resize_final_img: one value for each scale; the shortest list decides how many there are.
@@ -107,10 +108,11 @@ def tile_records(side, crop_sz, step, thres_sz, resize_final_img, *, first_id=1,
         if only_resize:
             middle = reference.side // 2
             records.append(TileRecord(first_id + len(records), scale, 0, 0, min(height, width), size,
-                                      middle, middle, reference.side))  # fmt: skip
+                                      middle, middle, reference.side))
             continue
         rows = [(top, tile_centre(top, 0, crop, reference)[0]) for top in tile_starts(height, crop, stride, thres_sz)]
-        columns = [(left, tile_centre(0, left, crop, reference)[1]) for left in tile_starts(width, crop, stride, thres_sz)]
+        columns = [(left, tile_centre(0, left, crop, reference)[1])
+                   for left in tile_starts(width, crop, stride, thres_sz)]
         across = tile_centre(0, 0, crop, reference)[2]
         for top, row in rows:
             for left, column in columns:

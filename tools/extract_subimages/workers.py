@@ -71,14 +71,16 @@ def _serve(connection):
 
 
 def _keep_memory():
-    """Have glibc keep the memory of one photo for the next: with two workers 5 % less time than fresh pages for each."""
+    """Have glibc keep the memory of one photo for the next: with two workers 5 % less time than fresh pages for
+    each."""
     import ctypes
 
     trim_threshold, mmap_threshold = -1, -3  # names in malloc.h; other C libraries have no mallopt, or ignore it
     with contextlib.suppress(OSError, AttributeError):
         mallopt = ctypes.CDLL(None).mallopt
         mallopt(trim_threshold, 1 << 28)
-        mallopt(mmap_threshold, 1 << 28) or mallopt(mmap_threshold, 1 << 25)  # of a photo's pixels, if that much is allowed
+        # of a photo's pixels, if that much is allowed
+        mallopt(mmap_threshold, 1 << 28) or mallopt(mmap_threshold, 1 << 25)
 
 
 class Workers:
@@ -107,7 +109,8 @@ class Workers:
             process.join(timeout=30)
 
     def run(self, function, options, units):
-        """Yield the Result of function(options, unit) for each unit, as they come in. function: of a module's own level."""
+        """Yield the Result of function(options, unit) for each unit, as they come in. function: of a module's own
+        level."""
         if not self.pipes:
             import cv2
 

@@ -23,17 +23,25 @@ class GenerateOptions(CommonOptions):
     """Flags of `generate_dataset`."""
 
     model: str = option(REQUIRED, "kind of model; only imagenet is implemented", choices=["imagenet", "sdxl", "sdv1.5"])
-    checkpoint_path: str = option(REQUIRED, "the network: .pkl, .pth, .bin, .safetensors, or a folder of accelerate", kind="how")
+    checkpoint_path: str = option(REQUIRED, "the network: .pkl, .pth, .bin, .safetensors, or a folder of accelerate",
+                                  kind="how")
     output_dir: str = option("data", "root of the tree that is written", kind="how")
     num_samples: int = option(1000, "how many images in all, those that are there included", kind="total")
-    batch_size: int = option(64, "images that go through the network together, and samples of an activation file", kind="how")
+    batch_size: int = option(64, "images that go through the network together, and samples of an activation file",
+                             kind="how")
     layers: str = option("encoder_bottleneck,midblock", "layers, separated by commas")
-    samples_per_class: Optional[int] = option(None, "so many of each class in turn, beginning again after the last (default: random)")
+    samples_per_class: Optional[int] = option(None,
+                                              "so many of each class in turn, beginning again after the last (default: "
+                                              "random)")
     target_classes: Optional[str] = option(None, "only these classes, separated by commas: numbers, synsets or names")
-    conditioning_sigma: float = option(80.0, "noise level at which activations are taken; --input_mode sampling starts there")
-    method: str = option("onestep", "sampler: onestep and fewstep for distilled networks, heun for others", choices=["onestep", "fewstep", "heun"])
+    conditioning_sigma: float = option(80.0,
+                                       "noise level at which activations are taken; --input_mode sampling starts there")
+    method: str = option("onestep", "sampler: onestep and fewstep for distilled networks, heun for others",
+                         choices=["onestep", "fewstep", "heun"])
     num_steps: int = option(18, "noise levels of fewstep and heun")
-    sigma_max: Optional[float] = option(None, "noise level at the start (default: 80; --conditioning_sigma under --input_mode sampling)")
+    sigma_max: Optional[float] = option(None,
+                                        "noise level at the start (default: 80; --conditioning_sigma under "
+                                        "--input_mode sampling)")
     sigma_min: float = option(0.002, "last noise level above 0")
     rho: float = option(7.0, "how levels crowd towards the last ones")
     S_churn: float = option(0.0, "EDM's stochasticity (heun): 40 for ImageNet-64 with 256 steps")
@@ -42,21 +50,30 @@ class GenerateOptions(CommonOptions):
     S_noise: float = option(1.0, "inflation of the noise of churn")
     stochastic: bool = option(True, "fewstep: new noise between the levels")
     guidance: float = option(1.0, "1 for none; only for networks trained with label dropout")
-    input_mode: Optional[str] = option(None, "activations of the sampling pass itself (default for onestep), or of the finished "
-                                       "picture fed as in extract_real_imagenet (default: scale)", choices=["sampling", "scale", "noise", "clean"])  # fmt: skip
-    images_from: Optional[str] = option(None, "--output_dir of a run with the same sampling: its pictures are fed, not sampled again", kind="how")
-    label_mode: str = option("own", "labels of the pass that gives activations: each image's, none, or uniform ones", choices=["own", "none", "uniform"])
-    pool: str = option("none", "store whole maps, their means, or means and maxima", choices=["none", "mean", "meanmax"])
+    input_mode: Optional[str] = option(None,
+                                       "activations of the sampling pass itself (default for onestep), or of the "
+                                       "finished "
+                                       "picture fed as in extract_real_imagenet (default: scale)",
+                                       choices=["sampling", "scale", "noise", "clean"])
+    images_from: Optional[str] = option(None,
+                                        "--output_dir of a run with the same sampling: its pictures are fed, not "
+                                        "sampled again", kind="how")
+    label_mode: str = option("own", "labels of the pass that gives activations: each image's, none, or uniform ones",
+                             choices=["own", "none", "uniform"])
+    pool: str = option("none", "store whole maps, their means, or means and maxima",
+                       choices=["none", "mean", "meanmax"])
     dtype: str = option("float32", "of the stored activations", choices=["float32", "float16"])
     format: str = option("npz", "npz batches (published), or one .npy a layer (fast)", choices=["npz", "npy"])
-    samples_per_file: Optional[int] = option(None, "samples of an activation file (default: the first run's --batch_size)")
+    samples_per_file: Optional[int] = option(None,
+                                             "samples of an activation file (default: the first run's --batch_size)")
     images: bool = option(True, "store the pictures")
     seed: int = option(10, "of classes and noise; image i depends on it and i alone")
     device: str = option("auto", "auto, cpu, cuda, cuda:1 or mps", kind="how")
     weights: str = option("ema", "weights of a file that has both", choices=["ema", "raw"])
     part: str = option("generator", "network of a DMD2 guidance file", choices=["generator", "real_unet", "fake_unet"])
     precision: str = option("fp32", "fp32, tf32, bf16 or fp16 (CUDA)", choices=["fp32", "tf32", "bf16", "fp16"])
-    mixed_precision: Optional[str] = option(None, "the multi-GPU original's name for --precision", choices=["no", "fp16", "bf16"])
+    mixed_precision: Optional[str] = option(None, "the multi-GPU original's name for --precision",
+                                            choices=["no", "fp16", "bf16"])
     compile: bool = option(False, "compile the network (worth it on a GPU and many images)", kind="how")
     num_workers: int = option(2, "threads that write", kind="how")
     prompt_file: Optional[str] = option(None, "for text-to-image models, which are not implemented", kind="how")

@@ -37,8 +37,10 @@ def generate(options):
         earlier = EarlierPictures(options.images_from, options, weights["sha256"], network.config)
     run = Generation(options, network, weights, sampling, earlier)
     if options.dry_run:
-        console.say(f"would generate {options.num_samples:,} images ({sampling.calls} network calls each) into {run.tree.images}")
-        return Outcome({"num_samples": options.num_samples, "network_calls": sampling.calls, "output_dir": options.output_dir})
+        console.say(f"would generate {options.num_samples:,} images ({sampling.calls} network calls each) into "
+                    f"{run.tree.images}")
+        return Outcome({"num_samples": options.num_samples, "network_calls": sampling.calls,
+                        "output_dir": options.output_dir})
     with parallel.process_group(device.type):
         return carry_out(run, device, f"{run.tree.info} is there, made by the same command")
 
@@ -58,19 +60,20 @@ def check_flags(options):
         return
     if options.images_from is not None:
         raise InputError("finished pictures do not tell the pass that made them", where="--images_from",
-                         do="Use --input_mode scale, noise or clean, or leave it out")  # fmt: skip
+                         do="Use --input_mode scale, noise or clean, or leave it out")
     if options.method != "onestep":
         raise InputError("a sampler of several steps has no single pass whose activations could stand for the image",
-                         where="--input_mode sampling", do="Use scale, noise or clean")  # fmt: skip
+                         where="--input_mode sampling", do="Use scale, noise or clean")
     if options.label_mode != "own" or options.guidance != 1:
         raise InputError("the sampling pass is given the image's own label, unguided", where="--input_mode sampling",
-                         do="Use scale, noise or clean")  # fmt: skip
+                         do="Use scale, noise or clean")
     if not 0 < options.conditioning_sigma < float("inf"):
         raise InputError("the logarithm of this noise level is no number: every value would be NaN",
-                         where=f"--conditioning_sigma {options.conditioning_sigma:g}", do="Use 80, where the networks start")  # fmt: skip
+                         where=f"--conditioning_sigma {options.conditioning_sigma:g}",
+                         do="Use 80, where the networks start")
     if options.sigma_max not in (None, options.conditioning_sigma):
         raise InputError("the sampling pass starts at --conditioning_sigma", where=f"--sigma_max {options.sigma_max:g}",
-                         do="Leave one of the two out")  # fmt: skip
+                         do="Leave one of the two out")
 
 
 def make_sampling(options):
@@ -79,7 +82,8 @@ def make_sampling(options):
 
     if options.sigma_max is None:
         options.sigma_max = options.conditioning_sigma if options.input_mode == "sampling" else 80.0
-    names = ("num_steps", "sigma_max", "sigma_min", "rho", "S_churn", "S_min", "S_max", "S_noise", "stochastic", "guidance")
+    names = ("num_steps", "sigma_max", "sigma_min", "rho", "S_churn", "S_min", "S_max", "S_noise", "stochastic",
+             "guidance")
     return Sampling(options.method, **{name: getattr(options, name) for name in names})
 
 
@@ -93,7 +97,8 @@ def choose_classes(options, config):
     known = config.label_dim
     if known == 0:
         if options.target_classes is not None or options.samples_per_class is not None:
-            raise InputError("the network has no classes", where=options.checkpoint_path, do="Leave the flags of classes out")
+            raise InputError("the network has no classes", where=options.checkpoint_path,
+                             do="Leave the flags of classes out")
         return None
     if options.target_classes is None:
         return class_sequence(options.seed, options.num_samples, known, options.samples_per_class)
@@ -103,8 +108,9 @@ def choose_classes(options, config):
     else:
         wanted = [int(word) if word.isdecimal() else known for word in words]
     if not wanted or max(wanted) >= known:
-        raise InputError(f"expected classes 0 .. {known - 1} of this network", where=f"--target_classes {options.target_classes}",
-                         do="Correct the value")  # fmt: skip
+        raise InputError(f"expected classes 0 .. {known - 1} of this network",
+                         where=f"--target_classes {options.target_classes}",
+                         do="Correct the value")
     wanted = np.array(sorted(set(wanted)), np.int64)
     return wanted[class_sequence(options.seed, options.num_samples, len(wanted), options.samples_per_class)]
 
@@ -124,7 +130,7 @@ class Generation(ActivationRun):
         self.classes = choose_classes(options, network.config)
         mode = "clean" if options.input_mode == "sampling" else options.input_mode
         self.capture = Capture(network, self.form.widths, mode, options.conditioning_sigma, options.seed,
-                               options.label_mode, options.pool, options.dtype, images=False)  # fmt: skip
+                               options.label_mode, options.pool, options.dtype, images=False)
         self.make_record({"checkpoint": weights["sha256"]})
 
     def compute(self, loaded):
@@ -141,11 +147,12 @@ class Generation(ActivationRun):
             images.append(pictures)
         joined = {layer: np.concatenate([rows[layer] for rows in arrays]) for layer in self.form.widths}
         pictures = [(picture_path(self.tree.images, int(number)), picture)
-                    for number, picture in zip(loaded.indices, np.concatenate(images))] if self.options.images else []  # fmt: skip
+                    for number, picture in zip(loaded.indices, np.concatenate(images))] if self.options.images else []
         return Made(loaded, list(range(len(loaded.indices))), joined, pictures)
 
     def one_step(self, numbers):
-        """Return ({layer: rows}, uint8 images) of a batch: the image and its activations come from one pass on noise."""
+        """Return ({layer: rows}, uint8 images) of a batch: the image and its activations come from one pass on
+        noise."""
         import torch
 
         from common.activations.capture import label_vectors, not_finite
@@ -156,7 +163,8 @@ class Generation(ActivationRun):
         device = next(network.parameters()).device
         noise = UnitNoise(self.options.seed, numbers.tolist(), network.image_shape, device, ahead=1)
         with torch.inference_mode():
-            labels = None if self.classes is None else label_vectors(self.classes[numbers], "own", network.config.label_dim, device)
+            labels = None if self.classes is None else label_vectors(self.classes[numbers], "own",
+                                                                     network.config.label_dim, device)
             images, outputs = network.run(sigma * noise(), sigma, labels, layers=list(self.form.widths))
             if not bool(images.isfinite().all()):
                 raise not_finite("the images")
@@ -174,7 +182,8 @@ class Generation(ActivationRun):
         new = np.array([number not in found for number in numbers.tolist()])
         if new.any():
             chosen = None if classes is None else classes[new]
-            made = to_uint8(sample(self.network, self.sampling, self.options.seed, numbers[new].tolist(), chosen), "dmd2")
+            made = to_uint8(sample(self.network, self.sampling, self.options.seed, numbers[new].tolist(), chosen),
+                            "dmd2")
             found |= dict(zip(numbers[new].tolist(), made))
         images = np.stack([found[number] for number in numbers.tolist()])
         given = np.zeros(len(numbers), np.int64) if classes is None else classes
@@ -188,9 +197,10 @@ class Generation(ActivationRun):
         for position, number, row in self.store.good_samples(self.units):
             path, place = self.form.place(position, row)
             picture = picture_path(self.tree.images, position)
-            yield {"sample_id": picture.stem, "class_label": None if self.classes is None else int(self.classes[number]),
+            yield {"sample_id": picture.stem,
+                   "class_label": None if self.classes is None else int(self.classes[number]),
                    "image_path": self.tree.relative(picture) if self.options.images else None,
-                   "activation_path": path, "batch_index": place}  # fmt: skip
+                   "activation_path": path, "batch_index": place}
 
     def head(self, count, left_out):
         """Return the metadata before the samples: the published entries, and how images and activations were made."""
@@ -200,19 +210,25 @@ class Generation(ActivationRun):
 
         options, known = self.options, self.network.config.label_dim
         own = {str(number): [str(number), f"class_{number}"] for number in range(known)}
-        return {"model_type": self.tree.model, "checkpoint": self.weights["name"], "num_samples": count, "layers": self.layers,
-                "conditioning_sigma": options.conditioning_sigma, "seed": options.seed, "input_mode": options.input_mode,
+        return {"model_type": self.tree.model, "checkpoint": self.weights["name"], "num_samples": count,
+                "layers": self.layers,
+                "conditioning_sigma": options.conditioning_sigma, "seed": options.seed,
+                "input_mode": options.input_mode,
                 "label_mode": options.label_mode, **self.stored_as(), "sampling": asdict(self.sampling),
-                "class_labels": class_index() if known == COUNT else own}  # fmt: skip
+                "class_labels": class_index() if known == COUNT else own}
 
     def conclude(self, count, left_out, rate):
         """Say what was written and return the results."""
-        console.show_table(str(self.tree.activations), ["samples", "network calls each", "layers", "values each", "images/s"],
-                           [[f"{count:,}", self.sampling.calls, self.options.layers, f"{sum(self.form.widths.values()):,}",
-                             f"{rate:.3g}" if rate else "all there"]])  # fmt: skip
+        console.show_table(str(self.tree.activations),
+                           ["samples", "network calls each", "layers", "values each", "images/s"],
+                           [[f"{count:,}", self.sampling.calls, self.options.layers,
+                             f"{sum(self.form.widths.values()):,}",
+                             f"{rate:.3g}" if rate else "all there"]])
         if self.options.input_mode == "sampling":
-            console.say("note: these activations saw noise where those of real images see pictures; to compare the two, "
-                        "give both commands the same --input_mode scale, noise or clean")  # fmt: skip
-        console.say(f"next: python -m tools.process_embeddings --model {self.tree.model} --data_dir {self.options.output_dir}")
+            console.say("note: these activations saw noise where those of real images see pictures; to compare the "
+                        "two, "
+                        "give both commands the same --input_mode scale, noise or clean")
+        console.say(f"next: python -m tools.process_embeddings --model {self.tree.model} --data_dir "
+                    f"{self.options.output_dir}")
         return {"num_samples": count, "layers": self.layers, "widths": self.form.widths, "format": self.options.format,
-                "network_calls": self.sampling.calls, "images_per_second": rate, "output_dir": self.options.output_dir}  # fmt: skip
+                "network_calls": self.sampling.calls, "images_per_second": rate, "output_dir": self.options.output_dir}

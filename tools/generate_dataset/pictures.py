@@ -5,15 +5,16 @@ from pathlib import Path
 from common.activations.layout import GENERATED, Tree
 from common.errors import InputError
 
-SHAPING = ("seed", "method", "num_steps", "sigma_max", "sigma_min", "rho", "S_churn", "S_min", "S_max", "S_noise", "stochastic",
-           "guidance", "samples_per_class", "target_classes", "weights", "part", "precision")  # fmt: skip
+SHAPING = ("seed", "method", "num_steps", "sigma_max", "sigma_min", "rho", "S_churn", "S_min", "S_max", "S_noise",
+           "stochastic",
+           "guidance", "samples_per_class", "target_classes", "weights", "part", "precision")
 
 
 class EarlierPictures:
     """The pictures below ROOT/images/imagenet of a run whose flags of sampling, seed and network are those of this one.
 
-    Raises InputError where ROOT holds no such run, naming the first value that differs. Pictures that are missing there,
-    such as those of a larger --num_samples, have to be sampled.
+    Raises InputError where ROOT holds no such run, naming the first value that differs. Pictures that are missing
+    there, such as those of a larger --num_samples, have to be sampled.
     """
 
     def __init__(self, root, options, checkpoint, config):
@@ -31,8 +32,9 @@ class EarlierPictures:
         now = plain({name: getattr(options, name) for name in SHAPING} | {"checkpoint": checkpoint})
         for name, value in now.items():
             if before.get(name) != value:
-                raise InputError(f"its pictures were made with {name} {before.get(name)}, this command has {value}", where=where,
-                                 do="Use the same value, or leave --images_from out")  # fmt: skip
+                raise InputError(f"its pictures were made with {name} {before.get(name)}, this command has {value}",
+                                 where=where,
+                                 do="Use the same value, or leave --images_from out")
         if not before.get("images"):
             raise InputError("that run kept no pictures", where=where, do="Leave --images_from out")
 
@@ -52,10 +54,11 @@ class EarlierPictures:
                 with Image.open(path) as image:
                     pixels = np.asarray(image)
             except (OSError, SyntaxError, ValueError) as error:
-                raise InputError(f"cannot be read as a picture ({error})", where=path, do="Remove it: it is sampled again") from error
+                raise InputError(f"cannot be read as a picture ({error})", where=path,
+                                 do="Remove it: it is sampled again") from error
             if pixels.shape != self.shape or pixels.dtype != np.uint8:
                 raise InputError(f"is {pixels.shape} {pixels.dtype}, expected {self.shape} uint8", where=path,
-                                 do="Remove it: it is sampled again")  # fmt: skip
+                                 do="Remove it: it is sampled again")
             found[number] = pixels
         return found
 

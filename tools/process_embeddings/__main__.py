@@ -37,7 +37,8 @@ class Options(CommonOptions):
     low_memory: bool = option(False, "keep no copy of the activations in memory, however small", kind="how")
     pickle: bool = option(False, "also write the original's .pkl (it holds the training matrix)")
     explorer: bool = option(True, "write the explorer page")
-    more_maps: List[str] = option([], "finished maps (their .json) shown as further tabs of the page", nargs="+", metavar="FILE")
+    more_maps: List[str] = option([], "finished maps (their .json) shown as further tabs of the page", nargs="+",
+                                  metavar="FILE")
     title: str = option("", "title of the map on the page; the names of the sets when not given")
     atlas_mb: float = option(16.0, "largest size of the page's pictures in MB")
 

@@ -103,7 +103,8 @@ def _jpeg(pixels):
     from PIL import Image
 
     stream = io.BytesIO()
-    Image.fromarray(pixels).save(stream, "JPEG", quality=QUALITY, subsampling=0)  # optimize=True fails where noise takes over a byte a pixel
+    # optimize=True fails where noise takes over a byte a pixel
+    Image.fromarray(pixels).save(stream, "JPEG", quality=QUALITY, subsampling=0)
     return stream.getvalue()
 
 

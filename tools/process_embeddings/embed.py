@@ -30,7 +30,7 @@ def fit_map(features, n_neighbors, min_dist, metric, n_components, seed):
 
     prepare_numba()
     reducer = umap.UMAP(n_neighbors=n_neighbors, min_dist=min_dist, metric=metric, n_components=n_components,
-                        random_state=seed, n_jobs=-1 if seed is None else 1)  # fmt: skip
+                        random_state=seed, n_jobs=-1 if seed is None else 1)
     with warnings.catch_warnings(), seeded_eigenvectors(seed):
         _silence()
         return reducer, np.asarray(reducer.fit_transform(features), np.float32)
@@ -58,7 +58,8 @@ def prepare_numba():
 
 
 def compile_ahead():
-    """Make a small map and add to it, so that the code of UMAP's functions is kept before the first real one (`make setup`)."""
+    """Make a small map and add to it, so that the code of UMAP's functions is kept before the first real one (`make
+    setup`)."""
     features = np.random.default_rng(0).standard_normal((64, 8), dtype=np.float32)
     for seed in (0, None):
         reducer, _ = fit_map(features, 5, 0.1, "euclidean", 2, seed)
@@ -143,7 +144,8 @@ def trustworthiness(features, embedding, k, seed=0):
     chosen = np.arange(count)
     if count > TRUST_QUERIES:
         chosen = np.sort(np.random.default_rng(seed).choice(count, TRUST_QUERIES, replace=False))
-    features, embedding = (np.asarray(rows, np.float32) - np.mean(rows, axis=0, dtype=np.float32) for rows in (features, embedding))
+    features, embedding = (np.asarray(rows, np.float32) - np.mean(rows, axis=0, dtype=np.float32)
+                           for rows in (features, embedding))
     penalty = 0
     for start in range(0, len(chosen), TILE):
         queries = chosen[start : start + TILE]

@@ -1,4 +1,5 @@
-"""The explorer: one HTML file with points, records, neighbours and thumbnails of one or more maps, and nothing from elsewhere.
+"""The explorer: one HTML file with points, records, neighbours and thumbnails of one or more maps, and nothing from
+elsewhere.
 
 The page's own parts lie in page/: markup, style, and scripts that are put together here. Arrays travel as base64 of
 their little-endian bytes, columns of records as numbers, words with an index, or one constant.
@@ -28,8 +29,9 @@ NO_SCORES = ("class_label", "batch_index", "sample_id")
 class Tab:
     """One map on the page.
 
-    records: dictionaries.  embedding (N, 2 or 3).  group (N,) number of the set in `names`.  roots: of the sets' images.
-    neighbours, distances (N, k) in feature space.  scores: {name: (N,)} computed besides the records' own columns.
+    records: dictionaries.  embedding (N, 2 or 3).  group (N,) number of the set in `names`.  roots: of the sets'
+    images. neighbours, distances (N, k) in feature space.  scores: {name: (N,)} computed besides the records' own
+    columns.
     numbers: [(what, value as shown)].  notes: sentences.  class_names: {label: name} for records without one.
     """
 
@@ -67,7 +69,7 @@ def _assemble(heading, content):
     # "<" never stands in the data, so that no text of a user's can end the script element
     data = json.dumps(content, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
     parts = {"TITLE": escape(heading), "CSS": text["explorer.css"], "DATA": data,
-             "SCRIPT": '"use strict";\n' + "\n".join(text[name] for name in SCRIPTS)}  # fmt: skip
+             "SCRIPT": '"use strict";\n' + "\n".join(text[name] for name in SCRIPTS)}
     return re.sub(r"%(TITLE|CSS|DATA|SCRIPT)%", lambda match: parts[match.group(1)], text["explorer.html"])
 
 
@@ -96,7 +98,7 @@ def _tab(tab, cells):
         "class": encode_column([class_of(record, tab.class_names) for record in tab.records]),
         "k": k, "neighbours": pack(tab.neighbours[:, :k], "<u4"), "distances": pack(tab.distances[:, :k], "<f4"),
         "columns": columns, "numbers": [list(map(str, pair)) for pair in tab.numbers], "notes": list(tab.notes),
-    }  # fmt: skip
+    }
 
 
 def pack(array, dtype):
@@ -113,7 +115,8 @@ def class_of(record, class_names=None):
 
 
 def encode_column(values):
-    """Return {"kind": "constant" | "number" | "text", ...} for the values of one column (None or "" for a missing one)."""
+    """Return {"kind": "constant" | "number" | "text", ...} for the values of one column (None or "" for a missing
+    one)."""
     words = ["" if value is None else value if isinstance(value, str) else _word(value) for value in values]
     distinct = list(dict.fromkeys(words))
     if len(distinct) == 1:

@@ -13,7 +13,8 @@ from common.job import RunRecord
 from tools.process_embeddings import embed, explorer, overlap, read, reduce, write
 from tools.process_embeddings.atlas import check_limit
 
-KEPT = ("adapter", "checkpoint", "layers", "conditioning_sigma", "input_mode", "label_mode", "pool", "dtype", "preprocess", "split", "seed")
+KEPT = ("adapter", "checkpoint", "layers", "conditioning_sigma", "input_mode", "label_mode", "pool", "dtype",
+        "preprocess", "split", "seed")
 TRUST_K = 15
 
 
@@ -28,11 +29,13 @@ def process(options):
     base, further = sets[: len(sets) - len(options.project)], sets[len(sets) - len(options.project) :]
     overlap.check_size(sum(len(item.records) for item in base), options.n_components)
     folder = Path(options.output_dir)
-    stem = folder / read.file_stem([item.name for item in base], [item.name for item in further], options.n_neighbors, options.min_dist)
+    stem = folder / read.file_stem([item.name for item in base], [item.name for item in further], options.n_neighbors,
+                                   options.min_dist)
     check_writable(folder)
     more = [write.read_map(Path(name)) for name in options.more_maps]
     if options.dry_run:
-        console.say(f"would map {sum(len(item.records) for item in sets)} samples of {sets[0].rows.shape[1]} features to {stem}.*")
+        console.say(f"would map {sum(len(item.records) for item in sets)} samples of {sets[0].rows.shape[1]} features "
+                    f"to {stem}.*")
         return Outcome({"num_samples": sum(len(item.records) for item in sets), "features": sets[0].rows.shape[1]})
     record, earlier = _open_record(options, sets, stem)
     if earlier is not None:
@@ -53,7 +56,8 @@ def check_flags(options):
         what = "says another thing than --models" if options.model else "no set"
         raise InputError(what, where="--model", do="Name one set with --model, or several with --models")
     if options.model in ("sdxl", "sdv1.5") and not (Path(options.data_dir) / "metadata" / options.model).is_dir():
-        raise InputError("no tool here makes such activations", where=f"--model {options.model}", do="Name a set of --data_dir")
+        raise InputError("no tool here makes such activations", where=f"--model {options.model}",
+                         do="Name a set of --data_dir")
     least = {"n_neighbors": 2, "pca": 0, "random_state": 0, "max_samples": 1}
     for name, value in least.items():
         given = getattr(options, name)
@@ -77,7 +81,8 @@ def _open_record(options, sets, stem):
 
 
 class Map:
-    """A finished map: scaler, components (None with --pca 0), reducer, features (N, k), embedding (N, d), group (N,)."""
+    """A finished map: scaler, components (None with --pca 0), reducer, features (N, k), embedding (N, d), group
+    (N,)."""
 
     def __init__(self, scaler, components, reducer, features, embedding, group):
         self.scaler, self.components, self.reducer = scaler, components, reducer
@@ -97,7 +102,8 @@ def make_map(base, further, options, folder):
         features = reduce.project(rows, scaler, None)
     console.say(f"mapping {features.shape[0]} x {features.shape[1]}")
     seed = None if options.fast else options.random_state
-    reducer, embedding = embed.fit_map(features, options.n_neighbors, options.min_dist, options.metric, options.n_components, seed)
+    reducer, embedding = embed.fit_map(features, options.n_neighbors, options.min_dist, options.metric,
+                                       options.n_components, seed)
     for item in further:
         console.say(f"laying '{item.name}' into the map: {len(item.records)} samples")
         extra = reduce.project(item.rows, scaler, components)
@@ -123,7 +129,7 @@ def measure_map(made, sets, options):
         "replaced": made.scaler.replaced,
         "trustworthiness": embed.trustworthiness(made.features, made.embedding, TRUST_K, options.random_state),
         "class_purity": overlap.class_purity(made.embedding, labels),
-    }  # fmt: skip
+    }
     if len(pairs) == 1:
         results |= {key: value for key, value in pairs[0].items() if key not in ("a", "b", "num_a", "num_b")}
     notes = overlap.notes_on(sets)
@@ -139,9 +145,10 @@ def write_files(stem, made, sets, results, options, more):
     path = {ending: stem.with_name(f"{stem.name}.{ending}") for ending in ("csv", "json", "npz", "png", "html", "pkl")}
     records = [record for item in sets for record in item.records]
     names = [item.name for item in sets]
-    write.write_table(path["csv"], records, made.embedding, [names[number] for number in made.group] if len(sets) > 1 else None)
+    write.write_table(path["csv"], records, made.embedding,
+                      [names[number] for number in made.group] if len(sets) > 1 else None)
     write.write_model(path["npz"], made.scaler, made.components, made.features, made.embedding, made.neighbours,
-                      made.distances, made.group)  # fmt: skip
+                      made.distances, made.group)
     write.write_plot(path["png"], made.embedding, made.group, names, [record.get("class_label") for record in records])
     outputs = ["csv", "npz", "png"]
     if results["pairs"]:
@@ -154,7 +161,8 @@ def write_files(stem, made, sets, results, options, more):
         outputs.append("pkl")
     if options.explorer:
         own = tab_of(description, records, vars(made) | {"set": made.group}, stem.parent)
-        others = [tab_of(told, rows, arrays, Path(name).parent) for (told, rows, arrays), name in zip(more, options.more_maps)]
+        others = [tab_of(told, rows, arrays, Path(name).parent) for (told, rows, arrays),
+                  name in zip(more, options.more_maps)]
         results |= _write_page(path["html"], [own, *others], options)
         outputs.append("html")
     write_json(path["json"], description)  # last: who finds it finds the others
@@ -167,7 +175,8 @@ def _write_page(path, tabs, options):
     write_text(path, text)
     for name in told["unreadable"][:5]:
         console.say(f"no thumbnail, the image cannot be read: {name}")
-    return {"thumbnails": told["thumbnails"], "unreadable_images": len(told["unreadable"]), "page_bytes": len(text.encode())}
+    return {"thumbnails": told["thumbnails"], "unreadable_images": len(told["unreadable"]),
+            "page_bytes": len(text.encode())}
 
 
 def describe(sets, results, options, folder):
@@ -191,7 +200,7 @@ def describe(sets, results, options, folder):
             "class_names": _class_names(sets), "results": results,
             "versions": {name: importlib.metadata.version(name) for name in packages},
         },
-    }  # fmt: skip
+    }
 
 
 def _class_names(sets):
@@ -211,12 +220,14 @@ def tab_of(description, records, arrays, folder):
     names = [item["name"] for item in told["sets"]]
     scores = {"feature distance to the nearest": arrays["distances"][:, 0]}
     if len(names) > 1:
-        scores = {"share of own set among neighbours": overlap.own_share_around(arrays["neighbours"], arrays["set"]), **scores}
+        scores = {"share of own set among neighbours": overlap.own_share_around(arrays["neighbours"], arrays["set"]),
+                  **scores}
     return explorer.Tab(
-        told["title"], records, arrays["embedding"], arrays["set"], names, [folder / item["root"] for item in told["sets"]],
+        told["title"], records, arrays["embedding"], arrays["set"], names,
+        [folder / item["root"] for item in told["sets"]],
         arrays["neighbours"], arrays["distances"], scores, numbers_of(told["results"]), told["results"]["notes"],
         told["class_names"],
-    )  # fmt: skip
+    )
 
 
 def numbers_of(results):
@@ -233,8 +244,9 @@ def numbers_of(results):
             shown.append((head, "too few points to compare"))
             continue
         for name, what in (("auc", "classifier AUC"), ("own_neighbours", "nearest is of own set"),
-                           ("own_neighbours_map", "the same in the map")):  # fmt: skip
-            shown.append((f"{head}: {what}", f"{pair[name]:.3f} ({pair[name + '_low']:.3f} to {pair[name + '_high']:.3f})"))
+                           ("own_neighbours_map", "the same in the map")):
+            shown.append((f"{head}: {what}",
+                          f"{pair[name]:.3f} ({pair[name + '_low']:.3f} to {pair[name + '_high']:.3f})"))
         shown.append((f"{head}: coverage of {pair['a']}", f"{pair['coverage_of_a_by_b']:.3f}"))
         shown.append((f"{head}: coverage of {pair['b']}", f"{pair['coverage_of_b_by_a']:.3f}"))
     return shown

@@ -86,7 +86,8 @@ def _ranks(values):
 
 
 def own_share(first, second):
-    """Return (share, low, high): points of two sets whose nearest other point is of their own set, with Wilson's interval."""
+    """Return (share, low, high): points of two sets whose nearest other point is of their own set, with Wilson's
+    interval."""
     from tools.process_embeddings.embed import nearest_neighbours
 
     index, _ = nearest_neighbours(np.concatenate([first, second]), 1)
@@ -138,12 +139,15 @@ def notes_on(sets):
         for key in ALIKE:
             before, after = mode_of(first, key), mode_of(second, key)
             if before != after and None not in (before, after):
-                notes.append(f"'{first.name}' was extracted with {key} {_short(before)}, '{second.name}' with {_short(after)}: what "
-                             "tells them apart may be that. Extract both alike")  # fmt: skip
+                notes.append(f"'{first.name}' was extracted with {key} {_short(before)}, '{second.name}' with "
+                             f"{_short(after)}: what "
+                             "tells them apart may be that. Extract both alike")
     for item in sets:
-        if mode_of(item, "label_mode") == "own" and len({str(record.get("class_label")) for record in item.records}) > 1:
-            notes.append(f"'{item.name}' was extracted with its class labels given to the network: the map shows the label "
-                         "more than the picture. --label_mode none shows the picture")  # fmt: skip
+        if mode_of(item,
+                   "label_mode") == "own" and len({str(record.get("class_label")) for record in item.records}) > 1:
+            notes.append(f"'{item.name}' was extracted with its class labels given to the network: the map shows the "
+                         f"label "
+                         "more than the picture. --label_mode none shows the picture")
     return notes
 
 
@@ -167,4 +171,4 @@ def check_size(count, n_components):
     """Raise InputError for fewer samples than a map can be made of."""
     if count < n_components + 3:
         raise InputError(f"{count} samples make no map of {n_components} dimensions", where="--max_samples",
-                         do=f"Give at least {n_components + 3}")  # fmt: skip
+                         do=f"Give at least {n_components + 3}")

@@ -43,7 +43,7 @@ def open_set(word, data_dir, layer="all", limit=None):
         _check_files(activations, len(records))
     info = {key: value for key, value in activations.info.items() if key != "samples"}
     return ActivationSet(name, model, root, info, records, FirstRows(rows, len(records)),
-                         {source.layer: source.width for source in rows.sources}, activations.form != "npz")  # fmt: skip
+                         {source.layer: source.width for source in rows.sources}, activations.form != "npz")
 
 
 def parse_word(word, data_dir):
@@ -100,7 +100,7 @@ def check_alike(sets):
     for other in sets[1:]:
         if other.layers != first.layers:
             raise InputError(f"has layers {_told(other)}, '{first.name}' has {_told(first)}", where=other.name,
-                             do="Choose common ones with --layer, or extract the sets alike")  # fmt: skip
+                             do="Choose common ones with --layer, or extract the sets alike")
     names = [item.name for item in sets]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice:

@@ -100,8 +100,9 @@ def fit_scaler(rows, normalize=True, centre=True):
         mean += difference * (len(block) / total)
         count = total
     if replaced == count * rows.shape[1]:
-        raise InputError("every activation is NaN or infinite, as a conditioning sigma of 0 makes them", where="activations",
-                         do="Extract them again with --input_mode clean or a sigma above 0")  # fmt: skip
+        raise InputError("every activation is NaN or infinite, as a conditioning sigma of 0 makes them",
+                         where="activations",
+                         do="Extract them again with --input_mode clean or a sigma above 0")
     variance = squares / count
     constant = variance <= count * np.finfo(float).eps * variance + (count * mean * np.finfo(float).eps) ** 2
     scale = np.where(constant, 1.0, np.sqrt(variance)) if normalize else np.ones_like(mean)
@@ -110,7 +111,8 @@ def fit_scaler(rows, normalize=True, centre=True):
 
 @dataclass
 class Components:
-    """Principal components: `axes` (k, D) float32 orthonormal, `variance` (k,) with N - 1, `ratio` of the total (k,)."""
+    """Principal components: `axes` (k, D) float32 orthonormal, `variance` (k,) with N - 1, `ratio` of the total
+    (k,)."""
 
     axes: np.ndarray
     variance: np.ndarray

@@ -13,7 +13,8 @@ AXES = ("umap_x", "umap_y", "umap_z")
 
 
 def write_table(path, records, embedding, sets=None):
-    """Write the csv: every field of the records in their order, then the coordinates; `set` before these where given."""
+    """Write the csv: every field of the records in their order, then the coordinates; `set` before these where
+    given."""
     fields = list(dict.fromkeys(name for record in records for name in record))
     axes = AXES[: embedding.shape[1]]
     text = io.StringIO()
@@ -29,16 +30,18 @@ def write_overlap(path, results):
     """Write the table of the sets' pairs, with trustworthiness and purity of their map beside (and not instead)."""
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
-    table.writerow(["sets", "samples", "classifier AUC", "nearest is of own set", "the same in the map", "coverage of the first",
-                    "coverage of the second", "trustworthiness", "map neighbours of the same class"])  # fmt: skip
-    beside = [f"{results[name]:.3f}" if results[name] is not None else "" for name in ("trustworthiness", "class_purity")]
+    table.writerow(["sets", "samples", "classifier AUC", "nearest is of own set", "the same in the map",
+                    "coverage of the first",
+                    "coverage of the second", "trustworthiness", "map neighbours of the same class"])
+    beside = [f"{results[name]:.3f}" if results[name] is not None else ""
+              for name in ("trustworthiness", "class_purity")]
     for pair in results["pairs"]:
         sizes = [f"{pair['a']} / {pair['b']}", f"{pair['num_a']} / {pair['num_b']}"]
         if "auc" not in pair:
             table.writerow([*sizes, *["too few points"] * 5, *beside])
             continue
         intervals = [f"{pair[name]:.3f} ({pair[name + '_low']:.3f} to {pair[name + '_high']:.3f})"
-                     for name in ("auc", "own_neighbours", "own_neighbours_map")]  # fmt: skip
+                     for name in ("auc", "own_neighbours", "own_neighbours_map")]
         shares = [f"{pair[name]:.3f}" for name in ("coverage_of_a_by_b", "coverage_of_b_by_a")]
         table.writerow([*sizes, *intervals, *shares, *beside])
     write_text(path, text.getvalue())
@@ -51,14 +54,15 @@ def _cell(value):
 def write_model(path, scaler, components, features, embedding, neighbours, distances, group):
     """Write the npz: all that the map was made with and of; `fit_map` on `features` makes it again."""
     arrays = {"mean": scaler.mean, "scale": scaler.scale, "features": features, "embedding": embedding,
-              "neighbours": neighbours, "distances": distances, "set": group.astype(np.int32)}  # fmt: skip
+              "neighbours": neighbours, "distances": distances, "set": group.astype(np.int32)}
     if components is not None:
         arrays |= {"axes": components.axes, "variance": components.variance, "ratio": components.ratio}
     write_npz(path, compressed=False, **arrays)
 
 
 def write_pickle(path, reducer, scaler, components, normalize):
-    """Write the original's pickle {"reducer", "scaler"[, "pca_reducer"]} of umap-learn's and scikit-learn's own objects."""
+    """Write the original's pickle {"reducer", "scaler"[, "pca_reducer"]} of umap-learn's and scikit-learn's own
+    objects."""
     import pickle
 
     from sklearn.decomposition import PCA
@@ -92,11 +96,13 @@ def write_plot(path, embedding, group, names, labels):
     size = float(np.clip(4000 / len(embedding), 0.6, 14))
     if len(names) > 1:
         for number, name in enumerate(names):
-            axes.scatter(*embedding[group == number].T, s=size, linewidths=0, alpha=0.7, label=f"{name} ({(group == number).sum()})")
+            axes.scatter(*embedding[group == number].T, s=size, linewidths=0, alpha=0.7,
+                         label=f"{name} ({(group == number).sum()})")
         axes.legend(markerscale=(20 / size) ** 0.5, frameon=False, loc="best")
     else:
         _, coded = np.unique([str(label) for label in labels], return_inverse=True)
-        axes.scatter(*embedding.T, s=size, linewidths=0, alpha=0.8, c=coded, cmap="tab20" if coded.max() < 20 else "turbo")
+        axes.scatter(*embedding.T, s=size, linewidths=0, alpha=0.8, c=coded,
+                     cmap="tab20" if coded.max() < 20 else "turbo")
         axes.set_title(f"{names[0]}: {len(embedding)} samples, {coded.max() + 1} classes")
     axes.set_xticks([])
     axes.set_yticks([])
@@ -116,7 +122,8 @@ def read_map(path):
     with system_errors(table):
         records = list(csv.DictReader(io.StringIO(table.read_text(encoding="utf-8"))))
     if not isinstance(description, dict) or "map" not in description or len(records) != len(arrays["embedding"]):
-        raise InputError("not the description of a map with its table", where=path, do="Name a .json that process_embeddings wrote")
+        raise InputError("not the description of a map with its table", where=path,
+                         do="Name a .json that process_embeddings wrote")
     for record in records:
         for name in ("set", *AXES):
             record.pop(name, None)

@@ -52,7 +52,7 @@ def exact_asymmetry(score, x, sigma):
     size = x[0].numel()
     _, pullback = score.linearise(x, sigma)
     rows = [pullback(torch.eye(size, device=x.device)[index].reshape(1, *x.shape[1:]).expand_as(x)).flatten(1)
-            for index in range(size)]  # fmt: skip
+            for index in range(size)]
     jacobian = torch.stack(rows, dim=1).double()  # (B, D, D): row i is the gradient of output i
     asym = 0.5 * (jacobian - jacobian.transpose(1, 2)).flatten(1).square().sum(1)
     return asym, jacobian.flatten(1).square().sum(1)

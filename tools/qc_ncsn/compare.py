@@ -18,19 +18,20 @@ class CompareOptions(CommonOptions):
 
     workdirs: List[str] = option(REQUIRED, "work folders; differences are to the first", nargs="+", type=str)
     names: List[str] = option([], "a name for each (the folders' names when not given); runs of the same name are "
-                              "repeats, whose mean and standard error over repeats are shown", nargs="*", type=str)  # fmt: skip
+                              "repeats, whose mean and standard error over repeats are shown", nargs="*", type=str)
     output_dir: str = option("out/qc_ncsn", "where table.csv, table.md and the pictures go", kind="how")
     title: str = option("QC-NCSN++ runs side by side", "title of the table")
 
 
 COLUMNS = {  # result name: (heading, format)
-    "steps": ("last step", "{:.0f}"), "nll": ("bits/dim", "{:.3f}"), "nll_difference": ("  less the first's", "{:+.3f}"),
+    "steps": ("last step", "{:.0f}"), "nll": ("bits/dim", "{:.3f}"),
+           "nll_difference": ("  less the first's", "{:+.3f}"),
     "asym": ("Asym", "{:.2e}"), "asym_ratio": ("  over the first's", "{:.3f}"), "nasym": ("NAsym", "{:.2e}"),
     "nasym_change": ("  change to the first's", "{:+.1%}"), "nasym_exact": ("NAsym, whole Jacobian", "{:.2e}"),
     "frechet": ("Frechet distance", "{:.4f}"), "fid": ("FID", "{:.2f}"), "inception_score": ("IS", "{:.2f}"),
     "precision": ("precision", "{:.3f}"), "recall": ("recall", "{:.3f}"), "density": ("density", "{:.3f}"),
     "coverage": ("coverage", "{:.3f}"), "nfe": ("calls/sample", "{:.0f}"),
-}  # fmt: skip
+}
 WITH_ERROR = {"nll", "nll_difference", "asym", "nasym", "nasym_change", "nasym_exact"}  # of one run
 NO_ERROR = {"steps", "nfe"}
 
@@ -47,14 +48,16 @@ def main(options):
         raise InputError(f"{len(names)} names for {len(works)} folders", where="--names", do="Give one for each")
     for work in works:
         if not work.root.is_dir():
-            raise InputError("no such work folder", where=work.root, do="Train or sample there first, or check --workdirs")
+            raise InputError("no such work folder", where=work.root,
+                             do="Train or sample there first, or check --workdirs")
     folder = Path(options.output_dir)
     check_writable(folder)
     groups = {name: [work for work, own in zip(works, names) if own == name] for name in dict.fromkeys(names)}
     results = {name: merge(entries) for name, entries in measure(groups).items()}
     columns, rows = table(results)
     console.show_table(options.title, columns, rows)
-    outputs = [] if options.dry_run else write(folder, options.title, {name: group[0] for name, group in groups.items()}, columns, rows)
+    outputs = [] if options.dry_run else write(folder, options.title,
+                                               {name: group[0] for name, group in groups.items()}, columns, rows)
     return Outcome(results, outputs, None if options.dry_run else _record(folder, options))
 
 
@@ -82,9 +85,11 @@ def gather(work):
     found |= {"nasym_exact": exact.get("nasym"), "nasym_exact_se": exact.get("nasym_se")}
     for suffix in ("", "_ode"):
         quality = {**_results(work.root / f"eval_fidis{suffix}"), **_results(work.root / f"eval_prdc{suffix}")}
-        found |= {name: quality[name] for name in ("fid", "inception_score", "precision", "recall", "density", "coverage")
-                  if name in quality}  # fmt: skip
-        found |= {"frechet": quality["frechet_distance"], "features": quality.get("features")} if "frechet_distance" in quality else {}
+        found |= {name: quality[name]
+                  for name in ("fid", "inception_score", "precision", "recall", "density", "coverage")
+                  if name in quality}
+        found |= {"frechet": quality["frechet_distance"],
+                  "features": quality.get("features")} if "frechet_distance" in quality else {}
     sampled = [_results(part) for part in sorted(work.sampling().glob("*"))]
     found["nfe"] = next((part["nfe"] for part in sampled if "nfe" in part), None)
     return {name: value for name, value in found.items() if value is not None}
@@ -177,7 +182,8 @@ def write(folder, title, works, columns, rows):
     lines = [f"# {title}", "", "| " + " | ".join(columns) + " |", "|" + " --- |" * len(columns)]
     lines += ["| " + " | ".join(row) + " |" for row in rows]
     write_text(folder / "table.md", "\n".join(lines) + "\n")
-    quoted = [",".join(f'"{cell.strip()}"' if "," in cell else cell.strip() for cell in row) for row in [columns, *rows]]
+    quoted = [",".join(f'"{cell.strip()}"' if "," in cell else cell.strip() for cell in row)
+              for row in [columns, *rows]]
     write_text(folder / "table.csv", "\n".join(quoted) + "\n")
     pictures = [draw_samples(folder / "samples.png", works), draw_losses(folder / "loss.png", works)]
     pictures += [draw_levels(folder / f"{name}.png", works, name) for name in ("asym", "nasym")]
@@ -202,7 +208,8 @@ def draw_samples(path, works, count=32):
     figure = Figure(figsize=(8, 1.4 * len(rows) + 0.3), dpi=130, layout="constrained")
     for axes, (name, pixels) in zip(figure.subplots(len(rows), 1, squeeze=False)[:, 0], rows.items()):
         grid = make_grid(pixels, columns=16, padding=1)
-        axes.imshow(grid[..., 0] if grid.shape[-1] == 1 else grid, cmap="gray", interpolation="nearest", vmin=0, vmax=255)
+        axes.imshow(grid[..., 0] if grid.shape[-1] == 1 else grid, cmap="gray", interpolation="nearest", vmin=0,
+                    vmax=255)
         axes.set_title(name, fontsize=9, loc="left")
         axes.axis("off")
     save_figure(path, figure)
@@ -239,7 +246,8 @@ def draw_levels(path, works, name):
     found = {run_name: values for run_name, values in found.items() if f"{name}_by_level" in values}
     if not found:
         return None
-    curves = {run_name: (values[f"{name}_by_level"], values[f"{name}_se_by_level"]) for run_name, values in found.items()}
+    curves = {run_name: (values[f"{name}_by_level"], values[f"{name}_se_by_level"]) for run_name,
+              values in found.items()}
     sigmas = next(iter(found.values()))["sigma"]
     curves = {run_name: curve for run_name, curve in curves.items() if len(curve[0]) == len(sigmas)}
     level_curves(path, sigmas, curves, {"asym": "Asym", "nasym": "NAsym"}[name], log=name == "asym")

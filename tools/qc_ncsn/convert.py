@@ -32,7 +32,8 @@ def main(options):
     source, target = Path(options.checkpoint), Path(options.output)
     kinds = {".safetensors": _from_safetensors, ".pth": _to_safetensors, ".pt": _to_safetensors}
     if source.suffix not in kinds or (source.suffix == ".safetensors") == (target.suffix == ".safetensors"):
-        raise InputError("one of the files must be .pth, the other .safetensors", where=f"{source} -> {target}", do="Rename one")
+        raise InputError("one of the files must be .pth, the other .safetensors", where=f"{source} -> {target}",
+                         do="Rename one")
     if target.exists() and not options.overwrite:
         raise InputError("the file is there already", where=target, do="Choose another name, or pass --overwrite")
     check_writable(target.parent)
@@ -50,7 +51,7 @@ def _to_safetensors(options, source, target):
     config = preset(options.config) if options.config else stored_config(state)
     if config is None:
         raise InputError("this checkpoint does not say which configuration it is of", where=source,
-                         do="Name it with --config, for example --config qc_cifar10")  # fmt: skip
+                         do="Name it with --config, for example --config qc_cifar10")
     network = build_network(config)
     load_weights(network, state, source, options.weights)
     tensors = network.state_dict()
@@ -84,4 +85,5 @@ def _from_safetensors(options, source, target):
 
 def cli(words=None):
     """Run the command on the given words (the process's own by default) and return its exit status."""
-    return run(main, ConvertOptions, "qc_ncsn convert", "Convert a checkpoint to safetensors and back.", EPILOG, words, "convert")
+    return run(main, ConvertOptions, "qc_ncsn convert", "Convert a checkpoint to safetensors and back.", EPILOG, words,
+               "convert")

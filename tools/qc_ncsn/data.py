@@ -14,7 +14,7 @@ def open_images(config, options, split="train"):
     if tuple(images.image_shape) != expected:
         raise InputError(f"images are {tuple(images.image_shape)}, the configuration has {expected} (H, W, C)",
                          where=data["dataset"],
-                         do="Pass --config.data.image_size and --config.data.num_channels to match")  # fmt: skip
+                         do="Pass --config.data.image_size and --config.data.num_channels to match")
     return images
 
 

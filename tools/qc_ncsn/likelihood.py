@@ -30,7 +30,8 @@ def bits_per_dim(score, sde, x, epsilon, rtol=1e-3, atol=1e-5, coupling="image",
     """
     shape, size = x.shape, x[0].numel()
     if coupling == "batch":
-        score = Score(score)  # autograd's order of operations, as the original's: on hard fields, step choices hang on rounding
+        # autograd's order of operations, as the original's: on hard fields, step choices hang on rounding
+        score = Score(score)
 
     def rates(t, state, rows):
         images = state[:, :size].reshape(-1, *shape[1:]).float()

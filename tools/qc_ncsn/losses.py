@@ -1,4 +1,5 @@
-"""Training losses: denoising score matching and the quasi-conservative regulariser (Chao et al. 2023, eqs. 5 and 14)."""
+"""Training losses: denoising score matching and the quasi-conservative regulariser (Chao et al. 2023, eqs. 5 and
+14)."""
 
 import torch
 
@@ -9,7 +10,7 @@ REG_WEIGHTS = {"sigma2": 2, "sigma4": 4}  # the power of sigma that weighs the r
 
 
 def training_loss(score, sde, x0, t, z, v=None, balancing_factor=0.0, reg_weight="sigma2", likelihood_weighting=False,
-                  details=None):  # fmt: skip
+                  details=None):
     """Return (dsm, reg), each per image (B,); what is minimised is mean(dsm + balancing_factor * reg).
 
     x0: clean images (B, C, H, W).  t: times (B,).  z: Gaussian noise like x0.

@@ -15,13 +15,16 @@ class ModelOptions(CommonOptions):
     workdir: str = option(REQUIRED, "work folder, below results/ unless absolute or starting with a dot", kind="how")
     config: Optional[str] = option(None, "preset; only needed for checkpoints that do not name theirs", kind="how")
     set: List[str] = option([], "another entry of the configuration, also as --config.section.name=value",
-                            nargs="*", type=str, kind="how", metavar="SECTION.NAME=VALUE")  # fmt: skip
-    checkpoint_idx: Optional[int] = option(None, "snapshot in the work folder (default: 70 if there, else the newest)", kind="how")
-    checkpoint: Optional[str] = option(None, "path of a checkpoint, instead of a snapshot of the work folder", kind="how")
+                            nargs="*", type=str, kind="how", metavar="SECTION.NAME=VALUE")
+    checkpoint_idx: Optional[int] = option(None, "snapshot in the work folder (default: 70 if there, else the newest)",
+                                           kind="how")
+    checkpoint: Optional[str] = option(None, "path of a checkpoint, instead of a snapshot of the work folder",
+                                       kind="how")
     seed: int = option(0, "seed; image i draws from (seed, i)")
     device: str = option("auto", "auto, cpu, cuda, cuda:1 or mps", kind="how")
-    coupling: str = option("image", "image: each image by itself; batch: step sizes from the whole batch, as the original",
-                           choices=["image", "batch"])  # fmt: skip
+    coupling: str = option("image",
+                           "image: each image by itself; batch: step sizes from the whole batch, as the original",
+                           choices=["image", "batch"])
 
 
 def load_model(options, work, device):

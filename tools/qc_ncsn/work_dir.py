@@ -31,7 +31,7 @@ class WorkDir:
     def newest_checkpoint(self):
         """Return the snapshot with the highest number, or None."""
         numbered = [(int(path.stem.split("_")[1]), path) for path in self.checkpoints.glob("checkpoint_*.pth")
-                    if path.stem.split("_")[1].isdigit()]  # fmt: skip
+                    if path.stem.split("_")[1].isdigit()]
         return max(numbered)[1] if numbered else None
 
     def sampling(self, ode=False):

@@ -24,7 +24,8 @@ class Options(CommonOptions):
 
 
 def main(options):
-    """Write the page and return its counts. Raises InputError for a missing folder or one that holds nothing to show."""
+    """Write the page and return its counts. Raises InputError for a missing folder or one that holds nothing to
+    show."""
     from tools.report.find import scan
     from tools.report.page import build
 
@@ -39,7 +40,8 @@ def main(options):
     found = scan(folder, skip={output})
     owners = [found.rest, *found.runs]
     if not found.runs and not found.rest.tables and not found.rest.pictures:
-        raise InputError("no run.json, table or picture in here", where=folder, do="Name the folder that your runs were written to")
+        raise InputError("no run.json, table or picture in here", where=folder,
+                         do="Name the folder that your runs were written to")
     page = build(found, options.title or folder.resolve().name, output.parent)
     if not options.dry_run:
         write_text(output, page)

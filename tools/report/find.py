@@ -156,7 +156,8 @@ def read_table(path):
 def _read_markdown(text):
     """Return the first pipe table of a Markdown text, with the other lines as its text."""
     lines = text.splitlines()
-    rows = [[cell.strip() for cell in line.strip().strip("|").split("|")] for line in lines if line.strip().startswith("|")]
+    rows = [[cell.strip() for cell in line.strip().strip("|").split("|")]
+            for line in lines if line.strip().startswith("|")]
     rest = "\n".join(line for line in lines if not line.strip().startswith("|")).strip()
     if len(rows) < 2:
         return Table("", text=text)

@@ -23,7 +23,8 @@ NOT_COMPARED = {"json", "quiet", "debug", "dry_run", "overwrite", "workdir", "ou
 
 
 def build(found, title, place):
-    """Return the HTML page, which is to lie in the folder `place`. Pictures that cannot be read are added to found.unreadable."""
+    """Return the HTML page, which is to lie in the folder `place`. Pictures that cannot be read are added to
+    found.unreadable."""
     tools = {}
     for run in found.runs:
         tools.setdefault(run.tool, []).append(run)
@@ -79,12 +80,14 @@ def _runs_table(command, runs):
         chosen, got = run.record.get("options") or {}, run.record.get("results") or {}
         status = "" if run.record.get("status", "done") == "done" else " (unfinished)"
         cells = [run.name + status, *(chosen.get(name) for name in options), *(got.get(name) for name in results)]
-        rows.append([show(cell) for cell in (*cells, duration(run.record.get("seconds")), *([machine] if any(machines) else []))])
+        rows.append([show(cell)
+                     for cell in (*cells, duration(run.record.get("seconds")), *([machine] if any(machines) else []))])
     return f"<h3>{escape(command)}</h3>{html_table(columns, rows)}"
 
 
 def differing(options):
-    """Return the names of options whose values differ between runs (none for a single run), screen and places left out."""
+    """Return the names of options whose values differ between runs (none for a single run), screen and places left
+    out."""
     names = [name for name in _union(options) if name not in NOT_COMPARED]
     return [name for name in names if len({repr(one.get(name)) for one in options}) > 1]
 
@@ -115,7 +118,7 @@ def _curves(runs):
         keys = "".join(
             f'<span class="key"><svg viewBox="0 0 26 12"><line class="line{index}" x1="0" x2="26" y1="6" y2="6"/></svg>'
             f"{escape(name)}</span>" for index, name in enumerate(names[:LINES])
-        )  # fmt: skip
+        )
         more = f"and {len(names) - LINES} more runs" if len(names) > LINES else ""
         figures.append(f"<figure><b>{escape(quantity)}</b>{svg}<figcaption>{keys}{more}</figcaption></figure>")
     return f'<h3>Curves</h3><div class="charts">{"".join(figures)}</div>'

@@ -29,17 +29,23 @@ examples:
 class SetupOptions(CommonOptions):
     """Flags of `setup_fid`."""
 
-    action: str = option("download", "compute_new: make statistics; download: say where published ones are, check fetched ones",
-                         choices=["download", "compute_new"], kind="how")  # fmt: skip
-    path: str = option("", "folder (nested too), zip, .npz or .npy of images, or a known data set; download: the fetched file",
-                       kind="how")  # fmt: skip
+    action: str = option("download",
+                         "compute_new: make statistics; download: say where published ones are, check fetched ones",
+                         choices=["download", "compute_new"], kind="how")
+    path: str = option("",
+                       "folder (nested too), zip, .npz or .npy of images, or a known data set; download: the fetched "
+                       "file",
+                       kind="how")
     n_imgs: int = option(-1, "how many images, the first in path order; -1 for all")
     shuffle: bool = option(False, "shuffle the paths (seed 0) before the first n_imgs are taken")
     name: Optional[str] = option(None, "name of the statistics, needed for compute_new; its case does not matter")
     batch_size: int = option(32, "images that go through the network together", short="-bs", kind="how")
     num_workers: int = option(8, "threads that read and resize images", short="-j", kind="how")
-    resolution: List[int] = option([], "first bring images to this square, or height and width: resized to cover, cut to the "
-                                   "centre; 0 leaves them; without it 256, and 0 with --extractor small", nargs="+", short="-r")  # fmt: skip
+    resolution: List[int] = option([],
+                                   "first bring images to this square, or height and width: resized to cover, cut to "
+                                   "the "
+                                   "centre; 0 leaves them; without it 256, and 0 with --extractor small", nargs="+",
+                                   short="-r")
     device: str = option("auto", "auto, cpu, cuda, cuda:1 or mps", kind="how")
     stats_dir: Optional[str] = option(None, "folder of statistics (GENPROBE_STATS, else fid_stats)", kind="how")
     mode: str = option("clean", "clean-fid's preprocessing", choices=["clean", "legacy_pytorch", "legacy_tensorflow"])

@@ -11,8 +11,9 @@ def image_size(resolution, extractor):
     if given == [0]:
         return None
     if len(given) > 2 or min(given) < 8:
-        raise InputError("one or two numbers of pixels, each at least 8", where=f"--resolution {' '.join(map(str, given))}",
-                         do="Give a side, or height and width, or 0")  # fmt: skip
+        raise InputError("one or two numbers of pixels, each at least 8",
+                         where=f"--resolution {' '.join(map(str, given))}",
+                         do="Give a side, or height and width, or 0")
     return (given[0], given[-1])
 
 
@@ -58,9 +59,11 @@ def _check_flags(options):
     from common.features.stats_store import check_name
 
     if not options.path:
-        raise InputError("needed with --action compute_new", where="--path", do="Name a folder, a zip, an array or a data set")
+        raise InputError("needed with --action compute_new", where="--path",
+                         do="Name a folder, a zip, an array or a data set")
     if options.name is None:
-        raise InputError("needed with --action compute_new", where="--name", do="Say under which name to keep the statistics")
+        raise InputError("needed with --action compute_new", where="--name",
+                         do="Say under which name to keep the statistics")
     if options.name != options.name.lower():
         console.say(f"note: names are kept in lower case: {options.name.lower()}")
     options.name = check_name(options.name)
@@ -84,7 +87,7 @@ def _target(options, images, space):
         record.compare()
         if target.exists() and not record.path.exists() and not options.overwrite:
             raise InputError("is there already, and no record tells how it was made", where=target,
-                             do="Choose another --name, or --overwrite to replace it")  # fmt: skip
+                             do="Choose another --name, or --overwrite to replace it")
     return target, record
 
 
@@ -98,7 +101,8 @@ def _write(options, encoded, space, target):
     from common.metrics.intervals import bias_note
 
     statistics = encoded.statistics()
-    meta = {"features": space.name, "images": encoded.what, "shuffle": options.shuffle, "excluded": len(encoded.excluded)}
+    meta = {"features": space.name, "images": encoded.what, "shuffle": options.shuffle,
+            "excluded": len(encoded.excluded)}
     write_statistics(target, statistics, meta)
     if options.kid:
         write_features(_kid_file(target), statistics.features, {**statistics.meta, **meta})
@@ -107,13 +111,14 @@ def _write(options, encoded, space, target):
         console.say(f"note: {note}")
     return {"name": options.name, "file": str(target), "num_images": encoded.count, "excluded": len(encoded.excluded),
             "features": space.name, "width": space.width, "resolution": options.resolution,
-            "kid_file": str(_kid_file(target)) if options.kid else None}  # fmt: skip
+            "kid_file": str(_kid_file(target)) if options.kid else None}
 
 
 def _show(results, options):
     if results:
         size = " x ".join(map(str, results["resolution"])) if results["resolution"] != [0] else "as they are"
         console.show_table(results["file"], ["name", "images", "left out", "features", "brought to"],
-                           [[results["name"], f"{results['num_images']:,}", results["excluded"], results["features"], size]])  # fmt: skip
+                           [[results["name"], f"{results['num_images']:,}", results["excluded"], results["features"],
+                             size]])
         extractor = "" if options.extractor == "inception" else f" --extractor {options.extractor}"
         console.say(f"next: python -m tools.compute_fid clean GENERATED --dataset_name {results['name']}{extractor}")

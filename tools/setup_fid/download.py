@@ -30,7 +30,7 @@ def check_fetched(options):
         raise InputError(
             f"no statistics here; BlobGAN's ({', '.join(SETS)}) are published as {PUBLISHED}", where=folder,
             do=f"Fetch it and give it as --path {ARCHIVE}, or make your own with --action compute_new",
-        )  # fmt: skip
+        )
     found, broken, rows = [], {}, []
     for path in files:
         try:
@@ -66,7 +66,8 @@ def _take_in(path, folder, overwrite):
         target = folder / name.lower()
         if target.exists() and not overwrite:
             if target.read_bytes() != data:
-                raise InputError("is there already with other contents", where=target, do="Remove it, or use --overwrite")
+                raise InputError("is there already with other contents", where=target,
+                                 do="Remove it, or use --overwrite")
             continue
         write_bytes(target, data)
         taken += 1
@@ -84,7 +85,7 @@ def _members(path):
                     continue
                 if member.size > LARGEST:
                     raise InputError(f"'{member.name}' has {member.size:,} bytes, too many for statistics", where=path,
-                                     do="Fetch the archive again")  # fmt: skip
+                                     do="Fetch the archive again")
                 found += 1
                 yield name, archive.extractfile(member).read()
     except (tarfile.TarError, EOFError, OSError) as error:

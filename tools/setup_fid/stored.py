@@ -72,7 +72,7 @@ def list_stored(options):
 def _facts(path, statistics):
     meta = statistics.meta
     return {"file": path.name, "folder": str(path.parent), "num_images": statistics.count, "width": statistics.width,
-            "features": meta.get("features") or meta.get("extractor") or "not told"}  # fmt: skip
+            "features": meta.get("features") or meta.get("extractor") or "not told"}
 
 
 def _find(name, options):

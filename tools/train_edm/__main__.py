@@ -28,37 +28,46 @@ def of_preset(help, kind="result", choices=None):
 class TrainOptions(CommonOptions):
     """Flags of `train_edm`."""
 
-    data: Optional[str] = option(None, "images: folder of npz batches, tree of class folders, zip of one, .npz of images, "
-                                 "or digits, photos32, photos64, cifar10 ...", kind="how")  # fmt: skip
+    data: Optional[str] = option(None,
+                                 "images: folder of npz batches, tree of class folders, zip of one, .npz of images, "
+                                 "or digits, photos32, photos64, cifar10 ...", kind="how")
     npz_dir: Optional[str] = option(None, "instead: folder of npz batches", kind="how")
     imagenet_dir: Optional[str] = option(None, "instead: tree or zip of class folders", kind="how")
     lmdb_path: Optional[str] = option(None, "instead: LMDB of 64 x 64 images (needs the package lmdb)", kind="how")
     data_dir: Optional[str] = option(None, "where named real data sets lie", kind="how")
     output_dir: str = option("out/train_edm", "folder that is written", kind="how")
-    preset: str = option("small32", "network and training: python -m tools presets", choices=["small32", "imagenet64"], kind="how")
-    split: Optional[str] = option(None, "sub-folder of a tree, or all of it (default: train where there is one)", choices=["train", "val", "all"])
-    npz_subset: str = option("auto", "npz files: train (numbered), val, or numbered ones where there are any", choices=["auto", "train", "val"])
-    class_map: str = option("imagenet", "how labels become classes: imagenet, none (label - 1; folders in sorted order), or a .json")
+    preset: str = option("small32", "network and training: python -m tools presets", choices=["small32", "imagenet64"],
+                         kind="how")
+    split: Optional[str] = option(None, "sub-folder of a tree, or all of it (default: train where there is one)",
+                                  choices=["train", "val", "all"])
+    npz_subset: str = option("auto", "npz files: train (numbered), val, or numbered ones where there are any",
+                             choices=["auto", "train", "val"])
+    class_map: str = option("imagenet",
+                            "how labels become classes: imagenet, none (label - 1; folders in sorted order), or a "
+                            ".json")
     preprocess: str = option("squash", "files: squash (Lanczos), center-crop (as EDM's training sets were made), box",
-                             choices=["squash", "center-crop", "box"])  # fmt: skip
+                             choices=["squash", "center-crop", "box"])
     resize: str = option("box", "arrays of another size", choices=["box", "lanczos"])
     conditional: bool = option(True, "give the network the class")
     label_dim: Optional[int] = option(None, "number of classes of the network (default: those of the class map)")
     class_balanced: bool = option(False, "draw a class, then an image of it, instead of all images in turn")
     xflip: bool = option(False, "mirror every other image")
-    label_dropout: float = option(0.0, "share of images whose class is withheld, 0.1 for networks that are to be guided")
+    label_dropout: float = option(0.0,
+                                  "share of images whose class is withheld, 0.1 for networks that are to be guided")
     resolution: Optional[int] = of_preset("pixels")
     model_channels: Optional[int] = of_preset("channels of the widest level, times channel_mult")
     channel_mult: List[int] = option([], "one entry a level, each half as wide [preset]", nargs="+", type=int)
     channel_mult_emb: Optional[int] = of_preset("width of the embedding, times model_channels")
     num_blocks: Optional[int] = of_preset("blocks a level")
-    attn_resolutions: List[int] = option([], "levels with attention where 64 channels or more, 0 for none [preset]", nargs="+", type=int)
+    attn_resolutions: List[int] = option([], "levels with attention where 64 channels or more, 0 for none [preset]",
+                                         nargs="+", type=int)
     dropout: Optional[float] = of_preset("dropout in the blocks")
     steps: Optional[int] = of_preset("steps in all; a larger number goes on", kind="total")
     batch_size: Optional[int] = of_preset("images of a step, over all processes")
     lr: Optional[float] = of_preset("Adam's learning rate")
     warmup: Optional[int] = of_preset("steps over which the rate rises")
-    lr_decay: Optional[str] = of_preset("from there: constant, or falling to --lr_floor at the last step", choices=["none", "cosine"])
+    lr_decay: Optional[str] = of_preset("from there: constant, or falling to --lr_floor at the last step",
+                                        choices=["none", "cosine"])
     lr_floor: float = option(0.05, "where the cosine ends, as a share of --lr")
     beta2: Optional[float] = of_preset("Adam's second beta (the first is 0.9)")
     adam_eps: Optional[float] = of_preset("Adam's epsilon")
@@ -67,9 +76,11 @@ class TrainOptions(CommonOptions):
     ema_rampup_ratio: Optional[float] = of_preset("but at most this share of the images seen; 0 for no such limit")
     p_mean: float = option(-1.2, "mean of ln sigma")
     p_std: float = option(1.2, "standard deviation of ln sigma")
-    restore: Optional[str] = option(None, "start from the weights of this network file (.pkl, .pth, .safetensors ...)", kind="how")
+    restore: Optional[str] = option(None, "start from the weights of this network file (.pkl, .pth, .safetensors ...)",
+                                    kind="how")
     accumulate: int = option(1, "parts in which a batch goes through the network, to save memory", kind="how")
-    precision: str = option("fp32", "number format of the network; weights stay float32", choices=["fp32", "tf32", "bf16"])
+    precision: str = option("fp32", "number format of the network; weights stay float32",
+                            choices=["fp32", "tf32", "bf16"])
     compile: bool = option(False, "compile the network (worth it on a GPU)", kind="how")
     memory_gb: float = option(4.0, "keep images in memory when all of them take no more (per process)", kind="how")
     seed: int = option(0, "of weights, images, noise and sample pictures")

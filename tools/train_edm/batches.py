@@ -31,7 +31,8 @@ class Pixels:
     def read(self, numbers):
         """Return (uint8 (n, 3, R, R), good (n,) bool): an image that cannot be read is not good, and black."""
         numbers = np.asarray(numbers, np.int64)
-        wanted = np.unique(numbers[self.state[numbers] == UNKNOWN] if self.kept is not None else numbers[self.state[numbers] != DAMAGED])
+        wanted = np.unique(numbers[self.state[numbers] == UNKNOWN] if self.kept is not None
+                           else numbers[self.state[numbers] != DAMAGED])
         fresh = np.zeros((len(wanted), 3, self.side, self.side), np.uint8)
         if len(wanted):
             found = self.source.load(wanted, self.side)
@@ -60,7 +61,8 @@ class Batches:
         self.pixels, self.classes, self.seed, self.batch = pixels, classes, seed, batch
         self.xflip, self.levels = xflip, (p_mean, p_std)
         candidates = np.flatnonzero(classes >= 0)
-        self.groups = [candidates[classes[candidates] == number] for number in np.unique(classes[candidates])] if balanced else [candidates]
+        self.groups = [candidates[classes[candidates] == number]
+                       for number in np.unique(classes[candidates])] if balanced else [candidates]
         self.balanced, self._kept = balanced, (None, None)  # the last (epoch, its order), replaced as one
         # MKL chooses its code on the first call: were several threads' first ones at once, one could get another last bit.
         torch.zeros(1).exp()
@@ -100,4 +102,4 @@ class Batches:
             if good[0]:
                 return number, pixels[0]
         raise InputError(f"{self.pixels.damaged:,} images cannot be read", where=self.pixels.source.title(number),
-                         do="Copy the data again")  # fmt: skip
+                         do="Copy the data again")

@@ -46,11 +46,12 @@ class TrainingRun:
         if options.restore:
             restore(self.network, options.restore)
         self.average = copy.deepcopy(self.network).eval().requires_grad_(False)
-        self.adam = torch.optim.Adam(self.network.parameters(), lr=options.lr, betas=(0.9, options.beta2), eps=options.adam_eps,
-                                     fused=device.type in ("cpu", "cuda"))  # fmt: skip
+        self.adam = torch.optim.Adam(self.network.parameters(), lr=options.lr, betas=(0.9, options.beta2),
+                                     eps=options.adam_eps,
+                                     fused=device.type in ("cpu", "cuda"))
         self.pixels = Pixels(source, options.resolution, options.memory_gb)
         self.batches = Batches(self.pixels, source.classes, options.seed, options.batch_size, options.class_balanced,
-                               options.xflip, options.p_mean, options.p_std)  # fmt: skip
+                               options.xflip, options.p_mean, options.p_std)
         self.sampled = row_classes(source.classes, config.label_dim)
         self.rows = parallel.own_rows(options.batch_size, options.accumulate)
         self.done, self.losses, self.stop, self.saved = 0, deque(maxlen=RECENT), False, None
@@ -67,7 +68,7 @@ class TrainingRun:
         self.done, losses = load_state(self.state_path, self.network, self.average, self.adam)
         if self.done > self.options.steps:
             raise InputError(f"{self.done:,} steps are done already", where=f"--steps {self.options.steps}",
-                             do="Give a larger number, another --output_dir, or --overwrite to start anew")  # fmt: skip
+                             do="Give a larger number, another --output_dir, or --overwrite to start anew")
         self.losses.extend(losses)
         self.saved = self.done
         console.say(f"going on from {self.state_path} (step {self.done:,})")
@@ -83,7 +84,7 @@ class TrainingRun:
         draw = lambda step: [self.batches.draw(step, first, last) for first, last in self.rows]  # noqa: E731
         try:
             with console.progress("training", options.steps, self.done, "step") as advance, \
-                    Ahead(draw, range(self.done, options.steps), options.num_workers) as draws:  # fmt: skip
+                    Ahead(draw, range(self.done, options.steps), options.num_workers) as draws:
                 while self.done < options.steps:
                     rate, norm, stop = self._step(self.done, next(draws))
                     self.done += 1
@@ -138,7 +139,8 @@ class TrainingRun:
         for group in self.adam.param_groups:
             group["lr"] = rate
         self.adam.step()
-        update_average(self.average, self.network, ema_decay(step, batch, options.ema_halflife_kimg, options.ema_rampup_ratio))
+        update_average(self.average, self.network,
+                       ema_decay(step, batch, options.ema_halflife_kimg, options.ema_rampup_ratio))
         self.losses.append(loss / batch)
         return rate, float(norm), stop > 0
 
@@ -146,7 +148,7 @@ class TrainingRun:
         if not (math.isfinite(loss) and math.isfinite(norm)):
             kept = f"what was saved after step {self.saved:,} is kept" if self.saved else "nothing was saved"
             raise InputError(f"loss or gradient is no longer finite at step {step + 1:,}; {kept}", where=self.folder,
-                             do="Train with a smaller --lr, with --grad_clip 1, or with --precision fp32")  # fmt: skip
+                             do="Train with a smaller --lr, with --grad_clip 1, or with --precision fp32")
 
     def _start_log(self):
         """Drop log lines of steps that are done again."""
@@ -167,8 +169,9 @@ class TrainingRun:
             return
         seconds = time.monotonic() - self.began
         recent = list(self.losses)[-options.log_every :]
-        row = {"step": self.done, "loss": float(np.mean(recent)), "lr": rate, "grad_norm": norm, "seconds": round(seconds, 3),
-               "images_per_second": round((self.done - self.began_at) * options.batch_size / max(seconds, 1e-9), 2)}  # fmt: skip
+        row = {"step": self.done, "loss": float(np.mean(recent)), "lr": rate, "grad_norm": norm,
+               "seconds": round(seconds, 3),
+               "images_per_second": round((self.done - self.began_at) * options.batch_size / max(seconds, 1e-9), 2)}
         append_text(self.log_path, json.dumps(row) + "\n")
 
     def _keep(self):
@@ -200,17 +203,20 @@ class TrainingRun:
             rate = (self.done - self.began_at) * self.options.batch_size / max(seconds, 1e-9)
             classes = self.source.classes[self.source.classes >= 0]
             results = {"steps": self.done, "training_loss": float(np.mean(self.losses)), "ema_loss": self._ema_loss(),
-                       "parameters": sum(parameter.numel() for parameter in self.network.parameters()), "images": len(classes),
+                       "parameters": sum(parameter.numel() for parameter in self.network.parameters()),
+                       "images": len(classes),
                        "classes": self.network.config.label_dim, "damaged": self.pixels.damaged,
-                       "images_per_second": round(rate, 2), "network": str(self.folder / "network.safetensors")}  # fmt: skip
-            console.show_table(str(self.folder), ["steps", "training loss", "of the averaged weights", "parameters", "images/s"],
+                       "images_per_second": round(rate, 2), "network": str(self.folder / "network.safetensors")}
+            console.show_table(str(self.folder),
+                               ["steps", "training loss", "of the averaged weights", "parameters", "images/s"],
                                [[f"{self.done:,}", f"{results['training_loss']:.3f}", f"{results['ema_loss']:.3f}",
-                                 f"{results['parameters']:,}", f"{rate:.3g}"]])  # fmt: skip
+                                 f"{results['parameters']:,}", f"{rate:.3g}"]])
             if self.pixels.damaged:
                 console.say(f"warning: {self.pixels.damaged:,} images cannot be read; others were drawn in their place")
-            console.say(f"next: python -m tools.generate_dataset --model imagenet --checkpoint_path {results['network']} --method heun "
+            console.say(f"next: python -m tools.generate_dataset --model imagenet --checkpoint_path "
+                        f"{results['network']} --method heun "
                         f"--num_steps {self.options.sample_steps} --sigma_max {self.options.sample_sigma_max:g} "
-                        f"--sigma_min {self.options.sample_sigma_min:g}")  # fmt: skip
+                        f"--sigma_min {self.options.sample_sigma_min:g}")
         parallel.barrier()
         return results
 
@@ -234,4 +240,5 @@ def new_network(config, seed):
 def restore(network, path):
     """Put the weights of a network file into a network; InputError when its architecture is another."""
     file = read_adm(path)
-    load_strictly(network, file.state, file.path, do="Give the architecture of that file: --preset, --resolution, --label_dim ...")
+    load_strictly(network, file.state, file.path,
+                  do="Give the architecture of that file: --preset, --resolution, --label_dim ...")

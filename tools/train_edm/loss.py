@@ -13,7 +13,8 @@ def loss_weight(sigma, sigma_data=0.5):
 
 
 def edm_loss(denoise, images, sigma, noise, sigma_data=0.5):
-    """Return the loss of each image (B,): lambda(sigma) times the mean over its values of (D(x + sigma n; sigma) - x)^2.
+    """Return the loss of each image (B,): lambda(sigma) times the mean over its values of (D(x + sigma n; sigma) -
+    x)^2.
 
     denoise: a function of (noisy images, sigma), labels already bound.  images: (B, C, H, W) in [-1, 1].
     sigma: (B,) > 0.  noise: like images, standard normal.  The mean over a batch is what EDM minimises.

@@ -9,7 +9,8 @@ TOGETHER = 64
 
 
 def row_classes(classes, label_dim):
-    """Return the classes of the rows: those that occur, or 16 of them spread evenly; None for a network without classes."""
+    """Return the classes of the rows: those that occur, or 16 of them spread evenly; None for a network without
+    classes."""
     import numpy as np
 
     if label_dim == 0:
@@ -37,7 +38,8 @@ def draw_samples(path, network, rows, options):
     try:
         for first in range(0, count, TOGETHER):
             part = slice(first, min(first + TOGETHER, count))
-            images = sample(network, sampling, options.seed, range(count)[part], None if classes is None else classes[part])
+            images = sample(network, sampling, options.seed, range(count)[part],
+                            None if classes is None else classes[part])
             pixels.append(to_uint8(images, "dmd2"))
     except InputError as error:  # a network early in its training may be that far off
         console.say(f"no {path.name}: {error}")

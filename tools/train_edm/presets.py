@@ -3,7 +3,8 @@
 FLAG = "--preset"
 PRESETS = {
     "small32": "32x32, 0.8 million parameters: recognisable pictures after a minute and a half on one CPU core",
-    "imagenet64": "ImageNet-64 as EDM trained it: 64x64, 296 million parameters, 2,500 million images (no --xflip, float16 there)",
+    "imagenet64": "ImageNet-64 as EDM trained it: 64x64, 296 million parameters, 2,500 million images (no --xflip, "
+                  "float16 there)",
 }
 # A half-life of 2.21 kimg is a decay of .995 a step of 16 images; a ramp-up of .077 follows (1 + i) / (10 + i).
 VALUES = {
@@ -18,11 +19,12 @@ VALUES = {
     # a loss summed over 12,288 values and scaled by 100, ours to their mean.
     "imagenet64": {
         "resolution": 64, "model_channels": 192, "channel_mult": [1, 2, 3, 4], "channel_mult_emb": 4, "num_blocks": 3,
-        "attn_resolutions": [32, 16, 8], "dropout": 0.10, "batch_size": 4096, "steps": 610_352, "lr": 1e-4, "warmup": 2441,
+        "attn_resolutions": [32, 16, 8], "dropout": 0.10, "batch_size": 4096, "steps": 610_352, "lr": 1e-4,
+        "warmup": 2441,
         "lr_decay": "none", "beta2": 0.999, "adam_eps": 1e-14, "ema_halflife_kimg": 50_000.0, "ema_rampup_ratio": 0.05,
         "sample_steps": 18, "sample_sigma_max": 80.0, "sample_sigma_min": 0.002,
     },
-}  # fmt: skip
+}
 
 
 def fill(options):

@@ -1,4 +1,5 @@
-"""The images that a network is trained on: what the flags name, under the face of `common.datasets.imagenet.sources`."""
+"""The images that a network is trained on: what the flags name, under the face of
+`common.datasets.imagenet.sources`."""
 
 import re
 import zipfile
@@ -18,7 +19,8 @@ def open_images(options):
     """
     given = [flag for flag in ("data", *FLAGS) if getattr(options, flag) is not None]
     if not given:
-        raise InputError("no images are named", where="--data", do="Give a folder, a zip, an .npz, or a name such as digits")
+        raise InputError("no images are named", where="--data",
+                         do="Give a folder, a zip, an .npz, or a name such as digits")
     if len(given) > 1:
         raise InputError(f"Cannot use both --{given[0]} and --{given[1]}", do="Choose one")
     if given == ["data"]:
@@ -75,8 +77,10 @@ class SetSource:
             raise InputError("these images have no classes", where=f"--data {options.data}", do="Add --noconditional")
         self.classes = self.images.labels if self.labelled else np.zeros(len(self.images), np.int64)
         if self.classes.min(initial=0) < 0:
-            raise InputError(f"label {self.classes.min()} is below 0", where=f"--data {options.data}", do="Count classes from 0")
-        self.class_index = {str(number): [str(number), str(number)] for number in range(int(self.classes.max(initial=0)) + 1)}
+            raise InputError(f"label {self.classes.min()} is below 0", where=f"--data {options.data}",
+                             do="Count classes from 0")
+        self.class_index = {str(number): [str(number), str(number)]
+                            for number in range(int(self.classes.max(initial=0)) + 1)}
 
     def check(self, side):
         """Every image has been brought to its size."""

@@ -12,11 +12,13 @@ MOMENTS = ("exp_avg", "exp_avg_sq")
 
 def save_state(path, network, average, adam, step, losses):
     """Write the state after `step` steps; losses: those of the last steps, newest last."""
-    moments = {name: [adam.state[parameter][name].cpu().contiguous() for parameter in network.parameters()] for name in MOMENTS}
+    moments = {name: [adam.state[parameter][name].cpu().contiguous() for parameter in network.parameters()]
+               for name in MOMENTS}
     save_torch(path, {
-        "config": network.config.to_kwargs(), "ema": _cpu(average), "model": _cpu(network), "adam": moments, "step": step,
+        "config": network.config.to_kwargs(), "ema": _cpu(average), "model": _cpu(network), "adam": moments,
+        "step": step,
         "losses": list(losses),
-    })  # fmt: skip
+    })
 
 
 def _cpu(network):
@@ -43,7 +45,8 @@ def load_state(path, network, average, adam):
             if number >= len(tensors) or tensors[number].shape != parameter.shape:
                 raise InputError(f"Adam's '{moment}' does not fit '{name}'", where=path, do=do)
             check_finite(f"{moment} of {name}", tensors[number], path)
-            held[moment] = torch.empty_like(parameter, requires_grad=False).copy_(tensors[number])  # fused Adam reads both in memory's order
+            # fused Adam reads both in memory's order
+            held[moment] = torch.empty_like(parameter, requires_grad=False).copy_(tensors[number])
         on = parameter.device if adam.defaults["fused"] else "cpu"
         adam.state[parameter] = {"step": torch.tensor(float(state["step"]), device=on), **held}
     return int(state["step"]), [float(loss) for loss in state["losses"]]

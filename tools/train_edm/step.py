@@ -18,14 +18,16 @@ class LossModule(nn.Module):
         self.network, self.layout = network, layout
 
     def forward(self, images, sigma, noise, classes):
-        """Return the loss (B,) of uint8 images (B, C, R, R) at noise levels (B,) with noise like images; classes: (B,)."""
+        """Return the loss (B,) of uint8 images (B, C, R, R) at noise levels (B,) with noise like images; classes:
+        (B,)."""
         labels = class_vectors(classes, self.network.config.label_dim, images.device)
         images = images.contiguous(memory_format=self.layout).float() / 127.5 - 1
         return edm_loss(lambda x, level: self.network(x, level, labels), images, sigma, noise)
 
 
 def learning_rate(step, lr, warmup, decay, floor, steps):
-    """Return the rate of step 0, 1, ...: rising over `warmup` steps; under "cosine" falling to floor lr at the last one."""
+    """Return the rate of step 0, 1, ...: rising over `warmup` steps; under "cosine" falling to floor lr at the last
+    one."""
     rate = lr * min((step + 1) / max(warmup, 1), 1.0)
     if decay == "cosine":
         rate *= floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * min(step / max(steps - 1, 1), 1.0)))
@@ -35,9 +37,9 @@ def learning_rate(step, lr, warmup, decay, floor, steps):
 def ema_decay(step, batch, halflife_kimg, rampup_ratio):
     """Return the decay of the averaged weights after step 0, 1, ...: 0.5^(batch / H), H in images (NVlabs/edm).
 
-    H is the half-life, but at most rampup_ratio of the images seen before (0: no such limit), so that the average begins
-    with the first weights and forgets them. decay d at a batch of b is a half-life of -b ln 2 / ln d images, and the
-    other usual ramp, (1 + i) / (10 + i) at step i, one of about ln 2 / 9 = 0.077 of the images seen.
+    H is the half-life, but at most rampup_ratio of the images seen before (0: no such limit), so that the average
+    begins with the first weights and forgets them. decay d at a batch of b is a half-life of -b ln 2 / ln d images, and
+    the other usual ramp, (1 + i) / (10 + i) at step i, one of about ln 2 / 9 = 0.077 of the images seen.
     """
     halflife = halflife_kimg * 1000
     if rampup_ratio > 0:

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-JPEG_QUALITY = {"jpeg": (10, 20), "jpeg-low": (15, 10), "jpeg-medium": (23, 25), "jpeg-broad": (15, 60), "jpeg-normal": (47, 35)}
+JPEG_QUALITY = {"jpeg": (10, 20), "jpeg-low": (15, 10), "jpeg-medium": (23, 25), "jpeg-broad": (15, 60),
+                "jpeg-normal": (47, 35)}
 RESAMPLING = (cv2.INTER_NEAREST, cv2.INTER_CUBIC, cv2.INTER_LINEAR, cv2.INTER_LANCZOS4)
 GREY = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601 luma
 
@@ -20,7 +21,8 @@ GREY = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601 luma
 class Context:
     """What an operation may look at beside image and strength.
 
-    name: the name as written in the options.  applied: all names applied to this image.  draws: common.datasets.dlas.draws.
+    name: the name as written in the options.  applied: all names applied to this image.  draws:
+    common.datasets.dlas.draws.
     """
 
     name: str
@@ -119,7 +121,8 @@ def fringe_colors(image, strength, context):
 
 
 def add_noise(image, strength, context):
-    """Add uniform noise 6 strength / 255 wide (noise-5: 5 / 255), around 0; the original's begins at 0 and brightens."""
+    """Add uniform noise 6 strength / 255 wide (noise-5: 5 / 255), around 0; the original's begins at 0 and
+    brightens."""
     width = 5 / 255 if context.name == "noise-5" else 6 * strength / 255
     noise = context.draws.units(image.shape)
     return (image + (noise if context.compat else noise - 0.5) * width).astype(np.float32)
@@ -131,9 +134,11 @@ def compress_jpeg(image, strength, context):
         return image
     from PIL import Image
 
-    pixels = (image * 255).astype(np.int32) if context.compat else (np.clip(image, 0, 1) * 255)  # above 1 wraps around in the original
+    # above 1 wraps around in the original
+    pixels = (image * 255).astype(np.int32) if context.compat else (np.clip(image, 0, 1) * 255)
     buffer = io.BytesIO()
-    Image.fromarray(pixels.astype(np.uint8)).save(buffer, "JPEG", quality=jpeg_quality(context.name, strength), optimize=True)
+    Image.fromarray(pixels.astype(np.uint8)).save(buffer, "JPEG", quality=jpeg_quality(context.name, strength),
+                                                  optimize=True)
     decoded = cv2.imdecode(np.frombuffer(buffer.getbuffer(), np.uint8), cv2.IMREAD_COLOR)
     return cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB).astype(np.float32) / np.float32(255)
 
@@ -159,7 +164,7 @@ OPERATIONS = {
     "motion_blur": blur_motion, "block_noise": mask_block, "lq_resampling": resample, "color_shift": shift_colors,
     "interlacing": interlace, "chromatic_aberration": fringe_colors, "noise": add_noise, "jpeg": compress_jpeg,
     "saturation": brighten, "greyscale": make_grey, "none": leave,
-}  # fmt: skip
+}
 NAMES = tuple(sorted({*OPERATIONS, *JPEG_QUALITY, "noise-5", "lq_resampling4x"}))
 
 
@@ -185,7 +190,8 @@ def jpeg_quality(name, strength):
 
 
 def line_kernel(length, angle):
-    """Return the (S, S) float32 kernel, S odd, sum 1, of a line of `length` pixels (any number from 1) at an angle in degrees.
+    """Return the (S, S) float32 kernel, S odd, sum 1, of a line of `length` pixels (any number from 1) at an angle in
+    degrees.
 
     Points along the line are spread over the four pixels around each, so the blur grows smoothly with the length.
     """

@@ -1,6 +1,7 @@
 """Corrupting clean images into the low-quality partners of training pairs: DL-Art-School's ImageCorruptor.
 
-    corruptor = Corruptor({"fixed_corruptions": ["jpeg-broad", "gaussian_blur"], "random_corruptions": ["noise-5", "none"],
+    corruptor = Corruptor({"fixed_corruptions": ["jpeg-broad", "gaussian_blur"], "random_corruptions": ["noise-5",
+    "none"],
                            "num_corrupts_per_image": 1})
     low, strengths = corruptor.corrupt([image], rng=unit_numpy(seed, epoch, index), return_entropy=True)
 """
@@ -24,8 +25,8 @@ class Corruptor:
     Keys: fixed_corruptions ([]), random_corruptions ([]), num_corrupts_per_image (0: no random ones),
     corruption_blur_scale (1), cosine_bias (True: strengths lean towards 0), random_seed, compat (False).
     compat=True, as argument or key, draws as the original: names from Python's global generator, strengths from a
-    private one (random_seed), noise and resampling from the global ones; nothing is clipped, noise brightens, JPEG wraps
-    around, the names without effect keep having none.
+    private one (random_seed), noise and resampling from the global ones; nothing is clipped, noise brightens, JPEG
+    wraps around, the names without effect keep having none.
     Raises InputError for an unknown name, or random corruptions asked for without any name.
     """
 
@@ -40,7 +41,7 @@ class Corruptor:
         self.seed = values.whole("random_seed", None, low=-(2**63))
         if self.count and not self.random:
             raise InputError(f"num_corrupts_per_image is {self.count}, but there is nothing to draw from",
-                             where="random_corruptions", do="Name some corruptions, or set num_corrupts_per_image to 0")  # fmt: skip
+                             where="random_corruptions", do="Name some corruptions, or set num_corrupts_per_image to 0")
         for key, names in (("fixed_corruptions", self.fixed), ("random_corruptions", self.random)):
             for name in names:
                 check_name(name, key)

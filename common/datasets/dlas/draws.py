@@ -53,7 +53,8 @@ class ItemDraws:
 
 
 class LegacyDraws:
-    """Draws from the global generators, as the original: random (unit, integer, choices), numpy (normal, units), torch."""
+    """Draws from the global generators, as the original: random (unit, integer, choices), numpy (normal, units),
+    torch."""
 
     compat = True
 

@@ -17,8 +17,8 @@ REFERENCE_BLUR = 0.2  # blur of the reference against that of the tile
 class FullImageDataset(ItemDataset):
     """Items of `options` (keys: docs/datasets.md): dictionaries with
 
-    hq (3, H, W), lq (3, h, w); gt_fullsize_ref (4, H, W), lq_fullsize_ref (4, h, w), RGB and a mask of where hq lies; all
-    float32 in 0..1; gt_center, lq_center (2,) int64, row and column in the references; HQ_path, LQ_path (str).
+    hq (3, H, W), lq (3, h, w); gt_fullsize_ref (4, H, W), lq_fullsize_ref (4, h, w), RGB and a mask of where hq lies;
+    all float32 in 0..1; gt_center, lq_center (2,) int64, row and column in the references; HQ_path, LQ_path (str).
     phase `train`: tiles at target_size; any other phase: whole images, mask all ones, h = ceil(H / scale), cut so that
     h and w are multiples of force_multiple.
     Raises InputError for a missing or wrong option, a folder without images, an unreadable image.
@@ -108,12 +108,14 @@ class FullImageDataset(ItemDataset):
         return View(image, reference, hq.mask, move(hq.center, size, reference.shape[:2]))
 
     def _cut(self, hq, lq, path):
-        """Cut both views so that the LQ sides are multiples of force_multiple; note their sizes before, for the centres."""
+        """Cut both views so that the LQ sides are multiples of force_multiple; note their sizes before, for the
+        centres."""
         hq.size, lq.size = hq.reference.shape[:2], lq.reference.shape[:2]
         height, width = (length // self.multiple * self.multiple for length in lq.image.shape[:2])
         if not height or not width:
-            raise InputError(f"an LQ image of {lq.image.shape[1]}x{lq.image.shape[0]} is smaller than force_multiple {self.multiple}",
-                             where=path, do="Leave small images out, or lower force_multiple")  # fmt: skip
+            raise InputError(f"an LQ image of {lq.image.shape[1]}x{lq.image.shape[0]} is smaller than force_multiple "
+                             f"{self.multiple}",
+                             where=path, do="Leave small images out, or lower force_multiple")
         if (height, width) != lq.image.shape[:2]:
             lq.image, lq.reference = lq.image[:height, :width], lq.reference[:height, :width]
             height, width = height * self.scale, width * self.scale
@@ -150,7 +152,8 @@ class FullImageDataset(ItemDataset):
 
 
 class View:
-    """One side of a pair: image, reference (H, W, 3), mask (H, W) float32, the tile's centre (row, column) in the reference."""
+    """One side of a pair: image, reference (H, W, 3), mask (H, W) float32, the tile's centre (row, column) in the
+    reference."""
 
     def __init__(self, image, reference, mask, center):
         self.image, self.reference, self.mask, self.center = image, reference, mask, center
@@ -158,7 +161,8 @@ class View:
 
 
 def pick_start(length, size, draws):
-    """Return where a piece of `size` begins on `length` pixels: normal around the middle (sigma .3 of what is left over)."""
+    """Return where a piece of `size` begins on `length` pixels: normal around the middle (sigma .3 of what is left
+    over)."""
     spare = length - size
     return min(max(int(min(draws.normal(0.3), 1.0) * spare + spare // 2), 0), spare)
 

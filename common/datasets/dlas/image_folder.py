@@ -1,4 +1,5 @@
-"""Mode `imagefolder`: every image below some folders, with a low-quality partner (DL-Art-School's ImageFolderDataset)."""
+"""Mode `imagefolder`: every image below some folders, with a low-quality partner (DL-Art-School's
+ImageFolderDataset)."""
 
 import os
 
@@ -29,10 +30,10 @@ FRAME_DIGITS = 8  # video frames are named <anything><8 digits>.<ending>
 class ImageFolderDataset(ItemDataset):
     """Items of `options` (keys: docs/datasets.md): dictionaries with
 
-    hq (3, T, T) and lq (3, T / scale, T / scale), float32 in 0..1 unless normalised; corruption_entropy (n,) float32, the
-    strengths of the fixed corruptions; HQ_path, LQ_path (str); has_alt (bool); alt_hq, alt_lq when an alternative is asked
-    for; labels (1, T, T) int64, labels_mask (1, T, T) float32 and label_strings {index: name} with a labeler; and the
-    fixed parameters as tensors.
+    hq (3, T, T) and lq (3, T / scale, T / scale), float32 in 0..1 unless normalised; corruption_entropy (n,) float32,
+    the strengths of the fixed corruptions; HQ_path, LQ_path (str); has_alt (bool); alt_hq, alt_lq when an alternative
+    is asked for; labels (1, T, T) int64, labels_mask (1, T, T) float32 and label_strings {index: name} with a labeler;
+    and the fixed parameters as tensors.
     Raises InputError for a missing or wrong option, a folder without images, an unreadable image.
     """
 
@@ -87,7 +88,8 @@ class ImageFolderDataset(ItemDataset):
         return self._finished(item) | self.fixed
 
     def _prepared(self, path, flip, draws):
-        """Return (the HQ image of a file after crop, flip, square, jitter and resizing; the side it had before resizing)."""
+        """Return (the HQ image of a file after crop, flip, square, jitter and resizing; the side it had before
+        resizing)."""
         image = read_image(path, self.compat)
         if self.center_crop is not None:
             image = centre_crop(image, self.center_crop)
@@ -107,8 +109,9 @@ class ImageFolderDataset(ItemDataset):
         multiple = self.multiple * self.scale
         height, width = image.shape[0] // multiple * multiple, image.shape[1] // multiple * multiple
         if not height or not width:
-            raise InputError(f"an image of {image.shape[1]}x{image.shape[0]} is smaller than force_multiple x scale = {multiple}",
-                             where=path, do="Leave small images out, or set target_size")  # fmt: skip
+            raise InputError(f"an image of {image.shape[1]}x{image.shape[0]} is smaller than force_multiple x scale = "
+                             f"{multiple}",
+                             where=path, do="Leave small images out, or set target_size")
         return image[:height, :width]
 
     def _low_quality(self, images, draws):
@@ -154,9 +157,11 @@ class ImageFolderDataset(ItemDataset):
     def _check_sizes(self):
         values = self.options
         if self.next_frame and self.other_tile:
-            raise InputError("'fetch_alt_image' and 'fetch_alt_tiled_image' are both set", where=values.where, do="Choose one")
+            raise InputError("'fetch_alt_image' and 'fetch_alt_tiled_image' are both set", where=values.where,
+                             do="Choose one")
         if self.target_size is not None and self.target_size // self.scale % self.multiple:
-            raise values.wrong("target_size", self.target_size, f"target_size // scale to be a multiple of {self.multiple}")
+            raise values.wrong("target_size", self.target_size,
+                               f"target_size // scale to be a multiple of {self.multiple}")
         if self.target_size is not None and self.target_size < self.scale:
             raise values.wrong("target_size", self.target_size, f"at least the scale, {self.scale}")
         if self.scale % self.first_factor:

@@ -35,7 +35,8 @@ class PatchLabels:
     def tensors(self, path, size, side):
         """Return the labels of one image: labels (1, H, W) int64, labels_mask (1, H, W) float32, label_strings.
 
-        size: (H, W) of the HQ image.  side: of the square it was resized from; patches are divided (//) by the quotient.
+        size: (H, W) of the HQ image.  side: of the square it was resized from; patches are divided (//) by the
+        quotient.
         """
         labels = torch.zeros((1, *size), dtype=torch.int64)
         mask = torch.zeros((1, *size))
@@ -57,5 +58,5 @@ class PatchLabels:
                     self._patches.setdefault(name, []).append((patch, values[entry["label"]]))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise InputError(f"not a file of labelled patches ({type(error).__name__}: {error})", where=path,
-                             do="Give the labeller's JSON file") from error  # fmt: skip
+                             do="Give the labeller's JSON file") from error
         self.names |= {value: label for label, value in values.items()}

@@ -69,7 +69,8 @@ def list_files(folder, where, endings=ENDINGS, keep_references=False):
     folder = os.fspath(folder)
     if not os.path.isdir(folder):
         raise InputError("no such folder", where=folder, do=f"Check the paths of the {where} options")
-    found = [name for name in list_images(folder, endings) if keep_references or "ref.jpg" not in os.path.basename(name)]
+    found = [name
+             for name in list_images(folder, endings) if keep_references or "ref.jpg" not in os.path.basename(name)]
     if not found:
         raise InputError("no image in this folder", where=folder, do=f"Looked for {' '.join(endings)}, at any depth")
     return sorted(os.path.join(folder, name) for name in found)
@@ -94,7 +95,8 @@ def centre_square(image):
 
 
 def random_square(image, draws):
-    """Return a square of the shorter side, its place along the longer one normal around the middle (sigma .3 of half)."""
+    """Return a square of the shorter side, its place along the longer one normal around the middle (sigma .3 of
+    half)."""
     height, width = image.shape[:2]
     if height == width:
         return image
@@ -106,7 +108,8 @@ def random_square(image, draws):
 
 
 def flip_or_turn(image, draws, flip=True, turn=True):
-    """Return the image flipped horizontally (flip), vertically (turn) and transposed (turn), each with probability .5."""
+    """Return the image flipped horizontally (flip), vertically (turn) and transposed (turn), each with probability
+    .5."""
     horizontal = flip and draws.unit() < 0.5
     vertical = turn and draws.unit() < 0.5
     transpose = turn and draws.unit() < 0.5

@@ -17,8 +17,8 @@ from common.seeding import unit_numpy, unit_seed
 class EpochSampler(torch.utils.data.Sampler):
     """The positions of one epoch for one process: a permutation by (seed, epoch), every world-th from `rank`.
 
-    ratio: an epoch has ceil(length * ratio / world) items for each process, going round the data set where that is more.
-    Without shuffle the positions come in order. `set_epoch` makes the next pass another one.
+    ratio: an epoch has ceil(length * ratio / world) items for each process, going round the data set where that is
+    more. Without shuffle the positions come in order. `set_epoch` makes the next pass another one.
     """
 
     def __init__(self, length, seed=0, shuffle=True, rank=0, world=1, ratio=1):
@@ -65,7 +65,8 @@ class EpochLoader(torch.utils.data.DataLoader):
 
 
 def _unwrapped(batches):
-    """Yield the batches; an InputError that comes from a worker with its traceback as text is raised as its last line."""
+    """Yield the batches; an InputError that comes from a worker with its traceback as text is raised as its last
+    line."""
     try:
         yield from batches
     except InputError as error:
@@ -93,17 +94,18 @@ def create_dataloader(dataset, options=None, global_options=None, sampler=None, 
     rank, world = _processes(global_options)
     if training and batch % world:
         raise InputError(f"batch_size {batch} is no multiple of the {world} processes", where="batch_size",
-                         do=f"Take {batch // world * world or world}")  # fmt: skip
+                         do=f"Take {batch // world * world or world}")
     if training and sampler is None:
         sampler = EpochSampler(len(dataset), seed, shuffle, rank, world)
-    more = {"prefetch_factor": values.whole("prefetch_factor", 2), "persistent_workers": values.flag("persistent_workers")}
+    more = {"prefetch_factor": values.whole("prefetch_factor", 2),
+            "persistent_workers": values.flag("persistent_workers")}
     return EpochLoader(
         dataset, batch_size=batch // world if training else batch, sampler=sampler, shuffle=False, drop_last=training,
         num_workers=workers, collate_fn=collate_fn or getattr(dataset, "collate", None) or collate_items,
         pin_memory=values.flag("pin_memory", True) and torch.accelerator.is_available(),
         worker_init_fn=WorkerSeeds(seed), generator=torch.Generator().manual_seed(unit_seed(seed, "loader")),
         **(more if workers else {}),
-    )  # fmt: skip
+    )
 
 
 class WorkerSeeds:
@@ -142,7 +144,8 @@ def collate_items(items):
             batch[key] = default_collate(values)
         except (RuntimeError, TypeError) as error:
             told = ", ".join(sorted({str(getattr(value, "shape", type(value).__name__)) for value in values}))
-            raise InputError(f"'{key}' cannot be put in one batch: {told}", where="collate", do="Set batch_size to 1") from error
+            raise InputError(f"'{key}' cannot be put in one batch: {told}", where="collate",
+                             do="Set batch_size to 1") from error
     return batch
 
 

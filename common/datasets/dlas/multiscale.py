@@ -48,7 +48,8 @@ class MultiScaleDataset(ItemDataset):
         image = area(image, side, side)
         clean = torch.stack([to_tensor(patch) for patch in patches(image, self.tile_size, self.num_scales)])
         low = self._corrupted(image, draws)
-        source = clean if low is image else torch.stack([to_tensor(patch) for patch in patches(low, self.tile_size, self.num_scales)])
+        source = clean if low is image else torch.stack([to_tensor(patch)
+                                                         for patch in patches(low, self.tile_size, self.num_scales)])
         low = torch.nn.functional.interpolate(source, scale_factor=1 / self.scale, mode="area")
         return {"lq": low, "hq": clean, "GT_path": path}
 

@@ -10,7 +10,8 @@ REQUIRED = object()
 
 
 class OptionValues:
-    """One block's options; every reading method takes the key and a default and raises an InputError that names the key.
+    """One block's options; every reading method takes the key and a default and raises an InputError that names the
+    key.
 
     where: what the block is called in messages (its mode).  Keys that nobody asks for are left alone, as configurations
     carry many (name, batch_size, n_workers, ...); a required key that is missing is looked for among them.
@@ -18,7 +19,8 @@ class OptionValues:
 
     def __init__(self, options, where):
         if not isinstance(options, Mapping):
-            raise InputError(f"options are a {type(options).__name__}, expected a dictionary", where=where, do="Pass the data set block")
+            raise InputError(f"options are a {type(options).__name__}, expected a dictionary", where=where,
+                             do="Pass the data set block")
         self.given, self.where = options, where
 
     def get(self, key, default=None):
@@ -41,7 +43,8 @@ class OptionValues:
 
     def wrong(self, key, value, expected):
         """Return the InputError for a value of another type or range."""
-        return InputError(f"'{key}' is {value!r}, expected {expected}", where=self.where, do=f"Change '{key}' in the options")
+        return InputError(f"'{key}' is {value!r}, expected {expected}", where=self.where,
+                          do=f"Change '{key}' in the options")
 
     def whole(self, key, default=REQUIRED, low=1):
         """Return a whole number of at least `low` (or the default as it is)."""
@@ -83,7 +86,8 @@ class OptionValues:
         return list(value)
 
     def folders(self, key, weights_key=None):
-        """Return [(folder, repeats)]: a path or a list of paths, with whole-number weights (all 1 when there are none)."""
+        """Return [(folder, repeats)]: a path or a list of paths, with whole-number weights (all 1 when there are
+        none)."""
         value = self.get(key, REQUIRED)
         paths = list(value) if isinstance(value, (list, tuple)) else [value]
         if not paths or not all(isinstance(path, str) or hasattr(path, "__fspath__") for path in paths):

@@ -45,11 +45,11 @@ def create_dataset(options, return_collate=False):
     """
     if not isinstance(options, dict):
         raise InputError(f"options are a {type(options).__name__}, expected a dictionary", where="options",
-                         do="Pass the block of one data set")  # fmt: skip
+                         do="Pass the block of one data set")
     modes, mode = known_modes(), options.get("mode")
     if mode is None:
         raise InputError("the key 'mode' is missing: it names the kind of data set", where="options",
-                         do=f"Known: {', '.join(sorted(modes))}")  # fmt: skip
+                         do=f"Known: {', '.join(sorted(modes))}")
     if mode not in modes:
         raise InputError(f"no data set mode '{mode}'", where="mode", do=nearest(mode, modes))
     module, _, name = modes[mode].partition(":")
@@ -73,7 +73,8 @@ def check_required(options, keys, mode):
         return
     if len(missing) == 1:
         raise OptionValues(options, mode).missing(missing[0])
-    raise InputError(f"the keys {', '.join(repr(key) for key in missing)} are missing", where=mode, do="Add them to the options")
+    raise InputError(f"the keys {', '.join(repr(key) for key in missing)} are missing", where=mode,
+                     do="Add them to the options")
 
 
 def wrap(value, seen=None):
@@ -104,15 +105,17 @@ def load_options(path):
     """
     value = _read(path)
     if not isinstance(value, dict):
-        raise InputError(f"holds a {type(value).__name__}, expected a mapping", where=path, do="Give a configuration with 'datasets'")
+        raise InputError(f"holds a {type(value).__name__}, expected a mapping", where=path,
+                         do="Give a configuration with 'datasets'")
     blocks = {"train": value} if "mode" in value and "datasets" not in value else value.get("datasets")
     if not isinstance(blocks, dict) or not blocks:
         raise InputError("there is no data set block: neither 'datasets' nor 'mode'", where=path,
-                         do="Give a configuration with 'datasets'")  # fmt: skip
+                         do="Give a configuration with 'datasets'")
     found = {}
     for name, block in blocks.items():
         if not isinstance(block, dict):
-            raise InputError(f"the block '{name}' is a {type(block).__name__}, expected a mapping", where=path, do="Give its keys")
+            raise InputError(f"the block '{name}' is a {type(block).__name__}, expected a mapping", where=path,
+                             do="Give its keys")
         options = wrap(block)
         options["phase"] = options["phase"] or str(name).split("_")[0]
         options["data_type"] = options["data_type"] or "img"

@@ -99,7 +99,8 @@ class ClassFolders:
         self._files = []
         for label, name in enumerate(self.classes):
             for folder, _, files in sorted(os.walk(os.path.join(root, name), followlinks=True)):
-                self._files += [(os.path.join(folder, file), label) for file in sorted(files) if file.lower().endswith(ENDINGS)]
+                self._files += [(os.path.join(folder, file), label)
+                                for file in sorted(files) if file.lower().endswith(ENDINGS)]
         if not self._files:
             raise InputError("no image in class folders", where=root, do=f"{title} needs {root}/CLASS/IMAGE")
 
@@ -139,7 +140,7 @@ def open_imagenet_set(name, kwargs):
     root = os.path.join(_root(kwargs), split)
     if not os.path.isdir(root):
         raise missing_data(name, split, [f"{split}/WORDNET_ID/*.JPEG"], [Path(_root(kwargs))], "https://image-net.org",
-                           f"unpack it so that {root} holds one folder per class")  # fmt: skip
+                           f"unpack it so that {root} holds one folder per class")
     return ClassFolders(root, name)
 
 
@@ -164,10 +165,10 @@ def _split(kwargs):
 SOURCES = {
     "mnist": open_mnist_set, "fmnist": open_mnist_set, "cifar10": open_cifar_set, "cifar100": open_cifar_set,
     "imagenet": open_imagenet_set, "imagefolder": open_class_folders,
-}  # fmt: skip
+}
 # `download` is taken, as configurations carry it, and means nothing here.
 _BY_TRAIN, _BY_SPLIT = ("root", "train", "download"), ("root", "split", "download")
 KWARGS = {
     "mnist": _BY_TRAIN, "fmnist": _BY_TRAIN, "cifar10": _BY_TRAIN, "cifar100": _BY_TRAIN,
     "imagenet": _BY_SPLIT, "imagefolder": ("root",),
-}  # fmt: skip
+}

@@ -64,7 +64,8 @@ def npz_to_network():
 def label_to_class(labels, where=None):
     """Return network classes 0 .. 999, int64, of labels 1 .. 1000 of the downsampled sets (one number or an array).
 
-    where: the file's name for messages. Raises InputError for a label outside 1 .. 1000, or labels that are no integers.
+    where: the file's name for messages. Raises InputError for a label outside 1 .. 1000, or labels that are no
+    integers.
     """
     import numpy as np
 
@@ -98,4 +99,5 @@ def parse_class(text, where="--target_classes"):
         numbers = " and ".join(f"{number} ({synset_of(number)})" for number in found)
         raise InputError(f"'{text}' is the name of two classes, {numbers}", where=where, do="Give the number")
     do = nearest(text, [name for _, name, _ in _rows()]) if not text.isdecimal() else f"Use 0 .. {COUNT - 1}"
-    raise InputError(f"no class is called '{text}'", where=where, do=do if len(do) < 100 else f"Use 0 .. {COUNT - 1}, a synset or a name")
+    raise InputError(f"no class is called '{text}'", where=where,
+                     do=do if len(do) < 100 else f"Use 0 .. {COUNT - 1}, a synset or a name")

@@ -1,7 +1,7 @@
 """ImageNet at 32 x 32 (Chrabaszcz et al. 2017), as published: pickles, or the same as .npz.
 
-train_data_batch_1 .. train_data_batch_10 and val_data, each with `data` uint8 (n, 3072), rows of 1024 R, 1024 G, 1024 B,
-each 32 x 32 row-major, and `labels` 1..1000, from which 1 is subtracted. Other entries, such as a mean, are ignored.
+train_data_batch_1 .. train_data_batch_10 and val_data, each with `data` uint8 (n, 3072), rows of 1024 R, 1024 G, 1024
+B, each 32 x 32 row-major, and `labels` 1..1000, from which 1 is subtracted. Other entries, such as a mean, are ignored.
 """
 
 from pathlib import Path
@@ -12,7 +12,7 @@ from common.errors import InputError
 
 PUBLISHED = "https://image-net.org/download-images (downsampled, 32x32)"
 NESTED = ("imagenet", "imagenet32", "imagenet-32", "Imagenet32_train", "Imagenet32_val", "imagenet/Imagenet32_train",
-          "imagenet/Imagenet32_val")  # fmt: skip
+          "imagenet/Imagenet32_val")
 
 
 def imagenet_roots(data_dir):
@@ -31,7 +31,9 @@ def open_imagenet32(split, roots, size=None):
     import numpy as np
 
     for root in roots:
-        paths = _train_files(root) if split == "train" else [path for path in _spellings(root / "val_data") if path.is_file()][:1]
+        paths = _train_files(root) if split == "train" else [path
+                                                             for path in _spellings(root / "val_data")
+                                                             if path.is_file()][:1]
         if paths:
             break
     else:
@@ -66,7 +68,7 @@ def _train_files(root):
             raise InputError(
                 f"no such file, but train_data_batch_{present[-1]} is there", where=root / f"train_data_batch_{number}",
                 do=f"Get the missing batch from {PUBLISHED}",
-            )  # fmt: skip
+            )
     return [path for paths in found.values() for path in paths]
 
 

@@ -17,22 +17,26 @@ class LmdbImages:
         try:
             import lmdb
         except ImportError as error:
-            raise InputError("the package 'lmdb' is not installed", where="--lmdb_path", do="pip install lmdb") from error
+            raise InputError("the package 'lmdb' is not installed", where="--lmdb_path",
+                             do="pip install lmdb") from error
         self.path = Path(path)
         if not self.path.exists():
             raise InputError("no such file or folder", where=path, do="Check the path")
         try:
             self._base = lmdb.open(str(path), readonly=True, lock=False, readahead=False, subdir=self.path.is_dir())
         except lmdb.Error as error:
-            raise InputError(f"cannot be opened as an LMDB ({error})", where=path, do="Name the folder that holds data.mdb") from error
+            raise InputError(f"cannot be opened as an LMDB ({error})", where=path,
+                             do="Name the folder that holds data.mdb") from error
         file = self.path / "data.mdb" if self.path.is_dir() else self.path
         if file.stat().st_size < (self._base.info()["last_pgno"] + 1) * self._base.stat()["psize"]:
-            raise InputError("the file is cut off", where=file, do="Copy it again")  # reading behind its end would kill the process
+            # reading behind its end would kill the process
+            raise InputError("the file is cut off", where=file, do="Copy it again")
         self._reader = self._base.begin(buffers=True)
         shape = self._shape("images_shape")
         count = self._shape("labels_shape")[0]
         if len(shape) != 4 or shape[1] != 3 or shape[2] != shape[3] or shape[0] != count:
-            raise InputError(f"images of shape {shape} and {count} labels, expected (n, 3, side, side)", where=path, do="Make it again")
+            raise InputError(f"images of shape {shape} and {count} labels, expected (n, 3, side, side)", where=path,
+                             do="Make it again")
         self.side, self._count = shape[2], count
         labels = [np.frombuffer(self._get(f"labels_{number}_data"), np.int64) for number in range(count)]
         if any(label.shape != (1,) for label in labels):
@@ -51,7 +55,8 @@ class LmdbImages:
         try:
             return tuple(int(number) for number in bytes(self._get(key)).decode().split())
         except ValueError as error:
-            raise InputError(f"'{key}' is no row of numbers", where=self.path, do="Give an LMDB of the published form") from error
+            raise InputError(f"'{key}' is no row of numbers", where=self.path,
+                             do="Give an LMDB of the published form") from error
 
     def __len__(self):
         return self._count
@@ -60,7 +65,8 @@ class LmdbImages:
         """Return what the images are, for records."""
         import hashlib
 
-        return {"images": len(self), "side": self.side, "labels_sha256": hashlib.sha256(self.classes.tobytes()).hexdigest()}
+        return {"images": len(self), "side": self.side,
+                "labels_sha256": hashlib.sha256(self.classes.tobytes()).hexdigest()}
 
     def read(self, indices):
         """Return uint8 (n, 3, side, side) of images by number."""
@@ -70,6 +76,7 @@ class LmdbImages:
         for place, number in enumerate(indices):
             data = self._get(f"images_{int(number)}_data")
             if len(data) != size:
-                raise InputError(f"image {number} has {len(data)} bytes, expected {size}", where=self.path, do="Make it again")
+                raise InputError(f"image {number} has {len(data)} bytes, expected {size}", where=self.path,
+                                 do="Make it again")
             out[place] = np.frombuffer(data, np.uint8).reshape(3, self.side, self.side)
         return out

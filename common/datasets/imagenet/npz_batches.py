@@ -1,7 +1,7 @@
 """The downsampled ImageNet (Chrabaszcz et al. 2017) as npz batches: an index kept between runs, and any rows at once.
 
-A folder has train_data_batch_1.npz .. train_data_batch_10.npz, or val_data.npz, or the same as pickles without a suffix;
-each with `data` uint8 (rows, 3 side side), R, G and B planes, and `labels` 1..1000 in the order of the ILSVRC
+A folder has train_data_batch_1.npz .. train_data_batch_10.npz, or val_data.npz, or the same as pickles without a
+suffix; each with `data` uint8 (rows, 3 side side), R, G and B planes, and `labels` 1..1000 in the order of the ILSVRC
 development kit. The files count in the order of their numbers, and image g is row g of all files put together.
 
 Uncompressed arrays are read row by row where they lie, in the order of their places in the files: a batch costs its own
@@ -59,7 +59,8 @@ def batch_paths(folder, subset="auto"):
     found = found or [name for name in names if re.fullmatch(r"train_data_batch_\d+|val_data", name)]
     numbered = [name for name in found if _number(name) is not None]
     others = [name for name in found if _number(name) is None]
-    chosen = {"train": numbered, "val": [name for name in others if name.startswith("val")], "auto": numbered or others}[subset]
+    chosen = {"train": numbered, "val": [name for name in others if name.startswith("val")],
+              "auto": numbered or others}[subset]
     if not chosen:
         what = f"No NPZ files found in {folder}" if subset == "auto" else f"no {subset} files of the downsampled ImageNet in {folder}"
         raise InputError(what, do=f"Expected train_data_batch_1.npz ... or val_data.npz, from {PUBLISHED}")
@@ -129,8 +130,9 @@ def _make_index(paths, told):
     for path, (_, size, changed) in zip(paths, told):
         rows, side, offset, found = _inspect(path)
         if batches and side != batches[0].side:
-            raise InputError(f"images of {side} x {side} pixels, but {batches[0].side} x {batches[0].side} in {batches[0].path.name}",
-                             where=path, do="Keep each size in a folder of its own")  # fmt: skip
+            raise InputError(f"images of {side} x {side} pixels, but {batches[0].side} x {batches[0].side} in "
+                             f"{batches[0].path.name}",
+                             where=path, do="Keep each size in a folder of its own")
         batches.append(Batch(path, size, changed, rows, offset, side))
         labels.append(found)
     return _numbered(batches), np.concatenate(labels)
@@ -159,13 +161,14 @@ def _inspect(path):
         shape, dtype, offset = data.shape, data.dtype, None
     side = math.isqrt(shape[1] // 3) if len(shape) == 2 else 0
     if len(shape) != 2 or dtype != np.uint8 or side < 1 or 3 * side**2 != shape[1]:
-        raise InputError(f"'data' is {dtype} {tuple(shape)}, expected uint8 (rows, 3 side side)", where=path, do=LAYOUT_DO)
+        raise InputError(f"'data' is {dtype} {tuple(shape)}, expected uint8 (rows, 3 side side)", where=path,
+                         do=LAYOUT_DO)
     labels = np.asarray(labels)
     if labels.shape != (shape[0],) or (labels.size and labels.dtype.kind not in "iu"):
         raise InputError(f"'labels' is {labels.dtype} {labels.shape} for {shape[0]} images", where=path, do=LAYOUT_DO)
     if labels.size and not 1 <= int(labels.min()) <= int(labels.max()) <= 1000:
         raise InputError(f"labels run {labels.min()} .. {labels.max()}, expected 1 .. 1000", where=path,
-                         do="Use the published files; labels that start at 0 must be raised by 1")  # fmt: skip
+                         do="Use the published files; labels that start at 0 must be raised by 1")
     return shape[0], side, -1 if offset is None else offset, labels.astype(np.int16)
 
 
@@ -220,7 +223,8 @@ class NpzBatches:
         return out
 
     def _requests(self, indices):
-        """Yield (file descriptor, path, offset of row 0, rows ascending, positions in the result) of each file needed."""
+        """Yield (file descriptor, path, offset of row 0, rows ascending, positions in the result) of each file
+        needed."""
         import numpy as np
 
         files, rows = self.places(indices)

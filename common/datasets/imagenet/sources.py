@@ -13,7 +13,8 @@ from common.errors import InputError
 
 @dataclass
 class Loaded:
-    """Some images: rows (places of the readable ones), their pixels uint8 (n, 3, R, R), pictures to store as they came."""
+    """Some images: rows (places of the readable ones), their pixels uint8 (n, 3, R, R), pictures to store as they
+    came."""
 
     rows: list
     pixels: object
@@ -49,14 +50,17 @@ def read_class_map(name, labels, where):
     if name == "imagenet":
         return imagenet_classes.label_to_class(labels, where), imagenet_classes.class_index()
     if name == "none":
-        return labels - 1, {str(number): [str(number), f"class_{number}"] for number in range(int(labels.max(initial=1)))}
+        return labels - 1, {str(number): [str(number), f"class_{number}"]
+                            for number in range(int(labels.max(initial=1)))}
     if not name.endswith(".json"):
         raise InputError("expected imagenet, none, or a .json", where=f"--class_map {name}", do="See --help")
     value = read_json(name)
     do = "Give a list of classes (entry label - 1), or a class index {\"0\": [synset, name], ...} in the labels' order"
     if isinstance(value, dict):
         value = _from_index(value, name, do)
-    if not isinstance(value, list) or not all(type(item) is int and item >= 0 for item in value) or len(set(value)) != len(value):
+    if not isinstance(value,
+                      list) or not all(type(item) is int and item >= 0
+                                       for item in value) or len(set(value)) != len(value):
         raise InputError("not a class map: its entries must be different whole numbers from 0", where=name, do=do)
     if labels.size and labels.max() > len(value):
         raise InputError(f"a map of {len(value)} labels, but the data have label {labels.max()}", where=name, do=do)
@@ -152,9 +156,11 @@ class LmdbSource(ArraySource):
         super().__init__(options, LmdbImages(options.lmdb_path))
         self.classes, self.class_index = self.reader.classes, imagenet_classes.class_index()
         if options.class_map != "imagenet":
-            self.class_index = {str(number): [str(number), f"class_{number}"] for number in range(int(self.classes.max()) + 1)}
+            self.class_index = {str(number): [str(number), f"class_{number}"]
+                                for number in range(int(self.classes.max()) + 1)}
         elif self.classes.max() >= imagenet_classes.COUNT:
-            raise InputError(f"label {self.classes.max()} is outside 0 .. 999", where=options.lmdb_path, do="Use --class_map none")
+            raise InputError(f"label {self.classes.max()} is outside 0 .. 999", where=options.lmdb_path,
+                             do="Use --class_map none")
 
     def title(self, number):
         """Return an image's name in records."""
@@ -201,7 +207,8 @@ class TreeSource:
         if not self.tree.unknown:
             return []
         names = ", ".join(sorted(self.tree.unknown)[:5])
-        return [f"warning: {sum(self.tree.unknown.values()):,} images in folders that are no synset are left out ({names})"]
+        return [f"warning: {sum(self.tree.unknown.values()):,} images in folders that are no synset are left out "
+                f"({names})"]
 
     def load(self, indices, side):
         """Return the Loaded images of some numbers; damaged ones are left out."""

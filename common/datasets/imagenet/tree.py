@@ -1,8 +1,9 @@
 """ImageNet as single files: a tree of class folders, on the disk or in a zip.
 
 ROOT/{train,val}/n01440764/NAME.JPEG; files ending in .JPEG, .jpg or .png, at any depth. An image's class is the name of
-its own folder: a synset, or (without ImageNet's class map) any name, the sorted names counting 0, 1, 2, ... A dataset.json
-beside the folders, as EDM's and StyleGAN's dataset tools write, {"labels": [[NAME, class], ...]}, goes before the names.
+its own folder: a synset, or (without ImageNet's class map) any name, the sorted names counting 0, 1, 2, ... A
+dataset.json beside the folders, as EDM's and StyleGAN's dataset tools write, {"labels": [[NAME, class], ...]}, goes
+before the names.
 """
 
 import hashlib
@@ -27,13 +28,14 @@ class FolderFiles:
         self.root = Path(root)
 
     def names(self, split):
-        """Return sorted names `split/...` of the images below a sub-folder (None: of all); InputError when it is not there."""
+        """Return sorted names `split/...` of the images below a sub-folder (None: of all); InputError when it is not
+        there."""
         from common.datasets.sets.folders import list_images
 
         place = self.root / (split or "")
         if not place.is_dir():
             raise InputError(f"ImageNet split directory not found: {place}",
-                             do=f"Expected {self.root}/{split}/n01440764/*.JPEG and so on")  # fmt: skip
+                             do=f"Expected {self.root}/{split}/n01440764/*.JPEG and so on")
         found = (name for name in list_images(place) if name.endswith(SUFFIXES))
         return sorted(f"{split}/{name}" if split else name for name in found)
 
@@ -62,11 +64,13 @@ class ZipFiles:
             with system_errors(path):
                 self._archive = zipfile.ZipFile(path)
         except zipfile.BadZipFile as error:
-            raise InputError(f"not a complete zip file ({error})", where=path, do="Copy or make the file again") from error
+            raise InputError(f"not a complete zip file ({error})", where=path,
+                             do="Copy or make the file again") from error
         self._entries = {}
 
     def names(self, split):
-        """Return sorted names `split/...` of the images in the folder called `split` (None: of all, names as they are)."""
+        """Return sorted names `split/...` of the images in the folder called `split` (None: of all, names as they
+        are)."""
         for entry in self._archive.infolist():
             parts = entry.filename.split("/")
             if not entry.filename.endswith(SUFFIXES) or any(part.startswith((".", "__MACOSX")) for part in parts):
@@ -77,7 +81,7 @@ class ZipFiles:
                 self._entries["/".join(parts[parts.index(split) :])] = entry
         if not self._entries and split is not None:
             raise InputError(f"ImageNet split directory not found: no images below {split}/", where=self.root,
-                             do=f"Expected {split}/n01440764/*.JPEG and so on in it")  # fmt: skip
+                             do=f"Expected {split}/n01440764/*.JPEG and so on in it")
         return sorted(self._entries)
 
     def read(self, name):
@@ -88,7 +92,8 @@ class ZipFiles:
             with self._lock:
                 return self._archive.read(self._entries[name])
         except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
-            raise InputError(f"cannot be unpacked ({error})", where=f"{self.root}: {name}", do="Make the file again") from error
+            raise InputError(f"cannot be unpacked ({error})", where=f"{self.root}: {name}",
+                             do="Make the file again") from error
 
     def optional(self, name):
         """Return an entry's bytes, None when there is no such entry."""
@@ -130,8 +135,9 @@ class ImageTree:
         self.classes = np.array([numbers.get(folder, -1) for folder in folders], np.int64)
         self.unknown = Counter(folder for folder in folders if folder not in numbers)
         if synsets and (self.classes < 0).all():
-            raise InputError(f"no class folder is a synset (the first is '{folders[0]}')", where=Path(root) / (split or ""),
-                             do="Sort the images into folders such as n01440764, or use --class_map none")  # fmt: skip
+            raise InputError(f"no class folder is a synset (the first is '{folders[0]}')",
+                             where=Path(root) / (split or ""),
+                             do="Sort the images into folders such as n01440764, or use --class_map none")
 
     def _told(self):
         """Return {name: class} of dataset.json, None where there is none or it has no labels."""

@@ -66,7 +66,7 @@ def _write(path, images, packed, wanted):
     needed = [batch for batch in packed if np.searchsorted(wanted, batch.first) < np.searchsorted(wanted, batch.stop)]
     header = {"descr": "|u1", "fortran_order": False, "shape": (len(wanted), images.row_bytes)}
     with atomic_path(path) as temporary, open(temporary, "wb") as target, \
-            console.progress("unpacking", sum(batch.rows for batch in needed), unit="images") as advance:  # fmt: skip
+            console.progress("unpacking", sum(batch.rows for batch in needed), unit="images") as advance:
         np.lib.format.write_array_header_1_0(target, header)
         for batch in needed:
             first = batch.first

@@ -129,7 +129,8 @@ def _from_archive(found, names):
                     if len(data) == len(wanted):
                         break
     except (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError) as error:
-        raise InputError(f"not a complete .tar.gz ({error})", where=found.path, do=f"Get it again from {PUBLISHED}") from error
+        raise InputError(f"not a complete .tar.gz ({error})", where=found.path,
+                         do=f"Get it again from {PUBLISHED}") from error
     missing = [name for name in names if name not in data]
     if missing:
         raise InputError(
@@ -156,12 +157,14 @@ def _read_binary(name, data, where):
 
 
 def _records(name, data, where):
-    """Return the records of one binary batch as rows of bytes: 1 label byte (CIFAR-100: coarse, then fine), 3072 pixels."""
+    """Return the records of one binary batch as rows of bytes: 1 label byte (CIFAR-100: coarse, then fine), 3072
+    pixels."""
     import numpy as np
 
     record = (1 if name == "cifar10" else 2) + 3072
     if len(data) == 0 or len(data) % record:
         raise InputError(
-            f"{len(data)} bytes, expected a multiple of {record}", where=where, do=f"Get the archive again from {PUBLISHED}"
+            f"{len(data)} bytes, expected a multiple of {record}", where=where,
+            do=f"Get the archive again from {PUBLISHED}"
         )
     return np.frombuffer(data, np.uint8).reshape(-1, record)

@@ -11,7 +11,8 @@ from common.images.decode import SUFFIXES
 
 
 def open_folder(path, split, size=None):
-    """Return the ImageSet of a split (`splits.split_names`) of a folder's png, jpg, jpeg, webp and bmp files; no labels.
+    """Return the ImageSet of a split (`splits.split_names`) of a folder's png, jpg, jpeg, webp and bmp files; no
+    labels.
 
     Hidden files are passed over. Raises InputError for a folder without images, and as EncodedImages says.
     """

@@ -36,11 +36,13 @@ class ImageSet:
         if indices.ndim != 1 or indices.dtype.kind not in "iu":
             raise TypeError("indices must be one row of integers")
         if indices.min() < 0 or indices.max() >= len(self):
-            raise IndexError(f"indices run {indices.min()}..{indices.max()}, the {self.split} split has {len(self)} images")
+            raise IndexError(f"indices run {indices.min()}..{indices.max()}, the {self.split} split has {len(self)} "
+                             f"images")
         return np.ascontiguousarray(self._load(indices if self._rows is None else self._rows[indices]))
 
     def fingerprint(self):
-        """Return plain values for run records: name, split, count, image_shape, and hashes or names and sizes of files."""
+        """Return plain values for run records: name, split, count, image_shape, and hashes or names and sizes of
+        files."""
         if self._fingerprint is None:
             head = {"name": self.name, "split": self.split, "count": len(self), "image_shape": list(self.image_shape)}
             self._fingerprint = {**head, **self._identity()}
@@ -134,7 +136,7 @@ class EncodedImages(ImageSet):
         raise InputError(
             f"image is {found[1]} x {found[0]} (width x height), expected {expected[1]} x {expected[0]}{like}",
             where=self._store.title(position), do="Give a size to bring all images to, or remove the odd ones",
-        )  # fmt: skip
+        )
 
     def _load(self, positions):
         import numpy as np

@@ -15,7 +15,8 @@ def search_roots(data_dir, nested=()):
     """
     if data_dir is not None:
         if not Path(data_dir).exists():
-            raise InputError("no such file or folder", where=data_dir, do="Name the folder that holds the data set with --data_dir")
+            raise InputError("no such file or folder", where=data_dir,
+                             do="Name the folder that holds the data set with --data_dir")
         bases = [Path(data_dir)]
     else:
         named = os.environ.get("TFDS_DATA_DIR")
@@ -33,7 +34,7 @@ def missing_data(title, split, files, roots, published, do):
     return InputError(
         f"no data for split {split}: looked for {', '.join(files)} in and below {', '.join(tops)}",
         where=title, do=f"Get it from {published} (nothing is downloaded for you) and {do}",
-    )  # fmt: skip
+    )
 
 
 def check_labels(labels, first, last, where, key="labels", do=None):
@@ -45,12 +46,12 @@ def check_labels(labels, first, last, where, key="labels", do=None):
         raise InputError(
             f"'{key}' is {labels.dtype} of shape {labels.shape}, expected one row of integers", where=where,
             do="Use a file of the published form",
-        )  # fmt: skip
+        )
     if labels.size and (labels.min() < first or labels.max() > last):
         raise InputError(
             f"array '{key}' runs {labels.min()}-{labels.max()}, expected {first}-{last}", where=where,
             do=do or "Use a file of the published form",
-        )  # fmt: skip
+        )
     return labels.astype(np.int64)
 
 
@@ -61,12 +62,13 @@ def check_planes(data, labels, where, key="data", side=32):
     expected = 3 * side * side
     if not isinstance(data, np.ndarray) or data.dtype != np.uint8 or data.ndim != 2 or data.shape[1] != expected:
         found = f"{data.dtype} {data.shape}" if isinstance(data, np.ndarray) else type(data).__name__
-        raise InputError(f"'{key}' is {found}, expected uint8 (N, {expected})", where=where, do="Use the published file")
+        raise InputError(f"'{key}' is {found}, expected uint8 (N, {expected})", where=where,
+                         do="Use the published file")
     if len(data) != len(labels) or len(data) == 0:
         raise InputError(
             f"{len(data)} images and {len(labels)} labels, expected as many of both and at least one", where=where,
             do="Make or copy the file again",
-        )  # fmt: skip
+        )
     return data.reshape(-1, 3, side, side)
 
 

@@ -10,7 +10,8 @@ from pathlib import Path
 from common.datasets.sets.locate import check_labels, missing_data
 from common.errors import InputError
 
-PUBLISHED = {"mnist": "https://ossci-datasets.s3.amazonaws.com/mnist/", "fmnist": "https://github.com/zalandoresearch/fashion-mnist"}
+PUBLISHED = {"mnist": "https://ossci-datasets.s3.amazonaws.com/mnist/",
+             "fmnist": "https://github.com/zalandoresearch/fashion-mnist"}
 FOLDERS = {"mnist": "MNIST", "fmnist": "FashionMNIST"}
 STEMS = {"train": "train", "test": "t10k"}
 
@@ -18,15 +19,16 @@ STEMS = {"train": "train", "test": "t10k"}
 def read_mnist(name, split, root):
     """Return (images (N, 28, 28) uint8, labels (N,) int64 0..9) of one split below a folder.
 
-    name: mnist or fmnist.  split: train or test.  root: as torchvision's (files in root/MNIST/raw), or the files' folder.
-    Raises InputError when the files are missing (nothing is downloaded), broken or of another form.
+    name: mnist or fmnist.  split: train or test.  root: as torchvision's (files in root/MNIST/raw), or the files'
+    folder. Raises InputError when the files are missing (nothing is downloaded), broken or of another form.
     """
     kinds = ("images-idx3-ubyte", "labels-idx1-ubyte")
     found = [_find(name, f"{STEMS[split]}-{kind}", root, split) for kind in kinds]
     images, labels = (_read_idx(path, axes) for path, axes in zip(found, (3, 1)))
     labels = check_labels(labels, 0, 9, found[1], do=f"Get it again from {PUBLISHED[name]}")
     if len(images) != len(labels) or not len(images):
-        raise InputError(f"{len(images)} images and {len(labels)} labels", where=found[0], do=f"Get both files again from {PUBLISHED[name]}")
+        raise InputError(f"{len(images)} images and {len(labels)} labels", where=found[0],
+                         do=f"Get both files again from {PUBLISHED[name]}")
     return images, labels
 
 

@@ -1,4 +1,5 @@
-"""Images in a .npz or .npy file: uint8, (N, H, W, C) or (N, C, H, W), mapped from the file where it is not compressed."""
+"""Images in a .npz or .npy file: uint8, (N, H, W, C) or (N, C, H, W), mapped from the file where it is not
+compressed."""
 
 import zipfile
 from pathlib import Path
@@ -41,9 +42,10 @@ def _open_arrays(path):
     key = next((name for name in IMAGE_KEYS if name in members), None)
     if key is None:
         raise InputError(
-            f"no array {', '.join(IMAGE_KEYS[:-1])} or {IMAGE_KEYS[-1]}, the file has {', '.join(members) or 'nothing'}",
+            f"no array {', '.join(IMAGE_KEYS[:-1])} or {IMAGE_KEYS[-1]}, the file has "
+            f"{', '.join(members) or 'nothing'}",
             where=path, do="Store the images as `images`",
-        )  # fmt: skip
+        )
     label_key = next((name for name in LABEL_KEYS if name in members), None)
     info = members[key]
     if info.compress_type == zipfile.ZIP_STORED:
@@ -99,7 +101,8 @@ def _map(path, start, where):
             shape, fortran, dtype = read(stream)
             offset = stream.tell()
     except (ValueError, EOFError) as error:
-        raise InputError(f"not a complete .npy array ({error})", where=where, do="Make or copy the file again") from error
+        raise InputError(f"not a complete .npy array ({error})", where=where,
+                         do="Make or copy the file again") from error
     _check_images(shape, dtype, where)
     if offset + np.prod(shape, dtype=np.int64) > path.stat().st_size:
         raise InputError(f"array of shape {shape} is cut short", where=where, do="Make or copy the file again")
@@ -111,7 +114,7 @@ def _check_images(shape, dtype, where):
         raise InputError(
             f"images are {dtype} {tuple(shape)}, expected uint8 (N, H, W, C) or (N, C, H, W)", where=where,
             do="Store 8-bit pixels",
-        )  # fmt: skip
+        )
 
 
 def _channels_first(images, where):
@@ -124,7 +127,7 @@ def _channels_first(images, where):
     raise InputError(
         f"images have shape {tuple(images.shape)}, expected 1 or 3 channels on the last axis or on axis 1", where=where,
         do="Store grey or RGB images",
-    )  # fmt: skip
+    )
 
 
 def _check_labels(labels, shape, key, where):
@@ -135,5 +138,5 @@ def _check_labels(labels, shape, key, where):
         raise InputError(
             f"'{key}' is {labels.dtype} {labels.shape}, expected {shape[0]} integers as there are images", where=where,
             do="Store one integer an image, or no labels",
-        )  # fmt: skip
+        )
     return labels.reshape(-1).astype("int64")

@@ -9,8 +9,8 @@ TEST_FOLDERS = ("test", "val", "validation")
 def split_names(names, split, where):
     """Return the sorted names (POSIX paths) that belong to a split.
 
-    `all` are all of them. Where train/ and one of test/, val/, validation/ both stand at the top (or below one common top folder), these are
-    the splits and whatever lies beside them is in neither. Otherwise `split_rows` decides.
+    `all` are all of them. Where train/ and one of test/, val/, validation/ both stand at the top (or below one common
+    top folder), these are the splits and whatever lies beside them is in neither. Otherwise `split_rows` decides.
     Raises InputError when a split would be empty.
     """
     names = sorted(names)
@@ -28,7 +28,8 @@ def split_names(names, split, where):
 
 
 def split_rows(count, split, where):
-    """Return the rows of a split, ascending (`all`: every row): of a fixed permutation the last 10 % (rounded, at least 1) are test.
+    """Return the rows of a split, ascending (`all`: every row): of a fixed permutation the last 10 % (rounded, at least
+    1) are test.
 
     Raises InputError when there are fewer than two images to split.
     """

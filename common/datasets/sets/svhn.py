@@ -36,11 +36,13 @@ def open_svhn(split, path, size=None):
     images, labels = arrays["X"], arrays["y"]
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[:3] != (32, 32, 3) or not images.shape[3]:
         raise InputError(
-            f"X is {images.dtype} {images.shape}, expected uint8 (32, 32, 3, N)", where=path, do=f"Get it from {PUBLISHED}"
+            f"X is {images.dtype} {images.shape}, expected uint8 (32, 32, 3, N)", where=path,
+            do=f"Get it from {PUBLISHED}"
         )
     labels = check_labels(labels.reshape(-1), 1, 10, path, "y", do=f"Get it from {PUBLISHED}")
     if len(labels) != images.shape[3]:
-        raise InputError(f"{images.shape[3]} images and {len(labels)} labels", where=path, do=f"Get it from {PUBLISHED}")
+        raise InputError(f"{images.shape[3]} images and {len(labels)} labels", where=path,
+                         do=f"Get it from {PUBLISHED}")
     images = np.ascontiguousarray(images.transpose(3, 0, 1, 2))
     return ArrayImages("svhn", split, [images], labels % 10, size=size)
 
@@ -56,8 +58,9 @@ def _load(path):
         with system_errors(path):
             arrays = loadmat(path, variable_names=["X", "y"])
     except (ValueError, TypeError, KeyError, IndexError, EOFError, OSError, NotImplementedError, OverflowError,
-            MemoryError, MatReadError, zlib.error, struct.error) as error:  # fmt: skip
-        raise InputError(f"not a complete MATLAB file ({error})", where=path, do=f"Get it again from {PUBLISHED}") from error
+            MemoryError, MatReadError, zlib.error, struct.error) as error:
+        raise InputError(f"not a complete MATLAB file ({error})", where=path,
+                         do=f"Get it again from {PUBLISHED}") from error
     missing = [name for name in ("X", "y") if name not in arrays]
     if missing:
         raise InputError(f"no variable '{missing[0]}' in the file", where=path, do=f"Get it from {PUBLISHED}")

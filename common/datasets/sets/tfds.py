@@ -128,7 +128,8 @@ def _shard_lengths(folder, split):
         return None
     info = read_json(path)
     splits = info.get("splits", []) if isinstance(info, dict) else []
-    lengths = [entry.get("shardLengths", []) for entry in splits if isinstance(entry, dict) and entry.get("name") == split]
+    lengths = [entry.get("shardLengths", [])
+               for entry in splits if isinstance(entry, dict) and entry.get("name") == split]
     return [int(length) for length in lengths[0]] if lengths else None
 
 
@@ -143,7 +144,8 @@ def _read_array_record(path):
     try:
         from array_record.python.array_record_module import ArrayRecordReader
     except ImportError as error:
-        raise InputError("reading array_record needs the package array_record", where=path, do="pip install array_record") from error
+        raise InputError("reading array_record needs the package array_record", where=path,
+                         do="pip install array_record") from error
     try:
         reader = ArrayRecordReader(str(path))
         records = reader.read_all() if reader.ok() and reader.num_records() else []
@@ -168,5 +170,6 @@ def _image_and_label(record, where):
         values = features.get(name, [])
         if len(values) != 1 or not isinstance(values[0], kind):
             has = ", ".join(sorted(features)) or "none"
-            raise InputError(f"no single {kind.__name__} feature '{name}', the record has {has}", where=where, do=ADVICE)
+            raise InputError(f"no single {kind.__name__} feature '{name}', the record has {has}", where=where,
+                             do=ADVICE)
     return features["image"][0], features["label"][0]

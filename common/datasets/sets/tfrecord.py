@@ -1,7 +1,7 @@
 """TFRecord files and tf.train.Example messages, read without TensorFlow.
 
-A record is: uint64 little-endian length, uint32 masked crc32c of these 8 bytes, the payload, uint32 masked crc32c of the
-payload. Formats: tensorflow/core/lib/io/record_writer.h, tensorflow/core/example/{example,feature}.proto.
+A record is: uint64 little-endian length, uint32 masked crc32c of these 8 bytes, the payload, uint32 masked crc32c of
+the payload. Formats: tensorflow/core/lib/io/record_writer.h, tensorflow/core/example/{example,feature}.proto.
 """
 
 from functools import cache

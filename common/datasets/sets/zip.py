@@ -94,4 +94,5 @@ def _zip_errors(path, member=None):
             yield
     except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, RuntimeError, NotImplementedError) as error:
         where = path if member is None else f"{path}: {member}"
-        raise InputError(f"cannot be read from a .zip ({error})", where=where, do="Make or copy the archive again") from error
+        raise InputError(f"cannot be read from a .zip ({error})", where=where,
+                         do="Make or copy the archive again") from error

@@ -23,7 +23,8 @@ STRIP = (128, 200)  # columns of val_data
 def cut(photo):
     """Return (patches uint8 (n, 32, 32, 3), left column of each) of a photograph (H, W, 3)."""
     height, width = photo.shape[:2]
-    corners = [(top, left) for top in range(0, height - SIDE + 1, STRIDE) for left in range(0, width - SIDE + 1, STRIDE)]
+    corners = [(top, left)
+               for top in range(0, height - SIDE + 1, STRIDE) for left in range(0, width - SIDE + 1, STRIDE)]
     return np.stack([photo[top : top + SIDE, left : left + SIDE] for top, left in corners]), np.array([left for _, left in corners])
 
 

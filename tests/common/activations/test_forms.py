@@ -63,7 +63,7 @@ def test_the_fast_form_has_partial_names_until_it_is_done(tmp_path):
     arrays = make(5)
     form.write(1, [0], {layer: rows[4:] for layer, rows in arrays.items()})
     assert {path.name for path in tree.activations.iterdir()} == {
-        "done.npy.partial", "midblock.npy.partial", "encoder_bottleneck.npy.partial"}  # fmt: skip
+        "done.npy.partial", "midblock.npy.partial", "encoder_bottleneck.npy.partial"}
     again = NpyForm(tree, WIDTHS, "float16", 5, 4)  # as after a kill
     again.prepare()
     assert (again.rows_there(0), again.rows_there(1)) == (None, 1)
@@ -102,7 +102,8 @@ def test_a_file_for_each_sample_is_read(shape, tmp_path):
     arrays, tree = make(3), Tree(tmp_path, "imagenet")
     tree.activations.mkdir(parents=True)
     for number in range(3):
-        np.savez(tree.activations / f"sample_{number:06d}", **{name: rows[number].reshape(shape) for name, rows in arrays.items()})
+        np.savez(tree.activations / f"sample_{number:06d}",
+                 **{name: rows[number].reshape(shape) for name, rows in arrays.items()})
     samples = [{"activation_path": f"imagenet/sample_{number:06d}"} for number in range(3)]
     write_info(tree.info, {"num_samples": 3}, samples, 3)
     rows = open_activations(tmp_path, "imagenet").rows()
@@ -114,7 +115,7 @@ def test_a_flat_set_is_read(tmp_path):
     tree.activations.mkdir(parents=True)
     np.save(tree.activations / "all.npy", np.hstack([arrays["encoder_bottleneck"], arrays["midblock"]]))
     told = {"layers": list(WIDTHS), "shapes": {"midblock": [6], "encoder_bottleneck": [1, 2, 2]}, "total_features": 10,
-            "num_samples": 3, "dtype": "float32"}  # fmt: skip
+            "num_samples": 3, "dtype": "float32"}
     (tree.activations / "all.npy.json").write_text(json.dumps(told))
     write_info(tree.info, {"num_samples": 3}, [{"batch_index": number} for number in range(3)], 3)
     activations = open_activations(tmp_path, "imagenet_real")

@@ -50,7 +50,7 @@ def write_tree(root, split="val"):
         "n01440764/a.JPEG": jpeg(0), "n01440764/b.jpg": jpeg(1, mode="L"), "n02119789/c.JPEG": jpeg(2, mode="CMYK"),
         "n02119789/d.png": jpeg(3, mode="RGBA", form="PNG"), "n03255030/e.JPEG": jpeg(4, (5, 4)),
         "n03255030/broken.JPEG": jpeg(5)[:200],
-    }  # fmt: skip
+    }
     for name, data in files.items():
         path = root / split / name
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -39,7 +39,8 @@ def write_cifar100(form, root):
     folder.mkdir(parents=True)
     for name, part in (("train", slice(0, 10)), ("test", slice(10, 12))):
         if form.endswith("python"):
-            entries = {"data": planes(IMAGES[part]), "coarse_labels": [1] * len(FINE[part]), "fine_labels": FINE[part].tolist()}
+            entries = {"data": planes(IMAGES[part]), "coarse_labels": [1] * len(FINE[part]),
+                       "fine_labels": FINE[part].tolist()}
             (folder / name).write_bytes(pickle.dumps(entries))
         else:
             coarse = np.ones(len(FINE[part]), np.uint8)
@@ -94,7 +95,8 @@ def test_without_data_dir_the_environment_and_the_current_folder_are_looked_in(t
     with pytest.raises(InputError) as caught:
         open_dataset("cifar10", "train")
     text = str(caught.value)
-    for part in ("cifar-10-python.tar.gz", "cifar-10-batches-bin", "tensorflow_datasets", "https://www.cs.toronto.edu", "data_dir"):
+    for part in ("cifar-10-python.tar.gz", "cifar-10-batches-bin", "tensorflow_datasets", "https://www.cs.toronto.edu",
+                 "data_dir"):
         assert part in text
     write_cifar10("cifar-10-batches-py", tmp_path / "data")
     assert len(open_dataset("cifar10", "train")) == 10
@@ -162,7 +164,7 @@ ROWS = planes(IMAGES[:2])
     ({"data": ROWS, "labels": [0.5, 1.0]}, "expected one row of integers"),
     ({"data": [1, 2], "labels": [0, 1]}, "'data' is list"),
     ([1, 2], "holds a list, expected a dict"),
-])  # fmt: skip
+])
 def test_unexpected_contents_are_input_errors(tmp_path, entries, text):
     folder = write_cifar10("cifar-10-batches-py", tmp_path)
     (folder / "test_batch").write_bytes(pickle.dumps(entries))

@@ -48,20 +48,24 @@ def folder(tmp_path):
     return tmp_path / "photos"
 
 
-CORRUPTED = {"fixed_corruptions": ["jpeg-broad", "gaussian_blur"], "random_corruptions": ["lq_resampling", "none", "color_jitter"],
-             "num_corrupts_per_image": 2}  # fmt: skip
+CORRUPTED = {"fixed_corruptions": ["jpeg-broad", "gaussian_blur"],
+             "random_corruptions": ["lq_resampling", "none", "color_jitter"],
+             "num_corrupts_per_image": 2}
 
 
 def options_of(mode, folder):
     """Return a full dictionary of each mode, random in all it can be."""
     return {
         "stylegan2": {"path": str(folder), "target_size": 24, "aug_prob": 0.6},
-        "imagefolder": {"paths": [str(folder)], "weights": [1], "target_size": 32, "scale": 2, "all_image_color_jitter": 0.1, **CORRUPTED},
-        "fullimage": {"dataroot_GT": str(folder), "scale": 2, "phase": "train", "target_size": 16, "min_tile_size": 24, "use_flip": True,
+        "imagefolder": {"paths": [str(folder)], "weights": [1], "target_size": 32, "scale": 2,
+                        "all_image_color_jitter": 0.1, **CORRUPTED},
+        "fullimage": {"dataroot_GT": str(folder), "scale": 2, "phase": "train", "target_size": 16, "min_tile_size": 24,
+                      "use_flip": True,
                       "use_rot": True, "use_blurring": True, "lq_noise": 5},
         "multiscale": {"paths": [str(folder)], "hq_tile_size": 8, "num_scales": 3, "scale": 2, **CORRUPTED},
-        "torch_dataset": {"dataset": "imagefolder", "image_size": 20, "random_crop": True, "kwargs": {"root": str(folder)}},
-    }[mode] | {"mode": mode, "name": "amalgam", "n_workers": 2, "batch_size": 4}  # fmt: skip
+        "torch_dataset": {"dataset": "imagefolder", "image_size": 20, "random_crop": True,
+                          "kwargs": {"root": str(folder)}},
+    }[mode] | {"mode": mode, "name": "amalgam", "n_workers": 2, "batch_size": 4}
 
 
 def create(mode, folder, **changes):
@@ -173,7 +177,8 @@ def test_a_broken_image_is_named_or_passed_over(folder):
 
 
 def test_image_folder_steps_by_hand(folder):
-    item = create("imagefolder", folder, disable_flip=True, all_image_color_jitter=0, num_corrupts_per_image=0, fixed_corruptions=[])[0]
+    item = create("imagefolder", folder, disable_flip=True, all_image_color_jitter=0, num_corrupts_per_image=0,
+                  fixed_corruptions=[])[0]
     square = (photo(60, 40)[10:50] / 255).astype(np.float32)
     hq = cv2.resize(square, (32, 32), interpolation=cv2.INTER_AREA)
     np.testing.assert_allclose(item["hq"].permute(1, 2, 0), hq, atol=1e-6)
@@ -205,7 +210,7 @@ def test_image_folder_flips_half_of_the_items(folder):
     ({"corrupt_before_downsize": True}, (32, 32), (16, 16)),
     ({"corrupt_before_downsize": True, "corrupt_before_downsize_factor": 2, "scale": 4}, (32, 32), (8, 8)),
     ({"skip_lq": True}, (32, 32), None),
-])  # fmt: skip
+])
 def test_image_folder_sizes(changes, hq, lq, folder):
     item = create("imagefolder", folder, **changes)[0]
     assert item["hq"].shape == (3, *hq)
@@ -220,13 +225,15 @@ def test_image_folder_normalises(folder):
     mean, deviation = torch.tensor(IMAGENET_MEAN)[:, None, None], torch.tensor(IMAGENET_STD)[:, None, None]
     assert torch.equal(create("imagefolder", folder, rgb_n1_to_1=True)[0]["hq"], plain * 2 - 1)
     assert torch.allclose(create("imagefolder", folder, normalize="imagenet")[0]["hq"], (plain - mean) / deviation)
-    assert torch.allclose(create("imagefolder", folder, normalize="stylegan2_norm")[0]["lq"].amin(), create("imagefolder", folder)[0]["lq"].amin() * 2 - 1)
+    assert torch.allclose(create("imagefolder", folder, normalize="stylegan2_norm")[0]["lq"].amin(),
+                          create("imagefolder", folder)[0]["lq"].amin() * 2 - 1)
 
 
 def test_image_folder_weights_repeat_folders(folder, tmp_path):
     save(tmp_path / "more" / "x.png", photo(40, 40))
     data = create("imagefolder", folder, paths=[str(folder), str(tmp_path / "more")], weights=[1, 3])
-    assert [os.path.basename(path) for path in data.get_paths()] == ["a.png", "b.JPG", "c.webp", "d.png", "x.png", "x.png", "x.png"]
+    assert [os.path.basename(path) for path in data.get_paths()] == ["a.png", "b.JPG", "c.webp", "d.png", "x.png",
+                                                                     "x.png", "x.png"]
     assert len(create("imagefolder", folder, paths=[str(folder), str(tmp_path / "more")], weights=None)) == 5
 
 
@@ -237,7 +244,8 @@ def test_the_next_frame_is_found_by_its_number(tmp_path):
     assert [data[index]["has_alt"] for index in range(3)] == [True, True, False]
     for index in range(2):
         # Flipped as the image itself, so that both show the same side.
-        alone = [ImageFolderDataset({"paths": str(tmp_path), "scale": 2, "target_size": 16, "disable_flip": True})[n]["hq"] for n in (index, index + 1)]
+        alone = [ImageFolderDataset({"paths": str(tmp_path), "scale": 2, "target_size": 16,
+                                     "disable_flip": True})[n]["hq"] for n in (index, index + 1)]
         item = data[index]
         flipped = not torch.allclose(item["hq"], alone[0], atol=1e-6)
         assert torch.allclose(item["alt_hq"], alone[1].flip(2) if flipped else alone[1], atol=1e-6)
@@ -267,10 +275,11 @@ def test_labelled_patches(tmp_path):
     save(tmp_path / "p" / "x" / "1.png", photo(40, 40))
     entry = {"path": "x\\1.png", "label": "eye", "patch_top": 8, "patch_left": 4, "patch_height": 12, "patch_width": 8}
     labels = {"e": {"index": 2, "label": "eye", "keyBinding": "e", "labeledImages": [entry]},
-              "n": {"index": 0, "label": "none", "keyBinding": "n", "labeledImages": []}}  # fmt: skip
+              "n": {"index": 0, "label": "none", "keyBinding": "n", "labeledImages": []}}
     (tmp_path / "labels.json").write_text(json.dumps(labels))
     labeler = {"type": "patch_labels", "label_file": str(tmp_path / "labels.json")}
-    data = ImageFolderDataset({"paths": str(tmp_path / "p"), "scale": 1, "target_size": 20, "labeler": labeler, "rgb_n1_to_1": True})
+    data = ImageFolderDataset({"paths": str(tmp_path / "p"), "scale": 1, "target_size": 20, "labeler": labeler,
+                               "rgb_n1_to_1": True})
     item = data[0]
     expected = torch.zeros(1, 20, 20, dtype=torch.int64)
     expected[:, 4:10, 2:6] = 2
@@ -346,7 +355,8 @@ def test_random_squares_stay_inside(size):
 
 
 def test_full_image_validation_by_hand(folder):
-    data = FullImageDataset({"dataroot_GT": [str(folder)], "dataroot_GT_weights": [1], "scale": 2, "phase": "val", "force_multiple": 8})
+    data = FullImageDataset({"dataroot_GT": [str(folder)], "dataroot_GT_weights": [1], "scale": 2, "phase": "val",
+                             "force_multiple": 8})
     item = data[0]
     whole = (photo(60, 40) / 255).astype(np.float32)
     low = np.clip(imresize(whole, 0.5), 0, 1)[:24, :16]
@@ -417,7 +427,8 @@ def test_mnist_files(name, folder_name, ending, train, tmp_path):
     raw = tmp_path / folder_name / "raw"
     write_idx(raw / f"{stem}-images-idx3-ubyte{ending}", images)
     write_idx(raw / f"{stem}-labels-idx1-ubyte{ending}", np.array([7, 0, 9], np.uint8))
-    data = TorchDataset({"dataset": name, "image_size": 28, "kwargs": {"root": str(tmp_path), "train": train, "download": True}})
+    data = TorchDataset({"dataset": name, "image_size": 28,
+                         "kwargs": {"root": str(tmp_path), "train": train, "download": True}})
     assert [data[index]["labels"] for index in range(len(data))] == [7, 0, 9]
     assert data[0]["coarse_labels"] == -1
     assert same_up_to_a_flip(data[2]["hq"], normalised(images[2]))
@@ -446,7 +457,8 @@ def test_cifar100_has_coarse_labels(form, tmp_path):
 def test_cifar10_and_imagenet(tmp_path):
     images = np.random.default_rng(1).integers(0, 256, (2, 32, 32, 3), dtype=np.uint8)
     (tmp_path / "cifar-10-batches-py").mkdir()
-    (tmp_path / "cifar-10-batches-py" / "test_batch").write_bytes(pickle.dumps({"data": planes(images), "labels": [3, 9]}))
+    (tmp_path / "cifar-10-batches-py" / "test_batch").write_bytes(pickle.dumps({"data": planes(images),
+                                                                                "labels": [3, 9]}))
     data = TorchDataset({"dataset": "cifar10", "image_size": 32, "kwargs": {"root": str(tmp_path), "train": False}})
     assert [data[index]["labels"] for index in range(2)] == [3, 9]
     for name in ("n02/x.JPEG", "n01/b.JPEG", "n01/a.JPEG"):
@@ -466,7 +478,8 @@ def test_fixed_len_counts_before_the_offset(folder):
 
 
 @pytest.mark.parametrize(("mode", "changes", "said"), [
-    ("stylegan2", {"target_size": None, "targetsize": 3}, "the key 'target_size' is missing. Did you write 'targetsize' for it?"),
+    ("stylegan2", {"target_size": None, "targetsize": 3},
+     "the key 'target_size' is missing. Did you write 'targetsize' for it?"),
     ("stylegan2", {"path": None}, "stylegan2: the key 'path' is missing"),
     ("stylegan2", {"aug_prob": None}, "'aug_prob' is missing"),
     ("stylegan2", {"aug_prob": 2}, "a probability"),
@@ -506,7 +519,7 @@ def test_fixed_len_counts_before_the_offset(folder):
     ("torch_dataset", {"dataset": "imagenet"}, "https://image-net.org"),
     ("torch_dataset", {"fixed_len": 1000}, "'fixed_len' is 1000, expected at most"),
     ("torch_dataset", {"offset": 1000}, "'offset' is 1000, expected less than"),
-])  # fmt: skip
+])
 def test_wrong_options_are_told_in_one_line(mode, changes, said, folder):
     with pytest.raises(InputError) as caught:
         create(mode, folder, **changes)
@@ -539,7 +552,9 @@ def test_an_image_that_is_too_small_is_named(folder):
         create("fullimage", folder, phase="val", force_multiple=8)[0]
 
 
-@pytest.mark.parametrize("content", ["{}", "[]", '{"e": {"label": "x"}}', "no json", '{"e": {"label": "x", "index": 1, "labeledImages": [{}]}}'])
+@pytest.mark.parametrize("content",
+                         ["{}", "[]", '{"e": {"label": "x"}}', "no json",
+                          '{"e": {"label": "x", "index": 1, "labeledImages": [{}]}}'])
 def test_broken_label_files_are_named(content, folder, tmp_path):
     (tmp_path / "labels.json").write_text(content)
     with pytest.raises(InputError, match="labels.json"):

@@ -277,7 +277,7 @@ def test_uncompressed_npz_is_mapped_not_loaded(tmp_path):
     ({"images": IMAGES, "y": np.zeros(30)}, "'y' is float64"),
     ({"images": IMAGES, "y": np.array(3)}, "'y' is int64 ()"),
     ({"images": np.array([None, {}])}, "object"),
-])  # fmt: skip
+])
 def test_unexpected_npz_contents_are_input_errors(tmp_path, save, arrays, text):
     save(tmp_path / "a.npz", **arrays)
     with pytest.raises(InputError) as caught:

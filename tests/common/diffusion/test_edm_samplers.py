@@ -30,7 +30,8 @@ def noise(count, shape=(2, 1, 4, 4), seed=0):
 def test_heun_follows_the_flow_of_gaussian_data_to_second_order():
     start = noise(1)[0]
     exact = 80 * start * SPREAD / math.sqrt(SPREAD**2 + 80**2)  # x / sqrt(s^2 + sigma^2) stays as it is
-    errors = [(sample_heun(gaussian, given(start), karras_sigmas(steps, 0.002, 80)) - exact).abs().max() for steps in (32, 64, 128)]
+    errors = [(sample_heun(gaussian, given(start), karras_sigmas(steps, 0.002, 80)) - exact).abs().max()
+              for steps in (32, 64, 128)]
     assert errors[2] < 2e-3
     assert errors[0] / errors[1] > 3.3
     assert errors[1] / errors[2] > 3.3
@@ -53,7 +54,8 @@ def test_heun_calls_the_network_twice_a_step_but_for_the_last():
 def test_churn_keeps_the_spread_of_the_data():
     generator = torch.Generator().manual_seed(0)
     churn = Churn(40, 0.05, 50, 1.0)
-    samples = sample_heun(gaussian, lambda: torch.randn((400, 1, 4, 4), generator=generator), karras_sigmas(250, 0.002, 80), churn)
+    samples = sample_heun(gaussian, lambda: torch.randn((400, 1, 4, 4), generator=generator),
+                          karras_sigmas(250, 0.002, 80), churn)
     assert samples.std().item() == pytest.approx(SPREAD, rel=0.03)
 
 

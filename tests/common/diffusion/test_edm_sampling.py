@@ -10,7 +10,7 @@ from common.errors import InputError
 from tests.common.networks.adm_makers import draws, small_network
 
 METHODS = [Sampling(), Sampling("fewstep", 3), Sampling("fewstep", 3, guidance=1.5), Sampling("heun", 4, 20.0, 0.01),
-           Sampling("heun", 4, S_churn=40, S_min=0.05, S_max=50, S_noise=1.003)]  # fmt: skip
+           Sampling("heun", 4, S_churn=40, S_min=0.05, S_max=50, S_noise=1.003)]
 
 
 @pytest.mark.parametrize("sampling", METHODS)
@@ -62,15 +62,18 @@ def test_guidance_mixes_the_two_predictions():
 def test_replaced_layers_reach_every_step():
     network = small_network()
     mask = torch.zeros(1, 64, 4, 4)
-    plain, masked = (sample(network, Sampling("heun", 3), 0, [0, 1], [0, 1], replace=how) for how in (None, {"midblock": mask}))
+    plain, masked = (sample(network, Sampling("heun", 3), 0, [0, 1], [0, 1], replace=how)
+                     for how in (None, {"midblock": mask}))
     assert not torch.allclose(plain, masked, atol=1e-2)
 
 
 def test_settings_that_make_no_sense_are_named():
     network = small_network()
     for sampling, message in ((Sampling("euler"), "--method euler"), (Sampling("heun", 0), "--num_steps 0"),
-                              (Sampling("heun", sigma_min=0.0), "--sigma_min 0.0"), (Sampling("heun", 2, 1.0, 2.0), "--sigma_min 2.0"),
-                              (Sampling(sigma_max=0.0), "--sigma_max 0.0"), (Sampling("heun", S_churn=-1), "--S_churn -1")):  # fmt: skip
+                              (Sampling("heun", sigma_min=0.0), "--sigma_min 0.0"),
+                              (Sampling("heun", 2, 1.0, 2.0), "--sigma_min 2.0"),
+                              (Sampling(sigma_max=0.0), "--sigma_max 0.0"),
+                              (Sampling("heun", S_churn=-1), "--S_churn -1")):
         with pytest.raises(InputError, match=message):
             sample(network, sampling, 0, [0], [0])
     with pytest.raises(InputError, match="no classes to guide by"):

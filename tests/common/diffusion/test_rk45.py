@@ -24,7 +24,7 @@ def growth(t, y):
 
 
 SYSTEMS = {"van der Pol": (van_der_pol, 0, 8), "oscillation": (stiff_oscillation, 0, 3), "growth": (growth, 0, 2),
-           "backwards": (stiff_oscillation, 0.3, 0)}  # fmt: skip
+           "backwards": (stiff_oscillation, 0.3, 0)}
 
 
 def ours(system, start, end, y, rtol, atol):
@@ -71,7 +71,8 @@ def test_each_row_takes_the_steps_it_takes_alone():
 def test_rows_are_told_by_number_when_others_are_done():
     """The function gets the numbers of the rows that are left: a row's constants stay its own."""
     rate = torch.tensor([0.1, 30.0, 3.0], dtype=torch.float64)
-    y, _ = solve_rk45(lambda t, y, rows: -rate[rows][:, None] * y, 0.0, 1.0, torch.ones(3, 4, dtype=torch.float64), 1e-8, 1e-10)
+    y, _ = solve_rk45(lambda t, y, rows: -rate[rows][:, None] * y, 0.0, 1.0, torch.ones(3, 4, dtype=torch.float64),
+                      1e-8, 1e-10)
     np.testing.assert_allclose(y.numpy(), np.exp(-rate.numpy())[:, None].repeat(4, 1), rtol=1e-6, atol=1e-8)
 
 

@@ -41,7 +41,8 @@ def test_predictors_and_correctors_sample_the_distribution(predictor, corrector)
     options = PCOptions(num_scales=150, predictor=predictor, corrector=corrector)
     x, calls = sample_pc(GAUSSIAN.score, SDE, noise(), options)
     assert calls == 300
-    check_moments(x, 0.16 if corrector == "langevin" else 0.08)  # its steps are long where the score happens to be small
+    # its steps are long where the score happens to be small
+    check_moments(x, 0.16 if corrector == "langevin" else 0.08)
 
 
 def test_every_predictor_and_corrector_is_tested():
@@ -80,8 +81,9 @@ def test_multistep_converges_to_the_ode_without_noise():
     """eta 0 is deterministic: more steps come nearer to the solver's answer from the same start."""
     start = 10.0 * noise(50)()
     exact, _ = sample_ode(GAUSSIAN.score, SDE, start, 1e-7, 1e-9)
-    errors = [float((sample_multistep(GAUSSIAN.score, noise(50), karras_sigmas(n, 0.01, 10.0), 0.0)[0] - exact).abs().max())
-              for n in (10, 20, 80)]  # fmt: skip
+    errors = [float((sample_multistep(GAUSSIAN.score, noise(50), karras_sigmas(n, 0.01, 10.0), 0.0)[0]
+                     - exact).abs().max())
+              for n in (10, 20, 80)]
     assert errors[2] < 0.02 < errors[0]
     assert errors[0] > errors[1] > errors[2]
 

@@ -128,4 +128,5 @@ def test_moments_are_kept_and_right(tmp_path):
     assert kept["count"] == 300
     again = found.statistics()
     np.testing.assert_array_equal(first.mean, again.mean)
-    np.testing.assert_allclose(again.covariance, np.cov(rows(found).astype(np.float64), rowvar=False), rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(again.covariance, np.cov(rows(found).astype(np.float64), rowvar=False), rtol=1e-9,
+                               atol=1e-12)

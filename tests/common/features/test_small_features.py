@@ -34,7 +34,8 @@ def test_the_space_is_fixed_for_good():
             digest.update(array.contiguous().numpy().tobytes())
     assert (NAME, digest.hexdigest()[:16]) == ("small-features-v1", "c9d9ce96ac34731a")
     ramp = (np.arange(2 * 8 * 8 * 3) % 256).astype(np.uint8).reshape(2, 8, 8, 3)
-    np.testing.assert_allclose(small_features(ramp)[:, :3], [[-0.099676, 0.639346, 1.68715], [-0.030885, 0.67709, 1.818374]], rtol=1e-4)
+    np.testing.assert_allclose(small_features(ramp)[:, :3],
+                               [[-0.099676, 0.639346, 1.68715], [-0.030885, 0.67709, 1.818374]], rtol=1e-4)
 
 
 @pytest.mark.parametrize("shape", [(8, 8, 1), (32, 32, 3)])

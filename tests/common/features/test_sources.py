@@ -83,7 +83,8 @@ def test_arrays_sample_files_and_data_sets(tmp_path):
         np.testing.assert_array_equal(images.load(3), np.repeat(pixels[3], 3, axis=2))
     samples = open_images(tmp_path / "run")
     assert len(samples) == 15
-    np.testing.assert_array_equal(samples.load(14)[..., 0], (pixels + 10)[4, ..., 0])  # divisions by number, not by letter
+    # divisions by number, not by letter
+    np.testing.assert_array_equal(samples.load(14)[..., 0], (pixels + 10)[4, ..., 0])
     assert len(open_images("digits", split="test")) == 297
     assert open_images("digits", 7).load(6).shape == (8, 8, 3)
 
@@ -115,7 +116,7 @@ def test_a_file_is_hashed_once_until_it_changes(tmp_path, monkeypatch):
     (lambda path: path.write_text("x"), "neither a folder"),
     (lambda path: None, "no such folder or file, and no data set of this name"),
     (lambda path: np.save(path.with_name("given.npy"), np.zeros((2, 3))), "expected uint8"),
-])  # fmt: skip
+])
 def test_places_that_hold_no_images(tmp_path, make, what):
     place = tmp_path / "given"
     make(place)

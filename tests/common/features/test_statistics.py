@@ -40,7 +40,8 @@ def clean_fid_file(path, rows):
 
 def edm2_file(path, protocol=pickle.DEFAULT_PROTOCOL):
     entry = {"mu": MU, "sigma": SIGMA}
-    path.write_bytes(pickle.dumps({"num_images": 50, "fid": entry, "fd_dinov2": {"mu": MU * 2, "sigma": SIGMA * 4}}, protocol))
+    path.write_bytes(pickle.dumps({"num_images": 50, "fid": entry, "fd_dinov2": {"mu": MU * 2, "sigma": SIGMA * 4}},
+                                  protocol))
 
 
 WRITERS = {
@@ -85,7 +86,8 @@ def test_our_file_serves_clean_fid_and_keeps_float64_and_meta(tmp_path):
     import_torchvision()
     from cleanfid.fid import frechet_distance as clean_fid_distance
 
-    sides = [statistics_of_rows([rows], WIDTH, {"extractor": "inception", "resize": "clean"}) for rows in (ROWS, features(70, 2))]
+    sides = [statistics_of_rows([rows], WIDTH, {"extractor": "inception", "resize": "clean"})
+             for rows in (ROWS, features(70, 2))]
     for number, side in enumerate(sides):
         write_statistics(tmp_path / f"{number}.npz", side, {"weights": "abc"})
     ours = [read_statistics(tmp_path / f"{number}.npz") for number in range(2)]
@@ -121,7 +123,8 @@ def test_statistics_of_blocks_and_of_merged_parts_are_those_of_the_whole():
     whole = statistics_of_rows(blocks, WIDTH)
     assert whole.count == 50
     np.testing.assert_allclose(whole.covariance, SIGMA, rtol=1e-9, atol=1e-12)
-    parts = [statistics_of_rows([ROWS[:20]], WIDTH, {"resize": "clean", "seed": 1}), Statistics(features=ROWS[20:], meta={"resize": "clean"})]
+    parts = [statistics_of_rows([ROWS[:20]], WIDTH, {"resize": "clean", "seed": 1}),
+             Statistics(features=ROWS[20:], meta={"resize": "clean"})]
     merged = merge_statistics(parts)
     assert (merged.count, merged.meta) == (50, {"resize": "clean"})
     np.testing.assert_allclose(merged.mean, MU, rtol=1e-12)
@@ -140,7 +143,8 @@ def test_distance_takes_rows_or_moments_and_agrees(count1, count2):
     lazy = [Statistics(features=side) for side in rows]
     for pair in (lazy, (lazy[0], moments[1]), (moments[0], lazy[1])):
         assert frechet(*pair) == pytest.approx(expected, rel=1e-6)
-    assert frechet_distance(moments[0].mean, moments[0].covariance, moments[1].mean, moments[1].covariance) == pytest.approx(expected, rel=1e-6)
+    assert frechet_distance(moments[0].mean, moments[0].covariance, moments[1].mean,
+                            moments[1].covariance) == pytest.approx(expected, rel=1e-6)
 
 
 def test_comparison_of_meta():
@@ -148,14 +152,18 @@ def test_comparison_of_meta():
         return Statistics(features=rows, meta=meta, path=path)
 
     assert check_comparable(side(extractor="a", resize="clean"), side(extractor="a", resize="clean")) == []
-    notes = check_comparable(side("one.npz", extractor="a"), side("two.npz", extractor="a", resize="clean", weights="x"))
+    notes = check_comparable(side("one.npz", extractor="a"),
+                             side("two.npz", extractor="a", resize="clean", weights="x"))
     assert notes == ["resize of one.npz is unknown: taken to be the same"]
-    for other, what in (({"extractor": "b"}, "one.npz has extractor a, two.npz b"), ({"extractor": "a", "resize": "fast"}, "resize clean, two.npz fast")):
+    for other, what in (({"extractor": "b"}, "one.npz has extractor a, two.npz b"),
+                        ({"extractor": "a", "resize": "fast"}, "resize clean, two.npz fast")):
         with pytest.raises(InputError, match=what):
             check_comparable(side("one.npz", extractor="a", resize="clean"), side("two.npz", **other))
-    (note,) = check_comparable(side("one.npz", extractor="a", resize="clean"), side("two.npz", extractor="a", resize="fast"), allow=("resize",))
+    (note,) = check_comparable(side("one.npz", extractor="a", resize="clean"),
+                               side("two.npz", extractor="a", resize="fast"), allow=("resize",))
     assert "one.npz has resize clean, two.npz fast" in note
-    (note,) = check_comparable(side(extractor="a", resize="c", weights="1"), side(extractor="a", resize="c", weights="2"))
+    (note,) = check_comparable(side(extractor="a", resize="c", weights="1"),
+                               side(extractor="a", resize="c", weights="2"))
     assert "weights" in note
     with pytest.raises(InputError, match="one.npz has 12 features, two.npz 5"):
         check_comparable(side("one.npz"), side("two.npz", ROWS[:, :5]))
@@ -225,7 +233,7 @@ def test_a_malformed_npz_is_one_line(tmp_path, name):
 @pytest.mark.parametrize("value", [
     {"num_images": 5}, {"fid": {"mu": MU}}, {"fid": 3}, [1, 2], {"fid": {"mu": MU, "sigma": SIGMA[:4]}},
     {"fid": {"mu": MU, "sigma": SIGMA}, "num_images": "many"}, {"fid": {"mu": MU, "sigma": [[1.0]]}}, {"fid": Evil()},
-])  # fmt: skip
+])
 def test_a_malformed_pickle_is_one_line_and_runs_nothing(tmp_path, capsys, value):
     (tmp_path / "bad.pkl").write_bytes(pickle.dumps(value))
     refused(tmp_path / "bad.pkl")

@@ -29,7 +29,8 @@ def network():
 
 
 def test_tensors_containers_and_numpy_scalars_come_back(tmp_path, network):
-    value = {"model": network.state_dict(), "lr": np.float64(0.5), "step": 7, "list": [1, None, "x"], "f": np.float32(1)}
+    value = {"model": network.state_dict(), "lr": np.float64(0.5), "step": 7, "list": [1, None, "x"],
+             "f": np.float32(1)}
     checkpoints.save_torch(tmp_path / "a.pth", value)
     read = checkpoints.load_torch(tmp_path / "a.pth")
     assert torch.equal(read["model"]["weight"], network.weight)
@@ -54,7 +55,8 @@ def test_any_truncation_or_foreign_file_is_named(tmp_path, network):
     checkpoints.save_torch(tmp_path / "a.pth", [torch.zeros(50) for _ in range(200)])
     many = (tmp_path / "a.pth").read_bytes()
     contents = [data[: int(len(data) * share)] for data in (whole, many) for share in (0, 0.1, 0.5, 0.9, 0.99)]
-    for content in [*contents, b"PK\x03\x04 not a zip", b"<html>not found</html>", b"\x80\x02garbage", b"\x80\x02)Rb.", b"\x80\x02e.",
+    for content in [*contents, b"PK\x03\x04 not a zip", b"<html>not found</html>", b"\x80\x02garbage", b"\x80\x02)Rb.",
+                    b"\x80\x02e.",
                     *(np.random.default_rng(seed).bytes(200) for seed in range(100))]:
         (tmp_path / "b.pth").write_bytes(content)
         with pytest.raises(InputError, match="b.pth: .*(truncated|asks for)"):

@@ -113,7 +113,8 @@ def in_weights(name, data):
 
 @pytest.mark.parametrize(("change", "refused"), [
     (edited(in_expression), "batch size is neither fixed nor free"), (edited(in_other_expressions), None),
-    (edited(in_node("torch.os.system", "touch ran")), "asks for torch.os.system; only ATen operators on dense tensors are run, and nothing was yet"),
+    (edited(in_node("torch.os.system", "touch ran")),
+     "asks for torch.os.system; only ATen operators on dense tensors are run, and nothing was yet"),
     (edited(in_node("torch.ops.aten.from_file.default", "ran")), "asks for torch.ops.aten.from_file.default"),
     (edited(in_node("torch.ops.aten.save.default", "ran")), "asks for torch.ops.aten.save.default"),
     (edited(in_node("torch.ops.higher_order.cond")), "asks for torch.ops.higher_order.cond"),
@@ -121,9 +122,11 @@ def in_weights(name, data):
     (edited(in_name), None), (in_inputs, None), (in_weights, "asks for the pickled object (io|_io).open"),
     (edited(lambda program, graph: program.update(schema_version={"major": 9, "minor": 0})), "schema 9, expected 8"),
     (edited(lambda program, graph: graph.pop("nodes")), "not a torch.export program that can be read"),
-    (edited(lambda program, graph: graph["outputs"].clear()), "not a torch.export program that can be read|fails on codes"),
-    (lambda name, data: data[:-8] if name == "data/weights/weight_0" else data, "not a torch.export program that can be read"),
-])  # fmt: skip
+    (edited(lambda program, graph: graph["outputs"].clear()),
+     "not a torch.export program that can be read|fails on codes"),
+    (lambda name, data: data[:-8] if name == "data/weights/weight_0" else data,
+     "not a torch.export program that can be read"),
+])
 def test_nothing_in_an_exported_program_runs_but_operators(change, refused, tmp_path, monkeypatch):
     """Where torch.export.load would run the file's code: expressions, node targets, names, pickles."""
     monkeypatch.chdir(tmp_path)
@@ -132,7 +135,8 @@ def test_nothing_in_an_exported_program_runs_but_operators(change, refused, tmp_
         with pytest.raises(InputError, match=refused):
             open_generator(path)
     else:
-        assert torch.equal(open_generator(path).generate([1], 0), open_generator(tmp_path / "good.pt2").generate([1], 0))
+        assert torch.equal(open_generator(path).generate([1], 0),
+                           open_generator(tmp_path / "good.pt2").generate([1], 0))
     assert not (tmp_path / "ran").exists()
 
 

@@ -26,7 +26,8 @@ def stored(values, **changes):
     parts = [pickle.dumps(0x1950A86A20F9469CFC6C, 2), pickle.dumps(1001, 2), pickle.dumps({"little_endian": True}, 2)]
     kind = changes.get("kind", b"ctorch\nFloatStorage\n")
     claimed = struct.pack("<i", changes.get("claimed", len(values)))
-    parts.append(b"\x80\x02(X\x07\x00\x00\x00storage" + kind + b"X\x01\x00\x00\x000X\x03\x00\x00\x00cpuJ" + claimed + b"NtQ.")
+    parts.append(b"\x80\x02(X\x07\x00\x00\x00storage" + kind + b"X\x01\x00\x00\x000X\x03\x00\x00\x00cpuJ" + claimed
+                 + b"NtQ.")
     parts += [pickle.dumps([changes.get("key", "0")], 2), struct.pack("<q", changes.get("head", len(values))), raw]
     return b"".join(parts)
 
@@ -73,7 +74,7 @@ def test_written_networks_come_back_bit_for_bit(tmp_path, protocol, positional):
     kwargs = arguments(network)
     args = tuple(kwargs.pop(name) for name in ("img_resolution", "img_channels", "label_dim")) if positional else ()
     value = {"ema": saved(network, args=args, kwargs=kwargs), "loss_fn": Saved("EDMLoss", {"P_mean": -1.2}),
-             "dataset_kwargs": collections.OrderedDict(path="x")}  # fmt: skip
+             "dataset_kwargs": collections.OrderedDict(path="x")}
     path.write_bytes(dump(value, protocol))
     file = read_adm(path)
     expected = network.state_dict()
@@ -107,11 +108,17 @@ def test_changed_bytes_give_an_answer_or_an_input_error(tmp_path):
 NUMBERS = [1.0, 2.0, 3.0, 4.0]
 HOSTILE = {
     "another global": (b"\x80\x02cos\nsystem\nX\x01\x00\x00\x00x\x85R.", "asks for 'os.system'"),
-    "a global in a module's attributes": (b"\x80\x02" + module(named(b"cbuiltins\neval\nX\x01\x00\x00\x001\x85R")) + b".", "'builtins.eval'"),
-    "a global in a storage": (b"\x80\x02" + module(named(tensor(stored(NUMBERS, kind=b"cposix\nsystem\n")))) + b".", None),
-    "a stream within a storage": (b"\x80\x02" + module(named(tensor(stored(NUMBERS, kind=b"ctorch.storage\n_load_from_bytes\n")))) + b".", None),
-    "a path through an allowed global": (b"\x80\x04\x8c\x0dtorch.storage\x8c\x1c_load_from_bytes.__globals__\x93.", "_load_from_bytes.__globals__"),
-    "numpy's own unpickling": (b"\x80\x02cnumpy.core.multiarray\n_reconstruct\n.", "numpy.core.multiarray._reconstruct"),
+    "a global in a module's attributes": (b"\x80\x02" + module(named(b"cbuiltins\neval\nX\x01\x00\x00\x001\x85R"))
+                                          + b".", "'builtins.eval'"),
+    "a global in a storage": (b"\x80\x02" + module(named(tensor(stored(NUMBERS, kind=b"cposix\nsystem\n")))) + b".",
+                              None),
+    "a stream within a storage": (b"\x80\x02"
+                                  + module(named(tensor(stored(NUMBERS, kind=b"ctorch.storage\n_load_from_bytes\n"))))
+                                  + b".", None),
+    "a path through an allowed global": (b"\x80\x04\x8c\x0dtorch.storage\x8c\x1c_load_from_bytes.__globals__\x93.",
+                                         "_load_from_bytes.__globals__"),
+    "numpy's own unpickling": (b"\x80\x02cnumpy.core.multiarray\n_reconstruct\n.",
+                               "numpy.core.multiarray._reconstruct"),
     "a call of what a call returned": (b"\x80\x02" + module() + b"X\x01\x00\x00\x00x\x85R.", "damaged"),
     "an object outside the file": (b"\x80\x02X\x01\x00\x00\x00xQ.", "a persistent id"),
     "a registered extension": (b"\x80\x02\x82\x01.", "damaged"),
@@ -121,8 +128,9 @@ HOSTILE = {
     "a byte array of 30 GB": (b"\x80\x05\x96" + struct.pack("<Q", 30 << 30) + b"x.", "byte array"),
     "a frame of 1 TB": (b"\x80\x04\x95" + struct.pack("<Q", 1 << 40) + b"N.", "more bytes expected"),
     "containers copied over and over": (
-        b"\x80\x02(" + b"K\x01" * 999 + b"lq\x00cbuiltins\nset\nq\x01" + b"0h\x01h\x00\x85R" * 200 + b".", "copied over and over"),
-}  # fmt: skip
+        b"\x80\x02(" + b"K\x01" * 999 + b"lq\x00cbuiltins\nset\nq\x01" + b"0h\x01h\x00\x85R" * 200 + b".",
+        "copied over and over"),
+}
 
 
 @pytest.mark.parametrize("name", [name for name, (_, message) in HOSTILE.items() if message])
@@ -136,7 +144,8 @@ def test_hostile_pickles_are_refused(tmp_path, name):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize(("name", "message"), [("a global in a storage", "posix.system"), ("a stream within a storage", "_load_from_bytes")])
+@pytest.mark.parametrize(("name", "message"),
+                         [("a global in a storage", "posix.system"), ("a stream within a storage", "_load_from_bytes")])
 def test_globals_inside_a_storage_are_refused_by_name(tmp_path, name, message):
     path = tmp_path / "network.pkl"
     path.write_bytes(HOSTILE[name][0])
@@ -182,7 +191,8 @@ def test_modules_in_circles_and_by_the_million_are_refused(tmp_path):
     doubled = module(parameters=named(tensor(stored(NUMBERS))))
     for level in range(40):
         memo = bytes([100 + level])
-        doubled += b"q" + memo + b"0" + module(modules=b"}(X\x01\x00\x00\x00ah" + memo + b"X\x01\x00\x00\x00bh" + memo + b"u")
+        doubled += b"q" + memo + b"0" + module(modules=b"}(X\x01\x00\x00\x00ah" + memo + b"X\x01\x00\x00\x00bh" + memo
+                                               + b"u")
     path.write_bytes(b"\x80\x02" + doubled + b".")
     with pytest.raises(InputError, match="far too many|over and over"):
         network_state(read_edm_pickle(path), path)

@@ -63,7 +63,8 @@ def test_damage_is_an_input_error(stored, damage):
     data = bytearray(stored.read_bytes())
     if damage == "flipped":
         data[len(data) // 2] ^= 255
-    stored.write_bytes({"truncated": data[: len(data) // 2], "flipped": data, "foreign": b"PNG" * 50, "empty": b""}[damage])
+    stored.write_bytes({"truncated": data[: len(data) // 2], "flipped": data, "foreign": b"PNG" * 50,
+                        "empty": b""}[damage])
     with pytest.raises(InputError, match="rows.npz"):
         list(iterate_npz_rows(stored, "rows"))
 
@@ -73,7 +74,8 @@ def test_missing_arrays_and_objects_are_named(stored, tmp_path):
         npz_shape(stored, "pool_3")
     with pytest.raises(InputError, match="no such file"):
         npz_names(tmp_path / "none.npz")
-    np.savez(tmp_path / "objects.npz", a=np.array([{}], dtype=object), b=np.float32(1), c=np.asfortranarray(np.ones((3, 2))))
+    np.savez(tmp_path / "objects.npz", a=np.array([{}], dtype=object), b=np.float32(1),
+             c=np.asfortranarray(np.ones((3, 2))))
     for name, what in (("a", "Python objects"), ("b", "one value"), ("c", "columns first")):
         with pytest.raises(InputError, match=what):
             npz_shape(tmp_path / "objects.npz", name)

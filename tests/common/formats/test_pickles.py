@@ -23,7 +23,8 @@ class Runs:
 
 
 def python2_pickle(pixels, labels, key=b"labels"):
-    """Return the opcodes that Python 2 and numpy 1 write for {'data': pixels, key: labels}, as the makers of CIFAR did."""
+    """Return the opcodes that Python 2 and numpy 1 write for {'data': pixels, key: labels}, as the makers of CIFAR
+    did."""
     n, width = pixels.shape
     raw = pixels.tobytes()
     numbers = b"".join(b"K" + bytes([label]) for label in labels)
@@ -32,7 +33,7 @@ def python2_pickle(pixels, labels, key=b"labels"):
         b"J", struct.pack("<i", n), b"J", struct.pack("<i", width), b"\x86cnumpy\ndtype\nU\x02u1K\x00K\x01\x87R",
         b"(K\x03U\x01|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb\x89T", struct.pack("<I", len(raw)), raw, b"tb",
         b"U", bytes([len(key)]), key, b"](", numbers, b"eu.",
-    ])  # fmt: skip
+    ])
 
 
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
@@ -70,7 +71,7 @@ def test_python_2_pickles_are_read_with_bytes_keys():
 @pytest.mark.parametrize(("function", "name"), [
     (os.system, f"{os.system.__module__}.system"), (eval, "eval"), (getattr, "getattr"), (open, "io.open"),
     (collections.OrderedDict, "collections.OrderedDict"), (np.load, "numpy.load"),
-])  # fmt: skip
+])
 def test_other_globals_are_refused_by_name_and_nothing_runs(tmp_path, protocol, function, name):
     argument = f"touch {tmp_path}/ran" if function is os.system else f"{tmp_path}/ran"
     path = tmp_path / "data"

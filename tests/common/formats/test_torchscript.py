@@ -124,7 +124,8 @@ def test_other_globals_are_refused_by_name_and_not_run(name, archive, tmp_path):
 
 
 def plain(value):
-    """Return the instructions that put a plain value on the stack, without numbers in the file's table of references."""
+    """Return the instructions that put a plain value on the stack, without numbers in the file's table of
+    references."""
     stream = io.BytesIO()
     pickler = pickle.Pickler(stream, protocol=2)
     pickler.fast = True
@@ -168,7 +169,7 @@ def test_the_instructions_here_are_those_that_are_read(archive, tmp_path):
     tensor(0, (1,), (1,), ("storage", "FloatStorage", "99", "cpu", 4)),
     tensor(0, (1,), (1,), ("other", "FloatStorage", "1", "cpu", 4)),
     tensor(0, (4,), (1,)) + plain({"arguments": ()}) + b"b",  # set anew after it was made
-])  # fmt: skip
+])
 def test_tensors_that_reach_outside_their_storage_are_refused(code, archive, tmp_path):
     refused(written(archive, tmp_path / "h.pt", module(w=code)), "cannot be read as a TorchScript archive")
 

@@ -27,7 +27,8 @@ def slow(row, scale, antialiasing):
     result = []
     for k in range(1, math.ceil(len(row) * scale) + 1):
         centre = k / scale + 0.5 * (1 - 1 / scale)  # Matlab counts from 1
-        weights = {i: keys((centre - i) * stretch) for i in range(math.floor(centre - 2 / stretch) - 1, math.ceil(centre + 2 / stretch) + 2)}
+        weights = {i: keys((centre - i) * stretch)
+                   for i in range(math.floor(centre - 2 / stretch) - 1, math.ceil(centre + 2 / stretch) + 2)}
         result.append(sum(w * mirrored[i - 1 + 200] for i, w in weights.items()) / sum(weights.values()))
     return np.array(result)
 
@@ -50,7 +51,8 @@ def test_agrees_with_pillow_away_from_the_borders():
 
 
 def test_no_padding_on_the_right_is_no_trouble():
-    """Without antialiasing the last result of 8 -> 2 needs no pixel beyond the right edge, which stopped the original."""
+    """Without antialiasing the last result of 8 -> 2 needs no pixel beyond the right edge, which stopped the
+    original."""
     source = image(8, 8)
     assert imresize(source, 0.25, antialiasing=False).shape == (2, 2, 3)
 

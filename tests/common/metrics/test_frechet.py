@@ -17,7 +17,8 @@ def features(count, width, seed, rank=None):
     """Rows about an offset, of a given rank."""
     generator = np.random.default_rng(seed)
     rank = rank or width
-    return (generator.standard_normal((count, rank)) @ np.random.default_rng(9).standard_normal((rank, width)) + 0.3).astype(np.float32)
+    return (generator.standard_normal((count, rank)) @ np.random.default_rng(9).standard_normal((rank, width))
+            + 0.3).astype(np.float32)
 
 
 def moments(rows):
@@ -66,7 +67,8 @@ def test_closed_form_of_commuting_covariances():
         values1[:zeros] = 0
         covariances = [(basis * values) @ basis.T for values in (values1, values2)]
         expected = 4.0 * 40 + np.sum((np.sqrt(values1) - np.sqrt(values2)) ** 2)
-        assert frechet_distance(np.zeros(40), covariances[0], np.full(40, 2.0), covariances[1]) == pytest.approx(expected, rel=1e-9)
+        assert frechet_distance(np.zeros(40), covariances[0], np.full(40, 2.0),
+                                covariances[1]) == pytest.approx(expected, rel=1e-9)
 
 
 def test_ill_conditioned_covariances_keep_their_digits():
@@ -116,7 +118,9 @@ def test_sides_held_as_rows_or_as_covariances_give_the_same(name):
     sides = [Gaussian.of_few(side) if len(side) <= 24 else Gaussian(*moments(side)) for side in rows]
     assert frechet_distance_between(*sides) == pytest.approx(nuclear_norm_distance(*rows), rel=1e-9)
     with pytest.raises(InputError, match="24 and 20 wide|differ in size"):
-        frechet_distance_between(sides[0], Gaussian.of_few(rows[1][:5, :20]) if "few" in name else Gaussian(np.zeros(3), np.eye(3)))
+        frechet_distance_between(sides[0],
+                                 Gaussian.of_few(rows[1][:5, :20]) if "few" in name
+                                 else Gaussian(np.zeros(3), np.eye(3)))
 
 
 def test_rows_taken_from_a_total_leave_the_others():

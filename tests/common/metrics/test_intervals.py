@@ -28,7 +28,8 @@ def test_groups_leave_two_rows():
 @pytest.mark.parametrize(("count1", "count2"), [(90, 70), (12, 15), (90, 15), (15, 90), (17, 90), (16, 16)])
 def test_frechet_error_is_that_of_leaving_groups_out(tmp_path, count1, count2):
     rows = features(count1, 16, 1), features(count2, 16, 2)
-    left = [frechet_distance_from_features(*(side[np.arange(len(side)) % 5 != group] for side in rows)) for group in range(5)]
+    left = [frechet_distance_from_features(*(side[np.arange(len(side)) % 5 != group] for side in rows))
+            for group in range(5)]
     expected = np.sqrt(4 / 5 * np.sum((left - np.mean(left)) ** 2))
     sides = [Statistics(features=side) for side in rows]
     assert frechet_error(*sides, num_groups=5) == pytest.approx(expected, rel=1e-6)

@@ -80,7 +80,8 @@ def test_subsets_are_those_of_clean_fid():
 
 def test_orders_differ_and_the_global_generator_is_left_alone():
     before = np.random.get_state()[1].copy()
-    clean, fidelity = (list(subset_rows(83, 61, 2, 30, seed=4, order=order)) for order in ("clean_fid", "torch_fidelity"))
+    clean, fidelity = (list(subset_rows(83, 61, 2, 30, seed=4, order=order))
+                       for order in ("clean_fid", "torch_fidelity"))
     assert not np.array_equal(clean[0][0], fidelity[0][0])
     generator = np.random.RandomState(4)
     np.testing.assert_array_equal(fidelity[0][0], generator.choice(83, 30, replace=False))

@@ -23,7 +23,7 @@ def full_matrices(real, fake, k):
     return {
         "precision": inside.any(axis=0).mean(), "recall": (cross < radii(fake)[None]).any(axis=1).mean(),
         "density": inside.sum() / (k * len(fake)), "coverage": (cross.min(axis=1) < radii(real)).mean(),
-    }  # fmt: skip
+    }
 
 
 def sets():

@@ -6,7 +6,7 @@ from common.networks.adm import EDMPrecond
 from common.networks.adm_config import AdmConfig
 
 SMALL = {"img_resolution": 8, "label_dim": 4, "model_channels": 32, "channel_mult": (1, 2), "channel_mult_emb": 2,
-         "num_blocks": 1, "attn_resolutions": (4,), "dropout": 0.0}  # fmt: skip
+         "num_blocks": 1, "attn_resolutions": (4,), "dropout": 0.0}
 
 
 def small_network(seed=0, dtype=torch.float32, **changes):
@@ -28,5 +28,6 @@ def draws(network, batch=3, seed=1, dtype=torch.float32):
     generator = torch.Generator().manual_seed(seed)
     x = torch.randn((batch, *network.image_shape), generator=generator, dtype=dtype)
     sigma = torch.linspace(0.1, 2.0, batch, dtype=dtype)
-    labels = torch.eye(network.config.label_dim or 1, dtype=dtype)[torch.arange(batch) % max(network.config.label_dim, 1)]
+    labels = torch.eye(network.config.label_dim or 1,
+                       dtype=dtype)[torch.arange(batch) % max(network.config.label_dim, 1)]
     return x * sigma[:, None, None, None], sigma, labels if network.config.label_dim else None

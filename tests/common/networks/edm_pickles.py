@@ -25,10 +25,11 @@ class Saved:
 
 def saved(module, class_name="EDMPrecond", args=(), kwargs=None):
     """Return the Saved of a torch module: its state as NVIDIA's pickles have it, children saved the same way."""
-    children = {name: None if child is None else saved(child, type(child).__name__) for name, child in module._modules.items()}
+    children = {name: None if child is None else saved(child, type(child).__name__) for name,
+                child in module._modules.items()}
     state = {"training": False, "_parameters": dict(module._parameters), "_buffers": dict(module._buffers),
              "_non_persistent_buffers_set": set(), "_modules": children, "_forward_hooks": {},
-             "init_weight": np.float64(0.57), "_init_args": args, "_init_kwargs": kwargs or {}}  # fmt: skip
+             "init_weight": np.float64(0.57), "_init_args": args, "_init_kwargs": kwargs or {}}
     if isinstance(module, torch.nn.ModuleDict):
         container = torch.nn.ModuleDict()
         container.__dict__["_modules"] = children
@@ -58,10 +59,11 @@ def arguments(network):
     """Return the constructor's arguments as EDM records them."""
     config = network.config
     return {"img_resolution": config.img_resolution, "img_channels": config.img_channels, "label_dim": config.label_dim,
-            "use_fp16": True, "sigma_min": 0, "sigma_max": float("inf"), "sigma_data": 0.5, "model_type": "DhariwalUNet",
+            "use_fp16": True, "sigma_min": 0, "sigma_max": float("inf"), "sigma_data": 0.5,
+            "model_type": "DhariwalUNet",
             "augment_dim": config.augment_dim, "model_channels": config.model_channels,
             "channel_mult": list(config.channel_mult), "channel_mult_emb": config.channel_mult_emb,
-            "num_blocks": config.num_blocks, "attn_resolutions": list(config.attn_resolutions), "dropout": 0.1}  # fmt: skip
+            "num_blocks": config.num_blocks, "attn_resolutions": list(config.attn_resolutions), "dropout": 0.1}
 
 
 class Call:

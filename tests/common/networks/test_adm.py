@@ -15,7 +15,7 @@ from tools.train_edm.loss import edm_loss
 
 
 @pytest.mark.parametrize("changes", [{}, {"label_dim": 0}, {"model_channels": 64, "attn_resolutions": (8, 4)},
-                                     {"channel_mult": (1, 2, 3), "num_blocks": 2}, {"channel_mult": (1,)}])  # fmt: skip
+                                     {"channel_mult": (1, 2, 3), "num_blocks": 2}, {"channel_mult": (1,)}])
 @torch.no_grad()
 def test_images_and_layers_do_not_depend_on_the_batch_size(changes):
     network = small_network(**changes)
@@ -36,7 +36,8 @@ def test_captured_layers_are_what_hooks_on_their_modules_see():
     seen, modules = {}, dict(network.model.named_modules())
     for name, part in named_parts(network.config).items():
         modules[part.module].register_forward_hook(lambda module, given, output, name=name: seen.update({name: output}))
-    _, layers = network.run(*draws(network), layers=["midblock", "encoder_block_1", "encoder_bottleneck", "decoder_block_4"])
+    _, layers = network.run(*draws(network),
+                            layers=["midblock", "encoder_block_1", "encoder_bottleneck", "decoder_block_4"])
     assert list(layers) == ["encoder_block_1", "encoder_bottleneck", "midblock", "decoder_block_4"]  # as they run
     for name, output in layers.items():
         assert torch.equal(output, seen[name])
@@ -65,7 +66,8 @@ def test_a_replaced_layer_is_replaced_in_its_skip_connection_too():
     network = small_network()
     x, sigma, labels = draws(network)
     mask = torch.randn(1, 64, 4, 4, generator=torch.Generator().manual_seed(3))
-    image, layers = network.run(x, sigma, labels, layers=["encoder_block_3", "midblock"], replace={"encoder_bottleneck": mask})
+    image, layers = network.run(x, sigma, labels, layers=["encoder_block_3", "midblock"],
+                                replace={"encoder_bottleneck": mask})
     assert torch.equal(layers["encoder_block_3"], mask.expand(len(x), -1, -1, -1))
     network.model.enc["4x4_block0"].register_forward_hook(lambda module, given, output: mask.expand_as(output))
     hooked, seen = network.run(x, sigma, labels, layers=["midblock"])
@@ -80,7 +82,9 @@ def test_a_replaced_layer_is_replaced_in_its_skip_connection_too():
 def test_unknown_layers_and_replacements_of_another_shape_are_refused():
     network = small_network()
     given = draws(network)
-    with pytest.raises(InputError, match="no layer is called 'bottleneck'.*encoder_block_0 .. encoder_block_3.*decoder_block_0 .. decoder_block_6"):
+    with pytest.raises(InputError,
+                       match="no layer is called 'bottleneck'.*encoder_block_0 .. encoder_block_3.*decoder_block_0 .. "
+                             "decoder_block_6"):
         network.run(*given, layers=["midblock", "bottleneck"])
     with pytest.raises(InputError, match="no layer is called 'encoder_block_4'"):
         network.run(*given, layers=["encoder_block_4"])
@@ -151,7 +155,8 @@ def test_initial_values_are_edms():
         assert not state[f"model.{name}.weight"].any()
         assert not state[f"model.{name}.bias"].any()
     assert not state["model.map_augment.weight"].any()
-    for name, fan_in in (("model.map_layer1", 64), ("model.enc.8x8_block0.conv0", 32 * 9), ("model.dec.4x4_in0.qkv", 64)):
+    for name, fan_in in (("model.map_layer1", 64), ("model.enc.8x8_block0.conv0", 32 * 9),
+                         ("model.dec.4x4_in0.qkv", 64)):
         for entry in ("weight", "bias"):
             largest = state[f"{name}.{entry}"].abs().max()
             assert 0.8 / math.sqrt(fan_in) < largest <= 1 / math.sqrt(fan_in)
@@ -171,12 +176,14 @@ def test_gradients_of_the_loss_agree_with_finite_differences():
 
     value = loss()
     value.backward()
-    names = ["model.map_layer0.weight", "model.map_label.weight", "model.enc.8x8_conv.bias", "model.enc.4x4_down.conv0.weight",
+    names = ["model.map_layer0.weight", "model.map_label.weight", "model.enc.8x8_conv.bias",
+             "model.enc.4x4_down.conv0.weight",
              "model.enc.8x8_block0.qkv.weight", "model.dec.8x8_up.affine.weight", "model.dec.8x8_block0.skip.weight",
-             "model.out_norm.bias"]  # fmt: skip
+             "model.out_norm.bias"]
     parameters = dict(network.named_parameters())
     for number, name in enumerate(names):
-        direction = torch.randn(parameters[name].shape, generator=torch.Generator().manual_seed(number), dtype=torch.float64)
+        direction = torch.randn(parameters[name].shape, generator=torch.Generator().manual_seed(number),
+                                dtype=torch.float64)
         with torch.no_grad():
             sides = []
             for step in (1e-5, -1e-5):

@@ -35,13 +35,14 @@ def test_the_published_network_has_its_entries_and_layers():
     {}, {"label_dim": 0}, {"channel_mult": (1, 1, 2, 4), "img_resolution": 32, "model_channels": 16},
     {"channel_mult": (2,), "img_channels": 1, "num_blocks": 3}, {"augment_dim": 9, "channel_mult_emb": 1},
     {"model_channels": 64, "attn_resolutions": (8,)}, {"model_channels": 64, "attn_resolutions": ()},
-])  # fmt: skip
+])
 def test_the_configuration_is_deduced_from_names_and_shapes(changes):
     config = AdmConfig(**{**SMALL, **changes})
     shapes = shapes_of(config)
     deduced = deduce_config(shapes, "file")
     assert shapes_of(deduced) == shapes
-    plain = ("img_resolution", "img_channels", "label_dim", "augment_dim", "model_channels", "channel_mult", "num_blocks", "channel_mult_emb")
+    plain = ("img_resolution", "img_channels", "label_dim", "augment_dim", "model_channels", "channel_mult",
+             "num_blocks", "channel_mult_emb")
     assert all(getattr(deduced, name) == getattr(config, name) for name in plain)
 
 
@@ -64,7 +65,7 @@ def test_configurations_go_through_json_and_back():
     ({"sigma_data": float("nan")}, "noise levels"),
     ({"dropout": 1.0}, "dropout"),
     ({"num_blocks": None}, "makes no sense"),
-])  # fmt: skip
+])
 def test_configurations_that_make_no_network_are_refused(changes, message):
     with pytest.raises(InputError, match=message):
         AdmConfig.from_kwargs({**SMALL, **changes}, "file")
@@ -73,6 +74,7 @@ def test_configurations_that_make_no_network_are_refused(changes, message):
 def test_weights_of_other_networks_are_named():
     with pytest.raises(InputError, match="not the weights of an ADM network .first entry: 'conv.weight'"):
         deduce_config({"conv.weight": (3, 3)}, "file")
-    song = {"model.map_layer0.weight": (512, 128), "model.enc.32x32_conv.weight": (128, 3, 3, 3), "model.dec.32x32_aux_conv.weight": (3,)}
+    song = {"model.map_layer0.weight": (512, 128), "model.enc.32x32_conv.weight": (128, 3, 3, 3),
+            "model.dec.32x32_aux_conv.weight": (3,)}
     with pytest.raises(InputError, match="SongUNet"):
         deduce_config(song, "file")

@@ -22,7 +22,8 @@ def prefixed(state, prefix):
 
 def guidance(real, fake):
     """Return DMD2's guidance file: two networks, a classifier and its noise levels."""
-    more = {"cls_pred_branch.0.weight": torch.zeros(1), "cls_pred_branch.0.bias": torch.zeros(1), "karras_sigmas": torch.ones(1000)}
+    more = {"cls_pred_branch.0.weight": torch.zeros(1), "cls_pred_branch.0.bias": torch.zeros(1),
+            "karras_sigmas": torch.ones(1000)}
     return {**prefixed(real, "real_unet."), **prefixed(fake, "fake_unet."), **more}
 
 
@@ -144,22 +145,27 @@ def test_pickles_of_edm_load(tmp_path):
 
 def change(name, value):
     def changed(state):
-        return {**state, name: value} if value is not None else {key: tensor for key, tensor in state.items() if key != name}
+        return {**state, name: value} if value is not None else {key: tensor for key,
+                                                                 tensor in state.items() if key != name}
 
     return changed
 
 
 BROKEN = {
-    "a missing entry": (change("model.out_norm.bias", None), "'model.out_norm.bias' is missing .1 missing, 0 unexpected"),
+    "a missing entry": (change("model.out_norm.bias", None),
+                        "'model.out_norm.bias' is missing .1 missing, 0 unexpected"),
     "one too many": (change("model.more.weight", torch.zeros(1)), "'model.more.weight' is not part of this network"),
-    "another shape": (change("model.enc.8x8_block0.conv1.weight", torch.zeros(3, 3)), r"has shape \(3, 3\), expected \(32, 32, 3, 3\)"),
+    "another shape": (change("model.enc.8x8_block0.conv1.weight", torch.zeros(3, 3)),
+                      r"has shape \(3, 3\), expected \(32, 32, 3, 3\)"),
     "NaN": (change("model.out_conv.bias", torch.full((3,), float("nan"))), "'model.out_conv.bias' holds NaN"),
     "another filter": (change("model.enc.4x4_down.skip.resample_filter", torch.ones(1, 1, 2, 2)), "another filter"),
     "another network": (lambda state: {"fc.weight": torch.zeros(2, 2)}, "no ADM network in it .it has fc.weight"),
     "an image": (lambda state: torch.zeros(3, 8, 8), "holds a Tensor, no state dict"),
-    "half a network": (lambda state: {name: tensor for name, tensor in state.items() if ".dec." not in name}, "is missing"),
-    "an encoder gone": (lambda state: {name: tensor for name, tensor in state.items() if ".enc." not in name}, "not the weights of an ADM"),
-}  # fmt: skip
+    "half a network": (lambda state: {name: tensor for name, tensor in state.items() if ".dec." not in name},
+                       "is missing"),
+    "an encoder gone": (lambda state: {name: tensor for name, tensor in state.items() if ".enc." not in name},
+                        "not the weights of an ADM"),
+}
 
 
 @pytest.mark.parametrize("name", BROKEN)
@@ -184,7 +190,7 @@ def test_other_files_are_named(tmp_path):
         load_adm(tmp_path / "cut.pth")
     for value, message in (({"G_ema": Saved("Generator", {})}, "no network under 'ema' .it has G_ema"),
                            ({"ema": Saved("VPPrecond", {})}, "it holds a VPPrecond, expected an EDMPrecond"),
-                           ({"ema": Saved("EDMPrecond", {})}, "arguments are missing"), ([1], "it holds a list")):  # fmt: skip
+                           ({"ema": Saved("EDMPrecond", {})}, "arguments are missing"), ([1], "it holds a list")):
         (tmp_path / "net.pkl").write_bytes(dump(value))
         with pytest.raises(InputError, match=message):
             load_adm(tmp_path / "net.pkl")
@@ -198,8 +204,9 @@ def test_a_pickle_whose_weights_do_not_fit_its_arguments_is_refused(tmp_path):
 
 
 def test_choices_that_do_not_exist_are_refused(tmp_path):
-    for how, message in (({"part": "teacher"}, "no part"), ({"weights": "best"}, "no weights"), ({"precision": "fp8"}, "unknown precision"),
-                         ({"precision": "bf16"}, "bf16 needs CUDA")):  # fmt: skip
+    for how, message in (({"part": "teacher"}, "no part"), ({"weights": "best"}, "no weights"),
+                         ({"precision": "fp8"}, "unknown precision"),
+                         ({"precision": "bf16"}, "bf16 needs CUDA")):
         with pytest.raises(InputError, match=message):
             load_adm(tmp_path / "net.pth", **how)
 

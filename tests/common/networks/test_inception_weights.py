@@ -63,7 +63,7 @@ def test_every_container_gives_the_published_features(name, tmp_path, case, stat
 def test_a_saved_wrapper_gives_features_and_says_that_it_has_no_logits(tmp_path, case, state):
     inverse = {own: wrapped for wrapped, own in weights.wrapper_names().items()}
     wrapped = {inverse[name.split(".")[0] + "."] + name.partition(".")[2]: value
-               for name, value in state.items() if not name.startswith("fc.")}  # fmt: skip
+               for name, value in state.items() if not name.startswith("fc.")}
     assert "blocks.0.0.conv.weight" in wrapped
     assert "blocks.2.7.branch7x7dbl_5.bn.bias" in wrapped
     save_torch(tmp_path / "w.pth", wrapped)

@@ -11,9 +11,10 @@ from tests.common.score.makers import draws, plain_score, small_network, trained
 NETWORKS = {
     "plain": {}, "three levels": {"ch_mult": (1, 2, 2), "num_res_blocks": 2},
     "attention everywhere": {"attn_resolutions": (8, 4)}, "one level": {"ch_mult": (2,), "attn_resolutions": ()},
-    "colour": {"num_channels": 3, "image_size": 16, "nf": 8}, "centred": {"centered": True}, "dropout": {"dropout": 0.4},
+    "colour": {"num_channels": 3, "image_size": 16, "nf": 8}, "centred": {"centered": True},
+    "dropout": {"dropout": 0.4},
     "wide": {"nf": 12, "ch_mult": (1, 3)},
-}  # fmt: skip
+}
 
 
 def autograd_pullback(network, x, sigma, v):
@@ -82,7 +83,8 @@ def test_a_conservative_score_has_a_symmetric_jacobian():
     jacobian = torch.stack(rows)
     assert float((jacobian - jacobian.T).abs().max()) < 1e-9 * float(jacobian.abs().max())
     _, pullback = NetworkScore(network).linearise(x, sigma)
-    jacobian = torch.stack([pullback(row.reshape(x.shape)).flatten() for row in torch.eye(x.numel(), dtype=torch.float64)])
+    jacobian = torch.stack([pullback(row.reshape(x.shape)).flatten()
+                            for row in torch.eye(x.numel(), dtype=torch.float64)])
     assert float((jacobian - jacobian.T).abs().max()) > 0.1 * float(jacobian.abs().max())
 
 

@@ -35,5 +35,6 @@ def test_packages_that_import_torchvision_themselves_import_after_the_guard():
 def test_nothing_is_done_where_torchvision_imports(monkeypatch):
     """A stand-in for a torchvision whose library loads."""
     monkeypatch.setitem(sys.modules, "torchvision", "whole")
-    monkeypatch.setattr("common.networks.torchvision_guard.declare_missing", lambda: (_ for _ in ()).throw(AssertionError))
+    monkeypatch.setattr("common.networks.torchvision_guard.declare_missing",
+                        lambda: (_ for _ in ()).throw(AssertionError))
     assert import_torchvision() == "whole"

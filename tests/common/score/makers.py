@@ -8,8 +8,9 @@ from common.networks.ncsnpp import NCSNpp, NetworkConfig, _Plain
 
 def small_network(seed=0, dtype=torch.float32, **changes):
     """Return an NCSNpp whose every weight matters (the "zero" layers too)."""
-    values = {"image_size": 8, "num_channels": 1, "nf": 4, "ch_mult": (1, 2), "num_res_blocks": 1, "attn_resolutions": (4,),
-              "dropout": 0.0, "fourier_scale": 1.0, **changes}  # fmt: skip
+    values = {"image_size": 8, "num_channels": 1, "nf": 4, "ch_mult": (1, 2), "num_res_blocks": 1,
+              "attn_resolutions": (4,),
+              "dropout": 0.0, "fourier_scale": 1.0, **changes}
     generator = torch.Generator().manual_seed(seed)
     network = NCSNpp(NetworkConfig(**values))
     with torch.no_grad():

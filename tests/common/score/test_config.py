@@ -17,7 +17,7 @@ def test_every_preset_is_sound_and_shapes_a_network(name):
     assert config["training"]["n_iters"] > config["training"]["init_step"]
     shape = network_config(config)
     assert (shape.nf, shape.num_channels, shape.image_size) == (
-        config["model"]["nf"], config["data"]["num_channels"], config["data"]["image_size"])  # fmt: skip
+        config["model"]["nf"], config["data"]["num_channels"], config["data"]["image_size"])
     small = override(config, ["model.nf=4", "model.num_res_blocks=1"])
     network = build_network(small)
     assert len(trainable(network)) + 1 == len(list(network.parameters()))
@@ -45,15 +45,17 @@ def test_u_has_no_regulariser_and_starts_at_0(dataset):
 def test_qc_goes_on_from_the_published_steps():
     steps = {dataset: preset(f"qc_{dataset}")["training"] for dataset in PUBLISHED}
     assert {name: (values["init_step"], values["n_iters"]) for name, values in steps.items()} == {
-        "cifar10": (600000, 750001), "cifar100": (600000, 750001), "imagenet": (600000, 750001), "svhn": (300000, 450001),
-    }  # fmt: skip
+        "cifar10": (600000, 750001), "cifar100": (600000, 750001), "imagenet": (600000, 750001),
+        "svhn": (300000, 450001),
+    }
 
 
 @pytest.mark.parametrize("family", ["u", "c", "qc"])
 @pytest.mark.parametrize("dataset", PUBLISHED)
 def test_published_configuration_paths_are_aliases(family, dataset):
     folder = f"configs/{family}_ncsn"
-    for path in (f"{folder}/training/{dataset}_ncsnpp_deep_continuous.py", f"/old/place/{folder}/training/{dataset}_ncsnpp_deep_continuous.py"):
+    for path in (f"{folder}/training/{dataset}_ncsnpp_deep_continuous.py",
+                 f"/old/place/{folder}/training/{dataset}_ncsnpp_deep_continuous.py"):
         assert preset(path) == preset(f"{family}_{dataset}")
     ode = preset(f"{folder}/evaluation/eval_{dataset}_config_ode.py")["sampling"]
     assert (ode["method"], ode["rtol"], ode["atol"]) == ("ode", SAMPLING[family], 1e-6)
@@ -65,7 +67,7 @@ def test_published_configuration_paths_are_aliases(family, dataset):
 
 def test_overrides_keep_the_kind_of_what_they_replace():
     config = override(preset("u_digits"), ["model.nf=32", "model.ch_mult=1,1,2", "optim.lr=1", "data.random_flip=true",
-                                           "data.dataset=photos32", "model.attn_resolutions=(8)"])  # fmt: skip
+                                           "data.dataset=photos32", "model.attn_resolutions=(8)"])
     assert config["model"]["nf"] == 32
     assert config["model"]["ch_mult"] == (1, 1, 2)
     assert config["model"]["attn_resolutions"] == (8,)
@@ -77,10 +79,12 @@ def test_overrides_keep_the_kind_of_what_they_replace():
 
 
 @pytest.mark.parametrize(("entry", "said"), [
-    ("model.nff=3", "Did you mean model.nf?"), ("nf=3", "no such entry"), ("model.nf", "no value"), ("model=3", "no such entry"),
-    ("model.nf=x", "'x' is no whole number"), ("data.random_flip=maybe", "neither true nor false"), ("optim.lr=fast", "no number"),
+    ("model.nff=3", "Did you mean model.nf?"), ("nf=3", "no such entry"), ("model.nf", "no value"),
+    ("model=3", "no such entry"),
+    ("model.nf=x", "'x' is no whole number"), ("data.random_flip=maybe", "neither true nor false"),
+    ("optim.lr=fast", "no number"),
     ("model.ch_mult=a,b", "no list of whole numbers"), ("model.fir=false", "only True is supported"),
-])  # fmt: skip
+])
 def test_wrong_overrides_are_named(entry, said):
     with pytest.raises(InputError, match=r"--config\.") as caught:
         override(preset("u_digits"), [entry])

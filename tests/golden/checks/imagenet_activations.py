@@ -43,13 +43,14 @@ def described(case, network):
     shapes = {row["name"]: tuple(row["shape"]) for row in rows}
     deduced = outline(deduce_config(shapes, "manifest"))
     ratios = {
-        "state_dict": same([(name, list(entry.shape)) for name, entry in own.items()], [(row["name"], row["shape"]) for row in rows]),
+        "state_dict": same([(name, list(entry.shape)) for name, entry in own.items()],
+                           [(row["name"], row["shape"]) for row in rows]),
         "deduced": same({name: tuple(entry.shape) for name, entry in deduced.state_dict().items()}, shapes),
     }
     count = sum(parameter.numel() for parameter in network.parameters())
     facts = {"parameters": count, "entries": len(own),
              "layer_to_module": {name: f"model.{part.module}" for name, part in parts.items()},
-             "layer_shapes": {name: list(part.shape) for name, part in parts.items()}}  # fmt: skip
+             "layer_shapes": {name: list(part.shape) for name, part in parts.items()}}
     return ratios | {name: same(value, case.spec[name]) for name, value in facts.items() if name in case.spec}
 
 
@@ -60,7 +61,7 @@ def unet(case):
     labels = case.tensor("class_labels") if "class_labels" in case.arrays else None
     denoised, layers = network.run(x, sigma, labels, layers=list(named_parts(network.config)))
     got = {"denoised": denoised, "denoised_no_labels": network(x, sigma),
-           "noise_embedding": positional_embedding(sigma.log() / 4, network.config.model_channels)}  # fmt: skip
+           "noise_embedding": positional_embedding(sigma.log() / 4, network.config.model_channels)}
     got |= {f"act_{name}": layer[: len(case.arrays.get(f"act_{name}", ()))] for name, layer in layers.items()}
     ratios, limit = described(case, network), limits(spec["tolerance"], "stats")
     for name, moments in spec.get("stats", {}).items():
@@ -96,9 +97,10 @@ def edm_pickle(case):
     network, expected = build_adm(file), AdmConfig.from_kwargs(case.spec["init_kwargs"], "case.json")
     filled = case.state_dict()
     read = {**file.state, **{name: filled[name] for name in file.dropped}}
-    ratios = {"init_kwargs": same({**file.config.to_kwargs(), "augment_dim": 0}, {**expected.to_kwargs(), "augment_dim": 0}),
+    ratios = {"init_kwargs": same({**file.config.to_kwargs(), "augment_dim": 0},
+                                  {**expected.to_kwargs(), "augment_dim": 0}),
               "names": same(set(read), set(filled)),
-              "weights": max(within(read[name], filled[name]) for name in filled if name in read)}  # fmt: skip
+              "weights": max(within(read[name], filled[name]) for name in filled if name in read)}
     labels = case.tensor("class_labels") if "class_labels" in case.arrays else None
     return Judged(ratios, {"denoised": network(case.tensor("x"), case.tensor("sigma"), labels)})
 
@@ -128,10 +130,11 @@ def samplers(case):
         "dmd_multistep_uint8": to_uint8(sample_few(same_class, given(torch.float32), few, trace=trace), "dmd2"),
         "dmd_multistep_intermediates": np.stack([to_uint8(prediction, "dmd2") for prediction in trace]),
         "dmd_multistep_cfg_uint8": to_uint8(sample_few(guided, given(torch.float32), few), "dmd2"),
-        "dmd_multistep_deterministic_uint8": to_uint8(sample_few(same_class, given(torch.float32), few, stochastic=False), "dmd2"),
+        "dmd_multistep_deterministic_uint8": to_uint8(sample_few(same_class, given(torch.float32), few,
+                                                                 stochastic=False), "dmd2"),
         "onestep": sample_few(own, given(torch.float32), top),
         "onestep_masked": sample_few(Denoiser(network, labels, replace=masks), given(torch.float32), top),
-    }  # fmt: skip
+    }
     return {name: value for name, value in got.items() if name in case.arrays}
 
 
@@ -156,10 +159,11 @@ def generate(case):
 @check("imagenet_activations/class_maps")
 def class_maps(case):
     ours = {"imagenet64_class_labels": imagenet_classes.npz_class_index(),
-            "imagenet_standard_class_index": imagenet_classes.class_index()}  # fmt: skip
+            "imagenet_standard_class_index": imagenet_classes.class_index()}
     ratios = {name: same(json.loads(case.file(name).read_text()), index) for name, index in ours.items()}
     order = imagenet_classes.npz_to_network()
-    ratios["same_index_in_both_orders"] = same(int((order == np.arange(len(order))).sum()), case.spec["same_index_in_both_orders"])
+    ratios["same_index_in_both_orders"] = same(int((order == np.arange(len(order))).sum()),
+                                               case.spec["same_index_in_both_orders"])
     for label, (number, text) in case.spec["checks"].items():
         got = int(imagenet_classes.label_to_class(int(label.split()[1])))
         ratios[label] = same([got, f"{imagenet_classes.name_of(got)} {got}"], [number, text])

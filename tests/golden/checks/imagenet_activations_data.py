@@ -58,7 +58,7 @@ def npz_facts(case, images):
             files, rows = images.places(chosen)
             images.unpack(chosen)
             facts = {"file": files, "row": rows, "label0": images.labels[chosen] - 1, "class": classes[chosen],
-                     "images": images.read(chosen)}  # fmt: skip
+                     "images": images.read(chosen)}
             got[key] = facts[found[3]]
         elif found := re.fullmatch(r"balanced_devkit_([\d_]+)_quota(\d+)", key):
             wanted = [int(number) for number in found[1].split("_")]
@@ -78,7 +78,8 @@ def run_extraction(case, folder, *words):
     torch.save({**state, **config}, folder / "network.pth")
     out, screen = folder / "data", io.StringIO()
     given = [text for name, value in args.items() for text in (f"--{name}", str(value))]
-    command = ["--checkpoint_path", str(folder / "network.pth"), "--output_dir", str(out), "--device", "cpu", "--quiet", *given]
+    command = ["--checkpoint_path", str(folder / "network.pth"), "--output_dir", str(out), "--device", "cpu", "--quiet",
+               *given]
     with contextlib.redirect_stderr(screen):
         status = cli([*command, *map(str, words)])
     if status:
@@ -92,7 +93,8 @@ def judge_tree(case, out):
     expected = spec["dataset_info"]
     ratios = {f"info {name}": same(info[name], value) for name, value in expected.items() if name != "class_labels"}
     ratios["class_labels"] = same(info["class_labels"], class_index())
-    written = sorted(path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file() and path.name != "run.json")
+    written = sorted(path.relative_to(out).as_posix()
+                     for path in out.rglob("*") if path.is_file() and path.name != "run.json")
     ratios["files"] = same(written, sorted(spec["files_written"]))
     folder = out / "activations" / "imagenet_real"
     for name, value in spec["batch_json"].items():
@@ -105,7 +107,8 @@ def judge_tree(case, out):
     pictures = {"images": "imagenet_real", "reconstructed": "imagenet_real_reconstructed"}
     for name, place in pictures.items():
         if name in case.arrays:
-            arrays[name] = np.stack([np.asarray(Image.open(path)) for path in sorted((out / "images" / place).iterdir())])
+            arrays[name] = np.stack([np.asarray(Image.open(path))
+                                     for path in sorted((out / "images" / place).iterdir())])
     return Judged(ratios, arrays)
 
 
@@ -133,7 +136,7 @@ def jpeg_tree(case):
     side, limit = case.spec["config"]["img_resolution"], limits(case.spec["tolerance"], "", "uint8")
     ways = {"squash_lanczos": "squash", "centercrop_lanczos": "center-crop", "squash_box": "box"}
     ratios = {f"{name}_{number}": within(tree.prepared(number, side, how)[0], case.arrays[f"{name}_{number}"], **limit)
-              for name, how in ways.items() for number in range(len(tree)) if f"{name}_{number}" in case.arrays}  # fmt: skip
+              for name, how in ways.items() for number in range(len(tree)) if f"{name}_{number}" in case.arrays}
     with own_folder() as folder:
         judged = judge_tree(case, run_extraction(case, folder, "--imagenet_dir", case.path("input_tree")))
     for name, array in judged.arrays.items():

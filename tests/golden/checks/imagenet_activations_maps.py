@@ -30,7 +30,7 @@ def write_tree(root, arrays):
         np.savez_compressed(root / "activations" / MODEL / f"{file}.npz", **layers)
         count = len(next(iter(layers.values())))
         samples += [{"sample_id": f"sample_{len(samples) + row:06d}", "class_label": row % 3, "batch_index": row,
-                     "activation_path": f"activations/{MODEL}/{file}"} for row in range(count)]  # fmt: skip
+                     "activation_path": f"activations/{MODEL}/{file}"} for row in range(count)]
     (root / "metadata" / MODEL / "dataset_info.json").write_text(json.dumps({"model_type": MODEL, "samples": samples}))
 
 
@@ -56,13 +56,15 @@ def own_map(case, standardised, ratios):
             stored = next(rows for name, rows in case.arrays.items() if name.startswith("umap_random_state"))
             ratios[key] = within(embed.trustworthiness(standardised, stored, k), recorded, atol=1e-6)
             said = re.search(r"n_neighbors (\d+)", json.dumps(case.spec.get("arrays", {})))
-            _, own = embed.fit_map(standardised, int(said.group(1)) if said else 15, 0.1, "euclidean", stored.shape[1], 42)
+            _, own = embed.fit_map(standardised, int(said.group(1)) if said else 15, 0.1, "euclidean", stored.shape[1],
+                                   42)
             ratios["own map"] = max(0.0, recorded - embed.trustworthiness(standardised, own, k)) / TRUST_LOSS
 
 
 @check("imagenet_activations/embedding_matrix")
 def embedding_matrix(case):
-    """The flat matrix exactly; scaler, standardised values, components, published columns; an own map's trustworthiness."""
+    """The flat matrix exactly; scaler, standardised values, components, published columns; an own map's
+    trustworthiness."""
     from tools.process_embeddings import read, reduce, write
 
     ratios, expected = {}, case.arrays

@@ -21,7 +21,7 @@ def ratios(case, got):
     return {
         name: within(value, case.spec[name], **limits(case.spec.get("tolerance"), name))
         for name, value in got.items() if name in case.spec
-    }  # fmt: skip
+    }
 
 
 @check("metrics/frechet")
@@ -48,13 +48,14 @@ def kid(case):
     features = case.arrays["feats1"], case.arrays["feats2"]
     num, size, seed = (case.spec[name] for name in ("num_subsets", "max_subset_size", "seed"))
     mean, deviation = (
-        kid_subsets(*features, num, size, order="torch_fidelity") if "torch_fidelity_mean" in case.spec else (None, None)
+        kid_subsets(*features, num, size, order="torch_fidelity") if "torch_fidelity_mean" in case.spec
+        else (None, None)
     )
     got = {
         "full_unbiased": kid(*features)[0], "clean_fid": kid_subsets(*features, num, size, seed)[0],
         "clean_fid_defaults": kid_subsets(*features, seed=seed)[0],
         "torch_fidelity_mean": mean, "torch_fidelity_std": deviation,
-    }  # fmt: skip
+    }
     found = ratios(case, got)
     drawn = zip(*subset_rows(len(features[0]), len(features[1]), num, size, seed))
     for name, rows in zip(("idx1", "idx2"), drawn):
@@ -154,7 +155,8 @@ def qcncsn_stat(case):
     values = {**measure_fidis(*open_pair(fidis), fidis), **measure_prdc(*open_pair(prdc), prdc)}
     distance = values["fid"] if "fid" in values else values["frechet_distance"]
     found["fid"] = within(distance, case.spec["fid"], **STAT["fid"])
-    found["inception_score"] = within(values["inception_score"], case.spec["inception_score"], **STAT["inception_score"])
+    found["inception_score"] = within(values["inception_score"], case.spec["inception_score"],
+                                      **STAT["inception_score"])
     found |= {name: within(values[name], value, **QUOTIENT) for name, value in case.spec["prdc"].items()}
     found["mean_nfe"] = within(read_nfe(work)[0]["mean_nfe"], case.spec["mean_nfe"], **QUOTIENT)
     return Judged(found)

@@ -56,7 +56,7 @@ def generator(case, space, real):
     features = space.encode([space.prepare(image) for image in images])[0]
     value = frechet_distance_from_features(features, real)
     return {"gen_feats": within(features, case.arrays["gen_feats"], atol=FEATURES),
-            "fid_generator_vs_real": within(value, case.spec["fid_generator_vs_real"], rtol=RELATIVE)}  # fmt: skip
+            "fid_generator_vs_real": within(value, case.spec["fid_generator_vs_real"], rtol=RELATIVE)}
 
 
 def files(case, real):

@@ -30,7 +30,7 @@ def inception_fid(case):
     groups = [name.removesuffix("_u8") for name in case.arrays if name.endswith("_u8")]
     for group in groups:
         wanted = {name.removeprefix(f"{group}_"): array for name, array in case.arrays.items()
-                  if name.startswith(f"{group}_") and not name.endswith("_u8")}  # fmt: skip
+                  if name.startswith(f"{group}_") and not name.endswith("_u8")}
         for mode in (*resize.MODES, None):
             results = [name for name in wanted if (mode_of(name) == mode)]
             if results:
@@ -123,6 +123,6 @@ def setup_fid_transform(case):
         if antialias:
             image = case.arrays["img"]
             done = resize.cover(image, both, antialias == "1") if what == "resized" else resize.cover_and_crop(
-                image, shape, antialias == "1")  # fmt: skip
+                image, shape, antialias == "1")
             ratios[name] = within(done, expected, atol=1)  # one grey level
     return Judged(ratios)

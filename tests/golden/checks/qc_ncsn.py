@@ -25,7 +25,7 @@ def build(case):
     values = case.spec["config"]
     names = NetworkConfig.__dataclass_fields__
     network = NCSNpp(NetworkConfig(**{name: tuple(value) if isinstance(value, list) else value
-                                      for name, value in values.items() if name in names}))  # fmt: skip
+                                      for name, value in values.items() if name in names}))
     load_strictly(network, {name.removeprefix("module."): tensor for name, tensor in case.state_dict().items()}, "case")
     return network.eval()
 
@@ -39,7 +39,8 @@ def build_score(case):
 def build_sde(case):
     """Return the VE SDE with the levels that the case names."""
     values = {**case.spec.get("config", {}), **case.spec.get("sde", {})}
-    return VESDE(values.get("sigma_min", 0.01), values.get("sigma_max", 50.0), case.spec.get("eps", values.get("eps", 1e-5)))
+    return VESDE(values.get("sigma_min", 0.01), values.get("sigma_max", 50.0),
+                 case.spec.get("eps", values.get("eps", 1e-5)))
 
 
 class Replay:
@@ -56,7 +57,7 @@ class Replay:
 def forward(case):
     network, got = build(case), {}
     hooks = {name: number for name in case.arrays if name.startswith("after_module_")
-             for number in [int(name.removeprefix("after_module_"))]}  # fmt: skip
+             for number in [int(name.removeprefix("after_module_"))]}
     for name, number in hooks.items():
         network.all_modules[number].register_forward_hook(lambda m, i, out, name=name: got.__setitem__(name, out))
     if "after_lastnorm" in case.arrays:
@@ -83,7 +84,7 @@ def loss(case):
     x0, z, v, factor = case.tensor("x0"), case.tensor("z"), case.tensor("v"), spec["balancing_fac"]
     t = sde.train_time(case.tensor("u"))
     dsm, reg = training_loss(score, sde, x0, t, z, v, factor, likelihood_weighting=spec["likelihood_weighting"],
-                             details=details)  # fmt: skip
+                             details=details)
     total = (dsm + factor * reg).mean()
     total.backward()
     if factor <= 0:  # these cases hold the products too, though the loss does not need them
@@ -128,11 +129,11 @@ def sample_pc(case):
     noises += [case.tensor("z_last")] if "z_last" in arrays else []
     options = samplers.PCOptions(num_scales=steps, snr=spec["snr"], n_steps_each=spec["n_steps_each"],
                                  noise_removal=spec["noise_removal"], last_step_snr=spec["last_step_snr"],
-                                 coupling="batch")  # fmt: skip
+                                 coupling="batch")
     sample, calls = samplers.sample_pc(score, sde, Replay(*noises), options, trace)
     after_corrector, after_predictor = (torch.stack(part) for part in zip(*trace))
     got = {"sample": sample, "x_after_corrector": after_corrector, "x_after_predictor": after_predictor,
-           "nfe": calls, "timesteps": sde.timesteps(steps), "discrete_sigmas": sde.discrete_sigmas(steps)}  # fmt: skip
+           "nfe": calls, "timesteps": sde.timesteps(steps), "discrete_sigmas": sde.discrete_sigmas(steps)}
     if spec["noise_removal"]:
         got["x_mean_last"] = sample
     got = {name: value for name, value in got.items() if name in arrays}
@@ -144,7 +145,7 @@ def _uint8_ratio(sample, expected):
     difference = np.abs(to_uint8(sample, "unit").astype(int) - expected.astype(int))
     fraction = np.abs(sample.numpy() * 255 % 1 - 0.5).transpose(0, 2, 3, 1)
     return float(np.where(fraction > 0.45, np.maximum(difference - 1, 0), difference).max()) * np.inf if (
-        np.where(fraction > 0.45, np.maximum(difference - 1, 0), difference).max() > 0) else 0.0  # fmt: skip
+        np.where(fraction > 0.45, np.maximum(difference - 1, 0), difference).max() > 0) else 0.0
 
 
 @check("qc_ncsn/sample_ode")
@@ -171,14 +172,14 @@ def nll(case):
             velocities.append(velocity)
             divergences.append(divergence)
     bpd, _, calls = bits_per_dim(score, sde, case.tensor("x0"), epsilon, spec["rtol"], spec["atol"], "batch",
-                                 spec["offset"])  # fmt: skip
+                                 spec["offset"])
     close = {"rtol": limit["div_rtol"], "atol_rel_to_max": limit["div_atol_rel_to_max"]}
     return Judged({
         "bpd": within(bpd, case.arrays["bpd"], atol=limit["bpd_abs"]),
         "nfe": within(int(calls[0]), case.arrays["nfe"], atol=limit["nfe_may_differ_by"]),
         "drift": within(torch.stack(velocities), case.arrays["drift"], **close),
         "div": within(torch.stack(divergences), case.arrays["div"], **close),
-    })  # fmt: skip
+    })
 
 
 @check("qc_ncsn/train_steps")
@@ -230,7 +231,7 @@ def _train(case):
         ema.update()
         rows.append((float(dsm.mean().detach()), float(reg.mean().detach()), rate, norm))
     ratios = {name: within(got, arrays[name], rtol=limit["loss_rtol"])
-              for name, got in zip(("loss", "reg", "lr", "grad_norm_before_clip"), np.array(rows).T)}  # fmt: skip
+              for name, got in zip(("loss", "reg", "lr", "grad_norm_before_clip"), np.array(rows).T)}
     end = dict(trainable(network))
     shadow = dict(zip(end, ema.shadow))
     for key, tensors in (("delta_norms", end), ("ema_delta_norms", shadow)):
@@ -248,7 +249,8 @@ def _train(case):
 
 @check("qc_ncsn/ema")
 def ema(case):
-    arrays, settings = case.arrays, {name: name.removeprefix("shadow_decay") for name in case.arrays if "shadow" in name}
+    arrays, settings = case.arrays, {name: name.removeprefix("shadow_decay")
+                                     for name in case.arrays if "shadow" in name}
     got = {}
     for name, setting in settings.items():
         digits, _, start = setting.partition("_from_")
@@ -283,7 +285,8 @@ def sde_tables(case):
     got["g"] = sde.diffusion(case.tensor("t"))
     got["prior_logp"] = sde.prior_logp(case.tensor("prior_z"))
     buffer = case.arrays["model_sigmas_buffer"]
-    got["model_sigmas_buffer"] = NCSNpp(NetworkConfig(image_size=8, nf=4, ch_mult=(1,), num_res_blocks=1, attn_resolutions=(),
+    got["model_sigmas_buffer"] = NCSNpp(NetworkConfig(image_size=8, nf=4, ch_mult=(1,), num_res_blocks=1,
+                                                      attn_resolutions=(),
                                                       num_scales=len(buffer), sigma_min=sde.sigma_min,
-                                                      sigma_max=sde.sigma_max)).sigmas  # fmt: skip
+                                                      sigma_max=sde.sigma_max)).sigmas
     return {name: to_numpy(value) for name, value in got.items()}

@@ -41,7 +41,8 @@ def _likelihood(case):
     score, sde, ratios = gaussian_score(case), build_sde(case), {}
     for setting, key in (("nll_tight", "bpd_abs_at_rtol_1e5"), ("nll_default", "bpd_abs_at_default")):
         for coupling in ("batch", "image"):
-            bpd, z, _ = bits_per_dim(score, sde, case.tensor("x"), case.tensor("epsilon"), coupling=coupling, **spec[setting])
+            bpd, z, _ = bits_per_dim(score, sde, case.tensor("x"), case.tensor("epsilon"), coupling=coupling,
+                                     **spec[setting])
             ratios[f"bpd {setting} {coupling}"] = within(bpd, arrays["bpd_exact_given_epsilon"], atol=limit[key])
             if setting == "nll_tight":
                 close = {"rtol": limit["z_rtol"], "atol_rel_to_max": limit["z_rtol"]}
@@ -89,13 +90,14 @@ def _samples(case):
     score, sde, ratios = gaussian_score(case), build_sde(case), {}
     for coupling in ("batch", "image"):
         for name, denoise in (("ode_sample_exact_before_denoise", False), ("ode_sample_exact", True)):
-            sample, _ = samplers.sample_ode(score, sde, case.tensor("ode_z_T"), denoise=denoise, coupling=coupling, **spec["ode"])
+            sample, _ = samplers.sample_ode(score, sde, case.tensor("ode_z_T"), denoise=denoise, coupling=coupling,
+                                            **spec["ode"])
             ratios[f"{name} {coupling}"] = within(sample, arrays[name], atol=limit["ode_abs"])
     pc = spec["pc"]
     pairs = zip(case.tensor("pc_z_corrector"), case.tensor("pc_z_predictor"))
     noise = Replay(case.tensor("pc_z_prior"), *(z for pair in pairs for z in pair))
     options = samplers.PCOptions(num_scales=pc["N"], snr=pc["snr"], n_steps_each=pc["n_steps_each"],
-                                 noise_removal=pc["noise_removal"], coupling="batch")  # fmt: skip
+                                 noise_removal=pc["noise_removal"], coupling="batch")
     sample, _ = samplers.sample_pc(score, sde, noise, options)
     ratios["pc_sample"] = within(sample, arrays["pc_sample"], atol=limit["pc_abs"])
     uint8 = to_uint8(sample, "unit").astype(int) - arrays["pc_sample_uint8_nhwc"].astype(int)

@@ -25,4 +25,4 @@ def metrics_from_files(case):
         **{name: values[name] for name in ("fid", "inception_score", "precision", "recall", "density", "coverage")},
         "nll_mean": nll["bits_per_dim"], "nll_nfe_mean": nll["nfe"], "asym_mean": asym["asym"],
         "nasym_mean": asym["nasym"], "avg_sampling_nfe": read_nfe(WorkDir(folder))[0]["avg_nfe"],
-    }  # fmt: skip
+    }

@@ -32,8 +32,9 @@ def run_tool(given, source, target, **more):
 
     known = {item.name for item in dataclasses.fields(Options)}
     given = {name: value for name, value in given.items() if name in known}
-    options = Options(input_folder=[str(source)], save_folder=str(target), naming="original", compat="original", quiet=True,
-                      **{"n_thread": 0, **given, **more})  # fmt: skip
+    options = Options(input_folder=[str(source)], save_folder=str(target), naming="original", compat="original",
+                      quiet=True,
+                      **{"n_thread": 0, **given, **more})
     try:
         with contextlib.redirect_stderr(io.StringIO()):
             main(options)
@@ -85,13 +86,15 @@ def tiling(case):
     return Judged({
         "windows": within(np.array(counts), case.arrays["cases"][:, 5]),
         "origins": within(np.array(rows, dtype=np.int64).reshape(-1, 5), case.arrays["origins"]),
-    })  # fmt: skip
+    })
 
 
 @check("subimages/extract")
 def extract(case):
     """The whole data set: folders, listings, centers.pt, tiles and references."""
-    given = {name: value for name, value in case.spec["options"].items() if name not in ("input_folder", "save_folder", "mask_path", "n_thread")}
+    given = {name: value for name,
+             value in case.spec["options"].items()
+             if name not in ("input_folder", "save_folder", "mask_path", "n_thread")}
     given["exclusions"] = [",".join(row) for row in given.get("exclusions", [])]
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
@@ -150,7 +153,8 @@ def compare_files(case, out):
                 found[name] = 0.0 if same else float("inf")
             else:
                 expected = cv2.imdecode(data, cv2.IMREAD_UNCHANGED).astype(np.float64)
-                found[name] = float(np.abs(decoded(ours) - expected).mean() / PIXELS) if ours.is_file() else float("inf")
+                found[name] = float(np.abs(decoded(ours)
+                                           - expected).mean() / PIXELS) if ours.is_file() else float("inf")
     return found
 
 
@@ -160,7 +164,7 @@ def square(case):
     found = {}
     for name, config in case.spec["configs"].items():
         given = {"imgsize": list(config["options"]["imgsize"]), "bottom_crop": config["options"]["bottom_crop"],
-                 "keep_folder": config["options"].get("keep_folder", False), "format": config["options"]["format"]}  # fmt: skip
+                 "keep_folder": config["options"].get("keep_folder", False), "format": config["options"]["format"]}
         given |= write_options(config["options"].get("cv2_write_options", []))
         with tempfile.TemporaryDirectory() as folder:
             place = Path(folder)
@@ -187,7 +191,8 @@ def compare_square(pixels, expected, file):
 
 def compare_images(case, name, config, out, compare):
     """Return the ratios of one configuration's files."""
-    written = sorted(path.relative_to(out).as_posix() for path in out.rglob("*") if path.suffix in (".jpg", ".png", ".jpeg", ".webp"))
+    written = sorted(path.relative_to(out).as_posix()
+                     for path in out.rglob("*") if path.suffix in (".jpg", ".png", ".jpeg", ".webp"))
     found = {f"{name} names": 0.0 if written == sorted(config["outputs"]) else float("inf")}
     for file, shape in config["outputs"].items():
         if file not in written:
@@ -214,9 +219,10 @@ def subimages_single(case):
         with tempfile.TemporaryDirectory() as folder:
             place = Path(folder)
             write_files(case, place / "in", "in/")
-            error = run_tool(given, place / "in", place / "out", mode="single", vertical_split=config.get("split_img", False))
+            error = run_tool(given, place / "in", place / "out", mode="single",
+                             vertical_split=config.get("split_img", False))
             if error is not None and config["outputs"]:
                 raise error
             found |= compare_images(case, name, config, place / "out",
-                                    lambda pixels, expected, file: within_thumb(thumbs_of(pixels), expected))  # fmt: skip
+                                    lambda pixels, expected, file: within_thumb(thumbs_of(pixels), expected))
     return Judged(found)

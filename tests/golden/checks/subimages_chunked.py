@@ -86,7 +86,8 @@ def single_image(case):
                 item = dataset[index]
                 for key in spec["keys"]:
                     got = item[key].removeprefix(f"{folder}/") if isinstance(item[key], str) else item[key]
-                    found |= compare(f"{config}/{index}/{key}", got, case.arrays[f"{config}/{index}/{key}"], case.spec["tolerance"])
+                    found |= compare(f"{config}/{index}/{key}", got, case.arrays[f"{config}/{index}/{key}"],
+                                     case.spec["tolerance"])
     return Judged(found)
 
 
@@ -127,7 +128,8 @@ def fails(dataset, index):
 
 
 def compare_items(case, mode, folders, options):
-    """Return {what: 0 or infinity}: folders, tiles and path of every item, shapes, and the arrays that the case holds."""
+    """Return {what: 0 or infinity}: folders, tiles and path of every item, shapes, and the arrays that the case
+    holds."""
     from common.datasets.dlas.options import create_dataset
 
     found = {}

@@ -1,4 +1,5 @@
-"""Data sets of options dictionaries, image corruptions and Matlab's bicubic, as the original draws and computes them."""
+"""Data sets of options dictionaries, image corruptions and Matlab's bicubic, as the original draws and computes
+them."""
 
 import random
 import re
@@ -153,7 +154,8 @@ def imresize_cases(case):
     from common.images.imresize import imresize
 
     numbers = [name.removesuffix("/in") for name in case.arrays if name.endswith("/in")]
-    return {f"{number}/out": imresize(case.arrays[f"{number}/in"], float(case.arrays[f"{number}/scale"])) for number in numbers}
+    return {f"{number}/out": imresize(case.arrays[f"{number}/in"], float(case.arrays[f"{number}/scale"]))
+            for number in numbers}
 
 
 @check("subimages/stylegan2")
@@ -172,7 +174,8 @@ def stylegan2(case):
                 if expected is not None:
                     item = data[index]
                     got = np.round(255 * to_numpy(item["hq"]))
-                    ratios[f"{name}/{file}/same"] = same(item["hq"] is item["lq"] and str(item["hq"].dtype), "torch.float32")
+                    ratios[f"{name}/{file}/same"] = same(item["hq"] is item["lq"] and str(item["hq"].dtype),
+                                                         "torch.float32")
                     ratios[f"{name}/{file}/hq"] = within(got, expected, atol=STYLEGAN2_MAX)
                     ratios[f"{name}/{file}/mean"] = mean_within(got, expected, STYLEGAN2_MEAN)
     return Judged(ratios)
@@ -225,7 +228,8 @@ def full_image(case):
     ratios, seed = {}, number_in(case.spec.get("what"), r"seeds? (\d+)\s*\+", 3)
     with inputs(case) as folder:
         for name, config in case.spec["configs"].items():
-            data = FullImageDataset({**config["options"], "dataroot_GT": [folder], "dataroot_GT_weights": [1], "compat": True})
+            data = FullImageDataset({**config["options"], "dataroot_GT": [folder], "dataroot_GT_weights": [1],
+                                     "compat": True})
             indices = sorted({int(key.split("/")[1]) for key in case.arrays if key.startswith(f"{name}/")})
             ratios |= items_within(case, name, data, folder, indices, seed, case.spec["tolerance"])
     return Judged(ratios)

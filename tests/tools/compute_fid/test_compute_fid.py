@@ -117,14 +117,17 @@ def test_a_generator_is_scored_by_its_images(here):
     results = score(*words)
     assert results["num_generated"] == 30
     assert results["rounded"] is True
-    assert score(*words, "-bs", "7", "--overwrite")["frechet_distance"] == pytest.approx(results["frechet_distance"], rel=1e-6)
+    assert score(*words, "-bs", "7", "--overwrite")["frechet_distance"] == pytest.approx(results["frechet_distance"],
+                                                                                         rel=1e-6)
     assert score(*words, "--seed", "1")["frechet_distance"] != results["frechet_distance"]
-    assert score(*words, "--noround")["frechet_distance"] == pytest.approx(results["frechet_distance"], rel=1e-9)  # small rounds itself
+    # small rounds itself
+    assert score(*words, "--noround")["frechet_distance"] == pytest.approx(results["frechet_distance"], rel=1e-9)
 
 
 def test_images_that_are_not_finite_are_counted_and_left_out(here):
     torch.jit.script(Pattern(True)).save("pattern.pt")
-    ended = call_tool("compute_fid", "clean", "pattern.pt", "--reference", "real", "--num_gen", "60", "--z_dim", "6", *SMALL, "--json")
+    ended = call_tool("compute_fid", "clean", "pattern.pt", "--reference", "real", "--num_gen", "60", "--z_dim", "6",
+                      *SMALL, "--json")
     assert ended.status == 0
     assert ended.results["excluded"] > 0
     assert ended.results["num_generated"] == 60 - ended.results["excluded"]
@@ -146,7 +149,8 @@ def test_with_an_output_folder_a_record_and_a_table(here):
     record = json.loads((here / "scores" / "run.json").read_text())
     assert record["results"]["frechet_distance"] == first["frechet_distance"]
     assert score(*words) == first
-    assert "has metrics" in refusal_of("compute_fid", "clean", "fake", "--reference", "real", "--output_dir", "scores", *SMALL)
+    assert "has metrics" in refusal_of("compute_fid", "clean", "fake", "--reference", "real", "--output_dir", "scores",
+                                       *SMALL)
     write_folder(here / "fake", 11, first=20)
     assert "content" in refusal_of("compute_fid", "clean", *words, *SMALL)
 
@@ -163,15 +167,17 @@ def test_inception_modes_and_what_may_be_compared(here, inception_weights):
     """Fast against clean statistics is noted, other preprocessing refused; the FID is the distance of the features."""
     weights = ("--weights", inception_weights, "--device", "cpu")
     small = ("--num_gen", "3")
-    results_of("setup_fid", "--action", "compute_new", "--path", "real", "--name", "real", "--n_imgs", "4", "-r", "0", *weights)
-    clean = results_of("compute_fid", "clean", "fake", *small, "--dataset_name", "real", *weights, "--metrics", "fid,is", "--splits", "1")
+    results_of("setup_fid", "--action", "compute_new", "--path", "real", "--name", "real", "--n_imgs", "4", "-r", "0",
+               *weights)
+    clean = results_of("compute_fid", "clean", "fake", *small, "--dataset_name", "real", *weights, "--metrics",
+                       "fid,is", "--splits", "1")
     fast = results_of("compute_fid", "fast", "fake", *small, "--dataset_name", "real", *weights)
     assert clean["fid"] != fast["fid"]
     assert clean["features"] == "inception-clean"
     assert any("other fast scores" in note for note in fast["notes"])
     assert any("singular" in note for note in clean["notes"])
     line = refusal_of("compute_fid", "clean", "fake", *small, "--mode", "legacy_pytorch", "--quiet", *weights,
-                      "--reference", "fid_stats/real_clean_custom_na.npz")  # fmt: skip
+                      "--reference", "fid_stats/real_clean_custom_na.npz")
     assert "resize" in line
 
 
@@ -193,7 +199,7 @@ WORDS = ("clean", "fake", "--reference", "real", *SMALL)
     (("clean", "fake", "--reference", "real", "--weights", "no.pth"), "no Inception weights here"),
     (("clean", "fake", "--reference", "real", "--extractor", "dinov2"), "DINOv2 needs its network"),
     (("quick", "fake"), "unknown subcommand"),
-])  # fmt: skip
+])
 def test_bad_input_is_one_line(here, words, line):
     ended = call_tool("compute_fid", *words, "--quiet")
     assert (ended.status, ended.out) == (2, "")
@@ -219,7 +225,7 @@ def test_a_score_model_is_a_generator(here):
     words = ("--reference", "digits", "--metrics", "fid")
     model = score(checkpoint, *words, "--num_gen", "6", "--num_steps", "3", "--seed", "4")
     good("sample", "--workdir", here / "run", "--checkpoint", checkpoint, "--num_samples", "6", "--method", "multistep",
-         "--num_steps", "3", "--seed", "4", "--device", "cpu")  # fmt: skip
+         "--num_steps", "3", "--seed", "4", "--device", "cpu")
     folder = score(here / "run" / "eval_sampling", *words)
     # The tool's files are cut to bytes as the original's, generated images are rounded: half a grey level apart.
     assert model["frechet_distance"] == pytest.approx(folder["frechet_distance"], rel=0.02)
@@ -235,7 +241,8 @@ class Dino(torch.nn.Module):
 
 def test_dinov2_features_of_the_users_network(here):
     torch.jit.script(Dino()).save("dino.pt")
-    words = ("fake", "--reference", "real", "--extractor", "dinov2", "--weights", "dino.pt", "--device", "cpu", "--metrics", "fid,kid")
+    words = ("fake", "--reference", "real", "--extractor", "dinov2", "--weights", "dino.pt", "--device", "cpu",
+             "--metrics", "fid,kid")
     results = results_of("compute_fid", "clean", *words)
     assert results["frechet_distance"] > 0
     assert results["features"] == "dinov2"

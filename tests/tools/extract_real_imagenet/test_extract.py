@@ -1,4 +1,5 @@
-"""extract_real_imagenet: the documented tree, every way of feeding and choosing, resumes, and one line for each mistake."""
+"""extract_real_imagenet: the documented tree, every way of feeding and choosing, resumes, and one line for each
+mistake."""
 
 import json
 import shutil
@@ -71,7 +72,8 @@ def test_the_tree_and_its_values(here, made):
     denoised, outputs = network().run(80 * x, 80.0, class_vectors(labels[order] - 1, 4), layers=LAYERS)
     activations = open_activations("data", "imagenet_real")
     for layer in LAYERS:
-        torch.testing.assert_close(torch.from_numpy(activations.rows(layer)[:]), outputs[layer].flatten(1), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(torch.from_numpy(activations.rows(layer)[:]), outputs[layer].flatten(1), rtol=1e-4,
+                                   atol=1e-5)
     stored = np.asarray(Image.open("data/images/imagenet_real/sample_000003.png"))
     np.testing.assert_array_equal(stored, pixels[order[3]].transpose(1, 2, 0))
     again = np.asarray(Image.open(f"data/{told['samples'][3]['reconstructed_path']}")).astype(int)
@@ -95,13 +97,15 @@ def test_labels_of_the_published_sets_become_the_networks_classes(made):
 @pytest.mark.parametrize("mode", ["scale", "noise", "clean"])
 @pytest.mark.parametrize("labels", ["own", "none", "uniform"])
 def test_ways_of_feeding(mode, labels, here):
-    extract("--num_samples", "4", "--input_mode", mode, "--label_mode", labels, "--conditioning_sigma", "0.5", "--noreconstructions",
-            "--images", "none", "--format", "npy")  # fmt: skip
+    extract("--num_samples", "4", "--input_mode", mode, "--label_mode", labels, "--conditioning_sigma", "0.5",
+            "--noreconstructions",
+            "--images", "none", "--format", "npy")
     pixels, classes = write_batches(here / "again")
     order = np.random.RandomState(10).permutation(18)[:4]
     x = torch.from_numpy(pixels[order]).float() / 127.5 - 1
     if mode == "noise":
-        x = x + 0.5 * torch.stack([torch.randn(x.shape[1:], generator=unit_generator(10, "input_noise", int(n))) for n in order])
+        x = x + 0.5 * torch.stack([torch.randn(x.shape[1:], generator=unit_generator(10, "input_noise", int(n)))
+                                   for n in order])
     x = 0.5 * x if mode == "scale" else x
     given = {"own": class_vectors(classes[order] - 1, 4), "none": None, "uniform": torch.full((4, 4), 0.25)}[labels]
     outputs = network().run(x, 0.5, given, layers=LAYERS, image=False)[1]
@@ -117,21 +121,24 @@ def test_pooling_and_dtype():
     for form in ("npz", "npy"):
         for pool, expected in (("mean", whole.mean(2)), ("meanmax", np.hstack([whole.mean(2), whole.max(2)]))):
             out = f"{form}_{pool}"
-            extract("--num_samples", "6", "--noreconstructions", "--pool", pool, "--dtype", "float16", "--format", form, out=out)
-            np.testing.assert_allclose(open_activations(out, "imagenet_real").rows("midblock")[:], expected, rtol=2e-3, atol=2e-3)
+            extract("--num_samples", "6", "--noreconstructions", "--pool", pool, "--dtype", "float16", "--format", form,
+                    out=out)
+            np.testing.assert_allclose(open_activations(out, "imagenet_real").rows("midblock")[:], expected, rtol=2e-3,
+                                       atol=2e-3)
 
 
 def test_forms_sources_and_batch_sizes_agree():
     extract("--num_samples", "13")
     expected = open_activations("data", "imagenet_real")
     variants = {"fast": ("--format", "npy"), "packed": ("--npz_dir", "deflated"), "batches": ("--batch_size", "3"),
-                "files": ("--samples_per_file", "4")}  # fmt: skip
+                "files": ("--samples_per_file", "4")}
     for out, words in variants.items():
         extract("--num_samples", "13", *words, out=out)
         found = open_activations(out, "imagenet_real")
         np.testing.assert_allclose(found.rows()[:], expected.rows()[:], rtol=1e-4, atol=1e-5)
         same = ("sample_id", "class_label", "original_path", "image_path")
-        assert [[record[key] for key in same] for record in found.records] == [[record[key] for key in same] for record in expected.records]
+        assert [[record[key] for key in same]
+                for record in found.records] == [[record[key] for key in same] for record in expected.records]
     assert contents_without_json("packed") == contents_without_json("data")
 
 
@@ -153,12 +160,13 @@ def test_a_larger_number_extends_and_gives_the_bytes_of_one_run(form, here):
 
 def test_another_way_of_feeding_is_another_job():
     extract("--num_samples", "3")
-    assert "conditioning_sigma" in refusal_of("extract_real_imagenet", *SMALL, "--num_samples", "3", "--conditioning_sigma", "1")
+    assert "conditioning_sigma" in refusal_of("extract_real_imagenet", *SMALL, "--num_samples", "3",
+                                              "--conditioning_sigma", "1")
     shutil.copytree("data", "kept")
     extract("--num_samples", "3", "--conditioning_sigma", "1", "--overwrite")
     assert info()["conditioning_sigma"] == 1
     assert "checkpoint" in refusal_of("extract_real_imagenet", *SMALL, "--num_samples", "3", "--output_dir", "kept",
-                                      "--checkpoint_path", "full.safetensors")  # fmt: skip
+                                      "--checkpoint_path", "full.safetensors")
 
 
 def test_outputs_of_another_program_are_not_touched(here):
@@ -172,7 +180,8 @@ def test_outputs_of_another_program_are_not_touched(here):
 
 
 def test_selections():
-    results = extract("--num_samples", "8", "--class_balanced", "--target_classes", "0,2", "--order", "storage", "--batch_size", "64")
+    results = extract("--num_samples", "8", "--class_balanced", "--target_classes", "0,2", "--order", "storage",
+                      "--batch_size", "64")
     kinds = [sample["class_label"] for sample in info()["samples"]]
     assert sorted(set(kinds)) == [0, 2]
     assert results["short_classes"] or kinds.count(0) == kinds.count(2) == 4
@@ -184,19 +193,22 @@ def test_selections():
 
 
 def test_percentiles_of_scores(here):
-    (here / "scores.csv").write_text("original_path,score\n" + "".join(f"npz_sample_{number},{number}\n" for number in range(18)))
+    (here / "scores.csv").write_text("original_path,score\n"
+                                     + "".join(f"npz_sample_{number},{number}\n" for number in range(18)))
     extract("--scores", "scores.csv", "--percentiles", "0", "25")
     assert sorted(int(sample["original_path"].split("_")[-1]) for sample in info()["samples"]) == [0, 1, 2, 3, 4]
     (here / "scores.csv").write_text("original_path,other\nnpz_sample_1,2\n")
-    assert "no column 'score'" in refusal_of("extract_real_imagenet", *SMALL, "--scores", "scores.csv", "--percentiles", "0", "25",
-                                             "--output_dir", "x")  # fmt: skip
+    assert "no column 'score'" in refusal_of("extract_real_imagenet", *SMALL, "--scores", "scores.csv", "--percentiles",
+                                             "0", "25",
+                                             "--output_dir", "x")
 
 
 def test_percentiles_of_denoising_errors(here):
     extract("--scores", "denoise", "--score_sigma", "0.7", "--percentiles", "0", "50", "--label_mode", "none")
     pixels, _ = write_batches(here / "again")
     x = torch.from_numpy(pixels).float() / 127.5 - 1
-    noise = torch.stack([torch.randn(x.shape[1:], generator=unit_generator(10, "score_noise", number)) for number in range(18)])
+    noise = torch.stack([torch.randn(x.shape[1:], generator=unit_generator(10, "score_noise", number))
+                         for number in range(18)])
     errors = (network()(x + 0.7 * noise, 0.7) - x).square().flatten(1).mean(dim=1).numpy()
     told = {int(sample["original_path"].split("_")[-1]): sample["score"] for sample in info()["samples"]}
     assert sorted(told) == sorted(np.argsort(errors)[:9])
@@ -206,7 +218,8 @@ def test_percentiles_of_denoising_errors(here):
 @pytest.mark.parametrize("source", ["tree", "tree.zip"])
 @pytest.mark.parametrize("form", ["npz", "npy"])
 def test_pictures_of_a_tree_and_a_broken_one(source, form):
-    ended = call_tool("extract_real_imagenet", *FULL, "--imagenet_dir", source, "--json", "--batch_size", "4", "--format", form)
+    ended = call_tool("extract_real_imagenet", *FULL, "--imagenet_dir", source, "--json", "--batch_size", "4",
+                      "--format", form)
     assert ended.status == 0, ended.err
     assert (ended.results["num_samples"], ended.results["left_out"]) == (5, 1)
     assert "broken.JPEG" in ended.err
@@ -215,13 +228,15 @@ def test_pictures_of_a_tree_and_a_broken_one(source, form):
     order = list(range(6))
     np.random.RandomState(10).shuffle(order)
     assert open_activations("data", "imagenet_real").rows().shape == (5, 2048)
-    names = sorted(["n01440764/a.JPEG", "n01440764/b.jpg", "n02119789/c.JPEG", "n02119789/d.png", "n03255030/broken.JPEG",
-                    "n03255030/e.JPEG"])  # fmt: skip
+    names = sorted(["n01440764/a.JPEG", "n01440764/b.jpg", "n02119789/c.JPEG", "n02119789/d.png",
+                    "n03255030/broken.JPEG",
+                    "n03255030/e.JPEG"])
     expected = [f"val/{names[number]}" for number in order if "broken" not in names[number]]
     assert [sample["original_path"] for sample in told["samples"]] == expected
     for sample in told["samples"]:
         assert Image.open(f"data/{sample['image_path']}").mode == "RGB"
-    again = call_tool("extract_real_imagenet", *FULL, "--imagenet_dir", source, "--json", "--batch_size", "4", "--format", form)
+    again = call_tool("extract_real_imagenet", *FULL, "--imagenet_dir", source, "--json", "--batch_size", "4",
+                      "--format", form)
     assert again.results == ended.results
 
 
@@ -246,7 +261,7 @@ REFUSED = {
     "--percentiles and --scores go together": (*SMALL, "--percentiles", "10", "20"),
     "must be at least 1": (*SMALL, "--batch_size", "0"),
     "cannot be brought to 12": (*SMALL, "--checkpoint_path", "twelve.safetensors"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("what", REFUSED)

@@ -57,7 +57,7 @@ def contents(folder, without=TIMES):
     return {
         path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted(Path(folder).rglob("*")) if path.is_file() and path.name not in without
-    }  # fmt: skip
+    }
 
 
 def read(path):

@@ -65,7 +65,7 @@ def test_all_layouts_hold_the_same_tiles(tmp_path):
     for layout in ("folders", "packed", "parquet", "virtual"):
         extract(tmp_path / "in", tmp_path / layout, "--layout", layout, "--shard_mb", "1")
     expected = {path.relative_to(tmp_path / "folders").with_suffix("").as_posix(): path.read_bytes()
-                for path in (tmp_path / "folders").rglob("*.jpg")}  # fmt: skip
+                for path in (tmp_path / "folders").rglob("*.jpg")}
     with tarfile.open(tmp_path / "packed" / "shard-000000.tar") as archive:
         members = {member.name: archive.extractfile(member).read() for member in archive}
     assert {name[:-4]: data for name, data in members.items() if name.endswith(".jpg")} == expected
@@ -85,7 +85,8 @@ def test_all_layouts_hold_the_same_tiles(tmp_path):
         square = read(tmp_path / "virtual" / name / "square.jpg")
         assert square.shape[:2] == (about["frame"]["height"], about["frame"]["width"])
         tile = told[-1]
-        cut = cv2.resize(square[tile["top"] : tile["top"] + 64, tile["left"] : tile["left"] + 64], (32, 32), interpolation=cv2.INTER_AREA)
+        cut = cv2.resize(square[tile["top"] : tile["top"] + 64, tile["left"] : tile["left"] + 64], (32, 32),
+                         interpolation=cv2.INTER_AREA)
         assert np.abs(cut - read(tmp_path / "folders" / name / f"{tile['id']:08d}.jpg")).mean() < 3
 
 
@@ -94,8 +95,10 @@ def test_shards_are_closed_by_size(tmp_path):
     for name in "abc":
         write(tmp_path / "in" / f"{name}.png", rng.integers(0, 256, (400, 400, 3), dtype=np.uint8))
     extract(tmp_path / "in", tmp_path / "out", "--layout", "packed", "--format", "png", "--shard_mb", "1")
-    assert [path.name for path in sorted((tmp_path / "out").glob("*.tar"))] == ["shard-000000.tar", "shard-000001.tar", "shard-000002.tar"]
-    assert results_of(TOOL, "inspect", tmp_path / "out")["tiles"] == results_of(TOOL, "inspect", tmp_path / "out", "--nodecode")["tiles"]
+    assert [path.name for path in sorted((tmp_path / "out").glob("*.tar"))] == ["shard-000000.tar", "shard-000001.tar",
+                                                                                "shard-000002.tar"]
+    assert results_of(TOOL, "inspect", tmp_path / "out")["tiles"] == results_of(TOOL, "inspect", tmp_path / "out",
+                                                                                "--nodecode")["tiles"]
 
 
 def test_kinds_of_photos(tmp_path):
@@ -142,7 +145,8 @@ def test_photos_are_turned_upright(orientation, ending, tmp_path):
     exif[0x0112] = orientation
     stream = io.BytesIO()
     image = Image.fromarray(photo(1, 64, 96)[..., ::-1])
-    image.save(stream, {"jpg": "JPEG", "tif": "TIFF"}.get(ending, ending.upper()), exif=exif, **({"quality": 95} if ending != "tif" else {}))
+    image.save(stream, {"jpg": "JPEG", "tif": "TIFF"}.get(ending, ending.upper()), exif=exif,
+               **({"quality": 95} if ending != "tif" else {}))
     expected = np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(stream.getvalue()))).convert("RGB")).astype(float)
     got = decode_photo(stream.getvalue()).pixels[..., ::-1]
     assert got.shape == expected.shape
@@ -161,7 +165,8 @@ def test_noexif_leaves_them(tmp_path):
     Image.fromarray(photo()[..., ::-1]).save(tmp_path / "in" / "a.jpg", exif=exif)
     extract(tmp_path / "in", tmp_path / "turned")
     extract(tmp_path / "in", tmp_path / "left", "--noexif")
-    assert (lines(tmp_path / "turned" / "a_left")[0]["frame"]["top"], lines(tmp_path / "left" / "a_left")[0]["frame"]["top"]) == (35, 0)
+    assert (lines(tmp_path / "turned" / "a_left")[0]["frame"]["top"],
+            lines(tmp_path / "left" / "a_left")[0]["frame"]["top"]) == (35, 0)
 
 
 def test_what_gives_no_tiles_is_named_and_counted(tmp_path):
@@ -177,7 +182,7 @@ def test_what_gives_no_tiles_is_named_and_counted(tmp_path):
     results = extract(folder, tmp_path / "out")
     assert results["extracted"] == 2
     assert results["skipped"] == {"file type not read": 1, "named as a reference": 1, "pixels of another kind": 1,
-                                  "too small": 1, "unreadable": 3}  # fmt: skip
+                                  "too small": 1, "unreadable": 3}
     assert results["num_skipped"] == 7
     assert results["other_files"] == 1
     report = (tmp_path / "out" / "skipped.csv").read_text().splitlines()
@@ -221,7 +226,9 @@ def test_original_naming_runs_on_over_what_proves_unusable(tmp_path):
     (folder / "ab.png").unlink()
     extract(folder, tmp_path / "clean", "--naming", "original")
     ours, clean = contents(tmp_path / "out"), contents(tmp_path / "clean")
-    assert {name: ours[name] for name in clean if name != "skipped.csv"} == {name: clean[name] for name in clean if name != "skipped.csv"}
+    assert {name: ours[name]
+            for name in clean if name != "skipped.csv"} == {name: clean[name]
+                                                            for name in clean if name != "skipped.csv"}
     assert min(read_centers(tmp_path / "out" / "b_left_1" / "centers.pt")) == max(read_centers(tmp_path / "out" / "a_left_0" / "centers.pt")) + 2
 
 
@@ -237,8 +244,10 @@ def test_one_photo_more_renumbers_under_original_naming_without_a_mixture(tmp_pa
 def test_options_file_flags_and_spellings(tmp_path):
     folder = make_photos(tmp_path / "in", 1)
     path = tmp_path / "options.yaml"
-    path.write_text(f"input_folder: {folder}\nsave_folder: {tmp_path / 'out'}\ncrop_sz: [32, 64]\nstep: [32, 48]\nthres_sz: 8\n"
-                    "resize_final_img: [1, .5]\nmin_size: 64\nn_thread: 0\nuse_masking: false\nexclusions: [[], []]\ndest: file\n")  # fmt: skip
+    path.write_text(f"input_folder: {folder}\nsave_folder: {tmp_path / 'out'}\ncrop_sz: [32, 64]\nstep: [32, "
+                    f"48]\nthres_sz: 8\n"
+                    "resize_final_img: [1, .5]\nmin_size: 64\nn_thread: 0\nuse_masking: false\nexclusions: [[], "
+                    "[]]\ndest: file\n")
     plain = extract(folder, tmp_path / "plain")
     assert results_of(TOOL, "--options", path)["tiles"] == plain["tiles"]
     assert contents(tmp_path / "out") == contents(tmp_path / "plain")
@@ -251,11 +260,12 @@ def test_options_file_flags_and_spellings(tmp_path):
 
 @pytest.mark.parametrize(("words", "told"), [
     (["--crop_sz", "32", "64", "96"], "3 crop sizes, 2 steps"), (["--compression_level", "101"], "must be 0 to 100"),
-    (["--crop_sz", "32", "x"], "no whole number"), (["--dest", "lmdb"], "--layout packed"), (["--use_masking"], "no folder of masks"),
+    (["--crop_sz", "32", "x"], "no whole number"), (["--dest", "lmdb"], "--layout packed"),
+    (["--use_masking"], "no folder of masks"),
     (["--layout", "virtual", "--only_resize"], "no tiles to cut later"), (["--step", "0", "1"], "leave no pixel"),
     (["--exclusions", "a", "b", "c"], "3 lists for 2 scales"), (["--cropsz", "1"], "Did you mean --crop_sz?"),
     (["--mode", "single"], "has one scale"), (["--naming", "original", "--layout", "packed"], "running numbers"),
-])  # fmt: skip
+])
 def test_wrong_options_are_named(words, told, tmp_path):
     make_photos(tmp_path / "in", 1)
     assert told in refuse(tmp_path / "in", tmp_path / "out", *words)
@@ -291,7 +301,8 @@ def test_exclusions_only_resize_and_split(tmp_path):
     assert {tile["scale"] for tile in lines(tmp_path / "out" / "b_left")[1]} == {0}
     assert {tile["scale"] for tile in lines(tmp_path / "out" / "a_left")[1]} == {0, 1}
     extract(folder, tmp_path / "whole", "--only_resize")
-    assert [(tile["crop"], tile["size"], tile["center"], tile["width"]) for tile in lines(tmp_path / "whole" / "a_left")[1]] == [(150, 32, [16, 16], 32)] * 2
+    assert [(tile["crop"], tile["size"], tile["center"], tile["width"])
+            for tile in lines(tmp_path / "whole" / "a_left")[1]] == [(150, 32, [16, 16], 32)] * 2
     extract(folder, tmp_path / "split", "--vertical_split")
     left, right = (lines(tmp_path / "split" / f"a_{side}")[0] for side in ("left", "right"))
     assert left["frame"]["top"] == right["frame"]["top"] == 20
@@ -319,19 +330,23 @@ def test_square_single_and_pair_modes(tmp_path):
     write(folder / "hr" / "0003.png", high)
     write(folder / "lr" / "0001x4.png", cv2.resize(high, (48, 32), interpolation=cv2.INTER_AREA))
     write(folder / "lr" / "0002.png", high)
-    results = results_of(TOOL, "--mode", "pair", "--input_folder", folder / "hr", "--pair_folder", folder / "lr", "--crop_sz", "64",
-                         "--step", "32", "--thres_sz", "0", "--save_folder", tmp_path / "pair", "--n_thread", "0")  # fmt: skip
+    results = results_of(TOOL, "--mode", "pair", "--input_folder", folder / "hr", "--pair_folder", folder / "lr",
+                         "--crop_sz", "64",
+                         "--step", "32", "--thres_sz", "0", "--save_folder", tmp_path / "pair", "--n_thread", "0")
     assert results["skipped"] == {"no partner": 1, "sizes do not fit": 1}
     names = sorted(path.name for path in (tmp_path / "pair" / "HR").iterdir())
     assert names == sorted(path.name for path in (tmp_path / "pair" / "LR").iterdir())
     assert len(names) == 15
     low = read(tmp_path / "pair" / "LR" / names[-1])
-    assert np.abs(cv2.resize(read(tmp_path / "pair" / "HR" / names[-1]), (16, 16), interpolation=cv2.INTER_AREA) - low).mean() < 1
-    results_of(TOOL, "--mode", "square", "--input_folder", folder / "hr", folder / "lr", "--imgsize", "32", "16", "--save_folder", tmp_path / "sq")
+    assert np.abs(cv2.resize(read(tmp_path / "pair" / "HR" / names[-1]), (16, 16), interpolation=cv2.INTER_AREA)
+                  - low).mean() < 1
+    results_of(TOOL, "--mode", "square", "--input_folder", folder / "hr", folder / "lr", "--imgsize", "32", "16",
+               "--save_folder", tmp_path / "sq")
     assert sorted(path.name for path in (tmp_path / "sq").glob("*.png"))[:2] == ["0001.png", "0001x4.png"]
     assert read(tmp_path / "sq" / "0001.png").shape == (16, 32, 3)
     assert len(list((tmp_path / "sq").glob("*.png"))) == 5  # 0002 is in both folders, and both are kept
-    words = ("--mode", "single", "--input_folder", folder / "hr", "--save_folder", tmp_path / "single", "--min_size", "64", "--n_thread", "0")
+    words = ("--mode", "single", "--input_folder", folder / "hr", "--save_folder", tmp_path / "single", "--min_size",
+             "64", "--n_thread", "0")
     assert results_of(TOOL, *words)["tiles"] == 3 * 3 * 5
     assert read(tmp_path / "single" / "0001.png_l00000_s015.jpg").shape == (32, 32, 3)
     assert results_of(TOOL, *words)["tiles"] == 45  # answered

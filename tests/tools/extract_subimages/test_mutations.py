@@ -9,7 +9,7 @@ from PIL import Image
 from tests.tools.extract_subimages.photos import extract, photo
 
 KINDS = {"jpg": ("JPEG", {}), "png": ("PNG", {}), "webp": ("WEBP", {}), "tif": ("TIFF", {"compression": "tiff_lzw"}),
-         "bmp": ("BMP", {}), "ppm": ("PPM", {}), "avif": ("AVIF", {}), "jpeg": ("JPEG", {"progressive": True})}  # fmt: skip
+         "bmp": ("BMP", {}), "ppm": ("PPM", {}), "avif": ("AVIF", {}), "jpeg": ("JPEG", {"progressive": True})}
 
 
 def mutate(data, rng):

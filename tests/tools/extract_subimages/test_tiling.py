@@ -67,7 +67,8 @@ def test_split_halves_are_square_and_show_the_same_rows():
     assert left.top == right.top == 35
     assert (left.left, right.left) == (0, 530)
     wide = frames_of(520, 1100, vertical_split=True)
-    assert wide == frames_of(520, 1100, vertical_split=True, original=True)  # the original is right where halves are wide
+    # the original is right where halves are wide
+    assert wide == frames_of(520, 1100, vertical_split=True, original=True)
 
 
 def test_split_full_frames_cover_every_column():

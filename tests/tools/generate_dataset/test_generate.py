@@ -52,7 +52,9 @@ def test_one_step_and_the_pass_that_made_it():
     network, told = load_adm("small.safetensors"), info()
     classes = np.random.RandomState(10).randint(0, 4, 7)
     assert [record["class_label"] for record in told["samples"]] == classes.tolist()
-    assert [set(record) for record in told["samples"]] == [{"sample_id", "class_label", "image_path", "activation_path", "batch_index"}] * 7
+    assert [set(record)
+            for record in told["samples"]] == [{"sample_id", "class_label", "image_path", "activation_path",
+                                                "batch_index"}] * 7
     images = sample(network, Sampling(), 10, range(7), classes)
     assert np.abs(pictures().astype(int) - to_uint8(images, "dmd2")).max() <= 1
     from common.diffusion.noise import UnitNoise
@@ -60,17 +62,20 @@ def test_one_step_and_the_pass_that_made_it():
     noise = UnitNoise(10, range(7), network.image_shape, ahead=1)()
     outputs = network.run(80 * noise, 80.0, class_vectors(classes, 4), layers=LAYERS)[1]
     expected = torch.cat([outputs[layer].flatten(1) for layer in LAYERS], dim=1)
-    torch.testing.assert_close(torch.from_numpy(open_activations("data", "imagenet").rows()[:]), expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(torch.from_numpy(open_activations("data", "imagenet").rows()[:]), expected, rtol=1e-4,
+                               atol=1e-5)
 
 
 @pytest.mark.parametrize("words", [("--method", "heun", "--num_steps", "3", "--sigma_max", "20", "--sigma_min", "0.01"),
-                                   ("--method", "fewstep", "--num_steps", "2", "--guidance", "2")])  # fmt: skip
+                                   ("--method", "fewstep", "--num_steps", "2", "--guidance", "2")])
 def test_finished_pictures_are_fed_like_real_ones(words):
-    generate("--num_samples", "5", *words, "--input_mode", "clean", "--conditioning_sigma", "0.2", "--label_mode", "none")
+    generate("--num_samples", "5", *words, "--input_mode", "clean", "--conditioning_sigma", "0.2", "--label_mode",
+             "none")
     x = torch.from_numpy(pictures()).permute(0, 3, 1, 2).float() / 127.5 - 1
     outputs = load_adm("small.safetensors").run(x, 0.2, None, layers=LAYERS, image=False)[1]
     expected = torch.cat([outputs[layer].flatten(1) for layer in LAYERS], dim=1)
-    torch.testing.assert_close(torch.from_numpy(open_activations("data", "imagenet").rows()[:]), expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(torch.from_numpy(open_activations("data", "imagenet").rows()[:]), expected, rtol=1e-4,
+                               atol=1e-5)
     assert info()["input_mode"] == "clean"
 
 
@@ -86,13 +91,16 @@ def test_pictures_of_an_earlier_run_are_fed_again(here, monkeypatch):
     generate("--num_samples", "7", *fed, out="fed")  # two are missing there
     generate("--num_samples", "7", *heun, out="sampled")
     assert np.abs(pictures("fed").astype(int) - pictures("sampled")).max() <= 1
-    refusals = {"made with num_steps 2, this command has 3": [*fed, "--num_steps", "3"], "its pictures were made with seed": [*fed, "--seed", "1"],
-                "no record of a run": [*heun, "--images_from", "none"], "own --output_dir": [*fed, "--output_dir", "data"],
-                "do not tell the pass": ["--images_from", "data"]}  # fmt: skip
+    refusals = {"made with num_steps 2, this command has 3": [*fed, "--num_steps", "3"],
+                "its pictures were made with seed": [*fed, "--seed", "1"],
+                "no record of a run": [*heun, "--images_from", "none"],
+                "own --output_dir": [*fed, "--output_dir", "data"],
+                "do not tell the pass": ["--images_from", "data"]}
     for what, words in refusals.items():
         assert what in refusal_of("generate_dataset", *SMALL, "--num_samples", "5", "--output_dir", "other", *words)
     (here / "data/images/imagenet/sample_000001.png").write_bytes(b"no picture")
-    assert "sample_000001.png: cannot be read" in refusal_of("generate_dataset", *SMALL, "--output_dir", "other", "--num_samples", "5", *fed)
+    assert "sample_000001.png: cannot be read" in refusal_of("generate_dataset", *SMALL, "--output_dir", "other",
+                                                             "--num_samples", "5", *fed)
 
 
 @pytest.mark.parametrize("form", ["npz", "npy"])

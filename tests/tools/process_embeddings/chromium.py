@@ -1,4 +1,5 @@
-"""Headless Chromium driven over its debugging protocol: a process, a small websocket client, and the few calls tests need."""
+"""Headless Chromium driven over its debugging protocol: a process, a small websocket client, and the few calls tests
+need."""
 
 import base64
 import contextlib
@@ -30,7 +31,7 @@ class WebSocket:
         self._socket = socket.create_connection((host, int(port)), PATIENCE)
         key = base64.b64encode(os.urandom(16)).decode()
         self._socket.sendall(f"GET /{path} HTTP/1.1\r\nHost: {place}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-                             f"Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n".encode())  # fmt: skip
+                             f"Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n".encode())
         self._stream = self._socket.makefile("rb")
         assert b" 101 " in self._stream.readline()
         while self._stream.readline().strip():
@@ -140,7 +141,7 @@ class Page:
     def click_on(self, selector):
         """Click the middle of the element."""
         box = self.evaluate(f"(() => {{ const e = document.querySelector({selector!r}); e.scrollIntoView({{block: 'nearest'}});"
-                            "const b = e.getBoundingClientRect(); return [b.x + b.width / 2, b.y + b.height / 2]; })()")  # fmt: skip
+                            "const b = e.getBoundingClientRect(); return [b.x + b.width / 2, b.y + b.height / 2]; })()")
         self.click(*box)
 
     def press(self, key):
@@ -162,9 +163,10 @@ class Page:
 def open_page(url, folder, width=1400, height=900, flags=()):
     """Yield a Page that shows `url`; profile and downloads lie in `folder`, and the browser ends with the block."""
     folder = Path(folder)
-    command = [find_chromium(), "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
+    command = [find_chromium(), "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
+               "--no-first-run",
                "--disable-extensions", "--disable-background-networking", "--remote-debugging-port=0", "--mute-audio",
-               f"--user-data-dir={folder / 'profile'}", f"--window-size={width},{height}", *flags, "about:blank"]  # fmt: skip
+               f"--user-data-dir={folder / 'profile'}", f"--window-size={width},{height}", *flags, "about:blank"]
     browser = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
     try:
         page = Page(_page_address(browser, folder / "profile" / "DevToolsActivePort"))

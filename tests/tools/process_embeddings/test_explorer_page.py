@@ -21,11 +21,12 @@ def made(tmp_path_factory):
     for name, seed, count in (("real", 1, 64), ("made", 2, 48)):
         layers, labels, images = clusters(count, 4, seed)
         write_tree(root / name, "imagenet_real", layers, labels, NAMES, images, label_mode="none", input_mode="clean")
-    results_of("process_embeddings", "--model", "imagenet_real", "--data_dir", root / "real", "--output_dir", root / "one",
-               "--n_components", 3, "--title", "real alone", "--n_neighbors", 8)  # fmt: skip
+    results_of("process_embeddings", "--model", "imagenet_real", "--data_dir", root / "real", "--output_dir",
+               root / "one",
+               "--n_components", 3, "--title", "real alone", "--n_neighbors", 8)
     words = [f"{name}={root / name}:imagenet_real" for name in ("real", "made")]
     results = results_of("process_embeddings", "--models", *words, "--output_dir", root / "both", "--n_neighbors", 8,
-                         "--title", "both", "--more_maps", root / "one" / "imagenet_real_umap_n8_d0.1.json")  # fmt: skip
+                         "--title", "both", "--more_maps", root / "one" / "imagenet_real_umap_n8_d0.1.json")
     return root / "both" / "real+made_umap_n8_d0.1.html", results
 
 
@@ -33,7 +34,8 @@ def made(tmp_path_factory):
 def page(made, tmp_path_factory):
     """The page in a browser; skipped, and said, where there is none."""
     if find_chromium() is None:
-        pytest.skip("no Chromium here (apt install chromium, or name one in GENPROBE_CHROMIUM): the page was not driven")
+        pytest.skip("no Chromium here (apt install chromium, or name one in GENPROBE_CHROMIUM): the page was not "
+                    "driven")
     folder = tmp_path_factory.mktemp("browser")
     with open_page(made[0].as_uri(), folder, 1200, 900) as opened:
         opened.wait_for("window.explorer && explorer.tabs[0].view !== null")
@@ -47,7 +49,7 @@ def text(page, selector):
 
 def type_into(page, selector, value):
     page.evaluate(f"(() => {{ const e = document.querySelector({selector!r}); e.value = {value!r};"
-                  "e.dispatchEvent(new Event('input')); e.dispatchEvent(new Event('change')); })()")  # fmt: skip
+                  "e.dispatchEvent(new Event('input')); e.dispatchEvent(new Event('change')); })()")
     page.settle()
 
 
@@ -77,7 +79,8 @@ def test_hover_shows_the_point_and_its_picture(page):
     assert not page.evaluate("document.getElementById('tip').hidden")
     assert "sample_" in text(page, "#tip")
     assert page.evaluate("document.querySelectorAll('#tip canvas').length") == 1
-    middle = page.evaluate("Array.from(document.querySelector('#tip canvas').getContext('2d').getImageData(20, 20, 1, 1).data)")
+    middle = page.evaluate("Array.from(document.querySelector('#tip canvas').getContext('2d').getImageData(20, 20, 1, "
+                           "1).data)")
     hovered = page.evaluate("explorer.tabs[0].classes.names[explorer.tabs[0].classes.of[explorer.state.hover]]")
     colours = np.random.default_rng(1).integers(0, 256, (4, 3), dtype=np.uint8)
     label = [name.replace("_", " ") for name in NAMES].index(hovered)
@@ -165,7 +168,8 @@ def test_box_and_lasso_select_and_the_selection_is_downloaded(page, made):
     table = list(csv.DictReader(made[0].with_suffix(".csv").open(encoding="utf-8")))
     for row, index in zip(rows, inside):
         wanted = table[index]
-        assert (row["set"], row["sample_id"], row["original_path"]) == (wanted["set"], wanted["sample_id"], wanted["original_path"])
+        assert (row["set"], row["sample_id"], row["original_path"]) == (wanted["set"], wanted["sample_id"],
+                                                                        wanted["original_path"])
         assert abs(float(row["umap_x"]) - float(wanted["umap_x"])) < 1e-5
     page.press("m")
     page.press("Escape")
@@ -219,4 +223,5 @@ def test_the_numbers_of_the_run_stand_on_the_page(page, made):
 def test_nothing_complained_and_nothing_was_fetched(page):
     """The last test of this file: what the console and the network saw meanwhile."""
     assert page.complaints == []
-    assert [url[:60] for url in page.requests if not url.startswith(("data:", "blob:"))] == [page.evaluate("location.href")[:60]]
+    assert [url[:60]
+            for url in page.requests if not url.startswith(("data:", "blob:"))] == [page.evaluate("location.href")[:60]]

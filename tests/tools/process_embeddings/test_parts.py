@@ -29,9 +29,11 @@ class CountedRows:
     def __getitem__(self, span):
         start, stop, _ = span.indices(len(self))
         self.reads += stop - start
-        inner = np.stack([np.random.default_rng(row).standard_normal(len(self.directions) + 1, dtype=np.float32) for row in range(start, stop)])
+        inner = np.stack([np.random.default_rng(row).standard_normal(len(self.directions) + 1, dtype=np.float32)
+                          for row in range(start, stop)])
         noise = np.random.default_rng([start, stop]).standard_normal((stop - start, self.shape[1]), dtype=np.float32)
-        return (inner[:, :-1] * np.arange(len(self.directions), 0, -1) @ self.directions + 0.1 * noise).astype(np.float16).astype(np.float32)
+        return (inner[:, :-1] * np.arange(len(self.directions), 0, -1) @ self.directions
+                + 0.1 * noise).astype(np.float16).astype(np.float32)
 
 
 def test_scaler_is_that_of_scikit_learn_over_blocks(monkeypatch):
@@ -104,7 +106,8 @@ def test_neighbours_and_trustworthiness_are_those_of_scikit_learn():
     assert np.array_equal(ours[0], index)
     np.testing.assert_allclose(ours[1], distance, rtol=1e-4)
     for width in (2, 5):
-        assert abs(embed.trustworthiness(rows, rows[:, :width], 15) - trustworthiness(rows, rows[:, :width], n_neighbors=15)) < 1e-9
+        assert abs(embed.trustworthiness(rows, rows[:, :width], 15)
+                   - trustworthiness(rows, rows[:, :width], n_neighbors=15)) < 1e-9
 
 
 def test_trustworthiness_of_many_points_is_an_estimate_of_the_same(monkeypatch):
@@ -123,7 +126,8 @@ def test_auc_is_that_of_scikit_learn_and_its_interval_covers():
     same = overlap.classifier_auc(generator.standard_normal((150, 5)), generator.standard_normal((130, 5)), 0, 100)
     assert same[1] < 0.55
     assert same[1] < same[0] < same[2]
-    shifted = overlap.classifier_auc(generator.standard_normal((150, 5)), generator.standard_normal((130, 5)) + 1, 0, 100)
+    shifted = overlap.classifier_auc(generator.standard_normal((150, 5)), generator.standard_normal((130, 5)) + 1, 0,
+                                     100)
     assert shifted[1] > 0.9
 
 
@@ -196,6 +200,7 @@ def test_a_map_of_islands_is_the_same_in_every_process():
         rng = np.random.default_rng(0)
         points = (np.repeat(np.eye(7, 12) * 50, 25, axis=0) + rng.normal(size=(175, 12))).astype(np.float32)
         print(hashlib.sha256(fit_map(points, 8, 0.1, "euclidean", 2, 42)[1].tobytes()).hexdigest())"""
-    outputs = {subprocess.run([sys.executable, "-W", "ignore", "-c", code], cwd=ROOT, check=True, capture_output=True, text=True).stdout
-               for _ in range(2)}  # fmt: skip
+    outputs = {subprocess.run([sys.executable, "-W", "ignore", "-c", code], cwd=ROOT, check=True, capture_output=True,
+                              text=True).stdout
+               for _ in range(2)}
     assert len(outputs) == 1

@@ -16,10 +16,12 @@ SAME = {"input_mode": "clean", "label_mode": "none"}
 
 @pytest.fixture(scope="module")
 def trees(tmp_path_factory):
-    """Two sets of the same distribution in `a` (real, 60) and `b` (real, 45), and a far one of generated images in `a`."""
+    """Two sets of the same distribution in `a` (real, 60) and `b` (real, 45), and a far one of generated images in
+    `a`."""
     root = tmp_path_factory.mktemp("trees")
-    for folder, model, seed, count, shift, more in (("a", "imagenet_real", 1, 60, 0, SAME), ("b", "imagenet_real", 2, 45, 0, SAME),
-                                                    ("a", "imagenet", 3, 30, 6, {})):  # fmt: skip
+    for folder, model, seed, count, shift, more in (("a", "imagenet_real", 1, 60, 0, SAME),
+                                                    ("b", "imagenet_real", 2, 45, 0, SAME),
+                                                    ("a", "imagenet", 3, 30, 6, {})):
         layers, labels, images = clusters(count, 3, seed, shift, drawn=True)
         write_tree(root / folder, model, layers, labels, NAMES, images, **more)
     return root
@@ -41,21 +43,23 @@ def read_table(path):
 
 
 def test_one_set_gives_the_published_files(trees, tmp_path):
-    results = results_of("process_embeddings", "--model", "imagenet_real", "--data_dir", trees / "a", "--output_dir", tmp_path, "--pickle")
+    results = results_of("process_embeddings", "--model", "imagenet_real", "--data_dir", trees / "a", "--output_dir",
+                         tmp_path, "--pickle")
     stem = tmp_path / "imagenet_real_umap_n15_d0.1"
     columns, rows = read_table(stem.with_name(stem.name + ".csv"))
     assert columns == [*REAL_FIELDS, "umap_x", "umap_y"]
     assert (len(rows), rows[7][0], rows[7][-3]) == (60, "sample_000007", "80.0")
     described = json.loads(stem.with_name(stem.name + ".json").read_text())
     wanted = {"model": "imagenet_real", "n_neighbors": 15, "min_dist": 0.1, "metric": "euclidean", "n_components": 2,
-              "normalize": True, "random_state": 42, "num_samples": 60}  # fmt: skip
+              "normalize": True, "random_state": 42, "num_samples": 60}
     assert {key: described[key] for key in wanted} == wanted
     with np.load(stem.with_name(stem.name + ".npz"), allow_pickle=False) as model:
         assert np.allclose(model["embedding"], np.array([row[-2:] for row in rows], float), atol=1e-5)
         assert model["features"].shape == (60, 24)
     assert results["trustworthiness"] > 0.8
     assert results["class_purity"] > 0.9
-    assert {path.suffix for path in tmp_path.iterdir() if path.is_file()} == {".csv", ".json", ".npz", ".png", ".html", ".pkl"}
+    assert {path.suffix for path in tmp_path.iterdir() if path.is_file()} == {".csv", ".json", ".npz", ".png", ".html",
+                                                                              ".pkl"}
     assert not list(tmp_path.glob(".*"))
 
 
@@ -78,14 +82,16 @@ def test_the_pickle_holds_umap_and_scikit_learn_objects_that_project_alike(trees
 
 @pytest.mark.usefixtures("quick")
 def test_numbers_tell_equal_sets_from_different_ones_and_a_note_names_other_modes(trees, tmp_path):
-    same = results_of("process_embeddings", "--models", f"a={trees / 'a'}:imagenet_real", f"b={trees / 'b'}:imagenet_real",
-                      "--output_dir", tmp_path)  # fmt: skip
+    same = results_of("process_embeddings", "--models", f"a={trees / 'a'}:imagenet_real",
+                      f"b={trees / 'b'}:imagenet_real",
+                      "--output_dir", tmp_path)
     assert same["auc_low"] < 0.55
     assert same["auc_high"] > 0.45
     assert same["own_neighbours_low"] < 0.5 < same["own_neighbours_high"]
     assert same["coverage_of_a_by_b"] > 0.8
     assert same["notes"] == []
-    far = results_of("process_embeddings", "--models", "imagenet_real", "imagenet", "--data_dir", trees / "a", "--output_dir", tmp_path)
+    far = results_of("process_embeddings", "--models", "imagenet_real", "imagenet", "--data_dir", trees / "a",
+                     "--output_dir", tmp_path)
     assert far["auc"] > 0.99
     assert far["own_neighbours"] > 0.95
     assert far["coverage_of_a_by_b"] == 0
@@ -108,7 +114,8 @@ def test_a_finished_map_is_answered_and_another_option_is_refused(trees, tmp_pat
     assert {path: path.stat().st_mtime_ns for path in tmp_path.iterdir() if path.is_file()} == before
     assert "pca 50" in refusal_of("process_embeddings", *words, "--pca", 5)
     assert results_of("process_embeddings", *words, "--pca", 5, "--overwrite")["components"] == 5
-    assert results_of("process_embeddings", *words, "--n_neighbors", 7)["num_samples"] == 30  # a map of its own beside it
+    # a map of its own beside it
+    assert results_of("process_embeddings", *words, "--n_neighbors", 7)["num_samples"] == 30
 
 
 @pytest.mark.usefixtures("quick")
@@ -124,11 +131,13 @@ def test_values_that_are_not_finite_are_counted_and_all_of_them_refused(tmp_path
     layers, labels, _ = clusters(20, 3, 5)
     layers["midblock"][3, 2] = np.nan
     write_tree(tmp_path / "some", "imagenet", layers, labels, NAMES)
-    results = results_of("process_embeddings", "--model", "imagenet", "--data_dir", tmp_path / "some", "--output_dir", tmp_path)
+    results = results_of("process_embeddings", "--model", "imagenet", "--data_dir", tmp_path / "some", "--output_dir",
+                         tmp_path)
     assert results["replaced"] == 1
     assert any("1 values were NaN" in note for note in results["notes"])
     write_tree(tmp_path / "all", "imagenet", {"midblock": np.full((20, 4), np.nan)}, labels, NAMES)
-    line = refusal_of("process_embeddings", "--model", "imagenet", "--data_dir", tmp_path / "all", "--output_dir", tmp_path / "x", "--quiet")
+    line = refusal_of("process_embeddings", "--model", "imagenet", "--data_dir", tmp_path / "all", "--output_dir",
+                      tmp_path / "x", "--quiet")
     assert "conditioning sigma of 0" in line
 
 
@@ -149,7 +158,8 @@ def test_other_layouts_give_the_rows_of_the_published_one(trees, tmp_path, form)
         if form == "single":
             del record["batch_index"]
             record["activation_path"] = f"activations/imagenet/sample_{number:06d}"
-            np.savez(folder / f"sample_{number:06d}.npz", encoder_bottleneck=rows[number, None, :12], midblock=rows[number, None, 12:])
+            np.savez(folder / f"sample_{number:06d}.npz", encoder_bottleneck=rows[number, None, :12],
+                     midblock=rows[number, None, 12:])
     path.write_text(json.dumps(described))
     if form == "npy":
         np.save(folder / "done.npy", np.ones(count, np.uint8))
@@ -157,8 +167,9 @@ def test_other_layouts_give_the_rows_of_the_published_one(trees, tmp_path, form)
         np.save(folder / "midblock.npy", rows[:, 12:])
     elif form == "flat":
         np.save(folder / "all.npy", rows)
-        told = {"layers": ["encoder_bottleneck", "midblock"], "shapes": {"encoder_bottleneck": [3, 2, 2], "midblock": [12]},
-                "total_features": 24, "num_samples": count, "dtype": "float32"}  # fmt: skip
+        told = {"layers": ["encoder_bottleneck", "midblock"],
+                "shapes": {"encoder_bottleneck": [3, 2, 2], "midblock": [12]},
+                "total_features": 24, "num_samples": count, "dtype": "float32"}
         (folder / "all.npy.json").write_text(json.dumps(told))
     got = open_set("imagenet", tmp_path)
     assert got.layers == wanted.layers == {"encoder_bottleneck": 12, "midblock": 12}
@@ -168,7 +179,8 @@ def test_other_layouts_give_the_rows_of_the_published_one(trees, tmp_path, form)
 
 
 def test_dry_run_writes_nothing(trees, tmp_path):
-    ended = call_tool("process_embeddings", "--model", "imagenet", "--data_dir", trees / "a", "--output_dir", tmp_path, "--dry_run")
+    ended = call_tool("process_embeddings", "--model", "imagenet", "--data_dir", trees / "a", "--output_dir", tmp_path,
+                      "--dry_run")
     assert ended.status == 0
     assert "would map 30 samples of 24 features" in ended.err
     assert not list(tmp_path.iterdir())
@@ -198,7 +210,8 @@ def test_bad_input_is_one_line_and_status_2(trees, tmp_path, words, said):
 
 
 def test_an_unknown_distance_is_named(trees, tmp_path):
-    line = refusal_of("process_embeddings", "--model", "imagenet", "--data_dir", trees / "a", "--output_dir", tmp_path, "--metric", "euclidian", "--quiet")
+    line = refusal_of("process_embeddings", "--model", "imagenet", "--data_dir", trees / "a", "--output_dir", tmp_path,
+                      "--metric", "euclidian", "--quiet")
     assert "Did you mean euclidean?" in line
 
 

@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 
 REAL_FIELDS = ("sample_id", "class_label", "synset_id", "class_name", "image_path", "reconstructed_path",
-               "activation_path", "batch_index", "original_path", "source", "conditioning_sigma")  # fmt: skip
+               "activation_path", "batch_index", "original_path", "source", "conditioning_sigma")
 
 
 def write_tree(root, model, layers, labels, names, images=None, batch=16, compressed=True, **info):
@@ -22,7 +22,7 @@ def write_tree(root, model, layers, labels, names, images=None, batch=16, compre
     save = np.savez_compressed if compressed else np.savez
     for start in range(0, count, batch):
         save(folders["activations"] / f"batch_{start // batch:06d}.npz",
-             **{name: rows[start : start + batch].astype(np.float32) for name, rows in layers.items()})  # fmt: skip
+             **{name: rows[start : start + batch].astype(np.float32) for name, rows in layers.items()})
     samples = []
     for index in range(count):
         record = {
@@ -31,20 +31,22 @@ def write_tree(root, model, layers, labels, names, images=None, batch=16, compre
             "reconstructed_path": f"images/{model}_reconstructed/sample_{index:06d}.png",
             "activation_path": f"activations/{model}/batch_{index // batch:06d}", "batch_index": index % batch,
             "original_path": f"npz_sample_{index * 7}", "source": "imagenet_real_npz", "conditioning_sigma": 80.0,
-        }  # fmt: skip
+        }
         chosen = REAL_FIELDS if real else ("sample_id", "class_label", "image_path", "activation_path", "batch_index")
         samples.append({name: record[name] for name in chosen})
         if images is not None:
             Image.fromarray(images[index]).save(folders["images"] / f"sample_{index:06d}.png")
     index = {str(number): [f"n{number:08d}", name] for number, name in enumerate(names)}
-    description = {"model_type": "imagenet_real" if real else "imagenet", "num_samples": count, "layers": sorted(layers),
-                   "conditioning_sigma": 80.0, "seed": 10, "class_labels": index, **info, "samples": samples}  # fmt: skip
+    description = {"model_type": "imagenet_real" if real else "imagenet", "num_samples": count,
+                   "layers": sorted(layers),
+                   "conditioning_sigma": 80.0, "seed": 10, "class_labels": index, **info, "samples": samples}
     (folders["metadata"] / "dataset_info.json").write_text(json.dumps(description, indent=2))
     return root
 
 
 def clusters(count, num_classes, seed, shift=0.0, features=24, drawn=False):
-    """Return ({layer: array}, labels, images): points around class centres; images are plain colours, one for each class.
+    """Return ({layer: array}, labels, images): points around class centres; images are plain colours, one for each
+    class.
 
     drawn: labels are drawn rather than taken in turn.  Classes in exact balance make a cross-validated classifier worse
     than chance on equal sets: what it has seen too often of a class is missing in what it has not seen.
@@ -53,13 +55,15 @@ def clusters(count, num_classes, seed, shift=0.0, features=24, drawn=False):
     generator = np.random.default_rng(seed)
     labels = generator.integers(0, num_classes, count) if drawn else np.arange(count) % num_classes
     rows = centres[labels] + generator.standard_normal((count, features)) + shift
-    layers = {"midblock": rows[:, : features // 2], "encoder_bottleneck": rows[:, features // 2 :].reshape(count, -1, 2, 2)}
+    layers = {"midblock": rows[:, : features // 2],
+              "encoder_bottleneck": rows[:, features // 2 :].reshape(count, -1, 2, 2)}
     colours = np.random.default_rng(1).integers(0, 256, (num_classes, 3), dtype=np.uint8)
     return layers, labels, np.broadcast_to(colours[labels][:, None, None], (count, 8, 8, 3)).copy()
 
 
 def photo_patches(side=32, stride=4):
-    """Return (uint8 (N, side, side, 3), column (N,), photo (N,)): all patches of the two photographs, reduced to 320 wide."""
+    """Return (uint8 (N, side, side, 3), column (N,), photo (N,)): all patches of the two photographs, reduced to 320
+    wide."""
     from sklearn.datasets import load_sample_image
 
     patches, columns, photos = [], [], []

@@ -15,7 +15,8 @@ from common.files import TEMPORARY
 from common.formats.checkpoints import load_torch
 from tests.tools.commands import ROOT, Ended, call_tool, environment
 
-TINY = ("--config", "u_digits", "--config.model.nf=4", "--config.model.attn_resolutions=4", "--bs", "16", "--device", "cpu")
+TINY = ("--config", "u_digits", "--config.model.nf=4", "--config.model.attn_resolutions=4", "--bs", "16", "--device",
+        "cpu")
 QUIET = ("--quiet",)
 UNCOMPARED = ("run.json", "log.jsonl", "stdout.txt")  # they hold times
 
@@ -35,7 +36,8 @@ def good(*words):
 def start(*words):
     """Start `qc_ncsn` in a process of its own."""
     command = [sys.executable, "-m", "tools.qc_ncsn", *map(str, words)]
-    return subprocess.Popen(command, cwd=ROOT, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(command, cwd=ROOT, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                            text=True)
 
 
 def finish(process, seconds=300):
@@ -52,8 +54,9 @@ def run(*words):
 def torchrun(count, *words):
     """Run `qc_ncsn` in `count` processes on the CPU (gloo)."""
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(count),
-               "-m", "tools.qc_ncsn", *map(str, words)]  # fmt: skip
-    done = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=300, check=False)
+               "-m", "tools.qc_ncsn", *map(str, words)]
+    done = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=300,
+                          check=False)
     return Ended(done.returncode, done.stdout, done.stderr)
 
 
@@ -127,11 +130,12 @@ def listing(folder):
     if not folder.exists():
         return None
     return {str(path.relative_to(folder)): (path.stat().st_size, path.stat().st_mtime_ns)
-            for path in sorted(folder.rglob("*")) if path.is_file()}  # fmt: skip
+            for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
 def checkpoints_equal(first, second):
     """True when two work folders hold the same checkpoints, byte for byte."""
-    found = [{name: digest for name, digest in contents(folder).items() if name.endswith(".pth")} for folder in (first, second)]
+    found = [{name: digest for name, digest in contents(folder).items() if name.endswith(".pth")}
+             for folder in (first, second)]
     assert found[0]
     return found[0] == found[1]

@@ -45,7 +45,8 @@ def test_standard_errors_are_as_large_as_the_errors(estimator):
     gaussian, level = Gaussian(turn=0.05), 0.5
     drawn = [measure(gaussian, level, estimator, seed=seed) for seed in range(60)]
     for which, expected in enumerate(exact(gaussian, level)):
-        z = torch.tensor([float((v.mean() - expected) / v.std()) * len(v) ** 0.5 for v in (pair[which] for pair in drawn)])
+        z = torch.tensor([float((v.mean() - expected) / v.std()) * len(v) ** 0.5
+                          for v in (pair[which] for pair in drawn)])
         assert 0.75 < float(z.square().mean()) ** 0.5 < 1.25  # 3 standard deviations of the root mean square of 60
         assert abs(float(z.mean())) * 60**0.5 < 3
 

@@ -1,4 +1,5 @@
-"""Wrong input of every kind: exit status 2, one line on stderr that tells what, where and what to do, nothing written."""
+"""Wrong input of every kind: exit status 2, one line on stderr that tells what, where and what to do, nothing
+written."""
 
 import errno
 import json
@@ -26,7 +27,8 @@ from tests.tools.qc_ncsn.runs import (
     run,
 )
 
-TRAIN = ("train", *TINY, "--n_iters", "4", "--config.training.snapshot_freq=4", "--config.training.snapshot_freq_for_preemption=2")
+TRAIN = ("train", *TINY, "--n_iters", "4", "--config.training.snapshot_freq=4",
+         "--config.training.snapshot_freq_for_preemption=2")
 SAMPLE = ("sample", "--num_samples", "6", "--bs", "3", "--method", "multistep", "--num_steps", "4", "--device", "cpu")
 NLL = ("eval", "nll", "--num_images", "2", "--device", "cpu")
 ASYM = ("eval", "asym", "--num_images", "2", "--nl", "2", "--device", "cpu")
@@ -192,7 +194,8 @@ def checkpoint_with_a_misshapen_average(place):
 
 @case("bad.pth", "expected", "another --config")
 def checkpoint_of_another_configuration(place):
-    return place.sample(place.state(), "--config", "u_digits", "--config.model.nf=8", "--config.model.attn_resolutions=4")
+    return place.sample(place.state(), "--config", "u_digits", "--config.model.nf=8",
+                        "--config.model.attn_resolutions=4")
 
 
 @case("does not say which configuration it is of", "--config qc_cifar10")
@@ -247,7 +250,8 @@ def safetensors_of_the_other_weights(place):
     return (*SAMPLE, "--checkpoint", whole, "--weights", "raw")
 
 
-simple("no_checkpoint_in_the_folder", (*SAMPLE, "--workdir", "./empty"), "checkpoints: no checkpoint in this folder", "Train first")
+simple("no_checkpoint_in_the_folder", (*SAMPLE, "--workdir", "./empty"), "checkpoints: no checkpoint in this folder",
+       "Train first")
 
 
 @case("checkpoint_7.pth: no such checkpoint", "Snapshots that are there: 1")
@@ -315,7 +319,7 @@ def imagenet(folder, labels, images=3):
 
 
 IMAGENET = ("eval", "nll", "--dataset", "imagenet32", "--config", "u_digits", "--config.model.nf=4", "--device", "cpu",
-            "--config.model.attn_resolutions=4", "--config.data.image_size=32", "--config.data.num_channels=3")  # fmt: skip
+            "--config.model.attn_resolutions=4", "--config.data.image_size=32", "--config.data.num_channels=3")
 
 
 @case("train_data_batch_1: array 'labels' runs 1-1001, expected 1-1000")
@@ -385,7 +389,8 @@ simple("more_images_than_there_are", (*NLL, "--num_images", "298"), "--num_image
 
 # ---- configurations
 
-simple("preset_unknown", ("train", "--config", "qc_digit"), "--config qc_digit: unknown preset", "Did you mean qc_digits?")
+simple("preset_unknown", ("train", "--config", "qc_digit"), "--config qc_digit: unknown preset",
+       "Did you mean qc_digits?")
 simple("config_file_unknown", ("train", "--config", "my/config.py"), "my/config.py", "no other program is run")
 simple("entry_unknown", (*TRAIN, "--config.model.dropuot=0.1"), "--config.model.dropuot", "Did you mean model.dropout?")
 simple("section_unknown", (*TRAIN, "--config.modle.nf=8"), "--config.modle.nf", "Did you mean model.nf?")
@@ -395,19 +400,22 @@ simple("value_not_supported", (*TRAIN, "--config.model.nonlinearity=relu"), "onl
 simple("value_out_of_range", (*TRAIN, "--config.model.dropout=1.5"), "--config.model.dropout=1.5: must lie in [0, 1)")
 simple("value_nan", (*TRAIN, "--balancing_fac", "nan"), "--balancing_fac nan: must be a finite number")
 simple("size_that_cannot_be_halved", (*TRAIN, "--config.data.image_size=7"), "data.image_size=7: must divide by 2")
-simple("last_step_before_the_first", (*TRAIN, "--init_step", "9"), "--n_iters 4: the first step is 9: there is nothing to do")
+simple("last_step_before_the_first", (*TRAIN, "--init_step", "9"),
+       "--n_iters 4: the first step is 9: there is nothing to do")
 simple("regulariser_on_a_conservative_model", (*TRAIN, "--config.model.energy=true", "--balancing_fac", "1"),
-       "--balancing_fac: a C-NCSN++ is conservative already")  # fmt: skip
+       "--balancing_fac: a C-NCSN++ is conservative already")
 
 # ---- flags
 
 simple("ode_with_pc", (*SAMPLE, "--ode", "--method", "pc"), "--ode: contradicts --method pc")
-simple("division_out_of_range", (*SAMPLE, "--num_divisions", "3", "--division_idx", "3"), "--division_idx 3: must lie in 0..2")
+simple("division_out_of_range", (*SAMPLE, "--num_divisions", "3", "--division_idx", "3"),
+       "--division_idx 3: must lie in 0..2")
 simple("no_samples", (*SAMPLE, "--num_samples", "0"), "--num_samples 0: must be at least 1")
 simple("batch_of_none", (*SAMPLE, "--bs", "0"), "--bs 0: must be at least 1")
 simple("batch_of_none_in_training", (*TRAIN, "--bs", "0"), "--bs 0: must be at least 1")
 simple("batch_of_none_in_evaluation", (*NLL, "--bs", "0"), "--bs 0: must be at least 1")
-simple("levels_none_in_the_configuration", (*ASYM, "--config.eval.noise_levels=0"), "--config.eval.noise_levels=0: must be at least 1")
+simple("levels_none_in_the_configuration", (*ASYM, "--config.eval.noise_levels=0"),
+       "--config.eval.noise_levels=0: must be at least 1")
 simple("levels_none", (*ASYM, "--nl", "0"), "--nl 0: must be at least 1")
 simple("tolerance_negative", (*NLL, "--rtol", "-1"), "--rtol -1.0: must lie between 0 and 1")
 simple("tolerance_zero", (*SAMPLE, "--rtol", "0"), "--rtol 0.0: must lie between 0 and 1")
@@ -482,7 +490,8 @@ def record_of_another_run(place):
 
 @case("must be .pth, the other .safetensors", "Rename one")
 def conversion_to_the_same_kind(place):
-    return ("convert", "--checkpoint", place.trained / "checkpoints" / "checkpoint_1.pth", "--output", place.root / "b.pth")
+    return ("convert", "--checkpoint", place.trained / "checkpoints" / "checkpoint_1.pth", "--output",
+            place.root / "b.pth")
 
 
 @case("there.safetensors: the file is there already", "--overwrite")
@@ -585,7 +594,8 @@ def test_a_read_only_place_is_found_before_any_work(words, place, monkeypatch):
         return write(self, data)
 
     monkeypatch.setattr(path_type, "write_bytes", write_bytes)
-    check_message(call(*words), [str(place.work), "the place is read-only", "Choose an output folder on a writable disk"])
+    check_message(call(*words),
+                  [str(place.work), "the place is read-only", "Choose an output folder on a writable disk"])
     assert listing(place.root) == {}
 
 
@@ -593,8 +603,10 @@ def test_a_read_only_place_is_found_before_any_work(words, place, monkeypatch):
 def test_a_disk_that_fills_during_training_loses_nothing(after, place, trained, monkeypatch):
     failing, write = refuse(errno.ENOSPC, after), common_checkpoints._Remembering.write
     with monkeypatch.context() as patch:
-        patch.setattr(common_checkpoints._Remembering, "write", lambda self, data: _failing_write(failing, write, self, data))
-        check_message(call(*TRAIN, "--workdir", place.work, "--quiet"), ["checkpoint", "no space left on the disk", "same command again"])
+        patch.setattr(common_checkpoints._Remembering, "write", lambda self,
+                      data: _failing_write(failing, write, self, data))
+        check_message(call(*TRAIN, "--workdir", place.work, "--quiet"),
+                      ["checkpoint", "no space left on the disk", "same command again"])
     assert failing.failed
     after_a_full_disk(place, TRAIN, trained)
 
@@ -607,7 +619,8 @@ def _failing_write(failing, write, stream, data):
         raise
 
 
-@pytest.mark.parametrize(("words", "folder"), [(SAMPLE, "eval_sampling/0"), (NLL, "nll"), (ASYM, "asym")], ids=["sample", "nll", "asym"])
+@pytest.mark.parametrize(("words", "folder"), [(SAMPLE, "eval_sampling/0"), (NLL, "nll"), (ASYM, "asym")],
+                         ids=["sample", "nll", "asym"])
 @pytest.mark.parametrize("after", [1, 3])
 def test_a_disk_that_fills_while_writing_results_loses_nothing(words, folder, after, place, trained, monkeypatch):
     path = trained / "checkpoints" / "checkpoint_1.pth"
@@ -615,7 +628,8 @@ def test_a_disk_that_fills_while_writing_results_loses_nothing(words, folder, af
     failing, fsync = refuse(errno.ENOSPC, after), os.fsync
     with monkeypatch.context() as patch:
         patch.setattr(files.os, "fsync", lambda number: failing(number, original=fsync))
-        check_message(call(*words, "--workdir", place.work, "--quiet"), ["no space left on the disk", "same command again"])
+        check_message(call(*words, "--workdir", place.work, "--quiet"),
+                      ["no space left on the disk", "same command again"])
     assert failing.failed
     whole = place.root / "whole"
     good(*words, "--workdir", whole)

@@ -12,7 +12,8 @@ from tests.tools.qc_ncsn.runs import TINY, good
 def trained(tmp_path_factory):
     """A work folder with a network after a few steps."""
     folder = tmp_path_factory.mktemp("trained")
-    good("train", *TINY, "--workdir", folder, "--n_iters", "30", "--config.optim.warmup=5", "--config.training.snapshot_freq=30")
+    good("train", *TINY, "--workdir", folder, "--n_iters", "30", "--config.optim.warmup=5",
+         "--config.training.snapshot_freq=30")
     return folder
 
 
@@ -34,9 +35,10 @@ def sampled(folder):
 
 
 METHODS = {
-    "pc": ("--method", "pc", "--num_scales", "6"), "multistep": ("--method", "multistep", "--num_steps", "8", "--sigma_max", "10"),
+    "pc": ("--method", "pc", "--num_scales", "6"),
+    "multistep": ("--method", "multistep", "--num_steps", "8", "--sigma_max", "10"),
     "ode": ("--ode", "--rtol", "1e-2", "--atol", "1e-2"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -49,8 +51,9 @@ def test_batches_and_divisions_make_the_same_images(method, trained, tmp_path):
     batches = work(trained, tmp_path / "batches")
     assert good(*words, "--workdir", batches, "--bs", "4")["files"] == 3
     divisions = work(trained, tmp_path / "divisions")
-    made = [good(*words, "--workdir", divisions, "--bs", "3", "--num_divisions", "3", "--division_idx", part)["num_samples"]
-            for part in range(3)]  # fmt: skip
+    made = [good(*words, "--workdir", divisions, "--bs", "3", "--num_divisions", "3", "--division_idx",
+                 part)["num_samples"]
+            for part in range(3)]
     assert sum(made) == 11
     for folder in (batches, divisions):
         found = sampled(folder)
@@ -93,7 +96,8 @@ def test_asymmetries_do_not_depend_on_the_batch(trained, tmp_path):
     curves = []
     for size in (7, 2):
         folder = work(trained, tmp_path / str(size))
-        good("eval", "asym", "--num_images", "7", "--nl", "4", "--slices", "2", "--workdir", folder, "--bs", size, "--device", "cpu")
+        good("eval", "asym", "--num_images", "7", "--nl", "4", "--slices", "2", "--workdir", folder, "--bs", size,
+             "--device", "cpu")
         with np.load(folder / "asym" / "repeat_0.npz") as stored:
             curves.append({name: stored[name] for name in ("asym", "nasym", "norm2")})
     for name, values in curves[0].items():
@@ -113,11 +117,12 @@ def test_the_configuration_decides_what_no_flag_says(trained, tmp_path):
 
 def test_repeats_draw_anew(trained, tmp_path):
     folder = work(trained, tmp_path / "W")
-    good("eval", "asym", "--num_images", "5", "--nl", "3", "--total_repeat", "2", "--workdir", folder, "--device", "cpu")
+    good("eval", "asym", "--num_images", "5", "--nl", "3", "--total_repeat", "2", "--workdir", folder, "--device",
+         "cpu")
     first, second = (np.load(folder / "asym" / f"repeat_{repeat}.npz")["asym"] for repeat in range(2))
     assert not np.array_equal(first, second)
     results = good("eval", "nll", "--num_images", "3", "--bs", "2", "--total_repeat", "2", "--workdir", folder,
-                   "--rtol", "1e-1", "--atol", "1e-1", "--device", "cpu")  # fmt: skip
+                   "--rtol", "1e-1", "--atol", "1e-1", "--device", "cpu")
     files = [np.load(folder / "nll" / f"bpd_{number}.npz") for number in range(4)]
     assert [int(file["repeat"]) for file in files] == [0, 0, 1, 1]
     assert [list(file["index"]) for file in files] == [[0, 1], [2], [0, 1], [2]]

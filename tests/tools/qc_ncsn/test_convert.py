@@ -19,7 +19,8 @@ PUBLISHED = "tests/golden/qc_ncsn/train_ckpt/checkpoint_1.pth"
 def checkpoint(tmp_path_factory):
     """A checkpoint after six steps, its moving average apart from its weights."""
     folder = tmp_path_factory.mktemp("trained")
-    good("train", *TINY, "--workdir", folder, "--n_iters", "6", "--config.optim.warmup=0", "--config.training.snapshot_freq=6")
+    good("train", *TINY, "--workdir", folder, "--n_iters", "6", "--config.optim.warmup=0",
+         "--config.training.snapshot_freq=6")
     return folder / "checkpoints" / "checkpoint_1.pth"
 
 
@@ -55,13 +56,15 @@ def test_a_converted_file_samples_the_same_images(checkpoint, tmp_path):
     stored = []
     for path in (checkpoint, there):
         work = tmp_path / path.suffix[1:]
-        good("sample", "--workdir", work, "--checkpoint", path, "--num_samples", "4", "--method", "multistep", "--num_steps", "4")
+        good("sample", "--workdir", work, "--checkpoint", path, "--num_samples", "4", "--method", "multistep",
+             "--num_steps", "4")
         stored.append((work / "eval_sampling" / "0" / "samples_0.npz").read_bytes())
     assert stored[0] == stored[1]
 
 
 def test_a_dry_run_writes_nothing(checkpoint, tmp_path):
-    assert good("convert", "--checkpoint", checkpoint, "--output", tmp_path / "x.safetensors", "--dry_run")["entries"] > 100
+    assert good("convert", "--checkpoint", checkpoint, "--output", tmp_path / "x.safetensors",
+                "--dry_run")["entries"] > 100
     assert listing(tmp_path) == {}
 
 
@@ -118,4 +121,5 @@ def test_the_original_s_own_file_loads_whole():
         assert torch.equal(parameter, state["model"][f"module.{name}"])
         assert tensor is None or tensor.shape == parameter.shape
     load_weights(network, state, PUBLISHED, "ema")
-    assert all(torch.equal(parameter, tensor) for (_, parameter), tensor in zip(trainable(network), state["ema"]["shadow_params"]))
+    assert all(torch.equal(parameter, tensor) for (_, parameter),
+               tensor in zip(trainable(network), state["ema"]["shadow_params"]))

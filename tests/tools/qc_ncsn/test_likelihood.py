@@ -14,13 +14,15 @@ from tools.qc_ncsn.likelihood import bits_per_dim, drift_and_divergence
 
 def exact_bits_per_dim(gaussian, sde, x):
     """Return the bits/dim of N(mean, covariance + sigma(eps)^2 I), which is what the ODE measures."""
-    covariance = gaussian.covariance() + float(sde.sigma(torch.tensor(sde.eps, dtype=torch.float64))) ** 2 * torch.eye(gaussian.count)
+    covariance = gaussian.covariance() + float(sde.sigma(torch.tensor(sde.eps,
+                                                                      dtype=torch.float64))) ** 2 * torch.eye(gaussian.count)
     normal = torch.distributions.MultivariateNormal(gaussian.mean, covariance_matrix=covariance)
     return -normal.log_prob(x.double().flatten(1)) / (gaussian.count * math.log(2)) + 8
 
 
 def solved_bits_per_dim(gaussian, sde, x, epsilon):
-    """Return (bits/dim, latents) of the ODE solved by hand, with the prior N(0, sigma_max^2) that the method assumes."""
+    """Return (bits/dim, latents) of the ODE solved by hand, with the prior N(0, sigma_max^2) that the method
+    assumes."""
     blur = float(sde.sigma(torch.tensor(sde.eps, dtype=torch.float64))) ** 2
     ratio = (gaussian.values + sde.sigma_max**2) / (gaussian.values + blur)
     centred = (x.double().flatten(1) - gaussian.mean) @ gaussian.basis
@@ -66,7 +68,8 @@ def test_tighter_tolerances_come_nearer():
     x = gaussian.sample(5)
     epsilon = torch.ones_like(x)
     exact, _ = solved_bits_per_dim(gaussian, sde, x, epsilon)
-    errors = [float((bits_per_dim(gaussian.score, sde, x, epsilon, rtol, rtol)[0] - exact).abs().max()) for rtol in (1e-1, 1e-2, 1e-5)]
+    errors = [float((bits_per_dim(gaussian.score, sde, x, epsilon, rtol, rtol)[0] - exact).abs().max())
+              for rtol in (1e-1, 1e-2, 1e-5)]
     assert errors[2] < 1e-3 < errors[0]
     assert errors[2] < errors[1] < 0.2
 
@@ -79,7 +82,8 @@ def test_an_image_has_the_likelihood_it_has_alone():
     epsilon = rademacher(tuple(x.shape), torch.Generator().manual_seed(0))
     score = NetworkScore(network.requires_grad_(False))
     together, _, _ = bits_per_dim(score, sde, x, epsilon, rtol=1e-3, atol=1e-3)
-    alone = torch.cat([bits_per_dim(score, sde, x[i : i + 1], epsilon[i : i + 1], rtol=1e-3, atol=1e-3)[0] for i in range(4)])
+    alone = torch.cat([bits_per_dim(score, sde, x[i : i + 1], epsilon[i : i + 1], rtol=1e-3, atol=1e-3)[0]
+                       for i in range(4)])
     torch.testing.assert_close(together, alone, rtol=0.02, atol=0.02)
 
 

@@ -18,7 +18,7 @@ from tests.tools.qc_ncsn.runs import (
 )
 
 TRAIN = ("train", *TINY, "--n_iters", "30", "--config.training.snapshot_freq=10", "--log_freq", "1",
-         "--config.training.snapshot_freq_for_preemption=4")  # fmt: skip
+         "--config.training.snapshot_freq_for_preemption=4")
 SAMPLE = ("sample", "--num_samples", "24", "--bs", "8", "--method", "multistep", "--num_steps", "8")
 NLL = ("eval", "nll", "--num_images", "7", "--bs", "3", "--rtol", "1e-1", "--atol", "1e-1")
 ASYM = ("eval", "asym", "--num_images", "7", "--bs", "3", "--nl", "6")
@@ -49,7 +49,8 @@ def test_training_killed_twice_ends_with_the_same_bytes(trained, tmp_path):
     words = (*TRAIN, "--workdir", tmp_path / "cut", "--quiet")
     log = tmp_path / "cut" / "log.jsonl"
     for count in (3, 15):
-        ended, running = kill_after(words, tmp_path / "cut", lambda n=count: log.exists() and log.read_text().count("\n") > n, 0)
+        ended, running = kill_after(words, tmp_path / "cut",
+                                    lambda n=count: log.exists() and log.read_text().count("\n") > n, 0)
         assert running
         assert ended.status == -signal.SIGKILL
     assert run(*words).status == 0
@@ -62,10 +63,12 @@ def test_training_killed_twice_ends_with_the_same_bytes(trained, tmp_path):
 def test_training_told_to_stop_saves_and_goes_on(tmp_path):
     words = (*TRAIN, "--workdir", tmp_path / "cut", "--quiet", "--n_iters", "300")
     log = tmp_path / "cut" / "log.jsonl"
-    ended, running = kill_after(words, tmp_path / "cut", lambda: log.exists() and log.read_text().count("\n") > 6, 0, signal.SIGTERM)
+    ended, running = kill_after(words, tmp_path / "cut", lambda: log.exists() and log.read_text().count("\n") > 6, 0,
+                                signal.SIGTERM)
     assert running
     assert ended.status == 130
-    assert ended.err.startswith("interrupted; what is done is saved, and the same command goes on: python -m tools.qc_ncsn train")
+    assert ended.err.startswith("interrupted; what is done is saved, and the same command goes on: python -m "
+                                "tools.qc_ncsn train")
     saved = (tmp_path / "cut" / "checkpoints-meta" / "checkpoint.pth").stat().st_mtime_ns
     assert saved >= log.stat().st_mtime_ns  # saved after the last step it did
 
@@ -84,7 +87,8 @@ def test_a_job_killed_amid_its_files_ends_with_the_same_bytes(name, trained, tmp
     assert contents(tmp_path / "cut" / place) == contents(trained / place)
 
 
-@pytest.mark.parametrize(("name", "lost"), [("sample", "samples_1.npz"), ("nll", "bpd_0.npz"), ("asym", "repeat_0.npz")])
+@pytest.mark.parametrize(("name", "lost"),
+                         [("sample", "samples_1.npz"), ("nll", "bpd_0.npz"), ("asym", "repeat_0.npz")])
 def test_what_is_missing_from_a_finished_job_is_made_again(name, lost, trained, work):
     words, place = JOBS[name]
     (work / place / lost).unlink()
@@ -118,7 +122,9 @@ def test_a_dry_run_writes_nothing(name, trained, tmp_path):
 def test_overwriting_starts_anew(name, trained, work):
     words, place = (TRAIN, ".") if name == "train" else JOBS[name]
     good(*words, "--workdir", work, "--seed", "1", "--overwrite")
-    stem = "checkpoints/checkpoint_1.pth" if name == "train" else next(path for path in contents(trained / place) if ".npz" in path)
+    stem = "checkpoints/checkpoint_1.pth" if name == "train" else next(path
+                                                                       for path in contents(trained / place)
+                                                                       if ".npz" in path)
     assert contents(work / place)[stem] != contents(trained / place)[stem]
     good(*words, "--workdir", work, "--overwrite")
     assert contents(work / place) == contents(trained / place)
@@ -130,7 +136,8 @@ def test_more_steps_extend_a_run_to_the_bytes_of_a_longer_one(work, tmp_path):
     good(*longer, "--workdir", tmp_path / "straight")
     got, straight = checkpoints(work), checkpoints(tmp_path / "straight")
     assert list(got) == list(straight)
-    for name in ("checkpoints/checkpoint_4.pth", "checkpoints-meta/checkpoint.pth"):  # earlier ones tell another n_iters
+    # earlier ones tell another n_iters
+    for name in ("checkpoints/checkpoint_4.pth", "checkpoints-meta/checkpoint.pth"):
         assert got[name] == straight[name]
 
 
@@ -139,7 +146,7 @@ def test_more_samples_images_and_repeats_extend_a_job(work, tmp_path, trained):
     first = (work / "eval_sampling/0/samples_1.npz").stat().st_mtime_ns
     for words, place in (((*SAMPLE, "--num_samples", "30"), "eval_sampling/0"),
                          ((*NLL, "--num_images", "8", "--total_repeat", "2"), "nll"),
-                         ((*ASYM, "--total_repeat", "2"), "asym")):  # fmt: skip
+                         ((*ASYM, "--total_repeat", "2"), "asym")):
         good(*words, "--workdir", work)
         good(*words, "--workdir", tmp_path / "straight")
         assert contents(work / place) == contents(tmp_path / "straight" / place)
@@ -161,7 +168,7 @@ CHANGED = {
     "tolerance": (NLL, ("--rtol", "1e-2"), "has rtol 0.1, this command has 0.01"),
     "levels": (ASYM, ("--nl", "7"), "has nl 6, this command has 7"),
     "estimator": (ASYM, ("--estimator", "antisymmetric"), "has estimator paper, this command has antisymmetric"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", CHANGED)

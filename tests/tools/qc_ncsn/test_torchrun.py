@@ -7,7 +7,7 @@ import pytest
 from tests.tools.qc_ncsn.runs import TINY, good, log_rows, torchrun
 
 TRAIN = ("train", *TINY, "--n_iters", "19", "--log_freq", "1", "--balancing_fac", "0.003", "--slices", "2",
-         "--config.model.dropout=0.2", "--config.optim.warmup=4")  # fmt: skip
+         "--config.model.dropout=0.2", "--config.optim.warmup=4")
 
 
 def test_two_processes_train_like_one(tmp_path):

@@ -22,7 +22,7 @@ def tensors(path):
 def test_a_run_writes_the_published_layout_and_a_record(tmp_path):
     results = good(*TRAIN, "--workdir", tmp_path / "W", "--config.training.snapshot_freq=3",
                    "--config.training.snapshot_nll=true", "--config.training.snapshot_sampling=true",
-                   "--config.sampling.num_scales=4", "--config.model.sigma_max=5")  # fmt: skip
+                   "--config.sampling.num_scales=4", "--config.model.sigma_max=5")
     assert set(results) == {"step", "training_loss", "training_reg", "parameters", "images_per_second"}
     assert results["step"] == 6
     names = {str(path.relative_to(tmp_path / "W")) for path in (tmp_path / "W").rglob("*") if path.is_file()}
@@ -30,7 +30,7 @@ def test_a_run_writes_the_published_layout_and_a_record(tmp_path):
         "run.json", "log.jsonl", "stdout.txt", "checkpoints/checkpoint_1.pth", "checkpoints/checkpoint_2.pth",
         "checkpoints-meta/checkpoint.pth", "samples/iter_3/sample.np", "samples/iter_3/sample.png",
         "samples/iter_6/sample.np", "samples/iter_6/sample.png",
-    }  # fmt: skip
+    }
     with open(tmp_path / "W" / "samples" / "iter_6" / "sample.np", "rb") as stream:
         pixels = np.load(stream)
     assert (pixels.dtype, pixels.shape) == (np.uint8, (9, 8, 8, 1))
@@ -63,8 +63,9 @@ def test_json_puts_one_object_on_stdout_and_people_s_words_on_stderr(tmp_path):
 
 
 def test_the_loss_falls(tmp_path):
-    good("train", "--config", "u_digits", "--config.model.nf=8", "--workdir", tmp_path, "--n_iters", "80", "--log_freq", "1",
-         "--device", "cpu")  # fmt: skip
+    good("train", "--config", "u_digits", "--config.model.nf=8", "--workdir", tmp_path, "--n_iters", "80", "--log_freq",
+         "1",
+         "--device", "cpu")
     losses = [row["loss"] for row in log_rows(tmp_path)]
     assert np.mean(losses[-10:]) < 0.6 * np.mean(losses[:10])
 
@@ -81,7 +82,8 @@ def test_a_published_checkpoint_without_a_step_is_gone_on_from(tmp_path):
     """Weights, average and moments are taken over; the first step is the configuration's, and warm-up starts again."""
     good(*TRAIN, *AS_PUBLISHED, "--restore", PUBLISHED, "--workdir", tmp_path, "--n_iters", "0")
     before, after = load_torch(PUBLISHED), load_torch(tmp_path / "checkpoints-meta" / "checkpoint.pth")
-    assert all(torch.equal(before["model"][name], after["model"][name]) for name in before["model"])  # the first rate is 0
+    # the first rate is 0
+    assert all(torch.equal(before["model"][name], after["model"][name]) for name in before["model"])
     assert after["step"] == 0
     assert after["ema"]["num_updates"] == before["ema"]["num_updates"] + 1
     assert after["optimizer"]["state"][1]["step"] == before["optimizer"]["state"][1]["step"] + 1
@@ -92,7 +94,8 @@ def test_a_published_checkpoint_without_a_step_is_gone_on_from(tmp_path):
 def test_our_own_checkpoint_is_gone_on_from_after_its_step(tmp_path):
     good(*TRAIN, "--workdir", tmp_path / "u")
     meta = tmp_path / "u" / "checkpoints-meta" / "checkpoint.pth"
-    words = ("train", *TINY, "--config", "qc_digits", "--restore", meta, "--n_iters", "9", "--log_freq", "1", "--slices", "2")
+    words = ("train", *TINY, "--config", "qc_digits", "--restore", meta, "--n_iters", "9", "--log_freq", "1",
+             "--slices", "2")
     good(*words, "--workdir", tmp_path / "qc")
     rows = log_rows(tmp_path / "qc")
     assert [row["step"] for row in rows] == [7, 8, 9]
@@ -106,16 +109,18 @@ def test_our_own_checkpoint_is_gone_on_from_after_its_step(tmp_path):
 def test_a_snapshot_right_after_a_start_is_a_file_alone(tmp_path):
     """The original spends a likelihood and a 1000-step sampling on it; its tests ran before."""
     good(*TRAIN, "--init_step", "4", "--config.training.snapshot_freq=4", "--config.training.snapshot_sampling=true",
-         "--config.training.snapshot_nll=true", "--workdir", tmp_path)  # fmt: skip
+         "--config.training.snapshot_nll=true", "--workdir", tmp_path)
     assert (tmp_path / "checkpoints" / "checkpoint_1.pth").exists()
     assert not (tmp_path / "samples").exists()
 
 
 @pytest.mark.parametrize("words", [
-    ("--accumulate", "3"), ("--activation_checkpointing",), ("--num_workers", "2"), ("--accumulate", "2", "--num_workers", "1"),
-])  # fmt: skip
+    ("--accumulate", "3"), ("--activation_checkpointing",), ("--num_workers", "2"),
+    ("--accumulate", "2", "--num_workers", "1"),
+])
 def test_how_a_batch_is_worked_on_changes_no_more_than_rounding(words, tmp_path):
-    base = (*TRAIN, "--balancing_fac", "0.003", "--slices", "2", "--config.model.dropout=0.2", "--config.optim.warmup=2")
+    base = (*TRAIN, "--balancing_fac", "0.003", "--slices", "2", "--config.model.dropout=0.2",
+            "--config.optim.warmup=2")
     good(*base, "--workdir", tmp_path / "plain")
     good(*base, "--workdir", tmp_path / "other", *words)
     for mine, theirs in zip(log_rows(tmp_path / "other"), log_rows(tmp_path / "plain")):
@@ -133,8 +138,10 @@ def test_the_seed_gives_the_weights_and_the_batches(tmp_path):
 
 
 def test_the_published_path_of_a_configuration_is_a_preset(tmp_path):
-    ended = call("train", "--config", "configs/u_ncsn/training/cifar10_ncsnpp_deep_continuous.py", "--workdir", tmp_path / "W",
-                 "--dataset", "photos32", "--config.model.nf=8", "--config.model.num_res_blocks=1", "--dry_run", "--device", "cpu")  # fmt: skip
+    ended = call("train", "--config", "configs/u_ncsn/training/cifar10_ncsnpp_deep_continuous.py", "--workdir",
+                 tmp_path / "W",
+                 "--dataset", "photos32", "--config.model.nf=8", "--config.model.num_res_blocks=1", "--dry_run",
+                 "--device", "cpu")
     assert ended.status == 0, ended.err
     assert "would train 450,002 steps of 128" in ended.err
     assert not (tmp_path / "W").exists()

@@ -54,7 +54,8 @@ def test_the_file_holds_mean_and_covariance_of_the_features(here):
 
 
 def test_a_name_in_capitals_is_found_again(here):
-    assert "lower case" in call_tool("setup_fid", "--action", "compute_new", "--path", "real", "--name", "MINE", *SMALL).err
+    assert "lower case" in call_tool("setup_fid", "--action", "compute_new", "--path", "real", "--name", "MINE",
+                                     *SMALL).err
     assert (here / "fid_stats" / FILE).is_file()
     assert results_of("setup_fid", "show", "MINE_clean_small-features-v1_custom_na")["num_images"] == 12
 
@@ -148,8 +149,9 @@ def test_download_says_where_and_takes_in_what_was_fetched(here):
     assert "http://efrosgans.eecs.berkeley.edu/blobgan/fid_stats.tar.gz" in line
     stream = io.BytesIO()
     np.savez(stream, mu=np.zeros(4), sigma=np.eye(4))
-    archive(here / "fid_stats.tar.gz", {"stats/lsun_bedroom_clean_custom_na.npz": stream.getvalue(), "stats/../../evil.npz": stream.getvalue(),
-                                        "stats/readme.txt": b"x"})  # fmt: skip
+    archive(here / "fid_stats.tar.gz",
+            {"stats/lsun_bedroom_clean_custom_na.npz": stream.getvalue(), "stats/../../evil.npz": stream.getvalue(),
+                                        "stats/readme.txt": b"x"})
     results = results_of("setup_fid", "--path", "fid_stats.tar.gz")
     assert results["found"] == ["evil.npz", "lsun_bedroom_clean_custom_na.npz"]
     assert results["missing"] == ["lsun_conference", "lsun_kld"]
@@ -177,7 +179,7 @@ NEW = ("--action", "compute_new", "--path", "real", "--name", "mine", *SMALL)
     (("show", "nothing"), "no statistics 'nothing'"),
     (("compare", "a"), "--help"),
     (("list", "--stats", "x"), "--stats: unknown flag. Did you mean --stats_dir?"),
-])  # fmt: skip
+])
 def test_bad_input_is_one_line_and_nothing_is_written(here, words, line):
     assert line in refusal_of("setup_fid", *words)
     assert not (here / "fid_stats").exists()
@@ -204,7 +206,8 @@ def test_clean_fid_finds_and_reads_inception_statistics(here, inception_weights,
     import cleanfid
     from cleanfid.features import get_reference_statistics
 
-    words = ("--action", "compute_new", "--path", "real", "--name", "Mine", "--weights", inception_weights, "-r", "32", "--kid")
+    words = ("--action", "compute_new", "--path", "real", "--name", "Mine", "--weights", inception_weights, "-r", "32",
+             "--kid")
     file = results_of("setup_fid", *words, "--device", "cpu", "--stats_dir", "stats")["file"]
     assert file == "stats/mine_clean_custom_na.npz"
     monkeypatch.setattr(cleanfid, "__file__", str(here / "cleanfid.py"))

@@ -15,7 +15,8 @@ MISTAKES = {
     "expected imagenet, none, or a .json": ("--class_map", "wrong"),
     "a map of 2 labels, but the data have label 3": ("--class_map", "short.json"),
     "class 2 is out of range for a network of 2 classes": ("--label_dim", "2"),
-    "10 pixels cannot be halved 2 times": ("--resolution", "10", "--channel_mult", "1", "1", "1", "--resize", "lanczos"),
+    "10 pixels cannot be halved 2 times": ("--resolution", "10", "--channel_mult", "1", "1", "1", "--resize",
+                                           "lanczos"),
     "images of 8 pixels cannot be brought to 6": ("--resolution", "6"),
     "do not divide into the groups": ("--model_channels", "18"),
     "--steps 0: must be at least 1": ("--steps", "0"),
@@ -23,7 +24,8 @@ MISTAKES = {
     "--lr nan: must be above 0": ("--lr", "nan"),
     "--p_std 0.0: must be above 0": ("--p_std", "0"),
     "--dropout 1.0: must be at least 0 and below 1": ("--dropout", "1"),
-    "--label_dropout 0.1: needs a network with classes": ("--noconditional", "--noclass_balanced", "--label_dropout", "0.1"),
+    "--label_dropout 0.1: needs a network with classes": ("--noconditional", "--noclass_balanced", "--label_dropout",
+                                                          "0.1"),
     "--class_balanced True: needs a network with classes": ("--noconditional",),
     "cannot be split into so many": ("--accumulate", "9"),
     "must be below --sample_sigma_max": ("--sample_sigma_min", "30"),
@@ -104,7 +106,9 @@ def test_another_job_in_the_folder_is_refused(made):
 def test_a_checkpoint_of_another_architecture_or_past_the_end_is_refused(made):
     train("--steps", "6")
     (made / "out" / "run.json").unlink()
-    assert "is missing" in refusal_of("train_edm", *TINY, "--steps", "6", "--output_dir", "out", "--num_blocks", "2", "--quiet")
-    assert "6 steps are done already" in refusal_of("train_edm", *TINY, "--steps", "5", "--output_dir", "out", "--quiet")
+    assert "is missing" in refusal_of("train_edm", *TINY, "--steps", "6", "--output_dir", "out", "--num_blocks", "2",
+                                      "--quiet")
+    assert "6 steps are done already" in refusal_of("train_edm", *TINY, "--steps", "5", "--output_dir", "out",
+                                                    "--quiet")
     (made / "out" / "checkpoint.pth").write_bytes((made / "out" / "checkpoint.pth").read_bytes()[:5000])
     assert "truncated" in refusal_of("train_edm", *TINY, "--steps", "6", "--output_dir", "out", "--quiet")

@@ -24,7 +24,8 @@ class Source:
     def load(self, numbers, side):
         self.read += list(numbers)
         rows = [place for place, number in enumerate(numbers) if number not in self.damaged]
-        pixels = np.stack([np.full((3, side, side), numbers[place], np.uint8) for place in rows]) if rows else np.zeros((0, 3, side, side), np.uint8)
+        pixels = np.stack([np.full((3, side, side), numbers[place], np.uint8)
+                           for place in rows]) if rows else np.zeros((0, 3, side, side), np.uint8)
         left_out = {place: "broken" for place, number in enumerate(numbers) if number in self.damaged}
         return Loaded(rows, pixels, left_out=left_out)
 
@@ -63,7 +64,7 @@ def test_half_of_the_images_are_mirrored_where_asked():
     def first_rows(**changes):
         made = batches(batch=400, **changes)
         made.pixels.source.load = lambda numbers, side: Loaded(
-            list(range(len(numbers))), np.tile(np.arange(2, dtype=np.uint8), (len(numbers), 3, 2, 1)))  # fmt: skip
+            list(range(len(numbers))), np.tile(np.arange(2, dtype=np.uint8), (len(numbers), 3, 2, 1)))
         return made.draw(0, 0, 400)[0][:, 0, 0, 0].float().mean()
 
     assert first_rows() == 0
@@ -84,7 +85,8 @@ def test_images_in_memory_are_read_once_and_damaged_ones_replaced():
 
 def test_the_rate_rises_then_falls_to_its_floor():
     settings = SimpleNamespace(lr=2e-3, warmup=30, floor=0.05, steps=700)
-    rates = [learning_rate(step, settings.lr, settings.warmup, "cosine", settings.floor, settings.steps) for step in range(700)]
+    rates = [learning_rate(step, settings.lr, settings.warmup, "cosine", settings.floor, settings.steps)
+             for step in range(700)]
     assert rates[0] == pytest.approx(2e-3 / 30)
     assert max(rates) == pytest.approx(2e-3, rel=0.01)
     assert rates[-1] == pytest.approx(1e-4)

@@ -39,18 +39,21 @@ def test_averaged_and_raw_weights_load_from_both_files():
 
 def test_the_siblings_take_the_network_with_the_same_flags():
     train("--steps", "3")
-    made = results_of("generate_dataset", "--model", "imagenet", "--checkpoint_path", "out/network.safetensors", "--method", "heun",
-                      "--num_steps", "2", "--num_samples", "3", "--device", "cpu")  # fmt: skip
+    made = results_of("generate_dataset", "--model", "imagenet", "--checkpoint_path", "out/network.safetensors",
+                      "--method", "heun",
+                      "--num_steps", "2", "--num_samples", "3", "--device", "cpu")
     assert made["num_samples"] == 3
-    found = results_of("extract_real_imagenet", "--checkpoint_path", "out/checkpoint.pth", "--weights", "raw", "--npz_dir", "colours",
-                       "--class_map", "none", "--num_samples", "4", "--device", "cpu")  # fmt: skip
+    found = results_of("extract_real_imagenet", "--checkpoint_path", "out/checkpoint.pth", "--weights", "raw",
+                       "--npz_dir", "colours",
+                       "--class_map", "none", "--num_samples", "4", "--device", "cpu")
     assert found["num_samples"] == 4
 
 
 def extracted_classes(*words):
     """Return {original path or npz_sample_N: class} as extract_real_imagenet records them."""
-    results_of("extract_real_imagenet", "--checkpoint_path", "thousand.safetensors", *words, "--num_samples", "1000", "--device", "cpu",
-               "--noreconstructions", "--images", "none")  # fmt: skip
+    results_of("extract_real_imagenet", "--checkpoint_path", "thousand.safetensors", *words, "--num_samples", "1000",
+               "--device", "cpu",
+               "--noreconstructions", "--images", "none")
     samples = json.loads(open("data/metadata/imagenet_real/dataset_info.json").read())["samples"]
     return {sample["original_path"].split("val/")[-1]: sample["class_label"] for sample in samples}
 
@@ -74,7 +77,8 @@ def test_classes_are_numbered_as_extract_real_imagenet_numbers_them(name, here):
     (here / "map.json").write_text("[7, 3, 900, 0]")
     save_network(here / "thousand.safetensors", label_dim=1000)
     words = SOURCES[name]
-    source = open_images(TrainOptions(**{flag.removeprefix("--"): value for flag, value in zip(words[::2], words[1::2])}))
+    source = open_images(TrainOptions(**{flag.removeprefix("--"): value for flag,
+                                         value in zip(words[::2], words[1::2])}))
     own = {source.title(number).split("val/")[-1]: int(source.classes[number]) for number in range(len(source))}
     told = extracted_classes(*words)
     assert told
@@ -97,9 +101,11 @@ def test_images_of_other_sizes_are_resized_like_the_sibling_does(here):
 
     write_batches(here / "large", side=16)
     source = open_images(TrainOptions(npz_dir="large", class_map="none"))
-    np.testing.assert_array_equal(source.load(np.arange(3), 8).pixels, resize_planes(source.reader.read(np.arange(3)), 8, "box"))
-    assert results_of("train_edm", *NETWORK, "--data", "large", "--class_map", "none", "--steps", "1", "--device", "cpu",
-                      "--samples_per_class", "0")["steps"] == 1  # fmt: skip
+    np.testing.assert_array_equal(source.load(np.arange(3), 8).pixels,
+                                  resize_planes(source.reader.read(np.arange(3)), 8, "box"))
+    assert results_of("train_edm", *NETWORK, "--data", "large", "--class_map", "none", "--steps", "1", "--device",
+                      "cpu",
+                      "--samples_per_class", "0")["steps"] == 1
 
 
 def test_rows_of_a_sample_picture_are_classes_that_occur():

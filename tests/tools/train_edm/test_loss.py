@@ -16,13 +16,16 @@ def test_the_loss_is_the_weighted_squared_error_of_each_image():
     for row in range(3):
         level = sigma[row].item()
         error = 0.5 * (images[row] + level * noise[row]) - images[row]
-        assert loss[row].item() == pytest.approx((level**2 + 0.25) / (0.5 * level) ** 2 * error.square().mean().item(), rel=1e-5)
+        assert loss[row].item() == pytest.approx((level**2 + 0.25) / (0.5 * level) ** 2 * error.square().mean().item(),
+                                                 rel=1e-5)
 
 
 def test_an_untrained_network_loses_one_at_every_level():
-    """With F = 0 the error is c_skip (x + sigma n) - x, whose weighted mean square is 1 for data of spread sigma_data."""
+    """With F = 0 the error is c_skip (x + sigma n) - x, whose weighted mean square is 1 for data of spread
+    sigma_data."""
     generator = torch.Generator().manual_seed(0)
-    images, noise = 0.5 * torch.randn((200, 1, 8, 8), generator=generator), torch.randn((200, 1, 8, 8), generator=generator)
+    images, noise = 0.5 * torch.randn((200, 1, 8, 8), generator=generator), torch.randn((200, 1, 8, 8),
+                                                                                        generator=generator)
     for level in (0.05, 0.5, 5.0):
         sigma = torch.full((200,), level)
         loss = edm_loss(lambda x, level: x * (0.25 / (level**2 + 0.25))[:, None, None, None], images, sigma, noise)
@@ -43,7 +46,8 @@ def test_draws_of_a_row_depend_on_seed_step_and_row_alone():
 
 def test_training_lowers_the_loss_and_tells_the_classes_apart():
     """Two classes of one image each: after a few steps one network call from noise tells which class was asked for."""
-    config = AdmConfig(8, 1, 2, model_channels=16, channel_mult=(1, 2), channel_mult_emb=2, num_blocks=1, attn_resolutions=(), dropout=0.0)
+    config = AdmConfig(8, 1, 2, model_channels=16, channel_mult=(1, 2), channel_mult_emb=2, num_blocks=1,
+                       attn_resolutions=(), dropout=0.0)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         network = EDMPrecond(config)
@@ -59,6 +63,7 @@ def test_training_lowers_the_loss_and_tells_the_classes_apart():
         losses.append(loss.item())
     assert sum(losses[-10:]) < 0.5 * sum(losses[:10])
     with torch.no_grad():
-        made = network.eval()(20 * torch.randn(2, 1, 8, 8, generator=torch.Generator().manual_seed(0)), 20.0, torch.eye(2))
+        made = network.eval()(20 * torch.randn(2, 1, 8, 8, generator=torch.Generator().manual_seed(0)), 20.0,
+                              torch.eye(2))
     assert made[0].mean() < -0.25
     assert made[1].mean() > 0.25

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.usefixtures("here")
 def test_the_loss_falls_and_samples_have_the_colours_of_their_classes(here):
     results = train("--steps", "120", "--lr", "5e-3", "--sample_steps", "8", "--save_every", "1000")
     assert set(results) == {"steps", "training_loss", "ema_loss", "parameters", "images", "classes", "damaged",
-                            "images_per_second", "network"}  # fmt: skip
+                            "images_per_second", "network"}
     assert (results["steps"], results["images"], results["classes"], results["damaged"]) == (120, 18, 3, 0)
     losses = [row["loss"] for row in log_rows()]
     assert results["training_loss"] < 0.75 * np.mean(losses[:10])
@@ -57,7 +57,8 @@ def test_a_run_killed_after_its_last_step_still_gets_its_files(here):
 
 def test_told_to_stop_it_saves_and_names_the_command_that_goes_on(here, monkeypatch):
     monkeypatch.setattr("tools.train_edm.loop.draw_samples", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
-    ended = call_tool("train_edm", *TINY, "--sample_every", "7", "--save_every", "100", "--output_dir", "out", "--quiet")
+    ended = call_tool("train_edm", *TINY, "--sample_every", "7", "--save_every", "100", "--output_dir", "out",
+                      "--quiet")
     assert ended.status == 130
     assert ended.err.startswith("interrupted; what is done is saved, and the same command goes on: ")
     assert torch.load(here / "out" / "checkpoint.pth", weights_only=True)["step"] == log_rows()[-1]["step"] == 8
@@ -140,7 +141,9 @@ def test_a_network_can_be_trained_further():
 
 @pytest.mark.parametrize("words", [("--noconditional",), ("--data", "digits")])
 def test_other_sources_train_too(words, here):
-    base = [word for word in TINY if word not in ("--class_balanced", *(("--npz_dir", "colours") if "--data" in words else ()))]
+    base = [word
+            for word in TINY
+            if word not in ("--class_balanced", *(("--npz_dir", "colours") if "--data" in words else ()))]
     results = results_of("train_edm", *base, *words, "--steps", "2", "--output_dir", "out")
     assert results["classes"] == (10 if "--data" in words else 0)
     assert math.isfinite(results["training_loss"])

@@ -17,8 +17,9 @@ class AsymOptions(EvalOptions):
 
     slices: int = option(1, "random vectors per image and level")
     nl: Optional[int] = option(None, "number of noise levels T (the preset's when not given; 100 in the paper)")
-    estimator: str = option("paper", "paper: ||J'v||^2 - v.J'J'v; antisymmetric: 0.5||(J - J')v||^2, same mean, less noise",
-                            choices=["paper", "antisymmetric"])  # fmt: skip
+    estimator: str = option("paper",
+                            "paper: ||J'v||^2 - v.J'J'v; antisymmetric: 0.5||(J - J')v||^2, same mean, less noise",
+                            choices=["paper", "antisymmetric"])
     exact: bool = option(False, "the whole Jacobian instead of random vectors, for small images")
 
 
@@ -44,9 +45,10 @@ def _read(work):
     found = read_asym(work.asym)
     lost = "not in the file: the original stores Asym under both names"
     nasym = lost if found["nasym"] is None else f"{found['nasym']:.3e}"
-    console.show_table(str(work.asym), ["levels", "Asym", "NAsym"], [[found["num_levels"], f"{found['asym']:.3e}", nasym]])
+    console.show_table(str(work.asym), ["levels", "Asym", "NAsym"],
+                       [[found["num_levels"], f"{found['asym']:.3e}", nasym]])
     return Outcome({"asym": found["asym"], "nasym": found["nasym"], "levels": found["num_levels"],
-                    "asym_by_level": found["asym_levels"], "nasym_by_level": found["nasym_levels"]})  # fmt: skip
+                    "asym_by_level": found["asym_levels"], "nasym_by_level": found["nasym_levels"]})
 
 
 def _outputs(options):
@@ -64,7 +66,8 @@ def _run(options, model, images, folder, device):
     mine = parallel.shard(missing)
     with console.progress("asymmetry", len(mine) * options.num_images, unit="images") as advance:
         for repeat, number in mine:
-            _measure_level(options, model, images, _level_path(folder, repeat, number), device, repeat, number, levels[number], advance)
+            _measure_level(options, model, images, _level_path(folder, repeat, number), device, repeat, number,
+                           levels[number], advance)
     parallel.barrier()
     return summarise(options, model, folder, levels, write=parallel.is_main())
 
@@ -127,15 +130,16 @@ def summarise(options, model, folder, levels, write):
         stored = [read_npz(_level_path(folder, repeat, number)) for number in range(len(levels))]
         columns = {name: np.array([level[name].mean() for level in stored]) for name in ("asym", "nasym", "norm2")}
         for name in ("asym", "nasym"):
-            columns[f"{name}_se"] = np.array([level[name].std(ddof=min(1, len(level[name]) - 1)) / len(level[name]) ** 0.5
-                                              for level in stored])  # fmt: skip
+            columns[f"{name}_se"] = np.array([level[name].std(ddof=min(1,
+                                                                       len(level[name]) - 1)) / len(level[name]) ** 0.5
+                                              for level in stored])
         columns["nasym_ratio"] = 0.5 * columns["asym"] / np.maximum(columns["norm2"], 1e-300)
         curves.append(columns)
         if write:
             write_npz(folder / f"repeat_{repeat}.npz", **columns, sigma=sigmas, level=np.array(levels))
     mean = {name: np.mean([columns[name] for columns in curves], axis=0) for name in ("asym", "nasym", "nasym_ratio")}
     error = {name: np.sqrt(np.sum([columns[f"{name}_se"] ** 2 for columns in curves], axis=0)) / len(curves)
-             for name in ("asym", "nasym")}  # fmt: skip
+             for name in ("asym", "nasym")}
     count = len(levels)
     results = {
         "asym": float(mean["asym"].mean()), "asym_se": float(np.sqrt(np.sum(error["asym"] ** 2)) / count),
@@ -146,10 +150,11 @@ def summarise(options, model, folder, levels, write):
         "asym_by_level": mean["asym"].tolist(), "nasym_by_level": mean["nasym"].tolist(),
         "asym_se_by_level": error["asym"].tolist(), "nasym_se_by_level": error["nasym"].tolist(),
         "checkpoint": str(model.path),
-    }  # fmt: skip
+    }
     if write:
         rows = zip(sigmas, mean["asym"], error["asym"], mean["nasym"], error["nasym"], mean["nasym_ratio"])
-        lines = ["sigma,asym,asym_se,nasym,nasym_se,nasym_ratio"] + [",".join(f"{value:.6g}" for value in row) for row in rows]
+        lines = ["sigma,asym,asym_se,nasym,nasym_se,nasym_ratio"] + [",".join(f"{value:.6g}" for value in row)
+                                                                     for row in rows]
         write_text(folder / "table.csv", "\n".join(lines) + "\n")
         level_curves(folder / "asym.png", sigmas, {"Asym": (mean["asym"], error["asym"])}, "Asym")
         level_curves(folder / "nasym.png", sigmas, {"NAsym": (mean["nasym"], error["nasym"])}, "NAsym", log=False)
@@ -159,12 +164,14 @@ def summarise(options, model, folder, levels, write):
 def _show(results):
     from common import console
 
-    console.show_table("Asymmetry of the score's Jacobian", ["weights", "images", "levels", "Asym", "NAsym", "NAsym, ratio of means"],
+    console.show_table("Asymmetry of the score's Jacobian",
+                       ["weights", "images", "levels", "Asym", "NAsym", "NAsym, ratio of means"],
                        [[results["weights"], results["num_images"], results["levels"],
                          f"{results['asym']:.3e} +- {results['asym_se']:.1e}",
-                         f"{results['nasym']:.3e} +- {results['nasym_se']:.1e}", f"{results['nasym_ratio']:.3e}"]])  # fmt: skip
+                         f"{results['nasym']:.3e} +- {results['nasym_se']:.1e}", f"{results['nasym_ratio']:.3e}"]])
 
 
 def cli(words=None):
     """Run the command on the given words (the process's own by default) and return its exit status."""
-    return run(main, AsymOptions, "qc_ncsn eval asym", "Measure how far the score is from a gradient field.", EPILOG, words, "eval asym")
+    return run(main, AsymOptions, "qc_ncsn eval asym", "Measure how far the score is from a gradient field.", EPILOG,
+               words, "eval asym")

@@ -31,20 +31,21 @@ class EncodeOptions(CommonOptions):
     workdir: str = option(REQUIRED, "work folder: results/NAME, or an absolute or dotted path", kind="how")
     ode: bool = option(False, "use eval_sampling_ode and stat_ode")
     features: str = option("small", "feature space: small-features-v1, or Inception's pool_3 and logits, as for FID",
-                           choices=["small", "inception"])  # fmt: skip
+                           choices=["small", "inception"])
     weights: Optional[str] = option(None, "Inception's weights, where they are not in the usual places", kind="how")
     encode_dataset: bool = option(False, "also encode the data set", kind="how")
     dataset: Optional[str] = option(None, "data set to encode: a name (digits, cifar10, ...) or a path", kind="how")
     data_dir: Optional[str] = option(None, "folder that holds the data set's files", kind="how")
     split: str = option("train", "split of the data set to encode; the reference is by convention the train split",
-                        choices=["train", "test"], kind="how")  # fmt: skip
+                        choices=["train", "test"], kind="how")
     bs: int = option(2500, "images that go through the network together, at most 512, of Inception 64", kind="how")
     device: str = option("auto", "auto, cpu, cuda, cuda:1 or mps", kind="how")
 
 
 @dataclass
 class Source:
-    """Images to encode into one file: how many, what they are, their identity, and a source of common.features.encode."""
+    """Images to encode into one file: how many, what they are, their identity, and a source of
+    common.features.encode."""
 
     path: object
     count: int
@@ -86,11 +87,14 @@ def main(options):
             _encode(source, space, options)
     if not parallel.is_main():
         return Outcome({})
-    rows = [(source.path, source.what, source.count, "written" if source in pending else "up to date") for source in sources]
+    rows = [(source.path, source.what, source.count, "written" if source in pending else "up to date")
+            for source in sources]
     console.show_table(f"Features: {space.name}", ("file", "images of", "count", ""), rows)
-    console.say(f"next: python -m tools.qc_ncsn eval fidis --workdir {options.workdir}{' --ode' if options.ode else ''}")
+    console.say(f"next: python -m tools.qc_ncsn eval fidis --workdir "
+                f"{options.workdir}{' --ode' if options.ode else ''}")
     record = _record(options, sources, folder)
-    return Outcome(_results(sources, space), [source.path for source in sources], record if pending or not record.path.exists() else None)
+    return Outcome(_results(sources, space), [source.path for source in sources],
+                   record if pending or not record.path.exists() else None)
 
 
 def _check(options):
@@ -105,7 +109,7 @@ def _check(options):
         sources.append(_data_set(work, options))
         if sources[0].image_shape != sources[-1].image_shape:
             raise InputError(f"images are {sources[-1].image_shape}, the samples {sources[0].image_shape}",
-                             where=f"--dataset {options.dataset}", do="Name the data set the model was trained on")  # fmt: skip
+                             where=f"--dataset {options.dataset}", do="Name the data set the model was trained on")
     for source in sources:
         _check_replaceable(source, options)
     return sources
@@ -121,17 +125,17 @@ def _samples(work, ode):
     files = work.sample_files(ode)
     if not files:
         raise InputError("no <division>/samples_<round>.npz here", where=work.sampling(ode),
-                         do="Draw samples first: qc_ncsn sample")  # fmt: skip
+                         do="Draw samples first: qc_ncsn sample")
     shapes = {}
     for path in files:
         shape, dtype = npz_shape(path, "samples")
         if len(shape) != 4 or dtype != np.uint8:
             raise InputError(f"'samples' is {dtype} {shape}, expected uint8 (n, height, width, channels)", where=path,
-                             do="Draw these samples again")  # fmt: skip
+                             do="Draw these samples again")
         shapes[path] = shape
         if shape[1:] != shapes[files[0]][1:]:
             raise InputError(f"images are {shape[1:]}, those of {files[0]} are {shapes[files[0]][1:]}", where=path,
-                             do="Keep samples of one run in a work folder")  # fmt: skip
+                             do="Keep samples of one run in a work folder")
     check_distinct(files)
     count = sum(shape[0] for shape in shapes.values())
     hashes = [(f"{path.parent.name}/{path.name}", file_hash(path)) for path in files]
@@ -139,7 +143,7 @@ def _samples(work, ode):
         work.stat(ode) / "generated_stat.npz", count, shapes[files[0]][1:], "samples",
         hashlib.sha256(json.dumps(hashes).encode()).hexdigest(),
         SampleFiles(files, str(work.sampling(ode))),
-    )  # fmt: skip
+    )
 
 
 def _data_set(work, options):
@@ -148,14 +152,15 @@ def _data_set(work, options):
     from common.features.sources import ArrayRows
 
     if options.dataset is None:
-        raise InputError("needed with --encode_dataset", where="--dataset", do="Name the data set the model was trained on")
+        raise InputError("needed with --encode_dataset", where="--dataset",
+                         do="Name the data set the model was trained on")
     images = open_dataset(options.dataset, options.split, options.data_dir)
     identity = json.dumps(plain(images.fingerprint()), sort_keys=True)
     return Source(
         work.stat(options.ode) / "dataset_stat.npz", len(images), tuple(images.image_shape),
         f"{options.dataset}, {options.split} split", hashlib.sha256(identity.encode()).hexdigest(),
         ArrayRows(images, f"{options.dataset}, {options.split} split"),
-    )  # fmt: skip
+    )
 
 
 def _check_replaceable(source, options):
@@ -165,10 +170,11 @@ def _check_replaceable(source, options):
     stored = _stored_source(source.path)
     if stored is None:
         raise InputError("is there already, with features that this tool did not make", where=source.path,
-                         do="fidis and prdc use it as it is; --overwrite replaces it")  # fmt: skip
+                         do="fidis and prdc use it as it is; --overwrite replaces it")
     if stored["what"] != source.what:
-        raise InputError(f"holds the features of {stored['what']}, this command asks for {source.what}", where=source.path,
-                         do="Use the same --dataset and --split, another folder, or --overwrite to start anew")  # fmt: skip
+        raise InputError(f"holds the features of {stored['what']}, this command asks for {source.what}",
+                         where=source.path,
+                         do="Use the same --dataset and --split, another folder, or --overwrite to start anew")
 
 
 def _stored_source(path):
@@ -195,7 +201,8 @@ def _encode(source, space, options):
     from common.formats.rows import blocks
 
     largest = 64 if space.is_inception else 512
-    encoded = encode(source.images, space, min(options.bs, largest), overwrite=options.overwrite, label=f"encoding {source.what}")
+    encoded = encode(source.images, space, min(options.bs, largest), overwrite=options.overwrite,
+                     label=f"encoding {source.what}")
     if encoded.excluded:
         title, reason = encoded.excluded[0]
         raise InputError(reason, where=title, do="Draw these samples again")
@@ -205,7 +212,7 @@ def _encode(source, space, options):
         rows, logits = statistics.features, statistics.logits
         more = [] if logits is None else [("logit", logits.shape, np.float32, blocks(logits))]
         write_npz_rows(source.path, "pool_3", rows.shape, np.float32, blocks(rows), more,
-                       features=np.array(space.name), source=np.array(source.stored()))  # fmt: skip
+                       features=np.array(space.name), source=np.array(source.stored()))
 
 
 def _results(sources, space):

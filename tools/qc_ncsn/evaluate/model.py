@@ -15,9 +15,10 @@ class EvalOptions(ModelOptions):
     calculate: bool = option(False, "compute; this is what happens without --read", kind="how")
     read: bool = option(False, "show the stored results", kind="how")
     bs: Optional[int] = option(None, "images that go through the network together (the preset's when not given)",
-                               short="--batch_size", kind="how")  # fmt: skip
+                               short="--batch_size", kind="how")
     total_repeat: Optional[int] = option(None, "repeats with new draws (the preset's when not given)", kind="total")
-    weights: str = option("raw", "which weights of the checkpoint; raw as in the paper's numbers", choices=["raw", "ema"])
+    weights: str = option("raw", "which weights of the checkpoint; raw as in the paper's numbers",
+                          choices=["raw", "ema"])
     dataset: Optional[str] = option(None, "another data set: a name, an image folder, a zip or an npz")
     data_dir: Optional[str] = option(None, "where the real data sets lie", kind="how")
     split: str = option("test", "which part of the data set", choices=["test", "train"])
@@ -45,7 +46,7 @@ def open_eval_images(options, config):
     images = open_images(config, options, options.split)
     if options.num_images is not None and options.num_images > len(images):
         raise InputError(f"the data set has {len(images):,} images", where=f"--num_images {options.num_images}",
-                         do="Ask for fewer")  # fmt: skip
+                         do="Ask for fewer")
     options.num_images = options.num_images or len(images)
     return images, options.num_images
 

@@ -26,11 +26,13 @@ def main(options):
     check_eval_flags(options)
     for name in ("rtol", "atol"):
         if not 0 < getattr(options, name) < 1:
-            raise InputError("must lie between 0 and 1", where=f"--{name} {getattr(options, name)}", do="Correct the value")
+            raise InputError("must lie between 0 and 1", where=f"--{name} {getattr(options, name)}",
+                             do="Correct the value")
     work = WorkDir(options.workdir)
     if options.read and not options.calculate:
         return _read(work)
-    return evaluate(options, work, work.nll, _run, _show, lambda done: [f"bpd_{k}.npz" for k in range(len(_batches(done)))])
+    return evaluate(options, work, work.nll, _run, _show,
+                    lambda done: [f"bpd_{k}.npz" for k in range(len(_batches(done)))])
 
 
 def _read(work):
@@ -41,7 +43,7 @@ def _read(work):
     row = [found["num_images"], f"{found['bits_per_dim']:.3f} +- {found['bits_per_dim_stderr']:.3f}", found["nfe"]]
     console.show_table(str(work.nll), ["images", "bits/dim", "NFE"], [row])
     return Outcome({"nll": found["bits_per_dim"], "nll_se": found["bits_per_dim_stderr"], "nfe": found["nfe"],
-                    "num_images": found["num_images"], "num_files": found["num_files"]})  # fmt: skip
+                    "num_images": found["num_images"], "num_files": found["num_files"]})
 
 
 def _batches(options):
@@ -49,7 +51,7 @@ def _batches(options):
     from tools.qc_ncsn.sample.rounds import rounds_of
 
     return [(repeat, indices) for repeat in range(options.total_repeat)
-            for indices in rounds_of(0, options.num_images, options.bs)]  # fmt: skip
+            for indices in rounds_of(0, options.num_images, options.bs)]
 
 
 def _run(options, model, images, folder, device):
@@ -70,18 +72,20 @@ def _run(options, model, images, folder, device):
             repeat, indices = batches[number]
             x, epsilon = dequantised_batch(images, indices, options.seed, device, repeat)
             offset = 7.0 if model.config["data"]["centered"] else 8.0
-            bpd, _, calls = bits_per_dim(model.score, model.sde, x, epsilon, options.rtol, options.atol, options.coupling, offset)
+            bpd, _, calls = bits_per_dim(model.score, model.sde, x, epsilon, options.rtol, options.atol,
+                                         options.coupling, offset)
             calls = calls.cpu().numpy()
             write_npz(folder / f"bpd_{number}.npz", bpd=bpd.float().cpu().numpy(), nfe=np.int64(round(calls.mean())),
-                      index=indices, repeat=np.int64(repeat), nfe_per_image=calls)  # fmt: skip
+                      index=indices, repeat=np.int64(repeat), nfe_per_image=calls)
             advance(len(indices))
     parallel.barrier()
-    stored = [read_npz(folder / f"bpd_{number}.npz", required=("bpd", "nfe_per_image")) for number in range(len(batches))]
+    stored = [read_npz(folder / f"bpd_{number}.npz", required=("bpd", "nfe_per_image"))
+              for number in range(len(batches))]
     bpd = np.concatenate([part["bpd"] for part in stored]).astype(np.float64)
     calls = np.concatenate([part["nfe_per_image"] for part in stored])
     results = {"nll": float(bpd.mean()), "nll_se": float(bpd.std(ddof=1) / len(bpd) ** 0.5) if len(bpd) > 1 else None,
                "nfe": float(calls.mean()), "num_images": options.num_images, "repeats": options.total_repeat,
-               "weights": options.weights, "checkpoint": str(model.path)}  # fmt: skip
+               "weights": options.weights, "checkpoint": str(model.path)}
     if parallel.is_main():
         for path in folder.glob("bpd_*.npz"):  # of another batch size or a larger job
             number = path.stem.removeprefix("bpd_")
@@ -113,9 +117,11 @@ def _show(results):
 
     error = f" +- {results['nll_se']:.3f}" if results["nll_se"] is not None else ""
     console.show_table("Negative log-likelihood", ["weights", "images", "bits/dim", "NFE"],
-                       [[results["weights"], results["num_images"], f"{results['nll']:.3f}{error}", f"{results['nfe']:.1f}"]])  # fmt: skip
+                       [[results["weights"], results["num_images"], f"{results['nll']:.3f}{error}",
+                         f"{results['nfe']:.1f}"]])
 
 
 def cli(words=None):
     """Run the command on the given words (the process's own by default) and return its exit status."""
-    return run(main, NllOptions, "qc_ncsn eval nll", "Measure the negative log-likelihood of a data set.", EPILOG, words, "eval nll")
+    return run(main, NllOptions, "qc_ncsn eval nll", "Measure the negative log-likelihood of a data set.", EPILOG,
+               words, "eval nll")

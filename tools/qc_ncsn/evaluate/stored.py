@@ -28,7 +28,8 @@ def open_generated(path):
 
 
 def is_inception(statistics):
-    """True when a Frechet distance in these features is a FID: files that do not tell hold Inception's, as the original's."""
+    """True when a Frechet distance in these features is a FID: files that do not tell hold Inception's, as the
+    original's."""
     return str(statistics.meta.get("extractor", INCEPTION)).startswith(INCEPTION)
 
 
@@ -55,7 +56,7 @@ def find_reference(work, ode=False, stats=None, dataset=None, work_only=False):
     raise InputError(
         f"no features of the data set (looked for {', '.join(map(str, places))})", where=work.stat(ode),
         do=f"Make them with qc_ncsn eval encode --encode_dataset, or give their file with --stats{hint}",
-    )  # fmt: skip
+    )
 
 
 def check_comparable(generated, reference):
@@ -66,7 +67,7 @@ def check_comparable(generated, reference):
         return
     told = [f"{name} ({side.width} wide)" for name, side in zip(names, (generated, reference))]
     raise InputError(f"the features are {told[1]}, those of {generated.path} are {told[0]}", where=reference.path,
-                     do="Encode both with the same --features")  # fmt: skip
+                     do="Encode both with the same --features")
 
 
 def read_nll(folder):
@@ -90,11 +91,12 @@ def read_nll(folder):
     return {
         "bits_per_dim": float(bpd.mean()), "bits_per_dim_stderr": float(spread),
         "nfe": int(np.mean([entry["nfe"] for entry in read])), "num_images": len(bpd), "num_files": len(files),
-    }  # fmt: skip
+    }
 
 
 def check_distinct(files):
-    """Return True when our files (with `index`, the numbers of their images) hold each image once, False for foreign ones.
+    """Return True when our files (with `index`, the numbers of their images) hold each image once, False for foreign
+    ones.
 
     Raises InputError when two files hold the same image of the same repeat, or only some tell their images: files that
     an older run left behind.
@@ -109,11 +111,12 @@ def check_distinct(files):
         for image in entry["index"].reshape(-1).tolist():
             if (repeat, image) in held:
                 raise InputError(f"image {image} is also in {held[repeat, image]}: files of different runs are mixed",
-                                 where=path, do="Remove the files of the older run, or use --overwrite")  # fmt: skip
+                                 where=path, do="Remove the files of the older run, or use --overwrite")
             held[repeat, image] = path
     if foreign and held:
-        raise InputError(f"does not tell its images, {next(iter(held.values()))} does: files of different runs are mixed",
-                         where=foreign[0], do="Remove the files of the older run, or use --overwrite")  # fmt: skip
+        raise InputError(f"does not tell its images, {next(iter(held.values()))} does: files of different runs are "
+                         f"mixed",
+                         where=foreign[0], do="Remove the files of the older run, or use --overwrite")
     return not foreign
 
 
@@ -122,16 +125,17 @@ def _check_sizes(files, sizes):
     for path, size in zip(files, sizes):
         if size != sizes[0] and not (path == files[-1] and size < sizes[0]):
             raise InputError(
-                f"holds {size} images, {files[0].name} holds {sizes[0]}: files of runs with different batch sizes are mixed",
+                f"holds {size} images, {files[0].name} holds {sizes[0]}: files of runs with different batch sizes are "
+                f"mixed",
                 where=path, do="Remove the files of the older run, or calculate again with --overwrite",
-            )  # fmt: skip
+            )
 
 
 def read_asym(folder):
     """Return what asym/repeat_<r>.npz tell, means over levels and repeats.
 
-    {"asym", "nasym", "asym_levels" (T,), "nasym_levels" (T,), "num_levels", "num_files"}. The original stores asym under
-    both names; then nasym and nasym_levels are None: its value is not in the file.
+    {"asym", "nasym", "asym_levels" (T,), "nasym_levels" (T,), "num_levels", "num_files"}. The original stores asym
+    under both names; then nasym and nasym_levels are None: its value is not in the file.
     Raises InputError when there are none, for NaN, and for repeats with different numbers of levels.
     """
     import numpy as np
@@ -144,16 +148,17 @@ def read_asym(folder):
                 raise InputError(
                     f"'{name}' has shape {entry[name].shape}, 'asym' of {files[0].name} {read[0]['asym'].shape}",
                     where=path, do="Remove the files of the older run, or calculate again with --overwrite",
-                )  # fmt: skip
+                )
             if not np.isfinite(entry[name]).all():
-                raise InputError(f"'{name}' holds NaN or infinity", where=path, do="Remove the file and calculate again")
+                raise InputError(f"'{name}' holds NaN or infinity", where=path,
+                                 do="Remove the file and calculate again")
     levels = {name: np.mean([entry[name] for entry in read], axis=0, dtype=np.float64) for name in ("asym", "nasym")}
     lost = any(np.array_equal(entry["asym"], entry["nasym"]) for entry in read)
     return {
         "asym": float(levels["asym"].mean()), "nasym": None if lost else float(levels["nasym"].mean()),
         "asym_levels": levels["asym"], "nasym_levels": None if lost else levels["nasym"],
         "num_levels": levels["asym"].size, "num_files": len(files),
-    }  # fmt: skip
+    }
 
 
 def _numbered(folder, stem):
@@ -165,5 +170,5 @@ def _numbered(folder, stem):
     for number, path in enumerate(found):
         if path.stem != f"{stem}{number}":
             raise InputError(f"{stem}{number}.npz is missing, later ones are there", where=folder,
-                             do="Calculate again: only the missing files are made")  # fmt: skip
+                             do="Calculate again: only the missing files are made")
     return found

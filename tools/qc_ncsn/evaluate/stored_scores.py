@@ -30,7 +30,7 @@ LABELS = {
     "fid": "FID", "inception_score": "Inception score", "inception_score_std": "  its deviation over splits",
     "precision": "Precision", "recall": "Recall", "density": "Density", "coverage": "Coverage",
     "avg_nfe": "AVG NFE", "mean_nfe": "Mean NFE", "min_nfe": "Lowest NFE", "max_nfe": "Highest NFE",
-}  # fmt: skip
+}
 
 
 @dataclass(kw_only=True)
@@ -47,9 +47,11 @@ class StoredOptions(CommonOptions):
 class FeatureOptions(StoredOptions):
     """Flags of the commands that compare features."""
 
-    stats: Optional[str] = option(None, "features of the data set, or for fidis any file of statistics; default: see --dataset")
+    stats: Optional[str] = option(None,
+                                  "features of the data set, or for fidis any file of statistics; default: see "
+                                  "--dataset")
     dataset: Optional[str] = option(None, "where WORKDIR/stat[_ode]/dataset_stat.npz is missing, look for "
-                                    "results/DATASET_stats.npz and results/stats/DATASET/stats.npz")  # fmt: skip
+                                    "results/DATASET_stats.npz and results/stats/DATASET/stats.npz")
     encode_dataset: bool = option(False, "take the reference from the work folder only")
     all_rows: bool = option(False, "use all generated rows, also where there are more than in the data set")
 
@@ -87,7 +89,7 @@ def cli_nfe(words=None):
 def _cli(name, main, options_class, words):
     examples = "\n".join(f"  python -m tools.qc_ncsn eval {name} --workdir digits{rest}" for rest in ("", " --read"))
     return run_command(main, options_class, f"qc_ncsn eval {name}", DESCRIPTIONS[name], f"examples:\n{examples}", words,
-                       f"eval {name}")  # fmt: skip
+                       f"eval {name}")
 
 
 def main_fidis(options):
@@ -143,17 +145,20 @@ def open_pair(options):
     if not generated_path.exists():
         raise InputError("no encoded samples", where=generated_path, do="Make them with qc_ncsn eval encode")
     generated = open_generated(generated_path)
-    reference = read_statistics(find_reference(work, options.ode, options.stats, options.dataset, options.encode_dataset))
+    reference = read_statistics(find_reference(work, options.ode, options.stats, options.dataset,
+                                               options.encode_dataset))
     check_comparable(generated, reference)
     if hasattr(options, "nearest_k") and reference.features is None:
         raise InputError("holds mean and covariance only, prdc needs the features", where=reference.path,
-                         do="Encode the data set, or give its features with --stats")  # fmt: skip
+                         do="Encode the data set, or give its features with --stats")
     count = generated.count if options.all_rows else min(generated.count, reference.count or generated.count)
     logits = None if generated.logits is None else FirstRows(generated.logits, count)
-    cut = Statistics(features=FirstRows(generated.features, count), logits=logits, meta=generated.meta, path=generated.path)
+    cut = Statistics(features=FirstRows(generated.features, count), logits=logits, meta=generated.meta,
+                     path=generated.path)
     _check_numbers(options, cut, reference)
     if count < generated.count:
-        console.say(f"{generated.path}: only the first {count} of {generated.count} rows count, as many as the reference has")
+        console.say(f"{generated.path}: only the first {count} of {generated.count} rows count, as many as the "
+                    f"reference has")
     return cut, reference
 
 
@@ -165,7 +170,7 @@ def _plan_features(options, measure):
 
     def compute():
         told = {"num_generated": generated.count, "num_dataset": reference.count,
-                "features": generated.meta.get("extractor", INCEPTION), "reference": str(reference.path)}  # fmt: skip
+                "features": generated.meta.get("extractor", INCEPTION), "reference": str(reference.path)}
         return {**measure(generated, reference, options), **told}
 
     return [generated.path, reference.path], compute
@@ -178,10 +183,12 @@ def _check_numbers(options, generated, reference):
         if value < 1:
             raise InputError(f"{value} is not possible", where=flag, do="Give 1 or more")
     if generated.logits is not None and splits > generated.count:
-        raise InputError(f"{splits} splits of {generated.count} images", where="--splits", do="Give more images or fewer splits")
+        raise InputError(f"{splits} splits of {generated.count} images", where="--splits",
+                         do="Give more images or fewer splits")
     for side in (generated, reference):
         if side.count is not None and side.count <= nearest_k:
-            raise InputError(f"{side.count} images, more than {nearest_k} are needed", where=side.path, do="Encode more images")
+            raise InputError(f"{side.count} images, more than {nearest_k} are needed", where=side.path,
+                             do="Encode more images")
 
 
 def read_nfe(work, ode=False):
@@ -192,15 +199,17 @@ def read_nfe(work, ode=False):
     files = work.sample_files(ode)
     if not files:
         raise InputError("no <division>/samples_<round>.npz here", where=work.sampling(ode),
-                         do="Draw samples first: qc_ncsn sample")  # fmt: skip
+                         do="Draw samples first: qc_ncsn sample")
     calls = []
     for path in files:
         nfe = read_npz(path, required=("nfe",))["nfe"]
         if nfe.size != 1 or nfe.dtype.kind not in "iuf":
-            raise InputError(f"'nfe' is {nfe.dtype} {nfe.shape}, expected one number", where=path, do="Draw these samples again")
+            raise InputError(f"'nfe' is {nfe.dtype} {nfe.shape}, expected one number", where=path,
+                             do="Draw these samples again")
         calls.append(nfe.reshape(-1)[0].item())
     mean = sum(calls) / len(calls)
-    results = {"avg_nfe": int(mean), "mean_nfe": mean, "min_nfe": min(calls), "max_nfe": max(calls), "num_files": len(calls)}
+    results = {"avg_nfe": int(mean), "mean_nfe": mean, "min_nfe": min(calls), "max_nfe": max(calls),
+               "num_files": len(calls)}
     return results, files
 
 
@@ -263,7 +272,7 @@ def _values(results):
 def _show(command, results):
     rows = [(label, value if isinstance(value, int) else f"{value:.4f}") for label, value in _values(results)]
     counts = f"{results['num_generated']} samples against {results['num_dataset']} images, features {results['features']}" \
-        if "features" in results else f"{results['num_files']} sample files"  # fmt: skip
+        if "features" in results else f"{results['num_files']} sample files"
     console.show_table(f"{command}: {counts}", ("measure", "value"), rows)
 
 
@@ -290,7 +299,8 @@ def _bar_chart(results):
     axes.bar_label(bars, fmt="%.3f", fontsize=13)
     axes.set_ylim(0, max(1.1, 1.15 * results["density"]))
     axes.tick_params(labelsize=13)
-    axes.set_title(f"{results['num_generated']} samples, {results['num_dataset']} images\n{results['features']}", fontsize=13)
+    axes.set_title(f"{results['num_generated']} samples, {results['num_dataset']} images\n{results['features']}",
+                   fontsize=13)
     stream = io.BytesIO()
     figure.savefig(stream, format="png", dpi=150, metadata={"Software": None})
     return stream.getvalue()

@@ -24,7 +24,8 @@ class SampleOptions(ModelOptions):
     num_divisions: int = option(1, "independent processes that share the job", kind="how")
     division_idx: int = option(0, "the part that this process makes", kind="how")
     bs: int = option(2500, "images that go through the network together", short="--batch_size", kind="how")
-    method: Optional[str] = option(None, "pc, ode or multistep (the preset's when not given)", choices=["pc", "ode", "multistep"])
+    method: Optional[str] = option(None, "pc, ode or multistep (the preset's when not given)",
+                                   choices=["pc", "ode", "multistep"])
     ode: bool = option(False, "the same as --method ode; samples go to eval_sampling_ode")
     num_scales: Optional[int] = option(None, "steps of the PC sampler, two network calls each")
     num_steps: Optional[int] = option(None, "steps of the multistep sampler, one network call each")
@@ -32,7 +33,9 @@ class SampleOptions(ModelOptions):
     rtol: Optional[float] = option(None, "relative tolerance of the ODE solver")
     atol: Optional[float] = option(None, "absolute tolerance of the ODE solver")
     sigma_max: Optional[float] = option(None, "first noise level of the multistep sampler; 0: the SDE's")
-    eta: Optional[float] = option(None, "renewed noise in the multistep sampler: 0 the ODE, 1 the reverse SDE, above 1 more, as Langevin steps")
+    eta: Optional[float] = option(None,
+                                  "renewed noise in the multistep sampler: 0 the ODE, 1 the reverse SDE, above 1 more, "
+                                  "as Langevin steps")
     weights: str = option("ema", "which weights of the checkpoint", choices=["ema", "raw"])
     deterministic: bool = option(False, "ask for deterministic kernels (seeds always count here)", kind="how")
     precision: str = option("fp32", "number format of the network", choices=["fp32", "tf32", "bf16"])
@@ -47,7 +50,7 @@ def check_flags(options):
          f"must lie in 0..{options.num_divisions - 1} for --num_divisions {options.num_divisions}"),
         (options.num_samples is None or options.num_samples >= 1, "num_samples", "must be at least 1"),
         (options.bs >= 1, "bs", "must be at least 1"),
-    ]  # fmt: skip
+    ]
     for good, name, what in rules:
         if not good:
             raise InputError(what, where=f"--{name} {getattr(options, name)}", do="Correct the value")

@@ -19,7 +19,8 @@ def make_rounds(options, sampler, rounds, folder, device):
         torch.use_deterministic_algorithms(True, warn_only=True)
     if options.compile:
         sampler.model.score = Score(torch.compile(sampler.model.score))
-    missing = [number for number, indices in enumerate(rounds) if not is_complete(folder / f"samples_{number}.npz", indices)]
+    missing = [number for number,
+               indices in enumerate(rounds) if not is_complete(folder / f"samples_{number}.npz", indices)]
     began, mine = time.monotonic(), parallel.shard(missing)
     per_round = sampler.steps or 1
     unit = "step" if sampler.steps else "file"
@@ -29,19 +30,22 @@ def make_rounds(options, sampler, rounds, folder, device):
                 pixels, calls = sampler(options.seed, rounds[number], device, advance if sampler.steps else None)
             path = folder / f"samples_{number}.npz"
             save_grid(path.with_suffix(".png"), pixels)
-            write_npz(path, samples=pixels, nfe=np.int64(round(float(calls.mean()))), index=rounds[number], nfe_per_image=calls)
+            write_npz(path, samples=pixels, nfe=np.int64(round(float(calls.mean()))), index=rounds[number],
+                      nfe_per_image=calls)
             if not sampler.steps:
                 advance()
     seconds = max(time.monotonic() - began, 1e-9)
     parallel.barrier()
     if parallel.is_main():
         _remove_stale(folder, len(rounds))
-    calls = [read_npz(folder / f"samples_{number}.npz", required=("nfe_per_image",))["nfe_per_image"] for number in range(len(rounds))]
+    calls = [read_npz(folder / f"samples_{number}.npz", required=("nfe_per_image",))["nfe_per_image"]
+             for number in range(len(rounds))]
     made = sum(len(rounds[number]) for number in missing)
     rate = made / seconds
-    console.say(f"{sum(map(len, rounds)):,} images in {len(rounds)} files under {folder} ({made:,} new, {rate:.3g} images/s)")
+    console.say(f"{sum(map(len, rounds)):,} images in {len(rounds)} files under {folder} ({made:,} new, {rate:.3g} "
+                f"images/s)")
     return {"num_samples": sum(map(len, rounds)), "nfe": float(np.concatenate(calls).mean()) if calls else 0.0,
-            "files": len(rounds), "images_per_second": round(rate, 3)}  # fmt: skip
+            "files": len(rounds), "images_per_second": round(rate, 3)}
 
 
 def _remove_stale(folder, count):

@@ -17,13 +17,16 @@ EPILOG = """examples:
 class TrainOptions(CommonOptions):
     """Flags of `qc_ncsn train`."""
 
-    config: str = option(REQUIRED, "preset (python -m tools presets) or the path of a published configuration", kind="how")
+    config: str = option(REQUIRED, "preset (python -m tools presets) or the path of a published configuration",
+                         kind="how")
     workdir: str = option(REQUIRED, "work folder, below results/ unless absolute or starting with a dot", kind="how")
     slices: Optional[int] = option(None, "K, random vectors per image in the regulariser (the preset's when not given)")
-    bs: Optional[int] = option(None, "batch size over all processes (the preset's when not given)", short="--batch_size")
+    bs: Optional[int] = option(None, "batch size over all processes (the preset's when not given)",
+                               short="--batch_size")
     balancing_fac: Optional[float] = option(None, "lambda, weight of the regulariser; 0 or less switches it off")
-    reg_weight: Optional[str] = option(None, "the regulariser's weight over noise levels: sigma2 as in the paper, or sigma4",
-                                       choices=["sigma2", "sigma4"])  # fmt: skip
+    reg_weight: Optional[str] = option(None,
+                                       "the regulariser's weight over noise levels: sigma2 as in the paper, or sigma4",
+                                       choices=["sigma2", "sigma4"])
     restore: Optional[str] = option(None, "checkpoint to start from: weights, moving average and optimiser")
     fresh_optimizer: bool = option(False, "with --restore: take weights and moving average, but a new optimiser")
     init_step: Optional[int] = option(None, "first step (default: after the restored one, or the preset's)")
@@ -32,9 +35,10 @@ class TrainOptions(CommonOptions):
     data_dir: Optional[str] = option(None, "where the real data sets lie", kind="how")
     seed: int = option(0, "seed of weights, batches and noise")
     set: List[str] = option([], "another entry of the configuration, also as --config.section.name=value",
-                            nargs="*", type=str, kind="how", metavar="SECTION.NAME=VALUE")  # fmt: skip
+                            nargs="*", type=str, kind="how", metavar="SECTION.NAME=VALUE")
     accumulate: int = option(1, "parts in which a batch goes through the network, to save memory", kind="how")
-    activation_checkpointing: bool = option(False, "compute activations again in the backward pass, to save memory", kind="how")
+    activation_checkpointing: bool = option(False, "compute activations again in the backward pass, to save memory",
+                                            kind="how")
     precision: str = option("fp32", "number format of the network", choices=["fp32", "tf32", "bf16"])
     compile: bool = option(False, "compile the loss with torch.compile", kind="how")
     device: str = option("auto", "auto, cpu, cuda, cuda:1 or mps", kind="how")
@@ -50,14 +54,15 @@ def resolve(options):
         "slices": ("loss", "slices"), "balancing_fac": ("loss", "balancing_fac"), "reg_weight": ("loss", "reg_weight"),
         "bs": ("training", "batch_size"), "n_iters": ("training", "n_iters"), "init_step": ("training", "init_step"),
         "log_freq": ("training", "log_freq"), "dataset": ("data", "dataset"),
-    }  # fmt: skip
+    }
     for name, (section, key) in flags.items():
         if getattr(options, name) is not None:
             config[section][key] = getattr(options, name)
         elif name != "init_step":
             setattr(options, name, config[section][key])
     if config["model"]["energy"] and config["loss"]["balancing_fac"] > 0:
-        raise InputError("a C-NCSN++ is conservative already", where="--balancing_fac", do="Leave the flag out, or pass 0")
+        raise InputError("a C-NCSN++ is conservative already", where="--balancing_fac",
+                         do="Leave the flag out, or pass 0")
     if options.accumulate < 1:
         raise InputError("must be at least 1", where="--accumulate", do="Pass 1 or more")
     if options.num_workers < 0:
@@ -69,7 +74,8 @@ def resolve(options):
 
 def flat(config):
     """Return {"section.name": value} of what shapes a run: how often it logs or saves does not."""
-    skipped = {"n_iters", "log_freq", "snapshot_freq", "snapshot_freq_for_preemption", "snapshot_sampling", "snapshot_nll"}
+    skipped = {"n_iters", "log_freq", "snapshot_freq", "snapshot_freq_for_preemption", "snapshot_sampling",
+               "snapshot_nll"}
     values = {}
     for section in ("training", "data", "model", "optim", "loss"):
         values |= {f"{section}.{key}": value for key, value in config[section].items() if key not in skipped}
@@ -108,7 +114,7 @@ def main(options):
     if options.dry_run:
         steps = config["training"]["n_iters"] - config["training"]["init_step"] + 1
         console.say(f"would train {steps:,} steps of {config['training']['batch_size']} on {len(images):,} images of "
-                    f"{config['data']['dataset']} and write {work.root}")  # fmt: skip
+                    f"{config['data']['dataset']} and write {work.root}")
         return Outcome({"steps": steps, "images": len(images)})
     with parallel.process_group(device.type):
         clear = (work.checkpoints, work.meta_checkpoint.parent, work.samples, work.tensorboard, work.log, work.json_log)

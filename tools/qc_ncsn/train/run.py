@@ -47,10 +47,11 @@ class TrainingRun:
         self.optimiser = Optimiser(self.network, config["optim"], self.last_step - self.first_step + 1)
         self.ema = ExponentialMovingAverage([p for _, p in trainable(self.network)], config["model"]["ema_rate"])
         self.batches = Batches(images, options.seed, self.training["batch_size"], self.loss["slices"],
-                               config["data"]["random_flip"])  # fmt: skip
+                               config["data"]["random_flip"])
         self.next_step = self.first_step
         if restored is not None:
-            load_training_state(restored, options.restore, self.network, self.optimiser, self.ema, options.fresh_optimizer)
+            load_training_state(restored, options.restore, self.network, self.optimiser, self.ema,
+                                options.fresh_optimizer)
         self.rows = self._own_rows()
         self.stop, self.saved_step = False, None
         if not anew:
@@ -79,7 +80,7 @@ class TrainingRun:
         batch, parts = self.training["batch_size"], parallel.world_size() * self.options.accumulate
         if batch < parts:
             raise InputError(f"a batch of {batch} cannot be split into {parts} parts", where="--bs",
-                             do="Use a larger batch, fewer processes or a smaller --accumulate")  # fmt: skip
+                             do="Use a larger batch, fewer processes or a smaller --accumulate")
         return parallel.own_rows(batch, self.options.accumulate)
 
     def _resume(self):
@@ -97,10 +98,11 @@ class TrainingRun:
             return
         if not isinstance(state.get("step"), int):
             raise InputError("this checkpoint does not say after which step it was saved", where=where,
-                             do="Use another --workdir, and pass the file as --restore with --init_step")  # fmt: skip
+                             do="Use another --workdir, and pass the file as --restore with --init_step")
         if state["step"] > self.last_step:
-            raise InputError(f"this checkpoint is of step {state['step']:,}, past the last step {self.last_step:,}", where=where,
-                             do="Pass a larger --n_iters, or another --workdir")  # fmt: skip
+            raise InputError(f"this checkpoint is of step {state['step']:,}, past the last step {self.last_step:,}",
+                             where=where,
+                             do="Pass a larger --n_iters, or another --workdir")
         load_training_state(state, where, self.network, self.optimiser, self.ema, resume="genprobe" in state)
         self.next_step = state["step"] + 1
         self.saved_step = state["step"] if where == self.work.meta_checkpoint else None
@@ -117,7 +119,8 @@ class TrainingRun:
         try:
             if self.first_step < self.next_step:
                 self._pending_snapshot(self.next_step - 1)
-            with console.progress("training", total, self.next_step - self.first_step, "step") as advance, self._draws() as draws:
+            with console.progress("training", total, self.next_step - self.first_step,
+                                  "step") as advance, self._draws() as draws:
                 for step in range(self.next_step, self.last_step + 1):
                     log = step % self.training["log_freq"] == 0 or step == self.last_step
                     values = self._step(step, next(draws), log)
@@ -138,7 +141,7 @@ class TrainingRun:
         rate = done * self.training["batch_size"] / max(time.monotonic() - began, 1e-9)
         return {"step": self.last_step, "training_loss": row and row["loss"], "training_reg": row and row["reg"],
                 "parameters": sum(p.numel() for _, p in trainable(self.network)),
-                "images_per_second": round(rate, 2)}  # fmt: skip
+                "images_per_second": round(rate, 2)}
 
     def _ask_to_stop(self, signum, frame):
         self.stop = True
@@ -167,7 +170,7 @@ class TrainingRun:
         if not np.isfinite(norm):
             raise InputError(f"the gradient is no longer finite at step {step:,}", where=self.work.root,
                              do="Train in another --workdir with --restore of the last checkpoint and a smaller "
-                                "--config.optim.lr or --balancing_fac")  # fmt: skip
+                                "--config.optim.lr or --balancing_fac")
         self.ema.update()
         if not log:
             return None
@@ -176,7 +179,7 @@ class TrainingRun:
 
     def _draws(self):
         return Ahead(lambda step: [self.batches.draw(step, first, last, self.device) for first, last in self.rows],
-                     range(self.next_step, self.last_step + 1), self.options.num_workers)  # fmt: skip
+                     range(self.next_step, self.last_step + 1), self.options.num_workers)
 
     def _start_logs(self):
         """Drop log lines of steps that are done again; return the last one kept, or None."""
@@ -204,12 +207,13 @@ class TrainingRun:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError as error:
             raise InputError("tensorboard is not installed", where="--tensorboard",
-                             do="pip install tensorboard, or leave the flag out; log.jsonl holds the same") from error  # fmt: skip
+                             do="pip install tensorboard, or leave the flag out; log.jsonl holds the same") from error
         return SummaryWriter(str(self.work.tensorboard), purge_step=self.next_step)
 
     def _log(self, step, values, began):
         loss, reg, rate, norm = values
-        row = {"step": step, "loss": loss, "reg": reg, "lr": rate, "grad_norm": norm, "seconds": round(time.monotonic() - began, 3)}
+        row = {"step": step, "loss": loss, "reg": reg, "lr": rate, "grad_norm": norm,
+               "seconds": round(time.monotonic() - began, 3)}
         if parallel.is_main():
             append_text(self.work.json_log, json.dumps(row) + "\n")
             self._note(f"step: {step}, training_loss: {loss:.5e}, training_reg: {reg:.5e}")
@@ -236,7 +240,8 @@ class TrainingRun:
             self._save_state(step)
 
     def _snapshot(self, step):
-        """Test and save a snapshot if this step is one. One right after a start is a file alone: its tests ran before."""
+        """Test and save a snapshot if this step is one. One right after a start is a file alone: its tests ran
+        before."""
         if step == 0 or step % self.training["snapshot_freq"]:
             return
         if step != self.first_step and parallel.is_main():

@@ -51,12 +51,13 @@ class LossModule(nn.Module):
         self.likelihood_weighting = likelihood_weighting
 
     def forward(self, x0, t, z, v):
-        """Return (dsm, reg) per image (B,) for images x0 (B, C, H, W), times (B,), noise, and vectors (K B, C, H, W)."""
+        """Return (dsm, reg) per image (B,) for images x0 (B, C, H, W), times (B,), noise, and vectors (K B, C, H,
+        W)."""
         if self.separate_masks:  # a row, and so dropout masks of its own, for each vector, as in the original
             slices = v.shape[0] // x0.shape[0]
             x0, t, z = (value.repeat(slices, *[1] * (value.dim() - 1)) for value in (x0, t, z))
         dsm, reg = training_loss(self.score, self.sde, x0, t, z, v, self.balancing_factor, self.reg_weight,
-                                 self.likelihood_weighting)  # fmt: skip
+                                 self.likelihood_weighting)
         if self.separate_masks:
             dsm, reg = (value.reshape(slices, -1).mean(0) for value in (dsm, reg))
         return dsm, reg
@@ -73,7 +74,7 @@ class Optimiser:
         self.trained = [parameter for _, parameter in trainable(network)]
         # All parameters, the Fourier frequencies too: the published optimiser state numbers them so.
         self.adam = torch.optim.Adam(network.parameters(), lr=optim["lr"], betas=(optim["beta1"], optim["beta2"]),
-                                     eps=optim["eps"], weight_decay=optim["weight_decay"])  # fmt: skip
+                                     eps=optim["eps"], weight_decay=optim["weight_decay"])
 
     def rate(self):
         """Return the learning rate of the next step."""
@@ -107,7 +108,7 @@ class Batches:
         """Return the data indices (batch,) of a step: epochs of seeded permutations, one after the other."""
         positions = np.arange(step * self.batch, (step + 1) * self.batch)
         return np.array([self._permutation(position // len(self.images))[position % len(self.images)]
-                         for position in positions])  # fmt: skip
+                         for position in positions])
 
     def _permutation(self, epoch):
         kept = self._kept
@@ -135,7 +136,8 @@ class Batches:
             chosen = torch.tensor(flips)[:, None, None, None]
             x0 = torch.where(chosen, x0.flip(3), x0)
         v = torch.stack(v, dim=1).flatten(0, 1)
-        return tuple(value.to(device, non_blocking=True) for value in (x0.contiguous(), torch.stack(u), torch.stack(z), v))
+        return tuple(value.to(device, non_blocking=True)
+                     for value in (x0.contiguous(), torch.stack(u), torch.stack(z), v))
 
     def dropout_draw(self, step, first, last, slices):
         """Return the DropoutDraw of those rows."""
@@ -166,7 +168,8 @@ def _check_moments(adam):
     for parameter, entry in adam.state.items():
         for name in ("exp_avg", "exp_avg_sq"):
             if entry[name].shape != parameter.shape:
-                raise ValueError(f"'{name}' has shape {tuple(entry[name].shape)}, the parameter {tuple(parameter.shape)}")
+                raise ValueError(f"'{name}' has shape {tuple(entry[name].shape)}, the parameter "
+                                 f"{tuple(parameter.shape)}")
             if not bool(entry[name].isfinite().all()):
                 raise ValueError(f"'{name}' holds NaN or infinite values")
 
@@ -181,7 +184,7 @@ def load_training_state(state, where, network, optimiser, ema, fresh_optimizer=F
 
     if state["ema"] is None:
         raise InputError("this file holds weights only, no optimiser or moving average", where=where,
-                         do="Train from a .pth checkpoint")  # fmt: skip
+                         do="Train from a .pth checkpoint")
     load_weights(network, state, where)
     ema_decay = ema.decay
     ema.load_state_dict(state["ema"])
@@ -192,6 +195,6 @@ def load_training_state(state, where, network, optimiser, ema, fresh_optimizer=F
             _check_moments(optimiser.adam)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(f"the optimiser state does not fit this network ({error})", where=where,
-                             do="Pass --fresh_optimizer to start with a new one") from error  # fmt: skip
+                             do="Pass --fresh_optimizer to start with a new one") from error
     if resume:
         optimiser.updates = json.loads(state["genprobe"])["updates"]

@@ -31,10 +31,12 @@ class MissingCenter(InputError, FileNotFoundError):
 
 @dataclass(slots=True)
 class Frame:
-    """One tile as read: hq (T, T, 3) RGB, uint16 (compat: float32 in 0..1), its chunk's Reference, where it lies, and its path.
+    """One tile as read: hq (T, T, 3) RGB, uint16 (compat: float32 in 0..1), its chunk's Reference, where it lies, and
+    its path.
 
     center: (row, col) in pixels of hq; low_center: of the low-quality image.
-    rows, columns: (T,) float32, the share of each row and column of the mask that the tile covers; None without reference.
+    rows, columns: (T,) float32, the share of each row and column of the mask that the tile covers; None without
+    reference.
     """
 
     hq: np.ndarray
@@ -60,8 +62,8 @@ class ChunkedDataset(ItemDataset):
     Ours: random_seed (0), compat (False), broken_images ("raise"; "next": a warning names the file that cannot be read,
     and the next item takes its place) as in `items.ItemDataset`; cache_mb (128): memory for references in each
     process, and as much for squares of the virtual layout; refresh_cache (False): write a stale cache.pth anew.
-    compat also keeps the original's floats (16-bit files divided by 255), and scales mask and centre by the tile's size,
-    which is right only where reference and tiles are of one size.
+    compat also keeps the original's floats (16-bit files divided by 255), and scales mask and centre by the tile's
+    size, which is right only where reference and tiles are of one size.
     Raises InputError for a missing or wrong key and for a folder that is no chunked data set.
     """
 
@@ -78,7 +80,7 @@ class ChunkedDataset(ItemDataset):
         multiple = values.whole("force_multiple", 1)
         if self.low == 0 or self.low % multiple:
             raise InputError(f"target_size // scale is {self.low}, no multiple of {multiple}", where=self.MODE,
-                             do="Change target_size, scale or force_multiple")  # fmt: skip
+                             do="Change target_size, scale or force_multiple")
         self.need_ref = values.flag("need_ref")
         self.with_centers = values.flag("strict") | values.flag("needs_metadata")
         self.first = values.whole("ignore_first", 0, low=0)
@@ -148,9 +150,10 @@ class ChunkedDataset(ItemDataset):
             return DEFAULT_CENTER
         found = reference.centers.get(chunk.tile_id(tile))
         if found is None:
-            raise MissingCenter(f"there is no centre of this tile in the centers.pt beside it, which has {len(reference.centers)}",
+            raise MissingCenter(f"there is no centre of this tile in the centers.pt beside it, which has "
+                                f"{len(reference.centers)}",
                                 where=chunk.label(tile),
-                                do="Extract this photo again, or set strict and needs_metadata to false")  # fmt: skip
+                                do="Extract this photo again, or set strict and needs_metadata to false")
         return found
 
     def low_images(self, frames, index):
@@ -168,7 +171,8 @@ class ChunkedDataset(ItemDataset):
         return [np.ascontiguousarray(image.transpose(2, 0, 1), np.float32) for image in images]
 
     def full_reference(self, frame, low=False):
-        """Return the reference (RGB) and the mask of a frame as (4, T, T) float32, or (4, L, L) of the low-quality image.
+        """Return the reference (RGB) and the mask of a frame as (4, T, T) float32, or (4, L, L) of the low-quality
+        image.
 
         The mask is 1 where the tile lies, .1 elsewhere, between them along edges that fall inside a pixel; reference
         and mask are 0 without ref.jpg.
@@ -202,12 +206,14 @@ def to_centers(pairs):
 
 
 def _scaled(value, old, new):
-    """Return a coordinate in an image resized from `old` to `new` pixels, rounded as the original: a product of floats."""
+    """Return a coordinate in an image resized from `old` to `new` pixels, rounded as the original: a product of
+    floats."""
     return int(float(new) / float(old) * float(value))
 
 
 def _covered(center, width, length):
-    """Return a float32 line of a length that is 1 from center - width // 2 to center + width // 2 (exclusive), else 0."""
+    """Return a float32 line of a length that is 1 from center - width // 2 to center + width // 2 (exclusive), else
+    0."""
     line = np.zeros(length, np.float32)
     line[max(center - width // 2, 0) : max(center + width // 2, 0)] = 1
     return line

@@ -25,7 +25,7 @@ def centers_bytes(centers):
     """Return the bytes of a centers.pt. centers: {int id: ((int row, int col), int width)} in the order of the ids."""
     plain = {int(key): ((int(row), int(col)), int(width)) for key, ((row, col), width) in centers.items()}
     records = [("data.pkl", pickle.dumps(plain, protocol=2)), (".format_version", b"1"), (".storage_alignment", b"64"),
-               ("byteorder", b"little"), ("version", b"3\n")]  # fmt: skip
+               ("byteorder", b"little"), ("version", b"3\n")]
     records.append((".data/serialization_id", _serialization_id(records)))
     body, directory = bytearray(), bytearray()
     for name, data in records:
@@ -35,14 +35,14 @@ def centers_bytes(centers):
         body += struct.pack("<2sH", b"FB", extra) + b"Z" * extra + data
         body += struct.pack("<4s3I", b"PK\7\10", checksum, len(data), len(data))
         directory += struct.pack("<4s6H3I5H2I", b"PK\1\2", 0, 0, _FLAGS, 0, 0, 0, checksum, len(data), len(data),
-                                 len(name), 0, 0, 0, 0, 0, offset) + name  # fmt: skip
+                                 len(name), 0, 0, 0, 0, 0, offset) + name
     count, start, end = len(records), len(body), len(body) + len(directory)
     return bytes(
         body + directory
         + struct.pack("<4sQ2H2I4Q", b"PK\6\6", 44, *_END_VERSIONS, 0, 0, count, count, len(directory), start)
         + struct.pack("<4sIQI", b"PK\6\7", 0, end, 1)
         + struct.pack("<4s4H2IH", b"PK\5\6", 0, 0, count, count, len(directory), start, 0)
-    )  # fmt: skip
+    )
 
 
 def _serialization_id(records):

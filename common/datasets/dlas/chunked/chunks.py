@@ -38,10 +38,11 @@ class FolderChunk:
         return self._count
 
     def tile_name(self, position):
-        """Return the file name of a tile (relative to the chunk folder). Raises InputError when there is no such tile."""
+        """Return the file name of a tile (relative to the chunk folder). Raises InputError when there is no such
+        tile."""
         if not 0 <= position < self._count:
             raise InputError(f"there is no tile {position}, there are {self._count}", where=f"{self.root}/{self.name}",
-                             do="Extract all photos of a clip with the same options")  # fmt: skip
+                             do="Extract all photos of a clip with the same options")
         if self._width:
             start = position * (self._width + 1)
             return self._tiles[start : start + self._width]
@@ -97,14 +98,16 @@ class VirtualChunk(FolderChunk):
 
 
 def read_pixels(path):
-    """Return an image file as (H, W, 3) RGB, uint8 or uint16; InputError naming one that is missing, cut short or broken."""
+    """Return an image file as (H, W, 3) RGB, uint8 or uint16; InputError naming one that is missing, cut short or
+    broken."""
     with system_errors(path), open(path, "rb") as stream:
         data = stream.read()
     return decode_whole(data, path)
 
 
 def decode_whole(data, where):
-    """Return the pixels in the bytes of an image file; InputError for a JPEG without its end, which OpenCV fills grey."""
+    """Return the pixels in the bytes of an image file; InputError for a JPEG without its end, which OpenCV fills
+    grey."""
     if data[:2] != b"\xff\xd8":
         return decode_rgb(data, where)
     if data.rfind(b"\xff\xd9") < 0:
@@ -115,7 +118,8 @@ def decode_whole(data, where):
 
 
 def _all_tiles(folder):
-    """Return the tiles of a folder and of those inside it, as paths relative to the folder, sorted as the original does."""
+    """Return the tiles of a folder and of those inside it, as paths relative to the folder, sorted as the original
+    does."""
     found = folder.tiles.split("/") if folder.tiles else []
     for inner in folder.inner:
         found += [f"{inner.name.rpartition('/')[2]}/{name}" for name in _all_tiles(inner)]

@@ -83,7 +83,7 @@ def save_index(listing):
     """Write the index beside the data, or below GENPROBE_CACHE where the data set is read-only; else nowhere."""
     trusted_before = time.time_ns() - RACY_NS
     value = {"format": FORMAT, "version": VERSION, "notes": listing.notes,
-             "folders": [_to_row(folder, trusted_before) for folder in listing.folders]}  # fmt: skip
+             "folders": [_to_row(folder, trusted_before) for folder in listing.folders]}
     text = json.dumps(value, separators=(",", ":"))
     for path in (os.path.join(listing.root, FILE), _cached_path(listing.root)):
         try:
@@ -141,7 +141,8 @@ def _stamp(path):
 
 
 def _scan(root, name):
-    """Return the Folder `name` (relative to the root) as it is now. Its stamp is taken first: what comes later shows."""
+    """Return the Folder `name` (relative to the root) as it is now. Its stamp is taken first: what comes later
+    shows."""
     path = f"{root}/{name}"
     stamp = _stamp(path)
     with system_errors(path):
@@ -152,18 +153,20 @@ def _scan(root, name):
         # Names of files that belong here are not asked whether they are folders: that costs more than listing them.
         # Links to folders are not followed, as by the original: they can lead round in a circle.
         below = f"{path}/{entry}"
-        is_folder = not entry.endswith((REFERENCE, ".pt", ".jsonl")) and os.path.isdir(below) and not os.path.islink(below)
+        is_folder = not entry.endswith((REFERENCE, ".pt",
+                                        ".jsonl")) and os.path.isdir(below) and not os.path.islink(below)
         (inner if is_folder else others).append(entry)
     if GEOMETRY in others and len(tiles) == 1 and tiles[0].startswith(SQUARE):
         stamp += _stamp(f"{path}/{GEOMETRY}")
         others.append(tiles[0])
         tiles, stamp = _virtual_tiles(path, tiles[0], stamp)
     return Folder(name, stamp, "/".join(tiles), "/".join(sorted(others)),
-                  [_scan(root, f"{name}/{below}") for below in sorted(inner)])  # fmt: skip
+                  [_scan(root, f"{name}/{below}") for below in sorted(inner)])
 
 
 def _virtual_tiles(path, square, stamp):
-    """Return (names of the tiles that the geometry cuts from a square, stamp); none, and no trust, where it is broken."""
+    """Return (names of the tiles that the geometry cuts from a square, stamp); none, and no trust, where it is
+    broken."""
     from common.datasets.dlas.chunked import warn
     from common.datasets.dlas.chunked.virtual import read_geometry, virtual_name
 

@@ -3,8 +3,8 @@
 It is a torch pickle of ChunkWithReference objects (path, tiles, need_metadata, need_ref) or, from an image folder, of a
 list of paths. The data set's own index says what is there; of cache.pth it is only told to the user that it is stale
 (the original's readers go by it), damaged, or asks for something that it must not get. All three are warnings: a file
-that is not needed is no reason to refuse the data beside it. On request (`refresh_cache`) a stale one is written anew, for
-those who go on using the original beside this; not unasked, for its tiles may be fewer on purpose (ignore_first).
+that is not needed is no reason to refuse the data beside it. On request (`refresh_cache`) a stale one is written anew,
+for those who go on using the original beside this; not unasked, for its tiles may be fewer on purpose (ignore_first).
 """
 
 import os

@@ -28,7 +28,7 @@ class FramesDataset(ChunkedDataset):
             "lq_center": to_centers([frame.low_center for frame in frames]),
             "gt_center": to_centers([frame.center for frame in frames]),
             "GT_path": frames[-1].label,
-        }  # fmt: skip
+        }
 
     def with_tile(self, numbers, tile):
         """Return [(position in self.chunks, tile)] for the frames `numbers`.
@@ -41,8 +41,9 @@ class FramesDataset(ChunkedDataset):
             if tile < len(self.chunks[number]):
                 later = number
             elif self.broken_images == "raise":
-                raise InputError(f"frame {self.chunks[number].name} has {len(self.chunks[number])} tiles, and no number {tile}",
-                                 where=self.MODE, do="Extract all frames with the same options")  # fmt: skip
+                raise InputError(f"frame {self.chunks[number].name} has {len(self.chunks[number])} tiles, and no "
+                                 f"number {tile}",
+                                 where=self.MODE, do="Extract all frames with the same options")
             else:
                 warn(f"{self.chunks[number].name}: no tile {tile}; {self.chunks[later].name} takes its place")
             found.append((later, tile))
@@ -123,7 +124,7 @@ def original_window(names, number, num_frames, suffix=SUFFIX_LENGTH):
     frames = list(range(before + 1, before + 1 + num_frames))
     if frames[-1] >= len(names):
         raise InputError(f"the window of {names[number]} runs out of the data set", where="compat",
-                         do="Set compat to false: the window then ends at the frame itself")  # fmt: skip
+                         do="Set compat to false: the window then ends at the frame itself")
     return [frame % len(names) for frame in frames]
 
 

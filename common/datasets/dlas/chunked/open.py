@@ -10,7 +10,8 @@ from common.errors import InputError
 def open_chunks(listing, limit=0):
     """Return the chunks of a data set with at least one tile, in the order of their names.
 
-    listing: index.Listing.  limit: bytes for decoded squares of the virtual layout.  Raises InputError when there is none.
+    listing: index.Listing.  limit: bytes for decoded squares of the virtual layout.  Raises InputError when there is
+    none.
     """
     root = listing.root.rstrip("/") or "/"
     squares, chunks = Squares(limit), []
@@ -24,5 +25,5 @@ def open_chunks(listing, limit=0):
     if not chunks:
         found = f"{len(listing.folders)} folders, none with a tile" if listing.folders else "no folder and no shard in it"
         raise InputError(f"not a chunked data set: {found}", where=listing.root,
-                         do="Give the save_folder of extract_subimages: it holds a folder for each photo")  # fmt: skip
+                         do="Give the save_folder of extract_subimages: it holds a folder for each photo")
     return chunks

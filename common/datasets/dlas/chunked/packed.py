@@ -119,12 +119,15 @@ def _read_told(told, path):
         for line in lines:
             row = json.loads(line)
             at = {name: place for place, name in enumerate(row["columns"])}
-            name, offset, length, number, center, width = (at[key] for key in ("name", "offset", "bytes", "id", "center", "width"))
+            name, offset, length, number, center, width = (at[key]
+                                                           for key in ("name", "offset", "bytes", "id", "center",
+                                                                       "width"))
             samples = []
             for sample in row["samples"]:
                 span = sample[offset], sample[length]
                 if not (type(span[0]) is int and type(span[1]) is int and 0 <= span[0] <= span[0] + span[1] <= size):
-                    raise InputError(f"sample {sample[name]!r:.60} lies at {span}, the shard has {size} bytes", where=told, do=DO)
+                    raise InputError(f"sample {sample[name]!r:.60} lies at {span}, the shard has {size} bytes",
+                                     where=told, do=DO)
                 place = (*sample[center], sample[width]) if sample[number] is not None and sample[center] else None
                 samples.append(_checked(sample[name], span, sample[number], place))
             yield str(row["chunk"]), samples, f".{row['header']['format']}"
@@ -194,7 +197,7 @@ class parquet_errors:
             import pyarrow.parquet
         except ImportError as error:
             raise InputError("pyarrow is needed to read it, and is not installed", where=self.path,
-                             do="pip install pyarrow, or extract with --layout packed") from error  # fmt: skip
+                             do="pip install pyarrow, or extract with --layout packed") from error
         return pyarrow.parquet
 
     def __exit__(self, kind, error, _):

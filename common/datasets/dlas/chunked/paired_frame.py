@@ -10,7 +10,8 @@ SIDE = re.compile(r"^(.*)_(left|right)(.*)$", re.DOTALL)
 
 
 class PairedFrameDataset(FramesDataset):
-    """Items of two frames, left and right: shapes as in FramesDataset with N = 2; each pair comes once from either half.
+    """Items of two frames, left and right: shapes as in FramesDataset with N = 2; each pair comes once from either
+    half.
 
     Folders are paired by name: `<photo>_left<...>` with `<photo>_right<...>`, in the order of the numbers behind them
     where a name comes more than once. A half without its other half is named in a DatasetWarning and left out.
@@ -35,7 +36,7 @@ class PairedFrameDataset(FramesDataset):
         kept = [chunk for number, chunk in enumerate(chunks) if number in partners]
         if not kept:
             raise InputError("no folder has an other half (_left and _right in the names)", where=root,
-                             do="Extract the photos with --vertical_split")  # fmt: skip
+                             do="Extract the photos with --vertical_split")
         return kept, repeats
 
     def frames_of(self, number, tile):
@@ -43,13 +44,14 @@ class PairedFrameDataset(FramesDataset):
         if self.compat:
             left = number if "_left" in self.chunks[number].name else number - 1
             if left + 1 >= len(self.chunks):
-                raise InputError(f"there is no folder after {self.chunks[number].name}", where="compat", do="Set compat to false")
+                raise InputError(f"there is no folder after {self.chunks[number].name}", where="compat",
+                                 do="Set compat to false")
             return [(left % len(self.chunks), tile), (left + 1, tile)]
         pair = self._pairs[number]
         count = min(len(self.chunks[half]) for half in pair)
         if tile >= count and self.broken_images == "raise":
             raise InputError(f"the other half of {self.chunks[number].name} has no tile {tile}", where=self.MODE,
-                             do="Extract both halves with the same options")  # fmt: skip
+                             do="Extract both halves with the same options")
         if tile >= count:
             warn(f"{self.chunks[number].name}: the other half has no tile {tile}; tile {count - 1} takes its place")
         return [(half, min(tile, count - 1)) for half in pair]

@@ -1,4 +1,5 @@
-"""The references of chunks at the sizes that items need, and their tiles' centres: read once, kept in bounded memory."""
+"""The references of chunks at the sizes that items need, and their tiles' centres: read once, kept in bounded
+memory."""
 
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -14,7 +15,8 @@ from common.errors import InputError
 class Reference:
     """What the items of one chunk share.
 
-    hq: (3, T, T) uint16 RGB in 0..65535, or float32 in 0..1; lq: (3, L, L) alike; both None where the chunk has no ref.jpg.
+    hq: (3, T, T) uint16 RGB in 0..65535, or float32 in 0..1; lq: (3, L, L) alike; both None where the chunk has no
+    ref.jpg.
     size: (H, W) of ref.jpg as stored.  centers: {id: (row, col, width)}, or None when not asked for.
     """
 
@@ -80,7 +82,8 @@ class References:
 
 
 def widen(pixels, floats=False):
-    """Return uint8 pixels as uint16 in 0..65535 (times 257) and uint16 ones as they are; floats: divided by 255 instead.
+    """Return uint8 pixels as uint16 in 0..65535 (times 257) and uint16 ones as they are; floats: divided by 255
+    instead.
 
     The original's floats matter where a corruption floors them: a rounding then shifts a pixel by a whole step.
     """

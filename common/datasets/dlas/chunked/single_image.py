@@ -24,4 +24,4 @@ class SingleImageDataset(ChunkedDataset):
             "lq_fullsize_ref": torch.from_numpy(self.full_reference(frame, low=True)),
             "lq_center": to_centers(frame.low_center), "gt_center": to_centers(frame.center),
             "LQ_path": frame.label, "GT_path": frame.label,
-        }  # fmt: skip
+        }

@@ -33,11 +33,11 @@ def read_geometry(path):
         told = json.loads(lines[0])["tiles"]
     except (ValueError, KeyError, TypeError, IndexError, RecursionError) as error:
         raise InputError(f"not the geometry of a photo ({type(error).__name__}: {error})", where=path,
-                         do="Extract this photo again") from error  # fmt: skip
+                         do="Extract this photo again") from error
     numbers = [number for tile, window in found.items() for number in (tile, *window)]
     if not all(type(number) is int and 0 <= number < 1 << 31 for number in numbers) or len(found) != told:
         raise InputError(f"holds {len(found)} tiles, told are {told}, or a place is no whole number", where=path,
-                         do="Extract this photo again")  # fmt: skip
+                         do="Extract this photo again")
     return found
 
 
@@ -47,14 +47,15 @@ def virtual_name(number, square):
 
 
 def cut_tile(pixels, window, where):
-    """Return the tile (size, size, 3) of a square's pixels; InputError naming `where` when the window leaves the square."""
+    """Return the tile (size, size, 3) of a square's pixels; InputError naming `where` when the window leaves the
+    square."""
     from common.datasets.dlas.chunked.references import resize
 
     height, width = pixels.shape[:2]
     inside = window.crop and window.top + window.crop <= height and window.left + window.crop <= width
     if not inside or not 0 < window.size < LARGEST_SIDE:
         raise InputError(f"{window} does not lie in the square, which has {height}x{width} pixels", where=where,
-                         do="Extract this photo again")  # fmt: skip
+                         do="Extract this photo again")
     return resize(pixels[window.top : window.top + window.crop, window.left : window.left + window.crop], window.size)
 
 

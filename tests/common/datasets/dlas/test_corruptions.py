@@ -15,7 +15,8 @@ from common.datasets.dlas.draws import ItemDraws
 from common.errors import InputError
 from common.seeding import unit_numpy
 
-MILDEST_IS_NOTHING = sorted(set(NAMES) - {"color_quantization", "greyscale", "lq_resampling4x", "noise-5", *JPEG_QUALITY})
+MILDEST_IS_NOTHING = sorted(set(NAMES)
+                            - {"color_quantization", "greyscale", "lq_resampling4x", "noise-5", *JPEG_QUALITY})
 
 
 def photo(height=37, width=50, seed=0):
@@ -32,7 +33,8 @@ def apply(name, strength, image=None, applied=None, seed=0, **options):
 def test_color_quantization_rounds_down_to_steps_of_255():
     image = photo()
     for strength, step in ((0, 4), (0.29, 4), (0.3, 8), (0.6, 16), (0.9, 32), (1, 32)):
-        np.testing.assert_allclose(apply("color_quantization", strength, image), np.floor(image * 255 / step) * step / 255, atol=1e-6)
+        np.testing.assert_allclose(apply("color_quantization", strength, image),
+                                   np.floor(image * 255 / step) * step / 255, atol=1e-6)
 
 
 def test_gaussian_blur_keeps_the_mean_and_the_sigma():
@@ -104,7 +106,8 @@ def test_strength_zero_changes_nothing(name):
 @pytest.mark.parametrize("name", sorted(set(NAMES) - {"none"}))
 def test_every_corruption_does_something(name):
     image = photo()
-    assert np.abs(Corruptor({"fixed_corruptions": [name], "cosine_bias": False}).corrupt([image], unit_numpy(3))[0] - image).max() > 1e-3
+    assert np.abs(Corruptor({"fixed_corruptions": [name], "cosine_bias": False}).corrupt([image], unit_numpy(3))[0]
+                  - image).max() > 1e-3
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -156,7 +159,8 @@ def test_strengths_lean_towards_zero_unless_told_otherwise():
 
 
 def test_entropy_is_of_the_fixed_ones_image_by_image():
-    options = {"fixed_corruptions": ["saturation", "none"], "random_corruptions": ["greyscale", "none"], "num_corrupts_per_image": 3}
+    options = {"fixed_corruptions": ["saturation", "none"], "random_corruptions": ["greyscale", "none"],
+               "num_corrupts_per_image": 3}
     images, strengths = Corruptor(options).corrupt([photo()] * 2, unit_numpy(1), return_entropy=True)
     assert len(strengths) == 4
     assert len(images) == 2
@@ -165,7 +169,8 @@ def test_entropy_is_of_the_fixed_ones_image_by_image():
 def test_the_drawn_names_are_those_of_the_whole_list():
     options = {"random_corruptions": ["greyscale", "none"], "num_corrupts_per_image": 1}
     for seed in range(20):
-        grey = [float(np.ptp(image, axis=2).max()) < 1e-6 for image in Corruptor(options).corrupt([photo()] * 4, unit_numpy(seed))]
+        grey = [float(np.ptp(image, axis=2).max()) < 1e-6
+                for image in Corruptor(options).corrupt([photo()] * 4, unit_numpy(seed))]
         assert len(set(grey)) == 1
 
 
@@ -176,7 +181,8 @@ def test_nothing_configured_hands_back_the_same_list():
 
 
 def test_draws_come_from_the_given_generator_alone():
-    options = {"fixed_corruptions": ["noise", "motion_blur", "color_jitter"], "random_corruptions": list(NAMES), "num_corrupts_per_image": 2}
+    options = {"fixed_corruptions": ["noise", "motion_blur", "color_jitter"], "random_corruptions": list(NAMES),
+               "num_corrupts_per_image": 2}
     states = random.getstate(), np.random.get_state()[1].copy()
     first = Corruptor(options).corrupt([photo()], unit_numpy(5))[0]
     used = Corruptor({**options, "random_seed": 3})
@@ -211,7 +217,7 @@ def test_names_are_matched_by_what_they_contain():
     ({"corruption_blur_scale": "big"}, "a number from 0"),
     ({"cosine_bias": "yes"}, "true or false"),
     (["jpeg"], "expected a dictionary"),
-])  # fmt: skip
+])
 def test_wrong_options_are_told_in_one_line(options, said):
     with pytest.raises(InputError) as caught:
         Corruptor(options)
@@ -220,6 +226,7 @@ def test_wrong_options_are_told_in_one_line(options, said):
 
 
 def test_none_reads_as_the_default():
-    keys = ("fixed_corruptions", "random_corruptions", "num_corrupts_per_image", "corruption_blur_scale", "cosine_bias", "random_seed")
+    keys = ("fixed_corruptions", "random_corruptions", "num_corrupts_per_image", "corruption_blur_scale", "cosine_bias",
+            "random_seed")
     made = Corruptor(dict.fromkeys(keys))
     assert (made.fixed, made.count, made.blur_scale, made.cosine_bias) == ([], 0, 1.0, True)

@@ -11,7 +11,8 @@ from common.datasets.dlas.options import check_required, create_dataloader, crea
 from common.errors import InputError
 from tests.common.datasets.dlas.chunked.makers import make_folders, options_for
 
-CORRUPTIONS = {"fixed_corruptions": ["noise", "jpeg-broad"], "random_corruptions": ["gaussian_blur", "none"], "num_corrupts_per_image": 1}
+CORRUPTIONS = {"fixed_corruptions": ["noise", "jpeg-broad"], "random_corruptions": ["gaussian_blur", "none"],
+               "num_corrupts_per_image": 1}
 
 CONFIGURATION = """
 scale: 4
@@ -55,7 +56,7 @@ def test_blocks_of_a_configuration(tmp_path):
     ("a: [", "neither valid YAML nor JSON"), ("- 1", "expected a mapping"), ("scale: 2", "no data set block"),
     ("datasets: {train: 3}", "'train' is a int"), ("!!python/object/apply:os.system ['touch x']", "neither valid YAML"),
     ("\x00", "neither valid YAML"), ("", "expected a mapping"),
-])  # fmt: skip
+])
 def test_wrong_configurations_are_named(tmp_path, text, match):
     path = tmp_path / "bad.yml"
     path.write_text(text)
@@ -104,7 +105,8 @@ def batches(root, workers, epochs=2, **more):
 
 
 def same(ours, theirs):
-    return all(a[0] == b[0] and torch.equal(a[1], b[1]) for x, y in zip(ours, theirs, strict=True) for a, b in zip(x, y, strict=True))
+    return all(a[0] == b[0] and torch.equal(a[1], b[1]) for x, y in zip(ours, theirs, strict=True) for a,
+               b in zip(x, y, strict=True))
 
 
 def test_batches_do_not_depend_on_the_number_of_workers(tmp_path):
@@ -174,7 +176,8 @@ def test_batch_size_must_be_a_multiple_of_the_processes(monkeypatch, tmp_path):
 
 
 def test_collate():
-    batch = collate_items([{"x": torch.ones(2), "name": "a", "n": 1, "none": None}, {"x": torch.zeros(2), "name": "b", "n": 2, "none": None}])
+    batch = collate_items([{"x": torch.ones(2), "name": "a", "n": 1, "none": None},
+                           {"x": torch.zeros(2), "name": "b", "n": 2, "none": None}])
     assert batch["x"].shape == (2, 2)
     assert (batch["name"], batch["n"].tolist(), batch["none"]) == (["a", "b"], [1, 2], None)
     with pytest.raises(InputError, match="'x' cannot be put in one batch"):

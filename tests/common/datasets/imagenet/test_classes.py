@@ -27,7 +27,8 @@ def test_labels_of_the_npz_sets_become_network_classes():
     assert classes.label_to_class(np.array([], np.int64)).shape == (0,)
 
 
-@pytest.mark.parametrize(("labels", "message"), [([0, 1], "label 0 is outside 1 .. 1000"), ([1001], "label 1001"), ([1.5], "float64")])
+@pytest.mark.parametrize(("labels", "message"),
+                         [([0, 1], "label 0 is outside 1 .. 1000"), ([1001], "label 1001"), ([1.5], "float64")])
 def test_other_labels_are_refused(labels, message):
     with pytest.raises(InputError, match=message) as caught:
         classes.label_to_class(labels, "train_data_batch_3.npz")

@@ -22,7 +22,8 @@ def test_folder_and_zip_hold_the_same(tmp_path):
     assert folder.identity() == packed.identity()
     for number, name in enumerate(folder.names):
         if name in good:
-            np.testing.assert_array_equal(folder.prepared(number, 8, "squash")[0], packed.prepared(number, 8, "squash")[0])
+            np.testing.assert_array_equal(folder.prepared(number, 8, "squash")[0],
+                                          packed.prepared(number, 8, "squash")[0])
         else:
             with pytest.raises(InputError, match="broken.JPEG"):
                 folder.load(number)

@@ -15,7 +15,8 @@ from common.errors import InputError
 
 def test_importing_the_package_imports_nothing_heavy():
     code = "import sys, common.datasets; print([m for m in ('numpy', 'PIL', 'scipy', 'sklearn', 'torch') if m in sys.modules])"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True,
+                          check=True).stdout.strip() == "[]"
 
 
 def test_digits_are_the_1797_scans_each_once():
@@ -40,7 +41,7 @@ def test_digits_order_is_fixed_for_good():
 
 @pytest.mark.parametrize(("name", "patch", "train_count", "test_count"), [
     ("photos32", 32, 6100, 1300), ("photos64", 64, 5244, 828),
-])  # fmt: skip
+])
 def test_photo_patches_come_from_disjoint_regions(name, patch, train_count, test_count):
     covered = {}
     photos = load_sample_images().images
@@ -106,8 +107,9 @@ def test_names_and_splits_in_any_case_and_spelling():
 
 
 @pytest.mark.parametrize(("name", "split", "text"), [
-    ("cifar11", "train", "Did you mean cifar10?"), ("digits", "tests", "Did you mean test?"), ("nowhere/at/all", "train", "no such path"),
-])  # fmt: skip
+    ("cifar11", "train", "Did you mean cifar10?"), ("digits", "tests", "Did you mean test?"),
+    ("nowhere/at/all", "train", "no such path"),
+])
 def test_unknown_names_are_input_errors_with_the_nearest(name, split, text):
     with pytest.raises(InputError) as caught:
         open_dataset(name, split)
@@ -122,7 +124,8 @@ def test_sizes_that_are_none_are_input_errors(size):
 
 def test_dequantise_is_the_uniform_dequantisation():
     images = np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1)
-    zero, almost_one = dequantise(images, np.zeros_like(images, np.float32)), dequantise(images, np.full(images.shape, 0.999, np.float32))
+    zero, almost_one = dequantise(images, np.zeros_like(images, np.float32)), dequantise(images,
+                                                                                         np.full(images.shape, 0.999, np.float32))
     assert zero.dtype == np.float32
     np.testing.assert_allclose(zero, images / 256, atol=1e-7)
     np.testing.assert_allclose(almost_one, (images + 0.999) / 256, atol=1e-7)

@@ -69,7 +69,7 @@ def test_examples_serialised_by_tfds_itself_are_read(tmp_path, kind):
         "id": tfds.features.Text(),
         "image": tfds.features.Image(shape=(32, 32, 3)),
         "label": tfds.features.ClassLabel(num_classes=10),
-    })  # fmt: skip
+    })
     payloads = []
     for image, label in zip(IMAGES, LABELS):
         (tmp_path / "image.png").write_bytes(png(image))
@@ -188,7 +188,7 @@ def test_random_damage_of_an_example_is_a_value_error_or_nothing():
     (example(image=png(IMAGES[0]), label=10), "runs 10-10, expected 0-9"),
     (example(image=b"no picture", label=1), "record 0: not a readable image"),
     (b"\x0a\xff", "not a tf.train.Example"),
-])  # fmt: skip
+])
 def test_unexpected_records_are_input_errors(tmp_path, record, text):
     path = prepare(tmp_path, shards=((0, 1),))[0]
     tfrecord(path, [record])

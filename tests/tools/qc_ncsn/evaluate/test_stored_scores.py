@@ -19,7 +19,8 @@ from tools.qc_ncsn.evaluate import encode as eval_encode
 from tools.qc_ncsn.evaluate import stored_scores as eval_samples
 from tools.qc_ncsn.evaluate.stored import read_asym, read_nll
 
-COMMANDS = {"encode": eval_encode.cli, "fidis": eval_samples.cli_fidis, "prdc": eval_samples.cli_prdc, "nfe": eval_samples.cli_nfe}
+COMMANDS = {"encode": eval_encode.cli, "fidis": eval_samples.cli_fidis, "prdc": eval_samples.cli_prdc,
+            "nfe": eval_samples.cli_nfe}
 
 
 @pytest.fixture(autouse=True)
@@ -33,7 +34,8 @@ def work(tmp_path):
     images = open_dataset("digits", "test").read(np.arange(33))
     folder = tmp_path / "results" / "run"
     for start, name in ((0, "0/samples_2"), (9, "0/samples_10"), (18, "9/samples_0"), (27, "10/samples_0")):
-        write_npz(folder / "eval_sampling" / f"{name}.npz", samples=images[start : start + 9][:9], nfe=np.int64(100 + start))
+        write_npz(folder / "eval_sampling" / f"{name}.npz", samples=images[start : start + 9][:9],
+                  nfe=np.int64(100 + start))
     return folder
 
 
@@ -89,7 +91,8 @@ def test_same_command_skips_and_changed_samples_are_encoded_anew(capsys, work):
     first = path.stat().st_mtime_ns
     run(capsys, "encode")
     assert path.stat().st_mtime_ns == first
-    write_npz(work / "eval_sampling" / "11" / "samples_0.npz", samples=np.zeros((4, 8, 8, 1), np.uint8), nfe=np.int64(1))
+    write_npz(work / "eval_sampling" / "11" / "samples_0.npz", samples=np.zeros((4, 8, 8, 1), np.uint8),
+              nfe=np.int64(1))
     assert run(capsys, "encode")["results"]["num_generated"] == 37
     assert len(arrays(path)["pool_3"]) == 37
 
@@ -99,7 +102,8 @@ def test_small_features_are_never_called_fid(capsys, work):
     record = run(capsys, "fidis")
     results = record["results"]
     stat = work / "stat"
-    expected = frechet_distance_from_features(*(arrays(stat / f"{name}_stat.npz")["pool_3"] for name in ("generated", "dataset")))
+    expected = frechet_distance_from_features(*(arrays(stat / f"{name}_stat.npz")["pool_3"]
+                                                for name in ("generated", "dataset")))
     assert results["frechet_distance"] == pytest.approx(expected, rel=1e-6)
     assert results["features"] == "small-features-v1"
     assert not {"fid", "inception_score"} & set(results)
@@ -112,11 +116,14 @@ def test_small_features_are_never_called_fid(capsys, work):
 def test_fid_and_inception_score_of_the_first_rows(capsys, encoded):
     generated, dataset = (arrays(encoded / f"{name}_stat.npz") for name in ("generated", "dataset"))
     results = run(capsys, "fidis")["results"]
-    assert results["fid"] == pytest.approx(frechet_distance_from_features(generated["pool_3"][:60], dataset["pool_3"]), rel=1e-9)
+    assert results["fid"] == pytest.approx(frechet_distance_from_features(generated["pool_3"][:60], dataset["pool_3"]),
+                                           rel=1e-9)
     assert results["inception_score"] == pytest.approx(inception_score(generated["logit"][:60])[0], rel=1e-12)
     every = run(capsys, "fidis", "--all_rows", "--splits", "10", "--overwrite")["results"]
-    assert every["fid"] == pytest.approx(frechet_distance_from_features(generated["pool_3"], dataset["pool_3"]), rel=1e-9)
-    assert (every["inception_score"], every["inception_score_std"]) == pytest.approx(inception_score(generated["logit"], 10))
+    assert every["fid"] == pytest.approx(frechet_distance_from_features(generated["pool_3"], dataset["pool_3"]),
+                                         rel=1e-9)
+    assert (every["inception_score"],
+            every["inception_score_std"]) == pytest.approx(inception_score(generated["logit"], 10))
     assert (results["num_generated"], every["num_generated"]) == (60, 70)
 
 
@@ -196,7 +203,8 @@ def test_bad_features_are_named_and_nothing_is_written(capsys, encoded):
         ({"pool_3": pool[:1], "logit": None}, ("fidis", "prdc"), "1 images, more than"),
         ({"pool_3": pool[0]}, ("fidis",), "expected floats (images, features)"),
         ({"logit": logit[:7]}, ("fidis",), "'pool_3' has 70 rows, 'logit' 7"),
-        ({"features": np.array("small-features-v1")}, ("fidis", "prdc"), "those of results/run/stat/generated_stat.npz are small-f"),
+        ({"features": np.array("small-features-v1")}, ("fidis", "prdc"),
+         "those of results/run/stat/generated_stat.npz are small-f"),
     ]
     for changes, commands, what in cases:
         path.write_bytes(good)
@@ -246,7 +254,8 @@ def test_bad_samples_are_named_and_nothing_is_written(capsys, work):
 
 
 def test_encode_refuses_what_it_cannot_do(capsys, work, encoded):
-    assert "no Inception weights here" in run(capsys, "encode", "--features", "inception", "--weights", "none.pth", "--overwrite", status=2)
+    assert "no Inception weights here" in run(capsys, "encode", "--features", "inception", "--weights", "none.pth",
+                                              "--overwrite", status=2)
     assert "that this tool did not make" in run(capsys, "encode", status=2)
     assert "--dataset" in run(capsys, "encode", "--encode_dataset", status=2)
     assert "samples (8, 8, 1)" in run(capsys, "encode", "--encode_dataset", "--dataset", "photos32", status=2)
@@ -267,7 +276,8 @@ def test_memory_does_not_grow_with_the_number_of_samples(tmp_path):
     peaks = []
     for count in (20000, 80000):
         path = tmp_path / f"{count}.npz"
-        np.savez(path, pool_3=np.ones((count, 32), np.float32) * np.arange(count)[:, None], logit=np.ones((count, 8), np.float32))
+        np.savez(path, pool_3=np.ones((count, 32), np.float32) * np.arange(count)[:, None],
+                 logit=np.ones((count, 8), np.float32))
         file = read_statistics(path)
         tracemalloc.start()
         eval_samples.measure_fidis(file, file, eval_samples.FidisOptions(workdir="run"))
@@ -283,7 +293,8 @@ def test_stored_likelihoods_count_each_image_once(tmp_path):
     assert (found["bits_per_dim"], found["nfe"], found["num_images"], found["num_files"]) == (3.25, 100, 4, 2)
 
 
-@pytest.mark.parametrize(("sizes", "what"), [((2, 3), "different batch sizes"), ((3, 2, 3), "different batch sizes"), ((), "no bpd_")])
+@pytest.mark.parametrize(("sizes", "what"),
+                         [((2, 3), "different batch sizes"), ((3, 2, 3), "different batch sizes"), ((), "no bpd_")])
 def test_stale_likelihoods_are_refused(tmp_path, sizes, what):
     for number, size in enumerate(sizes):
         write_npz(tmp_path / f"bpd_{number}.npz", bpd=np.ones(size, np.float32), nfe=np.int64(1))
@@ -293,7 +304,8 @@ def test_stale_likelihoods_are_refused(tmp_path, sizes, what):
 
 def test_likelihoods_of_several_repeats_are_told_from_stale_ones(tmp_path):
     for number, (repeat, index) in enumerate(((0, [0, 1]), (0, [2]), (1, [0, 1]), (1, [2]))):
-        write_npz(tmp_path / f"bpd_{number}.npz", bpd=np.ones(len(index), np.float32), nfe=np.int64(1), index=index, repeat=repeat)
+        write_npz(tmp_path / f"bpd_{number}.npz", bpd=np.ones(len(index), np.float32), nfe=np.int64(1), index=index,
+                  repeat=repeat)
     assert read_nll(tmp_path)["num_images"] == 6
     write_npz(tmp_path / "bpd_4.npz", bpd=np.ones(1, np.float32), nfe=np.int64(1), index=[1], repeat=0)
     with pytest.raises(InputError, match="image 1 is also in"):

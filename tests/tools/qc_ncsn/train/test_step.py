@@ -188,7 +188,7 @@ def check_same(first, second, rtol=1e-4):
 LOSSES = {
     "u": ({"balancing_fac": 0.0}, False), "qc": ({"balancing_fac": 0.01}, False), "c": ({"balancing_fac": 0.0}, True),
     "qc, masks of their own": ({"balancing_fac": 0.01, "slice_masks": "separate"}, False),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("dropout", [0.0, 0.3])

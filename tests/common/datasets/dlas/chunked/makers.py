@@ -83,7 +83,7 @@ def make_old(root, seconds=60):
 def records_of(number, tiles):
     """Return the geometry records of a chunk."""
     return [{"id": 1 + tile, "scale": 0, "top": 0, "left": SIDE * tile, "crop": SIDE, "size": SIDE, "width": SIDE // 2,
-             "center": list(place(tile))} for tile in range(tiles)]  # fmt: skip
+             "center": list(place(tile))} for tile in range(tiles)]
 
 
 def make_virtual(root, names=("a_left", "b_left", "c_left"), tiles=2):
@@ -122,12 +122,13 @@ def make_tar(root, names=("a_left", "b_left", "c_left"), tiles=2, index=True):
                 _add(archive, f"{key}.json", json.dumps({"key": key, **record}).encode())
     with tarfile.open(path) as archive:
         spans = {member.name.rpartition(".")[0]: (member.offset_data, member.size)
-                 for member in archive if not member.name.endswith(".json")}  # fmt: skip
+                 for member in archive if not member.name.endswith(".json")}
     for number, name in enumerate(names):
         samples = [[key.split("/")[1], *spans[key], *(record.get(column) for column in columns)]
-                   for key, _, _, record in samples_of(name, number, tiles)]  # fmt: skip
-        lines.append({"chunk": name, "header": {"format": "png", "tiles": tiles}, "columns": ["name", "offset", "bytes", *columns],
-                      "samples": samples})  # fmt: skip
+                   for key, _, _, record in samples_of(name, number, tiles)]
+        lines.append({"chunk": name, "header": {"format": "png", "tiles": tiles},
+                      "columns": ["name", "offset", "bytes", *columns],
+                      "samples": samples})
     if index:
         path.with_suffix(".jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     return str(root)
@@ -150,9 +151,11 @@ def make_parquet(root, names=("a_left", "b_left", "c_left"), tiles=2):
         rows = []
         for key, data, _, record in samples_of(name, number, tiles):
             row, col = record.get("center", (None, None))
-            rows.append({"key": key, "id": record.get("id"), "width": record.get("width"), "row": row, "col": col, "image": data})
-        schema = pyarrow.schema([("key", pyarrow.string()), *((column, pyarrow.int32()) for column in ("id", "width", "row", "col")),
-                                 ("image", pyarrow.binary())])  # fmt: skip
+            rows.append({"key": key, "id": record.get("id"), "width": record.get("width"), "row": row, "col": col,
+                         "image": data})
+        schema = pyarrow.schema([("key", pyarrow.string()),
+                                 *((column, pyarrow.int32()) for column in ("id", "width", "row", "col")),
+                                 ("image", pyarrow.binary())])
         table = pyarrow.Table.from_pylist(rows, schema=schema)
         writer = writer or pyarrow.parquet.ParquetWriter(Path(root) / "shard-000000.parquet", schema)
         writer.write_table(table)

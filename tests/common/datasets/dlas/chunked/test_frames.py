@@ -9,7 +9,8 @@ from common.datasets.dlas.options import create_dataset
 from common.errors import InputError
 from tests.common.datasets.dlas.chunked.makers import make_folders, options_for
 
-CLIPS = (*(f"clipA_{number:06d}_left" for number in range(1, 6)), *(f"clipB_{number:06d}_left" for number in range(1, 3)))
+CLIPS = (*(f"clipA_{number:06d}_left" for number in range(1, 6)),
+         *(f"clipB_{number:06d}_left" for number in range(1, 3)))
 
 
 @pytest.fixture(autouse=True)
@@ -24,7 +25,8 @@ def frames(item):
 
 
 def multi(root, **more):
-    return create_dataset({**options_for(root, num_frames=3, need_ref=True, needs_metadata=True), "mode": "multi_frame_extensible", **more})
+    return create_dataset({**options_for(root, num_frames=3, need_ref=True, needs_metadata=True),
+                           "mode": "multi_frame_extensible", **more})
 
 
 def test_window_ends_at_its_frame_and_stays_in_the_clip(tmp_path):
@@ -35,7 +37,8 @@ def test_window_ends_at_its_frame_and_stays_in_the_clip(tmp_path):
         item = dataset[index]
         assert {tile for _, tile in frames(item)} == {index % 2}
         assert item["GT_path"] == dataset.get_paths()[index]
-    shapes = {"hq": (3, 3, 16, 16), "lq": (3, 3, 8, 8), "gt_fullsize_ref": (3, 4, 16, 16), "lq_fullsize_ref": (3, 4, 8, 8)}
+    shapes = {"hq": (3, 3, 16, 16), "lq": (3, 3, 8, 8), "gt_fullsize_ref": (3, 4, 16, 16),
+              "lq_fullsize_ref": (3, 4, 8, 8)}
     assert set(item) == {*shapes, "gt_center", "lq_center", "GT_path"}
     for key, shape in shapes.items():
         assert (tuple(item[key].shape), item[key].dtype) == (shape, torch.float32)
@@ -75,8 +78,9 @@ def test_frames_with_fewer_tiles(tmp_path):
 
 def test_wrong_frame_options_are_named(tmp_path):
     root = make_folders(tmp_path / "set", names=CLIPS[:2])
-    for change, match in (({"num_frames": None}, "num_frames"), ({"num_frames": 0}, "num_frames"), ({"frame_regex": "("}, "frame_regex"),
-                          ({"frame_regex": "^x"}, "does not match")):  # fmt: skip
+    for change, match in (({"num_frames": None}, "num_frames"), ({"num_frames": 0}, "num_frames"),
+                          ({"frame_regex": "("}, "frame_regex"),
+                          ({"frame_regex": "^x"}, "does not match")):
         with pytest.raises(InputError, match=match):
             multi(root, **change)
 
@@ -106,6 +110,6 @@ def test_halves_that_stand_alone_are_left_out(tmp_path):
 def test_photos_of_one_name_are_paired_by_number():
     names = ["a_left_0", "a_left_10", "a_left_2", "a_right_1", "a_right_11", "a_right_3"]
     assert {names[left]: names[right] for left, right in match_halves(names).values()} == {
-        "a_left_0": "a_right_1", "a_left_2": "a_right_3", "a_left_10": "a_right_11"}  # fmt: skip
+        "a_left_0": "a_right_1", "a_left_2": "a_right_3", "a_left_10": "a_right_11"}
     assert match_halves(["a_left_0", "a_left_2", "a_right_3"]) == {1: (1, 2), 2: (1, 2)}
     assert match_halves(["x_left_left", "x_left_right"]) == {0: (0, 1), 1: (0, 1)}

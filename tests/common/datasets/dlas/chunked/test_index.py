@@ -29,7 +29,8 @@ from tests.common.datasets.dlas.chunked.makers import (
 
 @pytest.fixture(autouse=True)
 def trusting_clock(monkeypatch, tmp_path):
-    """Folders made just now are trusted, as if they were old; the answers of a read-only data set go to the test's folder."""
+    """Folders made just now are trusted, as if they were old; the answers of a read-only data set go to the test's
+    folder."""
     monkeypatch.setattr(index, "RACY_NS", -10**12)
     monkeypatch.setenv("GENPROBE_CACHE", str(tmp_path / "cache"))
 
@@ -48,8 +49,9 @@ def test_second_start_lists_no_folder(tmp_path):
     root = make_folders(tmp_path / "set")
     assert open_index(root).fresh == 3
     assert open_index(root).fresh == 0
-    assert names(root) == [f"{name}/{tile:08d}.png" for name, first in (("a_left_0", 1), ("b_left_1", 11), ("c_left_2", 21))
-                           for tile in (first, first + 1)]  # fmt: skip
+    assert names(root) == [f"{name}/{tile:08d}.png" for name,
+                           first in (("a_left_0", 1), ("b_left_1", 11), ("c_left_2", 21))
+                           for tile in (first, first + 1)]
 
 
 def test_added_and_deleted_images_and_folders_are_seen(tmp_path):
@@ -147,7 +149,7 @@ def test_folder_without_write_permission(tmp_path):
 
 
 @pytest.mark.parametrize("damage", [b"", b"{", b"[]", b"\xff\xfe", b'{"format": "genprobe chunk index", "version": 1}',
-                                    b'{"format": "genprobe chunk index", "version": 1, "notes": {}, "folders": [[1]]}'])  # fmt: skip
+                                    b'{"format": "genprobe chunk index", "version": 1, "notes": {}, "folders": [[1]]}'])
 def test_damaged_index_is_made_anew(tmp_path, damage):
     root = make_folders(tmp_path / "set")
     whole = names(root)
@@ -170,7 +172,8 @@ def test_virtual_and_packed_sets_that_change_are_seen(tmp_path):
     later()
     path = tmp_path / "virtual/a_left/geometry.jsonl"
     lines = path.read_text().splitlines()
-    path.write_text("\n".join([lines[0].replace('"tiles": 2', '"tiles": 1'), lines[1]]))  # in place: the folder's times stay
+    # in place: the folder's times stay
+    path.write_text("\n".join([lines[0].replace('"tiles": 2', '"tiles": 1'), lines[1]]))
     assert len(names(virtual)) == 5
     tar = make_tar(tmp_path / "tar")
     assert len(names(tar)) == 6
@@ -221,7 +224,8 @@ def test_what_is_no_chunked_data_set(tmp_path):
 
 def test_stale_cache_pth_is_told_and_not_used(tmp_path):
     root = make_folders(tmp_path / "set")
-    fresh = {name: [f"{first:08d}.png", f"{first + 1:08d}.png"] for name, first in (("a_left_0", 1), ("b_left_1", 11), ("c_left_2", 21))}
+    fresh = {name: [f"{first:08d}.png", f"{first + 1:08d}.png"] for name,
+             first in (("a_left_0", 1), ("b_left_1", 11), ("c_left_2", 21))}
     write_cache(root, fresh, path="/home/someone/set")
     with warnings.catch_warnings():
         warnings.simplefilter("error")

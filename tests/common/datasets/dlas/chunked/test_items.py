@@ -40,13 +40,16 @@ def root(tmp_path):
     return make_folders(tmp_path / "set")
 
 
-@pytest.mark.parametrize("more", [{}, {"need_ref": True}, META, {**META, "eval": True}, {"target_size": 12, "scale": 3, **META}])
+@pytest.mark.parametrize("more",
+                         [{}, {"need_ref": True}, META, {**META, "eval": True},
+                          {"target_size": 12, "scale": 3, **META}])
 def test_documented_keys_shapes_and_dtypes(root, more):
     options = options_for(root, **more)
     high = options["target_size"]
     low = high if more.get("eval") else high // options["scale"]
     item = create_dataset(options)[-1]
-    shapes = {"hq": (3, high, high), "lq": (3, low, low), "gt_fullsize_ref": (4, high, high), "lq_fullsize_ref": (4, low, low)}
+    shapes = {"hq": (3, high, high), "lq": (3, low, low), "gt_fullsize_ref": (4, high, high),
+              "lq_fullsize_ref": (4, low, low)}
     assert set(item) == {*shapes, "gt_center", "lq_center", "GT_path", "LQ_path"}
     for key, shape in shapes.items():
         assert tuple(item[key].shape) == shape
@@ -135,7 +138,8 @@ def test_a_tile_without_centre_raises_as_the_original(root, tmp_path, key):
     for kind in (FileNotFoundError, InputError, MissingCenter):
         with pytest.raises(kind, match="00000012.png"):
             dataset[3]
-    assert create_dataset(options_for(root, **{key: True}))[3]["gt_center"].tolist() == [0, 0]  # only read with need_ref
+    # only read with need_ref
+    assert create_dataset(options_for(root, **{key: True}))[3]["gt_center"].tolist() == [0, 0]
 
 
 def test_without_metadata_the_constants_stand_in(root):
@@ -206,9 +210,10 @@ def test_references_stay_within_their_memory(tmp_path):
 @pytest.mark.parametrize(("change", "match"), [
     ({"target_size": None}, "target_size"), ({"scale": None}, "scale"), ({"paths": None}, "paths"),
     ({"target_size": None, "scale": None}, "'target_size', 'scale' are missing"), ({"scale": 32}, "scale is 0"),
-    ({"force_multiple": 3}, "no multiple of 3"), ({"target_size": "big"}, "target_size"), ({"ignore_first": -1}, "ignore_first"),
+    ({"force_multiple": 3}, "no multiple of 3"), ({"target_size": "big"}, "target_size"),
+    ({"ignore_first": -1}, "ignore_first"),
     ({"fixed_corruptions": ["gausian_blur"]}, "gaussian_blur"), ({"broken_images": "skip"}, "broken_images"),
-])  # fmt: skip
+])
 def test_wrong_options_are_named(root, change, match):
     with pytest.raises(InputError, match=match):
         create_dataset({**options_for(root), **change})
@@ -216,7 +221,7 @@ def test_wrong_options_are_named(root, change, match):
 
 def test_corruption_depends_on_seed_epoch_and_index_alone(root):
     options = options_for(root, fixed_corruptions=["noise", "jpeg-broad"], random_corruptions=["gaussian_blur", "none"],
-                          num_corrupts_per_image=1)  # fmt: skip
+                          num_corrupts_per_image=1)
     one, two = create_dataset(options), create_dataset(options)
     first = [one[index]["lq"] for index in range(6)]
     assert all(torch.equal(two[index]["lq"], first[index]) for index in reversed(range(6)))

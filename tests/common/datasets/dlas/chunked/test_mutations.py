@@ -166,8 +166,10 @@ def test_centers_of_the_older_form_of_torch_are_read(tmp_path):
     assert read_centers(path) == {7: ((1, 2), 3)}
 
 
-@pytest.mark.parametrize("value", [[1, 2], {"a": ((1, 2), 3)}, {1: (1, 2)}, {1: ((1, 2), "x")}, {1: ((1, 2, 3), 4)}, {1: ((True, 2), 3)},
-                                   {1: ((2**40, 2), 3)}])  # fmt: skip
+@pytest.mark.parametrize("value",
+                         [[1, 2], {"a": ((1, 2), 3)}, {1: (1, 2)}, {1: ((1, 2), "x")}, {1: ((1, 2, 3), 4)},
+                          {1: ((True, 2), 3)},
+                                   {1: ((2**40, 2), 3)}])
 def test_centers_of_another_shape_are_refused(tmp_path, value):
     save_centers(tmp_path / "centers.pt", value)
     with pytest.raises(InputError, match="centers.pt"):
