@@ -17,9 +17,9 @@ def _lazy(module):
 
 
 COMMANDS = {
-    "train": ("train a U-, C- or QC-NCSN++", _lazy("train")),
-    "sample": ("sample images: predictor-corrector, ODE, multistep", _lazy("sample")),
-    "eval": ("nll | asym | encode | fidis | prdc | nfe", _lazy("eval")),
+    "train": ("train a U-, C- or QC-NCSN++", _lazy("train.command")),
+    "sample": ("sample images: predictor-corrector, ODE, multistep", _lazy("sample.command")),
+    "eval": ("nll | asym | encode | fidis | prdc | nfe", _lazy("evaluate.command")),
     "convert": ("checkpoint to safetensors and back", _lazy("convert")),
     "compare": ("runs side by side: table, samples, curves", _lazy("compare")),
 }

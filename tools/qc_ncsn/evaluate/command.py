@@ -10,18 +10,18 @@ def _lazy(module):
         from importlib import import_module
 
         name, _, function = module.partition(":")
-        return getattr(import_module(f"tools.qc_ncsn.{name}"), function or "cli")(words)
+        return getattr(import_module(f"tools.qc_ncsn.evaluate.{name}"), function or "cli")(words)
 
     return start
 
 
 COMMANDS = {
-    "nll": ("negative log-likelihood in bits/dim", _lazy("eval_nll")),
-    "asym": ("Asym and NAsym over noise levels", _lazy("eval_asym")),
-    "encode": ("features of stored samples, or of a data set", _lazy("eval_encode")),
-    "fidis": ("Frechet distance and Inception score of stored features", _lazy("eval_samples:cli_fidis")),
-    "prdc": ("precision, recall, density and coverage of stored features", _lazy("eval_samples:cli_prdc")),
-    "nfe": ("mean network calls of stored samples", _lazy("eval_samples:cli_nfe")),
+    "nll": ("negative log-likelihood in bits/dim", _lazy("nll")),
+    "asym": ("Asym and NAsym over noise levels", _lazy("asym")),
+    "encode": ("features of stored samples, or of a data set", _lazy("encode")),
+    "fidis": ("Frechet distance and Inception score of stored features", _lazy("stored_scores:cli_fidis")),
+    "prdc": ("precision, recall, density and coverage of stored features", _lazy("stored_scores:cli_prdc")),
+    "nfe": ("mean network calls of stored samples", _lazy("stored_scores:cli_nfe")),
 }
 
 
