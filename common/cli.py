@@ -22,17 +22,19 @@ REQUIRED = MISSING
 KINDS = ("result", "total", "how")  # what an option does to a job's outcome, see common/job.py
 
 
-def option(default, help, *, short=None, choices=None, nargs=None, type=None, kind="result", metavar=None, word=False):
+def option(default, help, *, short=None, choices=None, nargs=None, type=None, kind="result", metavar=None, word=False,
+           low=None, high=None, above=None, below=None):
     """Return a dataclass field that is a flag.
 
     default: its value, or REQUIRED.  short: further spellings, such as "-bs".  word: given bare, without a flag.
     kind: "result" when another value gives other results (a resumed run must have the same), "total" when a larger
     value extends the run, "how" when results do not depend on it (device, workers, batch size, screen).
+    low, high: least and largest value.  above, below: bounds that are not reached.  None (not given) is never checked.
     """
     assert kind in KINDS
     shorts = (short,) if isinstance(short, str) else tuple(short or ())
     metadata = {"help": help, "short": shorts, "choices": choices, "nargs": nargs, "type": type, "kind": kind,
-                "metavar": metavar, "word": word}
+                "metavar": metavar, "word": word, "low": low, "high": high, "above": above, "below": below}
     if isinstance(default, list):
         return field(default_factory=lambda: list(default), metadata=metadata)
     return field(metadata=metadata) if default is REQUIRED else field(default=default, metadata=metadata)
@@ -62,7 +64,41 @@ def parse(options_class, argv, prog, description="", epilog=""):
     """Return an options_class made from command-line words. Raises InputError for anything the words have wrong."""
     parser = _make_parser(options_class, prog, description, epilog)
     given = parser.parse_args(_normalise(options_class, list(argv)))
-    return options_class(**{item.name: getattr(given, item.name) for item in dataclasses.fields(options_class)})
+    options = options_class(**{item.name: getattr(given, item.name) for item in dataclasses.fields(options_class)})
+    check_bounds(options)
+    return options
+
+
+def check_bounds(options):
+    """Raise InputError for the first number, alone or in a list, outside the bounds of its flag; NaN is outside."""
+    for item in dataclasses.fields(options):
+        values = getattr(options, item.name)
+        for value in values if isinstance(values, (list, tuple)) else [values]:
+            if _is_bounded(item) and value is not None and not _is_within(value, **_bounds(item)):
+                raise InputError(f"must be {_bounds_text(item)}", where=f"--{item.name} {value}",
+                                 do="Correct the value")
+
+
+def _bounds(item):
+    return {name: item.metadata.get(name) for name in ("low", "high", "above", "below")}
+
+
+def _is_bounded(item):
+    return any(bound is not None for bound in _bounds(item).values())
+
+
+def _is_within(value, low, high, above, below):
+    return (low is None or value >= low) and (high is None or value <= high) and (above is None or value > above) \
+        and (below is None or value < below) and abs(value) != float("inf") and value == value
+
+
+def _bounds_text(item):
+    """Return a flag's bounds in words: "at least 1", "above 0 and below 1", "from 0 to 1"."""
+    low, high, above, below = _bounds(item).values()
+    if low is not None and high is not None:
+        return f"from {low:g} to {high:g}"
+    parts = [(low, "at least"), (above, "above"), (high, "at most"), (below, "below")]
+    return " and ".join(f"{word} {bound:g}" for bound, word in parts if bound is not None)
 
 
 def _make_parser(options_class, prog, description, epilog):
@@ -114,7 +150,8 @@ def _flag_metadata(item, hint):
         names.append(f"--{item.name.replace('_', '-')}")
     kind = _parse_bool if hint is bool else item.metadata.get("type") or _element_type(hint)
     text = item.metadata.get("help", "").replace("%", "%%")
-    metadata = {"args": names, "type": kind, "help": f"{text} ({_default_text(item)})"}
+    bounds = f"{_bounds_text(item)}; " if _is_bounded(item) else ""
+    metadata = {"args": names, "type": kind, "help": f"{text} ({bounds}{_default_text(item)})"}
     for key in ("choices", "nargs"):
         if item.metadata.get(key) is not None:
             metadata[key] = item.metadata[key]
@@ -189,7 +226,7 @@ def _gather_overrides(words):
         entry = next(rest, "")
         value = "" if "=" in entry else next(rest, "--")
         if value.startswith("--"):
-            raise InputError("no value", where=f"--config.{entry}", do="Write --config.section.name=value")
+            raise InputError("expected a value", where=f"--config.{entry}", do="Write --config.section.name=value")
         overrides.append(entry if "=" in entry else f"{entry}={value}")
     return kept + (["--set", *overrides] if overrides else [])
 
@@ -203,12 +240,12 @@ def _flag_error(options_class, message):
     if message.startswith("unrecognized arguments: "):
         word = message.split(": ", 1)[1].split()[0].split("=")[0]
         if not word.startswith("-"):
-            return InputError("unexpected word", where=word, do="Flags start with --; --help lists them")
+            return InputError("unexpected argument", where=word, do="Flags start with --; see --help")
         return _unknown_flag(word, [item.name for item in dataclasses.fields(options_class)])
     if message.startswith("the following arguments are required: "):
         missing = message.split(": ", 1)[1].split(", ")[0].split("/")
         name = next((word for word in missing if word.startswith("--")), missing[0])
-        return InputError("this flag is required", where=name, do="Give it; --help tells what it means")
+        return InputError("missing required flag", where=name, do="See --help")
     if message.startswith("argument "):
         name, _, what = message.removeprefix("argument ").partition(": ")
         name = next((word for word in name.split("/") if word.startswith("--")), name)
@@ -218,18 +255,22 @@ def _flag_error(options_class, message):
 
 def _plain_words(message):
     """Return what argparse says about one flag's value in other words than a programmer's."""
-    kinds = {"int": "no whole number", "float": "no number", "_parse_bool": "neither true nor false"}
+    kinds = {"int": "an integer", "float": "a number", "_parse_bool": "true or false"}
     found = re.fullmatch(r"invalid (\w+) value: (.*)", message)
     if found and found.group(1) in kinds:
-        return f"{found.group(2)} is {kinds[found.group(1)]}"
+        return f"expected {kinds[found.group(1)]}, not {found.group(2)}"
     if message.startswith("invalid choice: "):
         value, _, known = message.removeprefix("invalid choice: ").rstrip(")").partition(" (choose from ")
-        return f"{value} is none of {known}"
-    return "no value" if message.startswith("expected one argument") else message
+        return f"invalid choice {value} (choose from {known})"
+    return "expected a value" if message.startswith("expected one argument") else message
 
 
-def run(main, options_class, prog, description, epilog="", argv=None, subcommand=None):
-    """Run one command and return its exit status: 0 done, 1 our bug, 2 bad input, 130 interrupted."""
+def run(main, options_class, prog, description, epilog="", argv=None, subcommand=None, place=None, show=None):
+    """Run one command and return its exit status: 0 done, 1 our bug, 2 bad input, 130 interrupted.
+
+    place: options -> folder of the command's record: a command that repeats a finished one to the letter, on inputs
+    untouched since, is answered from it before `main` imports anything.  show: prints the results that are in it.
+    """
     from common import console
 
     words = list(sys.argv[1:] if argv is None else argv)
@@ -238,15 +279,17 @@ def run(main, options_class, prog, description, epilog="", argv=None, subcommand
         options = parse(options_class, words, prog, description, epilog)
         console.set_quiet(getattr(options, "quiet", False))
         signal.signal(signal.SIGTERM, _interrupt)
-        outcome = main(options)
-        _hand_out(outcome, options, prog.split()[0], subcommand, time.monotonic() - began)
+        folder = place(options) if place else None
+        if folder is None or not _answer(options, prog, folder, show):
+            outcome = main(options)
+            _hand_out(outcome, options, prog.split()[0], subcommand, time.monotonic() - began)
         return 0
     except SystemExit as error:  # --help
         return error.code or 0
     except InputError as error:
-        return _fail(f"error: {error}", 2)
+        return _fail(f"error: {in_flags(error, options_class)}", 2)
     except KeyboardInterrupt:
-        return _fail(f"interrupted; what is done is saved, and the same command goes on: {_command(prog, words)}", 130)
+        return _fail(f"interrupted; progress saved, resume with: {_command(prog, words)}", 130)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
@@ -257,6 +300,31 @@ def run(main, options_class, prog, description, epilog="", argv=None, subcommand
         if debug:
             raise
         return _fail(f"internal error: {type(error).__name__}: {error} (--debug shows where)", 1)
+
+
+def _answer(options, prog, folder, show):
+    """Answer from the record of a finished run, if it is this very command's; return whether it was."""
+    from common import console
+    from common.record import quick_answer
+
+    record = quick_answer(folder, prog, options)
+    if record is None:
+        return False
+    console.say(f"{folder}: up to date")
+    if show is not None:
+        show(record["results"])
+    if options.json and int(os.environ.get("RANK", "0")) == 0:
+        names = ("tool", "command", "options", "results", "outputs", "seconds")
+        print(json.dumps({name: record.get(name) for name in names}, allow_nan=False))
+    return True
+
+
+def in_flags(error, options_class):
+    """Return an InputError about parameters of the library as one about the flags of those names."""
+    names = {item.name for item in dataclasses.fields(options_class)}
+    where = f"--{error.where}" if getattr(error.where, "name", None) in names else error.where
+    do = re.sub(r"`(\w+)`", lambda found: f"--{found[1]}" if found[1] in names else found[1], error.do or "")
+    return InputError(error.what, where=where, do=do)
 
 
 def _command(prog, words):

@@ -1,14 +1,14 @@
-"""Devices and precision: `--device auto|cpu|cuda|cuda:1|mps`, `--precision fp32|tf32|bf16`."""
+"""Devices (auto, cpu, cuda, cuda:1, mps) and precision (fp32, tf32, bf16)."""
 
 from contextlib import nullcontext
 
-from common.errors import InputError
+from common.errors import InputError, Parameter
 
 PRECISIONS = ("fp32", "tf32", "bf16")
 
 
 def pick_device(name="auto", local_rank=0):
-    """Return the torch.device for a `--device` value; `auto` is the first of cuda, mps, cpu that is there."""
+    """Return the torch.device of a name; `auto` is the first of cuda, mps, cpu that is there."""
     import torch
 
     if name == "auto":
@@ -18,18 +18,18 @@ def pick_device(name="auto", local_rank=0):
     try:
         device = torch.device(name)
     except RuntimeError as error:
-        raise InputError(f"unknown device '{name}'", where="--device",
+        raise InputError(f"unknown device '{name}'", where=Parameter("device"),
                          do="Use auto, cpu, cuda, cuda:1 or mps") from error
     if device.type == "cuda":
         count = torch.cuda.device_count()
         if (device.index or 0) >= count:
-            raise InputError(f"'{name}' is not there ({count} CUDA devices)", where="--device",
-                             do="Use --device cpu or auto")
+            raise InputError(f"'{name}' is not available ({count} CUDA devices)", where=Parameter("device"),
+                             do="Use cpu or auto")
         return torch.device("cuda", local_rank % count if device.index is None else device.index)
     if device.type == "mps" and not torch.backends.mps.is_available():
-        raise InputError("'mps' is not there", where="--device", do="Use --device cpu or auto")
+        raise InputError("'mps' is not available", where=Parameter("device"), do="Use cpu or auto")
     if device.type not in ("cpu", "mps"):
-        raise InputError(f"'{name}' is not supported", where="--device", do="Use auto, cpu, cuda, cuda:1 or mps")
+        raise InputError(f"'{name}' is not supported", where=Parameter("device"), do="Use auto, cpu, cuda, cuda:1 or mps")
     return device
 
 
@@ -38,7 +38,7 @@ def set_precision(precision):
     import torch
 
     if precision not in PRECISIONS:
-        raise InputError(f"unknown precision '{precision}'", where="--precision", do=f"Use {', '.join(PRECISIONS)}")
+        raise InputError(f"unknown precision '{precision}'", where=Parameter("precision"), do=f"Use {', '.join(PRECISIONS)}")
     torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
     torch.backends.cudnn.allow_tf32 = precision == "tf32"
 

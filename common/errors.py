@@ -20,6 +20,18 @@ SYSTEM_ADVICE = {
 }
 
 
+class Parameter(str):
+    """A parameter of the library, with its value if that says more, as the `where` of an InputError.
+
+    The command line shows it as the flag of that name; from Python it is the name of the argument.
+    """
+
+    def __new__(cls, name, value=None):
+        parameter = super().__new__(cls, name if value is None else f"{name} {value}")
+        parameter.name = name
+        return parameter
+
+
 class InputError(Exception):
     """Something that the user can mend: `what` is wrong, `where` (file, key or flag), and what to `do`.
 

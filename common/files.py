@@ -13,8 +13,6 @@ import zlib
 from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
-
 from common.errors import InputError, as_input_error
 
 TEMPORARY = ".part"
@@ -69,6 +67,29 @@ def exclusive(path, waiting):
             console.say(f"{waiting}; waiting for it")
             fcntl.flock(stream, fcntl.LOCK_EX)
         yield
+
+
+def lock_file(path, folder):
+    """Return the open lock file of a job's folder; InputError when another process holds it.
+
+    The system lets go of the lock when its process ends, however it ends. Whoever closes it removes the file first.
+    """
+    import fcntl
+
+    while True:
+        with system_errors(path):
+            stream = open(path, "ab")
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.stat(path).st_ino == os.fstat(stream.fileno()).st_ino:
+                return stream
+        except BlockingIOError as error:
+            stream.close()
+            raise InputError("another process is writing into this folder", where=folder,
+                             do="Wait until it has ended, or choose another folder") from error
+        except FileNotFoundError:  # removed by its last holder, between opening and locking
+            pass
+        stream.close()
 
 
 def write_bytes(path, data):
@@ -219,5 +240,7 @@ def check_writable(folder):
 
 def write_npy(path, array):
     """Write one array in .npy format under any name, atomically (the original's sample.np)."""
+    import numpy as np
+
     with atomic_path(path) as temporary, open(temporary, "wb") as stream:
         np.save(stream, array)

@@ -1,7 +1,8 @@
-"""The record of a job (run.json): which options shaped it, whether it is done, what came out.
+"""One recorded job in one folder: compared with what ran there before, locked, resumed, answered when it is done.
 
-The same command on the same folder goes on from what is there, and answers at once when the job is finished. Another
-value of an option that changes results is an InputError that names the first such option.
+The record is the folder's run.json: which options shaped the job, whether it is done, what came out. The same command
+on the same folder resumes; a finished one answers. Another value of an option that changes results is an InputError
+that names the first such option, and so is a folder that another tool's record or foreign files hold.
 """
 
 import dataclasses
@@ -10,100 +11,201 @@ import platform
 import shutil
 from pathlib import Path
 
+from common import console, parallel
+from common.cli import Outcome
 from common.errors import InputError
-from common.files import plain, read_json, remove_leftovers, write_json
+from common.files import check_writable, lock_file, plain, remove_leftovers, write_json
+from common.record import LOCK, RECORD, command_of, is_whole, read_record, request_of, sizes_of, stamps_of
+
+START_ANEW = "Use the same value, another folder, or --overwrite to start anew"
 
 
-class RunRecord:
-    """run.json of one job in its folder.
+class Job:
+    """What a command does in a folder.
 
-    options: the command's options dataclass; a field's `kind` (common.cli.option) says whether another value is
-    another job ("result"), an extension when larger ("total") or of no consequence ("how").
-    derived: further values that shape results but are no flags (the contents of a preset, say).
+    command: its name, such as "qc_ncsn eval nll".  options: its options dataclass, settled (presets filled in); a
+    field's `kind` (common.cli.option) says whether another value is another job ("result"), an extension when larger
+    ("total") or of no consequence ("how").  request: the options as the user gave them.
+    derived: {name: value} of what shapes results but is no flag (the contents of a preset, hashes of inputs).
+    content: {name: value} of what is read and may change: the job is done again then, where `derived` refuses.
+    inputs: paths of all files and folders that are read; None where they cannot all be named.  about: what the record
+    says of them.
     extent: which part of a larger job this is, as a division's first and last unit: another one is no conflict, but
     not finished either.
+    owns: names and patterns, relative to the folder, or Paths, of all that the job writes. --overwrite removes what
+    an earlier run of the same command owned, and nothing else.
+    show: called with the results of the job, done now or before, in the main process.
     """
 
-    def __init__(self, folder, tool, options, derived=None, inputs=(), extent=None):
+    def __init__(self, folder, command, options, *, request=None, derived=None, content=None, inputs=None, about=(),
+                 extent=None, owns=(), show=None):
         self.folder = Path(folder)
-        self.path = self.folder / "run.json"
-        self.tool, self.options, self.inputs = tool, options, list(inputs)
-        self.derived, self.extent = plain(derived or {}), plain(extent)
-        self.finished = None
-        self.anew = bool(getattr(options, "overwrite", False))  # earlier outputs are to go
-        self.extra = {}  # more entries for the finished record, such as the machine
+        self.path = self.folder / RECORD
+        self.command, self.options, self.request = command, options, request or options
+        self.derived, self.content, self.extent = plain(derived or {}), plain(content or {}), plain(extent)
+        self.inputs = inputs
+        self.owns, self.show, self.about = [str(name) for name in owns], show, plain(list(about))
+        self.finished = None  # the earlier record that answers
+        self.overwrite = bool(getattr(options, "overwrite", False))  # earlier outputs are to go
+        self.extra = {}  # more entries of the finished record, such as the machine
+        self.stamps = None if inputs is None else stamps_of(inputs)
+        self._lock, self._made_folder = None, False
 
-    def begin(self, clear=()):
-        """Compare with an earlier run here, and mark this one as running.
+    def run(self, work, rehearse, device=None):
+        """Do the job and return its Outcome.
 
-        Returns the earlier results when the same job is already finished, else None. With --overwrite the paths named
-        in `clear` (files or folders) go first.
+        work() -> (results, outputs) does what is missing, in every process.  rehearse() -> (line, results) answers
+        --dry_run.  device: the torch.device of the work, for the process group and the record.
         """
-        results = self.answer()
-        if results is not None:
-            return results
+        if parallel.is_main():
+            check_writable(self.folder)
+            self.compare()
+        if getattr(self.options, "dry_run", False):
+            return self._rehearse(rehearse)
+        with parallel.process_group(device.type if device else "cpu"):
+            earlier = parallel.gather_objects(self.begin() if parallel.is_main() else None)[0]
+            if earlier is not None:
+                return self._answered(earlier)
+            try:
+                results, outputs = work()
+            except BaseException as error:
+                if isinstance(error, InputError):
+                    self._withdraw()
+                self.release()
+                raise
+        if device is not None:
+            from common.device import describe
+
+            self.extra.setdefault("machine", describe(device))
+        if self.show and parallel.is_main():
+            self.show(results)
+        return Outcome(results, [str(path) for path in outputs], self)
+
+    def _rehearse(self, rehearse):
+        line, results = rehearse()
+        console.say(line)
+        for path in self._owned() if self.overwrite else ():
+            console.say(f"--overwrite would remove {path}")
+        return Outcome(results)
+
+    def _answered(self, results):
+        console.say(f"{self.folder}: up to date")
+        if self.show and parallel.is_main():
+            self.show(results)
+        return Outcome(results, record=self)
+
+    def begin(self):
+        """Return the results of this very job when it is finished, else None with the folder locked and marked.
+
+        With --overwrite what the job owns goes first.
+        """
+        self._made_folder = not self.folder.exists()
         self.folder.mkdir(parents=True, exist_ok=True)
-        remove_leftovers(self.folder, clear)
-        if self.anew:  # a kill while the old outputs go leaves a record that says so, and the next run ends it
-            self._mark("clearing")
-            for path in clear:
-                self._remove(Path(path))
-        self._mark("running")
+        try:
+            self._lock = lock_file(self._lock_path, self.folder)
+            results = self.answer()
+            if results is not None:
+                self.release()
+                return results
+            owned = self._owned()
+            remove_leftovers(self.folder, [path for path in owned if path.is_dir()])
+            if self.overwrite:  # killed meanwhile, it leaves a record that says so, and the next run goes on clearing
+                self._mark("clearing")
+                for path in owned:
+                    shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink(missing_ok=True)
+            self._mark("running")
+        except BaseException:
+            self.release()
+            self._remove_empty()
+            raise
         return None
 
-    def _mark(self, status):
-        write_json(self.path,
-                   {"status": status, "tool": self.tool, "options": self._options(), "derived": self.derived})
+    def release(self):
+        """Let another process write into the folder."""
+        if self._lock is not None:
+            self._lock_path.unlink(missing_ok=True)
+            self._lock.close()
+            self._lock = None
 
-    def _remove(self, path):
-        """Remove a file, a folder, or all of this record's own folder but the record."""
-        if path == self.folder:
-            for entry in path.iterdir():
-                if entry != self.path:
-                    self._remove(entry)
-        elif path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
+    def _owned(self, owns=None):
+        """Return the paths that bear the job's names, sorted."""
+        names = self.owns if owns is None else owns
+        found = {path for name in names for path in _matches(self.folder, name)}
+        return sorted(found - {self.path, self._lock_path})
+
+    @property
+    def _lock_path(self):
+        return self.folder / LOCK
+
+    def _mark(self, status):
+        write_json(self.path, {"status": status, "tool": self.command.split()[0], "command": self.command,
+                               "options": self._options(), "derived": self.derived, "owns": self.owns})
+
+    def _withdraw(self):
+        """Take back the record of a run that bad input ended before it wrote anything, so that it blocks no other."""
+        if parallel.is_main() and not self._owned():
+            self.path.unlink(missing_ok=True)
+            self._lock_path.unlink(missing_ok=True)
+            self._remove_empty()
+
+    def _remove_empty(self):
+        """Remove the folder, if this job made it, where nothing was put into it."""
+        if self._made_folder and not any(self.folder.iterdir()):
+            self.folder.rmdir()
 
     def answer(self):
         """Return the results of this very job when it is finished and its files are there, else None; writes
         nothing."""
         earlier = self.compare()
-        if earlier is None or earlier.get("status") != "done" or not self._same_totals(earlier):
+        if earlier is None or not is_whole(earlier, self.folder) or not self._same_totals(earlier):
             return None
-        if earlier.get("extent") != self.extent or not all((self.folder / name).exists()
-                                                           for name in earlier.get("files", [])):
+        if earlier.get("extent") != self.extent:
+            return None
+        if earlier.get("content", self.content) != self.content:
+            console.say(f"{self.folder}: the inputs have changed since, running again")
             return None
         self.finished = earlier
         return earlier["results"]
 
     def compare(self):
-        """Return the earlier record or None; raise InputError when an option that shapes results differs."""
-        if not self.path.exists() or getattr(self.options, "overwrite", False):
+        """Return the earlier record or None. Raises InputError where the folder holds another job's or foreign files,
+        and where an option that shapes results differs."""
+        earlier = read_record(self.path) if self.path.exists() else None
+        if earlier is not None and command_of(earlier) != self.command:
+            raise InputError(f"this folder holds the outputs of {command_of(earlier)}", where=self.folder,
+                             do="Choose another folder")
+        self._refuse_foreign(earlier)
+        if earlier is None:
             return None
-        try:
-            earlier = read_json(self.path)
-        except InputError as error:
-            raise InputError(error.what, where=self.path,
-                             do="Restore the file, or use --overwrite to start anew") from error
-        if not isinstance(earlier, dict) or not isinstance(earlier.get("options"), dict):
-            raise InputError("not the record of a run", where=self.path,
-                             do="Restore the file, or use --overwrite to start anew")
-        self.anew = earlier.get("status") == "clearing"
-        before = {**earlier["options"], **earlier.get("derived", {})}
-        now = {**self._options(), **self.derived}
-        for name, value in now.items():
+        self.owns += [name for name in earlier.get("owns") or () if name not in self.owns]
+        if self.overwrite:
+            return None
+        self.overwrite = earlier.get("status") == "clearing"
+        before = {**earlier["options"], **(earlier.get("derived") or {})}
+        for name, value in {**self._options(), **self.derived}.items():
             kind = self._kinds().get(name, "result")
             if kind == "how" or name not in before or before[name] == value:
                 continue
             if kind == "total" and value is not None and before[name] is not None and value > before[name]:
                 continue
-            raise InputError(
-                f"the run in this folder has {name} {before[name]}, this command has {value}", where=self.path,
-                do="Use the same value, another folder, or --overwrite to start anew",
-            )
+            raise InputError(f"the run in this folder has {name} {before[name]}, this command has {value}",
+                             where=self.path, do=START_ANEW)
         return earlier
+
+    def _refuse_foreign(self, earlier):
+        """Raise InputError when something under the job's names was there before any run of it, or is its input."""
+        names = earlier.get("owns") if earlier else []
+        foreign = [] if names is None else sorted({*self._owned()} - {*self._owned(names)})
+        if self.overwrite and earlier is None:  # asked to replace files; folders may hold anything
+            foreign = [path for path in foreign if path.is_dir()]
+        if foreign:
+            more = " or --overwrite to replace it" if not foreign[0].is_dir() and earlier is None else ""
+            raise InputError("is in the way: no record says what wrote it", where=foreign[0],
+                             do=f"Choose another folder, move it away{',' + more if more else ''}")
+        owned = {path.resolve() for path in self._owned()}
+        for place in self.inputs or ():
+            if owned & {Path(place).resolve(), *Path(place).resolve().parents}:
+                raise InputError("this input lies among the outputs", where=place, do="Choose another output folder")
 
     def finish(self, record):
         """Write the finished record (`record` as --json shows it) and return it; an answered job keeps its own."""
@@ -112,10 +214,12 @@ class RunRecord:
         versions = {"python": platform.python_version()}
         versions |= {name: _version(name) for name in ("genprobe", "torch", "numpy")}
         files = [os.path.relpath(path, self.folder) for path in record["outputs"]]  # so that the folder can be moved
-        full = {"status": "done", **record, "files": files, "derived": self.derived, "extent": self.extent,
-                "versions": versions, "inputs": plain(self.inputs),
-                **plain(self.extra)}
-        write_json(self.path, full)
+        record = {**record, "options": self._options()}
+        write_json(self.path, {
+            "status": "done", **record, "files": files, "owns": self.owns, "derived": self.derived,
+            "content": self.content, "extent": self.extent, "versions": versions, "inputs": self.about, "request": request_of(self.request),
+            "stamps": self.stamps, "sizes": sizes_of(self.folder, self._owned()), **plain(self.extra)})
+        self.release()
         return record
 
     def _options(self):
@@ -127,6 +231,14 @@ class RunRecord:
     def _same_totals(self, earlier):
         totals = [name for name, kind in self._kinds().items() if kind == "total"]
         return all(earlier["options"].get(name) == self._options().get(name) for name in totals)
+
+
+def _matches(folder, name):
+    """Return the paths of a name or pattern relative to a folder, or of an absolute path."""
+    if any(sign in name for sign in "*?["):
+        return folder.glob(name)
+    path = Path(os.path.normpath(folder / name))  # ".." leads out of a folder that is not made yet, too
+    return [path] if path.exists() or path.is_symlink() else []
 
 
 def _version(name):

@@ -37,6 +37,9 @@ def process_group(device_type="cpu"):
 
     from common import console
 
+    if dist.is_initialized():  # a command that holds it already
+        yield
+        return
     if not is_main():
         console.set_quiet(True)
     dist.init_process_group("nccl" if device_type == "cuda" else "gloo")

@@ -1,6 +1,6 @@
 """From images to a network's activations: how pictures are fed, which labels go with them, what is kept."""
 
-from common.errors import InputError
+from common.errors import InputError, Parameter
 
 INPUT_MODES = ("scale", "noise", "clean")
 LABEL_MODES = ("own", "none", "uniform")
@@ -9,20 +9,19 @@ DTYPES = ("float32", "float16")
 LEAST_SIGMA = 0.002  # EDM's lowest noise level
 
 
-def check_feeding(mode, sigma, flag="--conditioning_sigma"):
+def check_feeding(mode, sigma, name="conditioning_sigma"):
     """Raise InputError for a noise level at which a mode makes no sense."""
-    where = f"{flag} {sigma:g}"
+    where = Parameter(name, f"{sigma:g}")
     if not 0 <= sigma < float("inf"):
         raise InputError("a noise level is a number above 0", where=where,
                          do="The published networks were trained on 0.002 .. 80")
     if sigma == 0 and mode == "scale":
         what = ("input mode scale multiplies the picture by the noise level, so that the network would see zeros, and "
-                "the "
-                "logarithm of the level is -infinity: every activation would be NaN")
-        raise InputError(what, where=where, do="Use --input_mode clean for pictures as they are, or a level such as 80")
+                "the logarithm of the level is -infinity: every activation would be NaN")
+        raise InputError(what, where=where, do="Use `input_mode` clean for pictures as they are, or a level such as 80")
     if sigma == 0 and mode == "noise":
         raise InputError("there is no noise at level 0, and its logarithm is -infinity", where=where,
-                         do="Use --input_mode clean for pictures as they are")
+                         do="Use `input_mode` clean for pictures as they are")
 
 
 def network_input(images, mode, sigma, seed, numbers):
@@ -142,5 +141,5 @@ class Capture:
 
 def not_finite(what, dtype="float32"):
     """Return the InputError for NaN or infinity in `what`."""
-    do = "Use --dtype float32" if dtype == "float16" else "The network may be broken, or the noise level far from its training"
+    do = "Use `dtype` float32" if dtype == "float16" else "The network may be broken, or the noise level far from its training"
     return InputError(f"{what} hold NaN or infinity", do=do)

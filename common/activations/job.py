@@ -1,4 +1,4 @@
-"""The loop that extraction and generation share: units of samples are loaded ahead, computed, and written behind.
+"""Units of samples of extraction and generation, and where they are stored.
 
 A unit (the samples of one activation file) is complete or absent: its pictures are written first, then the list of
 images left out, then the activations, and where the published tree has one the batch's json last. Units are shared
@@ -6,13 +6,9 @@ among processes, and made in any order with the same bytes.
 """
 
 import os
-from collections import deque
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from common.activations.layout import batch_name, sample_name, write_batch_json
-
-AHEAD, BEHIND = 2, 4  # units waiting for the network, and for the disk
 
 
 @dataclass
@@ -91,30 +87,6 @@ class Store:
                 if place not in missing:
                     yield unit.first + place, index, row
                     row += 1
-
-
-def run_units(units, load, compute, store, label, workers=2):
-    """Make and write units: load(unit) in a thread ahead, compute(loaded) -> Made here, store.write in threads
-    behind."""
-    from common import console
-
-    total = sum(len(unit.indices) for unit in units)
-    waiting, ahead, writing = deque(units), deque(), deque()
-    with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(max(1, workers)) as writers, \
-            console.progress(label, total, unit="images") as advance:
-        try:
-            while waiting or ahead:
-                while waiting and len(ahead) < AHEAD:
-                    ahead.append(reader.submit(load, waiting.popleft()))
-                made = compute(ahead.popleft().result())
-                writing.append((writers.submit(store.write, made), len(made.unit.indices)))
-                while len(writing) > (BEHIND if waiting or ahead else 0):
-                    future, count = writing.popleft()
-                    future.result()
-                    advance(count)
-        finally:
-            for future in ahead:
-                future.cancel()
 
 
 def write_picture(path, picture):

@@ -45,6 +45,14 @@ def open_dataset(name, split, data_dir=None, size=None):
     return _open_path(Path(name), split, size)
 
 
+def dataset_inputs(name):
+    """Return the paths on which the images of a data set depend: none of an embedded one; None where it is looked for
+    in many places."""
+    if str(name).lower() in EMBEDDED:
+        return []
+    return None if str(name).lower() in KNOWN else [name]
+
+
 def dequantise(images, u):
     """Return uint8 images as float32 in [0, 1): (u + 255 image) / 256 with image = uint8 / 255 (uniform
     dequantisation).

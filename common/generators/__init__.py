@@ -9,7 +9,7 @@ import zipfile
 from importlib import import_module
 from pathlib import Path
 
-from common.errors import InputError, nearest
+from common.errors import InputError, Parameter, nearest
 from common.files import fingerprint, system_errors
 from common.formats.checkpoints import is_safetensors
 
@@ -59,7 +59,7 @@ def open_generator(path, device="cpu", kind=None, **options):
     given = {name: value for name, value in options.items() if value is not None}
     for name in given:
         if name not in known:
-            raise InputError(f"a generator of kind '{found}' has no such option", where=f"--{name}",
+            raise InputError(f"a generator of kind '{found}' has no such option", where=Parameter(name),
                              do=f"Leave it out; {path} takes {', '.join(known)}")
     return open_file(path, device, **given)
 

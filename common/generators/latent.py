@@ -6,7 +6,7 @@ image at a time, seeded from (seed, i). One whose images depend on each other, a
 
 import torch
 
-from common.errors import InputError
+from common.errors import InputError, Parameter
 from common.generators import Generator
 from common.seeding import unit_generator, unit_seed
 
@@ -22,7 +22,7 @@ class LatentGenerator(Generator):
     def __init__(self, kind, path, program, z_shape, output_range, device):
         """program: a function of codes (n, *z_shape) on `device`.  output_range: one of RANGES."""
         if output_range not in RANGES:
-            raise InputError("unknown range", where=f"--output_range {output_range}", do=f"Use {', '.join(RANGES)}")
+            raise InputError("unknown range", where=Parameter("output_range", output_range), do=f"Use {', '.join(RANGES)}")
         self.path, self.program, self.z_shape, self.device = path, program, tuple(z_shape), torch.device(device)
         self.low, self.high = RANGES[output_range]
         trial = self._run(range(TRIAL), seed=0)
@@ -60,11 +60,11 @@ class LatentGenerator(Generator):
             images = seeded(self.program, codes, unit_seed(seed, "program", int(indices[0])))
         except torch.OutOfMemoryError as error:
             raise InputError(f"{len(codes)} images at once do not fit into the device's memory", where=self.path,
-                             do="Pass a smaller --batch_size") from error
+                             do="Pass a smaller `batch_size`") from error
         except FAILURES as error:
             raise InputError(f"the program fails on codes of shape {tuple(codes.shape)}: {last_line(error)}",
                              where=self.path,
-                             do="Give a module from z to images, or another --z_dim") from error
+                             do="Give a module from z to images, or another `z_dim`") from error
         problem = why_no_images(images, len(codes))
         if problem:
             raise InputError(problem, where=self.path,
@@ -90,7 +90,7 @@ class LatentGenerator(Generator):
             others = " or ".join(other for other in RANGES if other != name)
             raise InputError(f"its values run from {lowest:.4g} to {highest:.4g}, not from {self.low:g} to "
                              f"{self.high:g}", where=self.path,
-                             do=f"Pass --output_range {others}")
+                             do=f"Pass `output_range` {others}")
 
 
 def draw_codes(indices, seed, z_shape):

@@ -1,7 +1,7 @@
 """Score models as generators: a checkpoint of qc_ncsn, sampled as `qc_ncsn sample` does, before rounding to bytes."""
 
 from common.diffusion.score_sampling import Sampler
-from common.errors import InputError
+from common.errors import InputError, Parameter
 from common.generators import Generator
 from common.score.config import check_config, preset, sampling_rules
 from common.score.models import LoadedModel
@@ -16,9 +16,9 @@ def open_file(path, device, *, config=None, weights="ema", method="multistep", n
     ode.  num_steps: steps of the first two, one and two network calls each; the configuration's when not given.
     """
     if method not in STEPS:
-        raise InputError("no such sampler", where=f"--method {method}", do=f"Use {', '.join(STEPS)}")
+        raise InputError("no such sampler", where=Parameter("method", method), do=f"Use {', '.join(STEPS)}")
     if num_steps is not None and STEPS[method] is None:
-        raise InputError("the solver of --method ode chooses its steps itself", where="--num_steps", do="Leave it out")
+        raise InputError("the solver of --method ode chooses its steps itself", where=Parameter("num_steps"), do="Leave it out")
     model = LoadedModel(path, check_config(preset(config)) if config else None, weights, device)
     sampling = {**model.config["sampling"], "method": method}
     if num_steps is not None:
@@ -26,7 +26,7 @@ def open_file(path, device, *, config=None, weights="ema", method="multistep", n
     for good, name, what in sampling_rules(sampling, model.config["model"]):
         if not good:
             asked = name == f"sampling.{STEPS[method]}" and num_steps is not None
-            raise InputError(what, where=f"--num_steps {num_steps}" if asked else f"{path}: {name}",
+            raise InputError(what, where=Parameter("num_steps", num_steps) if asked else f"{path}: {name}",
                              do="Correct the value")
     return ScoreGenerator(model, sampling, device)
 

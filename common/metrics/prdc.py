@@ -11,7 +11,7 @@ the formulas, duplicates and ties included.
 
 import numpy as np
 
-from common.errors import InputError
+from common.errors import InputError, Parameter
 from common.formats.rows import gather
 
 TILE = 2048  # rows and columns of a tile: 16 MB of distances
@@ -35,8 +35,8 @@ def prdc(real, fake, nearest_k=3, device="cpu", inclusive=False):
     for kind, rows in (("real", real), ("generated", fake)):
         if nearest_k < 1 or rows.shape[0] <= nearest_k:
             raise InputError(f"{rows.shape[0]} {kind} images have no neighbour number {nearest_k}",
-                             where="--nearest_k",
-                             do="Give more images, or a --nearest_k from 1 to one below their number")
+                             where=Parameter("nearest_k"),
+                             do="Give more images, or a `nearest_k` from 1 to one below their number")
     centre = _mean_of_both(real, fake)
     radii = [squared_radii(rows, nearest_k, device, centre) for rows in (real, fake)]
     return _count_memberships(real, fake, radii[0], radii[1], nearest_k, centre, device, inclusive)

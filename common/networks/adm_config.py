@@ -7,7 +7,7 @@ Follows NVlabs/edm (`training/networks.py`, classes DhariwalUNet and EDMPrecond;
 import re
 from dataclasses import asdict, dataclass, fields
 
-from common.errors import InputError, nearest
+from common.errors import InputError, Parameter, nearest
 
 HEAD_CHANNELS = 64
 PUBLISHED = {"img_resolution": 64, "img_channels": 3, "label_dim": 1000, "dropout": 0.0}  # ImageNet-64 of EDM and DMD2
@@ -94,7 +94,7 @@ def _converted(field, value):
 
 def _whole(value):
     if isinstance(value, str) or int(value) != value:
-        raise ValueError(f"{value!r} is no whole number")
+        raise ValueError(f"expected an integer, not {value!r}")
     return int(value)
 
 
@@ -164,7 +164,7 @@ def named_parts(config):
     return names | {f"decoder_block_{index}": part for index, part in enumerate(decoder)}
 
 
-def check_layers(config, names, where="--layers"):
+def check_layers(config, names, where=None):
     """Return {name: Part} of the layers asked for, in the order of the forward pass; InputError for an unknown name."""
     known = named_parts(config)
     for name in names:
@@ -173,7 +173,7 @@ def check_layers(config, names, where="--layers"):
                                 for side in ("encoder", "decoder"))
             do = (f"This network has encoder_block_0 .. encoder_block_{encoder - 1}, encoder_bottleneck, midblock, "
                   f"decoder_block_0 .. decoder_block_{decoder - 1}")
-            raise InputError(f"no layer is called '{name}'", where=where, do=do)
+            raise InputError(f"no layer is called '{name}'", where=where or Parameter("layers"), do=do)
     return {name: part for name, part in known.items() if name in set(names)}
 
 

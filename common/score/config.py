@@ -8,7 +8,7 @@ import math
 import re
 from pathlib import Path
 
-from common.errors import InputError, nearest
+from common.errors import InputError, Parameter, nearest
 
 FAMILIES = {"u": "unconstrained U-NCSN++", "qc": "quasi-conservative QC-NCSN++", "c": "conservative C-NCSN++"}
 DATASETS = ("cifar10", "cifar100", "svhn", "imagenet", "digits", "photos32")
@@ -144,7 +144,7 @@ def _resolve(name):
     if text.endswith(".py"):
         raise InputError("this is none of the published configuration files, and no other program is run", where=name,
                          do="Give a preset (python -m tools presets) and --config.section.name=value for the rest")
-    raise InputError("unknown preset", where=f"--config {name}", do=nearest(text, PRESETS))
+    raise InputError("unknown preset", where=Parameter("config", name), do=nearest(text, PRESETS))
 
 
 def override(config, entries):
@@ -154,7 +154,7 @@ def override(config, entries):
         name, equals, text = entry.partition("=")
         flag = f"--config.{name}"
         if not equals or not text:
-            raise InputError("no value", where=flag, do="Write --config.section.name=value")
+            raise InputError("expected a value", where=flag, do="Write --config.section.name=value")
         section, _, key = name.rpartition(".")
         known = config if not section else config.get(section)
         if not isinstance(known, dict) or key not in known or isinstance(known[key], dict):
@@ -177,9 +177,8 @@ def _convert(text, like, flag):
             return tuple(int(part) for part in text.strip("()[] ").rstrip(",").split(","))
         return kind(text.replace("_", "") if kind is int else text)
     except (ValueError, KeyError) as error:
-        wanted = {bool: "neither true nor false", int: "no whole number", float: "no number",
-                  tuple: "no list of whole numbers"}
-        raise InputError(f"'{text}' is {wanted[kind]}", where=flag, do=f"It is {like!r} by default") from error
+        wanted = {bool: "true or false", int: "an integer", float: "a number", tuple: "a list of integers"}
+        raise InputError(f"expected {wanted[kind]}, not '{text}'", where=flag, do=f"It is {like!r} by default") from error
 
 
 def complete(config, where):

@@ -111,7 +111,7 @@ def load_weights(network, state, where, weights="raw"):
     if state["ema"] is None:
         if state.get("weights", weights) != weights:
             raise InputError(f"the file holds the {state['weights']} weights only", where=where,
-                             do=f"Pass --weights {state['weights']}, or convert the checkpoint again")
+                             do=f"Pass `weights` {state['weights']}, or convert the checkpoint again")
         return
     shadow, parameters = state["ema"]["shadow_params"], trainable(network)
     if len(shadow) != len(parameters):
@@ -136,7 +136,7 @@ class LoadedModel:
         self.config = config or stored_config(state)
         if self.config is None:
             raise InputError("this checkpoint does not say which configuration it is of", where=path,
-                             do="Name it with --config, for example --config qc_cifar10")
+                             do="Name it with `config`, for example `config` qc_cifar10")
         self.network = build_network(self.config)
         load_weights(self.network, state, path, weights)
         self.network.eval().requires_grad_(False).to(device)
@@ -158,17 +158,17 @@ def find_checkpoint(work, index=None, path=None):
     """
     if path is not None:
         if not Path(path).exists():
-            raise InputError("no such file", where=path, do="Name an existing checkpoint with --checkpoint")
+            raise InputError("no such file", where=path, do="Name an existing checkpoint with `checkpoint`")
         return Path(path)
     if index is None:
         found = work.checkpoint(70) if work.checkpoint(70).exists() else work.newest_checkpoint()
         found = found or (work.meta_checkpoint if work.meta_checkpoint.exists() else None)
         if found is None:
             raise InputError("no checkpoint in this folder", where=work.checkpoints,
-                             do="Train first, name one with --checkpoint PATH, or check --workdir")
+                             do="Train first, name one with `checkpoint` PATH, or check `workdir`")
         return found
     if not work.checkpoint(index).is_file():
         there = sorted(work.checkpoints.glob("checkpoint_*.pth"))
         do = f"Snapshots that are there: {', '.join(item.stem.split('_')[1] for item in there)}" if there else "Train first"
-        raise InputError("no such checkpoint", where=work.checkpoint(index), do=f"{do}; or use --checkpoint PATH")
+        raise InputError("no such checkpoint", where=work.checkpoint(index), do=f"{do}; or use `checkpoint` PATH")
     return work.checkpoint(index)

@@ -115,7 +115,7 @@ def test_sigterm_saves_and_the_same_command_goes_on(name, trained, tmp_path):
     ended, running = kill_after(cut, tmp_path / "cut", begun, 0.3, signal.SIGTERM)
     assert running
     assert ended.status == 130
-    assert ended.err.startswith("interrupted; what is done is saved, and the same command goes on: ")
+    assert ended.err.startswith("interrupted; progress saved, resume with: ")
     assert len(ended.err.splitlines()) == 1
     assert leftovers(tmp_path / "cut") == []
     check_complete(tmp_path / "cut")

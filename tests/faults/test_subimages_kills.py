@@ -104,7 +104,7 @@ def test_sigterm_ends_with_the_command_to_go_on(photos, tmp_path):
     process.send_signal(signal.SIGTERM)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert err.startswith("interrupted; what is done is saved, and the same command goes on: ")
+    assert err.startswith("interrupted; progress saved, resume with: ")
     assert err.count("\n") == 1
     assert not (tmp_path / "out" / ".unfinished").exists()
     check_whole(tmp_path / "out")

@@ -130,7 +130,7 @@ def test_input_errors(tmp_path):
         "no run.json, table or picture in here": (tmp_path / "empty",),
         "this is a folder": (tmp_path, "--output", tmp_path / "empty"),
         "a part of the path is a file": (tmp_path, "--output", tmp_path / "file" / "x.html"),
-        "this flag is required": (),
+        "missing required flag": (),
     }
     for said, words in wrong.items():
         done = report(*words)

@@ -4,6 +4,7 @@ import sys
 from dataclasses import dataclass
 from typing import List, Optional
 
+from common import flags
 from common.cli import REQUIRED, CommonOptions, dispatch, option, run
 from tools.compute_fid.names import METRICS
 
@@ -30,30 +31,29 @@ class ScoreOptions(CommonOptions):
     reference: Optional[str] = option(None,
                                       "the reference itself: images, stored features or statistics, a known data set")
     metrics: List[str] = option(["fid"], f"any of {', '.join(METRICS)}, by commas or blanks", nargs="+", type=str)
-    num_gen: int = option(50_000, "images to generate; of a folder, the first so many in path order", kind="total")
-    batch_size: int = option(32, "images that go through generator and network together", short="-bs", kind="how")
-    num_workers: int = option(8, "threads that read and resize images", short="-j", kind="how")
-    device: str = option("auto", "auto, cpu, cuda, cuda:1 or mps", kind="how")
-    seed: int = option(0, "seed; generated image i draws from (seed, i)")
+    num_gen: int = option(50_000, "images to generate; of a folder, the first so many in path order", kind="total", low=2)
+    batch_size: int = flags.batch_size(32, "-bs")
+    num_workers: int = flags.num_workers(8, "threads that read and resize images", "-j", low=1)
+    device: str = flags.device()
+    seed: int = flags.seed("generated images (image i draws from (seed, i)) and subsets")
     stats_dir: Optional[str] = option(None, "folder of statistics (GENPROBE_STATS, else fid_stats)", kind="how")
     extractor: str = option("inception", "network that makes the features", choices=["inception", "small", "dinov2"])
     weights: Optional[str] = option(None, "weights of the network, where they are not in the usual places", kind="how")
     resolution: List[int] = option([], "bring images files to this square, or height and width, as setup_fid does",
-                                   nargs="+", short="-r")
+                                   nargs="+", short="-r", low=8)
     round: bool = option(True, "round generated images to bytes, as files are; clean-fid scores them as floats")
-    nearest_k: int = option(3, "prdc: the radius of a point reaches to its nearest_k-th neighbour")
-    splits: int = option(10, "is: parts of the Inception score, of the permuted images; 1 as in QC-NCSN")
-    kid_subsets: int = option(100, "kid: subsets of the estimate by subsets that clean-fid prints; 0 for none")
-    kid_subset_size: int = option(1000, "kid: images of a subset")
-    interval: bool = option(True, "standard error and 95 % interval by the jackknife, where features are at hand",
-                            kind="how")
+    nearest_k: int = option(3, "prdc: k of the k-NN radius", low=1)
+    splits: int = option(10, "is: splits of the Inception score, of the permuted images; 1 as in QC-NCSN", low=1)
+    kid_subsets: int = option(100, "kid: subsets of the estimate by subsets that clean-fid prints; 0 for none", low=0)
+    kid_subset_size: int = option(1000, "kid: images of a subset", low=2)
+    interval: bool = option(True, "standard error and 95 % interval by the jackknife, when features are available")
     split: str = option("train", "split of a known data set, reference or scored", choices=["train", "test"])
-    data_dir: Optional[str] = option(None, "folder that holds the known data sets", kind="how")
+    data_dir: Optional[str] = flags.data_dir()
     config: Optional[str] = option(None, "generator: preset of an NCSN++ checkpoint that does not name its own")
     method: Optional[str] = option(None, "generator: sampler of an NCSN++ checkpoint",
                                    choices=["multistep", "pc", "ode"])
-    num_steps: Optional[int] = option(None, "generator: steps of the sampler")
-    z_dim: Optional[int] = option(None, "generator: length of z, where it cannot be told from the module")
+    num_steps: Optional[int] = option(None, "generator: steps of the sampler", low=1)
+    z_dim: Optional[int] = option(None, "generator: length of z, where the module does not say", low=1)
     output_range: Optional[str] = option(None,
                                          "generator: range of a module's pixels: signed -1 to 1 (when not given), unit "
                                          "0 to 1, bytes 0 to 255",
@@ -82,8 +82,13 @@ def _main(options):
 
 
 def _command(name, options_class):
-    return lambda words: run(_main, options_class, f"{PROG} {name}", DESCRIPTIONS[name], EPILOG.format(name), words,
-                             name)
+    def start(words):
+        from tools.compute_fid.score import show
+
+        return run(_main, options_class, f"{PROG} {name}", DESCRIPTIONS[name], EPILOG.format(name), words, name,
+                   lambda options: options.output_dir, show)
+
+    return start
 
 
 COMMANDS = {

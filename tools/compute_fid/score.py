@@ -1,5 +1,6 @@
 """From the command to the numbers, and with what they can be compared."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from common import console, parallel
@@ -15,77 +16,80 @@ LABELS = {
 }
 
 
-def score(options):
+def score(request):
     """Run `compute_fid`; results: the metrics asked for, both sides, and how the features were made."""
-    from common.device import describe, pick_device, set_precision
+    from common.device import pick_device, set_precision
     from tools.compute_fid.measure import measure
     from tools.compute_fid.plan import Plan, compare
 
-    check_flags(options)
+    options = settle(request)
     device = pick_device(options.device, parallel.local_rank())
     set_precision("fp32")
     with parallel.process_group(device.type):
         plan = Plan(options, device)
+
+        def work():
+            (generated, excluded), (reference, _) = plan.sides()
+            if not parallel.is_main():
+                return {}, []
+            notes = compare(generated, reference)
+            results = measure(generated, reference, options, device)
+            results |= _circumstances(plan, generated, reference, excluded, notes)
+            return results, [_write_table(Path(options.output_dir), results)] if options.output_dir else []
+
+        plans = (f"would score {plan.told('generated')} against {plan.told('reference')}", {"metrics": options.metrics})
+        if options.output_dir:
+            return _job(request, options, plan).run(work, lambda: plans, device)
         if options.dry_run:
-            console.say(f"would score {plan.told('generated')} against {plan.told('reference')}")
-            return Outcome({"metrics": options.metrics})
-        record, earlier = _open_record(options, plan)
-        if earlier is not None:
-            _show(earlier)
-            return Outcome(earlier, record=record)
-        (generated, excluded), (reference, _) = plan.sides()
-        if not parallel.is_main():
-            return Outcome({})
-        notes = compare(generated, reference)
-        results = measure(generated, reference, options, device)
-        results |= _circumstances(plan, generated, reference, excluded, notes)
-    outputs = []
-    if record is not None:
-        record.extra = {"machine": describe(device)}
-        outputs = [_write_table(Path(options.output_dir), results)]
-    _show(results)
-    return Outcome(results, outputs, record)
+            console.say(plans[0])
+            return Outcome(plans[1])
+        results, _ = work()
+    show(results)
+    return Outcome(results)
 
 
-def check_flags(options):
-    """Fill `metrics` with the names in a fixed order. Raises InputError for flags out of range or in conflict."""
+def settle(options):
+    """Return the options with the metrics' names in a fixed order. Raises InputError for flags in conflict."""
     words = [word.lower() for entry in options.metrics for word in entry.replace(",", " ").split()]
     for word in words:
         if word not in METRICS:
             raise InputError(f"unknown metric '{word}'", where="--metrics", do=nearest(word, METRICS))
     if not words:
         raise InputError("no metric", where="--metrics", do=f"Give some of {', '.join(METRICS)}")
-    options.metrics = [name for name in METRICS if name in words]
-    least = {"num_gen": 2, "batch_size": 1, "num_workers": 1, "nearest_k": 1, "splits": 1, "kid_subsets": 0,
-             "kid_subset_size": 2}
-    for name, value in least.items():
-        if getattr(options, name) < value:
-            raise InputError(f"must be at least {value}", where=f"--{name} {getattr(options, name)}",
-                             do="Correct the value")
+    options = replace(options, metrics=[name for name in METRICS if name in words])
     if options.dataset_name and options.reference:
-        raise InputError("says another reference than --dataset_name", where="--reference", do="Give one of them")
+        raise InputError("mutually exclusive with --dataset_name", where="--reference", do="Give one of them")
     if not options.dataset_name and not options.reference and options.metrics != ["is"]:
         raise InputError("no reference", where="--dataset_name",
                          do="Name statistics of setup_fid, or images with --reference")
-    if options.resolution and (len(options.resolution) > 2 or min(options.resolution) < 8):
-        raise InputError("one or two numbers of pixels, each at least 8", where="--resolution", do="Correct the values")
+    if len(options.resolution) > 2:
+        raise InputError("one or two numbers of pixels", where="--resolution", do="Correct the values")
+    return options
 
 
-def _open_record(options, plan):
-    """Return (RunRecord or None, earlier results or None): a record is kept where --output_dir says."""
-    from common.files import check_writable
-    from common.job import RunRecord
+def _job(request, options, plan):
+    """Return the Job in --output_dir."""
+    from common.job import Job
 
-    if not options.output_dir:
-        return None, None
-    check_writable(options.output_dir)
     names = ("generated", "reference")
     derived = {f"{name} content": plan.identity(name) for name in names} if parallel.is_main() else {}
     derived |= {f"features {name}": value for name, value in (plan.space.meta if plan.space else {}).items()}
-    record = RunRecord(options.output_dir, "compute_fid", options, derived,
-                       [{"name": plan.told(name)} for name in names])
-    earlier = record.begin([Path(options.output_dir) / "table.csv"]) if parallel.is_main() else None
-    return record, parallel.gather_objects(earlier)[0]
+    return Job(options.output_dir, f"compute_fid {'clean' if hasattr(options, 'mode') else 'fast'}", options,
+               request=request, derived=derived, inputs=_inputs(options, plan),
+               about=[{"name": plan.told(name)} for name in names], owns=["table.csv"], show=show)
+
+
+def _inputs(options, plan):
+    """Return the paths that are read, None where they are not all known."""
+    from common.datasets import dataset_inputs
+    from common.features.stats_store import search_places
+
+    if options.extractor != "small" and options.weights is None and plan.space is not None:
+        return None  # the weights were looked for
+    images = [dataset_inputs(place) for place in (options.checkpoint, options.reference) if place]
+    places = search_places(options.stats_dir) if options.dataset_name else []
+    files = [options.weights] if options.weights else []
+    return None if None in images else [*sum(images, []), *places, *files]
 
 
 def _circumstances(plan, generated, reference, excluded, notes):
@@ -130,7 +134,7 @@ def _rows(results):
     return rows
 
 
-def _show(results):
+def show(results):
     """Print the table of the metrics, and the notes."""
     if not results:
         return

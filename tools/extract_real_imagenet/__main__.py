@@ -4,6 +4,8 @@ import sys
 from dataclasses import dataclass
 from typing import List, Optional
 
+from common import flags
+from common.activations.layout import REAL, Tree
 from common.cli import REQUIRED, CommonOptions, option, run
 
 PROG = "extract_real_imagenet"
@@ -26,17 +28,16 @@ class ExtractOptions(CommonOptions):
     imagenet_dir: Optional[str] = option(None, "tree of JPEGs (ROOT/val/n01440764/*.JPEG), or a zip of one", kind="how")
     npz_dir: Optional[str] = option(None, "folder of npz batches", kind="how")
     lmdb_path: Optional[str] = option(None, "LMDB of 64 x 64 images (needs the package lmdb)", kind="how")
-    output_dir: str = option("data", "root of the tree that is written", kind="how")
-    num_samples: int = option(1000, "how many samples; more than exist means all", kind="total")
-    batch_size: int = option(64, "images that go through the network together, and samples of an activation file",
-                             kind="how")
+    output_dir: str = option("data", "output directory", kind="how")
+    num_samples: int = option(1000, "number of samples, capped at the size of the data set", kind="total", low=1)
+    batch_size: int = flags.batch_size(64, help="images per forward pass, and samples of an activation file")
     layers: str = option("encoder_bottleneck,midblock", "layers, separated by commas", kind="result")
-    conditioning_sigma: float = option(80.0, "noise level that the network is told")
+    conditioning_sigma: float = option(80.0, "noise level the network is conditioned on")
     split: str = option("val", "sub-folder of --imagenet_dir, or all of it; recorded for the others too",
                         choices=["val", "train", "all"])
-    seed: int = option(10, "of the order of samples, and of the noise of --input_mode noise")
-    device: str = option("auto", "auto, cpu, cuda, cuda:1 or mps", kind="how")
-    num_classes: Optional[int] = option(None, "draw so many classes by the seed (default: all)")
+    seed: int = flags.seed("the order of samples, and of the noise of --input_mode noise", 10)
+    device: str = flags.device()
+    num_classes: Optional[int] = option(None, "draw so many classes by the seed (default: all)", low=1)
     target_classes: Optional[str] = option(None,
                                            "classes, separated by commas: numbers in the network's order, synsets or "
                                            "names")
@@ -46,7 +47,7 @@ class ExtractOptions(CommonOptions):
     scores: Optional[str] = option(None,
                                    "for --percentiles: a CSV with a score for each image, or denoise (the network's "
                                    "error)", kind="how")
-    score_sigma: float = option(0.5, "noise level of --scores denoise")
+    score_sigma: float = option(0.5, "noise level of --scores denoise", above=0)
     score_column: str = option("score", "its column of scores; original_path or index is the other one that counts")
     percentiles: List[float] = option([], "keep images whose score lies between two percentiles", nargs=2, type=float)
     percentile_scope: str = option("all", "percentiles over all images, or within each class", choices=["all", "class"])
@@ -70,8 +71,8 @@ class ExtractOptions(CommonOptions):
                        choices=["none", "mean", "meanmax"])
     dtype: str = option("float32", "of the stored activations", choices=["float32", "float16"])
     format: str = option("npz", "npz batches with json (published), or one .npy a layer (fast)", choices=["npz", "npy"])
-    samples_per_file: Optional[int] = option(None,
-                                             "samples of an activation file (default: the first run's --batch_size)")
+    samples_per_file: Optional[int] = option(None, "samples of an activation file (default: the first run's "
+                                             "--batch_size)", low=1)
     images: str = option("original", "store pictures as they came, as the network sees them, or none",
                          choices=["original", "network", "none"])
     reconstructions: bool = option(True, "store the network's images; without, it stops after the last wanted layer")
@@ -80,9 +81,9 @@ class ExtractOptions(CommonOptions):
     label_dropout: float = option(0.0, "accepted for old commands; has no effect in evaluation", kind="how")
     weights: str = option("ema", "weights of a file that has both", choices=["ema", "raw"])
     part: str = option("generator", "network of a DMD2 guidance file", choices=["generator", "real_unet", "fake_unet"])
-    precision: str = option("fp32", "fp32, tf32 or bf16 (CUDA)", choices=["fp32", "tf32", "bf16"])
-    compile: bool = option(False, "compile the network (worth it on a GPU and many images)", kind="how")
-    num_workers: int = option(2, "threads that decode and write", kind="how")
+    precision: str = flags.precision()
+    compile: bool = flags.compile()
+    num_workers: int = flags.num_workers(2, "threads that decode and write", low=1)
 
 
 def main(options):
@@ -94,7 +95,8 @@ def main(options):
 
 def cli(words=None):
     """Run the command on the given words (the process's own by default) and return its exit status."""
-    return run(main, ExtractOptions, PROG, DESCRIPTION, EPILOG, words)
+    return run(main, ExtractOptions, PROG, DESCRIPTION, EPILOG, words,
+               place=lambda options: Tree(options.output_dir, REAL).metadata)
 
 
 if __name__ == "__main__":

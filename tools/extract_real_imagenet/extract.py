@@ -2,8 +2,7 @@
 
 from common import console, parallel
 from common.activations.layout import REAL
-from common.activations.run import ActivationRun, carry_out, check_counts, check_seed, open_network
-from common.cli import Outcome
+from common.activations.run import ActivationRun, open_network
 from common.errors import InputError
 
 
@@ -30,22 +29,16 @@ def extract(options):
         chosen = choose(options, source, network, weights)
         check_classes(options, source.classes[chosen.indices], network.config)
         run = Extraction(options, source, network, weights, chosen)
-        if options.dry_run:
-            console.say(f"would extract {len(chosen.indices):,} of {chosen.candidates:,} images into "
-                        f"{run.tree.activations}")
-            return Outcome({"num_samples": len(chosen.indices), "candidates": chosen.candidates,
-                            "output_dir": options.output_dir})
-        return carry_out(run, device, f"{run.tree.info} is there, made by the same command")
+        return run.carry_out(run.identity(), run.inputs(), lambda: (
+            f"would extract {len(chosen.indices):,} of {chosen.candidates:,} images into {run.tree.activations}",
+            {"num_samples": len(chosen.indices), "candidates": chosen.candidates, "output_dir": options.output_dir}),
+            device)
 
 
 def check_flags(options):
-    """Raise InputError for values that no source or network could make sense of."""
-    check_counts(options, "num_samples", "batch_size", "num_workers", "samples_per_file")
-    check_seed(options.seed)
+    """Raise InputError for flags that contradict each other."""
     if options.num_classes is not None and options.target_classes is not None:
         raise InputError("Cannot use both --num_classes and --target_classes", do="Choose one")
-    if not 0 < options.score_sigma < float("inf"):
-        raise InputError("must be above 0", where=f"--score_sigma {options.score_sigma:g}", do="Correct the value")
     if bool(options.percentiles) != (options.scores is not None):
         raise InputError("--percentiles and --scores go together",
                          do="Give both: a CSV of scores (or denoise), and two percentiles")
@@ -118,16 +111,28 @@ class Extraction(ActivationRun):
     def __init__(self, options, source, network, weights, chosen):
         from common.activations.capture import Capture
 
-        super().__init__(options, REAL, network, chosen.indices)
+        super().__init__(options, options, REAL, network, chosen.indices)
         self.source, self.weights, self.chosen = source, weights, chosen
         self.capture = Capture(network, self.form.widths, options.input_mode, options.conditioning_sigma, options.seed,
                                options.label_mode, options.pool, options.dtype, images=options.reconstructions)
-        derived = {"checkpoint": weights["sha256"], "source": source.identity() if parallel.is_main() else None}
-        if not chosen.extends:  # another number would be other samples from the first on
-            derived["fixed_num_samples"] = len(chosen.indices)
-        if options.percentiles:
-            derived["scores"] = score_identity(options)
-        self.make_record(derived)
+
+    def identity(self):
+        """Return the values that shape the results and are no flags."""
+        derived = {"checkpoint": self.weights["sha256"],
+                   "source": self.source.identity() if parallel.is_main() else None}
+        if not self.chosen.extends:  # another number would be other samples from the first on
+            derived["fixed_num_samples"] = len(self.chosen.indices)
+        if self.options.percentiles:
+            derived["scores"] = score_identity(self.options)
+        return derived
+
+    def inputs(self):
+        """Return the paths that are read."""
+        options = self.options
+        scores = [options.scores] if options.scores not in (None, "denoise") else []
+        maps = [options.class_map] if options.class_map.endswith(".json") else []
+        places = [place for place in (options.npz_dir, options.imagenet_dir, options.lmdb_path) if place is not None]
+        return [options.checkpoint_path, *places, *scores, *maps]
 
     def prepare(self):
         self.source.prepare(self.chosen.indices)

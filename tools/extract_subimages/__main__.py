@@ -43,7 +43,7 @@ def cli(words=None):
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    return run(main, Options, PROG, DESCRIPTION, EPILOG, words)
+    return run(main, Options, PROG, DESCRIPTION, EPILOG, words, place=lambda options: options.save_folder, show=show)
 
 
 def main(options):
@@ -51,6 +51,13 @@ def main(options):
     from tools.extract_subimages.run import main
 
     return main(options)
+
+
+def show(results):
+    """Print what an extraction made."""
+    from tools.extract_subimages.run import show
+
+    show(results)
 
 
 if __name__ == "__main__":

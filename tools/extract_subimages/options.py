@@ -1,5 +1,6 @@
 """The flags of `extract_subimages`, options files of the original's kind, and what must hold between them."""
 
+import copy
 import dataclasses
 import json
 import os
@@ -7,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import List, Optional
 
-from common.cli import CommonOptions, option
+from common.cli import CommonOptions, check_bounds, option
 from common.errors import InputError, nearest
 
 MODES = ["multiscale", "single", "square", "pair"]
@@ -49,32 +50,33 @@ class Options(CommonOptions):
                              nargs="+")
     thres_sz: Optional[int] = option(None,
                                      "a window flush with the edge is added when more pixels than this are left over "
-                                     "(128; single 16, pair 48)")
+                                     "(128; single 16, pair 48)", low=0)
     resize_final_img: List[float] = option([], "factor for the tiles of each scale; all scales should come out equal "
                                            "(1 .5; single .5)", nargs="+")
     only_resize: bool = option(False, "no windows: one tile for each scale, the whole square resized")
     vertical_split: bool = option(False, "stereoscopic pairs side by side: each half is an image of its own")
     compression_level: Optional[int] = option(None, "quality of jpg and webp, 0 to 100 (95; single 90); also --quality",
-                                              metavar="QUALITY")
+                                              metavar="QUALITY", low=0, high=100)
     subsampling: str = option("420", "chroma of jpg: 420 halves it both ways, 444 keeps it", choices=["420", "444"])
     format: Optional[str] = option(None, "file type of the tiles (jpg; square and pair png)",
                                    choices=["jpg", "png", "webp"])
-    png_level: int = option(3, "compression of png, 0 to 9; only speed and size depend on it")
+    png_level: int = option(3, "compression of png; only speed and size depend on it", low=0, high=9)
     layout: str = option("folders",
                          "folders; packed: tar shards for webdataset readers; parquet; virtual: one square image "
                          "for each photo, tiles are cut when read", choices=LAYOUTS)
-    shard_mb: int = option(256, "megabytes after which a shard is full (packed, parquet)")
+    shard_mb: int = option(256, "megabytes after which a shard is full (packed, parquet)", low=1)
     square: str = option("center",
                          "center: only the centred square is used; none: the full photo, the reference letter-boxed",
                          choices=["center", "none"])
     exif: bool = option(True, "turn photos upright as their Exif orientation says")
-    min_size: Optional[int] = option(None, "photos whose smaller side is below are skipped (512; single 256, others 0)")
+    min_size: Optional[int] = option(None, "photos whose smaller side is below are skipped (512; single 256, others 0)",
+                                     low=0)
     input_image_max_size_before_being_halved: int = option(5500,
-                                                           "photos whose larger side exceeds this are halved first")
+                                                           "photos whose larger side exceeds this are halved first",
+                                                           low=1)
     exclusions: List[str] = option([],
                                    "for each scale, comma-separated strings: where one occurs in a photo's path below "
-                                   "the "
-                                   "input folder, the scale is left out ('' for none)", nargs="+", type=str)
+                                   "the input folder, the scale is left out ('' for none)", nargs="+", type=str)
     use_masking: bool = option(False, "keep only tiles that the mask of their photo shows (mean of at least 127.5)")
     mask_path: str = option("", "folder of masks, named as the photo with .png added", kind="how")
     dedup: bool = option(False, "skip photos whose file equals an earlier one's")
@@ -83,14 +85,16 @@ class Options(CommonOptions):
                          "running numbers over the whole run", choices=["stable", "original"])
     compat: str = option("none", "original: also repeat the original's mistakes (see the page)",
                          choices=["none", "original"])
-    imgsize: List[int] = option([128, 128], "square mode: width and height", nargs=2)
+    imgsize: List[int] = option([128, 128], "square mode: width and height", nargs=2, low=1)
     bottom_crop: float = option(0.0,
-                                "square mode: rows cut off below; a fraction of the height under 1, pixels from 1 on")
+                                "square mode: rows cut off below; a fraction of the height under 1, pixels from 1 on",
+                                low=0)
     keep_folder: bool = option(False, "square mode: keep the folder directly below the input folder")
     pair_folder: str = option("", "pair mode: folder of the low-resolution photos", kind="how")
-    pair_scale: int = option(4, "pair mode: how many times smaller the low-resolution photos are")
-    preview: int = option(0, "show where the tiles of this many photos lie, in preview.png", kind="how")
-    n_thread: Optional[int] = option(None, "worker processes, 0 for none (as many as processors)", kind="how")
+    pair_scale: int = option(4, "pair mode: how many times smaller the low-resolution photos are", low=1)
+    preview: int = option(0, "show where the tiles of this many photos lie, in preview.png", kind="how", low=0)
+    n_thread: Optional[int] = option(None, "worker processes, 0 for none (default: one per processor)", kind="how", low=0,
+                                     high=256)
     dest: str = option("file", "the original's switch; only file (see --layout)", kind="how")
 
 
@@ -184,14 +188,13 @@ def excluded_strings(word):
 
 
 def resolve(options):
-    """Fill in what depends on the mode, check everything, and return the options. Raises InputError naming the flag."""
-    for name, value in DEFAULTS[options.mode].items():
-        if getattr(options, name) in (None, []):
-            setattr(options, name, list(value) if isinstance(value, list) else value)
+    """Return the options with what depends on the mode filled in, all checked. Raises InputError naming the flag."""
+    filled = {name: value for name, value in DEFAULTS[options.mode].items() if getattr(options, name) in (None, [])}
     if options.n_thread is None:
-        options.n_thread = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        filled["n_thread"] = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    options = dataclasses.replace(options, **copy.deepcopy(filled))
+    check_bounds(options)  # of options files and of calls from Python, too
     _check_folders(options)
-    _check_numbers(options)
     _check_modes(options)
     if options.mode in ("multiscale", "single", "pair"):
         _check_scales(options)
@@ -200,9 +203,10 @@ def resolve(options):
 
 def _check_folders(options):
     if not options.input_folder:
-        raise InputError("this flag is required", where="--input_folder", do="Name the folder of your photos")
+        raise InputError("missing required flag", where="--input_folder", do="Name the folder of your photos")
     if len(options.input_folder) > 1 and options.mode != "square":
-        raise InputError("one folder, please", where="--input_folder", do="Several are taken by --mode square alone")
+        raise InputError("expects exactly one folder", where="--input_folder",
+                         do="Only --mode square takes several")
     save = Path(options.save_folder).resolve()
     for name in [*options.input_folder, *([options.pair_folder] if options.mode == "pair" else [])]:
         if not Path(name).is_dir():
@@ -214,19 +218,6 @@ def _check_folders(options):
     if options.use_masking and not Path(options.mask_path or "none").is_dir():
         raise InputError("no folder of masks", where=f"--mask_path {options.mask_path}",
                          do="Name one, or leave --use_masking out")
-
-
-def _check_numbers(options):
-    limits = {"compression_level": (0, 100), "png_level": (0, 9), "shard_mb": (1, None), "min_size": (0, None),
-              "input_image_max_size_before_being_halved": (1, None), "pair_scale": (1, None), "preview": (0, None),
-              "n_thread": (0, 256), "bottom_crop": (0, None)}
-    for name, (least, most) in limits.items():
-        value = getattr(options, name)
-        if value < least or (most is not None and value > most):
-            kind = f"{least} to {most}" if most is not None else f"at least {least}"
-            raise InputError(f"must be {kind}", where=f"--{name} {value}", do="Correct the value")
-    if min(options.imgsize) < 1:
-        raise InputError("must be at least 1", where="--imgsize", do="Give width and height in pixels")
 
 
 def _check_modes(options):
@@ -269,8 +260,6 @@ def _check_scales(options):
             raise InputError(f"crop {crop}, step {step}, factor {factor:g} leave no pixel",
                              where="--crop_sz, --step, --resize_final_img",
                              do="Crop and step are at least 1, and so is crop times factor")
-    if options.thres_sz < 0:
-        raise InputError("must be at least 0", where=f"--thres_sz {options.thres_sz}", do="Correct the value")
     if len(options.exclusions) > len(options.crop_sz) and options.compat == "none":
         raise InputError(f"{len(options.exclusions)} lists for {len(options.crop_sz)} scales", where="--exclusions",
                          do="Give one for each scale")

@@ -8,11 +8,13 @@ from collections import Counter
 from pathlib import Path
 
 from common import console
-from common.cli import Outcome
 from common.errors import InputError
-from common.files import check_writable, write_bytes
+from common.files import TEMPORARY, write_bytes
+from common.job import Job
+from common.record import LOCK, RECORD
 from tools.extract_subimages.chunks import extract
 from tools.extract_subimages.flat import extract_pair, extract_single, extract_square
+from tools.extract_subimages.folder_checks import TILES
 from tools.extract_subimages.options import resolve
 from tools.extract_subimages.packed import Shards
 from tools.extract_subimages.plan import finished, plan_units, read_about
@@ -22,11 +24,11 @@ from tools.extract_subimages.workers import WorkerError, Workers
 
 FUNCTIONS = {"multiscale": extract, "single": extract_single, "pair": extract_pair, "square": extract_square}
 SKIPPED = "skipped.csv"
-OWN_FILES = ("run.json", SKIPPED, "preview.png", "inspect.png", "cache.pth", "geometry", "HR", "LR", UNFINISHED,
-             SEGMENTS)
+OWN_FILES = {RECORD, LOCK, SKIPPED, "preview.png", "inspect.png", "cache.pth", UNFINISHED, SEGMENTS}
+PROG = "extract_subimages"
 
 
-class Job:
+class Extraction:
     """One run's state: what there is to do, and what came of it."""
 
     def __init__(self, options):
@@ -129,136 +131,132 @@ class Job:
         }
 
 
-def main(options, workers=None):
-    """Run `extract_subimages`; results: see Job.results. workers: Workers that are already started."""
-    options = resolve(options)
-    check_writable(options.save_folder)
-    job = Job(options)
-    record, root = _record(options, job), Path(options.save_folder)
-    _refuse_foreign(root, record, options)
-    existed, earlier = root.exists(), record.answer()
-    if options.dry_run:
-        return _dry_run(job)
-    job.plan()
-    if earlier is not None and not job.scan(set(earlier["skipped_files"])):
-        if options.preview and not (root / "preview.png").exists():
-            _preview(job, root)
-        _show(earlier, options)
-        return Outcome(earlier, record=record)
-    record.begin(clear=[path for path in root.iterdir() if _is_own(path) and path != record.path] if root.exists()
-                 else [])
-    record.finished = None  # photos whose outputs went missing are made again, whatever the record says
+class ExtractionJob(Job):
+    """The job in --save_folder. Its folders bear the photos' names: they are known by what is in them."""
+
+    def _owned(self, owns=None):
+        modes = self.owns if owns is None else owns
+        entries = self.folder.iterdir() if self.folder.exists() else ()
+        return sorted(path for path in entries if path.name not in (RECORD, LOCK)
+                      and any(_is_own(path, mode) for mode in modes))
+
+
+def main(request, workers=None):
+    """Run `extract_subimages`; results: see Extraction.results. workers: Workers that are already started."""
+    options = resolve(request)
+    extraction, root = Extraction(options), Path(options.save_folder)
+    _refuse_foreign(root, options)
+    inputs = [*options.input_folder, *([options.pair_folder] if options.mode == "pair" else []),
+              *([options.mask_path] if options.use_masking else []), *([options.options] if options.options else [])]
+    job = ExtractionJob(
+        root, PROG, options, request=request, inputs=inputs, extent=extraction.extent, owns=[options.mode],
+        derived={"the photos": extraction.extent} if extraction.is_packed else {}, content={"preview": options.preview},
+        about=[{"name": Path(folder).name, **extraction.extent} for folder in options.input_folder],
+        show=show)
+    return job.run(lambda: extract_all(extraction, root, workers), lambda: _dry_run(extraction))
+
+
+def extract_all(extraction, root, workers):
+    """Extract what is missing and write the reports; returns (results, files)."""
+    extraction.plan()
     shutil.rmtree(root / UNFINISHED, ignore_errors=True)
-    todo = job.scan()
-    job.resumed = len(job.units) - len(todo)
+    todo = extraction.scan()
+    extraction.resumed = len(extraction.units) - len(todo)
     try:
-        _do_all(job, todo, workers, options)
+        _do_all(extraction, todo, workers, extraction.options)
     finally:
         shutil.rmtree(root / UNFINISHED, ignore_errors=True)
-    if job.broken:
-        index, what = min(job.broken.items())
-        more = f", and {len(job.broken) - 1} more" if len(job.broken) > 1 else ""
-        raise WorkerError(f"{job.units[index].source.path}: {what}{more}")
-    if not job.done:
-        _leave_nothing(root, existed)
-        raise _nothing(job)
-    return _finish(job, record, root)
+    if extraction.broken:
+        index, what = min(extraction.broken.items())
+        more = f", and {len(extraction.broken) - 1} more" if len(extraction.broken) > 1 else ""
+        raise WorkerError(f"{extraction.units[index].source.path}: {what}{more}")
+    if not extraction.done:
+        shutil.rmtree(root / SEGMENTS, ignore_errors=True)
+        raise _nothing(extraction)
+    return _finish(extraction, root)
 
 
-def _do_all(job, todo, workers, options):
+def _do_all(extraction, todo, workers, options):
     if workers is not None:
-        _until_settled(job, todo, workers)
+        _until_settled(extraction, todo, workers)
         return
     count = options.n_thread if len(todo) > 1 else 0
     with Workers(min(count, len(todo))) as own:
-        _until_settled(job, todo, own)
+        _until_settled(extraction, todo, own)
 
 
-def _until_settled(job, todo, workers):
+def _until_settled(extraction, todo, workers):
     """Work until no photo had other tiles than its header promised (running numbers have to be given anew then)."""
     known = {}
-    job.work(todo, workers)
-    while surprises := job.surprises():
+    extraction.work(todo, workers)
+    while surprises := extraction.surprises():
         known |= surprises
-        job.plan(known)
-        job.skipped = {index: why for index,
-                       why in job.skipped.items()
-                       if job.units[index].source.path in known or not job.units[index].counts}
-        job.work([unit for unit in job.scan() if unit.index not in job.skipped], workers)
-    if job.options.naming == "original":
-        for name in job.orphans():  # of an earlier numbering: the tree would hold two
-            shutil.rmtree(Path(job.options.save_folder) / name)
-    if job.shards is not None:
-        job.shards.close()
+        extraction.plan(known)
+        extraction.skipped = {index: why for index,
+                       why in extraction.skipped.items()
+                       if extraction.units[index].source.path in known or not extraction.units[index].counts}
+        extraction.work([unit for unit in extraction.scan() if unit.index not in extraction.skipped], workers)
+    if extraction.options.naming == "original":
+        for name in extraction.orphans():  # of an earlier numbering: the tree would hold two
+            shutil.rmtree(Path(extraction.options.save_folder) / name)
+    if extraction.shards is not None:
+        extraction.shards.close()
 
 
-def _record(options, job):
-    from common.job import RunRecord
-
-    derived = {"the photos": job.extent} if job.is_packed else {}
-    inputs = [{"name": Path(folder).name, **job.extent} for folder in options.input_folder]
-    return RunRecord(options.save_folder, "extract_subimages", options, derived, inputs, extent=job.extent)
-
-
-def _is_own(path):
-    """True for what an extractor, this one or the original, writes into a data set."""
-    if path.name in OWN_FILES or (path.name.startswith("shard-") and path.suffix in (".tar", ".jsonl", ".parquet")):
+def _is_own(path, mode):
+    """True for what an extractor in this mode, this one or the original, writes into a data set."""
+    if path.name in (OWN_FILES if mode == "multiscale" else {*OWN_FILES, "geometry", "HR", "LR"}):
         return True
-    return path.is_dir() and ((path / GEOMETRY).exists() or (path / "centers.pt").exists())
+    if path.name.startswith("shard-") and path.suffix in (".tar", ".jsonl", ".parquet"):
+        return mode == "multiscale"
+    if path.is_dir():
+        return (path / GEOMETRY).exists() or (path / "centers.pt").exists()
+    return mode != "multiscale" and path.suffix.lower() in TILES
 
 
-def _refuse_foreign(root, record, options):
-    """Raise InputError where --save_folder holds something that no run of this tool left."""
-    if not root.exists() or record.path.exists():
+def _refuse_foreign(root, options):
+    """Raise InputError where --save_folder holds something that is no part of a data set, and no run was there."""
+    if not root.exists() or (root / RECORD).exists():
         return
-    entries = [path for path in root.iterdir() if not (path.name.startswith(".") and path.name.endswith(".part"))]
-    foreign = [path for path in entries if not _is_own(path)]
-    if foreign or (entries and not options.overwrite):
-        what = f"holds {foreign[0].name}, which is no part of a data set" if foreign else "holds a data set without a record of its making"
-        do = "Choose a new folder" if foreign else "Choose a new folder, or --overwrite to remove what is there"
-        raise InputError(what, where=f"--save_folder {root}", do=do)
+    entries = [path for path in root.iterdir() if not (path.name.startswith(".") and path.name.endswith(TEMPORARY))]
+    foreign = [path for path in entries if path.name != LOCK and not _is_own(path, options.mode)]
+    if foreign:
+        raise InputError(f"holds {foreign[0].name}, which is no part of a data set", where=f"--save_folder {root}",
+                         do="Choose a new folder")
 
 
-def _leave_nothing(root, existed):
-    """Take back the record of a run that wrote nothing."""
-    (root / "run.json").unlink(missing_ok=True)
-    shutil.rmtree(root / SEGMENTS, ignore_errors=True)
-    if not existed and not any(root.iterdir()):
-        root.rmdir()
-
-
-def _nothing(job):
+def _nothing(extraction):
     kinds = {}
-    for path, reason, detail in job.rows():
+    for path, reason, detail in extraction.rows():
         kinds.setdefault(reason, []).append(f"{path} ({detail})" if detail else path)
     told = "; ".join(f"{len(paths)} {reason}, such as {paths[0]}" for reason, paths in sorted(kinds.items()))
-    return InputError(f"none of {len(job.rows())} images gave a tile: {told}",
-                      where=", ".join(job.options.input_folder),
+    return InputError(f"none of {len(extraction.rows())} images gave a tile: {told}",
+                      where=", ".join(extraction.options.input_folder),
                       do="Smaller --min_size and --crop_sz take smaller photos")
 
 
-def _finish(job, record, root):
-    """Write the report of what was skipped and the preview, and return the Outcome."""
-    results = job.results()
-    orphans = job.orphans()
+def _finish(extraction, root):
+    """Write the report of what was skipped and the preview; returns (results, files)."""
+    results = extraction.results()
+    orphans = extraction.orphans()
     results["orphans"] = orphans
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([("file", "reason", "detail"), *job.rows()])
+    csv.writer(text, lineterminator="\n").writerows([("file", "reason", "detail"), *extraction.rows()])
     write_bytes(root / SKIPPED, text.getvalue().encode(errors="backslashreplace"))
-    outputs = [root / SKIPPED, *(job.shards.paths if job.shards is not None else ())]
-    if job.options.preview:
-        outputs.append(_preview(job, root))
-    _show(results, job.options)
-    return Outcome(results, [str(path) for path in outputs], record)
+    outputs = [root / SKIPPED, *(extraction.shards.paths if extraction.shards is not None else ())]
+    if extraction.options.preview:
+        outputs.append(_preview(extraction, root))
+    return results, outputs
 
 
-def _preview(job, root):
+def _preview(extraction, root):
     from tools.extract_subimages.preview import write_preview
 
-    return write_preview(job.options, [job.units[index] for index in sorted(job.done)], root / "preview.png")
+    return write_preview(extraction.options, [extraction.units[index] for index in sorted(extraction.done)], root / "preview.png")
 
 
-def _show(results, options):
+def show(results):
+    """Print the table of an extraction, and what was skipped."""
     what = {"multiscale": "chunks"}.get(results["mode"], "files")
     count = results["chunks"] if what == "chunks" else results["tiles"]
     console.show_table(f"{results['folder']} ({results['layout']})", ["photos", what, "tiles", "MB written", "skipped"],
@@ -270,21 +268,21 @@ def _show(results, options):
         console.say(f"{len(results['orphans'])} folders belong to no photo of the input any more, "
                     f"{results['orphans'][0]} the first")
     if results["mode"] == "multiscale" and results["layout"] in ("folders", "virtual"):
-        console.say(f"next: python -m tools.extract_subimages inspect {options.save_folder}")
+        console.say(f"next: python -m tools.extract_subimages inspect {results['folder']}")
 
 
-def _dry_run(job):
+def _dry_run(extraction):
     """Say what would be done, from headers alone."""
     from tools.extract_subimages.preview import expected_tiles
 
-    job.plan()
+    extraction.plan()
     tiles, unclear = 0, 0
-    for unit in job.units:
-        count = expected_tiles(job.options, unit)
+    for unit in extraction.units:
+        count = expected_tiles(extraction.options, unit)
         tiles, unclear = tiles + (count or 0), unclear + (count is None)
-    seconds = sum(source.bytes for source in job.sources) / 20e6 + tiles * 0.0004
-    results = {**job.results(), "expected_tiles": tiles,
-               "expected_seconds": round(seconds / max(job.options.n_thread, 1), 1)}
-    console.say(f"would cut {len(job.units) - unclear} photos into {tiles:,} tiles in {job.options.save_folder}, about "
-                f"{results['expected_seconds']:.0f} s; {unclear + results['num_skipped']} would be skipped")
-    return Outcome(results)
+    seconds = sum(source.bytes for source in extraction.sources) / 20e6 + tiles * 0.0004
+    results = {**extraction.results(), "expected_tiles": tiles,
+               "expected_seconds": round(seconds / max(extraction.options.n_thread, 1), 1)}
+    return (f"would cut {len(extraction.units) - unclear} photos into {tiles:,} tiles in "
+            f"{extraction.options.save_folder}, about {results['expected_seconds']:.0f} s; "
+            f"{unclear + results['num_skipped']} would be skipped"), results

@@ -4,6 +4,8 @@ import sys
 from dataclasses import dataclass
 from typing import Optional
 
+from common import flags
+from common.activations.layout import GENERATED, Tree
 from common.cli import REQUIRED, CommonOptions, option, run
 
 PROG = "generate_dataset"
@@ -25,14 +27,12 @@ class GenerateOptions(CommonOptions):
     model: str = option(REQUIRED, "kind of model; only imagenet is implemented", choices=["imagenet", "sdxl", "sdv1.5"])
     checkpoint_path: str = option(REQUIRED, "the network: .pkl, .pth, .bin, .safetensors, or a folder of accelerate",
                                   kind="how")
-    output_dir: str = option("data", "root of the tree that is written", kind="how")
-    num_samples: int = option(1000, "how many images in all, those that are there included", kind="total")
-    batch_size: int = option(64, "images that go through the network together, and samples of an activation file",
-                             kind="how")
+    output_dir: str = option("data", "output directory", kind="how")
+    num_samples: int = option(1000, "number of images in all, existing ones included", kind="total", low=1)
+    batch_size: int = flags.batch_size(64, help="images per forward pass, and samples of an activation file")
     layers: str = option("encoder_bottleneck,midblock", "layers, separated by commas")
-    samples_per_class: Optional[int] = option(None,
-                                              "so many of each class in turn, beginning again after the last (default: "
-                                              "random)")
+    samples_per_class: Optional[int] = option(None, "so many of each class in turn, beginning again after the last "
+                                              "(default: random classes)", low=1)
     target_classes: Optional[str] = option(None, "only these classes, separated by commas: numbers, synsets or names")
     conditioning_sigma: float = option(80.0,
                                        "noise level at which activations are taken; --input_mode sampling starts there")
@@ -43,17 +43,16 @@ class GenerateOptions(CommonOptions):
                                         "noise level at the start (default: 80; --conditioning_sigma under "
                                         "--input_mode sampling)")
     sigma_min: float = option(0.002, "last noise level above 0")
-    rho: float = option(7.0, "how levels crowd towards the last ones")
+    rho: float = option(7.0, "rho of the Karras schedule")
     S_churn: float = option(0.0, "EDM's stochasticity (heun): 40 for ImageNet-64 with 256 steps")
     S_min: float = option(0.0, "lowest level with churn")
     S_max: float = option(float("inf"), "highest level with churn")
-    S_noise: float = option(1.0, "inflation of the noise of churn")
+    S_noise: float = option(1.0, "noise factor during churn")
     stochastic: bool = option(True, "fewstep: new noise between the levels")
     guidance: float = option(1.0, "1 for none; only for networks trained with label dropout")
     input_mode: Optional[str] = option(None,
                                        "activations of the sampling pass itself (default for onestep), or of the "
-                                       "finished "
-                                       "picture fed as in extract_real_imagenet (default: scale)",
+                                       "finished picture fed as in extract_real_imagenet (default: scale)",
                                        choices=["sampling", "scale", "noise", "clean"])
     images_from: Optional[str] = option(None,
                                         "--output_dir of a run with the same sampling: its pictures are fed, not "
@@ -64,18 +63,18 @@ class GenerateOptions(CommonOptions):
                        choices=["none", "mean", "meanmax"])
     dtype: str = option("float32", "of the stored activations", choices=["float32", "float16"])
     format: str = option("npz", "npz batches (published), or one .npy a layer (fast)", choices=["npz", "npy"])
-    samples_per_file: Optional[int] = option(None,
-                                             "samples of an activation file (default: the first run's --batch_size)")
+    samples_per_file: Optional[int] = option(None, "samples of an activation file (default: the first run's "
+                                             "--batch_size)", low=1)
     images: bool = option(True, "store the pictures")
-    seed: int = option(10, "of classes and noise; image i depends on it and i alone")
-    device: str = option("auto", "auto, cpu, cuda, cuda:1 or mps", kind="how")
+    seed: int = flags.seed("classes and noise; image i depends on it and i alone", 10)
+    device: str = flags.device()
     weights: str = option("ema", "weights of a file that has both", choices=["ema", "raw"])
     part: str = option("generator", "network of a DMD2 guidance file", choices=["generator", "real_unet", "fake_unet"])
-    precision: str = option("fp32", "fp32, tf32, bf16 or fp16 (CUDA)", choices=["fp32", "tf32", "bf16", "fp16"])
+    precision: str = flags.precision([*flags.PRECISIONS, "fp16"])
     mixed_precision: Optional[str] = option(None, "the multi-GPU original's name for --precision",
                                             choices=["no", "fp16", "bf16"])
-    compile: bool = option(False, "compile the network (worth it on a GPU and many images)", kind="how")
-    num_workers: int = option(2, "threads that write", kind="how")
+    compile: bool = flags.compile()
+    num_workers: int = flags.num_workers(2, "threads that write", low=1)
     prompt_file: Optional[str] = option(None, "for text-to-image models, which are not implemented", kind="how")
     num_denoising_steps: int = option(4, "for text-to-image models, which are not implemented", kind="how")
 
@@ -89,7 +88,8 @@ def main(options):
 
 def cli(words=None):
     """Run the command on the given words (the process's own by default) and return its exit status."""
-    return run(main, GenerateOptions, PROG, DESCRIPTION, EPILOG, words)
+    return run(main, GenerateOptions, PROG, DESCRIPTION, EPILOG, words,
+               place=lambda options: Tree(options.output_dir, GENERATED).metadata)
 
 
 if __name__ == "__main__":

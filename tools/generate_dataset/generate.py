@@ -1,60 +1,55 @@
 """From flags to generated images with their activations."""
 
+from dataclasses import replace
+
 from common import console, parallel
 from common.activations.layout import GENERATED, Tree
-from common.activations.run import (
-    ActivationRun,
-    carry_out,
-    check_counts,
-    check_seed,
-    earlier_options,
-    open_network,
-)
-from common.cli import Outcome
+from common.activations.run import ActivationRun, earlier_options, open_network
 from common.errors import InputError
 from tools.generate_dataset.pictures import EarlierPictures
 
 
-def generate(options):
+def generate(request):
     """Generate; results: num_samples, layers, widths, format, network_calls, images_per_second, output_dir."""
     from common.device import pick_device
-    from common.files import check_writable
 
-    if options.model != "imagenet":
-        raise InputError(f"{options.model} is not yet implemented", where=f"--model {options.model}", do="Use imagenet")
-    check_flags(options)
-    check_writable(options.output_dir)
+    options = settle(request)
     device = pick_device(options.device, parallel.local_rank())
     network, weights = open_network(options, device)
     sampling = make_sampling(options)
     sampling.check(network.config)
-    there = earlier_options(Tree(options.output_dir, GENERATED), options.overwrite).get("num_samples")
-    if isinstance(there, int) and there > options.num_samples:
-        console.say(f"note: {there:,} samples are asked for there already")
-        options.num_samples = there
     earlier = None
     if options.images_from is not None:
         earlier = EarlierPictures(options.images_from, options, weights["sha256"], network.config)
-    run = Generation(options, network, weights, sampling, earlier)
-    if options.dry_run:
-        console.say(f"would generate {options.num_samples:,} images ({sampling.calls} network calls each) into "
-                    f"{run.tree.images}")
-        return Outcome({"num_samples": options.num_samples, "network_calls": sampling.calls,
-                        "output_dir": options.output_dir})
-    with parallel.process_group(device.type):
-        return carry_out(run, device, f"{run.tree.info} is there, made by the same command")
+    run = Generation(request, options, network, weights, sampling, earlier)
+    pictures = [Tree(options.images_from, GENERATED).images] if options.images_from else []
+    return run.carry_out({"checkpoint": weights["sha256"]}, [options.checkpoint_path, *pictures], lambda: (
+        f"would generate {options.num_samples:,} images ({sampling.calls} network calls each) into {run.tree.images}",
+        {"num_samples": options.num_samples, "network_calls": sampling.calls, "output_dir": options.output_dir}), device)
 
 
-def check_flags(options):
-    """Settle flags that depend on others; InputError for values that make no sense."""
+def settle(options):
+    """Return the options with those filled in that depend on others; InputError for values that make no sense."""
+    if options.model != "imagenet":
+        raise InputError(f"{options.model} is not yet implemented", where=f"--model {options.model}", do="Use imagenet")
+    settled = {"input_mode": options.input_mode or ("sampling" if options.method == "onestep" else "scale")}
+    if options.mixed_precision not in (None, "no"):
+        settled["precision"] = options.mixed_precision
+    if options.sigma_max is None:
+        settled["sigma_max"] = options.conditioning_sigma if settled["input_mode"] == "sampling" else 80.0
+    there = earlier_options(Tree(options.output_dir, GENERATED), options.overwrite).get("num_samples")
+    if isinstance(there, int) and there > options.num_samples:
+        console.say(f"note: {options.output_dir} already has {there:,} samples")
+        settled["num_samples"] = there
+    options = replace(options, **settled)
+    check_input_mode(options)
+    return options
+
+
+def check_input_mode(options):
+    """Raise InputError for flags that do not go with the pass whose activations are stored."""
     from common.activations.capture import check_feeding
 
-    check_counts(options, "num_samples", "batch_size", "num_workers", "samples_per_file", "samples_per_class")
-    check_seed(options.seed)
-    if options.mixed_precision is not None:
-        options.precision = {"no": options.precision}.get(options.mixed_precision, options.mixed_precision)
-    if options.input_mode is None:
-        options.input_mode = "sampling" if options.method == "onestep" else "scale"
     if options.input_mode != "sampling":
         check_feeding(options.input_mode, options.conditioning_sigma)
         return
@@ -71,17 +66,15 @@ def check_flags(options):
         raise InputError("the logarithm of this noise level is no number: every value would be NaN",
                          where=f"--conditioning_sigma {options.conditioning_sigma:g}",
                          do="Use 80, where the networks start")
-    if options.sigma_max not in (None, options.conditioning_sigma):
+    if options.sigma_max != options.conditioning_sigma:
         raise InputError("the sampling pass starts at --conditioning_sigma", where=f"--sigma_max {options.sigma_max:g}",
                          do="Leave one of the two out")
 
 
 def make_sampling(options):
-    """Return the Sampling of the flags; the settled start level is put into them."""
+    """Return the Sampling of the flags."""
     from common.diffusion.edm_sampling import Sampling
 
-    if options.sigma_max is None:
-        options.sigma_max = options.conditioning_sigma if options.input_mode == "sampling" else 80.0
     names = ("num_steps", "sigma_max", "sigma_min", "rho", "S_churn", "S_min", "S_max", "S_noise", "stochastic",
              "guidance")
     return Sampling(options.method, **{name: getattr(options, name) for name in names})
@@ -120,18 +113,17 @@ class Generation(ActivationRun):
 
     tool, label = "generate_dataset", "generating"
 
-    def __init__(self, options, network, weights, sampling, earlier=None):
+    def __init__(self, request, options, network, weights, sampling, earlier=None):
         import numpy as np
 
         from common.activations.capture import Capture
 
-        super().__init__(options, GENERATED, network, np.arange(options.num_samples, dtype=np.int64))
+        super().__init__(request, options, GENERATED, network, np.arange(options.num_samples, dtype=np.int64))
         self.weights, self.sampling, self.earlier = weights, sampling, earlier
         self.classes = choose_classes(options, network.config)
         mode = "clean" if options.input_mode == "sampling" else options.input_mode
         self.capture = Capture(network, self.form.widths, mode, options.conditioning_sigma, options.seed,
                                options.label_mode, options.pool, options.dtype, images=False)
-        self.make_record({"checkpoint": weights["sha256"]})
 
     def compute(self, loaded):
         """Return the Made of a unit."""

@@ -4,6 +4,7 @@ import sys
 from dataclasses import dataclass
 from typing import List, Optional
 
+from common import flags
 from common.cli import CommonOptions, option, run
 
 EPILOG = """a set is MODEL, DIR:MODEL or NAME=DIR:MODEL, MODEL naming the folders DIR/metadata/MODEL and DIR/activations/MODEL
@@ -21,18 +22,18 @@ class Options(CommonOptions):
 
     model: Optional[str] = option(None, "the set: imagenet (generated), imagenet_real, or another folder of metadata/")
     models: List[str] = option([], "several sets in one map", nargs="+", metavar="SET")
-    project: List[str] = option([], "sets laid into the finished map of the others", nargs="+", metavar="SET")
+    project: List[str] = option([], "sets projected into the fitted map of the others", nargs="+", metavar="SET")
     data_dir: str = option("data", "root of the tree that extract_real_imagenet and generate_dataset write")
     output_dir: str = option("data/embeddings", "folder of the results", kind="how")
     layer: str = option("all", "layers to use, by commas, or all")
-    n_neighbors: int = option(15, "UMAP: neighbours of a point, 5 (local) to 100 (global)")
-    min_dist: float = option(0.1, "UMAP: least distance of points in the map, 0 to 1")
+    n_neighbors: int = option(15, "UMAP: neighbours of a point, 5 (local) to 100 (global)", low=2)
+    min_dist: float = option(0.1, "UMAP: minimum distance of points in the map", low=0, high=1)
     metric: str = option("euclidean", "UMAP: distance, any name that umap-learn knows")
     n_components: int = option(2, "dimensions of the map", choices=[2, 3])
-    max_samples: Optional[int] = option(None, "only the first so many samples of each set")
+    max_samples: Optional[int] = option(None, "only the first so many samples of each set", low=1)
     no_normalize: bool = option(False, "leave out the standardisation of each feature")
-    pca: int = option(50, "principal components that UMAP gets; 0 for all features as they are")
-    random_state: int = option(42, "seed of PCA, UMAP and the numbers")
+    pca: int = option(50, "principal components that UMAP gets; 0 for all features as they are", low=0)
+    random_state: int = flags.seed("PCA, UMAP and the metrics", 42)
     fast: bool = option(False, "UMAP without a seed on all threads: quicker, another map each time")
     low_memory: bool = option(False, "keep no copy of the activations in memory, however small", kind="how")
     pickle: bool = option(False, "also write the original's .pkl (it holds the training matrix)")
@@ -40,7 +41,7 @@ class Options(CommonOptions):
     more_maps: List[str] = option([], "finished maps (their .json) shown as further tabs of the page", nargs="+",
                                   metavar="FILE")
     title: str = option("", "title of the map on the page; the names of the sets when not given")
-    atlas_mb: float = option(16.0, "largest size of the page's pictures in MB")
+    atlas_mb: float = option(16.0, "largest size of the page's pictures in MB", low=0, high=500)
 
 
 def _main(options):
@@ -49,9 +50,21 @@ def _main(options):
     return process(options)
 
 
+def _place(options):
+    from tools.process_embeddings.read import map_stem
+
+    return map_stem(options) if options.model or options.models else None
+
+
+def _show(results):
+    from tools.process_embeddings.job import show
+
+    show(results)
+
+
 def cli(words=None):
     """Run the command on the given words (the process's own by default) and return its exit status."""
-    return run(_main, Options, "process_embeddings", __doc__, EPILOG, words)
+    return run(_main, Options, "process_embeddings", __doc__, EPILOG, words, place=_place, show=_show)
 
 
 if __name__ == "__main__":

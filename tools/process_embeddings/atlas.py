@@ -6,8 +6,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from common.errors import InputError
-
 SIZES = (64, 48, 32, 24, 16)  # sides of a cell in pixels, the largest that fits the bound is taken
 SHEET = 2048  # largest side of a sheet: what every browser can decode
 QUALITY = 84
@@ -112,9 +110,3 @@ def _bytes_per_cell(images, size):
     """Return the base64 bytes that a cell of these images takes."""
     cells = [_fit(image, size) for image in images]
     return len(_jpeg(np.concatenate(cells, axis=1))) * 4 / 3 / len(cells)
-
-
-def check_limit(megabytes):
-    """Raise InputError for a bound that is no size."""
-    if not 0 <= megabytes <= 500:
-        raise InputError("must be from 0 to 500", where=f"--atlas_mb {megabytes}", do="Correct the value")

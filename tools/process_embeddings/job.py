@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 
 from common import console, parallel
-from common.cli import Outcome
 from common.errors import InputError
-from common.files import check_writable, fingerprint, write_json, write_text
-from common.job import RunRecord
+from common.files import fingerprint, write_json, write_text
+from common.job import Job
 from tools.process_embeddings import embed, explorer, overlap, read, reduce, write
-from tools.process_embeddings.atlas import check_limit
+
+PROG = "process_embeddings"
 
 KEPT = ("adapter", "checkpoint", "layers", "conditioning_sigma", "input_mode", "label_mode", "pool", "dtype",
         "preprocess", "split", "seed")
@@ -21,63 +21,50 @@ TRUST_K = 15
 def process(options):
     """Run `process_embeddings`; results: sizes, variance kept, trustworthiness, overlap of each pair of sets, notes."""
     check_flags(options)
-    if not parallel.is_main():  # under torchrun one process makes the map; it is one job
-        return Outcome({})
     words = [*(options.models or [options.model]), *options.project]
     sets = [read.open_set(word, options.data_dir, options.layer, options.max_samples) for word in words]
     read.check_alike(sets)
     base, further = sets[: len(sets) - len(options.project)], sets[len(sets) - len(options.project) :]
     overlap.check_size(sum(len(item.records) for item in base), options.n_components)
-    folder = Path(options.output_dir)
-    stem = folder / read.file_stem([item.name for item in base], [item.name for item in further], options.n_neighbors,
-                                   options.min_dist)
-    check_writable(folder)
-    more = [write.read_map(Path(name)) for name in options.more_maps]
-    if options.dry_run:
-        console.say(f"would map {sum(len(item.records) for item in sets)} samples of {sets[0].rows.shape[1]} features "
-                    f"to {stem}.*")
-        return Outcome({"num_samples": sum(len(item.records) for item in sets), "features": sets[0].rows.shape[1]})
-    record, earlier = _open_record(options, sets, stem)
-    if earlier is not None:
-        _show(earlier)
-        return Outcome(earlier, record=record)
     embed.check_metric(options.metric)
-    made = make_map(base, further, options, folder)
-    results = measure_map(made, sets, options)
-    outputs = write_files(stem, made, sets, results, options, more)
-    _show(results)
-    console.say(f"wrote {stem}.csv, .json, .npz, .png{', .html' if options.explorer else ''}")
-    return Outcome(results, outputs, record)
+    stem = read.map_stem(options)
+    more = [write.read_map(Path(name)) for name in options.more_maps]
+
+    def work():
+        if not parallel.is_main():  # under torchrun one process makes the map; it is one job
+            return {}, []
+        made = make_map(base, further, options, stem.parent)
+        results = measure_map(made, sets, options)
+        outputs = write_files(stem, made, sets, results, options, more)
+        console.say(f"wrote {stem}.csv, .json, .npz, .png{', .html' if options.explorer else ''}")
+        return results, outputs
+
+    samples, width = sum(len(item.records) for item in sets), sets[0].rows.shape[1]
+    return _job(options, sets, stem).run(work, lambda: (
+        f"would map {samples} samples of {width} features to {stem}.*", {"num_samples": samples, "features": width}))
 
 
 def check_flags(options):
-    """Raise InputError for flags out of range or in conflict."""
+    """Raise InputError for flags in conflict."""
     if bool(options.model) == bool(options.models):
-        what = "says another thing than --models" if options.model else "no set"
+        what = "mutually exclusive with --models" if options.model else "no set"
         raise InputError(what, where="--model", do="Name one set with --model, or several with --models")
     if options.model in ("sdxl", "sdv1.5") and not (Path(options.data_dir) / "metadata" / options.model).is_dir():
         raise InputError("no tool here makes such activations", where=f"--model {options.model}",
                          do="Name a set of --data_dir")
-    least = {"n_neighbors": 2, "pca": 0, "random_state": 0, "max_samples": 1}
-    for name, value in least.items():
-        given = getattr(options, name)
-        if given is not None and given < value:
-            raise InputError(f"must be at least {value}", where=f"--{name} {given}", do="Correct the value")
-    if not 0 <= options.min_dist <= 1:
-        raise InputError("must be from 0 to 1", where=f"--min_dist {options.min_dist}", do="Correct the value")
-    check_limit(options.atlas_mb)
 
 
-def _open_record(options, sets, stem):
-    """Return (RunRecord, earlier results or None); the record lies in a folder of the map's own name."""
+def _job(options, sets, stem):
+    """Return the Job; its record lies in a folder of the map's own name."""
     places = [item.root / "metadata" / item.model / "dataset_info.json" for item in sets]
-    inputs = [fingerprint(place) for place in places]
-    derived = {f"metadata of {item.name}": entry["sha256"] for item, entry in zip(sets, inputs)}
+    about = [fingerprint(place) for place in places]
+    derived = {f"metadata of {item.name}": entry["sha256"] for item, entry in zip(sets, about)}
     if options.explorer and options.more_maps:
         derived["more_maps"] = [fingerprint(Path(name))["sha256"] for name in options.more_maps]
-    record = RunRecord(stem, "process_embeddings", options, derived, inputs)
     endings = (".csv", "_table.csv", ".json", ".npz", ".png", ".html", ".pkl")
-    return record, record.begin([stem.with_name(stem.name + ending) for ending in endings])
+    folders = [item.root / kind / item.model for item in sets for kind in ("metadata", "activations", "images")]
+    return Job(stem, PROG, options, derived=derived, about=about, inputs=[*folders, *options.more_maps],
+               owns=[f"../{stem.name}{ending}" for ending in endings], show=show)
 
 
 class Map:
@@ -252,7 +239,8 @@ def numbers_of(results):
     return shown
 
 
-def _show(results):
+def show(results):
+    """Print the table of a map's numbers, and the notes."""
     console.show_table("process_embeddings", ["", "value"], numbers_of(results))
     for note in results["notes"]:
         console.say(f"note: {note}")

@@ -55,6 +55,13 @@ def parse_word(word, data_dir):
     return name or model, Path(folder if colon else data_dir), model
 
 
+def map_stem(options):
+    """Return the path of a map's files without their endings."""
+    base, further = ([parse_word(word, options.data_dir)[0] for word in words]
+                     for words in (options.models or [options.model], options.project))
+    return Path(options.output_dir) / file_stem(base, further, options.n_neighbors, options.min_dist)
+
+
 def _pick_layers(layer, known):
     """Return the layers asked for, None for all."""
     names = [name.strip() for name in layer.split(",") if name.strip()]

@@ -4,8 +4,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import List
 
-from common.cli import REQUIRED, CommonOptions, Outcome, option, run
+from common import console
+from common.cli import REQUIRED, CommonOptions, option, run
 from common.errors import InputError
+from common.job import Job
+from tools.qc_ncsn.work_dir import WorkDir
+
+PROG = "qc_ncsn compare"
+OWNS = ("table.csv", "table.md", "samples.png", "loss.png", "asym.png", "nasym.png")
 
 EPILOG = """examples:
   qc_ncsn compare --workdirs digits_u digits_qc digits_c --names U QC C --output_dir out/digits
@@ -38,10 +44,6 @@ NO_ERROR = {"steps", "nfe"}
 
 def main(options):
     """Run `qc_ncsn compare`; results: one entry per name with what was measured there."""
-    from common import console
-    from common.files import check_writable
-    from tools.qc_ncsn.work_dir import WorkDir
-
     works = [WorkDir(name) for name in options.workdirs]
     names = options.names or [work.root.name for work in works]
     if len(names) != len(works):
@@ -50,21 +52,15 @@ def main(options):
         if not work.root.is_dir():
             raise InputError("no such work folder", where=work.root,
                              do="Train or sample there first, or check --workdirs")
-    folder = Path(options.output_dir)
-    check_writable(folder)
     groups = {name: [work for work, own in zip(works, names) if own == name] for name in dict.fromkeys(names)}
     results = {name: merge(entries) for name, entries in measure(groups).items()}
     columns, rows = table(results)
-    console.show_table(options.title, columns, rows)
-    outputs = [] if options.dry_run else write(folder, options.title,
-                                               {name: group[0] for name, group in groups.items()}, columns, rows)
-    return Outcome(results, outputs, None if options.dry_run else _record(folder, options))
-
-
-def _record(folder, options):
-    from common.job import RunRecord
-
-    return RunRecord(folder, "qc_ncsn", options)
+    folder = Path(options.output_dir)
+    job = Job(folder, PROG, options, content={"runs": results}, inputs=[work.root for work in works], owns=OWNS,
+              show=lambda results: console.show_table(options.title, *table(results)))
+    first = {name: group[0] for name, group in groups.items()}
+    return job.run(lambda: (results, write(folder, options.title, first, columns, rows)),
+                   lambda: (f"would compare {len(works)} work folders and write {folder}", results))
 
 
 def _results(folder):
@@ -256,4 +252,6 @@ def draw_levels(path, works, name):
 
 def cli(words=None):
     """Run the command on the given words (the process's own by default) and return its exit status."""
-    return run(main, CompareOptions, "qc_ncsn compare", "Put finished runs side by side.", EPILOG, words, "compare")
+    return run(main, CompareOptions, PROG, "Put finished runs side by side.", EPILOG, words, "compare",
+               lambda options: options.output_dir,
+               lambda results: console.show_table("Runs side by side", *table(results)))

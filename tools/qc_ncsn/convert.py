@@ -26,20 +26,29 @@ class ConvertOptions(CommonOptions):
 
 def main(options):
     """Run `qc_ncsn convert`; results: entries, step, weights."""
+    import tempfile
+
     from common import console
-    from common.files import check_writable
+    from common.files import check_writable, file_hash
 
     source, target = Path(options.checkpoint), Path(options.output)
     kinds = {".safetensors": _from_safetensors, ".pth": _to_safetensors, ".pt": _to_safetensors}
     if source.suffix not in kinds or (source.suffix == ".safetensors") == (target.suffix == ".safetensors"):
         raise InputError("one of the files must be .pth, the other .safetensors", where=f"{source} -> {target}",
                          do="Rename one")
-    if target.exists() and not options.overwrite:
-        raise InputError("the file is there already", where=target, do="Choose another name, or pass --overwrite")
     check_writable(target.parent)
-    results = kinds[source.suffix](options, source, target)
-    if not options.dry_run:
-        console.say(f"{target}: {results['entries']} entries, {results['weights']} weights")
+    convert, exists = kinds[source.suffix], target.exists() and not options.overwrite
+    if exists or options.dry_run:
+        with tempfile.TemporaryDirectory() as folder:
+            again = Path(folder) / target.name
+            results = convert(options, source, again)
+            if exists and file_hash(again) != file_hash(target):  # the same conversion gives the same bytes
+                raise InputError("exists, and this conversion gives another file", where=target,
+                                 do="Choose another name, or pass --overwrite")
+    else:
+        results = convert(options, source, target)
+    what = "up to date" if exists else "would be written" if options.dry_run else "written"
+    console.say(f"{target}: {what}, {results['entries']} entries, {results['weights']} weights")
     return Outcome(results, [] if options.dry_run else [str(target)])
 
 
@@ -55,9 +64,8 @@ def _to_safetensors(options, source, target):
     network = build_network(config)
     load_weights(network, state, source, options.weights)
     tensors = network.state_dict()
-    if not options.dry_run:
-        extra = {"config": config, "step": state.get("step")}
-        save_safetensors(target, tensors, {"weights": options.weights, "genprobe": json.dumps(extra)})
+    extra = {"config": config, "step": state.get("step")}
+    save_safetensors(target, tensors, {"weights": options.weights, "genprobe": json.dumps(extra)})
     return {"entries": len(tensors), "step": state.get("step"), "weights": options.weights}
 
 
@@ -78,8 +86,7 @@ def _from_safetensors(options, source, target):
     whole = checkpoint_state(network, Optimiser(network, config["optim"], 0), average, step or 0, config)
     if step is None:
         del whole["step"]
-    if not options.dry_run:
-        save_torch(target, whole)
+    save_torch(target, whole)
     return {"entries": len(whole["model"]), "step": step, "weights": state["weights"]}
 
 

@@ -4,12 +4,12 @@ from common.errors import InputError
 from common.seeding import rademacher, unit_generator
 
 
-def open_images(config, options, split="train"):
+def open_images(config, data_dir=None, split="train"):
     """Return the data set of a configuration; InputError when its images do not fit the network."""
     from common.datasets import open_dataset
 
     data = config["data"]
-    images = open_dataset(data["dataset"], split, data_dir=options.data_dir, size=data["image_size"])
+    images = open_dataset(data["dataset"], split, data_dir=data_dir, size=data["image_size"])
     expected = (data["image_size"], data["image_size"], data["num_channels"])
     if tuple(images.image_shape) != expected:
         raise InputError(f"images are {tuple(images.image_shape)}, the configuration has {expected} (H, W, C)",

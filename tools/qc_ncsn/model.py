@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import List, Optional
 
+from common import flags
 from common.cli import REQUIRED, CommonOptions, option
 from common.errors import InputError
 from common.score.config import check_config, override, preset
@@ -20,8 +21,8 @@ class ModelOptions(CommonOptions):
                                            kind="how")
     checkpoint: Optional[str] = option(None, "path of a checkpoint, instead of a snapshot of the work folder",
                                        kind="how")
-    seed: int = option(0, "seed; image i draws from (seed, i)")
-    device: str = option("auto", "auto, cpu, cuda, cuda:1 or mps", kind="how")
+    seed: int = flags.seed("the noise; image i draws from (seed, i)")
+    device: str = flags.device()
     coupling: str = option("image",
                            "image: each image by itself; batch: step sizes from the whole batch, as the original",
                            choices=["image", "batch"])
@@ -39,3 +40,9 @@ def load_model(options, work, device):
             raise InputError("this checkpoint does not say which configuration it is of", where=path, do="Add --config")
         config = override(config, options.set)
     return LoadedModel(path, config and check_config(config), options.weights, device)
+
+
+def model_inputs(options, model):
+    """Return the paths on which the choice of a model, and its weights, depend."""
+    by_default = options.checkpoint is None and options.checkpoint_idx is None  # a newer one would be chosen
+    return [model.path.parent if by_default else model.path]

@@ -7,6 +7,7 @@ import sys
 from dataclasses import dataclass
 from typing import List, Optional
 
+from common import flags
 from common.cli import CommonOptions, option, run
 
 PROG = "setup_fid"
@@ -36,17 +37,16 @@ class SetupOptions(CommonOptions):
                        "folder (nested too), zip, .npz or .npy of images, or a known data set; download: the fetched "
                        "file",
                        kind="how")
-    n_imgs: int = option(-1, "how many images, the first in path order; -1 for all")
+    n_imgs: int = option(-1, "number of images, the first in path order; -1 for all", low=-1)
     shuffle: bool = option(False, "shuffle the paths (seed 0) before the first n_imgs are taken")
     name: Optional[str] = option(None, "name of the statistics, needed for compute_new; its case does not matter")
-    batch_size: int = option(32, "images that go through the network together", short="-bs", kind="how")
-    num_workers: int = option(8, "threads that read and resize images", short="-j", kind="how")
+    batch_size: int = flags.batch_size(32, "-bs")
+    num_workers: int = flags.num_workers(8, "threads that read and resize images", "-j", low=1)
     resolution: List[int] = option([],
                                    "first bring images to this square, or height and width: resized to cover, cut to "
-                                   "the "
-                                   "centre; 0 leaves them; without it 256, and 0 with --extractor small", nargs="+",
+                                   "the centre; 0 leaves them; without it 256, and 0 with --extractor small", nargs="+",
                                    short="-r")
-    device: str = option("auto", "auto, cpu, cuda, cuda:1 or mps", kind="how")
+    device: str = flags.device()
     stats_dir: Optional[str] = option(None, "folder of statistics (GENPROBE_STATS, else fid_stats)", kind="how")
     mode: str = option("clean", "clean-fid's preprocessing", choices=["clean", "legacy_pytorch", "legacy_tensorflow"])
     extractor: str = option("inception", "network that makes the features", choices=["inception", "small", "dinov2"])
@@ -54,7 +54,7 @@ class SetupOptions(CommonOptions):
     antialias: bool = option(True, "antialias in the resize to --resolution; torchvision before 0.17 did not")
     kid: bool = option(False, "also keep the features, for KID, precision and recall")
     split: str = option("train", "split of a known data set", choices=["train", "test"])
-    data_dir: Optional[str] = option(None, "folder that holds the known data sets", kind="how")
+    data_dir: Optional[str] = flags.data_dir()
 
 
 def main(options):
@@ -75,7 +75,9 @@ def cli(words=None):
         from tools.setup_fid.stored import run_stored
 
         return run_stored(words[0], words[1:])
-    return run(main, SetupOptions, PROG, DESCRIPTION, EPILOG, words)
+    from tools.setup_fid.compute import record_folder, show
+
+    return run(main, SetupOptions, PROG, DESCRIPTION, EPILOG, words, place=record_folder, show=show)
 
 
 if __name__ == "__main__":

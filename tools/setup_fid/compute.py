@@ -1,8 +1,11 @@
 """`--action compute_new`: from images to a file of statistics."""
 
+from dataclasses import replace
+
 from common import console, parallel
-from common.cli import Outcome
 from common.errors import InputError
+
+PROG = "setup_fid"
 
 
 def image_size(resolution, extractor):
@@ -17,45 +20,41 @@ def image_size(resolution, extractor):
     return (given[0], given[-1])
 
 
-def compute_new(options):
+def compute_new(request):
     """Make the statistics; results: name, file, num_images, excluded, features, resolution."""
-    from common.device import describe, pick_device, set_precision
+    from common.device import pick_device, set_precision
     from common.features.encode import encode, report_excluded
     from common.features.resize import CoverAndCrop
     from common.features.sources import open_images
     from common.features.spaces import open_space
-    from common.files import check_writable
+    from common.job import Job
 
-    _check_flags(options)
-    size = image_size(options.resolution, options.extractor)
-    options.resolution = list(size or [0])
+    options = settle(request)
     images = open_images(options.path, options.n_imgs, options.shuffle, options.split, options.data_dir)
     if 0 < len(images) < options.n_imgs:
         console.say(f"note: {images.what}; fewer than --n_imgs {options.n_imgs:,}")
     device = pick_device(options.device, parallel.local_rank())
     set_precision("fp32")
     space = open_space(options.extractor, options.mode, options.weights, device)
-    target, record = _target(options, images, space)
-    check_writable(target.parent)
-    if options.dry_run:
-        console.say(f"would encode {images.what} with {space.name} and write {target}")
-        return Outcome({"num_images": len(images), "file": str(target)})
-    with parallel.process_group(device.type):
-        outputs = [target, *([_kid_file(target)] if options.kid else [])]
-        earlier = parallel.gather_objects(record.begin(outputs) if parallel.is_main() else None)[0]
-        if earlier is not None:
-            console.say(f"{target} is there, made by the same command")
-            return Outcome(earlier, record=record)
-        change = CoverAndCrop(size, options.antialias) if size else None
+    target = statistics_path(options, "" if space.is_inception else space.name)
+    derived = {"images": images.identity() if parallel.is_main() else None, "features": space.name, **space.meta}
+    job = Job(target.with_suffix(""), PROG, options, request=request, derived=derived, inputs=_inputs(options),
+              about=[{"name": images.what}], owns=[f"../{target.name}", f"../{_kid_file(target).name}"], show=show)
+
+    def work():
+        size = tuple(options.resolution) if options.resolution != [0] else None
+        change = CoverAndCrop((size[0], size[-1]), options.antialias) if size else None
         encoded = encode(images, space, options.batch_size, options.num_workers, change, label=f"{space.name} features")
-        results = _write(options, encoded, space, target) if parallel.is_main() else {}
-    record.extra = {"machine": describe(device)}
-    report_excluded(encoded)
-    _show(results, options)
-    return Outcome(results, outputs, record)
+        report_excluded(encoded)
+        outputs = [target, *([_kid_file(target)] if options.kid else [])]
+        return _write(options, encoded, space, target) if parallel.is_main() else {}, outputs
+
+    return job.run(work, lambda: (f"would encode {images.what} with {space.name} and write {target}",
+                                  {"num_images": len(images), "file": str(target)}), device)
 
 
-def _check_flags(options):
+def settle(options):
+    """Return the options checked, the name in lower case and the resolution filled in. Raises InputError."""
     from common.features.stats_store import check_name
 
     if not options.path:
@@ -66,29 +65,36 @@ def _check_flags(options):
                          do="Say under which name to keep the statistics")
     if options.name != options.name.lower():
         console.say(f"note: names are kept in lower case: {options.name.lower()}")
-    options.name = check_name(options.name)
-    if options.n_imgs == 0 or options.n_imgs < -1:
+    if options.n_imgs == 0:
         raise InputError("must be -1 or above 0", where=f"--n_imgs {options.n_imgs}", do="Correct the value")
-    for name in ("batch_size", "num_workers"):
-        if getattr(options, name) < 1:
-            raise InputError("must be at least 1", where=f"--{name} {getattr(options, name)}", do="Correct the value")
+    size = image_size(options.resolution, options.extractor)
+    return replace(options, name=check_name(options.name), resolution=list(size or [0]))
 
 
-def _target(options, images, space):
-    """Return (the file, its RunRecord); InputError when something else stands under the name."""
+def statistics_path(options, model):
+    """Return the path of the statistics; model: "" for Inception, else the feature space's name."""
     from common.features.stats_store import stats_dir, stats_name
-    from common.job import RunRecord
 
-    folder = stats_dir(options.stats_dir)
-    target = folder / stats_name(options.name, options.mode, "" if space.is_inception else space.name)
-    derived = {"images": images.identity() if parallel.is_main() else None, "features": space.name, **space.meta}
-    record = RunRecord(folder / target.stem, "setup_fid", options, derived, [{"name": images.what}])
-    if parallel.is_main():
-        record.compare()
-        if target.exists() and not record.path.exists() and not options.overwrite:
-            raise InputError("is there already, and no record tells how it was made", where=target,
-                             do="Choose another --name, or --overwrite to replace it")
-    return target, record
+    return stats_dir(options.stats_dir) / stats_name(options.name, options.mode, model)
+
+
+def record_folder(options):
+    """Return the folder of the record, None where it hangs on the network's file."""
+    if options.action == "download" or not options.name or options.extractor == "dinov2":
+        return None
+    from common.features.small_features import NAME
+
+    return statistics_path(options, NAME if options.extractor == "small" else "").with_suffix("")
+
+
+def _inputs(options):
+    """Return the paths that are read, None where they are not all known."""
+    from common.datasets import dataset_inputs
+
+    images = dataset_inputs(options.path)
+    if images is None or (options.extractor != "small" and options.weights is None):
+        return None
+    return [*images, *([options.weights] if options.weights else [])]
 
 
 def _kid_file(target):
@@ -114,11 +120,13 @@ def _write(options, encoded, space, target):
             "kid_file": str(_kid_file(target)) if options.kid else None}
 
 
-def _show(results, options):
+def show(results):
+    """Print the table of a file of statistics."""
     if results:
         size = " x ".join(map(str, results["resolution"])) if results["resolution"] != [0] else "as they are"
         console.show_table(results["file"], ["name", "images", "left out", "features", "brought to"],
                            [[results["name"], f"{results['num_images']:,}", results["excluded"], results["features"],
                              size]])
-        extractor = "" if options.extractor == "inception" else f" --extractor {options.extractor}"
+        small, dino = (results["features"].startswith(name) for name in ("small", "dinov2"))
+        extractor = " --extractor small" if small else " --extractor dinov2" if dino else ""
         console.say(f"next: python -m tools.compute_fid clean GENERATED --dataset_name {results['name']}{extractor}")

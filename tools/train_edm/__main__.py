@@ -4,6 +4,7 @@ import sys
 from dataclasses import dataclass
 from typing import List, Optional
 
+from common import flags
 from common.cli import CommonOptions, option, run
 
 PROG = "train_edm"
@@ -19,9 +20,9 @@ examples:
       --accumulate 8 --save_every 500 --output_dir out/imagenet64"""
 
 
-def of_preset(help, kind="result", choices=None):
+def of_preset(help, **more):
     """Return a flag whose value is the preset's when it is not given."""
-    return option(None, f"{help} [preset]", kind=kind, choices=choices)
+    return option(None, f"{help} [preset]", **more)
 
 
 @dataclass(kw_only=True)
@@ -34,8 +35,8 @@ class TrainOptions(CommonOptions):
     npz_dir: Optional[str] = option(None, "instead: folder of npz batches", kind="how")
     imagenet_dir: Optional[str] = option(None, "instead: tree or zip of class folders", kind="how")
     lmdb_path: Optional[str] = option(None, "instead: LMDB of 64 x 64 images (needs the package lmdb)", kind="how")
-    data_dir: Optional[str] = option(None, "where named real data sets lie", kind="how")
-    output_dir: str = option("out/train_edm", "folder that is written", kind="how")
+    data_dir: Optional[str] = flags.data_dir()
+    output_dir: str = option("out/train_edm", "output directory", kind="how")
     preset: str = option("small32", "network and training: python -m tools presets", choices=["small32", "imagenet64"],
                          kind="how")
     split: Optional[str] = option(None, "sub-folder of a tree, or all of it (default: train where there is one)",
@@ -49,51 +50,51 @@ class TrainOptions(CommonOptions):
                              choices=["squash", "center-crop", "box"])
     resize: str = option("box", "arrays of another size", choices=["box", "lanczos"])
     conditional: bool = option(True, "give the network the class")
-    label_dim: Optional[int] = option(None, "number of classes of the network (default: those of the class map)")
-    class_balanced: bool = option(False, "draw a class, then an image of it, instead of all images in turn")
-    xflip: bool = option(False, "mirror every other image")
+    label_dim: Optional[int] = option(None, "number of classes of the network (default: those of the class map)", low=1)
+    class_balanced: bool = option(False, "sample classes uniformly, instead of all images in turn")
+    xflip: bool = option(False, "random horizontal flip, p = 0.5")
     label_dropout: float = option(0.0,
-                                  "share of images whose class is withheld, 0.1 for networks that are to be guided")
-    resolution: Optional[int] = of_preset("pixels")
-    model_channels: Optional[int] = of_preset("channels of the widest level, times channel_mult")
+                                  "label-drop probability (classifier-free guidance: 0.1)", low=0, below=1)
+    resolution: Optional[int] = of_preset("pixels", low=1)
+    model_channels: Optional[int] = of_preset("channels of the widest level, times channel_mult", low=1)
     channel_mult: List[int] = option([], "one entry a level, each half as wide [preset]", nargs="+", type=int)
-    channel_mult_emb: Optional[int] = of_preset("width of the embedding, times model_channels")
-    num_blocks: Optional[int] = of_preset("blocks a level")
+    channel_mult_emb: Optional[int] = of_preset("width of the embedding, times model_channels", low=1)
+    num_blocks: Optional[int] = of_preset("blocks a level", low=1)
     attn_resolutions: List[int] = option([], "levels with attention where 64 channels or more, 0 for none [preset]",
                                          nargs="+", type=int)
-    dropout: Optional[float] = of_preset("dropout in the blocks")
-    steps: Optional[int] = of_preset("steps in all; a larger number goes on", kind="total")
-    batch_size: Optional[int] = of_preset("images of a step, over all processes")
-    lr: Optional[float] = of_preset("Adam's learning rate")
-    warmup: Optional[int] = of_preset("steps over which the rate rises")
-    lr_decay: Optional[str] = of_preset("from there: constant, or falling to --lr_floor at the last step",
+    dropout: Optional[float] = of_preset("dropout in the blocks", low=0, below=1)
+    steps: Optional[int] = of_preset("steps in all; a larger number goes on", kind="total", low=1)
+    batch_size: Optional[int] = of_preset("images of a step, over all processes", low=1)
+    lr: Optional[float] = of_preset("Adam's learning rate", above=0)
+    warmup: Optional[int] = of_preset("steps over which the rate rises", low=0)
+    lr_decay: Optional[str] = of_preset("schedule after warm-up: constant, or a cosine to --lr_floor at the last step",
                                         choices=["none", "cosine"])
-    lr_floor: float = option(0.05, "where the cosine ends, as a share of --lr")
-    beta2: Optional[float] = of_preset("Adam's second beta (the first is 0.9)")
-    adam_eps: Optional[float] = of_preset("Adam's epsilon")
-    grad_clip: float = option(0.0, "largest norm of the gradient, 0 for any")
-    ema_halflife_kimg: Optional[float] = of_preset("half-life of the averaged weights, in thousands of images")
-    ema_rampup_ratio: Optional[float] = of_preset("but at most this share of the images seen; 0 for no such limit")
-    p_mean: float = option(-1.2, "mean of ln sigma")
-    p_std: float = option(1.2, "standard deviation of ln sigma")
+    lr_floor: float = option(0.05, "where the cosine ends, as a share of --lr", low=0, high=1)
+    beta2: Optional[float] = of_preset("Adam's second beta (the first is 0.9)", low=0, below=1)
+    adam_eps: Optional[float] = of_preset("Adam's epsilon", low=0)
+    grad_clip: float = option(0.0, "largest norm of the gradient, 0 for any", low=0)
+    ema_halflife_kimg: Optional[float] = of_preset("half-life of the averaged weights, in thousands of images", low=0)
+    ema_rampup_ratio: Optional[float] = of_preset("EMA ramp-up: cap on the half-life, as a share of the images seen; 0 for none", low=0)
+    p_mean: float = option(-1.2, "mean of ln sigma", above=-20, below=20)
+    p_std: float = option(1.2, "standard deviation of ln sigma", above=0)
     restore: Optional[str] = option(None, "start from the weights of this network file (.pkl, .pth, .safetensors ...)",
                                     kind="how")
-    accumulate: int = option(1, "parts in which a batch goes through the network, to save memory", kind="how")
+    accumulate: int = flags.accumulate()
     precision: str = option("fp32", "number format of the network; weights stay float32",
                             choices=["fp32", "tf32", "bf16"])
-    compile: bool = option(False, "compile the network (worth it on a GPU)", kind="how")
-    memory_gb: float = option(4.0, "keep images in memory when all of them take no more (per process)", kind="how")
-    seed: int = option(0, "of weights, images, noise and sample pictures")
-    device: str = option("auto", "auto, cpu, cuda, cuda:1 or mps", kind="how")
-    num_workers: int = option(1, "threads that prepare batches ahead", kind="how")
-    log_every: int = option(10, "steps between lines of log.jsonl", kind="how")
-    save_every: int = option(200, "steps between savings of what a killed run goes on from", kind="how")
-    snapshot_every: int = option(0, "steps between networks that are kept, 0 for the last alone", kind="how")
-    sample_every: int = option(0, "steps between sample pictures, 0 for the last alone", kind="how")
-    samples_per_class: int = option(8, "images in each row of a sample picture, 0 for no pictures")
-    sample_steps: Optional[int] = of_preset("sample pictures: steps of Heun's sampler")
-    sample_sigma_max: Optional[float] = of_preset("sample pictures: first noise level")
-    sample_sigma_min: Optional[float] = of_preset("sample pictures: last noise level above 0")
+    compile: bool = flags.compile()
+    memory_gb: float = option(4.0, "keep images in memory when all of them take no more (per process)", kind="how", low=0)
+    seed: int = flags.seed("weights, images, noise and sample pictures")
+    device: str = flags.device()
+    num_workers: int = flags.num_workers(1, "threads that prepare batches ahead")
+    log_every: int = option(10, "steps between lines of log.jsonl", kind="how", low=1)
+    save_every: int = option(200, "steps between savings of what a killed run goes on from", kind="how", low=1)
+    snapshot_every: int = option(0, "steps between networks that are kept, 0 for the last alone", kind="how", low=0)
+    sample_every: int = option(0, "steps between sample pictures, 0 for the last alone", kind="how", low=0)
+    samples_per_class: int = option(8, "images in each row of a sample picture, 0 for no pictures", low=0)
+    sample_steps: Optional[int] = of_preset("sample pictures: steps of Heun's sampler", low=1)
+    sample_sigma_max: Optional[float] = of_preset("sample pictures: first noise level", above=0)
+    sample_sigma_min: Optional[float] = of_preset("sample pictures: last noise level above 0", above=0)
 
 
 def main(options):
@@ -105,7 +106,7 @@ def main(options):
 
 def cli(words=None):
     """Run the command on the given words (the process's own by default) and return its exit status."""
-    return run(main, TrainOptions, PROG, DESCRIPTION, EPILOG, words)
+    return run(main, TrainOptions, PROG, DESCRIPTION, EPILOG, words, place=lambda options: options.output_dir)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
 """The presets of train_edm: a network with what trains it. A flag that is given goes before the preset's value."""
 
+from dataclasses import replace
+
 FLAG = "--preset"
 PRESETS = {
     "small32": "32x32, 0.8 million parameters: recognisable pictures after a minute and a half on one CPU core",
@@ -27,8 +29,7 @@ VALUES = {
 }
 
 
-def fill(options):
-    """Put the preset's values into the flags that were not given (None, or an empty list)."""
-    for name, value in VALUES[options.preset].items():
-        if getattr(options, name) in (None, []):
-            setattr(options, name, list(value) if isinstance(value, list) else value)
+def filled(options):
+    """Return the options with the preset's values where no flag was given (None, or an empty list)."""
+    values = VALUES[options.preset].items()
+    return replace(options, **{name: value for name, value in values if getattr(options, name) in (None, [])})

@@ -3,6 +3,7 @@
 
 import re
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,7 +14,8 @@ FLAGS = ("npz_dir", "imagenet_dir", "lmdb_path")
 
 
 def open_images(options):
-    """Return the source that the flags name; InputError for none, more than one, or no images.
+    """Return (options with the kind of source and the split settled, the source that the flags name); InputError for
+    none, more than one, or no images.
 
     Classes are numbered as extract_real_imagenet numbers them under the same --class_map: both read through one module.
     """
@@ -26,16 +28,25 @@ def open_images(options):
     if given == ["data"]:
         kind = _kind(Path(options.data))
         if kind is None:
-            return SetSource(options)
-        setattr(options, kind, options.data)
-        options.data = None
+            return options, SetSource(options)
+        options = replace(options, **{kind: options.data}, data=None)
     if options.imagenet_dir is not None and options.split is None:
-        options.split = "train" if _has_train(Path(options.imagenet_dir)) else "all"
+        options = replace(options, split="train" if _has_train(Path(options.imagenet_dir)) else "all")
     names = (*FLAGS, "npz_subset", "class_map", "split", "num_workers", "resize", "preprocess")
     settings = {name: getattr(options, name) for name in names}
     if options.imagenet_dir is not None and not options.conditional:
         settings["class_map"] = "none"  # pictures in folders of any name, or in none
-    return open_source(SimpleNamespace(**settings, images="none", unpack="all"))
+    return options, open_source(SimpleNamespace(**settings, images="none", unpack="all"))
+
+
+def source_inputs(options):
+    """Return the paths of the images, None where a data set's files are looked for."""
+    from common.datasets import dataset_inputs
+
+    places = [getattr(options, flag) for flag in FLAGS if getattr(options, flag) is not None]
+    maps = [options.class_map] if options.class_map.endswith(".json") else []
+    named = dataset_inputs(options.data) if options.data is not None else []
+    return None if named is None else [*named, *places, *maps]
 
 
 def _kind(path):

@@ -79,11 +79,11 @@ def test_overrides_keep_the_kind_of_what_they_replace():
 
 
 @pytest.mark.parametrize(("entry", "said"), [
-    ("model.nff=3", "Did you mean model.nf?"), ("nf=3", "no such entry"), ("model.nf", "no value"),
+    ("model.nff=3", "Did you mean model.nf?"), ("nf=3", "no such entry"), ("model.nf", "expected a value"),
     ("model=3", "no such entry"),
-    ("model.nf=x", "'x' is no whole number"), ("data.random_flip=maybe", "neither true nor false"),
-    ("optim.lr=fast", "no number"),
-    ("model.ch_mult=a,b", "no list of whole numbers"), ("model.fir=false", "only True is supported"),
+    ("model.nf=x", "expected an integer, not 'x'"), ("data.random_flip=maybe", "expected true or false"),
+    ("optim.lr=fast", "expected a number"),
+    ("model.ch_mult=a,b", "expected a list of integers"), ("model.fir=false", "only True is supported"),
 ])
 def test_wrong_overrides_are_named(entry, said):
     with pytest.raises(InputError, match=r"--config\.") as caught:

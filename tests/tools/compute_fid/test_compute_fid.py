@@ -185,11 +185,11 @@ WORDS = ("clean", "fake", "--reference", "real", *SMALL)
 
 
 @pytest.mark.parametrize(("words", "line"), [
-    (("clean",), "CHECKPOINT: this flag is required"),
+    (("clean",), "CHECKPOINT: missing required flag"),
     (("clean", "fake"), "--dataset_name: no reference"),
     ((*WORDS, "--metrics", "fud"), "--metrics: unknown metric 'fud'. Did you mean fid?"),
     ((*WORDS, "--metrics", ","), "--metrics: no metric"),
-    ((*WORDS, "--dataset_name", "x"), "--reference: says another reference"),
+    ((*WORDS, "--dataset_name", "x"), "--reference: mutually exclusive with --dataset_name"),
     ((*WORDS, "--num_gen", "1"), "--num_gen 1: must be at least 2"),
     ((*WORDS, "--metrics", "prdc", "--nearest_k", "0"), "--nearest_k 0"),
     ((*WORDS, "--metrics", "prdc", "--nearest_k", "11"), "--nearest_k"),

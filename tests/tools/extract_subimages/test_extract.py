@@ -259,8 +259,8 @@ def test_options_file_flags_and_spellings(tmp_path):
 
 
 @pytest.mark.parametrize(("words", "told"), [
-    (["--crop_sz", "32", "64", "96"], "3 crop sizes, 2 steps"), (["--compression_level", "101"], "must be 0 to 100"),
-    (["--crop_sz", "32", "x"], "no whole number"), (["--dest", "lmdb"], "--layout packed"),
+    (["--crop_sz", "32", "64", "96"], "3 crop sizes, 2 steps"), (["--compression_level", "101"], "must be from 0 to 100"),
+    (["--crop_sz", "32", "x"], "expected an integer"), (["--dest", "lmdb"], "--layout packed"),
     (["--use_masking"], "no folder of masks"),
     (["--layout", "virtual", "--only_resize"], "no tiles to cut later"), (["--step", "0", "1"], "leave no pixel"),
     (["--exclusions", "a", "b", "c"], "3 lists for 2 scales"), (["--cropsz", "1"], "Did you mean --crop_sz?"),
@@ -280,8 +280,9 @@ def test_folders_that_must_not_be_written_to(tmp_path):
     assert "holds thesis.txt" in refuse(folder, tmp_path / "full", "--overwrite")
     extract(folder, tmp_path / "out")
     (tmp_path / "out" / "run.json").unlink()
-    assert "without a record" in refuse(folder, tmp_path / "out")
-    extract(folder, tmp_path / "out", "--overwrite")
+    assert "no record says what wrote it" in refuse(folder, tmp_path / "out")
+    assert "no record says what wrote it" in refuse(folder, tmp_path / "out", "--overwrite")
+    assert (tmp_path / "out" / "a_left").is_dir()
     assert (tmp_path / "full" / "thesis.txt").exists()
 
 

@@ -5,6 +5,7 @@ import errno
 import json
 import os
 import pickle
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -299,6 +300,14 @@ simple("fresh_optimizer_without_restore", (*TRAIN, "--fresh_optimizer"), "--fres
 def work_folder_of_a_longer_run(place):
     (place.work / "checkpoints").mkdir(parents=True)
     torch.save({**place.state(), "step": 400}, place.work / "checkpoints" / "checkpoint_100.pth")
+    shutil.copy(place.trained / "run.json", place.work)
+    return TRAIN
+
+
+@case("checkpoints: is in the way: no record says what wrote it")
+def work_folder_without_a_record(place):
+    (place.work / "checkpoints").mkdir(parents=True)
+    torch.save({**place.state(), "step": 2}, place.work / "checkpoints" / "checkpoint_1.pth")
     return TRAIN
 
 
@@ -394,8 +403,8 @@ simple("preset_unknown", ("train", "--config", "qc_digit"), "--config qc_digit: 
 simple("config_file_unknown", ("train", "--config", "my/config.py"), "my/config.py", "no other program is run")
 simple("entry_unknown", (*TRAIN, "--config.model.dropuot=0.1"), "--config.model.dropuot", "Did you mean model.dropout?")
 simple("section_unknown", (*TRAIN, "--config.modle.nf=8"), "--config.modle.nf", "Did you mean model.nf?")
-simple("value_of_another_kind", (*TRAIN, "--config.model.nf=big"), "--config.model.nf: 'big' is no whole number")
-simple("value_missing", (*TRAIN, "--config.model.nf"), "--config.model.nf: no value")
+simple("value_of_another_kind", (*TRAIN, "--config.model.nf=big"), "--config.model.nf: expected an integer, not 'big'")
+simple("value_missing", (*TRAIN, "--config.model.nf"), "--config.model.nf: expected a value")
 simple("value_not_supported", (*TRAIN, "--config.model.nonlinearity=relu"), "only 'swish' is supported")
 simple("value_out_of_range", (*TRAIN, "--config.model.dropout=1.5"), "--config.model.dropout=1.5: must lie in [0, 1)")
 simple("value_nan", (*TRAIN, "--balancing_fac", "nan"), "--balancing_fac nan: must be a finite number")
@@ -409,7 +418,7 @@ simple("regulariser_on_a_conservative_model", (*TRAIN, "--config.model.energy=tr
 
 simple("ode_with_pc", (*SAMPLE, "--ode", "--method", "pc"), "--ode: contradicts --method pc")
 simple("division_out_of_range", (*SAMPLE, "--num_divisions", "3", "--division_idx", "3"),
-       "--division_idx 3: must lie in 0..2")
+       "--division_idx 3: must be below --num_divisions 3")
 simple("no_samples", (*SAMPLE, "--num_samples", "0"), "--num_samples 0: must be at least 1")
 simple("batch_of_none", (*SAMPLE, "--bs", "0"), "--bs 0: must be at least 1")
 simple("batch_of_none_in_training", (*TRAIN, "--bs", "0"), "--bs 0: must be at least 1")
@@ -417,27 +426,27 @@ simple("batch_of_none_in_evaluation", (*NLL, "--bs", "0"), "--bs 0: must be at l
 simple("levels_none_in_the_configuration", (*ASYM, "--config.eval.noise_levels=0"),
        "--config.eval.noise_levels=0: must be at least 1")
 simple("levels_none", (*ASYM, "--nl", "0"), "--nl 0: must be at least 1")
-simple("tolerance_negative", (*NLL, "--rtol", "-1"), "--rtol -1.0: must lie between 0 and 1")
+simple("tolerance_negative", (*NLL, "--rtol", "-1"), "--rtol -1.0: must be above 0 and below 1")
 simple("tolerance_zero", (*SAMPLE, "--rtol", "0"), "--rtol 0.0: must lie between 0 and 1")
 simple("parts_larger_than_the_batch", (*TRAIN, "--accumulate", "17"), "a batch of 16 cannot be split into 17 parts")
 simple("flag_unknown", (*SAMPLE, "--num_sample", "5"), "--num_sample: unknown flag", "Did you mean --num_samples?")
-simple("flag_without_value", (*SAMPLE, "--seed"), "--seed: no value")
-simple("flag_of_another_kind", (*SAMPLE, "--seed", "1.5"), "--seed: '1.5' is no whole number")
-simple("choice_unknown", (*SAMPLE, "--method", "euler"), "--method: 'euler' is none of 'pc', 'ode', 'multistep'")
-simple("word_unexpected", (*SAMPLE, "digits"), "digits: unexpected word")
+simple("flag_without_value", (*SAMPLE, "--seed"), "--seed: expected a value")
+simple("flag_of_another_kind", (*SAMPLE, "--seed", "1.5"), "--seed: expected an integer, not '1.5'")
+simple("choice_unknown", (*SAMPLE, "--method", "euler"), "--method: invalid choice 'euler' (choose from 'pc', 'ode', 'multistep'")
+simple("word_unexpected", (*SAMPLE, "digits"), "digits: unexpected argument")
 simple("device_unknown", (*TRAIN, "--device", "gpu"), "--device: unknown device 'gpu'", "cuda")
 simple("subcommand_unknown", ("trian",), "unknown subcommand", "Did you mean train?")
 simple("evaluation_unknown", ("eval", "nl"), "unknown subcommand", "Did you mean nll?")
 
 
-@case("--device: 'cuda' is not there", "--device cpu")
+@case("--device: 'cuda' is not available", "Use cpu or auto")
 def device_missing(place):
     if torch.cuda.is_available():
         pytest.skip("this machine has a GPU")
     return (*TRAIN, "--device", "cuda")
 
 
-@case("--config: this flag is required")
+@case("--config: missing required flag")
 def flag_missing(place):
     return ("train", "--workdir", place.work)
 
@@ -468,7 +477,7 @@ def nan_stored(place):
     return ("eval", "nll", "--read")
 
 
-@case("run.json: not valid JSON", "Restore the file, or use --overwrite")
+@case("run.json: not valid JSON", "Restore or remove the file")
 def record_corrupt(place):
     place.work.mkdir()
     (place.work / "run.json").write_text('{"status": "do')
@@ -494,7 +503,7 @@ def conversion_to_the_same_kind(place):
             place.root / "b.pth")
 
 
-@case("there.safetensors: the file is there already", "--overwrite")
+@case("there.safetensors: exists, and this conversion gives another file", "--overwrite")
 def conversion_onto_a_file(place):
     (place.root / "there.safetensors").write_text("mine")
     path = place.trained / "checkpoints" / "checkpoint_1.pth"

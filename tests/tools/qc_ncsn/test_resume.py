@@ -67,7 +67,7 @@ def test_training_told_to_stop_saves_and_goes_on(tmp_path):
                                 signal.SIGTERM)
     assert running
     assert ended.status == 130
-    assert ended.err.startswith("interrupted; what is done is saved, and the same command goes on: python -m "
+    assert ended.err.startswith("interrupted; progress saved, resume with: python -m "
                                 "tools.qc_ncsn train")
     saved = (tmp_path / "cut" / "checkpoints-meta" / "checkpoint.pth").stat().st_mtime_ns
     assert saved >= log.stat().st_mtime_ns  # saved after the last step it did

@@ -76,7 +76,7 @@ def test_a_strangers_file_is_not_replaced_unasked(here):
     (here / "fid_stats").mkdir()
     np.savez(here / "fid_stats" / FILE, mu=np.zeros(3), sigma=np.eye(3))
     line = refusal_of("setup_fid", "--action", "compute_new", "--path", "real", "--name", "mine", *SMALL)
-    assert "no record tells how it was made" in line
+    assert "no record says what wrote it" in line
     assert compute("--overwrite")["num_images"] == 12
 
 
@@ -175,7 +175,7 @@ NEW = ("--action", "compute_new", "--path", "real", "--name", "mine", *SMALL)
     ((*NEW[:3], "nowhere", *NEW[4:]), "nowhere: no such folder or file"),
     ((*NEW[:5], "../up", *NEW[6:]), "is no name for statistics"),
     (("--action", "compute_new", "--path", "real", "--name", "x", "--weights", "no.pth"), "no Inception weights here"),
-    (("--action", "compute_neu",), "is none of 'download', 'compute_new'"),
+    (("--action", "compute_neu",), "choose from 'download', 'compute_new'"),
     (("show", "nothing"), "no statistics 'nothing'"),
     (("compare", "a"), "--help"),
     (("list", "--stats", "x"), "--stats: unknown flag. Did you mean --stats_dir?"),

@@ -4,7 +4,10 @@ from dataclasses import dataclass
 from typing import Optional
 
 from common.cli import Outcome, option, run
-from tools.qc_ncsn.evaluate.model import EvalOptions, check_eval_flags, evaluate
+from tools.qc_ncsn.evaluate.model import EvalOptions, evaluate
+from tools.qc_ncsn.work_dir import WorkDir
+
+PROG = "qc_ncsn eval asym"
 
 EPILOG = """examples:
   qc_ncsn eval asym --workdir digits_u --nl 20 --num_images 200 --weights ema
@@ -15,8 +18,8 @@ EPILOG = """examples:
 class AsymOptions(EvalOptions):
     """Flags of `qc_ncsn eval asym`."""
 
-    slices: int = option(1, "random vectors per image and level")
-    nl: Optional[int] = option(None, "number of noise levels T (the preset's when not given; 100 in the paper)")
+    slices: int = option(1, "random vectors per image and level", low=1)
+    nl: Optional[int] = option(None, "number of noise levels T (default: the preset's; 100 in the paper)", low=1)
     estimator: str = option("paper",
                             "paper: ||J'v||^2 - v.J'J'v; antisymmetric: 0.5||(J - J')v||^2, same mean, less noise",
                             choices=["paper", "antisymmetric"])
@@ -25,17 +28,16 @@ class AsymOptions(EvalOptions):
 
 def main(options):
     """Run `qc_ncsn eval asym`; results: asym, asym_se, nasym, nasym_se, nasym_ratio, and the curves by level."""
-    from common.errors import InputError
-    from tools.qc_ncsn.work_dir import WorkDir
-
-    check_eval_flags(options)
-    if options.slices < 1:
-        raise InputError("must be at least 1", where=f"--slices {options.slices}", do="Correct the value")
-    work = WorkDir(options.workdir)
     if options.read and not options.calculate:
-        return _read(work)
-    folder = work.asym_exact if options.exact else work.asym
-    return evaluate(options, work, folder, _run, _show, _outputs)
+        return _read(WorkDir(options.workdir))
+    return evaluate(options, PROG, record_folder(options), _run, show,
+                    ["levels_*", "repeat_*.npz", "table.csv", "asym.png", "nasym.png"])
+
+
+def record_folder(options):
+    """Return the folder of the measurement's record, None for --read."""
+    work = WorkDir(options.workdir)
+    return None if options.read else work.asym_exact if options.exact else work.asym
 
 
 def _read(work):
@@ -51,25 +53,25 @@ def _read(work):
                     "asym_by_level": found["asym_levels"], "nasym_by_level": found["nasym_levels"]})
 
 
-def _outputs(options):
-    return [f"repeat_{repeat}.npz" for repeat in range(options.total_repeat)] + ["table.csv"]
-
-
 def _run(options, model, images, folder, device):
-    """Write every missing level file, then repeat_<r>.npz, the curve and the table; return the results."""
-    from common import console, parallel
+    """Write every missing level file, then repeat_<r>.npz, the curves and the table; return (results, files)."""
+    from common import parallel
+    from common.units import make_missing, stored_arrays
     from tools.qc_ncsn.asymmetry import noise_levels
 
     levels = noise_levels(options.nl)
     units = [(repeat, number) for repeat in range(options.total_repeat) for number in range(len(levels))]
-    missing = [unit for unit in units if not _is_complete(_level_path(folder, *unit), options)]
-    mine = parallel.shard(missing)
-    with console.progress("asymmetry", len(mine) * options.num_images, unit="images") as advance:
-        for repeat, number in mine:
-            _measure_level(options, model, images, _level_path(folder, repeat, number), device, repeat, number,
-                           levels[number], advance)
-    parallel.barrier()
-    return summarise(options, model, folder, levels, write=parallel.is_main())
+
+    def is_complete(unit):
+        stored = stored_arrays(_level_path(folder, *unit), ("asym", "norm2", "nasym"))
+        return stored is not None and len(stored["asym"]) == options.num_images
+
+    def make(unit, advance):
+        _measure_level(options, model, images, _level_path(folder, *unit), device, *unit, levels[unit[1]], advance)
+
+    make_missing(units, is_complete, make, "asymmetry", lambda unit: options.num_images)
+    outputs = [folder / f"repeat_{repeat}.npz" for repeat in range(options.total_repeat)] + [folder / "table.csv"]
+    return summarise(options, model, folder, levels, write=parallel.is_main()), outputs
 
 
 def _level_path(folder, repeat, number):
@@ -96,19 +98,6 @@ def _measure_level(options, model, images, path, device, repeat, number, level, 
         advance(len(indices))
     asym, norm2, nasym = np.concatenate(rows, axis=1)
     write_npz(path, asym=asym, norm2=norm2, nasym=nasym, index=np.arange(options.num_images), level=np.float64(level))
-
-
-def _is_complete(path, options):
-    """True when a stored level holds all images."""
-    from common.errors import InputError
-    from common.files import read_npz
-
-    if not path.exists():
-        return False
-    try:
-        return len(read_npz(path, required=("asym", "norm2", "nasym"))["asym"]) == options.num_images
-    except InputError:
-        return False
 
 
 def summarise(options, model, folder, levels, write):
@@ -161,7 +150,8 @@ def summarise(options, model, folder, levels, write):
     return results
 
 
-def _show(results):
+def show(results):
+    """Print the table of a measurement."""
     from common import console
 
     console.show_table("Asymmetry of the score's Jacobian",
@@ -173,5 +163,5 @@ def _show(results):
 
 def cli(words=None):
     """Run the command on the given words (the process's own by default) and return its exit status."""
-    return run(main, AsymOptions, "qc_ncsn eval asym", "Measure how far the score is from a gradient field.", EPILOG,
-               words, "eval asym")
+    return run(main, AsymOptions, PROG, "Measure how far the score is from a gradient field.", EPILOG, words,
+               "eval asym", record_folder, show)

@@ -5,14 +5,15 @@ import json
 from dataclasses import dataclass
 from typing import Optional
 
-from common import console, parallel
-from common.cli import REQUIRED, CommonOptions, Outcome, option
+from common import console, flags, parallel
+from common.cli import REQUIRED, CommonOptions, option
 from common.cli import run as run_command
 from common.errors import InputError
-from common.files import check_writable, file_hash, plain, remove_leftovers
+from common.files import file_hash, plain
 from tools.qc_ncsn.evaluate.stored import check_distinct, stored_text
 from tools.qc_ncsn.work_dir import WorkDir
 
+PROG = "qc_ncsn eval encode"
 DESCRIPTION = """\
 Encode the stored samples of a work folder (eval_sampling[_ode]/<division>/samples_<round>.npz) into features,
 stat[_ode]/generated_stat.npz, which fidis and prdc compare with those of the data set, stat[_ode]/dataset_stat.npz.
@@ -35,11 +36,11 @@ class EncodeOptions(CommonOptions):
     weights: Optional[str] = option(None, "Inception's weights, where they are not in the usual places", kind="how")
     encode_dataset: bool = option(False, "also encode the data set", kind="how")
     dataset: Optional[str] = option(None, "data set to encode: a name (digits, cifar10, ...) or a path", kind="how")
-    data_dir: Optional[str] = option(None, "folder that holds the data set's files", kind="how")
+    data_dir: Optional[str] = flags.data_dir()
     split: str = option("train", "split of the data set to encode; the reference is by convention the train split",
                         choices=["train", "test"], kind="how")
-    bs: int = option(2500, "images that go through the network together, at most 512, of Inception 64", kind="how")
-    device: str = option("auto", "auto, cpu, cuda, cuda:1 or mps", kind="how")
+    bs: int = flags.batch_size(2500, "--batch_size", "images per forward pass, at most 512, of Inception 64")
+    device: str = flags.device()
 
 
 @dataclass
@@ -59,48 +60,58 @@ class Source:
         return json.dumps({"what": self.what, "images": self.count, "sha256": self.digest}, sort_keys=True)
 
 
+def stat_folder(options):
+    """Return the folder of the features."""
+    return WorkDir(options.workdir).stat(options.ode)
+
+
 def cli(words=None):
     """Run `qc_ncsn eval encode` on command-line words and return its exit status."""
-    return run_command(main, EncodeOptions, "qc_ncsn eval encode", DESCRIPTION, EPILOG, words, "eval encode")
+    return run_command(main, EncodeOptions, PROG, DESCRIPTION, EPILOG, words, "eval encode", stat_folder)
 
 
 def main(options):
     """Encode what is not encoded yet; returns an Outcome whose results name files, counts and the feature space."""
     from common.device import pick_device, set_precision
     from common.features.spaces import open_space
+    from common.job import Job
 
     sources = _check(options)
     device = pick_device(options.device, parallel.local_rank())
     set_precision("fp32")
     space = open_space(options.features, "legacy_tensorflow", options.weights, device)
-    if options.dry_run:
-        for source in sources:
-            console.say(f"would encode {source.count} images ({source.what}) into {source.path}")
-        return Outcome(_results(sources, space), [])
-    pending = [source for source in sources if options.overwrite or not _is_current(source, space)]
-    folder = sources[0].path.parent
-    check_writable(folder)
-    with parallel.process_group(device.type):
-        if parallel.is_main():
-            remove_leftovers(folder)
+    job = Job(stat_folder(options), PROG, options, owns=[source.path.name for source in sources],
+              content={source.path.name: source.stored() for source in sources}, inputs=_inputs(options),
+              about=[{"name": source.what, "images": source.count, "sha256": source.digest} for source in sources])
+
+    def rehearse():
+        plans = [f"would encode {source.count} images ({source.what}) into {source.path}" for source in sources]
+        return "\n".join(plans), _results(sources, space)
+
+    def work():
+        pending = [source for source in sources if not _is_current(source, space)]
         for source in pending:
             _encode(source, space, options)
-    if not parallel.is_main():
-        return Outcome({})
-    rows = [(source.path, source.what, source.count, "written" if source in pending else "up to date")
-            for source in sources]
-    console.show_table(f"Features: {space.name}", ("file", "images of", "count", ""), rows)
-    console.say(f"next: python -m tools.qc_ncsn eval fidis --workdir "
-                f"{options.workdir}{' --ode' if options.ode else ''}")
-    record = _record(options, sources, folder)
-    return Outcome(_results(sources, space), [source.path for source in sources],
-                   record if pending or not record.path.exists() else None)
+        rows = [(source.path, source.what, source.count, "written" if source in pending else "up to date")
+                for source in sources]
+        console.show_table(f"Features: {space.name}", ("file", "images of", "count", ""), rows)
+        console.say(f"next: python -m tools.qc_ncsn eval fidis --workdir {options.workdir}{' --ode' * options.ode}")
+        return _results(sources, space), [source.path for source in sources]
+
+    return job.run(work, rehearse, device)
+
+
+def _inputs(options):
+    """Return the paths that are read, None where the data set's are not known."""
+    from common.datasets import dataset_inputs
+
+    data = dataset_inputs(options.dataset) if options.encode_dataset else []
+    weights = [options.weights] if options.weights else []
+    return None if data is None else [WorkDir(options.workdir).sampling(options.ode), *data, *weights]
 
 
 def _check(options):
     """Return the Sources after checking every input. Raises InputError."""
-    if options.bs < 1:
-        raise InputError(f"{options.bs} images at a time", where="--bs", do="Give 1 or more")
     work = WorkDir(options.workdir)
     sources = []
     if work.sample_files(options.ode) or not options.encode_dataset:
@@ -226,10 +237,3 @@ def _results(sources, space):
         kind = path.name.removesuffix("_stat.npz")
         results |= {f"num_{kind}": count, f"{kind}_stat": str(path), f"{kind}_images": what}
     return results
-
-
-def _record(options, sources, folder):
-    from common.job import RunRecord
-
-    inputs = [{"name": source.what, "images": source.count, "sha256": source.digest} for source in sources]
-    return RunRecord(folder, "qc_ncsn eval encode", options, inputs=inputs)

@@ -3,8 +3,10 @@
 from dataclasses import dataclass
 
 from common.cli import Outcome, option, run
-from common.errors import InputError
-from tools.qc_ncsn.evaluate.model import EvalOptions, check_eval_flags, evaluate
+from tools.qc_ncsn.evaluate.model import EvalOptions, evaluate
+from tools.qc_ncsn.work_dir import WorkDir
+
+PROG = "qc_ncsn eval nll"
 
 EPILOG = """examples:
   qc_ncsn eval nll --workdir digits_u --num_images 100 --weights ema
@@ -15,24 +17,16 @@ EPILOG = """examples:
 class NllOptions(EvalOptions):
     """Flags of `qc_ncsn eval nll`."""
 
-    rtol: float = option(1e-3, "relative tolerance of the ODE solver")
-    atol: float = option(1e-5, "absolute tolerance of the ODE solver")
+    rtol: float = option(1e-3, "relative tolerance of the ODE solver", above=0, below=1)
+    atol: float = option(1e-5, "absolute tolerance of the ODE solver", above=0, below=1)
 
 
 def main(options):
     """Run `qc_ncsn eval nll`; results: nll (bits/dim), nll_se, nfe, num_images, weights."""
-    from tools.qc_ncsn.work_dir import WorkDir
-
-    check_eval_flags(options)
-    for name in ("rtol", "atol"):
-        if not 0 < getattr(options, name) < 1:
-            raise InputError("must lie between 0 and 1", where=f"--{name} {getattr(options, name)}",
-                             do="Correct the value")
     work = WorkDir(options.workdir)
     if options.read and not options.calculate:
         return _read(work)
-    return evaluate(options, work, work.nll, _run, _show,
-                    lambda done: [f"bpd_{k}.npz" for k in range(len(_batches(done)))])
+    return evaluate(options, PROG, work.nll, _run, show, ["bpd_*.npz", "bpd.png", "table.csv"])
 
 
 def _read(work):
@@ -55,64 +49,51 @@ def _batches(options):
 
 
 def _run(options, model, images, folder, device):
-    """Write every missing bpd_<k>.npz and return the results over all of them."""
+    """Write every missing bpd_<k>.npz; return (results over all of them, the files)."""
     import numpy as np
 
-    from common import console, parallel
+    from common import parallel
     from common.files import read_npz, write_npz, write_text
+    from common.units import make_missing, remove_numbered, stored_arrays
     from tools.qc_ncsn.data import dequantised_batch
     from tools.qc_ncsn.likelihood import bits_per_dim
     from tools.qc_ncsn.pictures import histogram
 
     batches = _batches(options)
-    missing = [number for number, batch in enumerate(batches) if not _is_complete(folder / f"bpd_{number}.npz", batch)]
-    mine = parallel.shard(missing)
-    with console.progress("likelihood", sum(len(batches[number][1]) for number in mine), unit="images") as advance:
-        for number in mine:
-            repeat, indices = batches[number]
-            x, epsilon = dequantised_batch(images, indices, options.seed, device, repeat)
-            offset = 7.0 if model.config["data"]["centered"] else 8.0
-            bpd, _, calls = bits_per_dim(model.score, model.sde, x, epsilon, options.rtol, options.atol,
-                                         options.coupling, offset)
-            calls = calls.cpu().numpy()
-            write_npz(folder / f"bpd_{number}.npz", bpd=bpd.float().cpu().numpy(), nfe=np.int64(round(calls.mean())),
-                      index=indices, repeat=np.int64(repeat), nfe_per_image=calls)
-            advance(len(indices))
-    parallel.barrier()
-    stored = [read_npz(folder / f"bpd_{number}.npz", required=("bpd", "nfe_per_image"))
-              for number in range(len(batches))]
+    paths = [folder / f"bpd_{number}.npz" for number in range(len(batches))]
+    offset = 7.0 if model.config["data"]["centered"] else 8.0
+
+    def is_complete(number):
+        repeat, indices = batches[number]
+        stored = stored_arrays(paths[number], ("bpd", "index", "repeat", "nfe_per_image"))
+        return stored is not None and int(stored["repeat"]) == repeat and np.array_equal(stored["index"], indices)
+
+    def make(number, advance):
+        repeat, indices = batches[number]
+        x, epsilon = dequantised_batch(images, indices, options.seed, device, repeat)
+        bpd, _, calls = bits_per_dim(model.score, model.sde, x, epsilon, options.rtol, options.atol, options.coupling,
+                                     offset)
+        calls = calls.cpu().numpy()
+        write_npz(paths[number], bpd=bpd.float().cpu().numpy(), nfe=np.int64(round(calls.mean())), index=indices,
+                  repeat=np.int64(repeat), nfe_per_image=calls)
+        advance(len(indices))
+
+    make_missing(range(len(batches)), is_complete, make, "likelihood", lambda number: len(batches[number][1]))
+    stored = [read_npz(path, required=("bpd", "nfe_per_image")) for path in paths]
     bpd = np.concatenate([part["bpd"] for part in stored]).astype(np.float64)
     calls = np.concatenate([part["nfe_per_image"] for part in stored])
     results = {"nll": float(bpd.mean()), "nll_se": float(bpd.std(ddof=1) / len(bpd) ** 0.5) if len(bpd) > 1 else None,
                "nfe": float(calls.mean()), "num_images": options.num_images, "repeats": options.total_repeat,
                "weights": options.weights, "checkpoint": str(model.path)}
     if parallel.is_main():
-        for path in folder.glob("bpd_*.npz"):  # of another batch size or a larger job
-            number = path.stem.removeprefix("bpd_")
-            if number.isdigit() and int(number) >= len(batches):
-                path.unlink()
+        remove_numbered(folder, "bpd_", len(batches))
         histogram(folder / "bpd.png", bpd, "bits/dim")
         write_text(folder / "table.csv", "".join(f"{name},{value}\n" for name, value in results.items()))
-    return results
+    return results, paths
 
 
-def _is_complete(path, batch):
-    """True when a stored file holds the bits/dim of exactly this batch."""
-    import numpy as np
-
-    from common.errors import InputError
-    from common.files import read_npz
-
-    if not path.exists():
-        return False
-    try:
-        stored = read_npz(path, required=("bpd", "index", "repeat", "nfe_per_image"))
-    except InputError:
-        return False
-    return int(stored["repeat"]) == batch[0] and np.array_equal(stored["index"], batch[1])
-
-
-def _show(results):
+def show(results):
+    """Print the table of a measurement."""
     from common import console
 
     error = f" +- {results['nll_se']:.3f}" if results["nll_se"] is not None else ""
@@ -123,5 +104,5 @@ def _show(results):
 
 def cli(words=None):
     """Run the command on the given words (the process's own by default) and return its exit status."""
-    return run(main, NllOptions, "qc_ncsn eval nll", "Measure the negative log-likelihood of a data set.", EPILOG,
-               words, "eval nll")
+    return run(main, NllOptions, PROG, "Measure the negative log-likelihood of a data set.", EPILOG, words, "eval nll",
+               lambda options: None if options.read else WorkDir(options.workdir).nll, show)

@@ -7,11 +7,12 @@
 from dataclasses import dataclass
 from typing import Optional
 
-from common import console, parallel
+from common import console, flags, parallel
 from common.cli import REQUIRED, CommonOptions, Outcome, option
 from common.cli import run as run_command
 from common.errors import InputError
-from common.files import check_writable, fingerprint, read_json, read_npz, write_bytes, write_text
+from common.files import fingerprint, read_json, read_npz, write_bytes, write_text
+from common.job import Job
 from tools.qc_ncsn.evaluate.stored import INCEPTION, check_comparable, find_reference, is_inception, open_generated
 from tools.qc_ncsn.work_dir import WorkDir
 
@@ -60,15 +61,15 @@ class FeatureOptions(StoredOptions):
 class FidisOptions(FeatureOptions):
     """Flags of `qc_ncsn eval fidis`."""
 
-    splits: int = option(1, "parts of the Inception score; the original takes all samples as one, others ten")
+    splits: int = option(1, "splits of the Inception score; the original takes all samples as one, others ten", low=1)
 
 
 @dataclass(kw_only=True)
 class PrdcOptions(FeatureOptions):
     """Flags of `qc_ncsn eval prdc`."""
 
-    nearest_k: int = option(3, "the radius of a point reaches to its nearest_k-th neighbour")
-    device: str = option("auto", "auto, cpu, cuda, cuda:1 or mps", kind="how")
+    nearest_k: int = option(3, "k of the k-NN radius", low=1)
+    device: str = flags.device()
 
 
 def cli_fidis(words=None):
@@ -89,7 +90,8 @@ def cli_nfe(words=None):
 def _cli(name, main, options_class, words):
     examples = "\n".join(f"  python -m tools.qc_ncsn eval {name} --workdir digits{rest}" for rest in ("", " --read"))
     return run_command(main, options_class, f"qc_ncsn eval {name}", DESCRIPTIONS[name], f"examples:\n{examples}", words,
-                       f"eval {name}")
+                       f"eval {name}", lambda options: None if options.read else record_folder(name, options),
+                       lambda results: _show(name, results))
 
 
 def main_fidis(options):
@@ -179,9 +181,6 @@ def _plan_features(options, measure):
 def _check_numbers(options, generated, reference):
     """Raise InputError when there are too few images, or when a flag's number makes no sense."""
     nearest_k, splits = getattr(options, "nearest_k", 1), getattr(options, "splits", 1)
-    for flag, value in (("--nearest_k", nearest_k), ("--splits", splits)):
-        if value < 1:
-            raise InputError(f"{value} is not possible", where=flag, do="Give 1 or more")
     if generated.logits is not None and splits > generated.count:
         raise InputError(f"{splits} splits of {generated.count} images", where="--splits",
                          do="Give more images or fewer splits")
@@ -219,40 +218,43 @@ def _plan_nfe(options):
 
 
 def _evaluate(options, command, plan):
-    """Answer from the record, or compute and write table, picture and record. Nothing is written on bad input."""
-    from common.job import RunRecord
-
-    if not parallel.is_main():
-        return Outcome({})
-    folder = WorkDir(options.workdir).root / f"eval_{command}{'_ode' if options.ode else ''}"
+    """Answer from the record, or compute and write table, picture and record."""
+    folder = record_folder(command, options)
     if options.read and not options.calculate:
         results = _read_results(folder)
         _show(command, results)
         return Outcome(results)
     inputs, compute = plan()
     outputs = [folder / f"{command}.csv"] + ([folder / "prdc.png"] if command == "prdc" else [])
-    record = RunRecord(folder, f"qc_ncsn eval {command}", options, inputs=[fingerprint(path) for path in inputs])
-    earlier = record.compare()
-    if options.dry_run:
-        console.say(f"would read {', '.join(map(str, inputs))} and write {', '.join(map(str, outputs))}")
-        return Outcome({})
-    check_writable(folder)
-    results = record.answer() if _same_inputs(earlier, record) else None
-    if results is None:
+    prints = [fingerprint(path) for path in inputs]
+    job = Job(folder, f"qc_ncsn eval {command}", options, content={"inputs": prints}, about=prints,
+              inputs=_watched(command, options, inputs), owns=[path.name for path in outputs],
+              show=lambda results: _show(command, results))
+
+    def work():
+        if not parallel.is_main():  # one process computes; it is one job
+            return {}, []
         results = compute()
-        record.path.unlink(missing_ok=True)  # of a run that never ended, or on other inputs
-        record.begin(clear=outputs)
         _write(command, results, outputs)
-    _show(command, results)
-    return Outcome(results, outputs, record)
+        return results, outputs
+
+    return job.run(work, lambda: (
+        f"would read {', '.join(map(str, inputs))} and write {', '.join(map(str, outputs))}", {}))
 
 
-def _same_inputs(earlier, record):
-    """True when the earlier record, if there is one, tells of the same input files."""
-    same = earlier is None or "inputs" not in earlier or earlier["inputs"] == record.inputs
-    if not same:
-        console.say(f"{record.folder}: the inputs have changed since, computing anew")
-    return same
+def record_folder(command, options):
+    """Return the folder of a command's table and record."""
+    return WorkDir(options.workdir).root / f"eval_{command}{'_ode' if options.ode else ''}"
+
+
+def _watched(command, options, inputs):
+    """Return the paths whose change may give other results: the inputs, and the places where they were looked for."""
+    work = WorkDir(options.workdir)
+    if command == "nfe":
+        return [work.sampling(options.ode)]
+    dataset = options.dataset
+    places = [] if dataset is None else [f"results/{dataset}_stats.npz", f"results/stats/{dataset}/stats.npz"]
+    return [*inputs, work.stat(options.ode) / "dataset_stat.npz", *places]
 
 
 def _read_results(folder):
@@ -271,8 +273,8 @@ def _values(results):
 
 def _show(command, results):
     rows = [(label, value if isinstance(value, int) else f"{value:.4f}") for label, value in _values(results)]
-    counts = f"{results['num_generated']} samples against {results['num_dataset']} images, features {results['features']}" \
-        if "features" in results else f"{results['num_files']} sample files"
+    counts = f"{results['num_files']} sample files" if "num_files" in results else (
+        f"{results['num_generated']} samples against {results['num_dataset']} images, features {results['features']}")
     console.show_table(f"{command}: {counts}", ("measure", "value"), rows)
 
 

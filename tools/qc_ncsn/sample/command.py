@@ -1,12 +1,16 @@
 """Sample from a score model: predictor-corrector, ODE, or the stochastic multistep sampler."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Optional
 
-from common.cli import Outcome, option, run
+from common import flags
+from common.cli import option, run
 from common.errors import InputError
 from common.score.config import sampling_rules
-from tools.qc_ncsn.model import ModelOptions, load_model
+from tools.qc_ncsn.model import ModelOptions, load_model, model_inputs
+from tools.qc_ncsn.work_dir import WorkDir
+
+PROG = "qc_ncsn sample"
 
 EPILOG = """examples:
   qc_ncsn sample --workdir digits_u --num_samples 300 --method multistep --num_steps 50
@@ -20,11 +24,11 @@ SAMPLING_FLAGS = ("method", "num_scales", "num_steps", "snr", "rtol", "atol", "s
 class SampleOptions(ModelOptions):
     """Flags of `qc_ncsn sample`."""
 
-    num_samples: Optional[int] = option(None, "images over all divisions (the preset's when not given)", kind="total")
-    num_divisions: int = option(1, "independent processes that share the job", kind="how")
-    division_idx: int = option(0, "the part that this process makes", kind="how")
-    bs: int = option(2500, "images that go through the network together", short="--batch_size", kind="how")
-    method: Optional[str] = option(None, "pc, ode or multistep (the preset's when not given)",
+    num_samples: Optional[int] = option(None, "images over all divisions (default: the preset's)", kind="total", low=1)
+    num_divisions: int = option(1, "independent processes that share the job", kind="how", low=1)
+    division_idx: int = option(0, "the part that this process makes", kind="how", low=0)
+    bs: int = flags.batch_size(2500, "--batch_size")
+    method: Optional[str] = option(None, "pc, ode or multistep (default: the preset's)",
                                    choices=["pc", "ode", "multistep"])
     ode: bool = option(False, "the same as --method ode; samples go to eval_sampling_ode")
     num_scales: Optional[int] = option(None, "steps of the PC sampler, two network calls each")
@@ -33,92 +37,81 @@ class SampleOptions(ModelOptions):
     rtol: Optional[float] = option(None, "relative tolerance of the ODE solver")
     atol: Optional[float] = option(None, "absolute tolerance of the ODE solver")
     sigma_max: Optional[float] = option(None, "first noise level of the multistep sampler; 0: the SDE's")
-    eta: Optional[float] = option(None,
-                                  "renewed noise in the multistep sampler: 0 the ODE, 1 the reverse SDE, above 1 more, "
-                                  "as Langevin steps")
+    eta: Optional[float] = option(None, "stochasticity of the multistep sampler: 0 the ODE, 1 the reverse SDE, above 1 "
+                                  "more, as Langevin steps")
     weights: str = option("ema", "which weights of the checkpoint", choices=["ema", "raw"])
     deterministic: bool = option(False, "ask for deterministic kernels (seeds always count here)", kind="how")
-    precision: str = option("fp32", "number format of the network", choices=["fp32", "tf32", "bf16"])
-    compile: bool = option(False, "compile the network with torch.compile", kind="how")
+    precision: str = flags.precision()
+    compile: bool = flags.compile()
 
 
 def check_flags(options):
-    """Raise InputError for flags out of range."""
-    rules = [
-        (options.num_divisions >= 1, "num_divisions", "must be at least 1"),
-        (0 <= options.division_idx < options.num_divisions, "division_idx",
-         f"must lie in 0..{options.num_divisions - 1} for --num_divisions {options.num_divisions}"),
-        (options.num_samples is None or options.num_samples >= 1, "num_samples", "must be at least 1"),
-        (options.bs >= 1, "bs", "must be at least 1"),
-    ]
-    for good, name, what in rules:
-        if not good:
-            raise InputError(what, where=f"--{name} {getattr(options, name)}", do="Correct the value")
+    """Raise InputError for flags that contradict each other."""
+    if options.division_idx >= options.num_divisions:
+        raise InputError(f"must be below --num_divisions {options.num_divisions}",
+                         where=f"--division_idx {options.division_idx}", do="Correct the value")
     if options.ode and options.method not in (None, "ode"):
         raise InputError(f"contradicts --method {options.method}", where="--ode", do="Leave one of them out")
 
 
-def sampling_settings(options, config):
-    """Return the configuration's `sampling` section with the flags applied, and fill the flags from it."""
-    settings = dict(config["sampling"])
-    if options.ode:
-        options.method = "ode"
-    for name in SAMPLING_FLAGS:
-        if getattr(options, name) is not None:
-            settings[name] = getattr(options, name)
-        setattr(options, name, settings[name])
+def settle(options, config):
+    """Return (options with the configuration's values where no flag was given, its `sampling` section with the flags
+    applied)."""
+    given = {name: getattr(options, name) for name in SAMPLING_FLAGS if getattr(options, name) is not None}
+    settings = {**config["sampling"], **given, **({"method": "ode"} if options.ode else {})}
     for good, name, what in sampling_rules(settings, config["model"]):
         key = name.removeprefix("sampling.")
         if not good:
             flag = f"--{key} " if key in SAMPLING_FLAGS else f"--config.{name}="
             raise InputError(what, where=f"{flag}{settings[key]}", do="Correct the value")
-    options.num_samples = options.num_samples or config["eval"]["num_samples"]
-    options.ode = settings["method"] == "ode"
-    return settings
+    options = replace(options, **{name: settings[name] for name in SAMPLING_FLAGS}, ode=settings["method"] == "ode",
+                      num_samples=options.num_samples or config["eval"]["num_samples"])
+    return options, settings
 
 
-def main(options):
+def division_folder(options):
+    """Return the folder of a division's samples."""
+    ode = options.ode or options.method == "ode"
+    return WorkDir(options.workdir).sampling(ode) / str(options.division_idx)
+
+
+def main(request):
     """Run `qc_ncsn sample`; results: num_samples, method, nfe (mean network calls per image), images_per_second."""
-    from common import console, parallel
-    from common.device import describe, pick_device, set_precision
+    from common import parallel
+    from common.device import pick_device, set_precision
     from common.diffusion.score_sampling import Sampler
-    from common.files import check_writable, fingerprint
-    from common.job import RunRecord
+    from common.files import fingerprint
+    from common.job import Job
     from tools.qc_ncsn.sample.rounds import division_bounds, rounds_of
-    from tools.qc_ncsn.work_dir import WorkDir
 
-    check_flags(options)
-    work = WorkDir(options.workdir)
-    device = pick_device(options.device, parallel.local_rank())
-    set_precision(options.precision)
-    model = load_model(options, work, device)
-    settings = sampling_settings(options, model.config)
-    folder = work.sampling(options.ode) / str(options.division_idx)
-    check_writable(folder)
+    check_flags(request)
+    device = pick_device(request.device, parallel.local_rank())
+    set_precision(request.precision)
+    model = load_model(request, WorkDir(request.workdir), device)
+    options, settings = settle(request, model.config)
+    folder = division_folder(options)
     extent = division_bounds(options.num_samples, options.num_divisions, options.division_idx)
     rounds = rounds_of(*extent, options.bs)
     source = fingerprint(model.path)
     derived = {**{f"sampling.{name}": value for name, value in settings.items()}, "checkpoint sha256": source["sha256"]}
-    record = RunRecord(folder, "qc_ncsn", options, derived, [source], extent)
-    record.compare()
-    record.extra = {"machine": describe(device)}
-    count = sum(map(len, rounds))
-    if options.dry_run:
-        console.say(f"would make {count:,} images in {len(rounds)} files with {settings['method']} from {model.path}")
-        return Outcome({"num_samples": count, "method": settings["method"]})
-    with parallel.process_group(device.type):
-        stale = [path for pattern in ("samples_*.npz", "samples_*.png") for path in folder.glob(pattern)]
-        earlier = parallel.gather_objects(record.begin(stale) if parallel.is_main() else None)[0]
-        if earlier is not None:
-            console.say(f"{folder}: all {earlier['num_samples']:,} images are there")
-            return Outcome(earlier, record=record)
+    job = Job(folder, PROG, options, request=request, derived=derived, inputs=model_inputs(request, model), about=[source],
+              extent=extent, owns=["samples_*.npz", "samples_*.png"])
+
+    def rehearse():
+        count = sum(map(len, rounds))
+        return (f"would sample {count:,} images in {len(rounds)} files with {settings['method']} from {model.path}",
+                {"num_samples": count, "method": settings["method"]})
+
+    def work():
         from tools.qc_ncsn.sample.run import make_rounds
 
         results = make_rounds(options, Sampler(model, settings, options.coupling), rounds, folder, device)
-    results |= {"method": settings["method"], "checkpoint": str(model.path), "weights": options.weights}
-    return Outcome(results, [str(folder / f"samples_{number}.npz") for number in range(len(rounds))], record)
+        results |= {"method": settings["method"], "checkpoint": str(model.path), "weights": options.weights}
+        return results, [folder / f"samples_{number}.npz" for number in range(len(rounds))]
+
+    return job.run(work, rehearse, device)
 
 
 def cli(words=None):
     """Run the command on the given words (the process's own by default) and return its exit status."""
-    return run(main, SampleOptions, "qc_ncsn sample", "Sample images from a score model.", EPILOG, words, "sample")
+    return run(main, SampleOptions, PROG, "Sample images from a score model.", EPILOG, words, "sample", division_folder)

@@ -2,8 +2,7 @@
 
 import numpy as np
 
-from common.errors import InputError
-from common.files import read_npz
+from common.units import stored_arrays
 
 
 def division_bounds(num_samples, num_divisions, division):
@@ -18,10 +17,5 @@ def rounds_of(first, last, batch_size):
 
 def is_complete(path, indices):
     """True when a stored round holds exactly these images, all of them readable."""
-    if not path.exists():
-        return False
-    try:
-        stored = read_npz(path, required=("samples", "nfe", "index"))
-    except InputError:
-        return False
-    return np.array_equal(stored["index"], indices) and len(stored["samples"]) == len(indices)
+    stored = stored_arrays(path, ("samples", "nfe", "index"))
+    return stored is not None and np.array_equal(stored["index"], indices) and len(stored["samples"]) == len(indices)

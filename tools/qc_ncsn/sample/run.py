@@ -10,6 +10,7 @@ from common.device import autocast
 from common.diffusion.scores import Score
 from common.files import read_npz, write_npz
 from common.images.grids import save_grid
+from common.units import make_missing, remove_numbered
 from tools.qc_ncsn.sample.rounds import is_complete
 
 
@@ -19,38 +20,26 @@ def make_rounds(options, sampler, rounds, folder, device):
         torch.use_deterministic_algorithms(True, warn_only=True)
     if options.compile:
         sampler.model.score = Score(torch.compile(sampler.model.score))
-    missing = [number for number,
-               indices in enumerate(rounds) if not is_complete(folder / f"samples_{number}.npz", indices)]
-    began, mine = time.monotonic(), parallel.shard(missing)
-    per_round = sampler.steps or 1
-    unit = "step" if sampler.steps else "file"
-    with console.progress("sampling", per_round * len(mine), unit=unit) as advance:
-        for number in mine:
-            with autocast(device, options.precision):
-                pixels, calls = sampler(options.seed, rounds[number], device, advance if sampler.steps else None)
-            path = folder / f"samples_{number}.npz"
-            save_grid(path.with_suffix(".png"), pixels)
-            write_npz(path, samples=pixels, nfe=np.int64(round(float(calls.mean()))), index=rounds[number],
-                      nfe_per_image=calls)
-            if not sampler.steps:
-                advance()
+
+    def make(number, advance):
+        with autocast(device, options.precision):
+            pixels, calls = sampler(options.seed, rounds[number], device, advance if sampler.steps else None)
+        save_grid(paths[number].with_suffix(".png"), pixels)
+        write_npz(paths[number], samples=pixels, nfe=np.int64(round(float(calls.mean()))), index=rounds[number],
+                  nfe_per_image=calls)
+        if not sampler.steps:
+            advance()
+
+    paths = [folder / f"samples_{number}.npz" for number in range(len(rounds))]
+    began = time.monotonic()
+    missing = make_missing(range(len(rounds)), lambda number: is_complete(paths[number], rounds[number]), make,
+                           "sampling", lambda number: sampler.steps or 1, "step" if sampler.steps else "file")
     seconds = max(time.monotonic() - began, 1e-9)
-    parallel.barrier()
     if parallel.is_main():
-        _remove_stale(folder, len(rounds))
-    calls = [read_npz(folder / f"samples_{number}.npz", required=("nfe_per_image",))["nfe_per_image"]
-             for number in range(len(rounds))]
-    made = sum(len(rounds[number]) for number in missing)
+        remove_numbered(folder, "samples_", len(rounds))
+    calls = [read_npz(path, required=("nfe_per_image",))["nfe_per_image"] for path in paths]
+    made, count = sum(len(rounds[number]) for number in missing), sum(map(len, rounds))
     rate = made / seconds
-    console.say(f"{sum(map(len, rounds)):,} images in {len(rounds)} files under {folder} ({made:,} new, {rate:.3g} "
-                f"images/s)")
-    return {"num_samples": sum(map(len, rounds)), "nfe": float(np.concatenate(calls).mean()) if calls else 0.0,
+    console.say(f"{count:,} images in {len(rounds)} files under {folder} ({made:,} new, {rate:.3g} images/s)")
+    return {"num_samples": count, "nfe": float(np.concatenate(calls).mean()) if calls else 0.0,
             "files": len(rounds), "images_per_second": round(rate, 3)}
-
-
-def _remove_stale(folder, count):
-    """Remove files of rounds that this job does not have: another batch size left them."""
-    for path in folder.glob("samples_*.*"):
-        number = path.stem.removeprefix("samples_")
-        if number.isdigit() and int(number) >= count:
-            path.unlink()

@@ -15,7 +15,7 @@ def test_nll(score, sde, config, options, device):
     """Return the mean bits/dim of the first test batch (rtol 1e-4, atol 1e-5, as the original's snapshots)."""
     from tools.qc_ncsn.data import open_images
 
-    images = open_images(config, options, "test")
+    images = open_images(config, options.data_dir, "test")
     indices = range(min(config["training"]["batch_size"], len(images)))
     x, epsilon = dequantised_batch(images, indices, options.seed, device)
     bpd, _, _ = bits_per_dim(score, sde, x, epsilon, rtol=1e-4, atol=1e-5)

@@ -1,0 +1,45 @@
+"""Flags that several tools share: declared once, with one wording and one bound."""
+
+from common.cli import option
+
+PRECISIONS = ["fp32", "tf32", "bf16"]
+
+
+def device():
+    """Return the flag of the device."""
+    return option("auto", "auto, cpu, cuda, cuda:1 or mps", kind="how")
+
+
+def seed(of, default=0):
+    """Return the flag of the seed; of: what it shapes."""
+    return option(default, f"random seed of {of}", low=0, high=2**32 - 1)
+
+
+def precision(choices=PRECISIONS):
+    """Return the flag of the network's compute precision; weights stay float32."""
+    return option("fp32", "compute precision", choices=list(choices))
+
+
+def compile():
+    """Return the flag of torch.compile."""
+    return option(False, "compile the network with torch.compile (worth it on a GPU)", kind="how")
+
+
+def batch_size(default, short=None, help="images per forward pass"):
+    """Return the flag of the number of images per forward pass, on which results do not depend."""
+    return option(default, help, short=short, kind="how", low=1)
+
+
+def num_workers(default, help, short=None, low=0):
+    """Return the flag of the number of threads beside the main one."""
+    return option(default, help, short=short, kind="how", low=low)
+
+
+def accumulate():
+    """Return the flag of gradient accumulation."""
+    return option(1, "gradient-accumulation steps", kind="how", low=1)
+
+
+def data_dir():
+    """Return the flag of the folder of named data sets."""
+    return option(None, "folder of the named data sets' files", kind="how")

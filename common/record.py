@@ -1,0 +1,107 @@
+"""run.json, the record of a job: reading it, and answering from it without importing anything heavy."""
+
+import dataclasses
+import hashlib
+import os
+from pathlib import Path
+
+from common.errors import InputError
+from common.files import plain, read_json
+
+RECORD = "run.json"
+LOCK = f".{RECORD}.lock"
+SCREEN = ("overwrite", "dry_run", "json", "quiet", "debug")  # flags that a command is compared without
+
+
+def quick_answer(folder, command, request):
+    """Return the record of a finished job when a command repeats it to the letter on inputs untouched since, else None.
+
+    Nothing heavy is imported for it: the words, the environment and the stamps of the inputs are compared as they are.
+    """
+    path = Path(folder) / RECORD
+    if getattr(request, "overwrite", False) or getattr(request, "dry_run", False) or not path.is_file():
+        return None
+    try:
+        earlier = read_record(path)
+    except InputError:  # the job itself says what is wrong with it
+        return None
+    same = command_of(earlier) == command and earlier.get("request") == request_of(request)
+    if not same or earlier.get("stamps") is None or not is_whole(earlier, Path(folder)):
+        return None
+    return earlier if stamps_of(earlier["stamps"]) == earlier["stamps"] else None
+
+
+def command_of(record):
+    """Return the command that a record is of; records of runs that did not end hold the tool's name alone in places."""
+    return str(record.get("command") or record["tool"])
+
+
+def request_of(options):
+    """Return {name: value} of a command as it was given, the variables of the environment that are read among it."""
+    words = {name: value for name, value in plain(dataclasses.asdict(options)).items() if name not in SCREEN}
+    variables = {name: value for name, value in sorted(os.environ.items())
+                 if name.startswith("GENPROBE_") and name != "GENPROBE_CACHE"}
+    return {**words, **variables}
+
+
+def stamps_of(paths):
+    """Return {path: what changes when the file, or a file below the folder, is replaced or written}."""
+    return {str(path): _stamp(Path(path)) for path in paths}
+
+
+def _stamp(path):
+    """Return a file's [bytes, times of modification and of the inode's change], a digest of these for a folder."""
+    if not path.is_dir():
+        return _times(path)
+    digest = hashlib.sha256()
+    for folder, folders, names in os.walk(path, followlinks=True):
+        folders.sort()
+        for name in sorted(names):
+            if name != LOCK:
+                place = os.path.join(folder, name)
+                digest.update(f"{os.path.relpath(place, path)}\0{_times(place)}\0".encode(errors="surrogateescape"))
+    return digest.hexdigest()
+
+
+def _times(path):
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return [status.st_size, status.st_mtime_ns, status.st_ctime_ns]
+
+
+def read_record(path):
+    """Return a run.json; InputError when it is broken or no record of a genprobe run."""
+    try:
+        record = read_json(path)
+    except InputError as error:
+        raise InputError(error.what, where=path, do="Restore or remove the file, or choose another folder") from error
+    fields = {"tool": str, "options": dict}
+    if not isinstance(record, dict) or any(not isinstance(record.get(name), kind) for name, kind in fields.items()):
+        raise InputError("not the record of a run", where=path, do="Restore or remove the file, or choose another folder")
+    return record
+
+
+def sizes_of(folder, paths):
+    """Return {path relative to the folder: bytes of the file, or a digest of all names and sizes below the folder}."""
+    return {os.path.relpath(path, folder): _sizes(Path(path)) for path in paths}
+
+
+def _sizes(path):
+    if not path.is_dir():
+        return path.stat().st_size if path.exists() else None
+    digest = hashlib.sha256()
+    for folder, folders, names in os.walk(path):
+        folders.sort()
+        sizes = [(name, os.lstat(os.path.join(folder, name)).st_size) for name in sorted(names) if name != LOCK]
+        digest.update(f"{os.path.relpath(folder, path)} {sizes}".encode(errors="surrogateescape"))
+    return digest.hexdigest()
+
+
+def is_whole(record, folder):
+    """True when a record is of a finished run and all that it wrote is there, each file as long as it was."""
+    files, sizes = record.get("files"), record.get("sizes") or {}
+    return record.get("status") == "done" and isinstance(files, list) and isinstance(record.get("results"), dict) \
+        and all((folder / name).exists() for name in files) \
+        and sizes_of(folder, [folder / name for name in sizes]) == sizes
