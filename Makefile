@@ -19,11 +19,12 @@ SCALE ?= small
 DATA ?=
 CHECKPOINTS ?=
 
-.PHONY: help setup test lint demo bench faults golden tables $(TABLES)
+.PHONY: help setup test test-portable lint demo bench faults golden tables $(TABLES)
 
 help:
 	@echo "make setup     .venv with everything pinned in requirements.txt (PYTHON=python3.12 for another interpreter)"
 	@echo "make test      all tests but the long kill tests"
+	@echo "make test-portable  the same with the kernels of the oldest processors (TESTS=folders for a part)"
 	@echo "make demo      every tool on embedded data -> out/demo/report.html (DEMO=$(firstword $(CHAINS)) for one chain: $(CHAINS))"
 	@echo "make bench     our code beside a named peer, as ratios (NAME=metrics for some)"
 	@echo "make golden    numbers of the original implementations (GOLDEN=folder for more cases)"
@@ -46,6 +47,13 @@ $(STAMP): requirements.txt pyproject.toml
 
 test: $(STAMP)
 	OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 -m "not long" tests
+
+# The libraries' kernels held down to what every x86-64 processor has: what passes here and there is no luck of one
+# machine.
+TESTS ?= tests
+OLDEST := ATEN_CPU_CAPABILITY=default DNNL_MAX_CPU_ISA=SSE41 MKL_ENABLE_INSTRUCTIONS=SSE4_2
+test-portable: $(STAMP)
+	$(OLDEST) OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 -m "not long" $(TESTS)
 
 lint: $(STAMP)
 	$(RUN) -m ruff check .

@@ -7,6 +7,8 @@ import re
 from common.errors import InputError
 from common.files import atomic_path, system_errors, write_bytes
 
+ALIGNMENT = 64  # bytes, of torch's own allocator
+
 
 def load_torch(path):
     """Return what torch.save stored, on the CPU; only tensors, plain containers and numpy scalars are rebuilt.
@@ -83,7 +85,10 @@ def is_safetensors(path):
 
 
 def load_safetensors(path):
-    """Return ({name: tensor}, {key: text} metadata) of a .safetensors file."""
+    """Return ({name: tensor}, {key: text} metadata) of a .safetensors file; the tensors are copies of their own.
+
+    The library gives views into the mapped file, which begin anywhere and change or fault when the file does.
+    """
     from safetensors import SafetensorError, safe_open
 
     with system_errors(path), open(path, "rb"):
@@ -91,7 +96,7 @@ def load_safetensors(path):
     try:
         with safe_open(path, framework="pt") as stream:
             names = list(stream.keys())  # not a dictionary: it cannot be iterated itself
-            return {name: stream.get_tensor(name) for name in names}, stream.metadata() or {}
+            return {name: stream.get_tensor(name).clone() for name in names}, stream.metadata() or {}
     except (SafetensorError, ValueError) as error:
         raise InputError("not a complete safetensors file", where=path, do="Copy or make the file again") from error
 
@@ -124,7 +129,17 @@ def load_strictly(module, state, where, do="Give the checkpoint of this configur
             what = f"'{name}' has shape {tuple(tensor.shape)}, expected {tuple(own[name].shape)}"
             raise InputError(what, where=where, do=do)
         check_finite(name, tensor, where)
+    if assign:
+        state = {name: aligned(tensor) for name, tensor in state.items()}
     module.load_state_dict(state, assign=assign)
+
+
+def aligned(tensor):
+    """Return a tensor that begins at a multiple of 64 bytes, as torch allocates memory: itself, or else a copy.
+
+    Kernels are chosen by alignment: the same weights elsewhere are slower and give results of other last bits.
+    """
+    return tensor.clone() if tensor.data_ptr() % ALIGNMENT else tensor
 
 
 def check_finite(name, tensor, where):

@@ -21,6 +21,7 @@ import torch
 
 from common.errors import InputError
 from common.files import system_errors
+from common.formats.checkpoints import aligned
 
 DTYPES = {1: torch.uint8, 2: torch.int8, 3: torch.int16, 4: torch.int32, 5: torch.int64, 6: torch.float16,
           7: torch.float32,
@@ -121,7 +122,8 @@ class ExportedProgram:
                 stored[member] = torch.frombuffer(bytearray(data), dtype=DTYPES[meta["dtype"]]) if data else None
             shape, strides = ([size["as_int"] for size in meta[key]] for key in ("sizes", "strides"))
             flat = torch.zeros(0, dtype=DTYPES[meta["dtype"]]) if stored[member] is None else stored[member]
-            tensors[name] = flat.as_strided(shape, strides, meta["storage_offset"]["as_int"]).to(self.device)
+            tensor = flat.as_strided(shape, strides, meta["storage_offset"]["as_int"])
+            tensors[name] = aligned(tensor.to(self.device))
         return tensors
 
     def _unpickle(self, data):

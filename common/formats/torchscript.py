@@ -16,6 +16,7 @@ import zlib
 
 from common.errors import InputError
 from common.files import system_errors
+from common.formats.checkpoints import aligned
 
 STORAGES = {
     "FloatStorage": "float32", "DoubleStorage": "float64", "HalfStorage": "float16", "BFloat16Storage": "bfloat16",
@@ -166,7 +167,7 @@ class _Collector:
         return found
 
     def tensor(self, storage, offset, sizes, strides, requires_grad=False, hooks=None, metadata=None):
-        """Return the tensor of the described place in a storage, whose memory it shares."""
+        """Return the tensor of the described place in a storage, whose memory it shares if that place is aligned."""
         if not isinstance(storage, _Storage) or len(sizes) != len(strides) or hooks or metadata:
             raise ValueError("a tensor of a form that torch.jit.save does not write")
         if any(type(number) is not int or not 0 <= number < 2**62 for number in [offset, *sizes, *strides]):
@@ -175,7 +176,7 @@ class _Collector:
         last = offset + sum((size - 1) * stride for size, stride in zip(sizes, strides))
         if math.prod(sizes) > len(flat) or offset > len(flat) or (math.prod(sizes) and last >= len(flat)):
             raise ValueError(f"a tensor of shape {tuple(sizes)} reaches outside its {len(flat)} stored elements")
-        return flat.as_strided(tuple(sizes), tuple(strides), offset)
+        return aligned(flat.as_strided(tuple(sizes), tuple(strides), offset))
 
     def storage(self, kind, storage, key, device, count):
         """Return a storage's elements as a flat tensor; the device on which it was saved does not matter."""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from common.errors import InputError
 from common.files import file_hash, system_errors
-from common.formats.checkpoints import check_finite, load_safetensors, load_torch
+from common.formats.checkpoints import aligned, check_finite, load_safetensors, load_torch
 from common.formats.torchscript import is_torchscript, load_torchscript
 
 VARIABLE = "GENPROBE_INCEPTION"
@@ -184,7 +184,7 @@ def _checked_entry(name, tensor, shape, path):
     check_finite(name, tensor, path)
     if name.endswith("running_var") and bool((tensor < 0).any()):
         raise InputError(f"'{name}' holds a negative variance", where=path, do=ADVICE)
-    return tensor.float().contiguous()
+    return aligned(tensor.float().contiguous())
 
 
 def _expected():

@@ -123,7 +123,8 @@ def test_weights_without_a_suffix_are_known_by_their_contents(checkpoint, tmp_pa
     save_file(model.network.state_dict(), tmp_path / "weights", metadata)
     assert find_kind(tmp_path / "weights") == "ncsnpp"
     images = open_generator(tmp_path / "weights").generate([0, 1], seed=0)
-    assert torch.equal(images, open_generator(checkpoint).generate([0, 1], seed=0))
+    # of two containers: equal weights, not one computation
+    torch.testing.assert_close(images, open_generator(checkpoint).generate([0, 1], seed=0), rtol=1e-4, atol=1e-2)
 
 
 @pytest.mark.parametrize("make", [scripted, exported])

@@ -64,7 +64,8 @@ def test_each_row_takes_the_steps_it_takes_alone():
     assert len(set(evaluations.tolist())) > 1
     for index in range(len(y)):
         alone, count = ours(van_der_pol, 0, 6, y[index : index + 1], 1e-5, 1e-8)
-        assert torch.equal(alone[0], together[index])
+        # one row or four may go through other kernels, and so round otherwise
+        torch.testing.assert_close(alone[0], together[index], rtol=1e-9, atol=1e-9)
         assert count[0] == evaluations[index]
 
 

@@ -29,8 +29,9 @@ def test_averaged_and_raw_weights_load_from_both_files():
     train()
     state = torch.load("out/checkpoint.pth", weights_only=True)
     ema, raw = load_adm("out/checkpoint.pth"), load_adm("out/checkpoint.pth", weights="raw")
-    assert torch.equal(outputs(load_adm("out/network.safetensors")), outputs(ema))
-    assert not torch.equal(outputs(raw), outputs(ema))
+    # images of two containers: the same weights, but not one computation
+    torch.testing.assert_close(outputs(load_adm("out/network.safetensors")), outputs(ema), rtol=1e-5, atol=1e-5)
+    assert not torch.allclose(outputs(raw), outputs(ema), rtol=1e-3, atol=1e-4)
     for network, entry in ((ema, "ema"), (raw, "model")):
         assert all(torch.equal(tensor, state[entry][name]) for name, tensor in network.state_dict().items())
     config = load_adm("out/network.safetensors").config
