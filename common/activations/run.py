@@ -36,23 +36,24 @@ def layer_names(text):
     return names
 
 
-def open_network(options, device):
-    """Return (EDMPrecond on the device, {"name", "sha256"} of its file); its layers are checked against the options.
+def open_network(path, layers, pool, device, *, weights="ema", part="generator", precision="fp32", compile=False):
+    """Return (EDMPrecond on the device, {"name", "sha256"} of its file).
 
-    options: checkpoint_path, weights, part, precision, compile, layers, pool.
+    layers, pool: what is wanted of it; InputError for layers that it has not, before any slow work.  weights, part,
+    precision: see common.networks.adm_weights.load_adm.
     """
     from common.device import set_precision
     from common.files import file_hash
     from common.networks.adm_weights import find_adm, load_adm
 
-    path = find_adm(options.checkpoint_path, options.part)
-    set_precision("tf32" if options.precision == "tf32" else "fp32")
-    network = load_adm(path, device, options.weights, options.part, options.precision)
-    layer_widths(network.config, layer_names(options.layers), options.pool)  # unknown names are refused here
+    path = find_adm(path, part)
+    set_precision("tf32" if precision == "tf32" else "fp32")
+    network = load_adm(path, device, weights, part, precision)
+    layer_widths(network.config, layer_names(layers), pool)
     if network.config.img_channels != 3:
         raise InputError(f"the network makes images of {network.config.img_channels} channels", where=path,
                          do="Give a network for RGB images")
-    if options.compile:
+    if compile:
         import torch
 
         network.model = torch.compile(network.model)

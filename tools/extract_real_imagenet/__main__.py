@@ -6,7 +6,8 @@ from typing import List, Optional
 
 from common import flags
 from common.activations.layout import REAL, Tree
-from common.cli import REQUIRED, CommonOptions, option, run
+from common.activations.options import ActivationOptions
+from common.cli import option, run
 
 PROG = "extract_real_imagenet"
 DESCRIPTION = """\
@@ -20,23 +21,17 @@ examples:
 
 
 @dataclass(kw_only=True)
-class ExtractOptions(CommonOptions):
+class ExtractOptions(ActivationOptions):
     """Flags of `extract_real_imagenet`."""
 
-    checkpoint_path: str = option(REQUIRED, "the network: .pkl, .pth, .bin, .safetensors, or a folder of accelerate",
-                                  kind="how")
     imagenet_dir: Optional[str] = option(None, "tree of JPEGs (ROOT/val/n01440764/*.JPEG), or a zip of one", kind="how")
     npz_dir: Optional[str] = option(None, "folder of npz batches", kind="how")
     lmdb_path: Optional[str] = option(None, "LMDB of 64 x 64 images (needs the package lmdb)", kind="how")
-    output_dir: str = option("data", "output directory", kind="how")
     num_samples: int = option(1000, "number of samples, capped at the size of the data set", kind="total", low=1)
-    batch_size: int = flags.batch_size(64, help="images per forward pass, and samples of an activation file")
-    layers: str = option("encoder_bottleneck,midblock", "layers, separated by commas", kind="result")
     conditioning_sigma: float = option(80.0, "noise level the network is conditioned on")
     split: str = option("val", "sub-folder of --imagenet_dir, or all of it; recorded for the others too",
                         choices=["val", "train", "all"])
     seed: int = flags.seed("the order of samples, and of the noise of --input_mode noise", 10)
-    device: str = flags.device()
     num_classes: Optional[int] = option(None, "draw so many classes by the seed (default: all)", low=1)
     target_classes: Optional[str] = option(None,
                                            "classes, separated by commas: numbers in the network's order, synsets or "
@@ -67,22 +62,14 @@ class ExtractOptions(CommonOptions):
                              "JPEGs: squash (Lanczos), center-crop (as the training sets), box (as the npz sets)",
                              choices=["squash", "center-crop", "box"])
     resize: str = option("box", "arrays of another size than the network's", choices=["box", "lanczos"])
-    pool: str = option("none", "store whole maps, their means, or means and maxima",
-                       choices=["none", "mean", "meanmax"])
-    dtype: str = option("float32", "of the stored activations", choices=["float32", "float16"])
     format: str = option("npz", "npz batches with json (published), or one .npy a layer (fast)", choices=["npz", "npy"])
-    samples_per_file: Optional[int] = option(None, "samples of an activation file (default: the first run's "
-                                             "--batch_size)", low=1)
     images: str = option("original", "store pictures as they came, as the network sees them, or none",
                          choices=["original", "network", "none"])
     reconstructions: bool = option(True, "store the network's images; without, it stops after the last wanted layer")
     adapter: str = option("dmd2-imagenet-64", "name of the kind of network, for the metadata",
                           choices=["dmd2-imagenet-64", "edm-imagenet-64"])
     label_dropout: float = option(0.0, "accepted for old commands; has no effect in evaluation", kind="how")
-    weights: str = option("ema", "weights of a file that has both", choices=["ema", "raw"])
-    part: str = option("generator", "network of a DMD2 guidance file", choices=["generator", "real_unet", "fake_unet"])
     precision: str = flags.precision()
-    compile: bool = flags.compile()
     num_workers: int = flags.num_workers(2, "threads that decode and write", low=1)
 
 

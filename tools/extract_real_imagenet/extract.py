@@ -21,7 +21,9 @@ def extract(options):
     source = open_source(options)
     check_writable(options.output_dir)
     device = pick_device(options.device, parallel.local_rank())
-    network, weights = open_network(options, device)
+    network, weights = open_network(
+        options.checkpoint_path, options.layers, options.pool, device, weights=options.weights, part=options.part,
+        precision=options.precision, compile=options.compile)
     source.check(network.config.img_resolution)
     for note in source.notes():
         console.say(note)

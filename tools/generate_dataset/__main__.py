@@ -6,7 +6,8 @@ from typing import Optional
 
 from common import flags
 from common.activations.layout import GENERATED, Tree
-from common.cli import REQUIRED, CommonOptions, option, run
+from common.activations.options import ActivationOptions
+from common.cli import REQUIRED, option, run
 
 PROG = "generate_dataset"
 DESCRIPTION = """\
@@ -21,16 +22,11 @@ examples:
 
 
 @dataclass(kw_only=True)
-class GenerateOptions(CommonOptions):
+class GenerateOptions(ActivationOptions):
     """Flags of `generate_dataset`."""
 
     model: str = option(REQUIRED, "kind of model; only imagenet is implemented", choices=["imagenet", "sdxl", "sdv1.5"])
-    checkpoint_path: str = option(REQUIRED, "the network: .pkl, .pth, .bin, .safetensors, or a folder of accelerate",
-                                  kind="how")
-    output_dir: str = option("data", "output directory", kind="how")
     num_samples: int = option(1000, "number of images in all, existing ones included", kind="total", low=1)
-    batch_size: int = flags.batch_size(64, help="images per forward pass, and samples of an activation file")
-    layers: str = option("encoder_bottleneck,midblock", "layers, separated by commas")
     samples_per_class: Optional[int] = option(None, "so many of each class in turn, beginning again after the last "
                                               "(default: random classes)", low=1)
     target_classes: Optional[str] = option(None, "only these classes, separated by commas: numbers, synsets or names")
@@ -59,21 +55,12 @@ class GenerateOptions(CommonOptions):
                                         "sampled again", kind="how")
     label_mode: str = option("own", "labels of the pass that gives activations: each image's, none, or uniform ones",
                              choices=["own", "none", "uniform"])
-    pool: str = option("none", "store whole maps, their means, or means and maxima",
-                       choices=["none", "mean", "meanmax"])
-    dtype: str = option("float32", "of the stored activations", choices=["float32", "float16"])
     format: str = option("npz", "npz batches (published), or one .npy a layer (fast)", choices=["npz", "npy"])
-    samples_per_file: Optional[int] = option(None, "samples of an activation file (default: the first run's "
-                                             "--batch_size)", low=1)
     images: bool = option(True, "store the pictures")
     seed: int = flags.seed("classes and noise; image i depends on it and i alone", 10)
-    device: str = flags.device()
-    weights: str = option("ema", "weights of a file that has both", choices=["ema", "raw"])
-    part: str = option("generator", "network of a DMD2 guidance file", choices=["generator", "real_unet", "fake_unet"])
     precision: str = flags.precision([*flags.PRECISIONS, "fp16"])
     mixed_precision: Optional[str] = option(None, "the multi-GPU original's name for --precision",
                                             choices=["no", "fp16", "bf16"])
-    compile: bool = flags.compile()
     num_workers: int = flags.num_workers(2, "threads that write", low=1)
     prompt_file: Optional[str] = option(None, "for text-to-image models, which are not implemented", kind="how")
     num_denoising_steps: int = option(4, "for text-to-image models, which are not implemented", kind="how")

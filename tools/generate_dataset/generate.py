@@ -15,7 +15,9 @@ def generate(request):
 
     options = settle(request)
     device = pick_device(options.device, parallel.local_rank())
-    network, weights = open_network(options, device)
+    network, weights = open_network(
+        options.checkpoint_path, options.layers, options.pool, device, weights=options.weights, part=options.part,
+        precision=options.precision, compile=options.compile)
     sampling = make_sampling(options)
     sampling.check(network.config)
     earlier = None
