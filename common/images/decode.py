@@ -6,8 +6,6 @@ from contextlib import contextmanager
 
 from common.errors import InputError
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
-
 
 def decode(data, where, size=None):
     """Return the image in `data` (bytes of a file) as (H, W, 3) uint8.

@@ -6,10 +6,10 @@ Each photo also gets `geometry/<name>.jsonl`: a line about the photo, then a lin
 import hashlib
 import json
 
+from common.images.suffixes import is_image
 from tools.extract_subimages.chunks import read_source
 from tools.extract_subimages.pixels import Unusable, compact, decode_photo, make_encoder, resize_area
 from tools.extract_subimages.sinks import FlatSink
-from tools.extract_subimages.sources import SUFFIXES
 from tools.extract_subimages.tiling import tile_windows
 
 VERSION = 1  # of the geometry file
@@ -148,7 +148,7 @@ def _square_file(options, unit, original):
         return f"{unit.stem}.{options.format}", options.format
     name = unit.source.name.replace(".webp", options.format)
     kind = name.rsplit(".", 1)[-1].lower() if "." in name else ""
-    if f".{kind}" not in SUFFIXES:
+    if not is_image(f".{kind}"):
         raise Unusable("no file type", f"the original names it '{name}'")
     folder = unit.source.path.split("/")[0] + "/" if options.keep_folder and "/" in unit.source.path else ""
     return folder + name, "jpg" if kind == "jpeg" else kind

@@ -10,7 +10,6 @@ from common.datasets.dlas.corruption_operations import color_jitter
 from common.datasets.dlas.corruptions import Corruptor
 from common.datasets.dlas.image_labels import PatchLabels
 from common.datasets.dlas.items import (
-    ENDINGS,
     IMAGENET_MEAN,
     IMAGENET_STD,
     ItemDataset,
@@ -21,6 +20,7 @@ from common.datasets.dlas.items import (
 )
 from common.errors import InputError
 from common.images.opencv import read_image
+from common.images.suffixes import is_image
 
 NORMALISATIONS = {"stylegan2_norm": ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)), "imagenet": (IMAGENET_MEAN, IMAGENET_STD)}
 IMAGE_KEYS = ("hq", "lq", "alt_hq", "alt_lq")
@@ -229,5 +229,5 @@ def other_tile(path, draws):
     names = sorted(os.listdir(folder or "."))
     if draws.compat and len(names) <= 3:  # the tile, ref.jpg and centers.pt
         return None
-    tiles = [name for name in names if name.lower().endswith(ENDINGS) and name != own and "ref." not in name]
+    tiles = [name for name in names if is_image(name) and name != own and "ref." not in name]
     return os.path.join(folder, tiles[draws.integer(0, len(tiles) - 1)]) if tiles else None
