@@ -19,10 +19,6 @@ class VESDE:
         """Return the noise level at times t (any shape), in t's precision."""
         return self.sigma_min * (self.sigma_max / self.sigma_min) ** t
 
-    def time(self, sigma):
-        """Return the time of noise levels (any shape): the inverse of `sigma`."""
-        return torch.log(sigma / self.sigma_min) / self.log_ratio
-
     def diffusion(self, t):
         """Return g(t) = sigma(t) sqrt(2 ln(sigma_max / sigma_min))."""
         return self.sigma(t) * math.sqrt(2 * self.log_ratio)
@@ -42,16 +38,6 @@ class VESDE:
     def timesteps(self, num_scales):
         """Return the sampler's times from 1 down to eps, float32 (num_scales,)."""
         return torch.linspace(1.0, self.eps, num_scales)
-
-    def reverse_step_scale(self, num_scales):
-        """Return G (num_scales,), the noise scale of the reverse-diffusion step i: G^2 = sigma_j^2 - sigma_{j-1}^2.
-
-        j = num_scales - 1 - i and sigma_{-1} = 0. The original truncates t (N - 1) to find j, which is the same
-        integer wherever float32 does not round below it; the integer itself cannot go wrong.
-        """
-        sigmas = self.discrete_sigmas(num_scales)
-        below = torch.cat([torch.zeros(1), sigmas[:-1]])
-        return torch.sqrt(sigmas**2 - below**2).flip(0)
 
     def prior_logp(self, z):
         """Return log N(z; 0, sigma_max^2 I) per image, natural log, in z's precision. z: (B, ...)."""

@@ -2,12 +2,10 @@
 
 import math
 
-import numpy as np
 import pytest
 import torch
 
 from common.diffusion.edm_samplers import Churn, sample_few, sample_heun
-from common.diffusion.noise import SharedNoise
 from common.diffusion.schedules import karras_sigmas
 from common.images.pixels import to_uint8
 
@@ -89,11 +87,3 @@ def test_uint8_is_cut_off_not_rounded_in_both_conventions():
     assert to_uint8(values, "dmd2").flatten().tolist() == [0, 0, 127, 254, 255, 255]
     assert to_uint8(values, "edm").flatten().tolist() == [0, 0, 128, 255, 255, 255]
     assert to_uint8(torch.zeros(2, 3, 4, 5), "dmd2").shape == (2, 4, 5, 3)
-
-
-def test_the_originals_noise_comes_from_one_stream_a_batch_at_a_time():
-    stream = SharedNoise(10, (3, 4, 4))
-    torch.manual_seed(10)
-    for count in (3, 3, 1):
-        assert torch.equal(stream(count), torch.randn(count, 3, 4, 4))
-    assert np.array_equal(SharedNoise(10, (3, 4, 4))(3), SharedNoise(10, (3, 4, 4))(3))

@@ -13,13 +13,13 @@ from common.features.statistics import (
     Statistics,
     check_comparable,
     frechet,
-    merge_statistics,
     read_statistics,
     statistics_of_rows,
     write_features,
     write_statistics,
 )
-from common.metrics.frechet import frechet_distance, frechet_distance_from_features
+from common.metrics.frechet import frechet_distance
+from tests.common.metrics.distances import frechet_distance_of_rows
 
 WIDTH = 12
 
@@ -81,7 +81,7 @@ def test_the_metric_of_an_edm2_pickle_can_be_chosen(tmp_path):
 
 @pytest.mark.filterwarnings("ignore:The `disp` argument:DeprecationWarning")  # of clean-fid's call of sqrtm
 def test_our_file_serves_clean_fid_and_keeps_float64_and_meta(tmp_path):
-    from common.networks.torchvision_guard import import_torchvision
+    from tests.common.torchvision_guard import import_torchvision
 
     import_torchvision()
     from cleanfid.fid import frechet_distance as clean_fid_distance
@@ -123,22 +123,19 @@ def test_statistics_of_blocks_and_of_merged_parts_are_those_of_the_whole():
     whole = statistics_of_rows(blocks, WIDTH)
     assert whole.count == 50
     np.testing.assert_allclose(whole.covariance, SIGMA, rtol=1e-9, atol=1e-12)
-    parts = [statistics_of_rows([ROWS[:20]], WIDTH, {"resize": "clean", "seed": 1}),
-             Statistics(features=ROWS[20:], meta={"resize": "clean"})]
-    merged = merge_statistics(parts)
-    assert (merged.count, merged.meta) == (50, {"resize": "clean"})
-    np.testing.assert_allclose(merged.mean, MU, rtol=1e-12)
-    np.testing.assert_allclose(merged.covariance, SIGMA, rtol=1e-9, atol=1e-12)
-    with pytest.raises(InputError, match="12 features, these features has 5"):
-        merge_statistics([statistics_of_rows([ROWS[:, :5]], 5), parts[0]])
+    total = statistics_of_rows([ROWS[:20]], WIDTH).moments()
+    total.merge(Statistics(features=ROWS[20:]).moments())
+    assert total.count == 50
+    np.testing.assert_allclose(total.mean, MU, rtol=1e-12)
+    np.testing.assert_allclose(total.covariance(), SIGMA, rtol=1e-9, atol=1e-12)
     with pytest.raises(InputError, match="number of images is unknown"):
-        merge_statistics([parts[0], Statistics(MU, SIGMA)])
+        Statistics(MU, SIGMA).moments()
 
 
 @pytest.mark.parametrize(("count1", "count2"), [(50, 40), (9, 40), (40, 9), (9, 8), (12, 13)])
 def test_distance_takes_rows_or_moments_and_agrees(count1, count2):
     rows = features(count1, 1), features(count2, 2)
-    expected = frechet_distance_from_features(*rows)
+    expected = frechet_distance_of_rows(*rows)
     moments = [statistics_of_rows([side], WIDTH) for side in rows]
     lazy = [Statistics(features=side) for side in rows]
     for pair in (lazy, (lazy[0], moments[1]), (moments[0], lazy[1])):

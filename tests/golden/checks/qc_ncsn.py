@@ -278,7 +278,7 @@ def sde_tables(case):
             got[name] = {
                 "timesteps": lambda n: sde.timesteps(n),
                 "index": lambda n: torch.arange(n - 1, -1, -1),
-                "G": lambda n: sde.reverse_step_scale(n),
+                "G": lambda n: torch.tensor([(sigma**2 - below**2) ** 0.5 for sigma, below in samplers.reverse_sigmas(sde, n)]),
                 "sigma_cont": lambda n: sde.sigma(sde.timesteps(n)),
                 "discrete_sigmas": lambda n: sde.discrete_sigmas(n),
             }[kind](count)

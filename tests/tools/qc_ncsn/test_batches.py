@@ -4,8 +4,10 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
 
 from tests.tools.qc_ncsn.runs import TINY, good
+from tools.qc_ncsn.data import dequantise
 
 
 @pytest.fixture(scope="module")
@@ -140,3 +142,12 @@ def test_the_exact_jacobian_confirms_the_estimates(trained, tmp_path):
         assert abs(estimate - whole) < 4 * error + 0.05 * whole
     ours = good(*words, "--slices", "40", "--estimator", "antisymmetric", "--overwrite")
     assert ours["asym"] == pytest.approx(exact["asym"], rel=0.2)
+
+
+def test_dequantise_is_the_uniform_dequantisation():
+    images = torch.arange(256, dtype=torch.uint8).reshape(1, 1, 16, 16)
+    for u in (0.0, 0.999):
+        got = dequantise(images.float() / 255, torch.full(images.shape, u))
+        assert got.dtype == torch.float32
+        torch.testing.assert_close(got, (images.float() + u) / 256, rtol=0, atol=1e-7)
+        assert got.max() < 1
