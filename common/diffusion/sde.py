@@ -21,7 +21,11 @@ class VESDE:
 
     def diffusion(self, t):
         """Return g(t) = sigma(t) sqrt(2 ln(sigma_max / sigma_min))."""
-        return self.sigma(t) * math.sqrt(2 * self.log_ratio)
+        return self.diffusion_at(self.sigma(t))
+
+    def diffusion_at(self, sigma):
+        """Return g(t) where the noise level is sigma (any shape)."""
+        return sigma * math.sqrt(2 * self.log_ratio)
 
     def train_time(self, u):
         """Return t in [eps, 1) for uniform draws u in [0, 1)."""
@@ -34,6 +38,10 @@ class VESDE:
         """
         logs = torch.linspace(math.log(self.sigma_min), math.log(self.sigma_max), num_scales)
         return torch.exp(logs.double()).float()
+
+    def reverse_sigmas(self, num_scales):
+        """Return the sampler's num_scales levels, descending, then 0, as floats: sigma_{-1} = 0."""
+        return [*self.discrete_sigmas(num_scales).flip(0).tolist(), 0.0]
 
     def timesteps(self, num_scales):
         """Return the sampler's times from 1 down to eps, float32 (num_scales,)."""

@@ -34,6 +34,8 @@ JOBS = {
                   "run.json"),
     "sample_multistep": (("sample", "--num_samples", "200", "--bs", "10", "--method", "multistep", "--num_steps", "30"),
                          "eval_sampling/0", "run.json"),
+    "sample_heun": (("sample", "--num_samples", "200", "--bs", "10", "--method", "heun", "--num_steps", "15"),
+                    "eval_sampling/0", "run.json"),
     "sample_ode": (("sample", "--num_samples", "30", "--bs", "5", "--ode", "--rtol", "1e-2", "--atol", "1e-2"),
                    "eval_sampling_ode/0", "run.json"),
     "nll": (("eval", "nll", "--num_images", "20", "--bs", "5", "--total_repeat", "2"), "nll", "run.json"),

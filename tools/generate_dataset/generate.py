@@ -83,7 +83,7 @@ def make_sampling(options):
     if options.sigma_max is None:
         options.sigma_max = options.conditioning_sigma if options.input_mode == "sampling" else 80.0
     names = ("num_steps", "sigma_max", "sigma_min", "rho", "S_churn", "S_min", "S_max", "S_noise", "stochastic",
-             "guidance")
+             "eta", "guidance")
     return Sampling(options.method, **{name: getattr(options, name) for name in names})
 
 
@@ -204,8 +204,6 @@ class Generation(ActivationRun):
 
     def head(self, count, left_out):
         """Return the metadata before the samples: the published entries, and how images and activations were made."""
-        from dataclasses import asdict
-
         from common.datasets.imagenet.classes import COUNT, class_index
 
         options, known = self.options, self.network.config.label_dim
@@ -214,7 +212,7 @@ class Generation(ActivationRun):
                 "layers": self.layers,
                 "conditioning_sigma": options.conditioning_sigma, "seed": options.seed,
                 "input_mode": options.input_mode,
-                "label_mode": options.label_mode, **self.stored_as(), "sampling": asdict(self.sampling),
+                "label_mode": options.label_mode, **self.stored_as(), "sampling": self.sampling.described(),
                 "class_labels": class_index() if known == COUNT else own}
 
     def conclude(self, count, left_out, rate):

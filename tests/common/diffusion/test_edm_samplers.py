@@ -72,14 +72,14 @@ def test_churn_raises_levels_inside_its_range_alone_and_at_most_by_sqrt2():
 def test_few_steps_add_the_next_levels_noise_to_each_prediction():
     start, one, two = noise(3)
     trace = []
-    out = sample_few(gaussian, given(start, one, two), [80.0, 4.0, 0.5], trace=trace)
+    out = sample_few(gaussian, given(start, one, two), [80.0, 4.0, 0.5, 0.0], trace=trace)
     first = gaussian(80 * start, 80)
     second = gaussian(first + 4 * one, 4)
     torch.testing.assert_close(torch.stack(trace), torch.stack([first, second, gaussian(second + 0.5 * two, 0.5)]))
     assert torch.equal(out, trace[-1])
-    fed = sample_few(gaussian, given(start), [80.0, 4.0, 0.5], stochastic=False)
+    fed = sample_few(gaussian, given(start), [80.0, 4.0, 0.5, 0.0], stochastic=False)
     torch.testing.assert_close(fed, gaussian(gaussian(first, 4), 0.5))
-    torch.testing.assert_close(sample_few(gaussian, given(start), [80.0]), first)
+    torch.testing.assert_close(sample_few(gaussian, given(start), [80.0, 0.0]), first)
 
 
 def test_uint8_is_cut_off_not_rounded_in_both_conventions():

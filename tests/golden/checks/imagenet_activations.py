@@ -6,8 +6,9 @@ import numpy as np
 import torch
 
 from common.datasets.imagenet import classes as imagenet_classes
+from common.diffusion.denoiser import Denoiser
 from common.diffusion.edm_samplers import Churn, sample_few, sample_heun
-from common.diffusion.edm_sampling import Denoiser, Sampling
+from common.diffusion.edm_sampling import Sampling
 from common.diffusion.labels import class_sequence, class_vectors
 from common.formats.checkpoints import load_strictly
 from common.images.pixels import to_uint8
@@ -121,9 +122,9 @@ def samplers(case):
     guided = Denoiser(network, one_class, args["cfg_scale"])
     masks = {name.removeprefix("mask_"): case.tensor(name) for name in case.arrays if name.startswith("mask_")}
     churn = Churn(*(args[name] for name in ("S_churn", "S_min", "S_max", "S_noise")))
-    trace, top = [], [args["sigma_max"]]
+    trace, top = [], [args["sigma_max"], 0.0]
     got = {
-        "edm_t_steps": np.array(heun[:-1]), "dmd_sigmas": np.array(few, np.float32),
+        "edm_t_steps": np.array(heun[:-1]), "dmd_sigmas": np.array(few[:-1], np.float32),
         "edm_heun": sample_heun(own, given(torch.float64), heun),
         "edm_stochastic": sample_heun(own, given(torch.float64), heun, churn),
         "dmd_multistep_uint8": to_uint8(sample_few(same_class, given(torch.float32), few, trace=trace), "dmd2"),
