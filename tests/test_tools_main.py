@@ -40,7 +40,10 @@ def test_presets_are_listed_with_a_line_each():
     assert done.returncode == 0
     for tool, module in preset_modules().items():
         assert f"{tool}:" in done.stdout
-        assert all(name in done.stdout and line in done.stdout and "\n" not in line for name, line in module.PRESETS.items())
+        for name, line in module.PRESETS.items():
+            assert name in done.stdout
+            assert line in done.stdout
+            assert "\n" not in line
 
 
 def test_embedded_data_is_as_the_list_says():

@@ -15,8 +15,7 @@ METHODS = ("onestep", "fewstep", "heun", "multistep")
 
 @dataclass(frozen=True)
 class Sampling:
-    """A method with its settings. A network that was not distilled needs heun (10 steps on 20 .. 0.01, or 18 on all)
-    or multistep."""
+    """A method with its settings. An undistilled network needs heun (10 steps on 20 .. 0.01) or multistep."""
 
     method: str = "onestep"  # network calls: 1 (onestep), num_steps (fewstep, multistep), 2 num_steps - 1 (heun)
     num_steps: int = 18

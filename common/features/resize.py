@@ -160,8 +160,7 @@ def cover_and_crop(pixels, shape, antialias=True):
 
 
 class CoverAndCrop:
-    """`cover_and_crop` of whole sets of images, for common.features.encode: a function that says what it is
-    (`told`)."""
+    """`cover_and_crop` of whole sets of images, with a description of itself (`told`) for common.features.encode."""
 
     def __init__(self, shape, antialias=True):
         self.shape, self._antialias = tuple(shape), antialias

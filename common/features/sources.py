@@ -99,8 +99,7 @@ class FileImages:
         return read_array(data, title) if title.lower().endswith(".npy") else decode(data, title)
 
     def identity(self):
-        """Return a digest of the files' contents in order; of files hashed before and not changed since, from
-        memory."""
+        """Return a digest of the files' contents in order; hashes of unchanged files come from the cache."""
         from common.features.content import content_hashes
 
         return hashlib.sha256("\n".join(content_hashes(self._store)).encode()).hexdigest()

@@ -198,11 +198,11 @@ def _of_file_rows(path, name, logit=None, meta=None):
 
 
 def _read_meta(path):
-    """Return the dict that `meta` holds as JSON, or {"extractor": ...} from qc_ncsn's `features`; {} where neither
-    is."""
+    """Return the dict that `meta` holds as JSON, or {"extractor": ...} of qc_ncsn's `features`, or {}."""
     found = {name: array for name, array in read_npz(path, optional=TEXTS).items() if array.dtype.kind == "U"}
     if "meta" not in found:
-        return {"extractor": str(found["features"].reshape(-1)[0])} if "features" in found and found["features"].size else {}
+        named = found.get("features", np.empty(0)).reshape(-1)
+        return {"extractor": str(named[0])} if named.size else {}
     try:
         meta = json.loads(str(found["meta"].reshape(-1)[0]))
         if not isinstance(meta, dict):

@@ -193,7 +193,7 @@ def complete(config, where):
             continue
         found = config.get(section, {}) if isinstance(config, dict) else {}
         for key, value in entries.items():
-            kinds = (list, tuple) if isinstance(value, tuple) else (int, float) if isinstance(value, float) else type(value)
+            kinds = {tuple: (list, tuple), float: (int, float)}.get(type(value), type(value))
             needed = section in ("model", "data")
             if not isinstance(found, dict) or (key in found or needed) and not isinstance(found.get(key), kinds):
                 raise InputError(f"the configuration stored in it lacks a valid {section}.{key}", where=where,

@@ -27,7 +27,8 @@ def test_nothing_is_declared_twice():
 
 
 def test_packages_that_import_torchvision_themselves_import_after_the_guard():
-    code = "from tests.common.torchvision_guard import import_torchvision as go; go(); import lpips, cleanfid.fid; print('fine')"
+    code = ("from tests.common.torchvision_guard import import_torchvision\n"
+            "import_torchvision()\nimport lpips, cleanfid.fid\nprint('fine')")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.stdout.strip().endswith("fine"), done.stderr
 

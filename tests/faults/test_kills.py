@@ -113,7 +113,8 @@ def test_sigterm_saves_and_the_same_command_goes_on(name, trained, tmp_path):
     words, place = prepare(tmp_path / "whole", name, trained)
     assert run(*words).status == 0
     cut, cut_place = prepare(tmp_path / "cut", name, trained)
-    begun = (lambda: (tmp_path / "cut" / "log.jsonl").exists()) if words[0] == "train" else (lambda: any(cut_place.glob("**/*.npz")))
+    begun = (lambda: (tmp_path / "cut" / "log.jsonl").exists()) if words[0] == "train" else \
+        (lambda: any(cut_place.glob("**/*.npz")))
     ended, running = kill_after(cut, tmp_path / "cut", begun, 0.3, signal.SIGTERM)
     assert running
     assert ended.status == 130

@@ -31,8 +31,7 @@ def sample_order(seed, count):
 
 
 def draw_classes(seed, num_classes, known):
-    """Return sorted classes: RandomState(seed).choice(known, num_classes, replace=False); all when as many are asked
-    for."""
+    """Return sorted classes: RandomState(seed).choice(known, num_classes, replace=False), or all."""
     import numpy as np
 
     if not 1 <= num_classes <= known:

@@ -16,8 +16,7 @@ VERSION = 1  # of the geometry file
 
 
 def extract_single(options, unit):
-    """Write the tiles of one photo as `<name>_l<left>_s<number>`. Returns {"files", "tiles", "bytes"}; raises
-    Unusable."""
+    """Write a photo's tiles as `<name>_l<left>_s<number>`. Returns {"files", "tiles", "bytes"}; raises Unusable."""
     data, photo = _decoded(options, unit.source)
     height, width = photo.pixels.shape[:2]
     if min(height, width) < options.min_size:
@@ -48,8 +47,7 @@ def _single_windows(options, height, width):
 
 
 def extract_pair(options, unit):
-    """Write the tiles of a photo below HR and of its smaller version below LR, under the same names; raises
-    Unusable."""
+    """Write a photo's tiles below HR and those of its smaller version below LR, same names; raises Unusable."""
     if unit.partner is None:
         raise Unusable("no partner", f"no photo of this name in {options.pair_folder}")
     data, photo = _decoded(options, unit.source)

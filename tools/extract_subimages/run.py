@@ -95,8 +95,7 @@ class Job:
                     shutil.rmtree(folder)
 
     def surprises(self):
-        """Return {path: size or None} of photos whose tiles are not those that their header promised, if numbers run
-        on."""
+        """Return {path: size or None} of photos whose tiles differ from their header's, if numbers run on."""
         if self.options.naming != "original" or self.options.mode != "multiscale":
             return {}
         return {self.units[index].source.path: None for index in self.skipped if self.units[index].counts}
@@ -214,7 +213,8 @@ def _refuse_foreign(root, record, options):
     entries = [path for path in root.iterdir() if not (path.name.startswith(".") and path.name.endswith(".part"))]
     foreign = [path for path in entries if not _is_own(path)]
     if foreign or (entries and not options.overwrite):
-        what = f"holds {foreign[0].name}, which is no part of a data set" if foreign else "holds a data set without a record of its making"
+        what = f"holds {foreign[0].name}, which is no part of a data set" if foreign else \
+            "holds a data set without a record of its making"
         do = "Choose a new folder" if foreign else "Choose a new folder, or --overwrite to remove what is there"
         raise InputError(what, where=f"--save_folder {root}", do=do)
 

@@ -137,8 +137,7 @@ def original_folder(name, side, number):
 
 
 def listing(sources):
-    """Return {"photos", "sha256"} of paths, sizes and times of writing: another one means that photos came, went or
-    changed."""
+    """Return {"photos", "sha256"} of paths, sizes and times of writing, which tells whether photos changed."""
     digest = hashlib.sha256()
     for source in sources:
         digest.update(f"{source.path}\t{source.bytes}\t{source.mtime_ns}\n".encode(errors="surrogateescape"))

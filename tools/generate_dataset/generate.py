@@ -151,8 +151,7 @@ class Generation(ActivationRun):
         return Made(loaded, list(range(len(loaded.indices))), joined, pictures)
 
     def one_step(self, numbers):
-        """Return ({layer: rows}, uint8 images) of a batch: the image and its activations come from one pass on
-        noise."""
+        """Return ({layer: rows}, uint8 images) of a batch, both from one pass on noise."""
         import torch
 
         from common.activations.capture import label_vectors, not_finite

@@ -1,5 +1,4 @@
-"""Mode `imagefolder`: every image below some folders, with a low-quality partner (DL-Art-School's
-ImageFolderDataset)."""
+"""Mode `imagefolder`: every image below some folders, with a low-quality partner (ImageFolderDataset)."""
 
 import os
 
@@ -88,8 +87,7 @@ class ImageFolderDataset(ItemDataset):
         return self._finished(item) | self.fixed
 
     def _prepared(self, path, flip, draws):
-        """Return (the HQ image of a file after crop, flip, square, jitter and resizing; the side it had before
-        resizing)."""
+        """Return (the HQ image of a file after all transforms, the side it had before resizing)."""
         image = read_image(path, self.compat)
         if self.center_crop is not None:
             image = centre_crop(image, self.center_crop)

@@ -63,7 +63,8 @@ class ItemDataset(torch.utils.data.Dataset):
 def list_files(folder, where, suffixes=SUFFIXES, keep_references=False):
     """Return the image files below a folder as strings that begin with the folder as given, sorted.
 
-    Names with `ref.jpg` in them (the references of chunked folders) and hidden files are left out. Raises InputError for a folder that is not there or holds no image.
+    Names with `ref.jpg` in them (the references of chunked folders) and hidden files are left out.
+    Raises InputError for a folder that is not there or holds no image.
     """
     folder = os.fspath(folder)
     if not os.path.isdir(folder):
@@ -94,8 +95,7 @@ def centre_square(image):
 
 
 def random_square(image, draws):
-    """Return a square of the shorter side, its place along the longer one normal around the middle (sigma .3 of
-    half)."""
+    """Return a square of the shorter side, its place along the longer one normal around the middle (.3 of half)."""
     height, width = image.shape[:2]
     if height == width:
         return image
@@ -107,8 +107,7 @@ def random_square(image, draws):
 
 
 def flip_or_turn(image, draws, flip=True, turn=True):
-    """Return the image flipped horizontally (flip), vertically (turn) and transposed (turn), each with probability
-    .5."""
+    """Return the image flipped horizontally (flip), vertically and transposed (turn), each with probability .5."""
     horizontal = flip and draws.unit() < 0.5
     vertical = turn and draws.unit() < 0.5
     transpose = turn and draws.unit() < 0.5

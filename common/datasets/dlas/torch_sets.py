@@ -86,7 +86,8 @@ class ArraySource:
         from PIL import Image
 
         coarse = None if self._coarse is None else int(self._coarse[index])
-        return Image.fromarray(self._read(index)).convert("RGB"), int(self._labels[index]), coarse, f"{self.name}:{index}"
+        image = Image.fromarray(self._read(index)).convert("RGB")
+        return image, int(self._labels[index]), coarse, f"{self.name}:{index}"
 
 
 class ClassFolders:

@@ -1,7 +1,7 @@
 """ImageNet as single files: a tree of class folders, on the disk or in a zip.
 
-ROOT/{train,val}/n01440764/NAME.JPEG; image files (common/images/suffixes.py) at any depth. An image's class is the name of
-its own folder: a synset, or (without ImageNet's class map) any name, the sorted names counting 0, 1, 2, ... A
+ROOT/{train,val}/n01440764/NAME.JPEG; image files (common/images/suffixes.py) at any depth. An image's class is the name
+of its own folder: a synset, or (without ImageNet's class map) any name, the sorted names counting 0, 1, 2, ... A
 dataset.json beside the folders, as EDM's and StyleGAN's dataset tools write, {"labels": [[NAME, class], ...]}, goes
 before the names.
 """
@@ -28,8 +28,7 @@ class FolderFiles:
         self.root = Path(root)
 
     def names(self, split):
-        """Return sorted names `split/...` of the images below a sub-folder (None: of all); InputError when it is not
-        there."""
+        """Return sorted names `split/...` of the images below a sub-folder (None: of all); InputError without it."""
         from common.datasets.sets.folders import list_images
 
         place = self.root / (split or "")
@@ -68,8 +67,7 @@ class ZipFiles:
         self._entries = {}
 
     def names(self, split):
-        """Return sorted names `split/...` of the images in the folder called `split` (None: of all, names as they
-        are)."""
+        """Return sorted names `split/...` of the images in the folder `split` (None: of all, names as they are)."""
         from common.datasets.sets.zip import visible_names
 
         files = [name for name in visible_names(self._archive) if split is None or split in name.split("/")[:-1]]

@@ -136,7 +136,8 @@ def test_an_image_is_the_same_in_any_batch(method):
             return sample_pc(denoise, source, SDE.reverse_sigmas(8), sde=SDE)
         if method == "ode":
             return sample_ode(denoise, source, LEVELS, 1e-3, 1e-3, SDE.eps)
-        return {"multistep": sample_multistep, "heun": sample_heun}[method](denoise, source, karras_sigmas(8, 0.01, 10.0))
+        sampler = {"multistep": sample_multistep, "heun": sample_heun}[method]
+        return sampler(denoise, source, karras_sigmas(8, 0.01, 10.0))
 
     whole = make([0, 1, 2, 3, 4])
     parts = torch.cat([make([0, 1]), make([2]), make([3, 4])])

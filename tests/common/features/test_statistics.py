@@ -102,7 +102,8 @@ def test_our_file_serves_clean_fid_and_keeps_float64_and_meta(tmp_path):
     np.testing.assert_array_equal(ours[0].mean, sides[0].mean)
     for number, rows in enumerate((ROWS, features(70, 2))):
         clean_fid_file(tmp_path / f"clean{number}.npz", rows)
-    assert frechet(*(read_statistics(tmp_path / f"clean{number}.npz") for number in range(2))) == pytest.approx(theirs, rel=1e-6)
+    written = [read_statistics(tmp_path / f"clean{number}.npz") for number in range(2)]
+    assert frechet(*written) == pytest.approx(theirs, rel=1e-6)
 
 
 def test_writing_is_uncompressed_deterministic_and_streams_rows(tmp_path):
@@ -267,5 +268,6 @@ def test_a_failed_write_leaves_nothing(tmp_path):
 
 
 def test_reading_imports_no_torch():
-    code = "import sys, common.features.statistics, common.metrics.intervals, common.metrics.kid; assert 'torch' not in sys.modules"
+    modules = "common.features.statistics, common.metrics.intervals, common.metrics.kid"
+    code = f"import sys, {modules}; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -117,7 +117,8 @@ def test_list_and_compare(here):
     results_of("setup_fid", "--action", "compute_new", "--path", "real", "--name", "half", "--n_imgs", "6", *SMALL)
     (here / "fid_stats" / "broken.npz").write_bytes(b"PK")
     listed = call_tool("setup_fid", "list", "--json")
-    assert {file["file"] for file in listed.results["files"] if file["folder"] == "fid_stats"} == {FILE, FILE.replace("mine", "half")}
+    names = {file["file"] for file in listed.results["files"] if file["folder"] == "fid_stats"}
+    assert names == {FILE, FILE.replace("mine", "half")}
     assert "broken" in listed.err
     names = [FILE.removesuffix(".npz"), FILE.replace("mine", "half")]
     distance = results_of("setup_fid", "compare", *names)["frechet_distance"]

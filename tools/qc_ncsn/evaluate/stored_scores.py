@@ -19,7 +19,7 @@ DESCRIPTIONS = {
     "fidis": """\
 Frechet distance between the features of the samples and of the data set, and the Inception score of the samples.
 With Inception's pool_3 the distance is the FID; with other features it bears their name. The generated rows are cut to
-the first as many as the data set has, as in the original, unless --all_rows. Memory does not grow with their number.""",
+the first as many as the data set has, as in the original, unless --all_rows. Memory does not grow with them.""",
     "prdc": """\
 Precision, recall, density and coverage of the samples' features against the data set's (Naeem et al. 2020). The
 generated rows are cut to the first as many as the data set has, as in the original, unless --all_rows.""",
@@ -271,8 +271,11 @@ def _values(results):
 
 def _show(command, results):
     rows = [(label, value if isinstance(value, int) else f"{value:.4f}") for label, value in _values(results)]
-    counts = f"{results['num_generated']} samples against {results['num_dataset']} images, features {results['features']}" \
-        if "features" in results else f"{results['num_files']} sample files"
+    if "features" in results:
+        counts = f"{results['num_generated']} samples against {results['num_dataset']} images, " \
+                 f"features {results['features']}"
+    else:
+        counts = f"{results['num_files']} sample files"
     console.show_table(f"{command}: {counts}", ("measure", "value"), rows)
 
 

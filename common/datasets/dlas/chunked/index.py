@@ -82,7 +82,8 @@ def _note_skipped(listing):
     """Note the files in chunk folders that are neither tiles nor what belongs beside them."""
     skipped = []
     for others, count in Counter(folder.others for folder in listing.folders).items():  # nearly all hold the same
-        skipped += count * [name for name in others.split("/") if name and not name.endswith(".pt") and not is_image(name)]
+        names = filter(None, others.split("/"))
+        skipped += count * [name for name in names if not name.endswith(".pt") and not is_image(name)]
     note_skipped(skipped, listing.root)
 
 
@@ -148,8 +149,7 @@ def _stamp(path):
 
 
 def _scan(root, name):
-    """Return the Folder `name` (relative to the root) as it is now. Its stamp is taken first: what comes later
-    shows."""
+    """Return the Folder `name` (relative to the root) as it is. Its stamp is taken first: what follows shows."""
     path = f"{root}/{name}"
     stamp = _stamp(path)
     with system_errors(path):
@@ -172,8 +172,7 @@ def _scan(root, name):
 
 
 def _virtual_tiles(path, square, stamp):
-    """Return (names of the tiles that the geometry cuts from a square, stamp); none, and no trust, where it is
-    broken."""
+    """Return (names of the tiles that the geometry cuts from a square, stamp); none, untrusted, where broken."""
     from common.datasets.dlas.chunked import warn
     from common.datasets.dlas.chunked.virtual import read_geometry, virtual_name
 
