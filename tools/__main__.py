@@ -32,12 +32,8 @@ def _first_line(path):
     return docstring.partition("\n")[0].strip()
 
 
-def find_presets(folder=FOLDER):
-    """Return {tool: {preset: one line}} from the table PRESETS of each tools/*/presets.py (plain data, no torch)."""
-    return {name: module.PRESETS for name, module in _preset_modules(folder).items()}
-
-
-def _preset_modules(folder=FOLDER):
+def preset_modules(folder=FOLDER):
+    """Return {tool: module} of each tools/*/presets.py: its table PRESETS {name: one line} and its FLAG."""
     names = sorted(path.parent.name for path in folder.glob("*/presets.py"))
     return {name: importlib.import_module(f"tools.{name}.presets") for name in names}
 
@@ -58,7 +54,7 @@ def show_tools():
 
 def show_presets():
     """Print each tool's presets."""
-    for tool, module in _preset_modules().items():
+    for tool, module in preset_modules().items():
         print(f"{tool}: {module.FLAG} NAME\n")
         _show(module.PRESETS)
         print()

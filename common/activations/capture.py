@@ -141,5 +141,5 @@ class Capture:
 
 def not_finite(what, dtype="float32"):
     """Return the InputError for NaN or infinity in `what`."""
-    do = "Use `dtype` float32" if dtype == "float16" else "The network may be broken, or the noise level far from its training"
-    return InputError(f"{what} hold NaN or infinity", do=do)
+    broken = "The network may be broken, or the noise level far from its training"
+    return InputError(f"{what} hold NaN or infinity", do="Use `dtype` float32" if dtype == "float16" else broken)

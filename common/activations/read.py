@@ -25,8 +25,7 @@ def open_activations(root, model):
 
 
 class Activations:
-    """A set of activations: `layers` (names, as stored), `num_samples`, `records` (a dict each), `info` (all
-    metadata)."""
+    """A set of activations: `layers` (names, as stored), `num_samples`, `records` (dicts), `info` (all metadata)."""
 
     def __init__(self, tree, info):
         self.tree, self.info, self.records = tree, info, info["samples"]

@@ -53,18 +53,6 @@ def dataset_inputs(name):
     return None if str(name).lower() in KNOWN else [name]
 
 
-def dequantise(images, u):
-    """Return uint8 images as float32 in [0, 1): (u + 255 image) / 256 with image = uint8 / 255 (uniform
-    dequantisation).
-
-    u: draws in [0, 1), float32, of the shape of images.
-    """
-    import numpy as np
-
-    image = np.asarray(images, np.float32) / np.float32(255)
-    return (np.asarray(u, np.float32) + np.float32(255) * image) / np.float32(256)
-
-
 def _checked_split(split):
     if str(split).lower() not in SPLITS:
         raise InputError(f"no split '{split}'", where="split", do=nearest(split, SPLITS))

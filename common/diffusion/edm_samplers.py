@@ -1,7 +1,7 @@
 """From noise to images with a denoiser: EDM's Heun sampler and the few-step sampler of distilled networks.
 
-Both take `denoise(x, sigma) -> denoised images`, a source of noise whose calls give the next (B, C, H, W) standard
-normal tensor (the first is the start), and descending noise levels. See `sampling.py` for models, classes and seeds.
+Both are `sample_x(denoise, noise, sigmas, ...) -> x` as in `score_samplers`. See `edm_sampling` for networks, classes
+and seeds.
 """
 
 import math
@@ -12,8 +12,7 @@ import torch
 
 @dataclass(frozen=True)
 class Churn:
-    """EDM's stochasticity, under the paper's names; none by default. For ImageNet-64: 40, 0.05, 50, 1.003, 256
-    steps."""
+    """EDM's stochasticity, under the paper's names; none by default. ImageNet-64: 40, 0.05, 50, 1.003, 256 steps."""
 
     S_churn: float = 0.0
     S_min: float = 0.0
@@ -29,15 +28,16 @@ NO_CHURN = Churn()
 
 
 @torch.no_grad()
-def sample_heun(denoise, noise, sigmas, churn=NO_CHURN, dtype=torch.float64, advance=None):
-    """Return samples (B, C, H, W) of dtype: EDM's stochastic second-order sampler (Karras et al. 2022, algorithm 2).
+def sample_heun(denoise, noise, sigmas, churn=NO_CHURN, advance=None):
+    """Return samples (B, C, H, W) float64: EDM's stochastic second-order sampler (Karras et al. 2022, algorithm 2).
 
-    sigmas: levels from the largest down, the last 0; len(sigmas) - 1 steps of two network calls, the last of one.
+    There are len(sigmas) - 1 steps of two network calls, the last of one.
     With churn, noise is drawn in every step, also where gamma is 0, as in the original; without, only the start.
-    dtype: of the state (float32 on devices without float64).  advance: called once a step.
+    On mps, which has no float64, the state is float32.  advance: called once a step.
     """
-    num_steps = len(sigmas) - 1
-    x = sigmas[0] * noise().to(dtype)
+    num_steps, start = len(sigmas) - 1, noise()
+    dtype = torch.float32 if start.device.type == "mps" else torch.float64
+    x = sigmas[0] * start.to(dtype)
     for sigma, sigma_next in zip(sigmas[:-1], sigmas[1:]):
         sigma_hat, x_hat = sigma, x
         if churn.S_churn > 0:
@@ -55,19 +55,19 @@ def sample_heun(denoise, noise, sigmas, churn=NO_CHURN, dtype=torch.float64, adv
 
 @torch.no_grad()
 def sample_few(denoise, noise, sigmas, stochastic=True, trace=None, advance=None):
-    """Return samples (B, C, H, W) float32 of a distilled network (Yin et al. 2024): one network call a level.
+    """Return samples (B, C, H, W) float32 of a distilled network (Yin et al. 2024): one network call a level above 0.
 
-    sigmas: levels from the largest down, without a final 0; a single one is one-step generation. Between two levels
-    the prediction gets noise of the next level, or (stochastic False) is fed as it is, as DMD2's tools did at first.
+    A single level and 0 is one-step generation. Between two levels the prediction gets noise of the next level, or
+    (stochastic False) is fed as it is, as DMD2's tools did at first.
     trace: a list that receives the prediction of each level.  advance: called once a level.
     """
     x = sigmas[0] * noise()
-    for sigma, sigma_next in zip(sigmas, [*sigmas[1:], None]):
-        prediction = denoise(x, sigma)
+    for sigma, sigma_next in zip(sigmas[:-1], sigmas[1:]):
+        x = denoise(x, sigma)
         if trace is not None:
-            trace.append(prediction)
-        if sigma_next is not None:
-            x = prediction + sigma_next * noise() if stochastic else prediction
+            trace.append(x)
+        if stochastic and sigma_next > 0:
+            x = x + sigma_next * noise()
         if advance is not None:
             advance()
-    return prediction
+    return x

@@ -1,22 +1,23 @@
 """Sampling as a library: from a network, classes and global image numbers to images."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
+from common.diffusion.denoiser import Denoiser
 from common.diffusion.edm_samplers import Churn, sample_few, sample_heun
 from common.diffusion.labels import class_vectors
 from common.diffusion.noise import UnitNoise
 from common.diffusion.schedules import karras_sigmas
+from common.diffusion.score_samplers import sample_multistep
 from common.errors import InputError
 
-METHODS = ("onestep", "fewstep", "heun")
+METHODS = ("onestep", "fewstep", "heun", "multistep")
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """A method with its settings. A network that was not distilled needs heun (10 steps on 20 .. 0.01, or 18 on
-    all)."""
+    """A method with its settings. An undistilled network needs heun (10 steps on 20 .. 0.01) or multistep."""
 
-    method: str = "onestep"  # network calls: 1 (onestep), num_steps (fewstep), 2 num_steps - 1 (heun)
+    method: str = "onestep"  # network calls: 1 (onestep), num_steps (fewstep, multistep), 2 num_steps - 1 (heun)
     num_steps: int = 18
     sigma_max: float = 80.0  # noise level at the start, and for onestep the only one
     sigma_min: float = 0.002  # the last one above 0
@@ -26,6 +27,7 @@ class Sampling:
     S_max: float = float("inf")
     S_noise: float = 1.0
     stochastic: bool = True  # fewstep: new noise between the levels
+    eta: float = 1.0  # multistep: 0 the ODE, 1 the reverse SDE, above 1 more noise renewed
     guidance: float = 1.0  # 1: none; 0: unconditional; below 0: away from the class
 
     def check(self, config):
@@ -39,6 +41,7 @@ class Sampling:
              "expected below sigma_max"),
             (self.rho > 0, "rho", "expected above 0"),
             (self.S_churn >= 0 and self.S_noise >= 0, "S_churn", "expected S_churn and S_noise of at least 0"),
+            (0 <= self.eta < float("inf"), "eta", "expected at least 0"),
             (self.guidance == 1 or config.label_dim > 0, "guidance", "the network has no classes to guide by"),
         ]
         for good, name, what in rules:
@@ -46,41 +49,21 @@ class Sampling:
                 raise InputError(what, where=f"--{name} {getattr(self, name)}", do="Correct the value")
 
     def sigmas(self, config):
-        """Return the noise levels for a network's AdmConfig, limited to those it accepts; for heun the last is 0."""
+        """Return the noise levels for a network's AdmConfig, limited to those it accepts; the last is 0."""
         low, high = max(self.sigma_min, config.sigma_min), min(self.sigma_max, config.sigma_max)
         if self.method == "onestep":
-            return [high]
-        sigmas = karras_sigmas(self.num_steps, low, high, self.rho)
-        return sigmas if self.method == "heun" else sigmas[:-1]
+            return [high, 0.0]
+        return karras_sigmas(self.num_steps, low, high, self.rho)
 
     @property
     def calls(self):
         """Network calls for each image (guidance other than 0 and 1 doubles them)."""
-        calls = {"onestep": 1, "fewstep": self.num_steps, "heun": 2 * self.num_steps - 1}[self.method]
+        calls = {"onestep": 1, "heun": 2 * self.num_steps - 1}.get(self.method, self.num_steps)
         return calls if self.guidance in (0, 1) else 2 * calls
 
-
-class Denoiser:
-    """denoised = denoiser(x, sigma): a network with its labels bound, guided and with layers replaced where asked.
-
-    labels: (B, label_dim) or None.  guidance w: D(x; none) + w (D(x; labels) - D(x; none)), "none" being zero labels;
-    it only means something for networks trained with label dropout.  replace: {layer: (1 or B, C, H, W)}.
-    """
-
-    def __init__(self, network, labels=None, guidance=1.0, replace=None):
-        self.network, self.labels, self.guidance, self.replace = network, labels, guidance, replace
-
-    def __call__(self, x, sigma):
-        if self.guidance == 1 or self.labels is None:
-            return self.predict(x, sigma, self.labels)
-        free = self.predict(x, sigma, None)
-        if self.guidance == 0:
-            return free
-        return free + self.guidance * (self.predict(x, sigma, self.labels) - free)
-
-    def predict(self, x, sigma, labels):
-        """Return one network call's denoised images."""
-        return self.network.run(x, sigma, labels, replace=self.replace)[0]
+    def described(self):
+        """Return {name: value} for metadata; eta only where it counts."""
+        return {name: value for name, value in asdict(self).items() if name != "eta" or self.method == "multistep"}
 
 
 def sample(network, sampling, seed, indices, classes=None, replace=None, advance=None):
@@ -91,8 +74,6 @@ def sample(network, sampling, seed, indices, classes=None, replace=None, advance
     under every method and at any batch size.  replace: see Denoiser.  advance: called once a step.
     Raises InputError for settings that do not fit the network, unknown classes, and images that are not finite.
     """
-    import torch
-
     sampling.check(network.config)
     device = next(network.parameters()).device
     labels = None if classes is None else class_vectors(classes, network.config.label_dim, device)
@@ -100,8 +81,9 @@ def sample(network, sampling, seed, indices, classes=None, replace=None, advance
     denoise, sigmas = Denoiser(network, labels, sampling.guidance, replace), sampling.sigmas(network.config)
     if sampling.method == "heun":
         churn = Churn(sampling.S_churn, sampling.S_min, sampling.S_max, sampling.S_noise)
-        dtype = torch.float32 if device.type == "mps" else torch.float64  # mps has no float64
-        images = sample_heun(denoise, noise, sigmas, churn, dtype, advance).float()
+        images = sample_heun(denoise, noise, sigmas, churn, advance).float()
+    elif sampling.method == "multistep":
+        images = sample_multistep(denoise, noise, sigmas, sampling.eta, advance)
     else:
         images = sample_few(denoise, noise, sigmas, sampling.stochastic, advance=advance)
     if not bool(images.isfinite().all()):

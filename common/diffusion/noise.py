@@ -21,16 +21,3 @@ class UnitNoise:
             draws = [torch.randn((self.ahead, *self.shape), generator=generator) for generator in self.generators]
             self.stock = list(torch.stack(draws, dim=1).to(self.device).flip(0))
         return self.stock.pop()
-
-
-class SharedNoise:
-    """Noise of whole batches from one stream, as the original tools drew it: images depend on the batch size.
-
-    Calling it gives the next (count, *shape) float32 tensor of a CPU generator seeded once.
-    """
-
-    def __init__(self, seed, shape, device="cpu"):
-        self.generator, self.shape, self.device = torch.Generator().manual_seed(seed), tuple(shape), device
-
-    def __call__(self, count):
-        return torch.randn((count, *self.shape), generator=self.generator).to(self.device)

@@ -1,18 +1,20 @@
-"""Samplers of the VE SDE: predictor-corrector and ODE (Song et al. 2021), and stochastic multistep (Lu et al. 2022).
+"""Samplers of score models: predictor-corrector and ODE (Song et al. 2021), stochastic multistep (Lu et al. 2022).
 
-Each takes the score, the SDE and a source of noise, works on float32 images (B, C, H, W) and returns
-(samples before any clipping, network calls per image). The noise comes one whole-batch tensor a call, in the order
-prior, then step by step; see `common.seeding` and `UnitNoise` for draws that depend on each image alone.
+All samplers, here and in `edm_samplers`, are `sample_x(denoise, noise, sigmas, ...) -> x`:
+denoise: called as denoise(x, sigma), see `denoiser`, which makes one of a score or an EDM network, and counts calls.
+noise: each call gives the next (B, C, H, W) standard normal tensor: the prior, then step by step (`UnitNoise`).
+sigmas: noise levels from the largest down, the last 0.  x: samples (B, C, H, W) before any clipping.
 """
-
 
 import math
 from dataclasses import dataclass
 
 import torch
 
+from common.diffusion.denoiser import score_of, select
 from common.diffusion.rk45 import solve_rk45
 from common.diffusion.scores import drift
+from common.diffusion.sde import VESDE
 from common.nn.shapes import per_image
 
 
@@ -20,7 +22,6 @@ from common.nn.shapes import per_image
 class PCOptions:
     """Settings of the predictor-corrector sampler; defaults are the paper's."""
 
-    num_scales: int = 1000
     predictor: str = "reverse_diffusion"  # or euler_maruyama, ancestral_sampling, none
     corrector: str = "langevin"  # or ald, none
     snr: float = 0.16
@@ -31,82 +32,88 @@ class PCOptions:
     coupling: str = "image"  # "batch": Langevin steps from batch means, as the original
 
 
-@torch.no_grad()
-def sample_pc(score, sde, noise, options, trace=None, advance=None):
-    """Return (samples, network calls): corrector, then predictor, at num_scales times from 1 down to eps.
+@dataclass(frozen=True)
+class Step:
+    """One step of predictor and corrector."""
 
+    sigma: torch.Tensor  # (B,), the level at which the network is called
+    level: float  # the step leads from this level of the discrete chain
+    below: float  # to this one
+    diffusion: torch.Tensor  # (B,), g(t) of the SDE
+    num_scales: int
+
+
+@torch.no_grad()
+def sample_pc(denoise, noise, sigmas, options=PCOptions(), sde=None, trace=None, advance=None):
+    """Return samples float32: corrector, then predictor, at each of the N = len(sigmas) - 1 levels above 0.
+
+    sde: the VE SDE that sigmas, its `reverse_sigmas`, discretise. The network is then called at its sigma(t), t being
+    N times from 1 down to eps, as in the original; without it at the levels themselves.
     trace: a list that receives (x after corrector, x after predictor) of each step.  advance: called once a step.
     Without noise removal the last mean gets noise of standard deviation 2 last_step_snr^2, as in the original.
     """
+    score, num_scales = score_of(denoise), len(sigmas) - 1
     predict, correct = PREDICTORS[options.predictor], CORRECTORS[options.corrector]
+    called_at = sigmas[:-1] if sde is None else sde.sigma(sde.timesteps(num_scales)).tolist()
+    sde = sde or VESDE(sigmas[-2], sigmas[0])
     x = mean = sde.sigma_max * noise()
-    steps = zip(sde.timesteps(options.num_scales).tolist(), reverse_sigmas(sde, options.num_scales))
-    for time, step_sigmas in steps:
-        t = torch.full((len(x),), time, device=x.device)
+    for level, below, called in zip(sigmas[:-1], sigmas[1:], called_at):
+        sigma = torch.full((len(x),), called, device=x.device)
+        step = Step(sigma, level, below, sde.diffusion_at(sigma), num_scales)
         for _ in range(options.n_steps_each):
-            x = correct(score, sde, x, t, noise, options)
+            x = correct(score, x, step, noise, options)
         corrected = x
-        x, mean = predict(score, sde, x, t, step_sigmas, noise, options)
+        x, mean = predict(score, x, step, noise, options)
         if trace is not None:
             trace.append((corrected, x))
         if advance is not None:
             advance()
-    if not options.noise_removal:
-        mean = x + noise() * (2 * options.last_step_snr**2)
-    return mean, options.num_scales * (options.n_steps_each + 1)
+    return mean if options.noise_removal else x + noise() * (2 * options.last_step_snr**2)
 
 
-def reverse_sigmas(sde, num_scales):
-    """Return [(sigma_j, sigma_{j-1})] of the steps from 1 down to eps; sigma_{-1} = 0."""
-    sigmas = [0.0, *sde.discrete_sigmas(num_scales).tolist()]
-    return list(zip(sigmas[:0:-1], sigmas[-2::-1]))
-
-
-def langevin(score, sde, x, t, noise, options):
-    """One step of Langevin dynamics whose size keeps the signal-to-noise ratio at snr (Song et al. 2021, algorithm
-    4)."""
-    gradient, z = score(x, sde.sigma(t)), noise()
+def langevin(score, x, step, noise, options):
+    """One Langevin step whose size keeps the signal-to-noise ratio at snr (Song et al. 2021, algorithm 4)."""
+    gradient, z = score(x, step.sigma), noise()
     gradient_norm, noise_norm = (value.flatten(1).norm(dim=1) for value in (gradient, z))
     if options.coupling == "batch":
         gradient_norm, noise_norm = (value.mean().expand(len(x)) for value in (gradient_norm, noise_norm))
-    step = per_image(2 * (options.snr * noise_norm / gradient_norm) ** 2, x)
-    return x + step * gradient + torch.sqrt(2 * step) * z
+    size = per_image(2 * (options.snr * noise_norm / gradient_norm) ** 2, x)
+    return x + size * gradient + torch.sqrt(2 * size) * z
 
 
-def annealed_langevin(score, sde, x, t, noise, options):
+def annealed_langevin(score, x, step, noise, options):
     """One step of annealed Langevin dynamics (Song and Ermon 2019) of size 2 (snr sigma)^2."""
-    step = per_image(2 * (options.snr * sde.sigma(t)) ** 2, x)
-    return x + step * score(x, sde.sigma(t)) + torch.sqrt(2 * step) * noise()
+    size = per_image(2 * (options.snr * step.sigma) ** 2, x)
+    return x + size * score(x, step.sigma) + torch.sqrt(2 * size) * noise()
 
 
-def no_correction(score, sde, x, t, noise, options):
+def no_correction(score, x, step, noise, options):
     """Leave x as it is."""
     return x
 
 
-def reverse_diffusion(score, sde, x, t, step_sigmas, noise, options):
+def reverse_diffusion(score, x, step, noise, options):
     """The reverse SDE discretised as its forward table: mean x + G^2 s, noise G (Song et al. 2021, eq. 46)."""
-    g2 = step_sigmas[0] ** 2 - step_sigmas[1] ** 2
-    mean = x + g2 * score(x, sde.sigma(t)) * (0.5 if options.probability_flow else 1.0)
+    g2 = step.level**2 - step.below**2
+    mean = x + g2 * score(x, step.sigma) * (0.5 if options.probability_flow else 1.0)
     return (mean if options.probability_flow else mean + math.sqrt(g2) * noise()), mean
 
 
-def ancestral_sampling(score, sde, x, t, step_sigmas, noise, options):
+def ancestral_sampling(score, x, step, noise, options):
     """Ancestral sampling of the discrete chain (Song et al. 2021, eq. 47)."""
-    sigma, below = step_sigmas
-    g2 = sigma**2 - below**2
-    mean = x + g2 * score(x, sde.sigma(t))
-    return mean + math.sqrt(below**2 * g2 / sigma**2) * noise(), mean
+    g2 = step.level**2 - step.below**2
+    mean = x + g2 * score(x, step.sigma)
+    return mean + math.sqrt(step.below**2 * g2 / step.level**2) * noise(), mean
 
 
-def euler_maruyama(score, sde, x, t, step_sigmas, noise, options):
-    """An Euler-Maruyama step of length 1 / num_scales of the reverse SDE."""
-    g = per_image(sde.diffusion(t), x)
-    mean = x + g**2 * score(x, sde.sigma(t)) / options.num_scales * (0.5 if options.probability_flow else 1.0)
-    return (mean if options.probability_flow else mean + g * math.sqrt(1 / options.num_scales) * noise()), mean
+def euler_maruyama(score, x, step, noise, options):
+    """An Euler-Maruyama step of length 1 / N of the reverse SDE."""
+    g, length = per_image(step.diffusion, x), 1 / step.num_scales
+    mean = x + g**2 * score(x, step.sigma) / step.num_scales * (0.5 if options.probability_flow else 1.0)
+    return (mean if options.probability_flow else mean + g * math.sqrt(length) * noise()), mean
 
 
-def no_prediction(score, sde, x, t, step_sigmas, noise, options):
+def no_prediction(score, x, step, noise, options):
     """Leave x as it is."""
     return x, x
 
@@ -117,40 +124,40 @@ CORRECTORS = {"langevin": langevin, "ald": annealed_langevin, "none": no_correct
 
 
 @torch.no_grad()
-def sample_ode(score, sde, start, rtol=1e-4, atol=1e-6, denoise=True, coupling="image"):
-    """Return (samples, evaluations (B,) int64) of the probability-flow ODE from t = 1 to eps, Dormand-Prince 5(4).
+def sample_ode(denoise, noise, sigmas, rtol=1e-4, atol=1e-6, eps=0.0, coupling="image"):
+    """Return samples float32 of the probability-flow ODE by Dormand-Prince 5(4), t from 1 to eps.
 
-    start: the state at t = 1, already times sigma_max.  denoise: end with one noiseless predictor step at eps, in
-    which G^2 = sigma_min^2.  coupling: "batch" solves all images as one system, as the original.
+    sigmas: (first, last) level of the VE SDE, sigma(t) = last (first / last)^t; after them a 0 asks for one noiseless
+    predictor step at eps, in which G^2 = last^2.  coupling: "batch" solves all images as one system, as the original.
     """
+    sde, start = VESDE(sigmas[1], sigmas[0], eps), sigmas[0] * noise()
     shape, count = start.shape, len(start)
 
     def rates(t, state, rows):
         images = state.reshape(-1, *shape[1:]).float()
+        score = score_of(denoise if coupling == "batch" else select(denoise, rows))
         return drift(score, sde, images, t.float().expand(len(images))).double().reshape(state.shape)
 
     state = start.double().reshape((1, -1) if coupling == "batch" else (count, -1))
-    state, evaluations = solve_rk45(rates, 1.0, sde.eps, state, rtol, atol)
+    state, _ = solve_rk45(rates, 1.0, eps, state, rtol, atol)
     x = state.reshape(shape).float()
-    if denoise:
-        t = torch.full((count,), sde.eps, device=x.device)
-        x = x + sde.sigma_min**2 * score(x, sde.sigma(t))
-    return x, evaluations.expand(count)
+    if sigmas[-1] > 0:
+        return x
+    return x + sde.sigma_min**2 * score_of(denoise)(x, sde.sigma(torch.full((count,), eps, device=x.device)))
 
 
 @torch.no_grad()
-def sample_multistep(score, noise, sigmas, eta=1.0, advance=None):
-    """Return (samples, network calls) of stochastic DPM-Solver++(2M) (Lu et al. 2022, algorithm 2 with SDE steps).
+def sample_multistep(denoise, noise, sigmas, eta=1.0, advance=None):
+    """Return samples of stochastic DPM-Solver++(2M) (Lu et al. 2022, algorithm 2 with SDE steps): one call a step.
 
-    sigmas: noise levels, descending, last 0; one network call a step.  eta: how much of the noise is renewed in each
-    step: 1 follows the reverse SDE, 0 the probability-flow ODE, more than 1 adds Langevin's noise and drift, as a
-    corrector does. With lambda = -log sigma and h its increase, a step
-    is exact for a denoised image that is linear in lambda; its slope is that of the last two calls.
+    eta: how much of the noise is renewed in each step: 1 follows the reverse SDE, 0 the probability-flow ODE, more than
+    1 adds Langevin's noise and drift, as a corrector does. With lambda = -log sigma and h its increase, a step is exact
+    for a denoised image that is linear in lambda, its slope that of the last two calls.  advance: called once a step.
     """
     x = sigmas[0] * noise()
     before, h_before = None, None
     for sigma, sigma_next in zip(sigmas[:-1], sigmas[1:]):
-        denoised = x + sigma**2 * score(x, torch.full((len(x),), sigma, device=x.device))
+        denoised = denoise(x, sigma)
         if sigma_next == 0:
             x = denoised
         else:
@@ -163,4 +170,4 @@ def sample_multistep(score, noise, sigmas, eta=1.0, advance=None):
             before, h_before = denoised, h
         if advance is not None:
             advance()
-    return x, len(sigmas) - 1
+    return x

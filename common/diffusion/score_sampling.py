@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-import numpy as np
-
+from common.diffusion.denoiser import CountedCalls, ScoreDenoiser
+from common.diffusion.edm_samplers import sample_heun
 from common.diffusion.noise import UnitNoise
 from common.diffusion.schedules import karras_sigmas
 from common.diffusion.score_samplers import PCOptions, sample_multistep, sample_ode, sample_pc
@@ -13,7 +13,7 @@ from common.images.pixels import to_uint8
 
 def pc_options(sampling, coupling="image"):
     """Return the PCOptions of a configuration's `sampling` section."""
-    names = ("num_scales", "snr", "n_steps_each", "noise_removal", "last_step_snr", "probability_flow")
+    names = ("snr", "n_steps_each", "noise_removal", "last_step_snr", "probability_flow")
     return PCOptions(predictor=sampling["predictor"] or "none", corrector=sampling["corrector"] or "none",
                      coupling=coupling, **{name: sampling[name] for name in names})
 
@@ -29,7 +29,7 @@ class Sampler:
     @property
     def steps(self):
         """Number of steps of one batch, or None where the solver decides."""
-        return {"pc": self.sampling["num_scales"], "multistep": self.sampling["num_steps"]}.get(self.sampling["method"])
+        return {"pc": self.sampling["num_scales"], "ode": None}.get(self.sampling["method"], self.sampling["num_steps"])
 
     def __call__(self, seed, indices, device, advance=None):
         """Return (uint8 images (n, H, W, C), network calls per image (n,)) for global image numbers `indices`."""
@@ -38,20 +38,28 @@ class Sampler:
 
     def draw(self, seed, indices, device, advance=None):
         """Return (samples (n, C, H, W) float32 before clipping, calls per image (n,)); InputError when not finite."""
-        model, settings = self.model, self.sampling
+        model = self.model
+        counted = CountedCalls(model.score, len(indices))
         noise = UnitNoise(seed, indices, model.image_shape, device)
-        if settings["method"] == "pc":
-            x, calls = sample_pc(model.score, model.sde, noise, pc_options(settings, self.coupling), advance=advance)
-        elif settings["method"] == "ode":
-            start = model.sde.sigma_max * noise()
-            x, calls = sample_ode(model.score, model.sde, start, settings["rtol"], settings["atol"],
-                                  settings["noise_removal"], self.coupling)
-            calls = calls.cpu().numpy()
-        else:
-            top = settings["sigma_max"] or model.sde.sigma_max
-            sigmas = karras_sigmas(settings["num_steps"], model.sde.sigma_min, top, settings["rho"])
-            x, calls = sample_multistep(model.score, noise, sigmas, settings["eta"], advance)
+        x = self._sample(ScoreDenoiser(counted), noise, advance).float()
         if not bool(x.isfinite().all()):
             raise InputError("the samples are not finite", where=model.path,
                              do="The network may be broken or untrained; try another checkpoint or method")
-        return x, np.broadcast_to(np.asarray(calls, np.int64), (len(indices),))
+        # The last, noiseless step after the solver does not count, as in the original.
+        removal = self.sampling["method"] == "ode" and self.sampling["noise_removal"]
+        return x, counted.calls.numpy() - int(removal)
+
+    def _sample(self, denoise, noise, advance):
+        """Return the samples of the method."""
+        settings, sde = self.sampling, self.model.sde
+        if settings["method"] == "pc":
+            sigmas = sde.reverse_sigmas(settings["num_scales"])
+            return sample_pc(denoise, noise, sigmas, pc_options(settings, self.coupling), sde, advance=advance)
+        if settings["method"] == "ode":
+            sigmas = [sde.sigma_max, sde.sigma_min, *([0.0] if settings["noise_removal"] else [])]
+            return sample_ode(denoise, noise, sigmas, settings["rtol"], settings["atol"], sde.eps, self.coupling)
+        top = settings["sigma_max"] or sde.sigma_max
+        sigmas = karras_sigmas(settings["num_steps"], sde.sigma_min, top, settings["rho"])
+        if settings["method"] == "heun":
+            return sample_heun(denoise, noise, sigmas, advance=advance)
+        return sample_multistep(denoise, noise, sigmas, settings["eta"], advance)

@@ -1,5 +1,4 @@
-"""The score s(x, sigma) of the three families (Chao et al. 2023): U and QC are the network, C is an energy's
-gradient."""
+"""The score s(x, sigma) of three families (Chao et al. 2023): U, QC: the network; C: an energy's gradient."""
 
 import torch
 

@@ -19,13 +19,13 @@ class VESDE:
         """Return the noise level at times t (any shape), in t's precision."""
         return self.sigma_min * (self.sigma_max / self.sigma_min) ** t
 
-    def time(self, sigma):
-        """Return the time of noise levels (any shape): the inverse of `sigma`."""
-        return torch.log(sigma / self.sigma_min) / self.log_ratio
-
     def diffusion(self, t):
         """Return g(t) = sigma(t) sqrt(2 ln(sigma_max / sigma_min))."""
-        return self.sigma(t) * math.sqrt(2 * self.log_ratio)
+        return self.diffusion_at(self.sigma(t))
+
+    def diffusion_at(self, sigma):
+        """Return g(t) where the noise level is sigma (any shape)."""
+        return sigma * math.sqrt(2 * self.log_ratio)
 
     def train_time(self, u):
         """Return t in [eps, 1) for uniform draws u in [0, 1)."""
@@ -39,19 +39,13 @@ class VESDE:
         logs = torch.linspace(math.log(self.sigma_min), math.log(self.sigma_max), num_scales)
         return torch.exp(logs.double()).float()
 
+    def reverse_sigmas(self, num_scales):
+        """Return the sampler's num_scales levels, descending, then 0, as floats: sigma_{-1} = 0."""
+        return [*self.discrete_sigmas(num_scales).flip(0).tolist(), 0.0]
+
     def timesteps(self, num_scales):
         """Return the sampler's times from 1 down to eps, float32 (num_scales,)."""
         return torch.linspace(1.0, self.eps, num_scales)
-
-    def reverse_step_scale(self, num_scales):
-        """Return G (num_scales,), the noise scale of the reverse-diffusion step i: G^2 = sigma_j^2 - sigma_{j-1}^2.
-
-        j = num_scales - 1 - i and sigma_{-1} = 0. The original truncates t (N - 1) to find j, which is the same
-        integer wherever float32 does not round below it; the integer itself cannot go wrong.
-        """
-        sigmas = self.discrete_sigmas(num_scales)
-        below = torch.cat([torch.zeros(1), sigmas[:-1]])
-        return torch.sqrt(sigmas**2 - below**2).flip(0)
 
     def prior_logp(self, z):
         """Return log N(z; 0, sigma_max^2 I) per image, natural log, in z's precision. z: (B, ...)."""

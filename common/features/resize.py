@@ -13,7 +13,6 @@ from common.errors import InputError, nearest
 
 MODES = ("clean", "legacy_pytorch", "legacy_tensorflow", "fast")
 SIZE = 299
-FILTERS = ("nearest", "bilinear", "bicubic", "lanczos", "box")
 _BLOCK = 32  # outputs of one matrix product: wider wastes arithmetic on zeros, narrower wastes calls
 
 
@@ -36,34 +35,6 @@ def resize_image(image, mode, size=SIZE, antialias=True):
     pixels = torch.from_numpy(image)
     with torch.inference_mode():
         return _resize(pixels, mode, size, antialias).numpy()
-
-
-def resize_batch(images, mode, size=SIZE, antialias=True):
-    """Return float32 (n, 3, size, size) in 0..255 of a uint8 or float tensor (n, 3, H, W), on its device.
-
-    The same numbers as `resize_image` to 1e-4 of a grey level. On an accelerator nothing returns to the CPU.
-    """
-    import torch
-
-    if images.ndim != 4 or images.shape[1] != 3:
-        raise InputError(f"images are {tuple(images.shape)}, expected (n, 3, height, width)")
-    _check_mode(mode)
-    with torch.inference_mode():
-        if mode not in _AXES:
-            return _interpolate(images.float(), (size, size), antialias and mode == "fast").clamp_(0, 255)
-        if images.device.type != "cpu":
-            return _resize_dense(images, mode, size)
-        resized = torch.empty((len(images), size, size, 3), dtype=torch.float32)
-        for image, place in zip(images, resized):
-            pixels = image if image.dtype == torch.uint8 else image.float()
-            place.copy_(_resize(pixels.permute(1, 2, 0).contiguous(), mode, size, antialias))
-        return resized.permute(0, 3, 1, 2)
-
-
-def _resize_dense(images, mode, size):
-    """Return float32 (n, 3, size, size) by two whole matrix products: most of it zeros, but nothing waits for a CPU."""
-    rows, columns = (_matrix(mode, length, size).to(images.device) for length in images.shape[2:])
-    return (rows @ (images.float() @ columns.T)).clamp_(0, 255)
 
 
 def normalise(x, mode):
@@ -143,17 +114,11 @@ _AXES = {"clean": _bicubic_axis, "legacy_tensorflow": _tensorflow_axis}
 
 
 @lru_cache(maxsize=64)
-def _matrix(mode, length, size):
-    """Return the float32 tensor (size, length) that resizes one axis."""
-    import torch
-
-    return torch.from_numpy(_AXES[mode](length, size)).float()
-
-
-@lru_cache(maxsize=64)
 def _bands(mode, length, size):
     """Return [(slice of outputs, slice of the inputs they need, float32 weights)] of one axis."""
-    weights = _matrix(mode, length, size)
+    import torch
+
+    weights = torch.from_numpy(_AXES[mode](length, size)).float()
     found = []
     for start in range(0, size, _BLOCK):
         outputs = slice(start, min(start + _BLOCK, size))
@@ -161,26 +126,6 @@ def _bands(mode, length, size):
         inputs = slice(int(used[0]), int(used[-1]) + 1)
         found.append((outputs, inputs, weights[outputs, inputs].contiguous()))
     return found
-
-
-def pil_resize(image, shape, filter="bicubic", quantise=False):
-    """Return an image (H, W, 3) resized by Pillow to shape (height, width), as clean-fid's make_resizer does.
-
-    quantise: resize the bytes (image uint8, result uint8); otherwise each channel as float32, result float32 0..255.
-    filter: nearest, bilinear, bicubic, lanczos or box.
-    """
-    import numpy as np
-    from PIL import Image
-
-    if filter not in FILTERS:
-        raise InputError(f"unknown filter '{filter}'", do=nearest(filter, FILTERS))
-    height, width = shape
-    resample = Image.Resampling[filter.upper()]
-    if quantise:
-        return np.asarray(Image.fromarray(image).resize((width, height), resample=resample))
-    channels = [Image.fromarray(np.ascontiguousarray(image[..., index], dtype=np.float32)) for index in range(3)]
-    resized = [np.asarray(channel.resize((width, height), resample=resample)) for channel in channels]
-    return np.stack(resized, axis=-1).clip(0, 255)
 
 
 def cover(pixels, shape, antialias=True):
@@ -215,8 +160,7 @@ def cover_and_crop(pixels, shape, antialias=True):
 
 
 class CoverAndCrop:
-    """`cover_and_crop` of whole sets of images, for common.features.encode: a function that says what it is
-    (`told`)."""
+    """`cover_and_crop` of whole sets of images, with a description of itself (`told`) for common.features.encode."""
 
     def __init__(self, shape, antialias=True):
         self.shape, self._antialias = tuple(shape), antialias

@@ -13,9 +13,9 @@ from common.datasets.sets.folders import FolderStore, list_images
 from common.errors import InputError, nearest
 from common.features.subset import choose_subset
 from common.images.decode import decode
+from common.images.suffixes import SUFFIXES
 
-# clean-fid's list, in any case of letters.
-SUFFIXES = (".bmp", ".jpg", ".jpeg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp", ".npy")
+ENDINGS = (*SUFFIXES, ".npy")  # as in clean-fid, which reads an array in a .npy as one image
 
 
 def open_images(place, num=None, shuffle=False, split="train", data_dir=None):
@@ -44,13 +44,13 @@ def _open_folder(path, num, shuffle):
     from common.files import system_errors
 
     with system_errors(path):
-        names = sorted(list_images(path, (*SUFFIXES, ".npz")))
+        names = sorted(list_images(path, (*ENDINGS, ".npz")))
     samples = _sample_files([path / name for name in names if name.endswith(".npz")])
     if samples:
         return SampleFiles(samples, str(path), num, shuffle)
     names = [name for name in names if not name.lower().endswith(".npz")]
     if not names:
-        raise InputError(f"no image here (looked for {', '.join(SUFFIXES)})", where=path, do="Check the path")
+        raise InputError(f"no image here (looked for {', '.join(ENDINGS)})", where=path, do="Check the path")
     chosen = choose_subset(names, num, shuffle)
     return FileImages(FolderStore(path, chosen), f"{path} ({len(chosen):,} images)")
 
@@ -65,9 +65,9 @@ def _sample_files(files):
 def _open_zip(path, num, shuffle):
     from common.datasets.sets.zip import ZipStore, zip_names
 
-    names = zip_names(path, SUFFIXES)
+    names = zip_names(path, ENDINGS)
     if not names:
-        raise InputError(f"no image in it (looked for {', '.join(SUFFIXES)})", where=path, do="Check the archive")
+        raise InputError(f"no image in it (looked for {', '.join(ENDINGS)})", where=path, do="Check the archive")
     chosen = choose_subset(sorted(names), num, shuffle)
     return FileImages(ZipStore(path, chosen), f"{path} ({len(chosen):,} images)")
 
@@ -99,8 +99,7 @@ class FileImages:
         return read_array(data, title) if title.lower().endswith(".npy") else decode(data, title)
 
     def identity(self):
-        """Return a digest of the files' contents in order; of files hashed before and not changed since, from
-        memory."""
+        """Return a digest of the files' contents in order; hashes of unchanged files come from the cache."""
         from common.features.content import content_hashes
 
         return hashlib.sha256("\n".join(content_hashes(self._store)).encode()).hexdigest()
@@ -118,8 +117,8 @@ def read_array(data, where):
         raise InputError(f"not a readable .npy image ({error})", where=where,
                          do="Restore or remove this file") from error
     array = array[..., None] if array.ndim == 2 else array
-    if array.ndim != 3 or array.shape[2] not in (1,
-                                                 3) or 0 in array.shape or array.dtype.kind not in "uf" or array.dtype == np.uint16:
+    is_image_array = array.ndim == 3 and array.shape[2] in (1, 3) and 0 not in array.shape
+    if not is_image_array or array.dtype.kind not in "uf" or array.dtype == np.uint16:
         raise InputError(f"an array {array.dtype} {array.shape}, expected uint8 or float (height, width, 1 or 3)",
                          where=where,
                          do="Restore or remove this file")

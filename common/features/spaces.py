@@ -73,7 +73,8 @@ class SmallSpace:
         from common.features import small_features
 
         self._device = device
-        self.name, self.width, self.description = small_features.NAME, small_features.NUM_FEATURES, small_features.DESCRIPTION
+        self.name, self.width = small_features.NAME, small_features.NUM_FEATURES
+        self.description = small_features.DESCRIPTION
         self.meta = {"extractor": small_features.NAME}
 
     def prepare(self, image):

@@ -119,21 +119,6 @@ def statistics_of_rows(rows_iterable, width, meta=None):
     return Statistics(total.mean, total.covariance(), total.count, meta=meta)
 
 
-def merge_statistics(parts):
-    """Return the Statistics of all images of several Statistics together, with the meta entries that all share.
-
-    Raises InputError when the widths differ or a number of images is unknown.
-    """
-    total = FeatureStatistics(parts[0].width)
-    for part in parts:
-        if part.width != parts[0].width:
-            raise InputError(f"{part.width} features, {_name(parts[0])} has {parts[0].width}", where=part.path,
-                             do="Merge features of the same network")
-        total.merge(part.moments())
-    shared = {key: value for key, value in parts[0].meta.items() if all(part.meta.get(key) == value for part in parts)}
-    return Statistics(total.mean, total.covariance(), total.count, meta=shared)
-
-
 def read_statistics(path, metric="fid", width=None):
     """Return the Statistics in a file of any kind in the table above.
 
@@ -213,11 +198,11 @@ def _of_file_rows(path, name, logit=None, meta=None):
 
 
 def _read_meta(path):
-    """Return the dict that `meta` holds as JSON, or {"extractor": ...} from qc_ncsn's `features`; {} where neither
-    is."""
+    """Return the dict that `meta` holds as JSON, or {"extractor": ...} of qc_ncsn's `features`, or {}."""
     found = {name: array for name, array in read_npz(path, optional=TEXTS).items() if array.dtype.kind == "U"}
     if "meta" not in found:
-        return {"extractor": str(found["features"].reshape(-1)[0])} if "features" in found and found["features"].size else {}
+        named = found.get("features", np.empty(0)).reshape(-1)
+        return {"extractor": str(named[0])} if named.size else {}
     try:
         meta = json.loads(str(found["meta"].reshape(-1)[0]))
         if not isinstance(meta, dict):

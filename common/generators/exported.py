@@ -20,8 +20,7 @@ def open_file(path, device, *, z_dim=None, output_range="signed"):
 
 
 class _InPieces:
-    """A program called with any number of codes: in pieces that it allows, the last one filled up with its last
-    code."""
+    """A program called with any number of codes, in pieces of the sizes it allows, the last one padded."""
 
     def __init__(self, program):
         self.program = program

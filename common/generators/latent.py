@@ -53,8 +53,7 @@ class LatentGenerator(Generator):
         return ((images - self.low) * (255 / (self.high - self.low))).clamp(0, 255)
 
     def _run(self, indices, seed, code_seed=None):
-        """Return the program's images (n, C, H, W) float32 in its own range; its own random draws come from the
-        seed."""
+        """Return the program's images (n, C, H, W) float32 in its own range; its random draws come from the seed."""
         codes = draw_codes(indices, seed if code_seed is None else code_seed, self.z_shape).to(self.device)
         try:
             images = seeded(self.program, codes, unit_seed(seed, "program", int(indices[0])))

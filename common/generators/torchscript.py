@@ -60,8 +60,7 @@ def _widths(module):
 
 
 def _find_shape(module, path, device, widths):
-    """Return the shape of one code, (width,) or (width, 1, 1), by trying; InputError with the first failure's
-    reason."""
+    """Return the shape of one code, (width,) or (width, 1, 1), by trying; InputError with the first failure."""
     reasons = []
     for width in widths:
         for shape in ((width,), (width, 1, 1)):

@@ -6,8 +6,6 @@ from contextlib import contextmanager
 
 from common.errors import InputError
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
-
 
 def decode(data, where, size=None):
     """Return the image in `data` (bytes of a file) as (H, W, 3) uint8.
@@ -30,8 +28,7 @@ def decode(data, where, size=None):
 
 
 def header_size(stream, where):
-    """Return (H, W) from the header of an image file open as a binary stream; InputError naming it when there is
-    none."""
+    """Return (H, W) from the header of an image file open as a binary stream; InputError naming it without."""
     from PIL import Image
 
     with image_errors(where), Image.open(stream) as image:

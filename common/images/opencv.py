@@ -20,19 +20,6 @@ def read_image(path, compat=False):
     return pixels.astype(np.float32) / np.float32(top)
 
 
-def read_bytes_image(path):
-    """Return an image file as (H, W, 3) uint8 RGB; 16-bit files are divided by 257 and rounded. Errors:
-    `read_image`."""
-    return to_bytes(decode_rgb(_bytes_of(path), path))
-
-
-def to_bytes(pixels):
-    """Return uint8 or uint16 pixels as uint8: 16-bit values are divided by 257 and rounded, so that 65535 is 255."""
-    import numpy as np
-
-    return pixels if pixels.dtype == np.uint8 else ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
-
-
 def decode_rgb(data, where):
     """Return the bytes of an image file as (H, W, 3) RGB, uint8 or uint16, contiguous. where: its name in messages."""
     import cv2

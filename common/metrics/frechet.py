@@ -89,22 +89,6 @@ def frechet_distance(mean1, covariance1, mean2, covariance2):
     return _assemble(means[0] - means[1], np.trace(covariances[0]) + np.trace(covariances[1]), root)
 
 
-def frechet_distance_from_features(features1, features2):
-    """Return the squared Frechet distance between two sets of features, exact and fast for few rows.
-
-    features1: (n1, D), features2: (n2, D), any float type.  A side with fewer than D rows needs no D x D matrix: its
-    centred rows are a factor of its covariance.
-    Raises InputError when the widths differ, a set has fewer than two rows, or a value is not finite.
-    """
-    if features1.shape[1] != features2.shape[1]:
-        raise InputError(f"features are {features1.shape[1]} and {features2.shape[1]} wide",
-                         do="Compare features of the same network")
-    means, factors = zip(*(_centre(features) for features in (features1, features2)))
-    factors = [rows.T if rows.shape[0] < rows.shape[1] else _factor(rows.T @ rows)[0] for rows in factors]
-    traces = sum(np.sum(factor**2) for factor in factors)
-    return _assemble(means[0] - means[1], traces, _sum_of_singular_values(*factors))
-
-
 class Gaussian:
     """Mean and covariance of one side, the latter as a matrix or, for fewer rows than features, as its centred rows.
 

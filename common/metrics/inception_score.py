@@ -79,16 +79,6 @@ class InceptionScore:
         return np.exp(negative_entropy / sizes - np.sum(marginal * log_marginal, axis=1))
 
 
-def inception_score(logits, num_splits=1, permutation_seed=None):
-    """Return (mean, standard deviation) of the Inception score of logits (n, C).
-
-    permutation_seed: permute the rows first; TORCH_FIDELITY_SEED with 10 splits gives torch-fidelity's value.
-    """
-    score = InceptionScore(len(logits), num_splits, permutation_seed)
-    score.add(logits)
-    return score.result()
-
-
 def _log_softmax(logits):
     """Return log p and p (n, C) in float64."""
     logits = np.asarray(logits, dtype=np.float64)

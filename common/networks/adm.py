@@ -76,8 +76,7 @@ class GroupNorm(nn.Module):
 
 
 class UNetBlock(nn.Module):
-    """Residual block with resampling inside, scaled and shifted by the embedding, then self-attention where it has
-    heads."""
+    """Residual block with resampling, scaled and shifted by the embedding, then self-attention if it has heads."""
 
     def __init__(self, part, embedding, dropout):
         super().__init__()
@@ -139,8 +138,9 @@ class DhariwalUNet(nn.Module):
         self.takes_skip = {}
         for part in [*encoder_parts(config), *decoder_parts(config)]:
             side, name = part.module.split(".")
-            block = Conv2d(part.channels_in, part.channels_out, 3) if part.kind == "conv" else UNetBlock(part, embedding, config.dropout)
-            getattr(self, side)[name] = block
+            is_conv = part.kind == "conv"
+            getattr(self, side)[name] = Conv2d(part.channels_in, part.channels_out, 3) if is_conv else \
+                UNetBlock(part, embedding, config.dropout)
             self.takes_skip[part.module] = part.takes_skip
         self.out_norm = GroupNorm(part.channels_out)
         self.out_conv = Conv2d(part.channels_out, config.img_channels, 3, scale=0.0)
@@ -245,8 +245,9 @@ class EDMPrecond(nn.Module):
         for name, part in parts.items():
             shape = tuple(replace[name].shape)
             if len(shape) != 4 or shape[0] not in (1, batch) or shape[1:] != part.shape:
-                what = f"the replacement of '{name}' has shape {shape}, expected (1 or {batch}, {', '.join(map(str, part.shape))})"
-                raise InputError(what, do="Take the mean of outputs of this layer")
+                expected = f"(1 or {batch}, {', '.join(map(str, part.shape))})"
+                raise InputError(f"the replacement of '{name}' has shape {shape}, expected {expected}",
+                                 do="Take the mean of outputs of this layer")
         return {part.module: replace[name] for name, part in parts.items()}
 
     def set_dropout_draw(self, draw):

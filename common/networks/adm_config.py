@@ -56,8 +56,7 @@ class AdmConfig:
             raise InputError(f"the network's description makes no sense ({error})", where=where, do=do) from error
 
     def to_kwargs(self):
-        """Return the arguments as JSON knows them: lists for tuples, "inf" for infinity; from_kwargs takes them
-        back."""
+        """Return the arguments as JSON has them: lists for tuples, "inf" for infinity; see from_kwargs."""
         values = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
         return {name: "inf" if value == float("inf") else value for name, value in values.items()}
 
@@ -221,5 +220,5 @@ def _foreign(shapes, where):
         what = "these are the weights of a SongUNet (DDPM++ or NCSN++), not of an ADM network"
     else:
         what = f"these are not the weights of an ADM network (first entry: '{next(iter(shapes), None)}')"
-    do = "Give the network of EDM or DMD2 for ImageNet-64, or one of the same kind (entries model.enc.64x64_conv.weight ...)"
+    do = "Give the network of EDM or DMD2 for ImageNet-64, or one of its kind (entries model.enc.64x64_conv.weight ...)"
     return InputError(what, where=where, do=do)

@@ -19,7 +19,8 @@ from common.files import system_errors
 from common.formats.checkpoints import is_safetensors, load_safetensors, load_strictly, load_torch
 from common.networks.adm_config import AdmConfig, deduce_config
 
-PUBLISHED = "a generator of DMD2 (huggingface.co/tianweiy/DMD2, model/imagenet) or edm-imagenet-64x64-cond-adm.pkl of NVlabs/edm"
+PUBLISHED = ("a generator of DMD2 (huggingface.co/tianweiy/DMD2, model/imagenet) or edm-imagenet-64x64-cond-adm.pkl of "
+             "NVlabs/edm")
 PARTS = ("generator", "real_unet", "fake_unet")
 FOLDER_FILES = {"generator": ("model.safetensors", "pytorch_model.bin"),
                 "guidance": ("model_1.safetensors", "pytorch_model_1.bin")}

@@ -35,7 +35,9 @@ class Dropout(nn.Module):
         """Return the scaled keep mask for x, or None when nothing is dropped."""
         if not self.training or self.rate == 0:
             return None
-        return F.dropout(torch.ones_like(x), self.rate) if self.draw is None else self.draw.mask(self.layer, x, self.rate)
+        if self.draw is None:
+            return F.dropout(torch.ones_like(x), self.rate)
+        return self.draw.mask(self.layer, x, self.rate)
 
     def forward(self, x):
         mask = self.mask(x)

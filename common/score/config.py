@@ -192,7 +192,7 @@ def complete(config, where):
             continue
         found = config.get(section, {}) if isinstance(config, dict) else {}
         for key, value in entries.items():
-            kinds = (list, tuple) if isinstance(value, tuple) else (int, float) if isinstance(value, float) else type(value)
+            kinds = {tuple: (list, tuple), float: (int, float)}.get(type(value), type(value))
             needed = section in ("model", "data")
             if not isinstance(found, dict) or (key in found or needed) and not isinstance(found.get(key), kinds):
                 raise InputError(f"the configuration stored in it lacks a valid {section}.{key}", where=where,
@@ -232,7 +232,8 @@ def check_config(config):
         (0 <= optim["beta1"] < 1 and 0 <= optim["beta2"] < 1, "optim.beta1", "must lie in [0, 1), like optim.beta2"),
         (optim["eps"] > 0 and optim["weight_decay"] >= 0 and optim["warmup"] >= 0, "optim",
          "eps must be above 0, weight_decay and warmup at least 0"),
-        (sampling["method"] in ("pc", "ode", "multistep"), "sampling.method", "must be pc, ode or multistep"),
+        (sampling["method"] in ("pc", "ode", "multistep", "heun"), "sampling.method",
+         "must be pc, ode, multistep or heun"),
         *sampling_rules(sampling, model),
         (sampling["predictor"] in ("reverse_diffusion", "euler_maruyama", "ancestral_sampling", "none", ""),
          "sampling.predictor", "must be reverse_diffusion, euler_maruyama, ancestral_sampling or none"),

@@ -71,8 +71,7 @@ def read_checkpoint(path):
 
 
 def _check_extra(state, path):
-    """Raise InputError unless what we add to the container is as we write it: an int, and JSON text of a
-    configuration."""
+    """Raise InputError unless our additions to the container are an int, and JSON text of a configuration."""
     try:
         good = isinstance(state.get("step", 0), int) and isinstance(extra := json.loads(state.get("genprobe", "{}")),
                                                                     dict)
@@ -169,6 +168,7 @@ def find_checkpoint(work, index=None, path=None):
         return found
     if not work.checkpoint(index).is_file():
         there = sorted(work.checkpoints.glob("checkpoint_*.pth"))
-        do = f"Snapshots that are there: {', '.join(item.stem.split('_')[1] for item in there)}" if there else "Train first"
-        raise InputError("no such checkpoint", where=work.checkpoint(index), do=f"{do}; or use `checkpoint` PATH")
+        listed = ", ".join(item.stem.split("_")[1] for item in there)
+        do = f"Snapshots that are there: {listed}" if there else "Train first"
+        raise InputError("no such checkpoint", where=work.checkpoint(index), do=f"{do}; or name a file with `checkpoint`")
     return work.checkpoint(index)

@@ -179,7 +179,8 @@ def write():
         for name, rows in layers.items():
             kept = np.load(folder / "activations" / "imagenet_real" / f"{name}.npy.partial", mmap_mode="r")
             theirs = np.stack([np.load(folder / f"sample_{row:06d}.npz")[name] for row in range(SAMPLES)])
-            if not np.array_equal(kept[unit * SAMPLES : (unit + 1) * SAMPLES], rows) or not np.array_equal(theirs, rows):
+            ours = kept[unit * SAMPLES : (unit + 1) * SAMPLES]
+            if not np.array_equal(ours, rows) or not np.array_equal(theirs, rows):
                 return False
         return True
 

@@ -45,10 +45,10 @@ def frechet_10000():
 @bench("metrics.frechet_500", peer="covariances and scipy.linalg.sqrtm", threads=2, rounds=3, at_least=50)
 def frechet_500():
     """From the features of 500 images each, covariances charged to the peer."""
-    from common.metrics.frechet import frechet_distance_from_features
+    from common.features.statistics import Statistics, frechet
 
     sides = _features(500, 1), _features(500, 2)
-    return (lambda: frechet_distance_from_features(*sides),
+    return (lambda: frechet(*(Statistics(features=rows) for rows in sides)),
             lambda: _sqrtm_distance(*_moments(sides[0]), *_moments(sides[1])))
 
 

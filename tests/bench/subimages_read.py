@@ -10,6 +10,7 @@ from tests.bench.registry import bench
 
 FOLDERS, TILES, SIDE, TARGET, SCALE = 500, 20, 256, 128, 4
 ITEMS = 200
+ENDINGS = ("jpg", "jpeg", "png", "ppm", "bmp", "webp")  # the original's, in two cases of letters
 
 
 def _memory_folder():
@@ -78,15 +79,14 @@ def plain_item(path):
 
 def plain_start(root):
     """Return [[tiles] of each folder], listed as the original does on a start without cache.pth."""
-    from common.datasets.dlas.chunked.index import IMAGE_ENDINGS
-
+    endings = [letters for name in ENDINGS for letters in (f".{name}", f".{name.upper()}")]
     found = []
     for entry in sorted(os.scandir(root), key=lambda entry: entry.name):
         if entry.is_dir():
             tiles = []
             for folder, _, names in sorted(os.walk(entry.path)):
                 for name in sorted(names):
-                    if any(name.endswith(ending) for ending in IMAGE_ENDINGS) and "ref.jpg" not in name:
+                    if any(name.endswith(ending) for ending in endings) and "ref.jpg" not in name:
                         tiles.append(os.path.join(folder, name))
             found.append(sorted(tiles))
     return found

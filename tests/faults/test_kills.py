@@ -34,6 +34,8 @@ JOBS = {
                   "run.json"),
     "sample_multistep": (("sample", "--num_samples", "200", "--bs", "10", "--method", "multistep", "--num_steps", "30"),
                          "eval_sampling/0", "run.json"),
+    "sample_heun": (("sample", "--num_samples", "200", "--bs", "10", "--method", "heun", "--num_steps", "15"),
+                    "eval_sampling/0", "run.json"),
     "sample_ode": (("sample", "--num_samples", "30", "--bs", "5", "--ode", "--rtol", "1e-2", "--atol", "1e-2"),
                    "eval_sampling_ode/0", "run.json"),
     "nll": (("eval", "nll", "--num_images", "20", "--bs", "5", "--total_repeat", "2"), "nll", "run.json"),
@@ -111,7 +113,8 @@ def test_sigterm_saves_and_the_same_command_goes_on(name, trained, tmp_path):
     words, place = prepare(tmp_path / "whole", name, trained)
     assert run(*words).status == 0
     cut, cut_place = prepare(tmp_path / "cut", name, trained)
-    begun = (lambda: (tmp_path / "cut" / "log.jsonl").exists()) if words[0] == "train" else (lambda: any(cut_place.glob("**/*.npz")))
+    begun = (lambda: (tmp_path / "cut" / "log.jsonl").exists()) if words[0] == "train" else \
+        (lambda: any(cut_place.glob("**/*.npz")))
     ended, running = kill_after(cut, tmp_path / "cut", begun, 0.3, signal.SIGTERM)
     assert running
     assert ended.status == 130

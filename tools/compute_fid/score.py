@@ -121,8 +121,7 @@ def _space_name(statistics):
 
 
 def _rows(results):
-    """Return [(label, value, spread or None, what the spread is, 95 % interval or None)] of the metrics in the
-    results."""
+    """Return [(label, value, spread or None, what the spread is, 95 % interval or None)] of the metrics."""
     rows = []
     for name, label in LABELS.items():
         if name not in results:

@@ -16,8 +16,9 @@ network of EDM or DMD2; the outputs of named layers go to a tree that process_em
 EPILOG = """\
 examples:
   extract_real_imagenet --checkpoint_path dmd2/pytorch_model.bin --npz_dir Imagenet64_train_npz --num_samples 10000
-  extract_real_imagenet --checkpoint_path edm-imagenet-64x64-cond-adm.pkl --imagenet_dir ILSVRC --preprocess center-crop \\
-      --input_mode clean --conditioning_sigma 0.2 --label_mode none --noreconstructions --format npy --dtype float16"""
+  extract_real_imagenet --checkpoint_path edm-imagenet-64x64-cond-adm.pkl --imagenet_dir ILSVRC \\
+      --preprocess center-crop --input_mode clean --conditioning_sigma 0.2 --label_mode none --noreconstructions \\
+      --format npy --dtype float16"""
 
 
 @dataclass(kw_only=True)

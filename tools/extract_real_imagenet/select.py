@@ -31,8 +31,7 @@ def sample_order(seed, count):
 
 
 def draw_classes(seed, num_classes, known):
-    """Return sorted classes: RandomState(seed).choice(known, num_classes, replace=False); all when as many are asked
-    for."""
+    """Return sorted classes: RandomState(seed).choice(known, num_classes, replace=False), or all."""
     import numpy as np
 
     if not 1 <= num_classes <= known:
@@ -46,21 +45,6 @@ def quotas(num_samples, classes):
     """Return {class: number}, which add up to num_samples: equal, the first (num_samples mod classes) one more."""
     each, more = divmod(num_samples, len(classes))
     return {number: each + (place < more) for place, number in enumerate(classes)}
-
-
-def quota_scan(labels, classes, quota, limit):
-    """Return the first `quota` images of each class in storage order, at most `limit` (as the original's later
-    tools)."""
-    import numpy as np
-
-    kept, found = [], dict.fromkeys(classes, 0)
-    for index, label in enumerate(np.asarray(labels).tolist()):
-        if label in found and found[label] < quota:
-            found[label] += 1
-            kept.append(index)
-            if len(kept) == limit:
-                break
-    return np.array(kept, np.int64)
 
 
 def keep_percentiles(scores, low, high, classes=None):
@@ -110,14 +94,17 @@ def select(classes, num_samples, seed, wanted=None, balanced=False, order="rando
     short = {}
     if balanced:
         kinds = sorted(wanted if wanted is not None else np.unique(classes[allowed]).tolist())
-        visit, short = _balance(visit, classes, quotas(num_samples, kinds))
+        visit, short = within_quotas(visit, classes, quotas(num_samples, kinds))
     chosen = visit[:num_samples].astype(np.int64)
     chosen = np.sort(chosen) if order == "storage" else chosen
     return Selection(chosen, sorted(wanted or []), short, candidates, extends=not balanced and order == "random")
 
 
-def _balance(visit, classes, wanted):
-    """Return (the part of `visit` within each class's quota, {class: (wanted, found)} of those that ran short)."""
+def within_quotas(visit, classes, wanted):
+    """Return (the part of `visit` within each class's quota, {class: (wanted, found)} of those that ran short).
+
+    visit: image numbers in the order of preference.  classes: (N,) of all images.  wanted: {class: quota}.
+    """
     import numpy as np
 
     labels = classes[visit]

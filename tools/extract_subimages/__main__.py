@@ -11,7 +11,7 @@ from common.errors import InputError
 PROG = "extract_subimages"
 DESCRIPTION = """\
 Raw photos -> chunked data set: for each photo a folder of tiles at several scales, ref.jpg (the whole square, small)
-and centers.pt (where each tile lies in it); or tar shards, parquet, or one square for each photo to cut when reading."""
+and centers.pt (where each tile lies in it); or tar shards, parquet, or one square a photo to cut when reading."""
 EPILOG = """\
 subcommands:
   inspect      counts, sizes and checks of a data set, and a picture of it
@@ -34,7 +34,7 @@ def cli(words=None):
     if words and words[0] == "items":
         from tools.extract_subimages.items import ItemsOptions, show_items
 
-        description = "Draw the first items of a data set: corrupted beside clean, the place of a tile, the multiscale tree."
+        description = "Draw the first items of a data set: corrupted beside clean, a tile's place, the multiscale tree."
         return run(show_items, ItemsOptions, f"{PROG} items", description, "", words[1:], "items")
     from tools.extract_subimages.options import Options, expand
 

@@ -6,18 +6,17 @@ Each photo also gets `geometry/<name>.jsonl`: a line about the photo, then a lin
 import hashlib
 import json
 
+from common.images.suffixes import is_image
 from tools.extract_subimages.chunks import read_source
 from tools.extract_subimages.pixels import Unusable, compact, decode_photo, make_encoder, resize_area
 from tools.extract_subimages.sinks import FlatSink
-from tools.extract_subimages.sources import SUFFIXES
 from tools.extract_subimages.tiling import tile_windows
 
 VERSION = 1  # of the geometry file
 
 
 def extract_single(options, unit):
-    """Write the tiles of one photo as `<name>_l<left>_s<number>`. Returns {"files", "tiles", "bytes"}; raises
-    Unusable."""
+    """Write a photo's tiles as `<name>_l<left>_s<number>`. Returns {"files", "tiles", "bytes"}; raises Unusable."""
     data, photo = _decoded(options, unit.source)
     height, width = photo.pixels.shape[:2]
     if min(height, width) < options.min_size:
@@ -48,8 +47,7 @@ def _single_windows(options, height, width):
 
 
 def extract_pair(options, unit):
-    """Write the tiles of a photo below HR and of its smaller version below LR, under the same names; raises
-    Unusable."""
+    """Write a photo's tiles below HR and those of its smaller version below LR, same names; raises Unusable."""
     if unit.partner is None:
         raise Unusable("no partner", f"no photo of this name in {options.pair_folder}")
     data, photo = _decoded(options, unit.source)
@@ -148,7 +146,7 @@ def _square_file(options, unit, original):
         return f"{unit.stem}.{options.format}", options.format
     name = unit.source.name.replace(".webp", options.format)
     kind = name.rsplit(".", 1)[-1].lower() if "." in name else ""
-    if f".{kind}" not in SUFFIXES:
+    if not is_image(f".{kind}"):
         raise Unusable("no file type", f"the original names it '{name}'")
     folder = unit.source.path.split("/")[0] + "/" if options.keep_folder and "/" in unit.source.path else ""
     return folder + name, "jpg" if kind == "jpeg" else kind

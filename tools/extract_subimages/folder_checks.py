@@ -6,8 +6,7 @@ from collections import Counter
 from common.datasets.dlas.chunked.centers import FILE as CENTERS
 from common.datasets.dlas.chunked.centers import read_centers
 from common.errors import InputError
-
-TILES = (".jpg", ".jpeg", ".png", ".webp")
+from common.images.suffixes import is_image
 
 
 class Report:
@@ -91,7 +90,7 @@ def _tiles(path, names, centers, report, decode):
     found = {}
     for name in sorted(names):
         stem, ending = os.path.splitext(name)
-        if ending.lower() not in TILES or name == "ref.jpg" or not stem.isdigit():
+        if not is_image(ending) or name == "ref.jpg" or not stem.isdigit():
             continue
         number = int(stem)
         size = check_image(path / name, f"{path.name}/{name}", names, report) if decode else None

@@ -2,6 +2,7 @@
 
 from common.datasets.dlas.chunked.centers import FILE as CENTERS
 from common.datasets.dlas.chunked.centers import read_centers
+from common.images.suffixes import is_image
 from tools.extract_subimages.pictures import Panel, choose_samples
 from tools.extract_subimages.pixels import decode_photo
 from tools.extract_subimages.plan import read_lines
@@ -54,6 +55,5 @@ def _box(center, width, side):
 
 def _tile(path, number):
     """Return the pixels of a tile, whatever its file type."""
-    found = next(entry
-                 for ending in ("jpg", "png", "webp", "jpeg") if (entry := path / f"{number:08d}.{ending}").exists())
+    found = next(entry for entry in sorted(path.glob(f"{number:08d}.*")) if is_image(entry.name))
     return decode_photo(found.read_bytes(), exif=False).pixels

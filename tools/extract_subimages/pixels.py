@@ -127,8 +127,7 @@ def _is_tiff(data):
 
 
 def _may_have_exif(data):
-    """False where an Exif block is out of the question: Pillow is slow to find that out, in PNG by decoding all of
-    it."""
+    """Return False where no Exif block can be: Pillow is slow to find out, in PNG by decoding all of it."""
     if data[:2] == b"\xff\xd8":
         return b"Exif" in data[:65536]
     if data[:4] == b"\x89PNG":
@@ -226,16 +225,14 @@ def shrink_area(pixels, height, width):
 
 
 def compact(tile):
-    """Return a tile in memory of its own. The encoder finds a fresh copy in the cache: 8 % less time, the copy
-    included."""
+    """Return a tile in its own memory: the encoder finds a fresh copy in the cache, 8 % less time in all."""
     import numpy as np
 
     return np.ascontiguousarray(tile)
 
 
 def make_encoder(kind, quality, subsampling="420", png_level=3):
-    """Return encode(pixels) -> uint8 array of a file's bytes. kind: jpg, png or webp (bmp, ppm); uint16 pixels are cut
-    off at 255."""
+    """Return encode(pixels) -> uint8 bytes. kind: jpg, png or webp (bmp, ppm); uint16 pixels are cut at 255."""
     import cv2
     import numpy as np
 

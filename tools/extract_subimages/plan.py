@@ -30,8 +30,7 @@ def plan_units(options, sources, known=None):
 
 
 def _plain_stems(options, sources):
-    """Return units named after their files alone; where two would have the same name, the later one's tells its
-    path."""
+    """Return units named after their files; where two names would be equal, the later one's holds its path."""
     units, taken = [], set()
     for index, source in enumerate(sources):
         path = PurePosixPath(source.path)
@@ -86,8 +85,7 @@ def folder_names(options, unit):
 
 
 def finished(options, unit):
-    """Return {"chunks" or "files": [names], "tiles"} of a unit whose outputs are whole and of this very photo, else
-    None."""
+    """Return {"chunks" or "files": [names], "tiles"} of a unit with whole outputs of this photo, else None."""
     if options.mode != "multiscale":
         return _finished_flat(options, unit)
     for name in folder_names(options, unit):

@@ -51,14 +51,14 @@ def photo_panels(options, unit):
     panels = []
     for frame, records in layout:
         side = f", {frame.side} half" if options.vertical_split else ""
-        about = f"{stored}{', halved' if halved else ''}{side}; tiles are cut from {frame.width} x {frame.height} px of it"
+        size = f"{frame.width} x {frame.height} px"
+        about = f"{stored}{', halved' if halved else ''}{side}; tiles are cut from {size} of it"
         panels.append(window_panel(unit.source.path, about, pixels, records, frame))
     return panels
 
 
 def window_panel(title, about, pixels, records, frame=None):
-    """Return the Panel of a photo and the TileRecords of a frame of it (all of it by default); what is not used is
-    pale."""
+    """Return the Panel of a photo and the TileRecords of a frame of it (default: all); the rest is pale."""
     frame = frame or Frame("left", 0, 0, *pixels.shape[:2])
     inside = slice(frame.top, frame.top + frame.height), slice(frame.left, frame.left + frame.width)
     square = pixels[inside]

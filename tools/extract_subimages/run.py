@@ -97,8 +97,7 @@ class Extraction:
                     shutil.rmtree(folder)
 
     def surprises(self):
-        """Return {path: size or None} of photos whose tiles are not those that their header promised, if numbers run
-        on."""
+        """Return {path: size or None} of photos whose tiles differ from their header's, if numbers run on."""
         if self.options.naming != "original" or self.options.mode != "multiscale":
             return {}
         return {self.units[index].source.path: None for index in self.skipped if self.units[index].counts}

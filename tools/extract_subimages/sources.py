@@ -5,8 +5,9 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from common.images.suffixes import is_image
+
 ORIGINAL_SUFFIXES = (".jpg", ".JPG", ".jpeg", ".JPEG", ".png", ".PNG", ".ppm", ".PPM", ".bmp", ".BMP", ".webp", ".WEBP")
-SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".pgm", ".bmp", ".webp", ".tif", ".tiff", ".avif")
 OTHER_IMAGES = (".gif", ".heic", ".heif", ".jxl", ".jp2", ".psd", ".svg", ".raw", ".dng", ".cr2", ".cr3", ".nef",
                 ".arw", ".exr")
 LONGEST = 180  # characters of a folder's name; file systems take 255 bytes
@@ -89,7 +90,7 @@ def _reason(name, original):
     lower = name.lower()
     if lower.endswith(OTHER_IMAGES):
         return "file type not read"
-    if not lower.endswith(SUFFIXES):
+    if not is_image(lower):
         return ""
     return "named as a reference" if "ref.jpg" in name else None
 
@@ -122,7 +123,7 @@ def stable_stem(path):
     stem = path.removesuffix(".jpg")
     plain = stem.replace("/", "__")
     ambiguous = "__" in stem or "~" in stem or (stem != path
-                                                and stem.lower().endswith(SUFFIXES)) or stem.startswith(".")
+                                                and is_image(stem)) or stem.startswith(".")
     if ambiguous or len(plain.encode(errors="surrogateescape")) > LONGEST or plain.endswith("_"):
         digest = hashlib.sha256(path.encode(errors="surrogateescape")).hexdigest()[:8]
         raw = plain.lstrip(".").encode(errors="surrogateescape")[: LONGEST - 9].decode(errors="ignore")
@@ -136,8 +137,7 @@ def original_folder(name, side, number):
 
 
 def listing(sources):
-    """Return {"photos", "sha256"} of paths, sizes and times of writing: another one means that photos came, went or
-    changed."""
+    """Return {"photos", "sha256"} of paths, sizes and times of writing, which tells whether photos changed."""
     digest = hashlib.sha256()
     for source in sources:
         digest.update(f"{source.path}\t{source.bytes}\t{source.mtime_ns}\n".encode(errors="surrogateescape"))

@@ -11,9 +11,10 @@ from common.cli import REQUIRED, option, run
 
 PROG = "generate_dataset"
 DESCRIPTION = """\
-Images of a class-conditional network of EDM or DMD2 (one step, few steps, or EDM's Heun sampler) with its activations,
-in the tree that extract_real_imagenet fills with real ones. For a comparison give both commands the same --input_mode,
---conditioning_sigma and --label_mode: then real and generated pictures are fed to the network alike."""
+Images of a class-conditional network of EDM or DMD2 (one step, few steps, EDM's Heun sampler, or stochastic multistep)
+with its activations, in the tree that extract_real_imagenet fills with real ones. For a comparison give both commands
+the same --input_mode, --conditioning_sigma and --label_mode: then real and generated pictures are fed to the network
+alike."""
 EPILOG = """\
 examples:
   generate_dataset --model imagenet --checkpoint_path dmd2/pytorch_model.bin --num_samples 10000
@@ -32,9 +33,9 @@ class GenerateOptions(ActivationOptions):
     target_classes: Optional[str] = option(None, "only these classes, separated by commas: numbers, synsets or names")
     conditioning_sigma: float = option(80.0,
                                        "noise level at which activations are taken; --input_mode sampling starts there")
-    method: str = option("onestep", "sampler: onestep and fewstep for distilled networks, heun for others",
-                         choices=["onestep", "fewstep", "heun"])
-    num_steps: int = option(18, "noise levels of fewstep and heun")
+    method: str = option("onestep", "sampler: onestep, fewstep for distilled networks, heun, multistep for others",
+                         choices=["onestep", "fewstep", "heun", "multistep"])
+    num_steps: int = option(18, "noise levels of fewstep, heun and multistep")
     sigma_max: Optional[float] = option(None,
                                         "noise level at the start (default: 80; --conditioning_sigma under "
                                         "--input_mode sampling)")
@@ -45,6 +46,7 @@ class GenerateOptions(ActivationOptions):
     S_max: float = option(float("inf"), "highest level with churn")
     S_noise: float = option(1.0, "noise factor during churn")
     stochastic: bool = option(True, "fewstep: new noise between the levels")
+    eta: float = option(1.0, "stochasticity of multistep: 0 the ODE, 1 the reverse SDE, above 1 more")
     guidance: float = option(1.0, "1 for none; only for networks trained with label dropout")
     input_mode: Optional[str] = option(None,
                                        "activations of the sampling pass itself (default for onestep), or of the "

@@ -78,7 +78,7 @@ def make_sampling(options):
     from common.diffusion.edm_sampling import Sampling
 
     names = ("num_steps", "sigma_max", "sigma_min", "rho", "S_churn", "S_min", "S_max", "S_noise", "stochastic",
-             "guidance")
+             "eta", "guidance")
     return Sampling(options.method, **{name: getattr(options, name) for name in names})
 
 
@@ -145,8 +145,7 @@ class Generation(ActivationRun):
         return Made(loaded, list(range(len(loaded.indices))), joined, pictures)
 
     def one_step(self, numbers):
-        """Return ({layer: rows}, uint8 images) of a batch: the image and its activations come from one pass on
-        noise."""
+        """Return ({layer: rows}, uint8 images) of a batch, both from one pass on noise."""
         import torch
 
         from common.activations.capture import label_vectors, not_finite
@@ -198,8 +197,6 @@ class Generation(ActivationRun):
 
     def head(self, count, left_out):
         """Return the metadata before the samples: the published entries, and how images and activations were made."""
-        from dataclasses import asdict
-
         from common.datasets.imagenet.classes import COUNT, class_index
 
         options, known = self.options, self.network.config.label_dim
@@ -208,7 +205,7 @@ class Generation(ActivationRun):
                 "layers": self.layers,
                 "conditioning_sigma": options.conditioning_sigma, "seed": options.seed,
                 "input_mode": options.input_mode,
-                "label_mode": options.label_mode, **self.stored_as(), "sampling": asdict(self.sampling),
+                "label_mode": options.label_mode, **self.stored_as(), "sampling": self.sampling.described(),
                 "class_labels": class_index() if known == COUNT else own}
 
     def conclude(self, count, left_out, rate):

@@ -6,8 +6,7 @@ from common.activations.layout import GENERATED, Tree
 from common.errors import InputError
 
 SHAPING = ("seed", "method", "num_steps", "sigma_max", "sigma_min", "rho", "S_churn", "S_min", "S_max", "S_noise",
-           "stochastic",
-           "guidance", "samples_per_class", "target_classes", "weights", "part", "precision")
+           "stochastic", "eta", "guidance", "samples_per_class", "target_classes", "weights", "part", "precision")
 
 
 class EarlierPictures:
@@ -31,7 +30,7 @@ class EarlierPictures:
         before = {**(told.get("options") or {}), **(told.get("derived") or {})}
         now = plain({name: getattr(options, name) for name in SHAPING} | {"checkpoint": checkpoint})
         for name, value in now.items():
-            if before.get(name) != value:
+            if before.get(name, value) != value:  # records of earlier versions lack new flags
                 raise InputError(f"its pictures were made with {name} {before.get(name)}, this command has {value}",
                                  where=where,
                                  do="Use the same value, or leave --images_from out")

@@ -7,7 +7,8 @@ from typing import List, Optional
 from common import flags
 from common.cli import CommonOptions, option, run
 
-EPILOG = """a set is MODEL, DIR:MODEL or NAME=DIR:MODEL, MODEL naming the folders DIR/metadata/MODEL and DIR/activations/MODEL
+EPILOG = """\
+a set is MODEL, DIR:MODEL or NAME=DIR:MODEL, MODEL naming the folders DIR/metadata/MODEL and DIR/activations/MODEL
 
 examples:
   process_embeddings --model imagenet_real --data_dir data

@@ -58,8 +58,7 @@ def prepare_numba():
 
 
 def compile_ahead():
-    """Make a small map and add to it, so that the code of UMAP's functions is kept before the first real one (`make
-    setup`)."""
+    """Make a small map and add to it, so that UMAP's compiled code is in its cache (`make setup`)."""
     features = np.random.default_rng(0).standard_normal((64, 8), dtype=np.float32)
     for seed in (0, None):
         reducer, _ = fit_map(features, 5, 0.1, "euclidean", 2, seed)

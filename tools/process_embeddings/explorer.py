@@ -115,8 +115,7 @@ def class_of(record, class_names=None):
 
 
 def encode_column(values):
-    """Return {"kind": "constant" | "number" | "text", ...} for the values of one column (None or "" for a missing
-    one)."""
+    """Return {"kind": "constant" | "number" | "text", ...} for one column's values (None or "": missing)."""
     words = ["" if value is None else value if isinstance(value, str) else _word(value) for value in values]
     distinct = list(dict.fromkeys(words))
     if len(distinct) == 1:

@@ -68,8 +68,7 @@ def _job(options, sets, stem):
 
 
 class Map:
-    """A finished map: scaler, components (None with --pca 0), reducer, features (N, k), embedding (N, d), group
-    (N,)."""
+    """A finished map: scaler, components or None, reducer, features (N, k), embedding (N, d), group (N,)."""
 
     def __init__(self, scaler, components, reducer, features, embedding, group):
         self.scaler, self.components, self.reducer = scaler, components, reducer

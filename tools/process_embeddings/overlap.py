@@ -86,8 +86,7 @@ def _ranks(values):
 
 
 def own_share(first, second):
-    """Return (share, low, high): points of two sets whose nearest other point is of their own set, with Wilson's
-    interval."""
+    """Return (share, low, high): points whose nearest other is of their own set, with Wilson's interval."""
     from tools.process_embeddings.embed import nearest_neighbours
 
     index, _ = nearest_neighbours(np.concatenate([first, second]), 1)

@@ -111,8 +111,7 @@ def fit_scaler(rows, normalize=True, centre=True):
 
 @dataclass
 class Components:
-    """Principal components: `axes` (k, D) float32 orthonormal, `variance` (k,) with N - 1, `ratio` of the total
-    (k,)."""
+    """Principal components: orthonormal `axes` (k, D) float32, `variance` (k,) with N - 1, `ratio` (k,)."""
 
     axes: np.ndarray
     variance: np.ndarray

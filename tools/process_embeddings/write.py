@@ -13,8 +13,7 @@ AXES = ("umap_x", "umap_y", "umap_z")
 
 
 def write_table(path, records, embedding, sets=None):
-    """Write the csv: every field of the records in their order, then the coordinates; `set` before these where
-    given."""
+    """Write the csv: the records' fields in their order, then coordinates; `set` before these where given."""
     fields = list(dict.fromkeys(name for record in records for name in record))
     axes = AXES[: embedding.shape[1]]
     text = io.StringIO()
@@ -61,8 +60,7 @@ def write_model(path, scaler, components, features, embedding, neighbours, dista
 
 
 def write_pickle(path, reducer, scaler, components, normalize):
-    """Write the original's pickle {"reducer", "scaler"[, "pca_reducer"]} of umap-learn's and scikit-learn's own
-    objects."""
+    """Write the original's pickle {"reducer", "scaler"[, "pca_reducer"]} of the libraries' own objects."""
     import pickle
 
     from sklearn.decomposition import PCA

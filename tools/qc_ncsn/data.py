@@ -25,6 +25,11 @@ def to_unit_range(pixels):
     return torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255
 
 
+def dequantise(x0, u):
+    """Return images x0 in [0, 1], multiples of 1/255, with uniform noise in [0, 1): (u + 255 x0) / 256, in [0, 1)."""
+    return (u + 255 * x0) / 256
+
+
 def dequantised_batch(images, indices, seed, device, repeat=0):
     """Return (x, epsilon) for the likelihood: images dequantised uniformly to [0, 1), and Rademacher vectors.
 
@@ -38,8 +43,7 @@ def dequantised_batch(images, indices, seed, device, repeat=0):
         generator = unit_generator(seed, "nll", repeat, int(index))
         u.append(torch.rand(x0.shape[1:], generator=generator))
         epsilon.append(rademacher(tuple(x0.shape[1:]), generator))
-    x = (torch.stack(u) + 255 * x0) / 256
-    return x.to(device), torch.stack(epsilon).to(device)
+    return dequantise(x0, torch.stack(u)).to(device), torch.stack(epsilon).to(device)
 
 
 def asym_batch(images, indices, seed, device, repeat, level, slices):

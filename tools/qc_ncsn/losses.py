@@ -1,5 +1,4 @@
-"""Training losses: denoising score matching and the quasi-conservative regulariser (Chao et al. 2023, eqs. 5 and
-14)."""
+"""Training losses: denoising score matching, quasi-conservative regulariser (Chao et al. 2023, eqs. 5, 14)."""
 
 import torch
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from common.datasets.dlas.chunked.centers import FILE as CENTERS
 from common.errors import InputError
 from common.files import read_json, system_errors
+from common.images.suffixes import is_image
 
-PICTURES = (".png", ".jpg", ".jpeg")
 TABLES = (".csv", ".md", ".txt")
 
 
@@ -88,7 +88,7 @@ def _raise(error):
 def _take(found, folder, owner, path):
     """Add one file to its owner if it is of a kind that the page shows."""
     name, kind = str(path.relative_to(folder)), path.suffix.lower()
-    if kind in PICTURES:
+    if is_image(kind):
         owner.pictures.append((name, path))
     elif kind == ".html":
         owner.pages.append((name, path))

@@ -23,8 +23,7 @@ NOT_COMPARED = {"json", "quiet", "debug", "dry_run", "overwrite", "workdir", "ou
 
 
 def build(found, title, place):
-    """Return the HTML page, which is to lie in the folder `place`. Pictures that cannot be read are added to
-    found.unreadable."""
+    """Return the HTML page, which is to lie in folder `place`; unreadable pictures are added to found.unreadable."""
     tools = {}
     for run in found.runs:
         tools.setdefault(run.tool, []).append(run)
@@ -86,8 +85,7 @@ def _runs_table(command, runs):
 
 
 def differing(options):
-    """Return the names of options whose values differ between runs (none for a single run), screen and places left
-    out."""
+    """Return the names of options whose values differ between runs (one run: none), without screen and places."""
     names = [name for name in _union(options) if name not in NOT_COMPARED]
     return [name for name in names if len({repr(one.get(name)) for one in options}) > 1]
 
@@ -166,7 +164,8 @@ def _figures(found, run):
 
 def _left_out(run):
     left = len(run.pictures) - PICTURES
-    return f'<p class="note">{left:,} more pictures in {escape(run.name or "the folder")} are not shown</p>' if left > 0 else ""
+    where = escape(run.name or "the folder")
+    return f'<p class="note">{left:,} more pictures in {where} are not shown</p>' if left > 0 else ""
 
 
 def _details(run):

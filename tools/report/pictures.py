@@ -22,7 +22,7 @@ def figure_parts(path):
         with Image.open(io.BytesIO(data)) as picture:
             picture.load()
             kind = picture.format
-            if max(picture.size) > LARGEST or len(data) > HEAVIEST:
+            if kind not in ("PNG", "JPEG") or max(picture.size) > LARGEST or len(data) > HEAVIEST:
                 picture.thumbnail((LARGEST, LARGEST))
                 data, kind = _encode(picture)
             width, height = picture.size

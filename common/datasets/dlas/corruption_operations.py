@@ -121,8 +121,7 @@ def fringe_colors(image, strength, context):
 
 
 def add_noise(image, strength, context):
-    """Add uniform noise 6 strength / 255 wide (noise-5: 5 / 255), around 0; the original's begins at 0 and
-    brightens."""
+    """Add uniform noise 6 strength / 255 wide (noise-5: 5 / 255) around 0; the original's begins at 0."""
     width = 5 / 255 if context.name == "noise-5" else 6 * strength / 255
     noise = context.draws.units(image.shape)
     return (image + (noise if context.compat else noise - 0.5) * width).astype(np.float32)

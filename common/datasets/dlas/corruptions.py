@@ -1,8 +1,7 @@
 """Corrupting clean images into the low-quality partners of training pairs: DL-Art-School's ImageCorruptor.
 
-    corruptor = Corruptor({"fixed_corruptions": ["jpeg-broad", "gaussian_blur"], "random_corruptions": ["noise-5",
-    "none"],
-                           "num_corrupts_per_image": 1})
+    corruptor = Corruptor({"fixed_corruptions": ["jpeg-broad", "gaussian_blur"],
+                           "random_corruptions": ["noise-5", "none"], "num_corrupts_per_image": 1})
     low, strengths = corruptor.corrupt([image], rng=unit_numpy(seed, epoch, index), return_entropy=True)
 """
 

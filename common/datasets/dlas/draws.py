@@ -53,8 +53,7 @@ class ItemDraws:
 
 
 class LegacyDraws:
-    """Draws from the global generators, as the original: random (unit, integer, choices), numpy (normal, units),
-    torch."""
+    """Draws from the original's global generators: random (unit, integer, choices), numpy (normal, units), torch."""
 
     compat = True
 

@@ -108,8 +108,7 @@ class FullImageDataset(ItemDataset):
         return View(image, reference, hq.mask, move(hq.center, size, reference.shape[:2]))
 
     def _cut(self, hq, lq, path):
-        """Cut both views so that the LQ sides are multiples of force_multiple; note their sizes before, for the
-        centres."""
+        """Cut both views so that LQ sides are multiples of force_multiple; note sizes before, for the centres."""
         hq.size, lq.size = hq.reference.shape[:2], lq.reference.shape[:2]
         height, width = (length // self.multiple * self.multiple for length in lq.image.shape[:2])
         if not height or not width:
@@ -152,8 +151,7 @@ class FullImageDataset(ItemDataset):
 
 
 class View:
-    """One side of a pair: image, reference (H, W, 3), mask (H, W) float32, the tile's centre (row, column) in the
-    reference."""
+    """One side of a pair: image, reference (H, W, 3), mask (H, W) float32, the tile's (row, column) in it."""
 
     def __init__(self, image, reference, mask, center):
         self.image, self.reference, self.mask, self.center = image, reference, mask, center
@@ -161,8 +159,7 @@ class View:
 
 
 def pick_start(length, size, draws):
-    """Return where a piece of `size` begins on `length` pixels: normal around the middle (sigma .3 of what is left
-    over)."""
+    """Return where a piece of `size` begins on `length` pixels: normal around the middle (.3 of the rest)."""
     spare = length - size
     return min(max(int(min(draws.normal(0.3), 1.0) * spare + spare // 2), 0), spare)
 

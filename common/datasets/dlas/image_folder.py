@@ -1,5 +1,4 @@
-"""Mode `imagefolder`: every image below some folders, with a low-quality partner (DL-Art-School's
-ImageFolderDataset)."""
+"""Mode `imagefolder`: every image below some folders, with a low-quality partner (ImageFolderDataset)."""
 
 import os
 
@@ -10,7 +9,6 @@ from common.datasets.dlas.corruption_operations import color_jitter
 from common.datasets.dlas.corruptions import Corruptor
 from common.datasets.dlas.image_labels import PatchLabels
 from common.datasets.dlas.items import (
-    ENDINGS,
     IMAGENET_MEAN,
     IMAGENET_STD,
     ItemDataset,
@@ -21,6 +19,7 @@ from common.datasets.dlas.items import (
 )
 from common.errors import InputError
 from common.images.opencv import read_image
+from common.images.suffixes import is_image
 
 NORMALISATIONS = {"stylegan2_norm": ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)), "imagenet": (IMAGENET_MEAN, IMAGENET_STD)}
 IMAGE_KEYS = ("hq", "lq", "alt_hq", "alt_lq")
@@ -88,8 +87,7 @@ class ImageFolderDataset(ItemDataset):
         return self._finished(item) | self.fixed
 
     def _prepared(self, path, flip, draws):
-        """Return (the HQ image of a file after crop, flip, square, jitter and resizing; the side it had before
-        resizing)."""
+        """Return (the HQ image of a file after all transforms, the side it had before resizing)."""
         image = read_image(path, self.compat)
         if self.center_crop is not None:
             image = centre_crop(image, self.center_crop)
@@ -229,5 +227,5 @@ def other_tile(path, draws):
     names = sorted(os.listdir(folder or "."))
     if draws.compat and len(names) <= 3:  # the tile, ref.jpg and centers.pt
         return None
-    tiles = [name for name in names if name.lower().endswith(ENDINGS) and name != own and "ref." not in name]
+    tiles = [name for name in names if is_image(name) and name != own and "ref." not in name]
     return os.path.join(folder, tiles[draws.integer(0, len(tiles) - 1)]) if tiles else None

@@ -11,9 +11,9 @@ from common.datasets.dlas.draws import ItemDraws, LegacyDraws
 from common.datasets.dlas.option_values import OptionValues
 from common.datasets.sets.folders import list_images
 from common.errors import InputError
+from common.images.suffixes import SUFFIXES
 from common.seeding import unit_numpy
 
-ENDINGS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".webp")
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
@@ -60,19 +60,19 @@ class ItemDataset(torch.utils.data.Dataset):
         return ItemDraws(unit_numpy(self.seed, stream, int(self._epoch), index))
 
 
-def list_files(folder, where, endings=ENDINGS, keep_references=False):
+def list_files(folder, where, suffixes=SUFFIXES, keep_references=False):
     """Return the image files below a folder as strings that begin with the folder as given, sorted.
 
-    Names with `ref.jpg` in them (the references of chunked folders) and hidden files are left out; endings count in
-    either case. Raises InputError for a folder that is not there or holds no image.
+    Names with `ref.jpg` in them (the references of chunked folders) and hidden files are left out.
+    Raises InputError for a folder that is not there or holds no image.
     """
     folder = os.fspath(folder)
     if not os.path.isdir(folder):
         raise InputError("no such folder", where=folder, do=f"Check the paths of the {where} options")
     found = [name
-             for name in list_images(folder, endings) if keep_references or "ref.jpg" not in os.path.basename(name)]
+             for name in list_images(folder, suffixes) if keep_references or "ref.jpg" not in os.path.basename(name)]
     if not found:
-        raise InputError("no image in this folder", where=folder, do=f"Looked for {' '.join(endings)}, at any depth")
+        raise InputError("no image in this folder", where=folder, do=f"Looked for {' '.join(suffixes)}, at any depth")
     return sorted(os.path.join(folder, name) for name in found)
 
 
@@ -95,8 +95,7 @@ def centre_square(image):
 
 
 def random_square(image, draws):
-    """Return a square of the shorter side, its place along the longer one normal around the middle (sigma .3 of
-    half)."""
+    """Return a square of the shorter side, its place along the longer one normal around the middle (.3 of half)."""
     height, width = image.shape[:2]
     if height == width:
         return image
@@ -108,8 +107,7 @@ def random_square(image, draws):
 
 
 def flip_or_turn(image, draws, flip=True, turn=True):
-    """Return the image flipped horizontally (flip), vertically (turn) and transposed (turn), each with probability
-    .5."""
+    """Return the image flipped horizontally (flip), vertically and transposed (turn), each with probability .5."""
     horizontal = flip and draws.unit() < 0.5
     vertical = turn and draws.unit() < 0.5
     transpose = turn and draws.unit() < 0.5

@@ -65,8 +65,7 @@ class EpochLoader(torch.utils.data.DataLoader):
 
 
 def _unwrapped(batches):
-    """Yield the batches; an InputError that comes from a worker with its traceback as text is raised as its last
-    line."""
+    """Yield the batches; an InputError out of a worker, which comes with its traceback, is raised by its last line."""
     try:
         yield from batches
     except InputError as error:

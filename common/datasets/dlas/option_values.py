@@ -86,8 +86,7 @@ class OptionValues:
         return list(value)
 
     def folders(self, key, weights_key=None):
-        """Return [(folder, repeats)]: a path or a list of paths, with whole-number weights (all 1 when there are
-        none)."""
+        """Return [(folder, repeats)] of a path or a list of paths, with whole-number weights (default 1)."""
         value = self.get(key, REQUIRED)
         paths = list(value) if isinstance(value, (list, tuple)) else [value]
         if not paths or not all(isinstance(path, str) or hasattr(path, "__fspath__") for path in paths):

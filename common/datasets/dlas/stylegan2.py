@@ -5,8 +5,9 @@ import os
 from common.datasets.dlas.items import ItemDataset, list_files
 from common.datasets.dlas.option_values import REQUIRED
 from common.images.pil_transforms import center_crop, image_tensor, open_image, random_resized_crop, resize_short_side
+from common.images.suffixes import SUFFIXES
 
-ENDINGS = (".jpg", ".jpeg", ".png", ".webp")
+ORIGINAL_ORDER = (".jpg", ".jpeg", ".png", ".webp")
 CROP_SCALE, CROP_RATIO = (0.5, 1.0), (0.98, 1.02)
 
 
@@ -33,9 +34,10 @@ class Stylegan2Dataset(ItemDataset):
         if self.aug_prob > 1:
             raise values.wrong("aug_prob", self.aug_prob, "a probability, 0 to 1")
         self.mode = "RGBA" if values.flag("transparent") else "RGB"
-        self.paths = list_files(folder, values.where, ENDINGS, keep_references=self.compat)
+        self.paths = list_files(folder, values.where, ORIGINAL_ORDER if self.compat else SUFFIXES,
+                                keep_references=self.compat)
         if self.compat:
-            self.paths.sort(key=lambda path: ENDINGS.index(os.path.splitext(path)[1].lower()))
+            self.paths.sort(key=lambda path: ORIGINAL_ORDER.index(os.path.splitext(path)[1].lower()))
 
     def __len__(self):
         return len(self.paths)

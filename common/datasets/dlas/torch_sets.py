@@ -11,11 +11,11 @@ import torch
 
 from common.datasets.dlas.items import IMAGENET_MEAN, IMAGENET_STD, ItemDataset
 from common.datasets.dlas.option_values import OptionValues
+from common.datasets.sets.folders import list_images
 from common.datasets.sets.locate import missing_data
 from common.errors import InputError, nearest
 from common.images.pil_transforms import center_crop, image_tensor, open_image, random_resized_crop, resize_short_side
 
-ENDINGS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
 CROP_SCALE, CROP_RATIO = (0.08, 1.0), (3 / 4, 4 / 3)
 NO_LABEL = -1
 
@@ -86,7 +86,8 @@ class ArraySource:
         from PIL import Image
 
         coarse = None if self._coarse is None else int(self._coarse[index])
-        return Image.fromarray(self._read(index)).convert("RGB"), int(self._labels[index]), coarse, f"{self.name}:{index}"
+        image = Image.fromarray(self._read(index)).convert("RGB")
+        return image, int(self._labels[index]), coarse, f"{self.name}:{index}"
 
 
 class ClassFolders:
@@ -96,11 +97,10 @@ class ClassFolders:
         if not os.path.isdir(root):
             raise InputError("no such folder", where=root, do=f"{title} needs one folder per class in it")
         self.classes = sorted(entry.name for entry in os.scandir(root) if entry.is_dir())
-        self._files = []
-        for label, name in enumerate(self.classes):
-            for folder, _, files in sorted(os.walk(os.path.join(root, name), followlinks=True)):
-                self._files += [(os.path.join(folder, file), label)
-                                for file in sorted(files) if file.lower().endswith(ENDINGS)]
+        labels = {name: label for label, name in enumerate(self.classes)}
+        names = sorted((name for name in list_images(root) if "/" in name), key=os.path.split)
+        self._files = sorted(((os.path.join(root, name), labels[name.partition("/")[0]]) for name in names),
+                             key=lambda file: file[1])
         if not self._files:
             raise InputError("no image in class folders", where=root, do=f"{title} needs {root}/CLASS/IMAGE")
 

@@ -29,20 +29,9 @@ def class_index():
     return {str(number): [synset, name] for number, (synset, name, _) in enumerate(_rows())}
 
 
-def npz_class_index():
-    """Return {"0": [synset, name], ...} in the order of the downsampled sets: the key is label - 1."""
-    rows = sorted(_rows(), key=lambda row: row[2])
-    return {str(number): [synset, name] for number, (synset, name, _) in enumerate(rows)}
-
-
 def synset_of(number):
     """Return the synset (as n01440764) of a class in network order."""
     return _rows()[number][0]
-
-
-def name_of(number):
-    """Return the name of a class in network order; words are joined by underscores, two names occur twice."""
-    return _rows()[number][1]
 
 
 @cache

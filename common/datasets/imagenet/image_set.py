@@ -31,37 +31,25 @@ def open_imagenet32(split, roots, size=None):
     import numpy as np
 
     for root in roots:
-        paths = _train_files(root) if split == "train" else [path
-                                                             for path in _spellings(root / "val_data")
-                                                             if path.is_file()][:1]
+        paths = _train_files(root) if split == "train" else _present(root / "val_data")
         if paths:
             break
     else:
         wanted = ["train_data_batch_1 .. train_data_batch_10"] if split == "train" else ["val_data"]
         do = "put the unpacked files in ./imagenet, or name their folder with --data_dir"
         raise missing_data("imagenet", split, [*wanted, "the same as .npz"], roots, PUBLISHED, do)
-    images, labels = zip(*(_read_file(path) for path in paths))
+    images, labels = zip(*(read_file(path) for path in paths))
     return ArrayImages("imagenet32", split, images, np.concatenate(labels), channels_first=True, size=size)
 
 
-def read_imagenet32_file(path):
-    """Return (n, 32, 32, 3) uint8 images and (n,) int64 labels from 0 of one published file, pickle or .npz.
-
-    Raises InputError when it is missing, broken, lacks an entry, or its labels do not run 1..1000.
-    """
-    images, labels = _read_file(Path(path))
-    return images.transpose(0, 2, 3, 1), labels
-
-
-def _spellings(path):
-    return path, path.with_name(f"{path.name}.npz")
+def _present(path):
+    """Return [the file], else [the same as .npz], else []."""
+    return [name for name in (path, path.with_name(f"{path.name}.npz")) if name.is_file()][:1]
 
 
 def _train_files(root):
     """Return the batch files present in a folder in numeric order; InputError when one is missing between them."""
-    found = {}
-    for number in range(1, 11):
-        found[number] = [path for path in _spellings(root / f"train_data_batch_{number}") if path.is_file()][:1]
+    found = {number: _present(root / f"train_data_batch_{number}") for number in range(1, 11)}
     present = [number for number, paths in found.items() if paths]
     for number in range(1, max(present, default=0)):
         if not found[number]:
@@ -72,8 +60,11 @@ def _train_files(root):
     return [path for paths in found.values() for path in paths]
 
 
-def _read_file(path):
-    """Return (n, 3, 32, 32) uint8 images and (n,) int64 labels from 0."""
+def read_file(path):
+    """Return (n, 3, 32, 32) uint8 images and (n,) int64 labels from 0 of one published file, pickle or .npz.
+
+    Raises InputError when it is missing, broken, lacks an entry, or its labels do not run 1..1000.
+    """
     from common.files import read_npz
     from common.formats.pickles import read_pickle
 

@@ -62,8 +62,9 @@ def batch_paths(folder, subset="auto"):
     chosen = {"train": numbered, "val": [name for name in others if name.startswith("val")],
               "auto": numbered or others}[subset]
     if not chosen:
-        what = f"No NPZ files found in {folder}" if subset == "auto" else f"no {subset} files of the downsampled ImageNet in {folder}"
-        raise InputError(what, do=f"Expected train_data_batch_1.npz ... or val_data.npz, from {PUBLISHED}")
+        what = "No NPZ files found" if subset == "auto" else f"no {subset} files of the downsampled ImageNet"
+        raise InputError(f"{what} in {folder}",
+                         do=f"Expected train_data_batch_1.npz ... or val_data.npz, from {PUBLISHED}")
     return [folder / name for name in sorted(chosen, key=lambda name: (_number(name) or 0, name))]
 
 
@@ -223,8 +224,7 @@ class NpzBatches:
         return out
 
     def _requests(self, indices):
-        """Yield (file descriptor, path, offset of row 0, rows ascending, positions in the result) of each file
-        needed."""
+        """Yield (file descriptor, path, offset of row 0, ascending rows, positions in the result) by file."""
         import numpy as np
 
         files, rows = self.places(indices)

@@ -13,8 +13,7 @@ from common.errors import InputError
 
 @dataclass
 class Loaded:
-    """Some images: rows (places of the readable ones), their pixels uint8 (n, 3, R, R), pictures to store as they
-    came."""
+    """Some images: rows (places of readable ones), uint8 pixels (n, 3, R, R), pictures to store as they came."""
 
     rows: list
     pixels: object
@@ -58,9 +57,8 @@ def read_class_map(name, labels, where):
     do = "Give a list of classes (entry label - 1), or a class index {\"0\": [synset, name], ...} in the labels' order"
     if isinstance(value, dict):
         value = _from_index(value, name, do)
-    if not isinstance(value,
-                      list) or not all(type(item) is int and item >= 0
-                                       for item in value) or len(set(value)) != len(value):
+    numbers = isinstance(value, list) and all(type(item) is int and item >= 0 for item in value)
+    if not numbers or len(set(value)) != len(value):
         raise InputError("not a class map: its entries must be different whole numbers from 0", where=name, do=do)
     if labels.size and labels.max() > len(value):
         raise InputError(f"a map of {len(value)} labels, but the data have label {labels.max()}", where=name, do=do)

@@ -1,7 +1,7 @@
 """ImageNet as single files: a tree of class folders, on the disk or in a zip.
 
-ROOT/{train,val}/n01440764/NAME.JPEG; files ending in .JPEG, .jpg or .png, at any depth. An image's class is the name of
-its own folder: a synset, or (without ImageNet's class map) any name, the sorted names counting 0, 1, 2, ... A
+ROOT/{train,val}/n01440764/NAME.JPEG; image files (common/images/suffixes.py) at any depth. An image's class is the name
+of its own folder: a synset, or (without ImageNet's class map) any name, the sorted names counting 0, 1, 2, ... A
 dataset.json beside the folders, as EDM's and StyleGAN's dataset tools write, {"labels": [[NAME, class], ...]}, goes
 before the names.
 """
@@ -16,9 +16,9 @@ from pathlib import Path
 from common.errors import InputError
 from common.files import system_errors
 from common.images.network_size import decode_image, prepare_image
+from common.images.suffixes import images_among
 
 LABELS = "dataset.json"
-SUFFIXES = (".JPEG", ".jpg", ".png")  # case and all, as the original lists them: other files would change the order
 
 
 class FolderFiles:
@@ -28,16 +28,14 @@ class FolderFiles:
         self.root = Path(root)
 
     def names(self, split):
-        """Return sorted names `split/...` of the images below a sub-folder (None: of all); InputError when it is not
-        there."""
+        """Return sorted names `split/...` of the images below a sub-folder (None: of all); InputError without it."""
         from common.datasets.sets.folders import list_images
 
         place = self.root / (split or "")
         if not place.is_dir():
             raise InputError(f"ImageNet split directory not found: {place}",
                              do=f"Expected {self.root}/{split}/n01440764/*.JPEG and so on")
-        found = (name for name in list_images(place) if name.endswith(SUFFIXES))
-        return sorted(f"{split}/{name}" if split else name for name in found)
+        return sorted(f"{split}/{name}" if split else name for name in list_images(place))
 
     def read(self, name):
         """Return a file's bytes."""
@@ -69,16 +67,14 @@ class ZipFiles:
         self._entries = {}
 
     def names(self, split):
-        """Return sorted names `split/...` of the images in the folder called `split` (None: of all, names as they
-        are)."""
-        for entry in self._archive.infolist():
-            parts = entry.filename.split("/")
-            if not entry.filename.endswith(SUFFIXES) or any(part.startswith((".", "__MACOSX")) for part in parts):
-                continue
-            if split is None:
-                self._entries[entry.filename] = entry
-            elif split in parts[:-1]:
-                self._entries["/".join(parts[parts.index(split) :])] = entry
+        """Return sorted names `split/...` of the images in the folder `split` (None: of all, names as they are)."""
+        from common.datasets.sets.zip import visible_names
+
+        files = [name for name in visible_names(self._archive) if split is None or split in name.split("/")[:-1]]
+        for name in images_among(files, self.root):
+            parts = name.split("/")
+            inner = name if split is None else "/".join(parts[parts.index(split) :])
+            self._entries[inner] = self._archive.getinfo(name)
         if not self._entries and split is not None:
             raise InputError(f"ImageNet split directory not found: no images below {split}/", where=self.root,
                              do=f"Expected {split}/n01440764/*.JPEG and so on in it")
@@ -122,7 +118,7 @@ class ImageTree:
         self.files = ZipFiles(root) if Path(root).is_file() else FolderFiles(root)
         self.names = self.files.names(split)
         if not self.names:
-            inner = f"{split}/n01440764/*.JPEG" if split else "class folders with *.JPEG, *.jpg or *.png"
+            inner = f"{split}/n01440764/*.JPEG" if split else "class folders with images"
             raise InputError(f"No images found in {Path(root) / (split or '')}", do=f"Expected {inner} and so on")
         self.told = told = None if synsets else self._told()
         if told is not None:

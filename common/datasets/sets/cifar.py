@@ -157,8 +157,7 @@ def _read_binary(name, data, where):
 
 
 def _records(name, data, where):
-    """Return the records of one binary batch as rows of bytes: 1 label byte (CIFAR-100: coarse, then fine), 3072
-    pixels."""
+    """Return the records of a binary batch as rows of bytes: 1 label (CIFAR-100: coarse, fine), 3072 pixels."""
     import numpy as np
 
     record = (1 if name == "cifar10" else 2) + 3072

@@ -34,8 +34,7 @@ def fixed_permutation(count):
 
 
 def load_digits(split):
-    """Return (N, 8, 8, 1) uint8 images and (N,) int64 labels: rows 0..1499 (train) or 1500..1796 (test) of a fixed
-    order."""
+    """Return (N, 8, 8, 1) uint8 images and (N,) int64 labels: rows 0..1499 (train) or 1500..1796 (test)."""
     import numpy as np
 
     bunch = _sklearn_datasets().load_digits()

@@ -7,12 +7,11 @@ from pathlib import Path
 
 from common.datasets.sets.imageset import EncodedImages
 from common.datasets.sets.splits import split_names
-from common.images.decode import SUFFIXES
+from common.images.suffixes import SUFFIXES, images_among
 
 
 def open_folder(path, split, size=None):
-    """Return the ImageSet of a split (`splits.split_names`) of a folder's png, jpg, jpeg, webp and bmp files; no
-    labels.
+    """Return the ImageSet of a split (`splits.split_names`) of a folder's images; no labels.
 
     Hidden files are passed over. Raises InputError for a folder without images, and as EncodedImages says.
     """
@@ -24,8 +23,13 @@ def open_folder(path, split, size=None):
 def list_images(folder, suffixes=SUFFIXES):
     """Yield the image files below a folder as POSIX paths relative to it; links to folders are followed once.
 
-    Hidden files and folders are passed over, the suffixes' letters may be of either case.
+    Hidden files and folders are left out, and so are files with other suffixes (any case), which a note counts.
     """
+    return images_among(_walk(folder), folder, suffixes)
+
+
+def _walk(folder):
+    """Yield all files below a folder, as list_images does."""
     seen = set()
     for root, folders, files in os.walk(folder, followlinks=True):
         real = os.path.realpath(root)
@@ -37,7 +41,7 @@ def list_images(folder, suffixes=SUFFIXES):
         below = os.path.relpath(root, folder).replace(os.sep, "/")
         below = "" if below == "." else f"{below}/"
         for name in files:
-            if name.lower().endswith(suffixes) and not name.startswith("."):
+            if not name.startswith("."):
                 yield below + name
 
 

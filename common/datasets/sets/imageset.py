@@ -41,8 +41,7 @@ class ImageSet:
         return np.ascontiguousarray(self._load(indices if self._rows is None else self._rows[indices]))
 
     def fingerprint(self):
-        """Return plain values for run records: name, split, count, image_shape, and hashes or names and sizes of
-        files."""
+        """Return plain values for run records: name, split, count, image_shape, and the files' hashes or names."""
         if self._fingerprint is None:
             head = {"name": self.name, "split": self.split, "count": len(self), "image_shape": list(self.image_shape)}
             self._fingerprint = {**head, **self._identity()}

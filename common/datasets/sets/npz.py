@@ -1,5 +1,4 @@
-"""Images in a .npz or .npy file: uint8, (N, H, W, C) or (N, C, H, W), mapped from the file where it is not
-compressed."""
+"""Images in a .npz or .npy file: uint8, (N, H, W, C) or (N, C, H, W), memory-mapped where not compressed."""
 
 import zipfile
 from pathlib import Path

@@ -10,30 +10,30 @@ from pathlib import Path
 from common.datasets.sets.imageset import EncodedImages
 from common.datasets.sets.splits import split_names
 from common.errors import InputError
-from common.images.decode import SUFFIXES
+from common.images.suffixes import SUFFIXES, images_among
 
 
 def open_zip(path, split, size=None):
-    """Return the ImageSet of a split (`splits.split_names`) of a .zip's png, jpg, jpeg, webp and bmp files; no labels.
+    """Return the ImageSet of a split (`splits.split_names`) of a .zip's images; no labels.
 
     Hidden files and __MACOSX are passed over. Raises InputError for an archive that is broken, encrypted or has no
     image, and as EncodedImages says.
     """
     path = Path(path)
-    with _zip_errors(path), zipfile.ZipFile(path) as archive:
-        names = split_names([name for name in archive.namelist() if _is_image(name)], split, path)
+    names = split_names(zip_names(path), split, path)
     return EncodedImages(path.stem, split, ZipStore(path, names), size=size)
 
 
-def zip_names(path, suffixes):
-    """Return the names of a .zip's files with some suffixes (letters of either case), hidden ones passed over."""
+def zip_names(path, suffixes=SUFFIXES):
+    """Return the names of a .zip's image files; a note counts other files, hidden ones are left out."""
     with _zip_errors(path), zipfile.ZipFile(path) as archive:
-        return [name for name in archive.namelist() if _is_image(name, suffixes)]
+        return list(images_among(visible_names(archive), path, suffixes))
 
 
-def _is_image(name, suffixes=SUFFIXES):
-    hidden = any(part.startswith((".", "__MACOSX")) for part in name.split("/"))
-    return name.lower().endswith(suffixes) and not hidden
+def visible_names(archive):
+    """Return the names of the files in an open ZipFile, without folders, hidden files and __MACOSX."""
+    return [name for name in archive.namelist()
+            if not name.endswith("/") and not any(part.startswith((".", "__MACOSX")) for part in name.split("/"))]
 
 
 class ZipStore:

@@ -25,7 +25,8 @@ def cut(photo):
     height, width = photo.shape[:2]
     corners = [(top, left)
                for top in range(0, height - SIDE + 1, STRIDE) for left in range(0, width - SIDE + 1, STRIDE)]
-    return np.stack([photo[top : top + SIDE, left : left + SIDE] for top, left in corners]), np.array([left for _, left in corners])
+    patches = [photo[top : top + SIDE, left : left + SIDE] for top, left in corners]
+    return np.stack(patches), np.array([left for _, left in corners])
 
 
 def describe(patches):

@@ -9,7 +9,7 @@ import pytest
 from scipy.io import savemat
 
 from common.datasets import open_dataset
-from common.datasets.imagenet.image_set import read_imagenet32_file
+from common.datasets.imagenet.image_set import read_file
 from common.errors import InputError
 from tests.common.datasets.makers import pixels, planes, tar_gz
 from tests.common.formats.test_pickles import Runs, python2_pickle
@@ -267,13 +267,13 @@ def test_imagenet_labels_of_another_base_are_refused(tmp_path, labels):
     path = tmp_path / "val_data"
     path.write_bytes(pickle.dumps({"data": ROWS, "labels": labels}))
     with pytest.raises(InputError, match=f"'labels' runs {labels[0]}-{labels[1]}, expected 1-1000"):
-        read_imagenet32_file(path)
+        read_file(path)
 
 
 def test_one_imagenet_file_alone(tmp_path):
     write_imagenet(tmp_path, "str keys", batches=[1, 10])
-    images, labels = read_imagenet32_file(tmp_path / "train_data_batch_10")
-    np.testing.assert_array_equal(images, pixels(2, seed=110))
+    images, labels = read_file(tmp_path / "train_data_batch_10")
+    np.testing.assert_array_equal(images.transpose(0, 2, 3, 1), pixels(2, seed=110))
     assert labels.tolist() == [10, 989]
     assert labels.dtype == np.int64
 

@@ -464,7 +464,8 @@ def test_cifar10_and_imagenet(tmp_path):
     for name in ("n02/x.JPEG", "n01/b.JPEG", "n01/a.JPEG"):
         save(tmp_path / "val" / name, photo(40, 50))
     data = TorchDataset({"dataset": "imagenet", "image_size": 24, "kwargs": {"root": str(tmp_path), "split": "val"}})
-    assert [os.path.relpath(data[index]["GT_path"], tmp_path / "val") for index in range(3)] == ["n01/a.JPEG", "n01/b.JPEG", "n02/x.JPEG"]
+    paths = [os.path.relpath(data[index]["GT_path"], tmp_path / "val") for index in range(3)]
+    assert paths == ["n01/a.JPEG", "n01/b.JPEG", "n02/x.JPEG"]
     assert [data[index]["labels"] for index in range(3)] == [0, 0, 1]
 
 

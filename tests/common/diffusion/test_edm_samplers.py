@@ -2,12 +2,10 @@
 
 import math
 
-import numpy as np
 import pytest
 import torch
 
 from common.diffusion.edm_samplers import Churn, sample_few, sample_heun
-from common.diffusion.noise import SharedNoise
 from common.diffusion.schedules import karras_sigmas
 from common.images.pixels import to_uint8
 
@@ -74,14 +72,14 @@ def test_churn_raises_levels_inside_its_range_alone_and_at_most_by_sqrt2():
 def test_few_steps_add_the_next_levels_noise_to_each_prediction():
     start, one, two = noise(3)
     trace = []
-    out = sample_few(gaussian, given(start, one, two), [80.0, 4.0, 0.5], trace=trace)
+    out = sample_few(gaussian, given(start, one, two), [80.0, 4.0, 0.5, 0.0], trace=trace)
     first = gaussian(80 * start, 80)
     second = gaussian(first + 4 * one, 4)
     torch.testing.assert_close(torch.stack(trace), torch.stack([first, second, gaussian(second + 0.5 * two, 0.5)]))
     assert torch.equal(out, trace[-1])
-    fed = sample_few(gaussian, given(start), [80.0, 4.0, 0.5], stochastic=False)
+    fed = sample_few(gaussian, given(start), [80.0, 4.0, 0.5, 0.0], stochastic=False)
     torch.testing.assert_close(fed, gaussian(gaussian(first, 4), 0.5))
-    torch.testing.assert_close(sample_few(gaussian, given(start), [80.0]), first)
+    torch.testing.assert_close(sample_few(gaussian, given(start), [80.0, 0.0]), first)
 
 
 def test_uint8_is_cut_off_not_rounded_in_both_conventions():
@@ -89,11 +87,3 @@ def test_uint8_is_cut_off_not_rounded_in_both_conventions():
     assert to_uint8(values, "dmd2").flatten().tolist() == [0, 0, 127, 254, 255, 255]
     assert to_uint8(values, "edm").flatten().tolist() == [0, 0, 128, 255, 255, 255]
     assert to_uint8(torch.zeros(2, 3, 4, 5), "dmd2").shape == (2, 4, 5, 3)
-
-
-def test_the_originals_noise_comes_from_one_stream_a_batch_at_a_time():
-    stream = SharedNoise(10, (3, 4, 4))
-    torch.manual_seed(10)
-    for count in (3, 3, 1):
-        assert torch.equal(stream(count), torch.randn(count, 3, 4, 4))
-    assert np.array_equal(SharedNoise(10, (3, 4, 4))(3), SharedNoise(10, (3, 4, 4))(3))

@@ -4,13 +4,15 @@ import numpy as np
 import pytest
 import torch
 
-from common.diffusion.edm_sampling import Denoiser, Sampling, sample
+from common.diffusion.denoiser import Denoiser
+from common.diffusion.edm_sampling import Sampling, sample
 from common.diffusion.labels import class_sequence, class_vectors
 from common.errors import InputError
 from tests.common.networks.adm_makers import draws, small_network
 
 METHODS = [Sampling(), Sampling("fewstep", 3), Sampling("fewstep", 3, guidance=1.5), Sampling("heun", 4, 20.0, 0.01),
-           Sampling("heun", 4, S_churn=40, S_min=0.05, S_max=50, S_noise=1.003)]
+           Sampling("heun", 4, S_churn=40, S_min=0.05, S_max=50, S_noise=1.003),
+           Sampling("multistep", 5, 20.0, 0.01), Sampling("multistep", 5, 20.0, 0.01, eta=0.0, guidance=1.5)]
 
 
 @pytest.mark.parametrize("sampling", METHODS)
@@ -32,7 +34,8 @@ def test_all_methods_start_from_the_same_noise():
     steps = []
     sample(network, Sampling("fewstep", 3), 0, [4], [1], advance=lambda: steps.append(1))
     assert len(steps) == 3
-    assert torch.equal(sample(network, Sampling("fewstep", 1), 0, [4], [1]), one)
+    for method in ("fewstep", "multistep"):
+        assert torch.equal(sample(network, Sampling(method, 1), 0, [4], [1]), one)
     torch.testing.assert_close(sample(network, Sampling("heun", 1), 0, [4], [1]), one, rtol=1e-4, atol=1e-5)
 
 
@@ -41,10 +44,18 @@ def test_limits_of_the_network_limit_the_levels():
     sigmas = Sampling("heun", 5).sigmas(config)
     assert (sigmas[0], sigmas[-1], len(sigmas)) == (pytest.approx(20), 0, 6)
     assert sigmas[-2] == pytest.approx(0.01)
-    assert Sampling().sigmas(config) == [20.0]
-    assert len(Sampling("fewstep", 4).sigmas(config)) == 4
-    assert [Sampling(), Sampling("fewstep", 4), Sampling("heun", 10), Sampling("heun", 10, guidance=2)][2].calls == 19
-    assert Sampling("heun", 10, guidance=2).calls == 38
+    assert Sampling().sigmas(config) == [20.0, 0.0]
+    assert len(Sampling("fewstep", 4).sigmas(config)) == 5
+
+
+@pytest.mark.parametrize(("sampling", "calls"), [
+    (Sampling(), 1), (Sampling("fewstep", 4), 4), (Sampling("heun", 10), 19), (Sampling("heun", 10, guidance=2), 38),
+    (Sampling("multistep", 10), 10), (Sampling("multistep", 10, guidance=0), 10)])
+def test_the_calls_that_are_named_are_made(sampling, calls, monkeypatch):
+    network, made = small_network(), []
+    monkeypatch.setattr(network, "run", lambda x, *rest, **more: made.append(1) or (x * 0, {}))
+    sample(network, sampling, 0, [0, 1], [0, 1])
+    assert len(made) == sampling.calls == calls
 
 
 @torch.no_grad()
@@ -73,7 +84,8 @@ def test_settings_that_make_no_sense_are_named():
                               (Sampling("heun", sigma_min=0.0), "--sigma_min 0.0"),
                               (Sampling("heun", 2, 1.0, 2.0), "--sigma_min 2.0"),
                               (Sampling(sigma_max=0.0), "--sigma_max 0.0"),
-                              (Sampling("heun", S_churn=-1), "--S_churn -1")):
+                              (Sampling("heun", S_churn=-1), "--S_churn -1"),
+                              (Sampling("multistep", eta=-1.0), "--eta -1.0")):
         with pytest.raises(InputError, match=message):
             sample(network, sampling, 0, [0], [0])
     with pytest.raises(InputError, match="no classes to guide by"):
@@ -97,6 +109,7 @@ def test_class_vectors_are_one_hot_or_uniform():
 
 
 def test_class_sequences_are_the_originals():
-    assert class_sequence(10, 7, 1000).tolist() == np.random.RandomState(10).randint(0, 1000, 7).tolist() == [265, 125, 996, 527, 320, 369, 123]
+    expected = [265, 125, 996, 527, 320, 369, 123]
+    assert class_sequence(10, 7, 1000).tolist() == np.random.RandomState(10).randint(0, 1000, 7).tolist() == expected
     assert class_sequence(10, 3, 1000).tolist() == [265, 125, 996]
     assert class_sequence(0, 7, 3, samples_per_class=2).tolist() == [0, 0, 1, 1, 2, 2, 0]

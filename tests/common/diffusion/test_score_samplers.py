@@ -3,6 +3,8 @@
 import pytest
 import torch
 
+from common.diffusion.denoiser import CountedCalls, ScoreDenoiser
+from common.diffusion.edm_samplers import sample_heun
 from common.diffusion.noise import UnitNoise
 from common.diffusion.schedules import karras_sigmas
 from common.diffusion.score_samplers import CORRECTORS, PREDICTORS, PCOptions, sample_multistep, sample_ode, sample_pc
@@ -16,6 +18,8 @@ COUNT = 1500
 # 36 values: with few, a Langevin step, which divides by the score's norm, is now and then far too long.
 SIZE = 6
 GAUSSIAN, SDE = Gaussian(size=SIZE), VESDE(sigma_max=10.0)
+DENOISE = ScoreDenoiser(GAUSSIAN.score)
+LEVELS = [SDE.sigma_max, SDE.sigma_min, 0.0]
 
 
 def noise(count=COUNT, seed=0):
@@ -38,9 +42,10 @@ def check_moments(x, variance_within=0.08, covariance_within=0.36):
 @pytest.mark.parametrize("predictor", ["reverse_diffusion", "euler_maruyama", "ancestral_sampling"])
 @pytest.mark.parametrize("corrector", ["langevin", "ald", "none"])
 def test_predictors_and_correctors_sample_the_distribution(predictor, corrector):
-    options = PCOptions(num_scales=150, predictor=predictor, corrector=corrector)
-    x, calls = sample_pc(GAUSSIAN.score, SDE, noise(), options)
-    assert calls == 300
+    counted = CountedCalls(GAUSSIAN.score, COUNT)
+    options = PCOptions(predictor=predictor, corrector=corrector)
+    x = sample_pc(ScoreDenoiser(counted), noise(), SDE.reverse_sigmas(150), options, SDE)
+    assert counted.calls.unique().tolist() == [150 if corrector == "none" else 300]
     # its steps are long where the score happens to be small
     check_moments(x, 0.16 if corrector == "langevin" else 0.08)
 
@@ -51,7 +56,7 @@ def test_every_predictor_and_corrector_is_tested():
 
 
 def test_the_corrector_alone_ends_near_the_distribution():
-    x, _ = sample_pc(GAUSSIAN.score, SDE, noise(), PCOptions(num_scales=800, predictor="none", corrector="ald"))
+    x = sample_pc(DENOISE, noise(), SDE.reverse_sigmas(800), PCOptions(predictor="none", corrector="ald"), SDE)
     check_moments(x, 0.3, 0.6)  # Langevin steps alone lag behind the noise level
 
 
@@ -59,30 +64,28 @@ def test_the_corrector_alone_ends_near_the_distribution():
 def test_the_probability_flow_needs_no_noise(predictor):
     calls = []
     source = noise()
-    options = PCOptions(num_scales=300, predictor=predictor, corrector="none", probability_flow=True)
-    x, _ = sample_pc(GAUSSIAN.score, SDE, lambda: calls.append(1) or source(), options)
+    options = PCOptions(predictor=predictor, corrector="none", probability_flow=True)
+    x = sample_pc(DENOISE, lambda: calls.append(1) or source(), SDE.reverse_sigmas(300), options, SDE)
     assert len(calls) == 1
     check_moments(x)
 
 
 def test_batch_coupling_samples_the_distribution_too():
-    x, _ = sample_pc(GAUSSIAN.score, SDE, noise(), PCOptions(num_scales=150, coupling="batch"))
+    x = sample_pc(DENOISE, noise(), SDE.reverse_sigmas(150), PCOptions(coupling="batch"), SDE)
     check_moments(x)
 
 
 @pytest.mark.parametrize(("eta", "steps"), [(1.0, 40), (0.5, 30), (0.0, 20)])
 def test_multistep_samples_the_distribution(eta, steps):
-    x, calls = sample_multistep(GAUSSIAN.score, noise(), karras_sigmas(steps, 0.01, 10.0), eta)
-    assert calls == steps
-    check_moments(x)
+    counted = CountedCalls(GAUSSIAN.score, COUNT)
+    check_moments(sample_multistep(ScoreDenoiser(counted), noise(), karras_sigmas(steps, 0.01, 10.0), eta))
+    assert counted.calls.unique().tolist() == [steps]
 
 
 def test_multistep_converges_to_the_ode_without_noise():
     """eta 0 is deterministic: more steps come nearer to the solver's answer from the same start."""
-    start = 10.0 * noise(50)()
-    exact, _ = sample_ode(GAUSSIAN.score, SDE, start, 1e-7, 1e-9)
-    errors = [float((sample_multistep(GAUSSIAN.score, noise(50), karras_sigmas(n, 0.01, 10.0), 0.0)[0]
-                     - exact).abs().max())
+    exact = sample_ode(DENOISE, noise(50), LEVELS, 1e-7, 1e-9, SDE.eps)
+    errors = [float((sample_multistep(DENOISE, noise(50), karras_sigmas(n, 0.01, 10.0), 0.0) - exact).abs().max())
               for n in (10, 20, 80)]
     assert errors[2] < 0.02 < errors[0]
     assert errors[0] > errors[1] > errors[2]
@@ -90,15 +93,21 @@ def test_multistep_converges_to_the_ode_without_noise():
 
 @pytest.mark.parametrize("coupling", ["image", "batch"])
 def test_the_ode_samples_the_distribution(coupling):
-    x, calls = sample_ode(GAUSSIAN.score, SDE, 10.0 * noise()(), 1e-4, 1e-6, coupling=coupling)
-    check_moments(x)
-    assert len(calls) == COUNT
+    counted = CountedCalls(GAUSSIAN.score, COUNT)
+    check_moments(sample_ode(ScoreDenoiser(counted), noise(), LEVELS, 1e-4, 1e-6, SDE.eps, coupling))
+    assert ((counted.calls - 3) % 6 == 0).all()  # two to begin with, six a step, the noiseless one at the end
+    assert len(counted.calls.unique()) == (1 if coupling == "batch" else 2)
+
+
+def test_heun_samples_the_distribution_with_a_score():
+    counted = CountedCalls(GAUSSIAN.score, COUNT)
+    check_moments(sample_heun(ScoreDenoiser(counted), noise(), karras_sigmas(20, 0.01, 10.0)))
+    assert counted.calls.unique().tolist() == [39]
 
 
 def test_without_noise_removal_the_end_is_noisy():
-    options = PCOptions(num_scales=20, noise_removal=False, last_step_snr=0.5)
-    noisy, _ = sample_pc(GAUSSIAN.score, SDE, noise(200), options)
-    clean, _ = sample_pc(GAUSSIAN.score, SDE, noise(200), PCOptions(num_scales=20))
+    noisy, clean = (sample_pc(DENOISE, noise(200), SDE.reverse_sigmas(20), options, SDE)
+                    for options in (PCOptions(noise_removal=False, last_step_snr=0.5), PCOptions()))
     assert float(noisy.var()) > float(clean.var()) + 0.15  # the noise's own variance is (2 0.5^2)^2 = 0.25
 
 
@@ -117,17 +126,18 @@ def test_noise_belongs_to_the_image():
     assert abs(float(stacked.std()) - 1) < 0.1
 
 
-@pytest.mark.parametrize("method", ["pc", "multistep", "ode"])
+@pytest.mark.parametrize("method", ["pc", "multistep", "heun", "ode"])
 def test_an_image_is_the_same_in_any_batch(method):
-    score = NetworkScore(small_network().eval().requires_grad_(False))
+    denoise = ScoreDenoiser(NetworkScore(small_network().eval().requires_grad_(False)))
 
     def make(indices):
         source = UnitNoise(0, indices, (1, 8, 8))
         if method == "pc":
-            return sample_pc(score, SDE, source, PCOptions(num_scales=8))[0]
-        if method == "multistep":
-            return sample_multistep(score, source, karras_sigmas(8, 0.01, 10.0))[0]
-        return sample_ode(score, SDE, 10.0 * source(), 1e-3, 1e-3)[0]
+            return sample_pc(denoise, source, SDE.reverse_sigmas(8), sde=SDE)
+        if method == "ode":
+            return sample_ode(denoise, source, LEVELS, 1e-3, 1e-3, SDE.eps)
+        sampler = {"multistep": sample_multistep, "heun": sample_heun}[method]
+        return sampler(denoise, source, karras_sigmas(8, 0.01, 10.0))
 
     whole = make([0, 1, 2, 3, 4])
     parts = torch.cat([make([0, 1]), make([2]), make([3, 4])])

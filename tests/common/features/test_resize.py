@@ -6,7 +6,7 @@ import torch
 
 from common.errors import InputError
 from common.features import resize
-from common.networks.torchvision_guard import import_torchvision
+from tests.common.torchvision_guard import import_torchvision
 
 SHAPES = [(1, 1), (2, 7), (32, 32), (64, 301), (299, 299), (299, 120), (500, 299), (313, 640), (1500, 40)]
 
@@ -91,26 +91,6 @@ def test_fast_is_torchvision_s_resize_of_float_tensors(shape, antialias, transfo
     np.testing.assert_allclose(resize.resize_image(image, "fast", antialias=antialias), expected, rtol=0, atol=2e-3)
 
 
-@pytest.mark.parametrize("mode", resize.MODES)
-def test_batches_give_what_single_images_give(mode):
-    images = np.stack([picture((90, 120), seed) for seed in range(3)])
-    single = np.stack([resize.resize_image(image, mode) for image in images])
-    batch = torch.from_numpy(images).permute(0, 3, 1, 2)
-    for given in (batch, batch.float(), batch.contiguous()):
-        got = resize.resize_batch(given, mode)
-        assert got.shape == (3, 3, 299, 299)
-        np.testing.assert_allclose(got.permute(0, 2, 3, 1), single, rtol=0, atol=1e-4)
-    assert resize.resize_batch(batch[:0], mode).shape == (0, 3, 299, 299)
-
-
-@pytest.mark.parametrize("mode", ["clean", "legacy_tensorflow"])
-@pytest.mark.parametrize("shape", [(32, 32), (299, 400), (700, 299)])
-def test_the_form_for_accelerators_gives_the_same(mode, shape):
-    image = picture(shape)
-    got = resize._resize_dense(torch.from_numpy(image).permute(2, 0, 1)[None], mode, 299)
-    np.testing.assert_allclose(got[0].permute(1, 2, 0), resize.resize_image(image, mode), rtol=0, atol=2e-4)
-
-
 def test_images_need_not_be_contiguous_or_writeable_and_stay_as_they_are():
     image = picture((50, 80))
     kept = image.copy()
@@ -125,16 +105,6 @@ def test_images_need_not_be_contiguous_or_writeable_and_stay_as_they_are():
     for mode in resize.MODES:
         resize.resize_image(floats, mode)
     assert floats.min() == 300
-
-
-@pytest.mark.parametrize("filter_name", resize.FILTERS)
-@pytest.mark.parametrize("quantise", [True, False])
-def test_pillow_s_filters_as_clean_fid_s_resizer(filter_name, quantise, cleanfid_resize):
-    image = picture((48, 85))
-    expected = cleanfid_resize.make_resizer("PIL", quantise, filter_name, (40, 30))(image)
-    got = resize.pil_resize(image, (30, 40), filter_name, quantise)
-    assert got.dtype == expected.dtype
-    np.testing.assert_array_equal(got, expected)
 
 
 @pytest.mark.parametrize("antialias", [True, False])
@@ -169,7 +139,7 @@ def test_normalisation_of_each_mode():
         np.testing.assert_allclose(resize.normalise(pixels, mode), [-1, -0.5 / 128, 0, 127 / 128])
 
 
-def test_other_images_modes_and_filters_are_refused():
+def test_other_images_and_modes_are_refused():
     good = picture((8, 8))
     for image in (good[..., 0], good[..., :2], good.astype(int), good[:0]):
         with pytest.raises(InputError, match="expected uint8 or float"):
@@ -178,7 +148,3 @@ def test_other_images_modes_and_filters_are_refused():
         resize.resize_image(good, "legacy_pytorhc")
     with pytest.raises(InputError, match="unknown mode"):
         resize.normalise(good, "")
-    with pytest.raises(InputError, match="unknown filter"):
-        resize.pil_resize(good, (4, 4), "hamming")
-    with pytest.raises(InputError, match="expected .n, 3"):
-        resize.resize_batch(torch.zeros(2, 8, 8, 3), "clean")

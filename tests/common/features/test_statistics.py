@@ -13,13 +13,13 @@ from common.features.statistics import (
     Statistics,
     check_comparable,
     frechet,
-    merge_statistics,
     read_statistics,
     statistics_of_rows,
     write_features,
     write_statistics,
 )
-from common.metrics.frechet import frechet_distance, frechet_distance_from_features
+from common.metrics.frechet import frechet_distance
+from tests.common.metrics.distances import frechet_distance_of_rows
 
 WIDTH = 12
 
@@ -81,7 +81,7 @@ def test_the_metric_of_an_edm2_pickle_can_be_chosen(tmp_path):
 
 @pytest.mark.filterwarnings("ignore:The `disp` argument:DeprecationWarning")  # of clean-fid's call of sqrtm
 def test_our_file_serves_clean_fid_and_keeps_float64_and_meta(tmp_path):
-    from common.networks.torchvision_guard import import_torchvision
+    from tests.common.torchvision_guard import import_torchvision
 
     import_torchvision()
     from cleanfid.fid import frechet_distance as clean_fid_distance
@@ -102,7 +102,8 @@ def test_our_file_serves_clean_fid_and_keeps_float64_and_meta(tmp_path):
     np.testing.assert_array_equal(ours[0].mean, sides[0].mean)
     for number, rows in enumerate((ROWS, features(70, 2))):
         clean_fid_file(tmp_path / f"clean{number}.npz", rows)
-    assert frechet(*(read_statistics(tmp_path / f"clean{number}.npz") for number in range(2))) == pytest.approx(theirs, rel=1e-6)
+    written = [read_statistics(tmp_path / f"clean{number}.npz") for number in range(2)]
+    assert frechet(*written) == pytest.approx(theirs, rel=1e-6)
 
 
 def test_writing_is_uncompressed_deterministic_and_streams_rows(tmp_path):
@@ -123,22 +124,19 @@ def test_statistics_of_blocks_and_of_merged_parts_are_those_of_the_whole():
     whole = statistics_of_rows(blocks, WIDTH)
     assert whole.count == 50
     np.testing.assert_allclose(whole.covariance, SIGMA, rtol=1e-9, atol=1e-12)
-    parts = [statistics_of_rows([ROWS[:20]], WIDTH, {"resize": "clean", "seed": 1}),
-             Statistics(features=ROWS[20:], meta={"resize": "clean"})]
-    merged = merge_statistics(parts)
-    assert (merged.count, merged.meta) == (50, {"resize": "clean"})
-    np.testing.assert_allclose(merged.mean, MU, rtol=1e-12)
-    np.testing.assert_allclose(merged.covariance, SIGMA, rtol=1e-9, atol=1e-12)
-    with pytest.raises(InputError, match="12 features, these features has 5"):
-        merge_statistics([statistics_of_rows([ROWS[:, :5]], 5), parts[0]])
+    total = statistics_of_rows([ROWS[:20]], WIDTH).moments()
+    total.merge(Statistics(features=ROWS[20:]).moments())
+    assert total.count == 50
+    np.testing.assert_allclose(total.mean, MU, rtol=1e-12)
+    np.testing.assert_allclose(total.covariance(), SIGMA, rtol=1e-9, atol=1e-12)
     with pytest.raises(InputError, match="number of images is unknown"):
-        merge_statistics([parts[0], Statistics(MU, SIGMA)])
+        Statistics(MU, SIGMA).moments()
 
 
 @pytest.mark.parametrize(("count1", "count2"), [(50, 40), (9, 40), (40, 9), (9, 8), (12, 13)])
 def test_distance_takes_rows_or_moments_and_agrees(count1, count2):
     rows = features(count1, 1), features(count2, 2)
-    expected = frechet_distance_from_features(*rows)
+    expected = frechet_distance_of_rows(*rows)
     moments = [statistics_of_rows([side], WIDTH) for side in rows]
     lazy = [Statistics(features=side) for side in rows]
     for pair in (lazy, (lazy[0], moments[1]), (moments[0], lazy[1])):
@@ -270,5 +268,6 @@ def test_a_failed_write_leaves_nothing(tmp_path):
 
 
 def test_reading_imports_no_torch():
-    code = "import sys, common.features.statistics, common.metrics.intervals, common.metrics.kid; assert 'torch' not in sys.modules"
+    modules = "common.features.statistics, common.metrics.intervals, common.metrics.kid"
+    code = f"import sys, {modules}; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from common.errors import InputError
-from common.metrics.inception_score import InceptionScore, inception_score
+from common.metrics.inception_score import InceptionScore
+from tests.common.metrics.distances import inception_score_of
 
 LOGITS = (3 * np.random.default_rng(0).standard_normal((103, 12))).astype(np.float32)
 
@@ -23,7 +24,7 @@ def by_definition(logits, num_splits):
 @pytest.mark.parametrize("num_splits", [1, 3, 10])
 def test_score_is_that_of_the_definition_at_any_batch_size(num_splits):
     expected = by_definition(LOGITS, num_splits)
-    assert inception_score(LOGITS, num_splits) == pytest.approx(expected, rel=1e-12, abs=1e-12)
+    assert inception_score_of(LOGITS, num_splits) == pytest.approx(expected, rel=1e-12, abs=1e-12)
     for size in (1, 10, 64):
         score = InceptionScore(len(LOGITS), num_splits)
         for start in range(0, len(LOGITS), size):
@@ -33,15 +34,15 @@ def test_score_is_that_of_the_definition_at_any_batch_size(num_splits):
 
 def test_large_logits_neither_overflow_nor_give_nan():
     certain = 1e4 * np.eye(5, dtype=np.float32)
-    assert inception_score(certain)[0] == pytest.approx(5.0, rel=1e-12)
-    assert inception_score(np.repeat(certain[:1], 5, axis=0))[0] == pytest.approx(1.0, rel=1e-12)
+    assert inception_score_of(certain)[0] == pytest.approx(5.0, rel=1e-12)
+    assert inception_score_of(np.repeat(certain[:1], 5, axis=0))[0] == pytest.approx(1.0, rel=1e-12)
 
 
 def test_input_errors():
     with pytest.raises(InputError, match="splits"):
         InceptionScore(5, 6)
     with pytest.raises(InputError, match="NaN"):
-        inception_score(np.full((3, 2), np.nan))
+        inception_score_of(np.full((3, 2), np.nan))
     score = InceptionScore(10)
     score.add(LOGITS[:4])
     with pytest.raises(InputError, match="expected 10"):
@@ -50,9 +51,9 @@ def test_input_errors():
 
 def test_permutation_is_that_of_the_legacy_generator_at_any_batch_size():
     permuted = LOGITS[np.random.RandomState(2020).permutation(len(LOGITS))]
-    expected = inception_score(permuted, 10)
-    assert inception_score(LOGITS, 10, permutation_seed=2020) == pytest.approx(expected, rel=1e-12)
-    assert inception_score(LOGITS, 10) != pytest.approx(expected, rel=1e-6)
+    expected = inception_score_of(permuted, 10)
+    assert inception_score_of(LOGITS, 10, permutation_seed=2020) == pytest.approx(expected, rel=1e-12)
+    assert inception_score_of(LOGITS, 10) != pytest.approx(expected, rel=1e-6)
     score = InceptionScore(len(LOGITS), 10, permutation_seed=2020)
     for start in range(0, len(LOGITS), 9):
         score.add(LOGITS[start : start + 9])
@@ -60,7 +61,7 @@ def test_permutation_is_that_of_the_legacy_generator_at_any_batch_size():
 
 
 def test_order_of_rows_is_of_no_consequence_to_one_split():
-    assert inception_score(LOGITS[::-1])[0] == pytest.approx(inception_score(LOGITS)[0], rel=1e-12)
+    assert inception_score_of(LOGITS[::-1])[0] == pytest.approx(inception_score_of(LOGITS)[0], rel=1e-12)
 
 
 @pytest.mark.parametrize("num_splits", [1, 3])

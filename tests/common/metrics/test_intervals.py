@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from common.features.statistics import Statistics, frechet, read_statistics, statistics_of_rows
-from common.metrics.frechet import frechet_distance_from_features
 from common.metrics.intervals import bias_note, frechet_error, frechet_excess, jackknife, usable_groups
+from tests.common.metrics.distances import frechet_distance_of_rows
 
 
 def features(count, width, seed):
@@ -28,7 +28,7 @@ def test_groups_leave_two_rows():
 @pytest.mark.parametrize(("count1", "count2"), [(90, 70), (12, 15), (90, 15), (15, 90), (17, 90), (16, 16)])
 def test_frechet_error_is_that_of_leaving_groups_out(tmp_path, count1, count2):
     rows = features(count1, 16, 1), features(count2, 16, 2)
-    left = [frechet_distance_from_features(*(side[np.arange(len(side)) % 5 != group] for side in rows))
+    left = [frechet_distance_of_rows(*(side[np.arange(len(side)) % 5 != group] for side in rows))
             for group in range(5)]
     expected = np.sqrt(4 / 5 * np.sum((left - np.mean(left)) ** 2))
     sides = [Statistics(features=side) for side in rows]
@@ -36,7 +36,7 @@ def test_frechet_error_is_that_of_leaving_groups_out(tmp_path, count1, count2):
     np.savez(tmp_path / "rows.npz", feats=rows[0])
     with read_statistics(tmp_path / "rows.npz") as stored:
         assert frechet_error(stored, sides[1], num_groups=5) == pytest.approx(expected, rel=1e-6)
-        assert frechet(stored, sides[1]) == pytest.approx(frechet_distance_from_features(*rows), rel=1e-7)
+        assert frechet(stored, sides[1]) == pytest.approx(frechet_distance_of_rows(*rows), rel=1e-7)
 
 
 @pytest.mark.parametrize("count", [80, 11])

@@ -6,10 +6,10 @@ import numpy as np
 import torch
 
 from common.datasets.imagenet import classes as imagenet_classes
+from common.diffusion.denoiser import Denoiser
 from common.diffusion.edm_samplers import Churn, sample_few, sample_heun
-from common.diffusion.edm_sampling import Denoiser, Sampling
+from common.diffusion.edm_sampling import Sampling
 from common.diffusion.labels import class_sequence, class_vectors
-from common.diffusion.noise import SharedNoise
 from common.formats.checkpoints import load_strictly
 from common.images.pixels import to_uint8
 from common.networks.adm import EDMPrecond, positional_embedding
@@ -122,9 +122,9 @@ def samplers(case):
     guided = Denoiser(network, one_class, args["cfg_scale"])
     masks = {name.removeprefix("mask_"): case.tensor(name) for name in case.arrays if name.startswith("mask_")}
     churn = Churn(*(args[name] for name in ("S_churn", "S_min", "S_max", "S_noise")))
-    trace, top = [], [args["sigma_max"]]
+    trace, top = [], [args["sigma_max"], 0.0]
     got = {
-        "edm_t_steps": np.array(heun[:-1]), "dmd_sigmas": np.array(few, np.float32),
+        "edm_t_steps": np.array(heun[:-1]), "dmd_sigmas": np.array(few[:-1], np.float32),
         "edm_heun": sample_heun(own, given(torch.float64), heun),
         "edm_stochastic": sample_heun(own, given(torch.float64), heun, churn),
         "dmd_multistep_uint8": to_uint8(sample_few(same_class, given(torch.float32), few, trace=trace), "dmd2"),
@@ -144,11 +144,11 @@ def generate(case):
     network, args = build(case), case.spec["args"]
     count, size, config = args["num_samples"], args["batch_size"], network.config
     labels = class_sequence(args["seed"], count, config.label_dim, args["samples_per_class"])
-    stream, layers = SharedNoise(args["seed"], network.image_shape), args["layers"].split(",")
+    stream, layers = torch.Generator().manual_seed(args["seed"]), args["layers"].split(",")
     got, noises, images = {"labels": labels}, [], []
     for number, first in enumerate(range(0, count, size)):
         classes, given = labels[first : first + size], case.tensor("noise")[first : first + size]
-        noises.append(stream(len(classes)))
+        noises.append(torch.randn((len(classes), *network.image_shape), generator=stream))
         sigma = args["conditioning_sigma"]
         denoised, outputs = network.run(sigma * given, sigma, class_vectors(classes, config.label_dim), layers=layers)
         images.append(to_uint8(denoised, "dmd2"))
@@ -158,13 +158,13 @@ def generate(case):
 
 @check("imagenet_activations/class_maps")
 def class_maps(case):
-    ours = {"imagenet64_class_labels": imagenet_classes.npz_class_index(),
-            "imagenet_standard_class_index": imagenet_classes.class_index()}
-    ratios = {name: same(json.loads(case.file(name).read_text()), index) for name, index in ours.items()}
-    order = imagenet_classes.npz_to_network()
+    index, order = imagenet_classes.class_index(), imagenet_classes.npz_to_network()
+    ours = {"imagenet64_class_labels": {str(place): index[str(number)] for place, number in enumerate(order)},
+            "imagenet_standard_class_index": index}
+    ratios = {name: same(json.loads(case.file(name).read_text()), table) for name, table in ours.items()}
     ratios["same_index_in_both_orders"] = same(int((order == np.arange(len(order))).sum()),
                                                case.spec["same_index_in_both_orders"])
     for label, (number, text) in case.spec["checks"].items():
         got = int(imagenet_classes.label_to_class(int(label.split()[1])))
-        ratios[label] = same([got, f"{imagenet_classes.name_of(got)} {got}"], [number, text])
+        ratios[label] = same([got, f"{index[str(got)][1]} {got}"], [number, text])
     return Judged(ratios, {"imagenet64_to_standard": order})

@@ -19,7 +19,7 @@ from common.files import read_json, read_npz
 from tests.golden.compare import Judged, limits, within
 from tests.golden.registry import check
 from tools.extract_real_imagenet.__main__ import cli
-from tools.extract_real_imagenet.select import draw_classes, quota_scan, sample_order, select
+from tools.extract_real_imagenet.select import draw_classes, sample_order, select, within_quotas
 
 
 def same(got, expected):
@@ -62,7 +62,8 @@ def npz_facts(case, images):
             got[key] = facts[found[3]]
         elif found := re.fullmatch(r"balanced_devkit_([\d_]+)_quota(\d+)", key):
             wanted = [int(number) for number in found[1].split("_")]
-            got[key] = quota_scan(images.labels - 1, wanted, int(found[2]), int(found[2]) * len(wanted))
+            order, quota = np.arange(len(images)), dict.fromkeys(wanted, int(found[2]))
+            got[key] = within_quotas(order, images.labels - 1, quota)[0]
         elif found := re.fullmatch(r"random_(\d+)_classes_seed(\d+)", key):
             got[key] = np.array(draw_classes(int(found[2]), len(expected), 1000))
     return got

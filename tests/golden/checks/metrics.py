@@ -27,7 +27,8 @@ def ratios(case, got):
 @check("metrics/frechet")
 def frechet(case):
     """Every pair: from the stored mean and covariance, and from the features."""
-    from common.metrics.frechet import frechet_distance, frechet_distance_from_features
+    from common.metrics.frechet import frechet_distance
+    from tests.common.metrics.distances import frechet_distance_of_rows
 
     found = {}
     for pair in case.spec["cases"]:
@@ -35,7 +36,7 @@ def frechet(case):
         arrays = [case.arrays[f"{name}_{kind}{side}"] for side in (1, 2) for kind in ("mu", "sigma")]
         found[name] = within(frechet_distance(*arrays), pair["reference_60_digits"], **FRECHET)
         if "reference_from_features" in pair:
-            got = frechet_distance_from_features(*(case.arrays[f"{name}_feats{side}"] for side in (1, 2)))
+            got = frechet_distance_of_rows(*(case.arrays[f"{name}_feats{side}"] for side in (1, 2)))
             found[f"{name} from features"] = within(got, pair["reference_from_features"], **FRECHET)
     return Judged(found)
 
@@ -67,12 +68,13 @@ def kid(case):
 @check("metrics/inception_score")
 def inception_score(case):
     """`splits<N>_shuffle<True or False>`: mean and deviation over N parts, permuted as torch-fidelity does or not."""
-    from common.metrics.inception_score import TORCH_FIDELITY_SEED, inception_score
+    from common.metrics.inception_score import TORCH_FIDELITY_SEED
+    from tests.common.metrics.distances import inception_score_of
 
     logits, found = case.arrays["logits"], {}
     for name, expected in case.spec["values"].items():
         splits, shuffled = re.fullmatch(r"splits(\d+)_shuffle(True|False)", name).groups()
-        got = inception_score(logits, int(splits), TORCH_FIDELITY_SEED if shuffled == "True" else None)
+        got = inception_score_of(logits, int(splits), TORCH_FIDELITY_SEED if shuffled == "True" else None)
         found[name] = within(got, expected, **limits(case.spec["tolerance"], name))
     return Judged(found)
 

@@ -23,8 +23,8 @@ def space_of(case, mode):
 def folder_to_fid(case):
     """Order of the files, features, FID and KID of two folders in each mode; a generator's floats; statistics files."""
     from common.features.sources import open_images
-    from common.metrics.frechet import frechet_distance_from_features
     from common.metrics.kid import kid_subsets
+    from tests.common.metrics.distances import frechet_distance_of_rows
 
     ratios, arrays, expected = {}, {}, case.arrays
     modes = [name.removeprefix("feats_real_") for name in expected if name.startswith("feats_real_")]
@@ -36,7 +36,7 @@ def folder_to_fid(case):
             ratios[f"order_{side}"] = 0.0 if order == case.spec[f"order_{side}"] else np.inf
             sides[side] = space.encode([space.prepare(images.load(index)) for index in range(len(images))])[0]
             ratios[f"feats_{side}_{mode}"] = within(sides[side], expected[f"feats_{side}_{mode}"], atol=FEATURES)
-        value = frechet_distance_from_features(sides["fake"], sides["real"])
+        value = frechet_distance_of_rows(sides["fake"], sides["real"])
         ratios[f"fid_{mode}"] = within(value, case.spec[f"fid_{mode}"], rtol=RELATIVE)
         mean, _ = kid_subsets(sides["fake"], sides["real"], seed=0)
         scale = abs(kid_subsets(sides["real"] + 0.1, sides["real"], seed=0)[0])
@@ -49,12 +49,12 @@ def folder_to_fid(case):
 
 def generator(case, space, real):
     """Floats of a generator, unrounded, against the real folder."""
-    from common.metrics.frechet import frechet_distance_from_features
+    from tests.common.metrics.distances import frechet_distance_of_rows
 
     count = len(case.arrays["gen_feats"])
     images = case.arrays["gen_images"][:count].transpose(0, 2, 3, 1)
     features = space.encode([space.prepare(image) for image in images])[0]
-    value = frechet_distance_from_features(features, real)
+    value = frechet_distance_of_rows(features, real)
     return {"gen_feats": within(features, case.arrays["gen_feats"], atol=FEATURES),
             "fid_generator_vs_real": within(value, case.spec["fid_generator_vs_real"], rtol=RELATIVE)}
 

@@ -1,11 +1,13 @@
 """Checks of area qc_ncsn that run a network: forward, losses, training steps, asymmetry, samplers, likelihood."""
 
+import itertools
 import json
 
 import numpy as np
 import torch
 
 from common.diffusion import score_samplers as samplers
+from common.diffusion.denoiser import CountedCalls, ScoreDenoiser
 from common.diffusion.scores import drift, make_score
 from common.diffusion.sde import VESDE
 from common.formats.checkpoints import load_strictly, load_torch
@@ -127,13 +129,16 @@ def sample_pc(case):
     for index in range(steps):
         noises += [*corrector[index], case.tensor("z_predictor")[index]]
     noises += [case.tensor("z_last")] if "z_last" in arrays else []
-    options = samplers.PCOptions(num_scales=steps, snr=spec["snr"], n_steps_each=spec["n_steps_each"],
+    options = samplers.PCOptions(snr=spec["snr"], n_steps_each=spec["n_steps_each"],
                                  noise_removal=spec["noise_removal"], last_step_snr=spec["last_step_snr"],
                                  coupling="batch")
-    sample, calls = samplers.sample_pc(score, sde, Replay(*noises), options, trace)
+    counted = CountedCalls(score, len(arrays["z_prior"]))
+    sigmas = sde.reverse_sigmas(steps)
+    sample = samplers.sample_pc(ScoreDenoiser(counted), Replay(*noises), sigmas, options, sde, trace)
     after_corrector, after_predictor = (torch.stack(part) for part in zip(*trace))
     got = {"sample": sample, "x_after_corrector": after_corrector, "x_after_predictor": after_predictor,
-           "nfe": calls, "timesteps": sde.timesteps(steps), "discrete_sigmas": sde.discrete_sigmas(steps)}
+           "nfe": int(counted.calls[0]), "timesteps": sde.timesteps(steps),
+           "discrete_sigmas": sde.discrete_sigmas(steps)}
     if spec["noise_removal"]:
         got["x_mean_last"] = sample
     got = {name: value for name, value in got.items() if name in arrays}
@@ -152,12 +157,14 @@ def _uint8_ratio(sample, expected):
 def sample_ode(case):
     spec, score, sde = case.spec, build_score(case), build_sde(case)
     start, tolerances = case.tensor("z_T"), {"rtol": spec["rtol"], "atol": spec["atol"], "coupling": "batch"}
-    before, _ = samplers.sample_ode(score, sde, start, denoise=False, **tolerances)
-    sample, calls = samplers.sample_ode(score, sde, start, **tolerances)
+    sigmas, counted = [sde.sigma_max, sde.sigma_min], CountedCalls(score, len(start))
+    before, sample = (samplers.sample_ode(ScoreDenoiser(function), lambda: start.double() / sde.sigma_max, levels,
+                                          eps=sde.eps, **tolerances)
+                      for function, levels in ((counted, sigmas), (score, [*sigmas, 0.0])))
     times, points = case.tensor("drift_t"), case.tensor("drift_x")
     with torch.no_grad():
         drifts = torch.stack([drift(score, sde, x, t.expand(len(x))) for t, x in zip(times, points)])
-    nfe = within(int(calls[0]), case.arrays["nfe"], atol=spec["tolerance"]["nfe_may_differ_by"])
+    nfe = within(int(counted.calls[0]), case.arrays["nfe"], atol=spec["tolerance"]["nfe_may_differ_by"])
     return Judged({"nfe": nfe}, {"sample": sample, "sample_before_denoise": before, "drift": drifts})
 
 
@@ -278,7 +285,8 @@ def sde_tables(case):
             got[name] = {
                 "timesteps": lambda n: sde.timesteps(n),
                 "index": lambda n: torch.arange(n - 1, -1, -1),
-                "G": lambda n: sde.reverse_step_scale(n),
+                "G": lambda n: torch.tensor([(level**2 - below**2) ** 0.5 for level, below in itertools.pairwise(
+                    sde.reverse_sigmas(n))]),
                 "sigma_cont": lambda n: sde.sigma(sde.timesteps(n)),
                 "discrete_sigmas": lambda n: sde.discrete_sigmas(n),
             }[kind](count)

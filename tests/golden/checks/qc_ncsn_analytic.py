@@ -4,6 +4,7 @@ import numpy as np
 import torch
 
 from common.diffusion import score_samplers as samplers
+from common.diffusion.denoiser import ScoreDenoiser
 from common.diffusion.scores import Score
 from common.images.pixels import to_uint8
 from tests.golden.checks.qc_ncsn import Replay, build_sde
@@ -90,15 +91,16 @@ def _samples(case):
     score, sde, ratios = gaussian_score(case), build_sde(case), {}
     for coupling in ("batch", "image"):
         for name, denoise in (("ode_sample_exact_before_denoise", False), ("ode_sample_exact", True)):
-            sample, _ = samplers.sample_ode(score, sde, case.tensor("ode_z_T"), denoise=denoise, coupling=coupling,
-                                            **spec["ode"])
+            sigmas = [sde.sigma_max, sde.sigma_min, *([0.0] if denoise else [])]
+            sample = samplers.sample_ode(ScoreDenoiser(score), lambda: case.tensor("ode_z_T").double() / sde.sigma_max,
+                                         sigmas, eps=sde.eps, coupling=coupling, **spec["ode"])
             ratios[f"{name} {coupling}"] = within(sample, arrays[name], atol=limit["ode_abs"])
     pc = spec["pc"]
     pairs = zip(case.tensor("pc_z_corrector"), case.tensor("pc_z_predictor"))
     noise = Replay(case.tensor("pc_z_prior"), *(z for pair in pairs for z in pair))
-    options = samplers.PCOptions(num_scales=pc["N"], snr=pc["snr"], n_steps_each=pc["n_steps_each"],
+    options = samplers.PCOptions(snr=pc["snr"], n_steps_each=pc["n_steps_each"],
                                  noise_removal=pc["noise_removal"], coupling="batch")
-    sample, _ = samplers.sample_pc(score, sde, noise, options)
+    sample = samplers.sample_pc(ScoreDenoiser(score), noise, sde.reverse_sigmas(pc["N"]), options, sde)
     ratios["pc_sample"] = within(sample, arrays["pc_sample"], atol=limit["pc_abs"])
     uint8 = to_uint8(sample, "unit").astype(int) - arrays["pc_sample_uint8_nhwc"].astype(int)
     ratios["pc_sample_uint8"] = 0.0 if np.abs(uint8).max() <= 1 and np.mean(uint8 != 0) < 0.02 else float("inf")

@@ -8,12 +8,14 @@ from tests.golden.registry import check
 @check("qc_ncsn/imagenet32_files")
 def imagenet32_files(case):
     """Every file of the case, read by the project's reader: images in [0, 1], labels from 0, dequantised images."""
-    from common.datasets.imagenet.image_set import read_imagenet32_file
+    from common.datasets.imagenet.image_set import read_file
+    from tools.qc_ncsn.data import dequantise
 
     got = {}
     for name in case.spec["files"]:
-        images, labels = read_imagenet32_file(case.file(name))
-        got[f"{name}_image"], got[f"{name}_label"] = images.astype(np.float32) / np.float32(255), labels
+        pixels, labels = read_file(case.file(name))
+        images = pixels.transpose(0, 2, 3, 1).astype(np.float32) / np.float32(255)
+        got[f"{name}_image"], got[f"{name}_label"] = images, labels
         if f"{name}_dequantised" in case.arrays:
-            got[f"{name}_dequantised"] = (case.arrays["dequant_u"] + images.astype(np.float32)) / np.float32(256)
+            got[f"{name}_dequantised"] = dequantise(images, case.arrays["dequant_u"])
     return got

@@ -8,9 +8,9 @@ import torch
 
 from common.features.small_features import small_features
 from common.features.sources import open_images
-from common.metrics.frechet import frechet_distance_from_features
 from common.metrics.kid import kid
 from common.metrics.prdc import prdc
+from tests.common.metrics.distances import frechet_distance_of_rows
 from tests.common.metrics.pictures import write_folder, write_odd_folder, write_zip
 from tests.tools.commands import call_tool, refusal_of, results_of
 
@@ -38,7 +38,7 @@ def features(place):
 def test_the_numbers_are_those_of_the_metrics(here):
     results = score("fake", "--reference", "real", "--metrics", "fid,kid", "prdc,mind")
     fake, real = features("fake"), features("real")
-    assert results["frechet_distance"] == pytest.approx(frechet_distance_from_features(fake, real), rel=1e-5)
+    assert results["frechet_distance"] == pytest.approx(frechet_distance_of_rows(fake, real), rel=1e-5)
     assert results["kid"] == pytest.approx(kid(fake, real)[0], rel=1e-4)
     expected = prdc(real, fake)
     assert {name: results[name] for name in expected} == expected
@@ -91,7 +91,7 @@ def test_stored_features_are_scored_without_a_network(here):
     p = np.exp(logits.astype(np.float64))
     p /= p.sum(1, keepdims=True)
     assert results["inception_score"] == pytest.approx(np.exp((p * np.log(p / p.mean(0))).sum(1).mean()), rel=1e-9)
-    assert results["frechet_distance"] == pytest.approx(frechet_distance_from_features(fake, real), rel=1e-5)
+    assert results["frechet_distance"] == pytest.approx(frechet_distance_of_rows(fake, real), rel=1e-5)
     assert results["kid"] == pytest.approx(kid(fake, real)[0], rel=1e-6)
     assert any("unknown" in note for note in results["notes"])
 

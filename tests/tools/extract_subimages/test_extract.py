@@ -81,7 +81,8 @@ def test_all_layouts_hold_the_same_tiles(tmp_path):
     for name in ("a_left", "b_left"):
         about, told = lines(tmp_path / "virtual" / name)
         assert told == lines(tmp_path / "folders" / name)[1]
-        assert read_centers(tmp_path / "virtual" / name / "centers.pt") == read_centers(tmp_path / "folders" / name / "centers.pt")
+        virtual, folder = (read_centers(tmp_path / kind / name / "centers.pt") for kind in ("virtual", "folders"))
+        assert virtual == folder
         square = read(tmp_path / "virtual" / name / "square.jpg")
         assert square.shape[:2] == (about["frame"]["height"], about["frame"]["width"])
         tile = told[-1]
@@ -147,7 +148,8 @@ def test_photos_are_turned_upright(orientation, ending, tmp_path):
     image = Image.fromarray(photo(1, 64, 96)[..., ::-1])
     image.save(stream, {"jpg": "JPEG", "tif": "TIFF"}.get(ending, ending.upper()), exif=exif,
                **({"quality": 95} if ending != "tif" else {}))
-    expected = np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(stream.getvalue()))).convert("RGB")).astype(float)
+    opened = Image.open(io.BytesIO(stream.getvalue()))
+    expected = np.asarray(ImageOps.exif_transpose(opened).convert("RGB")).astype(float)
     got = decode_photo(stream.getvalue()).pixels[..., ::-1]
     assert got.shape == expected.shape
     assert np.abs(got - expected).mean() < 3
@@ -229,7 +231,8 @@ def test_original_naming_runs_on_over_what_proves_unusable(tmp_path):
     assert {name: ours[name]
             for name in clean if name != "skipped.csv"} == {name: clean[name]
                                                             for name in clean if name != "skipped.csv"}
-    assert min(read_centers(tmp_path / "out" / "b_left_1" / "centers.pt")) == max(read_centers(tmp_path / "out" / "a_left_0" / "centers.pt")) + 2
+    first, second = (read_centers(tmp_path / "out" / name / "centers.pt") for name in ("a_left_0", "b_left_1"))
+    assert min(second) == max(first) + 2
 
 
 def test_one_photo_more_renumbers_under_original_naming_without_a_mixture(tmp_path):

@@ -1,6 +1,7 @@
 """generate_dataset: images that depend on seed and number alone, the documented tree, activations made alike."""
 
 import json
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -67,7 +68,8 @@ def test_one_step_and_the_pass_that_made_it():
 
 
 @pytest.mark.parametrize("words", [("--method", "heun", "--num_steps", "3", "--sigma_max", "20", "--sigma_min", "0.01"),
-                                   ("--method", "fewstep", "--num_steps", "2", "--guidance", "2")])
+                                   ("--method", "fewstep", "--num_steps", "2", "--guidance", "2"),
+                                   ("--method", "multistep", "--num_steps", "3", "--eta", "0.5")])
 def test_finished_pictures_are_fed_like_real_ones(words):
     generate("--num_samples", "5", *words, "--input_mode", "clean", "--conditioning_sigma", "0.2", "--label_mode",
              "none")
@@ -77,6 +79,36 @@ def test_finished_pictures_are_fed_like_real_ones(words):
     torch.testing.assert_close(torch.from_numpy(open_activations("data", "imagenet").rows()[:]), expected, rtol=1e-4,
                                atol=1e-5)
     assert info()["input_mode"] == "clean"
+
+
+def test_multistep_samples_are_the_library_s_at_any_batch_size_and_after_a_resume(here):
+    words = ("--method", "multistep", "--num_steps", "6", "--sigma_max", "20", "--sigma_min", "0.01")
+    results = generate("--num_samples", "7", *words)
+    assert results["network_calls"] == 6
+    sampling = Sampling("multistep", 6, 20.0, 0.01)
+    classes = np.random.RandomState(10).randint(0, 4, 7)
+    images = sample(load_adm("small.safetensors"), sampling, 10, range(7), classes)
+    assert np.abs(pictures().astype(int) - to_uint8(images, "dmd2")).max() <= 1
+    assert info()["sampling"] == {**asdict(sampling), "S_max": None}
+    generate("--num_samples", "7", *words, "--batch_size", "3", out="other")
+    assert np.abs(pictures().astype(int) - pictures("other")).max() <= 1
+    generate("--num_samples", "4", *words, out="extended")
+    generate("--num_samples", "7", *words, out="extended")
+    assert contents(here / "extended") == contents(here / "data")
+    assert "eta" in refusal_of("generate_dataset", *SMALL, "--num_samples", "7", *words, "--eta", "0")
+    generate("--dry_run", *words, out="dry")
+    assert not (here / "dry").exists()
+
+
+def test_metadata_of_other_methods_is_as_published_and_records_without_new_flags_are_taken(here):
+    heun = ("--method", "heun", "--num_steps", "2")
+    generate("--num_samples", "3", *heun)
+    assert "eta" not in info()["sampling"]
+    record = here / "data/metadata/imagenet/run.json"
+    told = json.loads(record.read_text())
+    del told["options"]["eta"]
+    record.write_text(json.dumps(told))
+    generate("--num_samples", "3", *heun, "--images_from", "data", out="fed")
 
 
 def test_pictures_of_an_earlier_run_are_fed_again(here, monkeypatch):
@@ -136,6 +168,7 @@ REFUSED = {
     "unguided": ("--guidance", "2"),
     "starts at --conditioning_sigma": ("--sigma_max", "20"),
     "expected classes 0 .. 3": ("--target_classes", "4"),
+    "--eta -1": ("--method", "multistep", "--eta", "-1"),
     "expected below sigma_max": ("--method", "heun", "--sigma_min", "90"),
     "no layer is called": ("--layers", "middle"),
     "the network has no classes": ("--checkpoint_path", "free.safetensors", "--samples_per_class", "2"),

@@ -140,7 +140,8 @@ class Page:
 
     def click_on(self, selector):
         """Click the middle of the element."""
-        box = self.evaluate(f"(() => {{ const e = document.querySelector({selector!r}); e.scrollIntoView({{block: 'nearest'}});"
+        box = self.evaluate(f"(() => {{ const e = document.querySelector({selector!r});"
+                            "e.scrollIntoView({block: 'nearest'});"
                             "const b = e.getBoundingClientRect(); return [b.x + b.width / 2, b.y + b.height / 2]; })()")
         self.click(*box)
 

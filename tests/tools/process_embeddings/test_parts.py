@@ -140,7 +140,8 @@ def test_coverage_is_that_of_the_metric():
     from common.metrics.prdc import prdc
 
     generator = np.random.default_rng(0)
-    real, fake = generator.standard_normal((120, 6)).astype(np.float32), generator.standard_normal((60, 6)).astype(np.float32) + 0.7
+    real = generator.standard_normal((120, 6)).astype(np.float32)
+    fake = generator.standard_normal((60, 6)).astype(np.float32) + 0.7
     assert overlap.coverage(real, fake) == pytest.approx(prdc(real, fake, 5)["coverage"], abs=0.01)
 
 

@@ -4,8 +4,10 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
 
-from tests.tools.qc_ncsn.runs import TINY, good
+from tests.tools.qc_ncsn.runs import TINY, call, good
+from tools.qc_ncsn.data import dequantise
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +39,7 @@ def sampled(folder):
 METHODS = {
     "pc": ("--method", "pc", "--num_scales", "6"),
     "multistep": ("--method", "multistep", "--num_steps", "8", "--sigma_max", "10"),
+    "heun": ("--method", "heun", "--num_steps", "6", "--sigma_max", "10"),
     "ode": ("--ode", "--rtol", "1e-2", "--atol", "1e-2"),
 }
 
@@ -64,6 +67,27 @@ def test_batches_and_divisions_make_the_same_images(method, trained, tmp_path):
         else:  # 255 x may lie within rounding of an integer
             assert off.max() <= 1
             assert np.mean(off > 0) < 0.02
+
+
+def test_heun_s_calls_are_counted_and_recorded_and_a_dry_run_writes_nothing(trained, tmp_path):
+    folder = work(trained, tmp_path / "W")
+    words = ("sample", "--method", "heun", "--num_steps", "5", "--num_samples", "6", "--bs", "3", "--device", "cpu",
+             "--workdir", folder)
+    assert good(*words, "--dry_run") == {"num_samples": 6, "method": "heun"}
+    assert not (folder / "eval_sampling").exists()
+    results = good(*words)
+    assert (results["nfe"], results["method"], results["files"]) == (9.0, "heun", 2)
+    paths = sorted((folder / "eval_sampling" / "0").glob("samples_*.npz"))
+    before = [path.read_bytes() for path in paths]
+    assert np.load(paths[0])["nfe_per_image"].tolist() == [9, 9, 9]
+    paths[1].unlink()  # as after a kill
+    record = folder / "eval_sampling" / "0" / "run.json"
+    record.write_text(record.read_text().replace('"status": "done"', '"status": "running"'))
+    good(*words)
+    assert [path.read_bytes() for path in paths] == before
+    assert good(*words)["nfe"] == 9.0
+    ended = call(*words, "--sigma_max", "20")
+    assert (ended.status, "sigma_max" in ended.err) == (2, True)
 
 
 def test_another_seed_makes_other_images_and_another_total_the_same(trained, tmp_path):
@@ -140,3 +164,12 @@ def test_the_exact_jacobian_confirms_the_estimates(trained, tmp_path):
         assert abs(estimate - whole) < 4 * error + 0.05 * whole
     ours = good(*words, "--slices", "40", "--estimator", "antisymmetric", "--overwrite")
     assert ours["asym"] == pytest.approx(exact["asym"], rel=0.2)
+
+
+def test_dequantise_is_the_uniform_dequantisation():
+    images = torch.arange(256, dtype=torch.uint8).reshape(1, 1, 16, 16)
+    for u in (0.0, 0.999):
+        got = dequantise(images.float() / 255, torch.full(images.shape, u))
+        assert got.dtype == torch.float32
+        torch.testing.assert_close(got, (images.float() + u) / 256, rtol=0, atol=1e-7)
+        assert got.max() < 1

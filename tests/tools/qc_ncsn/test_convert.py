@@ -93,7 +93,8 @@ def test_a_program_that_reads_the_published_container_reads_ours(checkpoint):
     group, = state["optimizer"]["param_groups"]
     assert group["params"] == list(range(len(list(network.parameters()))))
     assert sorted(state["optimizer"]["state"]) == group["params"][1:]  # the Fourier frequencies have no moments
-    assert set(state["optimizer"]["state"][1]) == set(published["optimizer"]["state"][1]) == {"step", "exp_avg", "exp_avg_sq"}
+    moments = {"step", "exp_avg", "exp_avg_sq"}
+    assert set(state["optimizer"]["state"][1]) == set(published["optimizer"]["state"][1]) == moments
     assert state["step"] == 6
 
 

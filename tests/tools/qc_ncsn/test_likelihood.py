@@ -14,8 +14,8 @@ from tools.qc_ncsn.likelihood import bits_per_dim, drift_and_divergence
 
 def exact_bits_per_dim(gaussian, sde, x):
     """Return the bits/dim of N(mean, covariance + sigma(eps)^2 I), which is what the ODE measures."""
-    covariance = gaussian.covariance() + float(sde.sigma(torch.tensor(sde.eps,
-                                                                      dtype=torch.float64))) ** 2 * torch.eye(gaussian.count)
+    blur = float(sde.sigma(torch.tensor(sde.eps, dtype=torch.float64)))
+    covariance = gaussian.covariance() + blur**2 * torch.eye(gaussian.count)
     normal = torch.distributions.MultivariateNormal(gaussian.mean, covariance_matrix=covariance)
     return -normal.log_prob(x.double().flatten(1)) / (gaussian.count * math.log(2)) + 8
 

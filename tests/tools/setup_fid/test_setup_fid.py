@@ -117,7 +117,8 @@ def test_list_and_compare(here):
     results_of("setup_fid", "--action", "compute_new", "--path", "real", "--name", "half", "--n_imgs", "6", *SMALL)
     (here / "fid_stats" / "broken.npz").write_bytes(b"PK")
     listed = call_tool("setup_fid", "list", "--json")
-    assert {file["file"] for file in listed.results["files"] if file["folder"] == "fid_stats"} == {FILE, FILE.replace("mine", "half")}
+    names = {file["file"] for file in listed.results["files"] if file["folder"] == "fid_stats"}
+    assert names == {FILE, FILE.replace("mine", "half")}
     assert "broken" in listed.err
     names = [FILE.removesuffix(".npz"), FILE.replace("mine", "half")]
     distance = results_of("setup_fid", "compare", *names)["frechet_distance"]
@@ -200,7 +201,7 @@ def test_a_dry_run_writes_nothing(here):
 
 def test_clean_fid_finds_and_reads_inception_statistics(here, inception_weights, monkeypatch):
     """Under its own naming and with its own reader."""
-    from common.networks.torchvision_guard import import_torchvision
+    from tests.common.torchvision_guard import import_torchvision
 
     import_torchvision()
     import cleanfid

@@ -119,9 +119,8 @@ def summarise(options, model, folder, levels, write):
         stored = [read_npz(_level_path(folder, repeat, number)) for number in range(len(levels))]
         columns = {name: np.array([level[name].mean() for level in stored]) for name in ("asym", "nasym", "norm2")}
         for name in ("asym", "nasym"):
-            columns[f"{name}_se"] = np.array([level[name].std(ddof=min(1,
-                                                                       len(level[name]) - 1)) / len(level[name]) ** 0.5
-                                              for level in stored])
+            rows = [level[name] for level in stored]
+            columns[f"{name}_se"] = np.array([row.std(ddof=min(1, len(row) - 1)) / len(row) ** 0.5 for row in rows])
         columns["nasym_ratio"] = 0.5 * columns["asym"] / np.maximum(columns["norm2"], 1e-300)
         curves.append(columns)
         if write:

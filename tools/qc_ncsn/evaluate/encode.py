@@ -45,8 +45,7 @@ class EncodeOptions(CommonOptions):
 
 @dataclass
 class Source:
-    """Images to encode into one file: how many, what they are, their identity, and a source of
-    common.features.encode."""
+    """Images to encode into one file: count, description, identity, a source of common.features.encode."""
 
     path: object
     count: int

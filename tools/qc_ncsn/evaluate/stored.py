@@ -28,8 +28,7 @@ def open_generated(path):
 
 
 def is_inception(statistics):
-    """True when a Frechet distance in these features is a FID: files that do not tell hold Inception's, as the
-    original's."""
+    """Return whether a Frechet distance in these features is a FID: unnamed ones are Inception's."""
     return str(statistics.meta.get("extractor", INCEPTION)).startswith(INCEPTION)
 
 

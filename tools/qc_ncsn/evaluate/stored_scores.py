@@ -20,7 +20,7 @@ DESCRIPTIONS = {
     "fidis": """\
 Frechet distance between the features of the samples and of the data set, and the Inception score of the samples.
 With Inception's pool_3 the distance is the FID; with other features it bears their name. The generated rows are cut to
-the first as many as the data set has, as in the original, unless --all_rows. Memory does not grow with their number.""",
+the first as many as the data set has, as in the original, unless --all_rows. Memory does not grow with them.""",
     "prdc": """\
 Precision, recall, density and coverage of the samples' features against the data set's (Naeem et al. 2020). The
 generated rows are cut to the first as many as the data set has, as in the original, unless --all_rows.""",

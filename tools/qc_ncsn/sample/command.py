@@ -1,4 +1,4 @@
-"""Sample from a score model: predictor-corrector, ODE, or the stochastic multistep sampler."""
+"""Sample from a score model: predictor-corrector, ODE, the stochastic multistep sampler, or EDM's Heun sampler."""
 
 from dataclasses import dataclass, replace
 from typing import Optional
@@ -28,15 +28,15 @@ class SampleOptions(ModelOptions):
     num_divisions: int = option(1, "independent processes that share the job", kind="how", low=1)
     division_idx: int = option(0, "the part that this process makes", kind="how", low=0)
     bs: int = flags.batch_size(2500, "--batch_size")
-    method: Optional[str] = option(None, "pc, ode or multistep (default: the preset's)",
-                                   choices=["pc", "ode", "multistep"])
+    method: Optional[str] = option(None, "pc, ode, multistep or heun (default: the preset's)",
+                                   choices=["pc", "ode", "multistep", "heun"])
     ode: bool = option(False, "the same as --method ode; samples go to eval_sampling_ode")
     num_scales: Optional[int] = option(None, "steps of the PC sampler, two network calls each")
-    num_steps: Optional[int] = option(None, "steps of the multistep sampler, one network call each")
+    num_steps: Optional[int] = option(None, "steps of multistep (one network call each) and heun (two)")
     snr: Optional[float] = option(None, "signal-to-noise ratio of the Langevin corrector")
     rtol: Optional[float] = option(None, "relative tolerance of the ODE solver")
     atol: Optional[float] = option(None, "absolute tolerance of the ODE solver")
-    sigma_max: Optional[float] = option(None, "first noise level of the multistep sampler; 0: the SDE's")
+    sigma_max: Optional[float] = option(None, "first noise level of multistep and heun; 0: the SDE's")
     eta: Optional[float] = option(None, "stochasticity of the multistep sampler: 0 the ODE, 1 the reverse SDE, above 1 "
                                   "more, as Langevin steps")
     weights: str = option("ema", "which weights of the checkpoint", choices=["ema", "raw"])

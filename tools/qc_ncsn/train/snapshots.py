@@ -2,6 +2,7 @@
 
 import torch
 
+from common.diffusion.denoiser import ScoreDenoiser
 from common.diffusion.noise import UnitNoise
 from common.diffusion.score_samplers import sample_pc
 from common.diffusion.score_sampling import pc_options
@@ -30,6 +31,7 @@ def sample_nine(score, sde, config, seed, device, folder):
     data = config["data"]
     shape = (data["num_channels"], data["image_size"], data["image_size"])
     noise = UnitNoise(seed, range(config["sampling"]["batch_size"]), shape, device)
-    pixels = to_uint8(sample_pc(score, sde, noise, pc_options(config["sampling"]))[0], "unit")
+    sigmas = sde.reverse_sigmas(config["sampling"]["num_scales"])
+    pixels = to_uint8(sample_pc(ScoreDenoiser(score), noise, sigmas, pc_options(config["sampling"]), sde), "unit")
     write_npy(folder / "sample.np", pixels)
     save_grid(folder / "sample.png", pixels)

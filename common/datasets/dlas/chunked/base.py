@@ -206,14 +206,12 @@ def to_centers(pairs):
 
 
 def _scaled(value, old, new):
-    """Return a coordinate in an image resized from `old` to `new` pixels, rounded as the original: a product of
-    floats."""
+    """Return a coordinate in an image resized from `old` to `new` pixels, rounded as in the original."""
     return int(float(new) / float(old) * float(value))
 
 
 def _covered(center, width, length):
-    """Return a float32 line of a length that is 1 from center - width // 2 to center + width // 2 (exclusive), else
-    0."""
+    """Return a float32 line that is 1 from center - width // 2 to center + width // 2 (exclusive), else 0."""
     line = np.zeros(length, np.float32)
     line[max(center - width // 2, 0) : max(center + width // 2, 0)] = 1
     return line

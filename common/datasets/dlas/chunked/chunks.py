@@ -38,8 +38,7 @@ class FolderChunk:
         return self._count
 
     def tile_name(self, position):
-        """Return the file name of a tile (relative to the chunk folder). Raises InputError when there is no such
-        tile."""
+        """Return the file name of a tile (relative to the chunk folder); InputError when there is none."""
         if not 0 <= position < self._count:
             raise InputError(f"there is no tile {position}, there are {self._count}", where=f"{self.root}/{self.name}",
                              do="Extract all photos of a clip with the same options")
@@ -98,16 +97,14 @@ class VirtualChunk(FolderChunk):
 
 
 def read_pixels(path):
-    """Return an image file as (H, W, 3) RGB, uint8 or uint16; InputError naming one that is missing, cut short or
-    broken."""
+    """Return an image file as (H, W, 3) RGB, uint8 or uint16; InputError naming a missing or damaged one."""
     with system_errors(path), open(path, "rb") as stream:
         data = stream.read()
     return decode_whole(data, path)
 
 
 def decode_whole(data, where):
-    """Return the pixels in the bytes of an image file; InputError for a JPEG without its end, which OpenCV fills
-    grey."""
+    """Return the pixels in an image file's bytes; InputError for a cut JPEG, which OpenCV fills with grey."""
     if data[:2] != b"\xff\xd8":
         return decode_rgb(data, where)
     if data.rfind(b"\xff\xd9") < 0:
@@ -118,8 +115,7 @@ def decode_whole(data, where):
 
 
 def _all_tiles(folder):
-    """Return the tiles of a folder and of those inside it, as paths relative to the folder, sorted as the original
-    does."""
+    """Return the tiles of a folder and those inside it, relative to the folder, in the original's order."""
     found = folder.tiles.split("/") if folder.tiles else []
     for inner in folder.inner:
         found += [f"{inner.name.rpartition('/')[2]}/{name}" for name in _all_tiles(inner)]

@@ -11,18 +11,16 @@ GENPROBE_CACHE; where that cannot be written either, each start lists all folder
 import json
 import os
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 
 from common.errors import InputError
 from common.files import TEMPORARY, system_errors
+from common.images.suffixes import is_image, note_skipped
 
 FILE = "genprobe_index.json"
-FORMAT, VERSION = "genprobe chunk index", 1
+FORMAT, VERSION = "genprobe chunk index", 2
 RACY_NS = 2_000_000_000  # the coarsest clock among common file systems (FAT: 2 s)
-# The endings that the original's readers take, in these cases only.
-IMAGE_ENDINGS = frozenset(
-    f".{letters}" for name in ("jpg", "jpeg", "png", "ppm", "bmp", "webp") for letters in (name, name.upper())
-)
 REFERENCE, GEOMETRY, SQUARE = "ref.jpg", "geometry.jsonl", "square."
 
 
@@ -74,9 +72,19 @@ def open_index(root):
         listing.folders += [_scan(root, name) for name in unknown]
         listing.folders.sort(key=lambda folder: folder.name)
     listing.fresh = len(unknown)
+    _note_skipped(listing)
     if unknown or len(stored) > len(folders):
         save_index(listing)
     return listing
+
+
+def _note_skipped(listing):
+    """Note the files in chunk folders that are neither tiles nor what belongs beside them."""
+    skipped = []
+    for others, count in Counter(folder.others for folder in listing.folders).items():  # nearly all hold the same
+        names = filter(None, others.split("/"))
+        skipped += count * [name for name in names if not name.endswith(".pt") and not is_image(name)]
+    note_skipped(skipped, listing.root)
 
 
 def save_index(listing):
@@ -141,20 +149,19 @@ def _stamp(path):
 
 
 def _scan(root, name):
-    """Return the Folder `name` (relative to the root) as it is now. Its stamp is taken first: what comes later
-    shows."""
+    """Return the Folder `name` (relative to the root) as it is. Its stamp is taken first: what follows shows."""
     path = f"{root}/{name}"
     stamp = _stamp(path)
     with system_errors(path):
         names = sorted(entry for entry in os.listdir(path) if entry[0] != ".")
-    tiles = [entry for entry in names if entry[entry.rfind(".") :] in IMAGE_ENDINGS and REFERENCE not in entry]
+    tiles = [entry for entry in names if is_image(entry) and REFERENCE not in entry]
     others, inner = [], []
     for entry in set(names).difference(tiles):
         # Names of files that belong here are not asked whether they are folders: that costs more than listing them.
         # Links to folders are not followed, as by the original: they can lead round in a circle.
         below = f"{path}/{entry}"
-        is_folder = not entry.endswith((REFERENCE, ".pt",
-                                        ".jsonl")) and os.path.isdir(below) and not os.path.islink(below)
+        is_file = entry.endswith((REFERENCE, ".pt", ".jsonl"))
+        is_folder = not is_file and os.path.isdir(below) and not os.path.islink(below)
         (inner if is_folder else others).append(entry)
     if GEOMETRY in others and len(tiles) == 1 and tiles[0].startswith(SQUARE):
         stamp += _stamp(f"{path}/{GEOMETRY}")
@@ -165,8 +172,7 @@ def _scan(root, name):
 
 
 def _virtual_tiles(path, square, stamp):
-    """Return (names of the tiles that the geometry cuts from a square, stamp); none, and no trust, where it is
-    broken."""
+    """Return (names of the tiles that the geometry cuts from a square, stamp); none, untrusted, where broken."""
     from common.datasets.dlas.chunked import warn
     from common.datasets.dlas.chunked.virtual import read_geometry, virtual_name
 

@@ -23,7 +23,8 @@ def open_chunks(listing, limit=0):
     if any(name.endswith(SHARD_ENDINGS) for name in listing.files):
         chunks = sorted([*chunks, *open_packed(listing, limit)], key=lambda chunk: chunk.name)
     if not chunks:
-        found = f"{len(listing.folders)} folders, none with a tile" if listing.folders else "no folder and no shard in it"
-        raise InputError(f"not a chunked data set: {found}", where=listing.root,
+        count = len(listing.folders)
+        what = f"{count} folders, none with a tile" if count else "no folder and no shard in it"
+        raise InputError(f"not a chunked data set: {what}", where=listing.root,
                          do="Give the save_folder of extract_subimages: it holds a folder for each photo")
     return chunks

@@ -11,9 +11,10 @@ from collections import OrderedDict
 
 from common.datasets.dlas.chunked import warn
 from common.datasets.dlas.chunked.chunks import FolderChunk, decode_whole
-from common.datasets.dlas.chunked.index import IMAGE_ENDINGS, Folder
+from common.datasets.dlas.chunked.index import Folder
 from common.errors import InputError
 from common.files import system_errors
+from common.images.suffixes import is_image
 
 COLUMNS = ("id", "row", "col", "width")
 DO = "Extract the data set again, or copy this shard again"
@@ -147,7 +148,7 @@ def _read_members(path):
                 stem, dot, ending = member.name.rpartition(".")
                 if member.isfile() and ending == "json":
                     places[stem] = json.loads(archive.extractfile(member).read())
-                elif member.isfile() and f"{dot}{ending}" in IMAGE_ENDINGS:
+                elif member.isfile() and is_image(f"{dot}{ending}"):
                     images[stem] = (member.offset_data, member.size, f"{dot}{ending}")
         chunks = {}
         for key, (offset, length, ending) in images.items():

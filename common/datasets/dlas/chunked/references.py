@@ -1,5 +1,4 @@
-"""The references of chunks at the sizes that items need, and their tiles' centres: read once, kept in bounded
-memory."""
+"""The references of chunks at the sizes of the items, and their tiles' centres, in bounded memory."""
 
 from collections import OrderedDict
 from dataclasses import dataclass

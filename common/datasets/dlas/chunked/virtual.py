@@ -47,8 +47,7 @@ def virtual_name(number, square):
 
 
 def cut_tile(pixels, window, where):
-    """Return the tile (size, size, 3) of a square's pixels; InputError naming `where` when the window leaves the
-    square."""
+    """Return the tile (size, size, 3) of a square's pixels; InputError when the window leaves the square."""
     from common.datasets.dlas.chunked.references import resize
 
     height, width = pixels.shape[:2]

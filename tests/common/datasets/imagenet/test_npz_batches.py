@@ -64,11 +64,11 @@ def test_a_compressed_file_is_inflated_once(tmp_path):
     pixels, _ = write_batches(tmp_path, form="deflated")
     passes = []
 
-    def counted(batch, stream=imagenet_npz.stream_rows):
+    def counted(batch, stream=imagenet_unpacked.stream_rows):
         passes.append(batch.path.name)
         return stream(batch)
 
-    with mock.patch.object(imagenet_npz, "stream_rows", counted):
+    with mock.patch.object(imagenet_unpacked, "stream_rows", counted):
         for wanted in (np.array([16, 1, 9]), np.array([16, 1, 9])):
             images = open_npz_batches(tmp_path)
             images.unpack(wanted)
@@ -84,7 +84,7 @@ def test_a_compressed_file_is_inflated_once(tmp_path):
 
 def test_only_files_with_wanted_rows_are_inflated(tmp_path):
     write_batches(tmp_path, form="deflated")
-    with mock.patch.object(imagenet_npz, "stream_rows", wraps=imagenet_npz.stream_rows) as stream:
+    with mock.patch.object(imagenet_unpacked, "stream_rows", wraps=imagenet_unpacked.stream_rows) as stream:
         open_npz_batches(tmp_path).unpack(np.array([8]))
     assert [call.args[0].path.name for call in stream.call_args_list] == ["train_data_batch_2.npz"]
 

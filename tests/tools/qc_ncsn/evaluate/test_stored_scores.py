@@ -12,9 +12,8 @@ from common.errors import InputError
 from common.features.small_features import small_features
 from common.features.statistics import read_statistics
 from common.files import write_npz
-from common.metrics.frechet import frechet_distance_from_features
-from common.metrics.inception_score import inception_score
 from common.metrics.prdc import prdc
+from tests.common.metrics.distances import frechet_distance_of_rows, inception_score_of
 from tools.qc_ncsn.evaluate import encode as eval_encode
 from tools.qc_ncsn.evaluate import stored_scores as eval_samples
 from tools.qc_ncsn.evaluate.stored import read_asym, read_nll
@@ -102,7 +101,7 @@ def test_small_features_are_never_called_fid(capsys, work):
     record = run(capsys, "fidis")
     results = record["results"]
     stat = work / "stat"
-    expected = frechet_distance_from_features(*(arrays(stat / f"{name}_stat.npz")["pool_3"]
+    expected = frechet_distance_of_rows(*(arrays(stat / f"{name}_stat.npz")["pool_3"]
                                                 for name in ("generated", "dataset")))
     assert results["frechet_distance"] == pytest.approx(expected, rel=1e-6)
     assert results["features"] == "small-features-v1"
@@ -116,14 +115,14 @@ def test_small_features_are_never_called_fid(capsys, work):
 def test_fid_and_inception_score_of_the_first_rows(capsys, encoded):
     generated, dataset = (arrays(encoded / f"{name}_stat.npz") for name in ("generated", "dataset"))
     results = run(capsys, "fidis")["results"]
-    assert results["fid"] == pytest.approx(frechet_distance_from_features(generated["pool_3"][:60], dataset["pool_3"]),
+    assert results["fid"] == pytest.approx(frechet_distance_of_rows(generated["pool_3"][:60], dataset["pool_3"]),
                                            rel=1e-9)
-    assert results["inception_score"] == pytest.approx(inception_score(generated["logit"][:60])[0], rel=1e-12)
+    assert results["inception_score"] == pytest.approx(inception_score_of(generated["logit"][:60])[0], rel=1e-12)
     every = run(capsys, "fidis", "--all_rows", "--splits", "10", "--overwrite")["results"]
-    assert every["fid"] == pytest.approx(frechet_distance_from_features(generated["pool_3"], dataset["pool_3"]),
+    assert every["fid"] == pytest.approx(frechet_distance_of_rows(generated["pool_3"], dataset["pool_3"]),
                                          rel=1e-9)
     assert (every["inception_score"],
-            every["inception_score_std"]) == pytest.approx(inception_score(generated["logit"], 10))
+            every["inception_score_std"]) == pytest.approx(inception_score_of(generated["logit"], 10))
     assert (results["num_generated"], every["num_generated"]) == (60, 70)
 
 

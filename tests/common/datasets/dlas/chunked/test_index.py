@@ -190,7 +190,7 @@ def test_nested_folders_files_and_hidden_things(tmp_path):
     (tmp_path / "set/.hidden").mkdir()
     (tmp_path / "set/.hidden/00000001.png").write_bytes(b"")
     (tmp_path / "set/notes.txt").write_text("x")
-    (tmp_path / "set/a_left_0/00000001.tif").write_bytes(b"")
+    (tmp_path / "set/a_left_0/00000001.gif").write_bytes(b"")
     assert names(root)[:3] == ["a_left_0/00000001.png", "a_left_0/00000002.png", "a_left_0/more/00000003.PNG"]
     assert len(names(root)) == 7
     assert told_by(create_dataset(options_for(root))[2]) == (0, 2)

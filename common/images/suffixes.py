@@ -1,0 +1,45 @@
+"""Which files are images, by their names: one list for every reader of folders and archives."""
+
+import os
+from collections import Counter
+from functools import cache
+
+from common import console
+
+SUFFIXES = (".avif", ".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")  # in any case
+RECORDS = (".json", ".jsonl")  # labels and run records, expected beside images
+SHOWN = 6  # suffixes that a note lists
+
+
+def is_image(name, suffixes=SUFFIXES):
+    """Return whether a file's name ends in one of the suffixes, in any case."""
+    return name.lower().endswith(suffixes)
+
+
+def images_among(names, where, suffixes=SUFFIXES):
+    """Yield those of some file names that are images; at the end, note how many others were skipped.
+
+    where: what holds the files, in the note. Hidden files are for the caller to leave out.
+    """
+    skipped = []
+    for name in names:
+        if is_image(name, suffixes):
+            yield name
+        else:
+            skipped.append(name)
+    note_skipped(skipped, where)
+
+
+def note_skipped(names, where):
+    """Print how many files are skipped, by suffix; labels and records are not counted."""
+    counts = Counter(os.path.splitext(name)[1].lower() or "no suffix" for name in names if not is_image(name, RECORDS))
+    if counts:
+        listed = [f"{suffix} ({count:,})" for suffix, count in counts.most_common(SHOWN)]
+        more = ", ..." if len(counts) > SHOWN else ""
+        _say_once(f"{where}: skipped {counts.total():,} files that are not images by name: {', '.join(listed)}{more}")
+
+
+@cache
+def _say_once(text):
+    """Print a note; a folder that is listed again says nothing new."""
+    console.say(text)
