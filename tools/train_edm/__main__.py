@@ -90,6 +90,8 @@ class TrainOptions(CommonOptions):
     save_every: int = option(200, "steps between savings of what a killed run goes on from", kind="how")
     snapshot_every: int = option(0, "steps between networks that are kept, 0 for the last alone", kind="how")
     sample_every: int = option(0, "steps between sample pictures, 0 for the last alone", kind="how")
+    tensorboard: bool = option(False, "also log to TensorBoard (needs the package tensorboard)", kind="how")
+    wandb: bool = option(False, "also log to Weights & Biases (needs the package wandb)", kind="how")
     samples_per_class: int = option(8, "images in each row of a sample picture, 0 for no pictures")
     sample_steps: Optional[int] = of_preset("sample pictures: steps of Heun's sampler")
     sample_sigma_max: Optional[float] = of_preset("sample pictures: first noise level")

@@ -43,7 +43,8 @@ def train(options):
     if options.dry_run:
         return rehearse(options, config, source, run)
     with parallel.process_group(device.type):
-        clear = ("checkpoint.pth", "network.safetensors", "log.jsonl", "samples.png", "samples", "snapshots")
+        clear = ("checkpoint.pth", "network.safetensors", "log.jsonl", "samples.png", "samples", "snapshots",
+                 "tensorboard", "wandb")
         clear = [folder / name for name in clear]
         earlier = parallel.gather_objects(record.begin(clear) if parallel.is_main() else None)[0]
         if earlier is not None:

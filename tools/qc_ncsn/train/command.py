@@ -40,11 +40,15 @@ class TrainOptions(CommonOptions):
     activation_checkpointing: bool = option(False, "compute activations again in the backward pass, to save memory",
                                             kind="how")
     precision: str = option("fp32", "number format of the network", choices=["fp32", "tf32", "bf16"])
+    fused: bool = option(False, "Adam's update by the library's fused kernel: faster, and other last bits")
+    memory_gb: float = option(4.0, "keep decoded images in memory when all of them take no more (per process)",
+                              kind="how")
     compile: bool = option(False, "compile the loss with torch.compile", kind="how")
     device: str = option("auto", "auto, cpu, cuda, cuda:1 or mps", kind="how")
     num_workers: int = option(0, "threads that prepare batches ahead", kind="how")
     log_freq: Optional[int] = option(None, "steps between lines of log.jsonl", kind="how")
-    tensorboard: bool = option(False, "also write tensorboard events", kind="how")
+    tensorboard: bool = option(False, "also log to TensorBoard (needs the package tensorboard)", kind="how")
+    wandb: bool = option(False, "also log to Weights & Biases (needs the package wandb)", kind="how")
 
 
 def resolve(options):
@@ -117,7 +121,8 @@ def main(options):
                     f"{config['data']['dataset']} and write {work.root}")
         return Outcome({"steps": steps, "images": len(images)})
     with parallel.process_group(device.type):
-        clear = (work.checkpoints, work.meta_checkpoint.parent, work.samples, work.tensorboard, work.log, work.json_log)
+        clear = (work.checkpoints, work.meta_checkpoint.parent, work.samples, work.tensorboard, work.root / "wandb",
+                 work.log, work.json_log)
         earlier = parallel.gather_objects(record.begin(clear) if parallel.is_main() else None)[0]
         if earlier is not None:
             console.say(f"{work.root}: already trained to step {earlier['step']}")
