@@ -6,7 +6,6 @@ updates two optimisers in a step, the second one twice where a penalty on the gr
 """
 
 import gc
-import math
 import signal
 import time
 from contextlib import contextmanager, nullcontext
@@ -35,7 +34,7 @@ class Part(NamedTuple):
 
 
 class Update(NamedTuple):
-    """What one update reports: `sums`, the loss's values summed over the batch of all processes (float32, on the CPU)."""
+    """What one update reports; sums: the loss's values summed over the batch of all processes, on the CPU."""
 
     sums: torch.Tensor
     rate: float
@@ -44,7 +43,7 @@ class Update(NamedTuple):
 
 @dataclass
 class Plan:
-    """When a training does what; steps run from `first` to `last`, both inclusive, and the last is always logged and saved.
+    """When a training does what; steps run from `first` to `last`, both inclusive; the last is logged and saved, too.
 
     batch: rows of a step over all processes.  accumulate: parts in which a process works on its rows.
     save_every: the state is saved at multiples of any of these (0: never).
@@ -76,7 +75,7 @@ class Periodic:
 class Loop:
     """Runs the steps of a training.
 
-    draw: function of (step, first, last) -> tuple of tensors for those rows, from the seed, the step and the rows alone.
+    draw: function of (step, first, last) -> tuple of tensors for these rows, from seed, step and row alone.
     step: function of (step, parts) -> {name: number}; the progress shows its `loss`.
     save: function of the step that writes the state after it; only the main process calls it.
     optimisers: {name: optim.Optimiser}.  averages: ema.Averages that move after each step; one that has to move in the
@@ -137,18 +136,19 @@ class Loop:
             with self._alone(name) if index < len(parts) - 1 else nullcontext():
                 objective, values = loss(part)
                 (objective * scale).backward()
-            values = torch.stack(list(values)).detach().float()
+            values = torch.stack(list(values)).detach()
+            values = values.to(torch.promote_types(values.dtype, torch.float32))
             sums = values if sums is None else sums + values
         if name not in self.modules and parallel.world_size() > 1:
             _sum_gradients(optimiser.parameters())
         norm = optimiser.norm()
-        *sums, size = torch.cat([parallel.sum_across(sums), norm.float().reshape(1)]).tolist()
-        if not all(map(math.isfinite, (*sums, size))):
+        numbers = torch.cat([parallel.sum_across(sums), norm.reshape(1).to(sums.dtype)]).cpu()
+        if not bool(numbers.isfinite().all()):
             saved = "nothing was saved" if self.saved is None else f"what was saved after step {self.saved:,} is kept"
             raise NotFinite(f"the loss or the gradient is no longer finite at step {self.done + 1:,}; {saved}",
                             where=self.log.folder, do=self.advice)
         self.whole = False
-        return Update(torch.tensor(sums), optimiser.step(norm), size)
+        return Update(numbers[:-1], optimiser.step(norm), float(numbers[-1]))
 
     def _draw(self, step):
         return [self.draw(step, first, last) for first, last in self.rows]

@@ -1,5 +1,6 @@
 """The state of a training in one file: named parts, written byte for byte alike and loaded strictly."""
 
+import operator
 import sys
 
 import torch
@@ -37,6 +38,8 @@ class TrainingState:
         """Take over a stored state and return (step, extra)."""
         stored = load_torch(path)
         check_parts(stored, ("step", "networks", "optimisers", "averages", "extra"), path, do)
+        if type(stored["step"]) is not int:
+            raise InputError("'step' is no integer", where=path, do=do)
         for kind in ("networks", "optimisers", "averages"):
             check_parts(stored[kind], getattr(self, kind), path, do)
         for name, network in self.networks.items():
@@ -69,9 +72,9 @@ def load_optimiser(optimiser, state, updates, where, do):
                   for group, stored in zip(inner.param_groups, state["param_groups"], strict=True)]
         inner.load_state_dict({**state, "param_groups": groups})
         _check_moments(inner)
+        optimiser.updates = operator.index(updates)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"the optimiser state does not fit this network ({error})", where=where, do=do) from error
-    optimiser.updates = updates
 
 
 def _check_moments(inner):
@@ -95,7 +98,7 @@ def _check_moments(inner):
 def load_average(average, shadow, count, where, do):
     """Take over the stored tensors of an average and the count of its updates."""
     shapes = [getattr(tensor, "shape", None) for tensor in shadow] if isinstance(shadow, (list, tuple)) else None
-    if shapes != [own.shape for own in average.shadow]:
+    if shapes != [own.shape for own in average.shadow] or type(count) is not int:
         raise InputError("the averaged weights do not fit this network", where=where, do=do)
     for number, (own, tensor) in enumerate(zip(average.shadow, shadow)):
         check_finite(f"averaged tensor {number}", tensor, where)
