@@ -13,6 +13,34 @@ def set_quiet(quiet):
     _settings["quiet"] = bool(quiet)
 
 
+def outlive_terminal():
+    """From here on let nothing end when whoever reads stderr goes away, a closed terminal or the end of a pipe."""
+    if not isinstance(sys.stderr, _LastingStream):
+        sys.stderr = _LastingStream(sys.stderr)
+
+
+class _LastingStream:
+    """A stream whose text is dropped once it cannot be written any more."""
+
+    def __init__(self, stream):
+        self.stream = stream
+
+    def __getattr__(self, name):
+        return getattr(self.stream, name)
+
+    def write(self, text):
+        return self._attempt(self.stream.write, text)
+
+    def flush(self):
+        self._attempt(self.stream.flush)
+
+    def _attempt(self, function, *arguments):
+        try:
+            return function(*arguments)
+        except OSError:  # the interpreter's own last flush must not fail either
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self.stream.fileno())
+
+
 def console():
     """Return the process's rich console on stderr (imported on first use: rich takes 0.1 s)."""
     if _settings["console"] is None:

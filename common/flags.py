@@ -43,3 +43,19 @@ def accumulate():
 def data_dir():
     """Return the flag of the folder of named data sets."""
     return option(None, "folder of the named data sets' files", kind="how")
+
+
+def memory_gb():
+    """Return the flag of the memory for decoded images of a training set."""
+    return option(4.0, "keep decoded images in memory where all of them fit into so many GB (per process)", kind="how",
+                  low=0)
+
+
+def tensorboard():
+    """Return the flag of TensorBoard as a second log."""
+    return option(False, "also log to TensorBoard (needs the package tensorboard)", kind="how")
+
+
+def wandb():
+    """Return the flag of Weights & Biases as a second log."""
+    return option(False, "also log to Weights & Biases (needs the package wandb)", kind="how")

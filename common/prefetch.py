@@ -4,7 +4,7 @@ from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 
 
-class Ahead:
+class Prefetcher:
     """Iterates over function(step) for the steps; with workers, threads compute the next ones meanwhile."""
 
     def __init__(self, function, steps, workers):

@@ -214,17 +214,15 @@ def draw_samples(path, works, count=32):
 
 def draw_losses(path, works):
     """Draw the logged training loss of each run, and the regulariser where there is one."""
-    import json
-
     from common.images.figures import new_figure, save_figure
+    from common.training.log import read_log
 
     figure, axes = new_figure()
     drawn = False
     for name, work in works.items():
-        lines = work.json_log.read_text().splitlines() if work.json_log.exists() else []
-        logged = [json.loads(line) for line in lines]
+        logged = [(row["step"], row["loss"]) for row in read_log(work.json_log) if isinstance(row.get("loss"), float)]
         if logged:
-            axes.plot([row["step"] for row in logged], [row["loss"] for row in logged], label=name, linewidth=1)
+            axes.plot(*zip(*logged), label=name, linewidth=1)
             drawn = True
     if not drawn:
         return None

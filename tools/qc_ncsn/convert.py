@@ -72,8 +72,8 @@ def _to_safetensors(options, source, target):
 def _from_safetensors(options, source, target):
     """The container asks for a moving average and an optimiser: the average is the weights, the optimiser is new."""
     from common.formats.checkpoints import save_torch
-    from common.score.models import build_network, load_weights, read_checkpoint, stored_config, trainable
-    from tools.qc_ncsn.train.step import ExponentialMovingAverage, Optimiser, checkpoint_state
+    from common.score.models import build_network, load_weights, read_checkpoint, stored_config
+    from tools.qc_ncsn.train.step import checkpoint_state, make_average, make_optimiser
 
     state = read_checkpoint(source)
     config = preset(options.config) if options.config else stored_config(state)
@@ -81,9 +81,9 @@ def _from_safetensors(options, source, target):
         raise InputError("the file does not say which configuration it is of", where=source, do="Name it with --config")
     network = build_network(config)
     load_weights(network, state, source, state["weights"])
-    average = ExponentialMovingAverage([parameter for _, parameter in trainable(network)], config["model"]["ema_rate"])
+    average = make_average(network, config["model"]["ema_rate"])
     step = json.loads(state["genprobe"]).get("step")
-    whole = checkpoint_state(network, Optimiser(network, config["optim"], 0), average, step or 0, config)
+    whole = checkpoint_state(network, make_optimiser(network, config["optim"], 0), average, step or 0, config)
     if step is None:
         del whole["step"]
     save_torch(target, whole)

@@ -18,6 +18,17 @@ def open_images(config, data_dir=None, split="train"):
     return images
 
 
+def cached_reader(images, memory_gb):
+    """Return a function of indices -> uint8 images (n, H, W, C) that keeps decoded images in memory where they fit."""
+    from common.datasets.sets.imageset import EncodedImages
+    from common.training.pixels import ImageCache
+
+    if not isinstance(images, EncodedImages):
+        return images.read
+    cache = ImageCache(lambda numbers: (slice(None), images.read(numbers)), len(images), images.image_shape, memory_gb)
+    return lambda indices: cache.read(indices)[0]
+
+
 def to_unit_range(pixels):
     """Return uint8 images (B, H, W, C) as float32 (B, C, H, W) in [0, 1]."""
     import torch

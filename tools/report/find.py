@@ -1,7 +1,6 @@
 """What a folder of runs holds: run records, tables, pictures, pages and training logs."""
 
 import csv
-import json
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +9,7 @@ from common.datasets.dlas.chunked.centers import FILE as CENTERS
 from common.errors import InputError
 from common.files import read_json, system_errors
 from common.images.suffixes import is_image
+from common.training.log import read_log
 
 TABLES = (".csv", ".md", ".txt")
 
@@ -98,7 +98,7 @@ def _take(found, folder, owner, path):
             table.name = name
             owner.tables.append(table)
     elif path.name == "log.jsonl":
-        owner.log += _attempt(found, folder, path, read_log) or []
+        owner.log += _attempt(found, folder, path, read_rows) or []
 
 
 def _has_better(path):
@@ -126,19 +126,11 @@ def _read_record(path):
     return record
 
 
-def read_log(path):
-    """Return the dictionaries of a JSON-lines file; a last line that a killed run left unfinished is left out."""
-    lines = path.read_text(encoding="utf-8").splitlines()
-    rows = []
-    for number, line in enumerate(lines, 1):
-        try:
-            row = json.loads(line) if line.strip() else None
-        except ValueError as error:
-            if number == len(lines):
-                break
-            raise InputError(f"line {number} is no JSON ({error})", where=path) from error
-        if isinstance(row, dict):
-            rows.append(row)
+def read_rows(path):
+    """Return the rows of a training log; InputError when it holds no JSON object at all."""
+    rows = read_log(path, needs_step=False)
+    if not rows and path.stat().st_size:
+        raise InputError("no line is a JSON object", where=path)
     return rows
 
 

@@ -1,13 +1,7 @@
-"""The training loop: steps, log, pictures, snapshots, resuming, and stopping without losing anything."""
+"""One training in one folder: what it starts from, its step, its files and its results."""
 
 import copy
-import gc
-import json
-import math
-import signal
-import time
 from collections import deque
-from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -15,20 +9,23 @@ import torch
 
 from common import console, parallel
 from common.errors import InputError
-from common.files import append_text, write_text
 from common.formats.checkpoints import load_strictly
 from common.networks.adm import EDMPrecond
 from common.networks.adm_weights import read_adm, save_adm
 from common.nn.dropout import DropoutDraw
-from common.prefetch import Ahead
 from common.seeding import unit_seed
-from tools.train_edm.batches import Batches, Pixels
+from common.training.ema import Average, half_life
+from common.training.log import Log
+from common.training.loop import Loop, Periodic, Plan
+from common.training.optim import Optimiser, Schedule
+from tools.train_edm.batches import Batches, open_cache
 from tools.train_edm.pictures import draw_samples, row_classes
 from tools.train_edm.state import load_state, save_state
-from tools.train_edm.step import LossModule, ema_decay, learning_rate, update_average
+from tools.train_edm.step import LossModule
 
 RECENT = 50  # steps whose losses the result is the mean of
 EVALUATED = 256  # images of the averaged network's loss
+ADVICE = "Train with a smaller --lr, with --grad_clip 1, or with --precision fp32"
 
 
 class TrainingRun:
@@ -45,16 +42,16 @@ class TrainingRun:
         self.network = new_network(config, options.seed).to(device, memory_format=self.layout).train()
         if options.restore:
             restore(self.network, options.restore)
-        self.average = copy.deepcopy(self.network).eval().requires_grad_(False)
-        self.adam = torch.optim.Adam(self.network.parameters(), lr=options.lr, betas=(0.9, options.beta2),
-                                     eps=options.adam_eps,
-                                     fused=device.type in ("cpu", "cuda"))
-        self.pixels = Pixels(source, options.resolution, options.memory_gb)
-        self.batches = Batches(self.pixels, source.classes, options.seed, options.batch_size, options.class_balanced,
-                               options.xflip, options.p_mean, options.p_std)
+        self.averaged = copy.deepcopy(self.network).eval().requires_grad_(False)
+        decay = half_life(options.batch_size, options.ema_halflife_kimg, options.ema_rampup_ratio)
+        self.average = Average(self.network.parameters(), decay, self.averaged.parameters())
+        self.optimiser = make_optimiser(self.network, options, device)
+        self.images = open_cache(source, options.resolution, options.memory_gb)
+        self.batches = Batches(self.images, source.title, source.classes, options.seed, options.batch_size,
+                               options.class_balanced, options.xflip, options.p_mean, options.p_std)
         self.sampled = row_classes(source.classes, config.label_dim)
-        self.rows = parallel.own_rows(options.batch_size, options.accumulate)
-        self.done, self.losses, self.stop, self.saved = 0, deque(maxlen=RECENT), False, None
+        self.log = Log(self.folder, options.tensorboard, options.wandb)
+        self.done, self.losses = 0, deque(maxlen=RECENT)
         if not anew and self.state_path.exists():
             self._resume()
         if options.precision == "bf16":
@@ -65,169 +62,112 @@ class TrainingRun:
         return self.folder / "checkpoint.pth"
 
     def _resume(self):
-        self.done, losses = load_state(self.state_path, self.network, self.average, self.adam)
+        self.done, losses = load_state(self.state_path, self.network, self.averaged, self.optimiser)
+        self.average.count = self.done
         if self.done > self.options.steps:
             raise InputError(f"{self.done:,} steps are done already", where=f"--steps {self.options.steps}",
-                             do="Give a larger number, another --output_dir, or --overwrite to start anew")
+                             do="Give a larger number, another --output_dir, or --overwrite to start again")
         self.losses.extend(losses)
-        self.saved = self.done
-        console.say(f"going on from {self.state_path} (step {self.done:,})")
+        console.say(f"resuming from {self.state_path} (step {self.done:,})")
 
     def loop(self):
         """Run the remaining steps and return the results."""
+        options = self.options
         self.source.prepare(np.flatnonzero(self.source.classes >= 0))
-        self.module, options = self._wrapped(), self.options
-        if parallel.is_main():
-            self._start_log()
-        handlers = {name: signal.signal(name, self._ask_to_stop) for name in (signal.SIGTERM, signal.SIGINT)}
-        self.began, self.began_at = time.monotonic(), self.done
-        draw = lambda step: [self.batches.draw(step, first, last) for first, last in self.rows]  # noqa: E731
-        try:
-            with console.progress("training", options.steps, self.done, "step") as advance, \
-                    Ahead(draw, range(self.done, options.steps), options.num_workers) as draws:
-                while self.done < options.steps:
-                    rate, norm, stop = self._step(self.done, next(draws))
-                    self.done += 1
-                    self._log(rate, norm)
-                    self._keep()
-                    advance(1, f"loss {np.mean(self.losses):.3f}")
-                    if stop:
-                        self._save()
-                        raise KeyboardInterrupt
-            seconds = time.monotonic() - self.began
-            return self._conclude(seconds)
-        finally:
-            for name, handler in handlers.items():
-                signal.signal(name, handler)
-            self.module = None  # DistributedDataParallel has to go before its process group does
-            if parallel.world_size() > 1:
-                gc.collect()
-
-    def _wrapped(self):
-        if self.options.compile:
+        if options.compile:
             self.network.model.compile()
-        module = LossModule(self.network, self.layout)
-        if parallel.world_size() > 1:
-            ids = [self.device.index] if self.device.type == "cuda" else None
-            module = torch.nn.parallel.DistributedDataParallel(module, device_ids=ids, broadcast_buffers=False)
-        return module
+        plan = Plan(1, options.steps, options.batch_size, options.log_every, (options.save_every,), options.accumulate,
+                    options.num_workers)
+        # The batches count steps from 0.
+        self.trainer = Loop(plan, lambda step, first, last: self.batches.draw(step - 1, first, last), self._step,
+                          self._save, self.log, {"network": self.optimiser}, [self.average],
+                          {"network": LossModule(self.network, self.layout)}, self._products(), device=self.device,
+                          advice=ADVICE, done=self.done, saved=self.done or None)
+        self.trainer.run()
+        return self._conclude()
 
-    def _ask_to_stop(self, signum, frame):
-        self.stop = True
+    def _products(self):
+        """Return the pictures and networks that are written now and then."""
+        options = self.options
 
-    def _step(self, step, draws):
-        """One optimiser step; returns (learning rate, gradient norm, whether any process was asked to stop)."""
-        options, batch = self.options, self.options.batch_size
-        self.adam.zero_grad(set_to_none=True)
-        told = torch.tensor([0.0, self.stop], device=self.device)
-        for index, ((first, last), drawn) in enumerate(zip(self.rows, draws)):
+        def picture(step):
+            return self.folder / "samples" / f"step_{step:07d}.png"
+
+        def snapshot(step):
+            return self.folder / "snapshots" / f"network_{step:07d}.safetensors"
+
+        return [Periodic(options.sample_every if options.samples_per_class else 0,
+                         lambda step: draw_samples(picture(step), self.averaged, self.sampled, options),
+                         lambda step: picture(step).exists()),
+                Periodic(options.snapshot_every, lambda step: save_adm(snapshot(step), self.averaged),
+                         lambda step: snapshot(step).exists())]
+
+    def _step(self, step, parts):
+        """One optimiser step; returns the mean loss since the last line of the log, learning rate and gradient norm."""
+        options = self.options
+
+        def loss(part):
             if options.dropout or options.label_dropout:
-                self.network.set_dropout_draw(DropoutDraw(unit_seed(options.seed, "dropout", step), batch, first, last))
-            is_last = index == len(self.rows) - 1
-            with nullcontext() if is_last or parallel.world_size() == 1 else self.module.no_sync():
-                loss = self.module(*(value.to(self.device, non_blocking=True) for value in drawn)).sum()
-                # Processes' gradients are averaged, rows are summed: so the whole batch's mean at any split.
-                (loss * (parallel.world_size() / batch)).backward()
-            told[0] += loss.detach()
-        loss, stop = parallel.sum_across(told).tolist()
-        parameters = [parameter for parameter in self.network.parameters() if parameter.grad is not None]
-        norm = torch.nn.utils.get_total_norm([parameter.grad for parameter in parameters])
-        self._check_finite(step, loss, float(norm))
-        if options.grad_clip > 0:
-            torch.nn.utils.clip_grads_with_norm_(parameters, options.grad_clip, norm)
-        rate = learning_rate(step, options.lr, options.warmup, options.lr_decay, options.lr_floor, options.steps)
-        for group in self.adam.param_groups:
-            group["lr"] = rate
-        self.adam.step()
-        update_average(self.average, self.network,
-                       ema_decay(step, batch, options.ema_halflife_kimg, options.ema_rampup_ratio))
-        self.losses.append(loss / batch)
-        return rate, float(norm), stop > 0
+                self.network.set_dropout_draw(DropoutDraw(unit_seed(options.seed, "dropout", step - 1),
+                                                          options.batch_size, part.first, part.last))
+            total = self.trainer.modules["network"](*part.draws).sum()
+            return total, (total,)
 
-    def _check_finite(self, step, loss, norm):
-        if not (math.isfinite(loss) and math.isfinite(norm)):
-            kept = f"what was saved after step {self.saved:,} is kept" if self.saved else "nothing was saved"
-            raise InputError(f"loss or gradient is no longer finite at step {step + 1:,}; {kept}", where=self.folder,
-                             do="Train with a smaller --lr, with --grad_clip 1, or with --precision fp32")
+        sums, rate, norm = self.trainer.update("network", parts, loss)
+        self.losses.append(sums.item() / options.batch_size)
+        return {"loss": float(np.mean(list(self.losses)[-options.log_every :])), "lr": rate, "grad_norm": norm}
 
-    def _start_log(self):
-        """Drop log lines of steps that are done again."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self.log_path, kept = self.folder / "log.jsonl", []
-        for line in self.log_path.read_text(errors="replace").splitlines() if self.log_path.exists() else []:
-            try:
-                row = json.loads(line)
-            except ValueError:  # the half line of a killed run
-                continue
-            if row["step"] <= self.done:
-                kept.append(line)
-        write_text(self.log_path, "".join(f"{line}\n" for line in kept))
+    def _save(self, step):
+        """Save the state, and the network as it is now."""
+        save_state(self.state_path, self.network, self.averaged, self.optimiser, step, self.losses)
+        save_adm(self.folder / "network.safetensors", self.averaged)
 
-    def _log(self, rate, norm):
-        options = self.options
-        if not parallel.is_main() or (self.done % options.log_every and self.done != options.steps):
-            return
-        seconds = time.monotonic() - self.began
-        recent = list(self.losses)[-options.log_every :]
-        row = {"step": self.done, "loss": float(np.mean(recent)), "lr": rate, "grad_norm": norm,
-               "seconds": round(seconds, 3),
-               "images_per_second": round((self.done - self.began_at) * options.batch_size / max(seconds, 1e-9), 2)}
-        append_text(self.log_path, json.dumps(row) + "\n")
-
-    def _keep(self):
-        """Write what this step asks for. Pictures and snapshots come before the state: a kill between repeats them."""
-        options = self.options
-        if parallel.is_main():
-            if options.sample_every and options.samples_per_class and self.done % options.sample_every == 0:
-                draw_samples(self.folder / "samples" / f"step_{self.done:07d}.png", self.average, self.sampled, options)
-            if options.snapshot_every and self.done % options.snapshot_every == 0:
-                save_adm(self.folder / "snapshots" / f"network_{self.done:07d}.safetensors", self.average)
-        if self.done % options.save_every == 0 or self.done == options.steps:
-            self._save()
-
-    def _save(self):
-        """Save the state, and the network as it is now, unless that was done after this step."""
-        if self.saved != self.done and parallel.is_main():
-            save_state(self.state_path, self.network, self.average, self.adam, self.done, self.losses)
-            save_adm(self.folder / "network.safetensors", self.average)
-        self.saved = self.done
-        parallel.barrier()
-
-    def _conclude(self, seconds):
+    def _conclude(self):
         """Write the network and its samples, and return the results."""
         results = {}
         if parallel.is_main():
-            save_adm(self.folder / "network.safetensors", self.average)
+            save_adm(self.folder / "network.safetensors", self.averaged)
             if self.options.samples_per_class:
-                draw_samples(self.folder / "samples.png", self.average, self.sampled, self.options)
-            rate = (self.done - self.began_at) * self.options.batch_size / max(seconds, 1e-9)
+                draw_samples(self.folder / "samples.png", self.averaged, self.sampled, self.options)
             classes = self.source.classes[self.source.classes >= 0]
-            results = {"steps": self.done, "training_loss": float(np.mean(self.losses)), "ema_loss": self._ema_loss(),
+            results = {"steps": self.options.steps, "training_loss": float(np.mean(self.losses)),
+                       "ema_loss": self._ema_loss(),
                        "parameters": sum(parameter.numel() for parameter in self.network.parameters()),
-                       "images": len(classes),
-                       "classes": self.network.config.label_dim, "damaged": self.pixels.damaged,
-                       "images_per_second": round(rate, 2), "network": str(self.folder / "network.safetensors")}
-            console.show_table(str(self.folder),
-                               ["steps", "training loss", "of the averaged weights", "parameters", "images/s"],
-                               [[f"{self.done:,}", f"{results['training_loss']:.3f}", f"{results['ema_loss']:.3f}",
-                                 f"{results['parameters']:,}", f"{rate:.3g}"]])
-            if self.pixels.damaged:
-                console.say(f"warning: {self.pixels.damaged:,} images cannot be read; others were drawn in their place")
-            console.say(f"next: python -m tools.generate_dataset --model imagenet --checkpoint_path "
-                        f"{results['network']} --method heun "
-                        f"--num_steps {self.options.sample_steps} --sigma_max {self.options.sample_sigma_max:g} "
-                        f"--sigma_min {self.options.sample_sigma_min:g}")
+                       "images": len(classes), "classes": self.network.config.label_dim,
+                       "damaged": self.images.damaged, "images_per_second": self.trainer.images_per_second,
+                       "network": str(self.folder / "network.safetensors")}
+            self._say(results)
         parallel.barrier()
         return results
+
+    def _say(self, results):
+        console.show_table(str(self.folder),
+                           ["steps", "training loss", "of the averaged weights", "parameters", "images/s"],
+                           [[f"{results['steps']:,}", f"{results['training_loss']:.3f}", f"{results['ema_loss']:.3f}",
+                             f"{results['parameters']:,}", f"{results['images_per_second']:.3g}"]])
+        if results["damaged"]:
+            console.say(f"warning: {results['damaged']:,} images cannot be read; others were drawn in their place")
+        console.say(f"next: python -m tools.generate_dataset --model imagenet --checkpoint_path {results['network']} "
+                    f"--method heun --num_steps {self.options.sample_steps} "
+                    f"--sigma_max {self.options.sample_sigma_max:g} --sigma_min {self.options.sample_sigma_min:g}")
 
     @torch.no_grad()
     def _ema_loss(self):
         """Return the averaged network's mean loss on training images and noise that depend on the seed alone."""
-        module, total, together = LossModule(self.average, self.layout), 0.0, 64
+        module, total, together = LossModule(self.averaged, self.layout), 0.0, 64
         for first in range(0, EVALUATED, together):
             drawn = self.batches.draw("evaluation", first, first + together)
             total += float(module(*(value.to(self.device) for value in drawn)).sum())
         return total / EVALUATED
+
+
+def make_optimiser(network, options, device):
+    """Return Adam with the schedule and the clipping of the flags."""
+    adam = torch.optim.Adam(network.parameters(), lr=options.lr, betas=(0.9, options.beta2), eps=options.adam_eps,
+                            fused=device.type in ("cpu", "cuda"))
+    cosine = max(options.steps - 1, 1) if options.lr_decay == "cosine" else 0
+    return Optimiser(adam, Schedule(options.lr, options.warmup, cosine=cosine, floor=options.lr_floor),
+                     options.grad_clip or None)
 
 
 def new_network(config, seed):

@@ -7,7 +7,8 @@ from common import console, parallel
 from common.errors import InputError
 
 PROG = "train_edm"
-OWNS = ("checkpoint.pth", "network.safetensors", "log.jsonl", "samples.png", "samples", "snapshots")
+OWNS = ("checkpoint.pth", "network.safetensors", "log.jsonl", "samples.png", "samples", "snapshots",
+        "tensorboard", "wandb")
 
 
 def train(request):

@@ -14,12 +14,13 @@ from common.formats.checkpoints import load_strictly, load_torch
 from common.images.pixels import to_uint8
 from common.networks.ncsnpp import NCSNpp, NetworkConfig
 from common.score.models import load_weights, read_checkpoint, trainable
+from common.training.ema import Average, ramp_up
 from tests.golden.compare import Judged, to_numpy, within
 from tests.golden.registry import check
 from tools.qc_ncsn.asymmetry import asymmetry, normalised
 from tools.qc_ncsn.likelihood import bits_per_dim, drift_and_divergence
 from tools.qc_ncsn.losses import hutchinson_asymmetry, training_loss
-from tools.qc_ncsn.train.step import ExponentialMovingAverage, Optimiser
+from tools.qc_ncsn.train.step import make_average, make_optimiser
 
 
 def build(case):
@@ -225,22 +226,23 @@ def _train(case):
     network = build(case).train()
     score = make_score(network, spec["config"].get("energy", False))
     start = {name: parameter.detach().clone() for name, parameter in trainable(network)}
-    optimiser = Optimiser(network, optim, 0)
+    optimiser = make_optimiser(network, optim, 0)
     optimiser.updates = optim["step_start"]
-    ema = ExponentialMovingAverage([parameter for _, parameter in trainable(network)], optim["ema_rate"])
+    average = make_average(network, optim["ema_rate"])
     rows = []
     for index in range(len(arrays["x0"])):
         x0, z, v = (case.tensor(name)[index] for name in ("x0", "z", "v"))
         dsm, reg = training_loss(score, sde, x0, sde.train_time(case.tensor("u")[index]), z, v, spec["balancing_fac"])
-        optimiser.adam.zero_grad()
+        optimiser.optimiser.zero_grad()
         (dsm + spec["balancing_fac"] * reg).mean().backward()
-        rate, norm = optimiser.step()
-        ema.update()
-        rows.append((float(dsm.mean().detach()), float(reg.mean().detach()), rate, norm))
+        norm = optimiser.norm()
+        rate = optimiser.step(norm)
+        average.update()
+        rows.append((float(dsm.mean().detach()), float(reg.mean().detach()), rate, float(norm)))
     ratios = {name: within(got, arrays[name], rtol=limit["loss_rtol"])
               for name, got in zip(("loss", "reg", "lr", "grad_norm_before_clip"), np.array(rows).T)}
     end = dict(trainable(network))
-    shadow = dict(zip(end, ema.shadow))
+    shadow = dict(zip(end, average.shadow))
     for key, tensors in (("delta_norms", end), ("ema_delta_norms", shadow)):
         moved = np.array([float((tensors[name] - start[name]).norm().detach()) for name in start])
         ratios[key] = within(moved, arrays[key], rtol=limit["norm_rtol"], atol=limit["param_abs"])
@@ -250,7 +252,7 @@ def _train(case):
             got = source[name.partition("module.")[2]].detach()
             ratios[name] = within(got, arrays[name], atol=limit["param_abs"])
     ratios["updates"] = within(optimiser.updates, arrays["step_end"])
-    ratios["ema updates"] = within(ema.num_updates, arrays["ema_num_updates"])
+    ratios["ema updates"] = within(average.count, arrays["ema_num_updates"])
     return ratios, network
 
 
@@ -262,8 +264,8 @@ def ema(case):
     for name, setting in settings.items():
         digits, _, start = setting.partition("_from_")
         p, q = (case.tensor(key).clone() for key in ("p0", "q0"))
-        average = ExponentialMovingAverage([p, q], float(f"{digits[0]}.{digits[1:]}"))
-        average.num_updates = int(start or 0)
+        average = Average([p, q], ramp_up(float(f"{digits[0]}.{digits[1:]}")))
+        average.count = int(start or 0)
         rows = []
         for dp, dq in zip(case.tensor("dp"), case.tensor("dq")):
             p.copy_(case.tensor("p0") + dp)

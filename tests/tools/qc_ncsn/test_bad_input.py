@@ -658,7 +658,7 @@ def test_a_disk_that_fills_while_logging_is_told_in_one_line(place, monkeypatch)
         with files.system_errors(path):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr("tools.qc_ncsn.train.run.append_text", full)
+    monkeypatch.setattr("common.training.log.append_text", full)
     check_message(call(*TRAIN, "--workdir", place.work, "--quiet"), ["log.jsonl", "no space left on the disk"])
 
 

@@ -10,7 +10,7 @@ from common.formats.checkpoints import load_torch
 from common.score.config import override, preset
 from common.score.models import LoadedModel, build_network, load_weights, read_checkpoint, trainable
 from tests.tools.qc_ncsn.runs import TINY, call, good, listing
-from tools.qc_ncsn.train.step import ExponentialMovingAverage, Optimiser, load_training_state
+from tools.qc_ncsn.train.step import load_training_state, make_average, make_optimiser
 
 PUBLISHED = "tests/golden/qc_ncsn/train_ckpt/checkpoint_1.pth"
 
@@ -111,14 +111,14 @@ def test_the_original_s_own_file_loads_whole():
         config["data"][key] = sizes.get(key, config["data"][key])
     network = build_network(config)
     assert network.all_modules[3].weight.shape == shape
-    ema = ExponentialMovingAverage([parameter for _, parameter in trainable(network)], 0.9)
-    optimiser = Optimiser(network, config["optim"], 10)
-    load_training_state(state, PUBLISHED, network, optimiser, ema)
-    assert ema.num_updates == state["ema"]["num_updates"]
-    assert ema.decay == 0.9
-    assert len(optimiser.adam.state) == len(ema.shadow)
+    average = make_average(network, 0.9)
+    optimiser = make_optimiser(network, config["optim"], 10)
+    load_training_state(state, PUBLISHED, network, optimiser, average)
+    assert average.count == state["ema"]["num_updates"]
+    assert average.decay(10**6) == 0.9
+    assert len(optimiser.optimiser.state) == len(average.shadow)
     assert optimiser.updates == 0  # warm-up starts again, as the original's does
-    for (name, parameter), tensor in zip(network.named_parameters(), [None, *ema.shadow]):
+    for (name, parameter), tensor in zip(network.named_parameters(), [None, *average.shadow]):
         assert torch.equal(parameter, state["model"][f"module.{name}"])
         assert tensor is None or tensor.shape == parameter.shape
     load_weights(network, state, PUBLISHED, "ema")

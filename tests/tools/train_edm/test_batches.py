@@ -1,7 +1,4 @@
-"""Draws of train_edm's rows, its learning rate and the decay of its average."""
-
-import math
-from types import SimpleNamespace
+"""Draws of train_edm's rows."""
 
 import numpy as np
 import pytest
@@ -9,8 +6,7 @@ import torch
 
 from common.datasets.imagenet.sources import Loaded
 from common.errors import InputError
-from tools.train_edm.batches import Batches, Pixels
-from tools.train_edm.step import ema_decay, learning_rate
+from tools.train_edm.batches import Batches, open_cache
 
 CLASSES = np.array([0, 0, 0, 0, 0, 0, 0, 2, -1, 2, 5])
 
@@ -33,9 +29,9 @@ class Source:
         return f"image {number}"
 
 
-def batches(memory_gb=1.0, damaged=(), batch=6, **changes):
-    source = Source(damaged)
-    return Batches(Pixels(source, 2, memory_gb), source.classes, 3, batch, **changes)
+def batches(memory_gb=1.0, damaged=(), batch=6, source=None, **changes):
+    source = source or Source(damaged)
+    return Batches(open_cache(source, 2, memory_gb), source.title, source.classes, 3, batch, **changes)
 
 
 @pytest.mark.parametrize("balanced", [False, True])
@@ -62,44 +58,23 @@ def test_epochs_hold_every_image_once_and_balanced_rows_every_class_alike():
 
 def test_half_of_the_images_are_mirrored_where_asked():
     def first_rows(**changes):
-        made = batches(batch=400, **changes)
-        made.pixels.source.load = lambda numbers, side: Loaded(
+        source = Source()
+        source.load = lambda numbers, side: Loaded(
             list(range(len(numbers))), np.tile(np.arange(2, dtype=np.uint8), (len(numbers), 3, 2, 1)))
-        return made.draw(0, 0, 400)[0][:, 0, 0, 0].float().mean()
+        return batches(batch=400, source=source, **changes).draw(0, 0, 400)[0][:, 0, 0, 0].float().mean()
 
     assert first_rows() == 0
     assert 0.4 < first_rows(xflip=True) < 0.6
 
 
 def test_images_in_memory_are_read_once_and_damaged_ones_replaced():
-    kept = batches(damaged=(1, 4), batch=10)
+    source = Source(damaged=(1, 4))
+    kept = batches(batch=10, source=source)
     for step in range(3):
         images, _, _, classes = kept.draw(step, 0, 10)
         assert torch.equal(classes, torch.from_numpy(CLASSES[images[:, 0, 0, 0].numpy()]))
         assert not {1, 4} & set(images[:, 0, 0, 0].tolist())
-    assert len(kept.pixels.source.read) == len(set(kept.pixels.source.read)) == 10
-    assert kept.pixels.damaged == 2
+    assert len(source.read) == len(set(source.read)) == 10
+    assert kept.images.damaged == 2
     with pytest.raises(InputError, match="cannot be read"):
         batches(damaged=range(11)).draw(0, 0, 1)
-
-
-def test_the_rate_rises_then_falls_to_its_floor():
-    settings = SimpleNamespace(lr=2e-3, warmup=30, floor=0.05, steps=700)
-    rates = [learning_rate(step, settings.lr, settings.warmup, "cosine", settings.floor, settings.steps)
-             for step in range(700)]
-    assert rates[0] == pytest.approx(2e-3 / 30)
-    assert max(rates) == pytest.approx(2e-3, rel=0.01)
-    assert rates[-1] == pytest.approx(1e-4)
-    assert learning_rate(500, 1e-3, 0, "none", 0.05, 700) == 1e-3
-
-
-def test_the_decay_covers_both_usual_forms():
-    """NVlabs/edm's half-life in images, and min(max, (1 + i) / (10 + i)) in steps."""
-    assert ema_decay(10**9, 4096, 50_000, 0.05) == pytest.approx(0.5 ** (4096 / 50e6))
-    assert ema_decay(100, 512, 500, 0.05) == pytest.approx(0.5 ** (512 / (100 * 512 * 0.05)))
-    assert ema_decay(0, 16, 2.21, 0.077) == 0  # begins with the first weights
-    for step in (30, 100, 400, 1500, 5000):
-        assert 1 - ema_decay(step, 16, 2.21, 0.077) == pytest.approx(1 - min(0.995, (1 + step) / (10 + step)), rel=0.35)
-    assert ema_decay(5000, 16, 2.21, 0.077) == pytest.approx(0.995, abs=1e-5)
-    assert ema_decay(0, 16, 2.21, 0) == pytest.approx(0.995, abs=1e-5)
-    assert math.isclose(ema_decay(0, 16, 0, 0), 0)  # no averaging

@@ -11,7 +11,7 @@ from tools.qc_ncsn.data import open_images
 from tools.qc_ncsn.work_dir import WorkDir
 
 PROG = "qc_ncsn train"
-OWNS = ("checkpoints", "checkpoints-meta", "samples", "tensorboard", "stdout.txt", "log.jsonl")
+OWNS = ("checkpoints", "checkpoints-meta", "samples", "tensorboard", "wandb", "stdout.txt", "log.jsonl")
 
 EPILOG = """examples:
   qc_ncsn train --config u_digits --workdir digits_u
@@ -44,11 +44,14 @@ class TrainOptions(CommonOptions):
     accumulate: int = flags.accumulate()
     activation_checkpointing: bool = option(False, "gradient checkpointing", kind="how")
     precision: str = flags.precision()
+    fused: bool = option(False, "Adam's fused kernel: faster, and other last bits")
+    memory_gb: float = flags.memory_gb()
     compile: bool = flags.compile()
     device: str = flags.device()
     num_workers: int = flags.num_workers(0, "threads that prepare batches ahead")
     log_freq: Optional[int] = option(None, "steps between lines of log.jsonl", kind="how")
-    tensorboard: bool = option(False, "also write tensorboard events", kind="how")
+    tensorboard: bool = flags.tensorboard()
+    wandb: bool = flags.wandb()
 
 
 def settle(options):

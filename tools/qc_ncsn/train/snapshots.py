@@ -1,21 +1,41 @@
 """What a training snapshot is tested with: likelihood of one test batch, and nine samples."""
 
+import copy
+
 import torch
 
 from common.diffusion.denoiser import ScoreDenoiser
 from common.diffusion.noise import UnitNoise
+from common.diffusion.rk45 import StepTooSmall
 from common.diffusion.score_samplers import sample_pc
 from common.diffusion.score_sampling import pc_options
+from common.diffusion.scores import make_score
 from common.images.grids import save_grid
 from common.images.pixels import to_uint8
-from tools.qc_ncsn.data import dequantised_batch
+from common.score.models import trainable
+from tools.qc_ncsn.data import dequantised_batch, open_images
 from tools.qc_ncsn.likelihood import bits_per_dim
+
+
+def test_snapshot(run, step):
+    """NLL of one test batch with the raw weights, nine samples with the averaged ones, as far as asked for."""
+    network = copy.deepcopy(run.network)
+    parameters = [parameter for _, parameter in trainable(network)]
+    score = make_score(network.eval().requires_grad_(False), run.config["model"]["energy"])
+    if run.training["snapshot_nll"]:
+        try:
+            nll = test_nll(score, run.sde, run.config, run.options, run.device)
+        except StepTooSmall:  # a network in the middle of its training may be that far off
+            nll = float("nan")
+        run.log.tell({"nll": nll}, step)
+    if run.training["snapshot_sampling"]:
+        for parameter, shadow in zip(parameters, run.average.shadow):
+            parameter.data.copy_(shadow)
+        sample_nine(score, run.sde, run.config, run.options.seed, run.device, run.work.samples / f"iter_{step}")
 
 
 def test_nll(score, sde, config, options, device):
     """Return the mean bits/dim of the first test batch (rtol 1e-4, atol 1e-5, as the original's snapshots)."""
-    from tools.qc_ncsn.data import open_images
-
     images = open_images(config, options.data_dir, "test")
     indices = range(min(config["training"]["batch_size"], len(images)))
     x, epsilon = dequantised_batch(images, indices, options.seed, device)

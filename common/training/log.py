@@ -1,0 +1,103 @@
+"""log.jsonl of a training, one JSON object a line, and the listeners that hear of each row: TensorBoard, W&B."""
+
+import importlib.util
+import json
+from pathlib import Path
+
+from common.errors import InputError
+from common.files import append_text, system_errors, write_text
+
+
+def read_log(path, needs_step=True):
+    """Return the rows of a log.jsonl, [] where there is no file.
+
+    Skipped: the half line of a killed run, whatever else is no JSON object in UTF-8, and, with needs_step, rows whose
+    `step` is missing or no integer.
+    """
+    path, rows = Path(path), []
+    if not path.exists():
+        return rows
+    with system_errors(path):
+        lines = path.read_bytes().split(b"\n")
+    for line in lines:
+        try:
+            row = json.loads(line.decode())
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(row, dict) and (not needs_step or type(row.get("step")) is int):
+            rows.append(row)
+    return rows
+
+
+def check_listeners(**wanted):
+    """Raise InputError for the first package of `tensorboard=..., wandb=...` that is wanted and not installed."""
+    for name, is_wanted in wanted.items():
+        package = importlib.util.find_spec(name) if is_wanted else None
+        if is_wanted and (package is None or package.origin is None):  # a plain folder of this name has no origin
+            raise InputError("the package is not installed", where=name,
+                             do=f"Run pip install {name}, or train without it: log.jsonl holds the same numbers")
+
+
+class Log:
+    """log.jsonl in a folder, with listeners beside it.
+
+    tensorboard, wandb: send the numbers there, too; their files lie in folders of these names.
+    tags: {entry of a row: its name for them} where it differs.  listeners: further objects with add(values, step).
+    """
+
+    def __init__(self, folder, tensorboard=False, wandb=False, tags=None, listeners=()):
+        check_listeners(tensorboard=tensorboard, wandb=wandb)
+        self.folder, self.path, self.tags = Path(folder), Path(folder) / "log.jsonl", tags or {}
+        self.makers = [_TensorBoard] * tensorboard + [_WeightsAndBiases] * wandb
+        self.listeners, self.own = list(listeners), []
+
+    def start(self, done):
+        """Drop the rows of steps after `done`, which are done again, and return the last row that stays, or None."""
+        rows = [row for row in read_log(self.path) if row["step"] <= done]
+        write_text(self.path, "".join(f"{json.dumps(row)}\n" for row in rows))
+        self.own = [make(self.folder, done + 1) for make in self.makers]
+        return rows[-1] if rows else None
+
+    def write(self, row):
+        """Append a row, which has `step`."""
+        append_text(self.path, json.dumps(row) + "\n")
+        self.tell({name: value for name, value in row.items() if name not in ("step", "seconds")}, row["step"])
+
+    def tell(self, values, step):
+        """Tell the listeners {name: number} that have no place in log.jsonl."""
+        named = {self.tags.get(name, name): value for name, value in values.items()}
+        for listener in (*self.listeners, *self.own):
+            listener.add(named, step)
+
+    def close(self):
+        """Let TensorBoard and W&B write what they hold."""
+        for listener in self.own:
+            listener.close()
+
+
+class _TensorBoard:
+    def __init__(self, folder, first):
+        from torch.utils.tensorboard import SummaryWriter
+
+        self.writer = SummaryWriter(str(folder / "tensorboard"), purge_step=first)
+        self.close = self.writer.close
+
+    def add(self, values, step):
+        for name, value in values.items():
+            self.writer.add_scalar(name, value, step)
+
+
+class _WeightsAndBiases:
+    """One W&B run for one folder: its identifier is stored, so that a resumed training goes on in it."""
+
+    def __init__(self, folder, first):
+        import wandb
+
+        stored = folder / "wandb" / "run_id.txt"
+        identifier = stored.read_text() if stored.exists() else None
+        self.run = wandb.init(project="genprobe", name=folder.name, dir=str(folder), id=identifier, resume="allow")
+        write_text(stored, self.run.id)
+        self.close = self.run.finish
+
+    def add(self, values, step):
+        self.run.log(values, step=step)

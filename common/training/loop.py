@@ -1,0 +1,279 @@
+"""The training loop: draws, steps, logs, files, and stopping without losing anything, in one process or several.
+
+A tool brings a step, a function of the step's number and its draws that calls `Loop.update` for each update of an
+optimiser and returns the numbers to log; and functions that draw a batch, save the state and write its pictures. A GAN
+updates two optimisers in a step, the second one twice where a penalty on the gradient is due.
+"""
+
+import gc
+import signal
+import time
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Callable, NamedTuple
+
+import torch
+
+from common import console, parallel
+from common.errors import InputError
+from common.prefetch import Prefetcher
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class NotFinite(InputError):
+    """A loss or a gradient that holds NaN or infinite values."""
+
+
+class Part(NamedTuple):
+    """Rows [first, last) of a step's batch, which go through the network together, and what was drawn for them."""
+
+    first: int
+    last: int
+    draws: tuple
+
+
+class Update(NamedTuple):
+    """What one update reports; sums: the loss's values summed over the batch of all processes, on the CPU."""
+
+    sums: torch.Tensor
+    rate: float
+    norm: float
+
+
+@dataclass
+class Plan:
+    """When a training does what; steps run from `first` to `last`, both inclusive; the last is logged and saved, too.
+
+    batch: rows of a step over all processes.  accumulate: parts in which a process works on its rows.
+    save_every: the state is saved at multiples of any of these (0: never).
+    """
+
+    first: int
+    last: int
+    batch: int
+    log_every: int
+    save_every: tuple
+    accumulate: int = 1
+    num_workers: int = 0
+    log_speed: bool = True
+
+
+@dataclass
+class Periodic:
+    """A file, or several, that the main process writes at multiples of `every` (0: never), after the state was saved.
+
+    write: function of the step.  done: function of the step, true when its files are there: a run that was killed
+    between its state and them makes up for them.
+    """
+
+    every: int
+    write: Callable
+    done: Callable
+
+
+class Loop:
+    """Runs the steps of a training.
+
+    draw: function of (step, first, last) -> tuple of tensors for these rows, from seed, step and row alone.
+    step: function of (step, parts) -> {name: number}; the progress shows its `loss`.
+    save: function of the step that writes the state after it; only the main process calls it.
+    optimisers: {name: optim.Optimiser}.  averages: ema.Averages that move after each step; one that has to move in the
+    middle of a step is updated by the step.
+    modules: {name of an optimiser: module} whose forward gives its losses: DistributedDataParallel sums its gradients
+    while they are computed. An optimiser without has them summed at once, which second derivatives need.
+    log: log.Log.  products: Periodics.  evaluate: (every, function of the step -> {name: number}) that adds to the log,
+    called in all processes.  advice: what to do when losses or gradients are not finite.
+    done: the steps that lie behind.  saved: the step whose state is on the disk, or None.
+    """
+
+    def __init__(self, plan, draw, step, save, log, optimisers, averages=(), modules=None, products=(),
+                 evaluate=(0, None), device="cpu", advice="Use a smaller learning rate", done=None, saved=None):
+        self.plan, self.draw, self.step, self.save, self.log = plan, draw, step, save, log
+        self.optimisers, self.averages, self.modules = optimisers, averages, modules or {}
+        self.products, self.evaluate, self.device, self.advice = products, evaluate, torch.device(device), advice
+        self.done, self.saved = plan.first - 1 if done is None else done, saved
+        self.rows = parallel.own_rows(plan.batch, plan.accumulate)
+        self.stop, self.whole, self.last_row, self.images_per_second = False, True, None, 0.0
+
+    def run(self):
+        """Do the remaining steps; raises KeyboardInterrupt when asked to stop by a signal.
+
+        An InputError amid the steps, such as an unreadable image, comes after the state of the last step was saved.
+        """
+        plan = self.plan
+        console.outlive_terminal()
+        with self._signals(), self._distributed(), self._logged():
+            self.began, self.done_before = time.monotonic(), self.done
+            self._produce(pending=True)
+            with console.progress("training", plan.last - plan.first + 1, self.done - plan.first + 1,
+                                  "step") as advance, \
+                    Prefetcher(self._draw, range(self.done + 1, plan.last + 1), plan.num_workers) as draws:
+                for step in range(self.done + 1, plan.last + 1):
+                    values = self._step(step, self._next(draws))
+                    self._report(step, values)
+                    if step == plan.last or any(map(self._due, plan.save_every)):
+                        self._save()
+                        parallel.barrier()
+                    self._produce()
+                    advance(1, f"loss {values['loss']:.3f}" if "loss" in values else "")
+            self._save()  # a run that began with a kept checkpoint at its last step has no state yet
+            parallel.barrier()
+            self._measure_speed()
+
+    def update(self, name, parts, loss):
+        """Update the parameters of an optimiser once, and return the Update.
+
+        loss: function of a part -> (objective, values): what is minimised, summed over the part's rows, and scalar
+        tensors to report, summed likewise. The gradient is that of the objective's mean over the whole batch.
+        Raises NotFinite, before anything is changed, when a value or the gradient is not finite.
+        """
+        optimiser, sums = self.optimisers[name], None
+        optimiser.optimiser.zero_grad(set_to_none=True)
+        # DistributedDataParallel averages over the processes what is to be summed.
+        scale = (parallel.world_size() if name in self.modules else 1) / self.plan.batch
+        for index, part in enumerate(parts):
+            with self._alone(name) if index < len(parts) - 1 else nullcontext():
+                objective, values = loss(part)
+                (objective * scale).backward()
+            values = torch.stack(list(values)).detach()
+            values = values.to(torch.promote_types(values.dtype, torch.float32))
+            sums = values if sums is None else sums + values
+        if name not in self.modules and parallel.world_size() > 1:
+            _sum_gradients(optimiser.parameters())
+        norm = optimiser.norm()
+        numbers = torch.cat([parallel.sum_across(sums), norm.reshape(1).to(sums.dtype)]).cpu()
+        if not bool(numbers.isfinite().all()):
+            saved = "nothing was saved" if self.saved is None else f"what was saved after step {self.saved:,} is kept"
+            raise NotFinite(f"the loss or the gradient is no longer finite at step {self.done + 1:,}; {saved}",
+                            where=self.log.folder, do=self.advice)
+        self.whole = False
+        return Update(numbers[:-1], optimiser.step(norm), float(numbers[-1]))
+
+    def _draw(self, step):
+        return [self.draw(step, first, last) for first, last in self.rows]
+
+    def _next(self, draws):
+        """Return the Parts of the next step; all processes stop here when one was asked to, or cannot draw its own."""
+        error = parts = None
+        try:
+            parts = [Part(*rows, tuple(value.to(self.device, non_blocking=True) for value in values))
+                     for rows, values in zip(self.rows, next(draws))]
+        except InputError as found:
+            error = found
+        stop, errors = self.stop, [error]
+        if parallel.world_size() > 1:
+            flags = parallel.sum_across(torch.tensor([float(stop), float(error is not None)], device=self.device))
+            stop, failed = flags.tolist()
+            errors = parallel.gather_objects(error) if failed else []
+        error = next((found for found in errors if found is not None), None)
+        if stop or error:
+            self._save()
+            parallel.barrier()
+            raise error or KeyboardInterrupt
+        return parts
+
+    def _step(self, step, parts):
+        self.whole = True
+        try:
+            values = self.step(step, parts)
+        except NotFinite:
+            raise
+        except InputError:
+            if self.whole:  # no update of this step has been done
+                self._save()
+            raise
+        for average in self.averages:
+            average.update()
+        self.done, self.whole = step, True
+        return values
+
+    def _report(self, step, values):
+        """Log a step that is due, with what an evaluation adds."""
+        plan, (every, evaluate) = self.plan, self.evaluate
+        due = step == plan.last or step % plan.log_every == 0
+        if self._due(every):
+            due, values = True, {**values, **evaluate(step)}
+        if not due or not parallel.is_main():
+            return
+        self._measure_speed()
+        self.last_row = {"step": step, **values, "seconds": round(self.seconds, 3)}
+        if plan.log_speed:
+            self.last_row["images_per_second"] = self.images_per_second
+        self.log.write(self.last_row)
+
+    def _measure_speed(self):
+        self.seconds = time.monotonic() - self.began
+        self.images_per_second = round((self.done - self.done_before) * self.plan.batch / max(self.seconds, 1e-9), 2)
+
+    def _due(self, every):
+        return every and self.done and self.done % every == 0
+
+    def _save(self):
+        """Save the state, unless there is none yet, or it is on the disk."""
+        if self.done >= self.plan.first and self.saved != self.done and parallel.is_main():
+            self.save(self.done)
+        self.saved = self.done if self.done >= self.plan.first else None
+
+    def _produce(self, pending=False):
+        """Write what this step asks for; pending: only what an earlier run did not get to."""
+        due = [product for product in self.products if self.done >= self.plan.first and self._due(product.every)]
+        for product in due if parallel.is_main() else ():
+            if not pending or not product.done(self.done):
+                product.write(self.done)
+        if due:
+            parallel.barrier()
+
+    @contextmanager
+    def _signals(self):
+        """Let SIGINT, SIGTERM and SIGHUP ask for a stop after the step; one that is ignored (nohup) stays ignored."""
+        def ask(signum, frame):
+            self.stop = True
+
+        before = {name: signal.signal(name, ask) for name in SIGNALS if signal.getsignal(name) != signal.SIG_IGN}
+        try:
+            yield
+        finally:
+            for name, handler in before.items():
+                signal.signal(name, handler)
+
+    @contextmanager
+    def _distributed(self):
+        """Wrap the modules in DistributedDataParallel where there are several processes, and let go of it at the end.
+
+        Were it the process group's last holder, its end would wait for the communication threads with the interpreter
+        locked, which these need to drop their tensors: both might wait for ever.
+        """
+        plain = self.modules
+        if parallel.world_size() > 1:
+            ids = [self.device.index] if self.device.type == "cuda" else None
+            self.modules = {name: torch.nn.parallel.DistributedDataParallel(module, ids, broadcast_buffers=False)
+                            for name, module in plain.items()}
+        try:
+            yield
+        finally:
+            self.modules = plain
+            if parallel.world_size() > 1:
+                gc.collect()
+
+    def _alone(self, name):
+        """Return the context in which an optimiser's gradients are not summed over the processes yet."""
+        wrapped = parallel.world_size() > 1 and name in self.modules
+        return self.modules[name].no_sync() if wrapped else nullcontext()
+
+    @contextmanager
+    def _logged(self):
+        if parallel.is_main():
+            self.last_row = self.log.start(self.done)
+        try:
+            yield
+        finally:
+            self.log.close()
+
+
+def _sum_gradients(parameters):
+    """Sum the gradients over all processes in one exchange (as StyleGAN2-ADA does)."""
+    gradients = [parameter.grad for parameter in parameters]
+    flat = parallel.sum_across(torch.cat([gradient.reshape(-1) for gradient in gradients]))
+    for gradient, own in zip(gradients, flat.split([gradient.numel() for gradient in gradients])):
+        gradient.copy_(own.view_as(gradient))
