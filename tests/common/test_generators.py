@@ -165,7 +165,7 @@ def test_an_exported_program_gives_its_modules_images(module, batch, tmp_path):
     (scripted, Small(channels=2), {}, r"returns shape \(4, 2, 8, 8\), expected \(4, 3 or 1, height, width\)"),
     (exported, Small(channels=2), {}, r"returns shape \(4, 2, 8, 8\)"),
     (scripted, Small(scale=float("nan")), {}, "NaN"), (exported, Small(shift=float("inf")), {}, "NaN or infinite"),
-    (scripted, Small(127.5, 127.5), {}, "values run from .* not from -1 to 1. Pass --output_range"),
+    (scripted, Small(127.5, 127.5), {}, "values run from .* not from -1 to 1. Pass `output_range`"),
     (exported, Small(), {"output_range": "bytes"}, "not from 0 to 255"),
     (scripted, Small(), {"output_range": "unit"}, "not from 0 to 1"),
     (scripted, Small(), {"output_range": "0-1"}, "unknown range"), (scripted, Small(), {"z_dim": 0}, "at least 1"),
@@ -192,9 +192,9 @@ def test_modules_that_give_something_else_are_named(make, module, said, tmp_path
 
 
 @pytest.mark.parametrize(("options", "said"), [
-    ({"method": "euler"}, "--method euler: no such sampler"), ({"num_steps": 1}, "--num_steps 1: must be at least 2"),
+    ({"method": "euler"}, "method euler: no such sampler"), ({"num_steps": 1}, "num_steps 1: must be at least 2"),
     ({"method": "ode", "num_steps": 9}, "chooses its steps itself"),
-    ({"z_dim": 3}, "--z_dim: a generator of kind 'ncsnpp'"),
+    ({"z_dim": 3}, "z_dim: a generator of kind 'ncsnpp'"),
     ({"config": "u_photos32"}, "small.pth"),
 ])
 def test_options_of_a_score_model_are_checked(options, said, checkpoint):
@@ -203,7 +203,7 @@ def test_options_of_a_score_model_are_checked(options, said, checkpoint):
 
 
 def test_a_published_checkpoint_needs_its_configuration():
-    with pytest.raises(InputError, match="Name it with --config"):
+    with pytest.raises(InputError, match="Name it with `config`"):
         open_generator("tests/golden/qc_ncsn/train_ckpt/checkpoint_1.pth")
 
 

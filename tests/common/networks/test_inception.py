@@ -79,10 +79,13 @@ def test_without_the_fused_operators_the_features_are_the_same(monkeypatch, plai
     torch.testing.assert_close(got, fast.features(images[:1]), rtol=0, atol=1e-5)
 
 
-def test_the_given_network_stays_as_it_is_and_the_precision_switch_too(plain, state):
+@pytest.mark.parametrize("switch", [True, False])
+def test_the_given_network_stays_as_it_is_and_the_precision_switch_too(plain, fast, state, images, switch, monkeypatch):
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", switch)
+    fast.features(images[:1])
+    assert torch.backends.cudnn.allow_tf32 is switch
     name = "Mixed_7c.branch_pool.conv.weight"
     assert torch.equal(plain.state_dict()[name], state[name])
-    assert torch.backends.cudnn.allow_tf32
 
 
 def test_images_of_another_size_are_refused(fast):
