@@ -48,6 +48,7 @@ class Extraction:
 
     @property
     def is_packed(self):
+        """True where tiles go into shards."""
         return self.options.layout in ("packed", "parquet")
 
     def plan(self, known=None):
