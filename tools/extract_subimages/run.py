@@ -10,11 +10,11 @@ from pathlib import Path
 from common import console
 from common.errors import InputError
 from common.files import TEMPORARY, write_bytes
+from common.images.suffixes import is_image
 from common.job import Job
 from common.record import LOCK, RECORD
 from tools.extract_subimages.chunks import extract
 from tools.extract_subimages.flat import extract_pair, extract_single, extract_square
-from tools.extract_subimages.folder_checks import TILES
 from tools.extract_subimages.options import resolve
 from tools.extract_subimages.packed import Shards
 from tools.extract_subimages.plan import finished, plan_units, read_about
@@ -211,7 +211,7 @@ def _is_own(path, mode):
         return mode == "multiscale"
     if path.is_dir():
         return (path / GEOMETRY).exists() or (path / "centers.pt").exists()
-    return mode != "multiscale" and path.suffix.lower() in TILES
+    return mode != "multiscale" and is_image(path.name)
 
 
 def _refuse_foreign(root, options):
