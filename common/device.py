@@ -29,7 +29,8 @@ def pick_device(name="auto", local_rank=0):
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise InputError("'mps' is not available", where=Parameter("device"), do="Use cpu or auto")
     if device.type not in ("cpu", "mps"):
-        raise InputError(f"'{name}' is not supported", where=Parameter("device"), do="Use auto, cpu, cuda, cuda:1 or mps")
+        raise InputError(f"'{name}' is not supported", where=Parameter("device"),
+                         do="Use auto, cpu, cuda, cuda:1 or mps")
     return device
 
 
@@ -38,7 +39,8 @@ def set_precision(precision):
     import torch
 
     if precision not in PRECISIONS:
-        raise InputError(f"unknown precision '{precision}'", where=Parameter("precision"), do=f"Use {', '.join(PRECISIONS)}")
+        raise InputError(f"unknown precision '{precision}'", where=Parameter("precision"),
+                         do=f"Use {', '.join(PRECISIONS)}")
     torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
     torch.backends.cudnn.allow_tf32 = precision == "tf32"
 

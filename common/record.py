@@ -79,7 +79,8 @@ def read_record(path):
         raise InputError(error.what, where=path, do="Restore or remove the file, or choose another folder") from error
     fields = {"tool": str, "options": dict}
     if not isinstance(record, dict) or any(not isinstance(record.get(name), kind) for name, kind in fields.items()):
-        raise InputError("not the record of a run", where=path, do="Restore or remove the file, or choose another folder")
+        raise InputError("not the record of a run", where=path,
+                         do="Restore or remove the file, or choose another folder")
     return record
 
 

@@ -1,11 +1,14 @@
 """What keeps the house in order: who imports whom, where things lie, how every command answers --help."""
 
 import ast
+import importlib
 import os
+import re
 import subprocess
 import sys
 import time
 import tomllib
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -85,6 +88,107 @@ def test_files_and_functions_can_be_read_in_a_sitting():
 def test_every_module_says_what_it_is():
     for path, tree in sources("common", "tools"):
         assert ast.get_docstring(tree), f"{path} has no docstring"
+
+
+def test_every_public_function_class_and_method_says_what_it_does():
+    missing = []
+    for path, tree in sources("common", "tools"):
+        missing += [f"{path}:{node.lineno} {name}" for name, node, _ in definitions(tree)
+                    if not any(part.startswith("_") for part in name.split(".")) and not ast.get_docstring(node)]
+    assert not missing, "\n".join(missing)
+
+
+def definitions(tree):
+    """Yield (name, node, class or None) of a module's functions and classes, and of the classes' methods."""
+    for node in tree.body:
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            yield node.name, node, None
+        if isinstance(node, ast.ClassDef):
+            yield from ((f"{node.name}.{inner.name}", inner, node) for inner in node.body
+                        if isinstance(inner, ast.FunctionDef))
+
+
+def module_name(path):
+    """Return the dotted name of a file's module."""
+    return ".".join(path.with_suffix("").parts).removesuffix(".__init__")
+
+
+def test_no_imports_go_round_in_a_circle():
+    """Imports inside functions count as well: they only put off the question which module comes first."""
+    trees = {module_name(path): (path, tree) for path, tree in sources("common", "tools")}
+    waits_for = {name: set(imports(path, tree)) & set(trees) - {name} for name, (path, tree) in trees.items()}
+    free = True
+    while free:  # take away modules that import none of those left
+        free = [name for name, others in waits_for.items() if not others]
+        waits_for = {name: others.difference(free) for name, others in waits_for.items() if name not in free}
+    # What is left imports a circle, or lies in one; nothing in a circle is imported by itself alone.
+    circles = {name: sorted(others) for name, others in waits_for.items()}
+    assert not circles, circles
+
+
+def test_nothing_in_the_product_serves_tests_alone():
+    """A function, class or method is used by the product, named on a page, or called by the library that it extends."""
+    trees, attributes, imported, looked_up = list(sources("common", "tools", "docs")), set(), set(), set()
+    for path, tree in trees:
+        imported.update(imports(path, tree))
+        own = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+        values = [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)]
+        texts = [value for value in values if isinstance(value, str)]
+        looked_up |= {text.rpartition(":")[2] for text in texts if re.fullmatch(r"[\w.]+:\w+", text)}  # module:Class
+        if any(name.endswith("import_module") for name in [*own, *imports(path, tree)]):
+            looked_up |= {*own, *texts}
+        attributes |= own
+    unused = []
+    for path, tree in trees:
+        for name, node, owner in definitions(tree):
+            own = name.rpartition(".")[2]
+            used = own in attributes and (owner or module_name(path) in imported)
+            used = used or own in looked_up or f"{module_name(path)}.{own}" in imported
+            used = used or is_named(own, owner or tree, node)
+            if not (used or re.fullmatch("__.+__", own) or own in documented() or is_called_back(path, owner, own)):
+                unused.append(f"{path}:{node.lineno} {name}")
+    assert not unused, "\n".join(unused)
+
+
+def is_named(name, scope, node):
+    """Return whether a module, or a class body outside its methods, reads a name elsewhere than in its definition."""
+    parts = scope.body if isinstance(scope, ast.Module) else [part for part in scope.body
+                                                              if not isinstance(part, ast.FunctionDef)]
+    return any(isinstance(inner, ast.Name) and inner.id == name
+               for part in parts for inner in ast.walk(part) if part is not node)
+
+
+@cache
+def documented():
+    """Return the names that pages have in code, and those in the Makefile and the chains."""
+    pages = " ".join(path.read_text(encoding="utf-8") for path in [*(ROOT / "docs").glob("*.md"), ROOT / "README.md"])
+    scripts = [ROOT / "Makefile", *(ROOT / "docs").rglob("*.sh")]
+    code = re.findall(r"```.*?```|`[^`\n]+`", pages, flags=re.DOTALL)
+    return set(re.findall(r"\w+", " ".join([*code, *(path.read_text(encoding="utf-8") for path in scripts)])))
+
+
+def is_called_back(path, owner, name):
+    """Return whether a class outside this repository, from which `owner` inherits, knows the method."""
+    if owner is None or path.parts[0] == "docs":
+        return False
+    bases = getattr(importlib.import_module(module_name(path)), owner.name).__mro__[1:]
+    return any(hasattr(base, name) for base in bases if base.__module__.split(".")[0] not in ("common", "tools"))
+
+
+def test_no_formatter_is_told_to_look_away():
+    for folder in ("common", "tools", "tests", "docs"):
+        for path in (ROOT / folder).rglob("*.py"):
+            assert "fmt: " + "skip" not in path.read_text(encoding="utf-8"), path
+
+
+def test_ruff_holds_lines_to_120_columns():
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["ruff"]
+    assert settings["line-length"] == 120
+    assert "E501" not in settings["lint"]["ignore"]
+    for folder in ("common", "tools", "tests", "docs"):
+        for path in (ROOT / folder).rglob("*.py"):
+            for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+                assert len(line) <= 120, f"{path}:{number} has {len(line)} columns"
 
 
 def test_the_top_level_holds_only_what_belongs_there():

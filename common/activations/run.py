@@ -32,7 +32,8 @@ def layer_names(text):
     """Return the names of a `--layers` value; InputError when there is none."""
     names = list(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
     if not names:
-        raise InputError("no layer is named", where=Parameter("layers"), do="Give names such as encoder_bottleneck,midblock")
+        raise InputError("no layer is named", where=Parameter("layers"),
+                         do="Give names such as encoder_bottleneck,midblock")
     return names
 
 

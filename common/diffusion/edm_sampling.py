@@ -8,7 +8,7 @@ from common.diffusion.labels import class_vectors
 from common.diffusion.noise import UnitNoise
 from common.diffusion.schedules import karras_sigmas
 from common.diffusion.score_samplers import sample_multistep
-from common.errors import InputError
+from common.errors import InputError, Parameter
 
 METHODS = ("onestep", "fewstep", "heun", "multistep")
 
@@ -46,7 +46,7 @@ class Sampling:
         ]
         for good, name, what in rules:
             if not good:
-                raise InputError(what, where=f"--{name} {getattr(self, name)}", do="Correct the value")
+                raise InputError(what, where=Parameter(name, getattr(self, name)), do="Correct the value")
 
     def sigmas(self, config):
         """Return the noise levels for a network's AdmConfig, limited to those it accepts; the last is 0."""

@@ -99,4 +99,4 @@ def _check_progress(t, step, f):
     spacing = torch.nextafter(t.abs(), torch.full_like(t, math.inf)) - t.abs()
     if bool((step < 10 * spacing).any()) or not bool(f.isfinite().all()):
         raise StepTooSmall("the ODE of this network has no finite solution at this tolerance",
-                           do="Pass a larger --rtol, or try another checkpoint or --weights")
+                           do="Pass a larger `rtol`, or try another checkpoint or `weights`")

@@ -90,6 +90,7 @@ class FileImages:
         return len(self._store)
 
     def title(self, index):
+        """Return an image's path."""
         return str(self._store.title(index))
 
     def load(self, index):
@@ -138,15 +139,18 @@ class ArrayRows:
         return len(self._order)
 
     def title(self, index):
+        """Return an image's name in messages."""
         return f"{self._images.name}: image {self._order[index]}"
 
     def load(self, index):
+        """Return one image (H, W, 3)."""
         import numpy as np
 
         image = self._images.read([self._order[index]])[0]
         return np.ascontiguousarray(np.broadcast_to(image, (*image.shape[:2], 3)))
 
     def identity(self):
+        """Return a digest of the set and the order."""
         told = {**self._images.fingerprint(), "order": hashlib.sha256(str(self._order).encode()).hexdigest()}
         return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
@@ -181,10 +185,12 @@ class SampleFiles:
         return self._files[number], int(self._order[index] - (self._ends[number - 1] if number else 0))
 
     def title(self, index):
+        """Return a sample's file and row."""
         path, row = self._place(index)
         return f"{path}: sample {row}"
 
     def load(self, index):
+        """Return one sample (H, W, 3) uint8."""
         import numpy as np
 
         from common.files import read_npz
@@ -197,6 +203,7 @@ class SampleFiles:
         return np.ascontiguousarray(np.broadcast_to(images[row], (*images.shape[1:3], 3)))
 
     def identity(self):
+        """Return a digest of the files and the order."""
         from common.files import file_hash
 
         told = [*map(file_hash, self._files), hashlib.sha256(str(self._order).encode()).hexdigest()]

@@ -56,6 +56,7 @@ class InceptionSpace:
         return normalise(resize_image(image, self._mode, antialias=self._antialias), self._mode).transpose(2, 0, 1)
 
     def encode(self, prepared):
+        """Return (features (n, 2048), logits (n, 1008)) of prepared images."""
         import numpy as np
         import torch
 
@@ -136,6 +137,7 @@ class DinoSpace:
         return scaled.transpose(2, 0, 1)
 
     def encode(self, prepared):
+        """Return (features (n, width), None) of prepared images."""
         import numpy as np
         import torch
 

@@ -39,7 +39,8 @@ def stats_name(name, mode="clean", model="", kid=False):
 def check_name(name):
     """Return a name fit for a file; people may write it in any case. Raises InputError for an empty or odd one."""
     if not name or not name.strip() or any(mark in name for mark in "/\\\0") or name.startswith("."):
-        raise InputError(f"'{name}' is no name for statistics", where=Parameter("name"), do="Use letters, digits, - and _")
+        raise InputError(f"'{name}' is no name for statistics", where=Parameter("name"),
+                         do="Use letters, digits, - and _")
     return name.strip().lower()
 
 
@@ -75,7 +76,8 @@ def find_stats(name, given=None, mode="clean", model="", kid=False):
         if len(published) > 1 and not model:
             raise InputError(f"'{name}' may mean {', '.join(path.name for path in published)}", where=folder,
                              do="Give the file's name")
-    raise InputError(f"no statistics '{name}' (no {wanted}); {_what_there_is(given)}", where=Parameter("dataset_name", name),
+    raise InputError(f"no statistics '{name}' (no {wanted}); {_what_there_is(given)}",
+                     where=Parameter("dataset_name", name),
                      do="Make them with setup_fid `action` compute_new, or name their folder with `stats_dir`")
 
 

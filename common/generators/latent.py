@@ -22,7 +22,8 @@ class LatentGenerator(Generator):
     def __init__(self, kind, path, program, z_shape, output_range, device):
         """program: a function of codes (n, *z_shape) on `device`.  output_range: one of RANGES."""
         if output_range not in RANGES:
-            raise InputError("unknown range", where=Parameter("output_range", output_range), do=f"Use {', '.join(RANGES)}")
+            raise InputError("unknown range", where=Parameter("output_range", output_range),
+                             do=f"Use {', '.join(RANGES)}")
         self.path, self.program, self.z_shape, self.device = path, program, tuple(z_shape), torch.device(device)
         self.low, self.high = RANGES[output_range]
         trial = self._run(range(TRIAL), seed=0)

@@ -18,7 +18,7 @@ def open_file(path, device, *, config=None, weights="ema", method="multistep", n
     if method not in STEPS:
         raise InputError("no such sampler", where=Parameter("method", method), do=f"Use {', '.join(STEPS)}")
     if num_steps is not None and STEPS[method] is None:
-        raise InputError("the solver of --method ode chooses its steps itself", where=Parameter("num_steps"), do="Leave it out")
+        raise InputError("the ODE's solver chooses its steps itself", where=Parameter("num_steps"), do="Leave it out")
     model = LoadedModel(path, check_config(preset(config)) if config else None, weights, device)
     sampling = {**model.config["sampling"], "method": method}
     if num_steps is not None:

@@ -34,6 +34,7 @@ class Linear(nn.Module):
         self.bias = nn.Parameter(_kaiming((features_out,), features_in, scale)) if bias else None
 
     def forward(self, x):
+        """Return (B, out) of x (B, in)."""
         return F.linear(x, self.weight, self.bias)
 
 
@@ -53,6 +54,7 @@ class Conv2d(nn.Module):
             self.register_buffer("resample_filter", torch.full((1, 1, 2, 2), 0.25))
 
     def forward(self, x):
+        """Return the convolution of x (B, C, H, W), resampled as configured."""
         if self.resample == "down":
             x = F.avg_pool2d(x, 2)
         elif self.resample == "up":
@@ -72,6 +74,7 @@ class GroupNorm(nn.Module):
         self.bias = nn.Parameter(torch.zeros(channels))
 
     def forward(self, x):
+        """Return x (B, C, H, W), normalised in groups of channels."""
         return F.group_norm(x, self.groups, self.weight.to(x.dtype), self.bias.to(x.dtype), eps=1e-5)
 
 

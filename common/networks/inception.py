@@ -17,7 +17,6 @@ from common.errors import InputError
 SIZE = 299  # pixels of the square input
 NUM_FEATURES = 2048
 NUM_CLASSES = 1008
-TAPS = (64, 192, 768, 2048)  # widths of the published feature layers
 PACKED_BATCH = 16  # images for which weights are laid out on a CPU; other batches work as well
 
 
@@ -30,6 +29,7 @@ class BasicConv(nn.Module):
         self.bn = nn.BatchNorm2d(out_channels, eps=0.001)
 
     def forward(self, x):
+        """Return (n, C', H', W') of x (n, C, H, W)."""
         return functional.relu(self.bn(self.conv(x)), inplace=True)
 
 
@@ -53,6 +53,7 @@ class BlockA(nn.Module):
         self.branch_pool = BasicConv(in_channels, pool_features)
 
     def forward(self, x):
+        """Return (n, C', 35, 35) of x (n, C, 35, 35)."""
         double = self.branch3x3dbl_3(self.branch3x3dbl_2(self.branch3x3dbl_1(x)))
         wide = self.branch5x5_2(self.branch5x5_1(x))
         return torch.cat([self.branch1x1(x), wide, double, self.branch_pool(self.pool(x))], 1)
@@ -70,6 +71,7 @@ class BlockB(nn.Module):
         self.pool = nn.MaxPool2d(3, stride=2)
 
     def forward(self, x):
+        """Return (n, 768, 17, 17) of x (n, 288, 35, 35)."""
         double = self.branch3x3dbl_3(self.branch3x3dbl_2(self.branch3x3dbl_1(x)))
         return torch.cat([self.branch3x3(x), double, self.pool(x)], 1)
 
@@ -93,6 +95,7 @@ class BlockC(nn.Module):
         self.branch_pool = BasicConv(768, 192)
 
     def forward(self, x):
+        """Return (n, 768, 17, 17) of x (n, 768, 17, 17)."""
         seven = self.branch7x7_3(self.branch7x7_2(self.branch7x7_1(x)))
         double = self.branch7x7dbl_3(self.branch7x7dbl_2(self.branch7x7dbl_1(x)))
         double = self.branch7x7dbl_5(self.branch7x7dbl_4(double))
@@ -113,6 +116,7 @@ class BlockD(nn.Module):
         self.pool = nn.MaxPool2d(3, stride=2)
 
     def forward(self, x):
+        """Return (n, 1280, 8, 8) of x (n, 768, 17, 17)."""
         seven = self.branch7x7x3_4(self.branch7x7x3_3(self.branch7x7x3_2(self.branch7x7x3_1(x))))
         return torch.cat([self.branch3x3_2(self.branch3x3_1(x)), seven, self.pool(x)], 1)
 
@@ -135,6 +139,7 @@ class BlockE(nn.Module):
         self.branch_pool = BasicConv(in_channels, 192)
 
     def forward(self, x):
+        """Return (n, 2048, 8, 8) of x (n, C, 8, 8)."""
         three = self.branch3x3_1(x)
         double = self.branch3x3dbl_2(self.branch3x3dbl_1(x))
         return torch.cat([
@@ -167,7 +172,7 @@ class InceptionV3(nn.Module):
         self.fc = nn.Linear(NUM_FEATURES, NUM_CLASSES)
 
     def stages(self):
-        """Return the four functions whose composition leads to the features; after each of them is one of TAPS."""
+        """Return the four functions whose composition leads to the features: to the stem's two pools, 6e and 7c."""
         stem_pool = nn.MaxPool2d(3, stride=2)
         return (
             nn.Sequential(self.Conv2d_1a_3x3, self.Conv2d_2a_3x3, self.Conv2d_2b_3x3, stem_pool),  # 149, 147, 147, 73
@@ -176,14 +181,6 @@ class InceptionV3(nn.Module):
                           self.Mixed_6b, self.Mixed_6c, self.Mixed_6d, self.Mixed_6e),  # 35, then 17
             nn.Sequential(self.Mixed_7a, self.Mixed_7b, self.Mixed_7c),  # 8
         )
-
-    def taps(self, x):
-        """Return {64, 192, 768, 2048: (n, width)}: means over positions after the stem's two pools, 6e and 7c."""
-        found = {}
-        for width, stage in zip(TAPS, self.stages()):
-            x = stage(x)
-            found[width] = x.mean((2, 3))
-        return found
 
     def forward(self, x):
         """Return the features (n, 2048) of images (n, 3, 299, 299)."""
@@ -214,6 +211,7 @@ class FoldedConv(nn.Module):
         self.fused = None  # settled at the first call, when the size of the input is known
 
     def forward(self, x):
+        """Return what the BasicConv gives for x (n, C, H, W)."""
         if self.fused is None:
             self.fused = x.device.type == "cpu" and self._prepack(x)
         if self.fused:
@@ -244,6 +242,7 @@ class PooledConv(nn.Module):
         self.conv, self.pool = FoldedConv(layer, device, relu=False), average_pool()
 
     def forward(self, x):
+        """Return what pool and BasicConv give for x (n, C, H, W)."""
         return self.pool(self.conv(x)).relu_()
 
 

@@ -43,6 +43,7 @@ class GaussianFourierProjection(nn.Module):
         self.W = nn.Parameter(torch.randn(size) * scale, requires_grad=False)
 
     def forward(self, log_sigma):
+        """Return the embedding (B, 2 size) of log_sigma (B,), float32."""
         with torch.autocast(log_sigma.device.type, enabled=False):
             phase = log_sigma[:, None] * self.W[None, :] * 2 * math.pi
             return torch.cat([torch.sin(phase), torch.cos(phase)], dim=-1)  # (B, 2 size)
@@ -57,6 +58,7 @@ class NIN(nn.Module):
         self.b = nn.Parameter(torch.zeros(size))
 
     def forward(self, x):
+        """Return the 1x1 convolution of x (B, C, H, W)."""
         return F.conv2d(x, self.W.t()[:, :, None, None], self.b)
 
 
@@ -70,6 +72,7 @@ class AttnBlockpp(nn.Module):
         self.NIN_3 = NIN(channels, init_scale)
 
     def forward(self, x):
+        """Return x (B, C, H, W) with self-attention over all positions."""
         batch, channels, height, width = x.shape
         h = self.GroupNorm_0(x)
         q, k, v = (layer(h).flatten(2).transpose(1, 2) for layer in (self.NIN_0, self.NIN_1, self.NIN_2))  # (B, HW, C)
@@ -117,6 +120,7 @@ class Downsample(nn.Module):
         self.Conv2d_0 = _conv(channels_in, channels_out, stride=2, padding=0)
 
     def forward(self, x, kernel):
+        """Return x (B, C, H, W) smoothed by the FIR kernel and at half the size."""
         return self.Conv2d_0(smooth(x, kernel, padding=2))
 
 

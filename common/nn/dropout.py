@@ -40,5 +40,6 @@ class Dropout(nn.Module):
         return self.draw.mask(self.layer, x, self.rate)
 
     def forward(self, x):
+        """Return x with a random part set to 0 and the rest scaled up, in training."""
         mask = self.mask(x)
         return x if mask is None else x * mask

@@ -178,7 +178,8 @@ def _convert(text, like, flag):
         return kind(text.replace("_", "") if kind is int else text)
     except (ValueError, KeyError) as error:
         wanted = {bool: "true or false", int: "an integer", float: "a number", tuple: "a list of integers"}
-        raise InputError(f"expected {wanted[kind]}, not '{text}'", where=flag, do=f"It is {like!r} by default") from error
+        what = f"expected {wanted[kind]}, not '{text}'"
+        raise InputError(what, where=flag, do=f"It is {like!r} by default") from error
 
 
 def complete(config, where):

@@ -170,5 +170,6 @@ def find_checkpoint(work, index=None, path=None):
         there = sorted(work.checkpoints.glob("checkpoint_*.pth"))
         listed = ", ".join(item.stem.split("_")[1] for item in there)
         do = f"Snapshots that are there: {listed}" if there else "Train first"
-        raise InputError("no such checkpoint", where=work.checkpoint(index), do=f"{do}; or name a file with `checkpoint`")
+        raise InputError("no such checkpoint", where=work.checkpoint(index),
+                         do=f"{do}; or name a file with `checkpoint`")
     return work.checkpoint(index)

@@ -31,7 +31,8 @@ class ScoreOptions(CommonOptions):
     reference: Optional[str] = option(None,
                                       "the reference itself: images, stored features or statistics, a known data set")
     metrics: List[str] = option(["fid"], f"any of {', '.join(METRICS)}, by commas or blanks", nargs="+", type=str)
-    num_gen: int = option(50_000, "images to generate; of a folder, the first so many in path order", kind="total", low=2)
+    num_gen: int = option(50_000, "images to generate; of a folder, the first so many in path order", kind="total",
+                          low=2)
     batch_size: int = flags.batch_size(32, "-bs")
     num_workers: int = flags.num_workers(8, "threads that read and resize images", "-j", low=1)
     device: str = flags.device()

@@ -20,9 +20,11 @@ class GeneratedImages:
         return self._num
 
     def title(self, index):
+        """Return an image's name in messages."""
         return f"{self._generator.name}: image {index}"
 
     def identity(self):
+        """Return what tells these images from others."""
         told = {**self._generator.description, "seed": self._seed, "rounded": self._rounded}
         return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 

@@ -137,6 +137,7 @@ class Extraction(ActivationRun):
         return [options.checkpoint_path, *places, *scores, *maps]
 
     def prepare(self):
+        """Make the source ready for the chosen images."""
         self.source.prepare(self.chosen.indices)
 
     def load(self, unit):

@@ -93,8 +93,8 @@ class Options(CommonOptions):
     pair_folder: str = option("", "pair mode: folder of the low-resolution photos", kind="how")
     pair_scale: int = option(4, "pair mode: how many times smaller the low-resolution photos are", low=1)
     preview: int = option(0, "show where the tiles of this many photos lie, in preview.png", kind="how", low=0)
-    n_thread: Optional[int] = option(None, "worker processes, 0 for none (default: one per processor)", kind="how", low=0,
-                                     high=256)
+    n_thread: Optional[int] = option(None, "worker processes, 0 for none (default: one per processor)", kind="how",
+                                     low=0, high=256)
     dest: str = option("file", "the original's switch; only file (see --layout)", kind="how")
 
 

@@ -48,6 +48,7 @@ class Extraction:
 
     @property
     def is_packed(self):
+        """True where tiles go into shards."""
         return self.options.layout in ("packed", "parquet")
 
     def plan(self, known=None):
@@ -251,7 +252,8 @@ def _finish(extraction, root):
 def _preview(extraction, root):
     from tools.extract_subimages.preview import write_preview
 
-    return write_preview(extraction.options, [extraction.units[index] for index in sorted(extraction.done)], root / "preview.png")
+    units = [extraction.units[index] for index in sorted(extraction.done)]
+    return write_preview(extraction.options, units, root / "preview.png")
 
 
 def show(results):

@@ -46,7 +46,8 @@ class GenerateOptions(ActivationOptions):
     S_max: float = option(float("inf"), "highest level with churn")
     S_noise: float = option(1.0, "noise factor during churn")
     stochastic: bool = option(True, "fewstep: new noise between the levels")
-    eta: float = option(1.0, "stochasticity of multistep: 0 the ODE, 1 the reverse SDE, above 1 more")
+    eta: float = option(1.0, "stochasticity of multistep: 0 the ODE, 1 the reverse SDE, above 1 more",
+                        low=0)
     guidance: float = option(1.0, "1 for none; only for networks trained with label dropout")
     input_mode: Optional[str] = option(None,
                                        "activations of the sampling pass itself (default for onestep), or of the "

@@ -26,8 +26,10 @@ def generate(request):
     run = Generation(request, options, network, weights, sampling, earlier)
     pictures = [Tree(options.images_from, GENERATED).images] if options.images_from else []
     return run.carry_out({"checkpoint": weights["sha256"]}, [options.checkpoint_path, *pictures], lambda: (
-        f"would generate {options.num_samples:,} images ({sampling.calls} network calls each) into {run.tree.images}",
-        {"num_samples": options.num_samples, "network_calls": sampling.calls, "output_dir": options.output_dir}), device)
+        f"would generate {options.num_samples:,} images ({sampling.calls} network calls each) into "
+        f"{run.tree.images}",
+        {"num_samples": options.num_samples, "network_calls": sampling.calls, "output_dir": options.output_dir}),
+        device)
 
 
 def settle(options):

@@ -58,20 +58,25 @@ class LegacyDraws:
     compat = True
 
     def unit(self):
+        """Return a float in [0, 1)."""
         return random.random()
 
     def integer(self, low, high):
+        """Return a whole number of low..high, both included."""
         return random.randint(low, high)
 
     def choices(self, names, count):
+        """Return `count` of the names, drawn with replacement."""
         return random.choices(names, k=count)
 
     def normal(self, scale):
+        """Return a float from a normal distribution around 0."""
         import numpy as np
 
         return float(np.random.normal(scale=scale))
 
     def units(self, shape):
+        """Return floats in [0, 1) of a shape, float64."""
         import numpy as np
 
         return np.random.rand(*shape)
@@ -84,14 +89,17 @@ class LegacyDraws:
         return torch.randn(channels, height, width).permute(1, 2, 0).numpy()
 
     def order(self, count):
+        """Return the numbers 0..count-1 in random order."""
         return random.sample(range(count), count)
 
     def span(self, low, high):
+        """Return a float in low..high."""
         import torch
 
         return torch.empty(1).uniform_(low, high).item()
 
     def below(self, count):
+        """Return a whole number of 0..count-1."""
         import torch
 
         return int(torch.randint(0, count, (1,)).item())

@@ -56,6 +56,7 @@ class FullImageDataset(ItemDataset):
         return self.paths
 
     def item(self, index):
+        """See ItemDataset."""
         draws, path = self.draws(index), self.paths[index]
         hq = self._view(path, draws, self.min_tile_size if self.train else None)
         if self.low_paths:

@@ -67,6 +67,7 @@ class ImageFolderDataset(ItemDataset):
         return self.paths
 
     def item(self, index):
+        """See ItemDataset."""
         draws, path = self.draws(index), self.paths[index]
         flip = None if self.disable_flip else draws.unit() < 0.5
         image, side = self._prepared(path, flip, draws)

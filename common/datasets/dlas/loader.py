@@ -29,6 +29,7 @@ class EpochSampler(torch.utils.data.Sampler):
         self.epoch = 0
 
     def set_epoch(self, epoch):
+        """Make the next pass that of this epoch."""
         self.epoch = int(epoch)
 
     def __len__(self):

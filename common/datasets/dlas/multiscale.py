@@ -42,6 +42,7 @@ class MultiScaleDataset(ItemDataset):
         return self.paths
 
     def item(self, index):
+        """See ItemDataset."""
         draws, path = self.draws(index), self.paths[index]
         image = random_square(flip_or_turn(read_image(path, self.compat), draws), draws)
         side = self.tile_size * 2**self.num_scales

@@ -47,6 +47,7 @@ class Stylegan2Dataset(ItemDataset):
         return self.paths
 
     def item(self, index):
+        """See ItemDataset."""
         draws, path = self.draws(index), self.paths[index]
         image = resize_short_side(open_image(path, self.mode, path), self.target_size)
         if draws.unit() < self.aug_prob:

@@ -56,6 +56,7 @@ class TorchDataset(ItemDataset):
         return self._count
 
     def item(self, index):
+        """See ItemDataset."""
         from PIL import Image
 
         draws = self.draws(index)

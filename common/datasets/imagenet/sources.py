@@ -136,9 +136,11 @@ class NpzSource(ArraySource):
         return f"npz_sample_{number}"
 
     def prepare(self, indices):
+        """Unpack compressed files: the rows of these images, or all of them."""
         self.reader.unpack(indices if self.options.unpack == "selected" else None)
 
     def load(self, indices, side):
+        """Return the Loaded images of some numbers."""
         self.reader.announce(indices)  # so that the disk fetches all of a batch's rows at a time
         return super().load(indices, side)
 

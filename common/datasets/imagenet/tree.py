@@ -48,6 +48,7 @@ class FolderFiles:
         return self.read(name) if (self.root / name).is_file() else None
 
     def size(self, name):
+        """Return a file's size in bytes."""
         return os.path.getsize(self.root / name)
 
 
@@ -99,6 +100,7 @@ class ZipFiles:
         return self.read(name)
 
     def size(self, name):
+        """Return an entry's size in bytes, unpacked."""
         return self._entries[name].file_size
 
 

@@ -56,6 +56,7 @@ class FolderStore:
 
     @contextmanager
     def open(self, position):
+        """Yield an image's file, open for reading."""
         from common.files import system_errors
 
         path = self.title(position)
@@ -63,10 +64,12 @@ class FolderStore:
             yield stream
 
     def read(self, position):
+        """Return an image's bytes."""
         with self.open(position) as stream:
             return stream.read()
 
     def title(self, position):
+        """Return an image's path."""
         return self.folder / self._names[position]
 
     def identity(self):

@@ -82,16 +82,20 @@ class RecordStore:
         return len(self._images)
 
     def read(self, position):
+        """Return an image's bytes."""
         return self._images[position]
 
     def open(self, position):
+        """Yield an image's bytes as a stream."""
         return io.BytesIO(self._images[position])
 
     def title(self, position):
+        """Return an image's name in messages."""
         path, place = self._titles[position]
         return f"{path}: record {place}"
 
     def identity(self):
+        """Return what tells these images from others, for run records."""
         from common.files import fingerprint
 
         return {"files": [fingerprint(path) for path in self._shards]}

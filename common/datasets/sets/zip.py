@@ -56,15 +56,18 @@ class ZipStore:
 
     @contextmanager
     def open(self, position):
+        """Yield an image's entry, open for reading."""
         name = self._names[position]
         with _zip_errors(self._path, name), self._reopened().open(name) as stream:
             yield stream
 
     def read(self, position):
+        """Return an image's bytes."""
         with self.open(position) as stream:
             return stream.read()
 
     def title(self, position):
+        """Return an image's name in messages."""
         return f"{self._path}: {self._names[position]}"
 
     def checksums(self):

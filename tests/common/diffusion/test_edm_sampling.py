@@ -80,12 +80,12 @@ def test_replaced_layers_reach_every_step():
 
 def test_settings_that_make_no_sense_are_named():
     network = small_network()
-    for sampling, message in ((Sampling("euler"), "--method euler"), (Sampling("heun", 0), "--num_steps 0"),
-                              (Sampling("heun", sigma_min=0.0), "--sigma_min 0.0"),
-                              (Sampling("heun", 2, 1.0, 2.0), "--sigma_min 2.0"),
-                              (Sampling(sigma_max=0.0), "--sigma_max 0.0"),
-                              (Sampling("heun", S_churn=-1), "--S_churn -1"),
-                              (Sampling("multistep", eta=-1.0), "--eta -1.0")):
+    for sampling, message in ((Sampling("euler"), "method euler"), (Sampling("heun", 0), "num_steps 0"),
+                              (Sampling("heun", sigma_min=0.0), "sigma_min 0.0"),
+                              (Sampling("heun", 2, 1.0, 2.0), "sigma_min 2.0"),
+                              (Sampling(sigma_max=0.0), "sigma_max 0.0"),
+                              (Sampling("heun", S_churn=-1), "S_churn -1"),
+                              (Sampling("multistep", eta=-1.0), "eta -1.0")):
         with pytest.raises(InputError, match=message):
             sample(network, sampling, 0, [0], [0])
     with pytest.raises(InputError, match="no classes to guide by"):

@@ -79,5 +79,5 @@ def test_rows_are_told_by_number_when_others_are_done():
 
 @pytest.mark.parametrize("rate", [lambda t, y, rows: y**2, lambda t, y, rows: y * math.nan])
 def test_a_solution_that_ends_in_between_is_named(rate):
-    with pytest.raises(StepTooSmall, match="no finite solution at this tolerance. Pass a larger --rtol"):
+    with pytest.raises(StepTooSmall, match="no finite solution at this tolerance. Pass a larger `rtol`"):
         solve_rk45(rate, 0.0, 2.0, torch.ones(1, 1, dtype=torch.float64), 1e-4, 1e-6)

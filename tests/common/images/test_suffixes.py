@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from common import console
 from common.datasets import open_dataset
 from common.datasets.dlas.chunked.index import open_index
 from common.datasets.dlas.items import list_files
@@ -20,6 +21,12 @@ from tools.extract_subimages.sources import find_sources
 NAMES = ("a.jpg", "b.jpeg", "c.JPG", "d.PNG", "e.png", "f.webp", "g.JPEG")
 OTHERS = ("x.heic", "y.txt", "z.HEIC", "labels.json", ".hidden.png")
 NOTE = "skipped 6 files that are not images by name: .heic (4), .txt (2)"
+
+
+@pytest.fixture(autouse=True)
+def speaking(monkeypatch):
+    """Other tests of the process may have asked for silence."""
+    monkeypatch.setitem(console._settings, "quiet", False)
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from common.errors import InputError
-from common.networks.inception import NUM_CLASSES, NUM_FEATURES, TAPS, FoldedConv, InceptionFeatures, InceptionV3
+from common.networks.inception import NUM_CLASSES, NUM_FEATURES, FoldedConv, InceptionFeatures, InceptionV3
 from common.networks.inception_weights import build_inception, wrapper_names
 from tests.common.torchvision_guard import import_torchvision
 
@@ -39,10 +39,13 @@ def test_all_taps_are_those_of_clean_fid_s_own_network(monkeypatch, plain, state
     theirs = inception_pytorch.InceptionV3([0, 1, 2, 3], resize_input=False, normalize_input=False).eval()
     with torch.inference_mode():
         expected = theirs(images[:2])
-        got = plain.taps(images[:2])
-    assert tuple(got) == TAPS
-    for width, activation in zip(TAPS, expected):
-        torch.testing.assert_close(got[width], activation.mean((2, 3)), rtol=0, atol=1e-5)
+        x, got = images[:2], []
+        for stage in plain.stages():
+            x = stage(x)
+            got.append(x.mean((2, 3)))
+    assert [means.shape[1] for means in got] == [64, 192, 768, 2048]
+    for means, activation in zip(got, expected):
+        torch.testing.assert_close(means, activation.mean((2, 3)), rtol=0, atol=1e-5)
     prefixes = wrapper_names()  # the wrapper's own names are those by which saved ones are known
     for name, tensor in theirs.state_dict().items():
         head = ".".join(name.split(".")[:3]) + "."

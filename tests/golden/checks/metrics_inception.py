@@ -5,7 +5,7 @@ import torch
 from PIL import Image
 
 from common.features import resize
-from common.networks.inception import TAPS, InceptionFeatures, InceptionV3
+from common.networks.inception import InceptionFeatures, InceptionV3
 from common.networks.inception_weights import build_inception, script_names
 from tests.golden.compare import Judged, within
 from tests.golden.registry import check
@@ -65,11 +65,12 @@ def run(network, features, x, taps):
     found = {"2048": pooled, "logits": features.logits(pooled), "logits_unbiased": features.logits(pooled, bias=False)}
     if taps:
         with torch.inference_mode():
-            means = network.taps(x)
-            found.update({str(width): means[width] for width in TAPS[:-1]})
-            found["plain 2048"] = means[TAPS[-1]]
-            found["plain logits"] = network.logits(means[TAPS[-1]])
-            found["plain logits_unbiased"] = network.logits(means[TAPS[-1]], bias=False)
+            for stage in network.stages():
+                x = stage(x)
+                means = x.mean((2, 3))
+                found["plain 2048" if means.shape[1] == 2048 else str(means.shape[1])] = means
+            found["plain logits"] = network.logits(means)
+            found["plain logits_unbiased"] = network.logits(means, bias=False)
     return found
 
 

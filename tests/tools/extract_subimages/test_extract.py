@@ -262,7 +262,8 @@ def test_options_file_flags_and_spellings(tmp_path):
 
 
 @pytest.mark.parametrize(("words", "told"), [
-    (["--crop_sz", "32", "64", "96"], "3 crop sizes, 2 steps"), (["--compression_level", "101"], "must be from 0 to 100"),
+    (["--crop_sz", "32", "64", "96"], "3 crop sizes, 2 steps"),
+    (["--compression_level", "101"], "must be from 0 to 100"),
     (["--crop_sz", "32", "x"], "expected an integer"), (["--dest", "lmdb"], "--layout packed"),
     (["--use_masking"], "no folder of masks"),
     (["--layout", "virtual", "--only_resize"], "no tiles to cut later"), (["--step", "0", "1"], "leave no pixel"),

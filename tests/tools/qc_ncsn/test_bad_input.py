@@ -432,7 +432,8 @@ simple("parts_larger_than_the_batch", (*TRAIN, "--accumulate", "17"), "a batch o
 simple("flag_unknown", (*SAMPLE, "--num_sample", "5"), "--num_sample: unknown flag", "Did you mean --num_samples?")
 simple("flag_without_value", (*SAMPLE, "--seed"), "--seed: expected a value")
 simple("flag_of_another_kind", (*SAMPLE, "--seed", "1.5"), "--seed: expected an integer, not '1.5'")
-simple("choice_unknown", (*SAMPLE, "--method", "euler"), "--method: invalid choice 'euler' (choose from 'pc', 'ode', 'multistep'")
+simple("choice_unknown", (*SAMPLE, "--method", "euler"),
+       "--method: invalid choice 'euler' (choose from 'pc', 'ode', 'multistep'")
 simple("word_unexpected", (*SAMPLE, "digits"), "digits: unexpected argument")
 simple("device_unknown", (*TRAIN, "--device", "gpu"), "--device: unknown device 'gpu'", "cuda")
 simple("subcommand_unknown", ("trian",), "unknown subcommand", "Did you mean train?")

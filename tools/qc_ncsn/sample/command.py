@@ -94,8 +94,8 @@ def main(request):
     rounds = rounds_of(*extent, options.bs)
     source = fingerprint(model.path)
     derived = {**{f"sampling.{name}": value for name, value in settings.items()}, "checkpoint sha256": source["sha256"]}
-    job = Job(folder, PROG, options, request=request, derived=derived, inputs=model_inputs(request, model), about=[source],
-              extent=extent, owns=["samples_*.npz", "samples_*.png"])
+    job = Job(folder, PROG, options, request=request, derived=derived, inputs=model_inputs(request, model),
+              about=[source], extent=extent, owns=["samples_*.npz", "samples_*.png"])
 
     def rehearse():
         count = sum(map(len, rounds))

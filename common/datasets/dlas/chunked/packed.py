@@ -56,6 +56,7 @@ class TarShard:
         self.path = path
 
     def read(self, span):
+        """Return the bytes of a span (offset, length)."""
         offset, length = span
         with system_errors(self.path), open(self.path, "rb") as stream:
             stream.seek(offset)
@@ -73,6 +74,7 @@ class ParquetShard:
         self._groups, self._bytes = OrderedDict(), 0
 
     def read(self, span):
+        """Return the image's bytes at a span (row group, row); a few groups stay in memory."""
         group, row = span
         if group in self._groups:
             self._groups.move_to_end(group)
