@@ -10,7 +10,7 @@ import signal
 import time
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Callable, NamedTuple
+from typing import NamedTuple
 
 import torch
 
@@ -59,19 +59,6 @@ class Plan:
     log_speed: bool = True
 
 
-@dataclass
-class Periodic:
-    """A file, or several, that the main process writes at multiples of `every` (0: never), after the state was saved.
-
-    write: function of the step.  done: function of the step, true when its files are there: a run that was killed
-    between its state and them makes up for them.
-    """
-
-    every: int
-    write: Callable
-    done: Callable
-
-
 class Loop:
     """Runs the steps of a training.
 
@@ -82,7 +69,7 @@ class Loop:
     middle of a step is updated by the step.
     modules: {name of an optimiser: module} whose forward gives its losses: DistributedDataParallel sums its gradients
     while they are computed. An optimiser without has them summed at once, which second derivatives need.
-    log: log.Log.  products: Periodics.  evaluate: (every, function of the step -> {name: number}) that adds to the log,
+    log: log.Log.  products: keep.Periodics.  evaluate: (every, function of the step -> {name: number}) that adds to the log,
     called in all processes.  advice: what to do when losses or gradients are not finite.
     done: the steps that lie behind.  saved: the step whose state is on the disk, or None.
     """
@@ -220,7 +207,7 @@ class Loop:
         due = [product for product in self.products if self.done >= self.plan.first and self._due(product.every)]
         for product in due if parallel.is_main() else ():
             if not pending or not product.done(self.done):
-                product.write(self.done)
+                product.make(self.done)
         if due:
             parallel.barrier()
 

@@ -15,8 +15,9 @@ from common.networks.adm_weights import read_adm, save_adm
 from common.nn.dropout import DropoutDraw
 from common.seeding import unit_seed
 from common.training.ema import Average, half_life
+from common.training.keep import Periodic
 from common.training.log import Log
-from common.training.loop import Loop, Periodic, Plan
+from common.training.loop import Loop, Plan
 from common.training.optim import Optimiser, Schedule
 from tools.train_edm.batches import Batches, open_cache
 from tools.train_edm.pictures import draw_samples, row_classes
@@ -89,18 +90,12 @@ class TrainingRun:
     def _products(self):
         """Return the pictures and networks that are written now and then."""
         options = self.options
-
-        def picture(step):
-            return self.folder / "samples" / f"step_{step:07d}.png"
-
-        def snapshot(step):
-            return self.folder / "snapshots" / f"network_{step:07d}.safetensors"
-
         return [Periodic(options.sample_every if options.samples_per_class else 0,
-                         lambda step: draw_samples(picture(step), self.averaged, self.sampled, options),
-                         lambda step: picture(step).exists()),
-                Periodic(options.snapshot_every, lambda step: save_adm(snapshot(step), self.averaged),
-                         lambda step: snapshot(step).exists())]
+                         lambda step: self.folder / "samples" / f"step_{step:07d}.png",
+                         lambda path, step: draw_samples(path, self.averaged, self.sampled, options)),
+                Periodic(options.snapshot_every,
+                         lambda step: self.folder / "snapshots" / f"network_{step:07d}.safetensors",
+                         lambda path, step: save_adm(path, self.averaged))]
 
     def _step(self, step, parts):
         """One optimiser step; returns the mean loss since the last line of the log, learning rate and gradient norm."""

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from common.errors import InputError
-from common.training.keep import Checkpoints
+from common.training.keep import Periodic
 from common.training.log import read_log
-from common.training.loop import NotFinite, Periodic
+from common.training.loop import NotFinite
 from tests.common.training.toy import Gan
 from tests.tools.commands import ROOT, environment
 
@@ -158,24 +158,26 @@ def test_an_error_between_two_updates_of_a_step_saves_nothing_of_it(tmp_path):
 def test_pictures_that_a_killed_run_did_not_get_to_are_made_up_for(tmp_path):
     made = []
 
-    def products(fail):
-        def write(step):
+    def pictures(fail):
+        def write(path, step):
             if step == fail:
                 raise RuntimeError("killed")
             made.append(step)
+            path.touch()
 
-        return [Periodic(2, write, made.__contains__)]
+        return [Periodic(2, lambda step: tmp_path / f"{step}.png", write)]
 
     with pytest.raises(RuntimeError):
-        train(tmp_path, products=products(4))
-    train(tmp_path, products=products(None))
+        train(tmp_path, products=pictures(4))
+    train(tmp_path, products=pictures(None))
     assert made == [2, 4, 6]
 
 
 def test_the_best_checkpoints_by_a_monitored_value_stay(tmp_path):
     scores = {1: 5.0, 2: 1.0, 3: 4.0, 4: 2.0, 5: 3.0, 6: 6.0}
     gan = Gan(tmp_path)
-    kept = Checkpoints(tmp_path / "kept", gan.state.save, 1, tmp_path / "log.jsonl", "fid", last=1, best=2)
+    kept = Periodic(1, lambda step: tmp_path / "kept" / f"step_{step:04d}.pth", gan.state.save,
+                    log=tmp_path / "log.jsonl", monitor="fid", last=1, best=2)
     gan.loop.evaluate, gan.loop.products = (1, lambda step: {"fid": scores[step]}), [kept]
     gan.loop.run()
     assert kept.steps() == [2, 4, 6]

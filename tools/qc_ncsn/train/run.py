@@ -11,8 +11,9 @@ from common.errors import InputError
 from common.files import append_text
 from common.formats.checkpoints import save_torch
 from common.score.models import build_network, build_sde, read_checkpoint, trainable
+from common.training.keep import Periodic
 from common.training.log import Log
-from common.training.loop import Loop, Periodic, Plan
+from common.training.loop import Loop, Plan
 from tools.qc_ncsn.data import cached_reader
 from tools.qc_ncsn.train.snapshots import test_snapshot
 from tools.qc_ncsn.train.step import (
@@ -101,7 +102,8 @@ class TrainingRun:
         self.trainer = Loop(plan, self.batches.draw, self._step, lambda step: self._save(self.work.meta_checkpoint, step),
                           self.log, {"network": self.optimiser}, [self.average],
                           {"network": torch.compile(module) if options.compile else module},
-                          [Periodic(every, self._snapshot, self._has_snapshot)], device=self.device, advice=ADVICE,
+                          [Periodic(every, lambda step: self.work.checkpoint(step // every), self._snapshot,
+                                    self._has_snapshot)], device=self.device, advice=ADVICE,
                           done=self.done, saved=self.saved)
         self.trainer.run()
         row = self.trainer.last_row
@@ -126,11 +128,11 @@ class TrainingRun:
     def _save(self, path, step):
         save_torch(path, checkpoint_state(self.network, self.optimiser, self.average, step, self.config))
 
-    def _snapshot(self, step):
+    def _snapshot(self, path, step):
         """Test and save a snapshot. One right after a start is a file alone: its tests ran before."""
         if step != self.first:
             test_snapshot(self, step)
-        self._save(self.work.checkpoint(step // self.training["snapshot_freq"]), step)
+        self._save(path, step)
 
     def _has_snapshot(self, step):
         path = self.work.checkpoint(step // self.training["snapshot_freq"])
