@@ -217,8 +217,9 @@ class Job:
         record = {**record, "options": self._options()}
         write_json(self.path, {
             "status": "done", **record, "files": files, "owns": self.owns, "derived": self.derived,
-            "content": self.content, "extent": self.extent, "versions": versions, "inputs": self.about, "request": request_of(self.request),
-            "stamps": self.stamps, "sizes": sizes_of(self.folder, self._owned()), **plain(self.extra)})
+            "content": self.content, "extent": self.extent, "versions": versions, "inputs": self.about,
+            "request": request_of(self.request), "stamps": self.stamps, "sizes": sizes_of(self.folder, self._owned()),
+            **plain(self.extra)})
         self.release()
         return record
 

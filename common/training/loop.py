@@ -69,8 +69,8 @@ class Loop:
     middle of a step is updated by the step.
     modules: {name of an optimiser: module} whose forward gives its losses: DistributedDataParallel sums its gradients
     while they are computed. An optimiser without has them summed at once, which second derivatives need.
-    log: log.Log.  products: keep.Periodics.  evaluate: (every, function of the step -> {name: number}) that adds to the log,
-    called in all processes.  advice: what to do when losses or gradients are not finite.
+    log: log.Log.  products: keep.Periodics.  evaluate: (every, function of the step -> {name: number}) that adds to the
+    log, called in all processes.  advice: what to do when losses or gradients are not finite.
     done: the steps that lie behind.  saved: the step whose state is on the disk, or None.
     """
 

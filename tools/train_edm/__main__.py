@@ -16,8 +16,8 @@ EPILOG = """\
 examples:
   train_edm --data digits --resolution 16 --class_balanced --output_dir out/train_edm
   train_edm --npz_dir patches --class_map none --class_balanced --output_dir out/train_edm
-  torchrun --nproc_per_node 8 -m tools.train_edm --preset imagenet64 --data ILSVRC --preprocess center-crop --precision bf16 \\
-      --accumulate 8 --save_every 500 --output_dir out/imagenet64"""
+  torchrun --nproc_per_node 8 -m tools.train_edm --preset imagenet64 --data ILSVRC --preprocess center-crop \\
+      --precision bf16 --accumulate 8 --save_every 500 --output_dir out/imagenet64"""
 
 
 def of_preset(help, **more):

@@ -60,6 +60,7 @@ class TrainingRun:
 
     @property
     def state_path(self):
+        """The file that a killed run resumes from."""
         return self.folder / "checkpoint.pth"
 
     def _resume(self):
