@@ -173,6 +173,15 @@ def test_pictures_that_a_killed_run_did_not_get_to_are_made_up_for(tmp_path):
     assert made == [2, 4, 6]
 
 
+def test_a_picture_that_cannot_be_written_saves_the_state_first(tmp_path):
+    def full(path, step):
+        raise InputError("no space left on the disk", where=path)
+
+    with pytest.raises(InputError, match="no space"):
+        train(tmp_path, save_every=0, products=[Periodic(5, lambda step: tmp_path / f"{step}.png", full)])
+    assert Gan(tmp_path).loop.done == 5
+
+
 def test_the_best_checkpoints_by_a_monitored_value_stay(tmp_path):
     scores = {1: 5.0, 2: 1.0, 3: 4.0, 4: 2.0, 5: 3.0, 6: 6.0}
     gan = Gan(tmp_path)
