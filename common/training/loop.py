@@ -147,7 +147,9 @@ class Loop:
         norm = optimiser.norm()
         numbers = torch.cat([parallel.sum_across(sums), norm.reshape(1).to(sums.dtype)]).cpu()
         if not bool(numbers.isfinite().all()):
-            saved = "this run saved nothing" if self.saved is None else f"what was saved after step {self.saved:,} is kept"
+            saved = "this run saved nothing"
+            if self.saved is not None:
+                saved = f"what was saved after step {self.saved:,} is kept"
             raise NotFinite(f"the loss or the gradient is no longer finite at step {self.done + 1:,}; {saved}",
                             where=self.log.folder, do=self.advice)
         self.whole = False

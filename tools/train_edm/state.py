@@ -14,8 +14,8 @@ def save_state(path, network, average, optimiser, step, losses):
     state = optimiser.optimiser.state
     moments = {name: on_cpu([state[parameter][name] for parameter in network.parameters()]) for name in MOMENTS}
     save_torch(path, {
-        "config": network.config.to_kwargs(), "ema": on_cpu(average.state_dict()), "model": on_cpu(network.state_dict()),
-        "adam": moments, "step": step, "losses": list(losses),
+        "config": network.config.to_kwargs(), "ema": on_cpu(average.state_dict()),
+        "model": on_cpu(network.state_dict()), "adam": moments, "step": step, "losses": list(losses),
     })
 
 
