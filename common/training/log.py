@@ -95,7 +95,11 @@ class _WeightsAndBiases:
 
         stored = folder / "wandb" / "run_id.txt"
         identifier = stored.read_text() if stored.exists() else None
-        self.run = wandb.init(project="genprobe", name=folder.name, dir=str(folder), id=identifier, resume="allow")
+        try:
+            self.run = wandb.init(project="genprobe", name=folder.name, dir=str(folder), id=identifier, resume="allow")
+        except wandb.Error as error:  # not logged in, say
+            raise InputError(f"W&B cannot begin ({error})", where="wandb",
+                             do="Run wandb login, or set WANDB_MODE=offline") from error
         write_text(stored, self.run.id)
         self.close = self.run.finish
 

@@ -69,8 +69,9 @@ class Loop:
     middle of a step is updated by the step.
     modules: {name of an optimiser: module} whose forward gives its losses: DistributedDataParallel sums its gradients
     while they are computed. An optimiser without has them summed at once, which second derivatives need.
-    log: log.Log.  products: keep.Periodics.  evaluate: (every, function of the step -> {name: number}) that adds to the
-    log, called in all processes.  advice: what to do when losses or gradients are not finite.
+    log: log.Log.  products: keep.Periodics.
+    evaluate: (every, function of the step -> {name: number}) that adds to the log, called in all processes.
+    advice: what to do when losses or gradients are not finite.
     done: the steps that lie behind.  saved: the step whose state is on the disk, or None.
     """
 
@@ -81,32 +82,47 @@ class Loop:
         self.products, self.evaluate, self.device, self.advice = products, evaluate, torch.device(device), advice
         self.done, self.saved = plan.first - 1 if done is None else done, saved
         self.rows = parallel.own_rows(plan.batch, plan.accumulate)
-        self.stop, self.whole, self.last_row, self.images_per_second = False, True, None, 0.0
+        self.stop, self.last_row, self.images_per_second = False, None, 0.0
+        self.whole = True  # the weights are those after a whole step, which the log has
 
     def run(self):
         """Do the remaining steps; raises KeyboardInterrupt when asked to stop by a signal.
 
         An InputError amid the steps, such as an unreadable image, comes after the state of the last step was saved.
         """
-        plan = self.plan
         console.outlive_terminal()
         with self._signals(), self._distributed(), self._logged():
             self.began, self.done_before = time.monotonic(), self.done
-            self._produce(pending=True)
-            with console.progress("training", plan.last - plan.first + 1, self.done - plan.first + 1,
-                                  "step") as advance, \
-                    Prefetcher(self._draw, range(self.done + 1, plan.last + 1), plan.num_workers) as draws:
-                for step in range(self.done + 1, plan.last + 1):
-                    values = self._step(step, self._next(draws))
-                    self._report(step, values)
-                    if step == plan.last or any(map(self._due, plan.save_every)):
-                        self._save()
-                        parallel.barrier()
-                    self._produce()
-                    advance(1, f"loss {values['loss']:.3f}" if "loss" in values else "")
-            self._save()  # a run that began with a kept checkpoint at its last step has no state yet
+            try:
+                self._run_steps()
+            except NotFinite:
+                raise
+            except InputError:
+                if self.whole:
+                    self._save()
+                raise
+            self._save()  # a run that began with a kept checkpoint of its last step has no state yet
             parallel.barrier()
             self._measure_speed()
+
+    def _run_steps(self):
+        plan, done = self.plan, self.done
+        self._produce(pending=True)
+        with console.progress("training", plan.last - plan.first + 1, done - plan.first + 1, "step") as advance, \
+                Prefetcher(self._draw, range(done + 1, plan.last + 1), plan.num_workers) as draws:
+            for step in range(done + 1, plan.last + 1):
+                parts = self._next(draws)
+                values = self.step(step, parts)
+                for average in self.averages:
+                    average.update()
+                self.done = step
+                self._report(step, values)
+                self.whole = True
+                if step == plan.last or any(map(self._due, plan.save_every)):
+                    self._save()
+                    parallel.barrier()
+                self._produce()
+                advance(1, f"loss {values['loss']:.3f}" if "loss" in values else "")
 
     def update(self, name, parts, loss):
         """Update the parameters of an optimiser once, and return the Update.
@@ -131,7 +147,9 @@ class Loop:
         norm = optimiser.norm()
         numbers = torch.cat([parallel.sum_across(sums), norm.reshape(1).to(sums.dtype)]).cpu()
         if not bool(numbers.isfinite().all()):
-            saved = "nothing was saved" if self.saved is None else f"what was saved after step {self.saved:,} is kept"
+            saved = "this run saved nothing"
+            if self.saved is not None:
+                saved = f"what was saved after step {self.saved:,} is kept"
             raise NotFinite(f"the loss or the gradient is no longer finite at step {self.done + 1:,}; {saved}",
                             where=self.log.folder, do=self.advice)
         self.whole = False
@@ -159,21 +177,6 @@ class Loop:
             parallel.barrier()
             raise error or KeyboardInterrupt
         return parts
-
-    def _step(self, step, parts):
-        self.whole = True
-        try:
-            values = self.step(step, parts)
-        except NotFinite:
-            raise
-        except InputError:
-            if self.whole:  # no update of this step has been done
-                self._save()
-            raise
-        for average in self.averages:
-            average.update()
-        self.done, self.whole = step, True
-        return values
 
     def _report(self, step, values):
         """Log a step that is due, with what an evaluation adds."""

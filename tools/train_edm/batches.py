@@ -36,7 +36,7 @@ class Batches:
         labels = classes[self.candidates]
         self.groups = Groups(self.candidates, labels if balanced else np.zeros_like(labels))
         self.epochs = None if balanced else Epochs(len(self.candidates), seed, batch)
-        # MKL chooses its code on the first call: of several threads' first ones at once, one could get another last bit.
+        # MKL chooses its code on the first call: were several threads' first ones at once, last bits could differ.
         torch.zeros(1).exp()
 
     def draw(self, step, first, last):

@@ -82,9 +82,9 @@ class TrainingRun:
                     options.num_workers)
         # The batches count steps from 0.
         self.trainer = Loop(plan, lambda step, first, last: self.batches.draw(step - 1, first, last), self._step,
-                          self._save, self.log, {"network": self.optimiser}, [self.average],
-                          {"network": LossModule(self.network, self.layout)}, self._products(), device=self.device,
-                          advice=ADVICE, done=self.done, saved=self.done or None)
+                            self._save, self.log, {"network": self.optimiser}, [self.average],
+                            {"network": LossModule(self.network, self.layout)}, self._products(), device=self.device,
+                            advice=ADVICE, done=self.done, saved=self.done or None)
         self.trainer.run()
         return self._conclude()
 

@@ -44,15 +44,22 @@ def test_a_batch_in_parts_gives_the_same_weights_and_losses(tmp_path):
     assert parameters(whole).unique().numel() > 40
 
 
-def test_two_processes_with_one_summed_exchange_train_like_one(tmp_path):
+def train_two(folder, broken=0):
+    """Train the toy in two processes; returns [(status, what was printed)]."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "tests.common.training.toy", str(tmp_path / "two")]
+    command = [sys.executable, "-m", "tests.common.training.toy", str(folder), str(broken)]
     variables = {**environment(), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    processes = [subprocess.Popen(command, cwd=ROOT, env={**variables, "RANK": str(rank)}) for rank in range(2)]
+    processes = [subprocess.Popen(command, cwd=ROOT, env={**variables, "RANK": str(rank)}, stdout=subprocess.PIPE,
+                                  text=True) for rank in range(2)]
+    printed = [process.communicate(timeout=120)[0] for process in processes]
+    return [(process.returncode, text) for process, text in zip(processes, printed)]
+
+
+def test_two_processes_with_one_summed_exchange_train_like_one(tmp_path):
+    assert train_two(tmp_path / "two") == [(0, "")] * 2
     one = train(tmp_path / "one")
-    assert [process.wait(timeout=120) for process in processes] == [0, 0]
     two = Gan(tmp_path / "two")
     assert two.loop.done == 6
     torch.testing.assert_close(parameters(two), parameters(one), rtol=0, atol=1e-12)
@@ -140,6 +147,11 @@ def test_an_unreadable_batch_saves_the_last_step_first(tmp_path):
     assert (tmp_path / "state.pth").read_bytes() == whole.path.read_bytes()
 
 
+def test_what_one_of_two_processes_cannot_draw_ends_both_with_the_state_saved(tmp_path):
+    assert train_two(tmp_path, broken=4) == [(2, "cat.png: not an image.\n")] * 2
+    assert Gan(tmp_path).loop.done == 3
+
+
 def test_an_error_between_two_updates_of_a_step_saves_nothing_of_it(tmp_path):
     gan = Gan(tmp_path, save_every=3)
     update = gan.loop.update
@@ -171,6 +183,15 @@ def test_pictures_that_a_killed_run_did_not_get_to_are_made_up_for(tmp_path):
         train(tmp_path, products=pictures(4))
     train(tmp_path, products=pictures(None))
     assert made == [2, 4, 6]
+
+
+def test_a_picture_that_cannot_be_written_saves_the_state_first(tmp_path):
+    def full(path, step):
+        raise InputError("no space left on the disk", where=path)
+
+    with pytest.raises(InputError, match="no space"):
+        train(tmp_path, save_every=0, products=[Periodic(5, lambda step: tmp_path / f"{step}.png", full)])
+    assert Gan(tmp_path).loop.done == 5
 
 
 def test_the_best_checkpoints_by_a_monitored_value_stay(tmp_path):

@@ -166,7 +166,7 @@ def test_listeners_hear_of_every_number(tmp_path, monkeypatch):
 
     fake(monkeypatch, "tensorboard")
     fake(monkeypatch, "torch.utils.tensorboard", SummaryWriter=SummaryWriter)
-    fake(monkeypatch, "wandb", init=init)
+    fake(monkeypatch, "wandb", init=init, Error=OSError)
     for _ in range(2):
         log = Log(tmp_path, tensorboard=True, wandb=True, tags={"loss": "training_loss"})
         log.start(8)

@@ -1,6 +1,7 @@
 """A small GAN on points of the plane, in float64: two optimisers, R1 on every second step, two averages.
 
-As a program (`python -m tests.common.training.toy FOLDER WORDS...`) it trains under torchrun's variables.
+As a program (`python -m tests.common.training.toy FOLDER BROKEN`) it trains under torchrun's variables; the last row of
+step BROKEN cannot be drawn.
 """
 
 import sys
@@ -11,6 +12,7 @@ from torch import nn
 from torch.nn.functional import softplus
 
 from common import parallel
+from common.errors import InputError
 from common.seeding import unit_generator
 from common.training.ema import Average, ramp_up
 from common.training.log import Log
@@ -77,5 +79,18 @@ class Gan:
 
 
 if __name__ == "__main__":
+    gan = Gan(sys.argv[1])
+    draw = gan.loop.draw
+
+    def broken(step, first, last):
+        if (step, last) == (int(sys.argv[2]), gan.batch):
+            raise InputError("not an image", where="cat.png")
+        return draw(step, first, last)
+
+    gan.loop.draw = broken
     with parallel.process_group():
-        Gan(sys.argv[1], *map(int, sys.argv[2:])).loop.run()
+        try:
+            gan.loop.run()
+        except InputError as error:
+            print(error)
+            sys.exit(2)

@@ -99,13 +99,13 @@ class TrainingRun:
         plan = Plan(self.first, self.last, training["batch_size"], training["log_freq"],
                     (training["snapshot_freq_for_preemption"], every), options.accumulate, options.num_workers,
                     log_speed=False)
+        snapshots = Periodic(every, lambda step: self.work.checkpoint(step // every), self._snapshot,
+                             self._has_snapshot)
         self.trainer = Loop(plan, self.batches.draw, self._step,
-                            lambda step: self._save(self.work.meta_checkpoint, step),
-                            self.log, {"network": self.optimiser}, [self.average],
-                          {"network": torch.compile(module) if options.compile else module},
-                          [Periodic(every, lambda step: self.work.checkpoint(step // every), self._snapshot,
-                                    self._has_snapshot)], device=self.device, advice=ADVICE,
-                          done=self.done, saved=self.saved)
+                            lambda step: self._save(self.work.meta_checkpoint, step), self.log,
+                            {"network": self.optimiser}, [self.average],
+                            {"network": torch.compile(module) if options.compile else module}, [snapshots],
+                            device=self.device, advice=ADVICE, done=self.done, saved=self.saved)
         self.trainer.run()
         row = self.trainer.last_row
         return {"step": self.last, "training_loss": row and row["loss"], "training_reg": row and row["reg"],
