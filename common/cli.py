@@ -323,8 +323,9 @@ def in_flags(error, options_class):
     """Return an InputError about parameters of the library as one about the flags of those names."""
     names = {item.name for item in dataclasses.fields(options_class)}
     where = f"--{error.where}" if getattr(error.where, "name", None) in names else error.where
-    do = re.sub(r"`(\w+)`", lambda found: f"--{found[1]}" if found[1] in names else found[1], error.do or "")
-    return InputError(error.what, where=where, do=do)
+    what, do = (re.sub(r"`(\w+)`", lambda found: f"--{found[1]}" if found[1] in names else found[1], text or "")
+                for text in (error.what, error.do))
+    return InputError(what, where=where, do=do)
 
 
 def _command(prog, words):

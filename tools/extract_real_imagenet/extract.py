@@ -12,13 +12,16 @@ def extract(options):
     results: num_samples, left_out, candidates, short_classes, layers, widths, format, images_per_second, output_dir.
     """
     from common.activations.capture import check_feeding
-    from common.datasets.imagenet.sources import open_source
+    from common.datasets.imagenet.sources import Settings, open_source
     from common.device import pick_device
     from common.files import check_writable
 
     check_flags(options)
     check_feeding(options.input_mode, options.conditioning_sigma)
-    source = open_source(options)
+    names = ("class_map", "npz_subset", "preprocess", "resize", "num_workers")
+    settings = Settings(**{name: getattr(options, name) for name in names}, keep_originals=options.images == "original",
+                        split=None if options.split == "all" else options.split, unpack_all=options.unpack == "all")
+    source = open_source(settings, options.npz_dir, options.imagenet_dir, options.lmdb_path)
     check_writable(options.output_dir)
     device = pick_device(options.device, parallel.local_rank())
     network, weights = open_network(

@@ -5,9 +5,8 @@ import re
 import zipfile
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
-from common.datasets.imagenet.sources import Loaded, open_source
+from common.datasets.imagenet.sources import Loaded, Settings, open_source
 from common.errors import InputError
 
 FLAGS = ("npz_dir", "imagenet_dir", "lmdb_path")
@@ -32,11 +31,12 @@ def open_images(options):
         options = replace(options, **{kind: options.data}, data=None)
     if options.imagenet_dir is not None and options.split is None:
         options = replace(options, split="train" if _has_train(Path(options.imagenet_dir)) else "all")
-    names = (*FLAGS, "npz_subset", "class_map", "split", "num_workers", "resize", "preprocess")
-    settings = {name: getattr(options, name) for name in names}
+    names = ("npz_subset", "class_map", "num_workers", "resize", "preprocess")
+    settings = Settings(**{name: getattr(options, name) for name in names},
+                        split=None if options.split == "all" else options.split)
     if options.imagenet_dir is not None and not options.conditional:
-        settings["class_map"] = "none"  # pictures in folders of any name, or in none
-    return options, open_source(SimpleNamespace(**settings, images="none", unpack="all"))
+        settings = replace(settings, class_map="none")  # pictures in folders of any name, or in none
+    return options, open_source(settings, **{flag: getattr(options, flag) for flag in FLAGS})
 
 
 def source_inputs(options):

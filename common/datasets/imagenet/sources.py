@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from common.datasets.imagenet import classes as imagenet_classes
-from common.errors import InputError
+from common.errors import InputError, Parameter
 
 
 @dataclass
@@ -21,21 +21,40 @@ class Loaded:
     left_out: dict = field(default_factory=dict)  # {place: reason}
 
 
-def open_source(options):
-    """Return the source that the flags name; InputError for none or more than one."""
-    given = {"--imagenet_dir": options.imagenet_dir, "--npz_dir": options.npz_dir, "--lmdb_path": options.lmdb_path}
-    named = [flag for flag, value in given.items() if value is not None]
+@dataclass(frozen=True)
+class Settings:
+    """How a source is read.
+
+    class_map: see `read_class_map`.  npz_subset: files of a folder, see npz_batches.  split: sub-folder of a tree, None
+    for all of it.  preprocess, resize: how files and arrays are brought to the network's size.
+    keep_originals: also return the pictures as they came.  unpack_all: unpack compressed files whole, not the rows that
+    are wanted.  num_workers: threads that decode.
+    """
+
+    class_map: str = "imagenet"
+    npz_subset: str = "auto"
+    split: str = None
+    preprocess: str = "squash"
+    resize: str = "box"
+    keep_originals: bool = False
+    unpack_all: bool = True
+    num_workers: int = 1
+
+
+def open_source(settings, npz_dir=None, imagenet_dir=None, lmdb_path=None):
+    """Return the source at the one place that is given; InputError for none or more than one."""
+    places = {"imagenet_dir": imagenet_dir, "npz_dir": npz_dir, "lmdb_path": lmdb_path}
+    named = [name for name, place in places.items() if place is not None]
     if not named:
-        raise InputError("Either --imagenet_dir or --npz_dir must be provided", do="Or --lmdb_path")
+        raise InputError("Either `imagenet_dir` or `npz_dir` must be provided", do="Or `lmdb_path`")
     if len(named) > 1:
-        raise InputError(f"Cannot use both {named[0]} and {named[1]}", do="Choose one")
-    if options.npz_dir is not None:
-        return NpzSource(options)
-    return TreeSource(options) if options.imagenet_dir is not None else LmdbSource(options)
+        raise InputError(f"Cannot use both `{named[0]}` and `{named[1]}`", do="Choose one")
+    kinds = {"imagenet_dir": TreeSource, "npz_dir": NpzSource, "lmdb_path": LmdbSource}
+    return kinds[named[0]](places[named[0]], settings)
 
 
 def read_class_map(name, labels, where):
-    """Return (classes (N,) int64, {"0": [synset, name], ...}) of npz labels 1.. under a --class_map.
+    """Return (classes (N,) int64, {"0": [synset, name], ...}) of npz labels 1.. under a class map.
 
     imagenet: the permutation from the development kit's order to the network's.  none: label - 1.  A .json: a list of
     classes (entry label - 1), or a class index {"0": [synset, name]} in the order of the labels.
@@ -52,7 +71,7 @@ def read_class_map(name, labels, where):
         return labels - 1, {str(number): [str(number), f"class_{number}"]
                             for number in range(int(labels.max(initial=1)))}
     if not name.endswith(".json"):
-        raise InputError("expected imagenet, none, or a .json", where=f"--class_map {name}", do="See --help")
+        raise InputError("expected imagenet, none, or a .json", where=Parameter("class_map", name), do="Use one of them")
     value = read_json(name)
     do = "Give a list of classes (entry label - 1), or a class index {\"0\": [synset, name], ...} in the labels' order"
     if isinstance(value, dict):
@@ -86,8 +105,8 @@ class ArraySource:
 
     suffix = "png"
 
-    def __init__(self, options, reader):
-        self.options, self.reader = options, reader
+    def __init__(self, settings, reader):
+        self.settings, self.reader = settings, reader
 
     def __len__(self):
         return len(self.classes)
@@ -98,7 +117,7 @@ class ArraySource:
 
         from common.images.network_size import resize_planes
 
-        resize_planes(np.zeros((1, 3, self.reader.side, self.reader.side), np.uint8), side, self.options.resize)
+        resize_planes(np.zeros((1, 3, self.reader.side, self.reader.side), np.uint8), side, self.settings.resize)
 
     def load(self, indices, side):
         """Return the Loaded images of some numbers."""
@@ -106,11 +125,11 @@ class ArraySource:
 
         pixels = self.reader.read(indices)
         originals = [planes_to_picture(image) for image in pixels]
-        return Loaded(list(range(len(indices))), resize_planes(pixels, side, self.options.resize), originals)
+        return Loaded(list(range(len(indices))), resize_planes(pixels, side, self.settings.resize), originals)
 
     def identity(self):
         """Return what shapes the pixels and classes, for records."""
-        return {**self.reader.identity(), "class_map": self.options.class_map}
+        return {**self.reader.identity(), "class_map": self.settings.class_map}
 
     def prepare(self, indices):
         """Make ready to load these images."""
@@ -125,11 +144,11 @@ class NpzSource(ArraySource):
 
     kind = "imagenet_real_npz"
 
-    def __init__(self, options):
+    def __init__(self, path, settings):
         from common.datasets.imagenet.npz_batches import open_npz_batches
 
-        super().__init__(options, open_npz_batches(options.npz_dir, options.npz_subset))
-        self.classes, self.class_index = read_class_map(options.class_map, self.reader.labels, options.npz_dir)
+        super().__init__(settings, open_npz_batches(path, settings.npz_subset))
+        self.classes, self.class_index = read_class_map(settings.class_map, self.reader.labels, path)
 
     def title(self, number):
         """Return an image's name in records."""
@@ -137,7 +156,7 @@ class NpzSource(ArraySource):
 
     def prepare(self, indices):
         """Unpack compressed files: the rows of these images, or all of them."""
-        self.reader.unpack(indices if self.options.unpack == "selected" else None)
+        self.reader.unpack(None if self.settings.unpack_all else indices)
 
     def load(self, indices, side):
         """Return the Loaded images of some numbers."""
@@ -150,17 +169,17 @@ class LmdbSource(ArraySource):
 
     kind = "imagenet_real_lmdb"
 
-    def __init__(self, options):
+    def __init__(self, path, settings):
         from common.datasets.imagenet.lmdb import LmdbImages
 
-        super().__init__(options, LmdbImages(options.lmdb_path))
+        super().__init__(settings, LmdbImages(path))
         self.classes, self.class_index = self.reader.classes, imagenet_classes.class_index()
-        if options.class_map != "imagenet":
+        if settings.class_map != "imagenet":
             self.class_index = {str(number): [str(number), f"class_{number}"]
                                 for number in range(int(self.classes.max()) + 1)}
         elif self.classes.max() >= imagenet_classes.COUNT:
-            raise InputError(f"label {self.classes.max()} is outside 0 .. 999", where=options.lmdb_path,
-                             do="Use --class_map none")
+            raise InputError(f"label {self.classes.max()} is outside 0 .. 999", where=path,
+                             do="Use `class_map` none")
 
     def title(self, number):
         """Return an image's name in records."""
@@ -172,18 +191,18 @@ class TreeSource:
 
     kind, suffix = "imagenet_real", "JPEG"
 
-    def __init__(self, options):
+    def __init__(self, path, settings):
         from common.datasets.imagenet.tree import ImageTree
 
-        if options.class_map not in ("imagenet", "none"):
-            raise InputError("a map of labels is for npz files", where="--class_map", do="Use imagenet or none")
-        self.options = options
-        split = None if options.split == "all" else options.split
-        self.tree = ImageTree(options.imagenet_dir, split, options.class_map == "imagenet")
+        if settings.class_map not in ("imagenet", "none"):
+            raise InputError("a map of labels is for npz files", where=Parameter("class_map"),
+                             do="Use imagenet or none")
+        self.settings = settings
+        self.tree = ImageTree(path, settings.split, settings.class_map == "imagenet")
         self.classes, self.class_index = self.tree.classes, imagenet_classes.class_index()
-        if options.class_map == "none":
+        if settings.class_map == "none":
             self.class_index = {str(number): [name, name] for name, number in self.tree.folder_classes.items()}
-        self._pool = ThreadPoolExecutor(max(1, options.num_workers))
+        self._pool = ThreadPoolExecutor(max(1, settings.num_workers))
 
     def __len__(self):
         return len(self.tree)
@@ -200,7 +219,7 @@ class TreeSource:
 
     def identity(self):
         """Return what shapes the pixels and classes, for records."""
-        return {**self.tree.identity(), "class_map": self.options.class_map}
+        return {**self.tree.identity(), "class_map": self.settings.class_map}
 
     def notes(self):
         """Return lines to say about the source."""
@@ -214,14 +233,12 @@ class TreeSource:
         """Return the Loaded images of some numbers; damaged ones are left out."""
         import numpy as np
 
-        wanted = self.options.images == "original"
-
         def one(number):
             try:
-                pixels, image = self.tree.prepared(int(number), side, self.options.preprocess)
+                pixels, image = self.tree.prepared(int(number), side, self.settings.preprocess)
             except InputError as error:
                 return error
-            return pixels, jpeg_bytes(image) if wanted else None
+            return pixels, jpeg_bytes(image) if self.settings.keep_originals else None
 
         found = list(self._pool.map(one, indices))
         rows = [place for place, item in enumerate(found) if not isinstance(item, InputError)]
