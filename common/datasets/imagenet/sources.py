@@ -71,7 +71,7 @@ def read_class_map(name, labels, where):
         return labels - 1, {str(number): [str(number), f"class_{number}"]
                             for number in range(int(labels.max(initial=1)))}
     if not name.endswith(".json"):
-        raise InputError("expected imagenet, none, or a .json", where=Parameter("class_map", name), do="Use one of them")
+        raise InputError("must be imagenet, none, or a .json", where=Parameter("class_map", name), do="See the page")
     value = read_json(name)
     do = "Give a list of classes (entry label - 1), or a class index {\"0\": [synset, name], ...} in the labels' order"
     if isinstance(value, dict):
