@@ -12,7 +12,7 @@ from common.activations.layout import batch_name, sample_name, write_batch_json
 
 
 @dataclass
-class Unit:
+class SampleUnit:
     """Samples `first` .. `first` + count - 1; indices (count,) int64: their numbers in the source."""
 
     number: int
@@ -21,10 +21,10 @@ class Unit:
 
 
 @dataclass
-class Made:
+class UnitResult:
     """What became of a unit. rows: places in it of the good samples.  left_out: {place: (title, reason)}."""
 
-    unit: Unit
+    unit: SampleUnit
     rows: list
     arrays: dict = field(default_factory=dict)  # {layer: (n, D)} of the good ones
     pictures: list = field(default_factory=list)  # [(path, bytes or uint8 (H, W, 3))]
@@ -34,7 +34,7 @@ class Made:
 
 def split_units(indices, per_unit):
     """Return the Units of the samples `indices`, in order."""
-    return [Unit(number, first, indices[first : first + per_unit])
+    return [SampleUnit(number, first, indices[first : first + per_unit])
             for number, first in enumerate(range(0, len(indices), per_unit))]
 
 

@@ -125,7 +125,7 @@ class ActivationRun:
         return unit
 
     def compute(self, loaded):
-        """Return the Made of a unit."""
+        """Return the UnitResult of a unit."""
         raise NotImplementedError
 
     def samples(self):

@@ -39,12 +39,13 @@ class Bench:
         """Extract everything PASSES times with the two workers; returns the number of tiles of each pass."""
         import shutil
 
-        from tools.extract_subimages.options import Options
+        from tools.extract_subimages.options import SubimageOptions
         from tools.extract_subimages.run import main
 
         counts = []
         for _ in range(PASSES):
-            options = Options(input_folder=[str(self.photos)], save_folder=str(self.folder / "ours"), layout=layout,
+            options = SubimageOptions(input_folder=[str(self.photos)], save_folder=str(self.folder / "ours"),
+                                      layout=layout,
                               quiet=True)
             counts.append(main(options, self.workers).results["tiles"])
             shutil.rmtree(self.folder / "ours")
@@ -126,10 +127,10 @@ def same_tiles(setup, layout):
 
     import cv2
 
-    from tools.extract_subimages.options import Options
+    from tools.extract_subimages.options import SubimageOptions
     from tools.extract_subimages.run import main
 
-    options = Options(input_folder=[str(setup.photos)], save_folder=str(setup.folder / "ours"), layout=layout,
+    options = SubimageOptions(input_folder=[str(setup.photos)], save_folder=str(setup.folder / "ours"), layout=layout,
                       quiet=True)
     counts = main(options, setup.workers).results["tiles"], plain_loop(setup.photos, setup.folder / "plain")
     same = counts[0] == counts[1]
@@ -187,19 +188,20 @@ def overhead():
 
     import cv2
 
-    from tools.extract_subimages.options import Options
+    from tools.extract_subimages.options import SubimageOptions
     from tools.extract_subimages.run import main
     from tools.extract_subimages.workers import Workers
 
     sides("folders")
     setup, alone = _shared[0], Workers(0)
     options = [cv2.IMWRITE_JPEG_QUALITY, QUALITY]
-    main(Options(input_folder=[str(setup.photos)], save_folder=str(setup.folder / "kept"), quiet=True), alone)
+    main(SubimageOptions(input_folder=[str(setup.photos)], save_folder=str(setup.folder / "kept"), quiet=True), alone)
     stored = [cv2.imread(str(path)) for path in (setup.folder / "kept").rglob("*.jpg")]
     shutil.rmtree(setup.folder / "kept")
 
     def ours():
-        main(Options(input_folder=[str(setup.photos)], save_folder=str(setup.folder / "alone"), quiet=True), alone)
+        main(SubimageOptions(input_folder=[str(setup.photos)], save_folder=str(setup.folder / "alone"), quiet=True),
+             alone)
         shutil.rmtree(setup.folder / "alone")
 
     def peer():

@@ -144,14 +144,14 @@ class Extraction(ActivationRun):
         self.source.prepare(self.chosen.indices)
 
     def load(self, unit):
-        """Return (unit, Loaded)."""
+        """Return (unit, ImageBatch)."""
         return unit, self.source.load(unit.indices, self.network.config.img_resolution)
 
     def compute(self, loaded):
-        """Return the Made of a loaded unit."""
+        """Return the UnitResult of a loaded unit."""
         import numpy as np
 
-        from common.activations.job import Made
+        from common.activations.job import UnitResult
 
         unit, found = loaded
         numbers = unit.indices[found.rows]
@@ -161,7 +161,7 @@ class Extraction(ActivationRun):
             arrays = {layer: np.empty((0, width), self.options.dtype) for layer, width in self.form.widths.items()}
         left_out = {place: (self.source.title(int(unit.indices[place])), why) for place, why in found.left_out.items()}
         samples = [self.batch_sample(row, int(number)) for row, number in enumerate(numbers)]
-        return Made(unit, found.rows, arrays, self.pictures(unit, found, reconstructed), left_out, samples)
+        return UnitResult(unit, found.rows, arrays, self.pictures(unit, found, reconstructed), left_out, samples)
 
     def pictures(self, unit, found, reconstructed):
         """Return [(path, picture)] of the pictures that the flags ask for."""

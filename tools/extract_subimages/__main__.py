@@ -36,14 +36,15 @@ def cli(words=None):
 
         description = "Draw the first items of a data set: corrupted beside clean, a tile's place, the multiscale tree."
         return run(show_items, ItemsOptions, f"{PROG} items", description, "", words[1:], "items")
-    from tools.extract_subimages.options import Options, expand
+    from tools.extract_subimages.options import SubimageOptions, expand
 
     try:
         words = expand(words)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    return run(main, Options, PROG, DESCRIPTION, EPILOG, words, place=lambda options: options.save_folder, show=show)
+    return run(main, SubimageOptions, PROG, DESCRIPTION, EPILOG, words, place=lambda options: options.save_folder,
+               show=show)
 
 
 def main(options):

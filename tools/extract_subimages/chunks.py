@@ -8,7 +8,7 @@ from common.datasets.dlas.chunked.centers import centers_bytes
 from common.errors import as_input_error
 from tools.extract_subimages.options import excluded_strings
 from tools.extract_subimages.pixels import (
-    Unusable,
+    SkippedPhoto,
     compact,
     decode_photo,
     make_encoder,
@@ -31,16 +31,17 @@ VERSION = 1  # of the geometry file
 
 
 def layout_of(options, source, height, width):
-    """Return (halved, [(Frame, [TileRecord])]) of an upright photo of this size: frames that have tiles, ids from 1.
+    """Return (halved, [(PhotoFrame, [TileRecord])]) of an upright photo of this size: frames that have tiles, ids from
+    1.
 
-    Masks are looked at here. Raises Unusable for a photo that is too small.
+    Masks are looked at here. Raises SkippedPhoto for a photo that is too small.
     """
     original = options.compat == "original"
     height, width, halved = halved_size(height, width, options.input_image_max_size_before_being_halved)
     if min(height, width) < options.min_size:
-        raise Unusable("too small", f"{height}x{width}, the smaller side must be {options.min_size}")
+        raise SkippedPhoto("too small", f"{height}x{width}, the smaller side must be {options.min_size}")
     if min(height, width) < (2 if options.vertical_split else 1):
-        raise Unusable("too small", f"{height}x{width}")
+        raise SkippedPhoto("too small", f"{height}x{width}")
     skip = _excluded_scales(options, source)
     mask = _read_mask(options, source)
     found = []
@@ -81,7 +82,7 @@ def _read_mask(options, source):
     with silent_libraries():
         mask = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if data else None
     if mask is None:
-        raise Unusable("unreadable mask", f"{source.name}.png")
+        raise SkippedPhoto("unreadable mask", f"{source.name}.png")
     if mask.dtype == np.uint16:
         mask = (mask // 257).astype(np.uint8)
     return mask[..., :3] if mask.ndim == 3 else mask
@@ -111,24 +112,24 @@ def chunk_names(options, unit, frames):
 
 
 def read_source(source):
-    """Return the bytes of a photo. Raises Unusable for a file that cannot be opened any more."""
+    """Return the bytes of a photo. Raises SkippedPhoto for a file that cannot be opened any more."""
     try:
         with open(source.full, "rb") as stream:
             return stream.read()
     except OSError as error:
         mended = as_input_error(error, where=source.full)
-        raise Unusable("unreadable", mended.what if mended else str(error)) from error
+        raise SkippedPhoto("unreadable", mended.what if mended else str(error)) from error
 
 
 def extract(options, unit):
-    """Write the chunks of one photo. Returns {"chunks": [names], "tiles", "bytes"}; raises Unusable."""
+    """Write the chunks of one photo. Returns {"chunks": [names], "tiles", "bytes"}; raises SkippedPhoto."""
     data = read_source(unit.source)
     photo = decode_photo(data, options.exif, keep_grey=False, original=options.compat == "original")
     if photo.pixels.ndim == 2:
-        raise Unusable("grey", "the original takes colour alone")
+        raise SkippedPhoto("grey", "the original takes colour alone")
     halved, layout = layout_of(options, unit.source, *photo.pixels.shape[:2])
     if not layout:
-        raise Unusable("no tile", "no window fits, or all are excluded or masked")
+        raise SkippedPhoto("no tile", "no window fits, or all are excluded or masked")
     pixels = resize_area(photo.pixels, photo.pixels.shape[0] // 2,
                          photo.pixels.shape[1] // 2) if halved else photo.pixels
     about = {"version": VERSION, "source": unit.source.path, "source_bytes": len(data),

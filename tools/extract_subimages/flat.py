@@ -8,7 +8,7 @@ import json
 
 from common.images.suffixes import is_image
 from tools.extract_subimages.chunks import read_source
-from tools.extract_subimages.pixels import Unusable, compact, decode_photo, make_encoder, resize_area
+from tools.extract_subimages.pixels import SkippedPhoto, compact, decode_photo, make_encoder, resize_area
 from tools.extract_subimages.sinks import FlatSink
 from tools.extract_subimages.tiling import tile_windows
 
@@ -16,18 +16,18 @@ VERSION = 1  # of the geometry file
 
 
 def extract_single(options, unit):
-    """Write a photo's tiles as `<name>_l<left>_s<number>`. Returns {"files", "tiles", "bytes"}; raises Unusable."""
+    """Write a photo's tiles as `<name>_l<left>_s<number>`. Returns {"files", "tiles", "bytes"}; raises SkippedPhoto."""
     data, photo = _decoded(options, unit.source)
     height, width = photo.pixels.shape[:2]
     if min(height, width) < options.min_size:
-        raise Unusable("too small", f"{height}x{width}, the smaller side must be {options.min_size}")
+        raise SkippedPhoto("too small", f"{height}x{width}, the smaller side must be {options.min_size}")
     windows = []
     for left, right in _halves(width, options.vertical_split):
         part = photo.pixels[:, left:right]
         windows += [(f"{unit.stem}_l{left:05d}_s{number:03d}.{options.format}", top, left + column, side, size)
                     for number, (top, column, side, size) in enumerate(_single_windows(options, *part.shape[:2]), 1)]
     if not windows:
-        raise Unusable("no tile", f"{height}x{width} is smaller than the window of {options.crop_sz[0]}")
+        raise SkippedPhoto("no tile", f"{height}x{width} is smaller than the window of {options.crop_sz[0]}")
     return _write_windows(options, unit, [(photo.pixels, windows)], _about(unit.source, data, photo))
 
 
@@ -47,20 +47,20 @@ def _single_windows(options, height, width):
 
 
 def extract_pair(options, unit):
-    """Write a photo's tiles below HR and those of its smaller version below LR, same names; raises Unusable."""
+    """Write a photo's tiles below HR and those of its smaller version below LR, same names; raises SkippedPhoto."""
     if unit.partner is None:
-        raise Unusable("no partner", f"no photo of this name in {options.pair_folder}")
+        raise SkippedPhoto("no partner", f"no photo of this name in {options.pair_folder}")
     data, photo = _decoded(options, unit.source)
     _, partner = _decoded(options, unit.partner)
     scale, crop = options.pair_scale, options.crop_sz[0]
     size, small = photo.pixels.shape[:2], partner.pixels.shape[:2]
     if size != (small[0] * scale, small[1] * scale):
-        raise Unusable("sizes do not fit", f"{size[0]}x{size[1]} is not {scale} times {small[0]}x{small[1]}")
+        raise SkippedPhoto("sizes do not fit", f"{size[0]}x{size[1]} is not {scale} times {small[0]}x{small[1]}")
     if min(size) < options.min_size:
-        raise Unusable("too small", f"{size[0]}x{size[1]}, the smaller side must be {options.min_size}")
+        raise SkippedPhoto("too small", f"{size[0]}x{size[1]}, the smaller side must be {options.min_size}")
     origins = tile_windows(size, crop, options.step[0], options.thres_sz)
     if not origins:
-        raise Unusable("no tile", f"{size[0]}x{size[1]} is smaller than the window of {crop}")
+        raise SkippedPhoto("no tile", f"{size[0]}x{size[1]} is smaller than the window of {crop}")
     name = f"{unit.stem}_s%03d.{options.format}"
     high = [(f"HR/{name}" % number, top, left, crop, crop) for number, (top, left) in enumerate(origins, 1)]
     low = [(f"LR/{name}" % number, top // scale, left // scale, crop // scale, crop // scale)
@@ -102,12 +102,12 @@ def _lines(about, lines):
 
 
 def extract_square(options, unit):
-    """Write one image of --imgsize for a photo. Returns {"files", "tiles", "bytes"}; raises Unusable."""
+    """Write one image of --imgsize for a photo. Returns {"files", "tiles", "bytes"}; raises SkippedPhoto."""
     original = options.compat == "original"
     data = read_source(unit.source)
     photo = decode_photo(data, options.exif, keep_alpha=True, original=original)
     if photo.pixels.ndim == 2:
-        raise Unusable("grey", "the original takes colour alone")
+        raise SkippedPhoto("grey", "the original takes colour alone")
     file, kind = _square_file(options, unit, original)
     top, left, height, width = square_window(*photo.pixels.shape[:2], options.imgsize, options.bottom_crop)
     window = photo.pixels[top : top + height, left : left + width]
@@ -124,13 +124,14 @@ def extract_square(options, unit):
 
 
 def square_window(height, width, imgsize, bottom_crop):
-    """Return (top, left, height, width) of the centred window with the wanted aspect. Raises Unusable when too small.
+    """Return (top, left, height, width) of the centred window with the wanted aspect. Raises SkippedPhoto when too
+    small.
 
     imgsize: (width, height).  bottom_crop: rows cut off below first, a fraction of the height or pixels.
     """
     height -= int(height * bottom_crop) if bottom_crop < 1 else int(bottom_crop)
     if width < imgsize[0] or height < imgsize[1]:
-        raise Unusable("too small", f"{max(height, 0)}x{width}, {imgsize[1]}x{imgsize[0]} is wanted")
+        raise SkippedPhoto("too small", f"{max(height, 0)}x{width}, {imgsize[1]}x{imgsize[0]} is wanted")
     aspect = imgsize[1] / imgsize[0]
     wanted = height, width
     if height < width * aspect:
@@ -147,6 +148,6 @@ def _square_file(options, unit, original):
     name = unit.source.name.replace(".webp", options.format)
     kind = name.rsplit(".", 1)[-1].lower() if "." in name else ""
     if not is_image(f".{kind}"):
-        raise Unusable("no file type", f"the original names it '{name}'")
+        raise SkippedPhoto("no file type", f"the original names it '{name}'")
     folder = unit.source.path.split("/")[0] + "/" if options.keep_folder and "/" in unit.source.path else ""
     return folder + name, "jpg" if kind == "jpeg" else kind

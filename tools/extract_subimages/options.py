@@ -30,7 +30,7 @@ DEFAULTS = {
 
 
 @dataclass(kw_only=True)
-class Options(CommonOptions):
+class SubimageOptions(CommonOptions):
     """Flags of `extract_subimages`."""
 
     input_folder: List[str] = option([], "folder of photos, searched at any depth; needed (mode square takes several)",
@@ -98,7 +98,7 @@ class Options(CommonOptions):
     dest: str = option("file", "the original's switch; only file (see --layout)", kind="how")
 
 
-LISTS = [item.name for item in dataclasses.fields(Options) if item.metadata.get("nargs") is not None]
+LISTS = [item.name for item in dataclasses.fields(SubimageOptions) if item.metadata.get("nargs") is not None]
 
 
 def expand(words):
@@ -157,7 +157,7 @@ def read_options(path):
 
 def _words_of(given, path):
     """Return the flags that stand for an options dictionary."""
-    known = {item.name: item for item in dataclasses.fields(Options)}
+    known = {item.name: item for item in dataclasses.fields(SubimageOptions)}
     words = []
     for key, value in given.items():
         name = SPELLINGS.get(str(key), str(key))

@@ -11,7 +11,7 @@ PER_16_BITS = 1 / 257
 STRIP = 16  # rows of a result that are summed together
 
 
-class Unusable(Exception):
+class SkippedPhoto(Exception):
     """A photo that gives no tiles: `reason` is one of a few kinds, `detail` says what was found."""
 
     def __init__(self, reason, detail=""):
@@ -54,22 +54,22 @@ def decode_photo(data, exif=True, keep_grey=False, keep_alpha=False, original=Fa
 
     Grey becomes three channels (unless keep_grey), alpha is dropped (unless keep_alpha), 16-bit values are divided by
     257. original: grey as it is, 16-bit values kept (they are cut off at 255 when a tile is stored), no rotation.
-    Raises Unusable for what cannot be decoded or has pixels of another kind.
+    Raises SkippedPhoto for what cannot be decoded or has pixels of another kind.
     """
     import cv2
     import numpy as np
 
     if not data:
-        raise Unusable("unreadable", "the file is empty")
+        raise SkippedPhoto("unreadable", "the file is empty")
     with silent_libraries():
         try:
             pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
         except (cv2.error, MemoryError) as error:
-            raise Unusable("unreadable", " ".join(str(error).split())[:200]) from error
+            raise SkippedPhoto("unreadable", " ".join(str(error).split())[:200]) from error
         if pixels is None:
             pixels = None if original else _pillow_pixels(data)
         if pixels is None:
-            raise Unusable("unreadable", "not a complete image of a known kind")
+            raise SkippedPhoto("unreadable", "not a complete image of a known kind")
         orientation = exif_orientation(data) if exif and not original else 1
     stored = pixels.shape[:2]
     if not original:
@@ -101,7 +101,7 @@ def _eight_bits(pixels):
         return pixels
     if pixels.dtype == np.uint16:
         return (pixels.astype(np.float32) * np.float32(PER_16_BITS) + np.float32(0.5)).astype(np.uint8)
-    raise Unusable("pixels of another kind", f"{pixels.dtype} instead of 8 or 16 bits")
+    raise SkippedPhoto("pixels of another kind", f"{pixels.dtype} instead of 8 or 16 bits")
 
 
 def _channels(pixels, keep_grey, keep_alpha):
@@ -118,7 +118,7 @@ def _channels(pixels, keep_grey, keep_alpha):
     if pixels.shape[2] == 4 and not keep_alpha:
         return np.ascontiguousarray(pixels[..., :3])
     if pixels.shape[2] > 4:
-        raise Unusable("pixels of another kind", f"{pixels.shape[2]} channels")
+        raise SkippedPhoto("pixels of another kind", f"{pixels.shape[2]} channels")
     return pixels
 
 

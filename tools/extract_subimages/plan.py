@@ -7,13 +7,13 @@ from pathlib import Path, PurePosixPath
 
 from common.datasets.dlas.chunked.centers import FILE as CENTERS
 from tools.extract_subimages.chunks import layout_of
-from tools.extract_subimages.pixels import Unusable, decode_photo, header
+from tools.extract_subimages.pixels import SkippedPhoto, decode_photo, header
 from tools.extract_subimages.sinks import GEOMETRY, flat_geometry
-from tools.extract_subimages.sources import Unit, original_folder, pair_partners, stable_stem
+from tools.extract_subimages.sources import PhotoUnit, original_folder, pair_partners, stable_stem
 
 
 def plan_units(options, sources, known=None):
-    """Return the [Unit] of the sources, in order.
+    """Return the [PhotoUnit] of the sources, in order.
 
     known: {path: (height, width), or None for a photo that proved unusable} of an earlier attempt, in place of headers.
     Only original naming looks into the files: its running numbers need the tile counts of all photos before.
@@ -22,10 +22,10 @@ def plan_units(options, sources, known=None):
         return _running_numbers(options, sources, known or {})
     if options.mode == "pair":
         partners = pair_partners(sources, options.pair_folder, options.pair_scale)
-        return [Unit(index, source, stable_stem(source.path), partner=partners[source.path])
+        return [PhotoUnit(index, source, stable_stem(source.path), partner=partners[source.path])
                 for index, source in enumerate(sources)]
     if options.mode == "multiscale" or (options.mode == "single" and options.naming == "stable"):
-        return [Unit(index, source, stable_stem(source.path)) for index, source in enumerate(sources)]
+        return [PhotoUnit(index, source, stable_stem(source.path)) for index, source in enumerate(sources)]
     return _plain_stems(options, sources)
 
 
@@ -43,7 +43,7 @@ def _plain_stems(options, sources):
                                 else source.path)
             stem = named if named not in taken else f"{named}~{index}"
         taken.add(stem)
-        units.append(Unit(index, source, stem))
+        units.append(PhotoUnit(index, source, stem))
     return units
 
 
@@ -56,9 +56,9 @@ def _running_numbers(options, sources, known):
             try:
                 _, layout = layout_of(options, source, *size)
                 counts = tuple(len(records) for _, records in layout)
-            except Unusable:
+            except SkippedPhoto:
                 counts = ()
-        units.append(Unit(index, source, stable_stem(source.path), number, next_id, counts))
+        units.append(PhotoUnit(index, source, stable_stem(source.path), number, next_id, counts))
         number, next_id = number + len(counts), next_id + sum(counts) + len(counts)
     return units
 
@@ -71,7 +71,7 @@ def _size(options, source):
     try:  # rare: what OpenCV reads and Pillow does not
         data = Path(source.full).read_bytes()
         return decode_photo(data, options.exif, original=options.compat == "original").pixels.shape[:2]
-    except (Unusable, OSError):
+    except (SkippedPhoto, OSError):
         return None
 
 

@@ -5,8 +5,8 @@ import io
 from common.files import write_bytes
 from tools.extract_subimages.chunks import cut_tiles, layout_of, read_source
 from tools.extract_subimages.pictures import Panel, choose_samples, draw_sheet
-from tools.extract_subimages.pixels import Unusable, decode_photo, header, resize_area
-from tools.extract_subimages.tiling import Frame, tile_windows
+from tools.extract_subimages.pixels import SkippedPhoto, decode_photo, header, resize_area
+from tools.extract_subimages.tiling import PhotoFrame, tile_windows
 
 
 def expected_tiles(options, unit):
@@ -19,7 +19,7 @@ def expected_tiles(options, unit):
     try:
         if options.mode == "multiscale":
             return sum(len(records) for _, records in layout_of(options, unit.source, *size)[1]) or None
-    except Unusable:
+    except SkippedPhoto:
         return None
     if min(size) < options.min_size:
         return None
@@ -59,7 +59,7 @@ def photo_panels(options, unit):
 
 def window_panel(title, about, pixels, records, frame=None):
     """Return the Panel of a photo and the TileRecords of a frame of it (default: all); the rest is pale."""
-    frame = frame or Frame("left", 0, 0, *pixels.shape[:2])
+    frame = frame or PhotoFrame("left", 0, 0, *pixels.shape[:2])
     inside = slice(frame.top, frame.top + frame.height), slice(frame.left, frame.left + frame.width)
     square = pixels[inside]
     picture = 192 + pixels // 4

@@ -65,7 +65,7 @@ def _parquet_samples(path):
 
 
 def _check_chunk(path, line, samples, report, decode):
-    from tools.extract_subimages.pixels import Unusable, decode_photo
+    from tools.extract_subimages.pixels import SkippedPhoto, decode_photo
 
     name, header = line["chunk"], line["header"]
     side = (header["reference"]["side"],) * 2
@@ -82,7 +82,7 @@ def _check_chunk(path, line, samples, report, decode):
             report.problem(f"{path.name}: {key}", "does not lie where the index says")
         try:
             size = decode_photo(data, exif=False).pixels.shape[:2] if decode else None
-        except Unusable as error:
+        except SkippedPhoto as error:
             report.problem(f"{path.name}: {key}", f"cannot be read ({error.detail})")
             continue
         if stem == "ref":

@@ -14,7 +14,7 @@ LONGEST = 180  # characters of a folder's name; file systems take 255 bytes
 
 
 @dataclass(frozen=True)
-class Source:
+class Photo:
     """One photo: the folder it was found in, its POSIX path below, and its size in bytes."""
 
     folder: str
@@ -34,20 +34,20 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Unit:
+class PhotoUnit:
     """One photo's work: where it stands in the order, its name, and its numbers under original naming."""
 
     index: int
-    source: Source
+    source: Photo
     stem: str  # name of its folders without "_left"; its files in the flat modes begin with it
     number: int = 0  # running number of its first folder
     first_id: int = 0  # id of its first reference
     counts: tuple = ()  # original naming: tiles of each of its folders, as the header promises
-    partner: object = None  # pair mode: the Source of the low resolution
+    partner: object = None  # pair mode: the Photo of the low resolution
 
 
 def find_sources(folders, original=False):
-    """Return ([Source] in order, [(path, reason)] passed over, number of files that are no images).
+    """Return ([Photo] in order, [(path, reason)] passed over, number of files that are no images).
 
     Folders in the order of their paths, names sorted inside each, as the original does. Hidden files are no photos.
     """
@@ -69,7 +69,7 @@ def find_sources(folders, original=False):
                 if reason is None:
                     try:
                         status = os.stat(os.path.join(folder, path))
-                        found.append(Source(str(folder), path, status.st_size, status.st_mtime_ns))
+                        found.append(Photo(str(folder), path, status.st_size, status.st_mtime_ns))
                     except OSError:  # a link that leads nowhere
                         passed.append((path, "unreadable"))
                 elif reason:
@@ -96,7 +96,7 @@ def _reason(name, original):
 
 
 def drop_duplicates(sources):
-    """Return ([Source] without those whose bytes equal an earlier one's, [(path, path of the earlier one)])."""
+    """Return ([Photo] without those whose bytes equal an earlier one's, [(path, path of the earlier one)])."""
     from common.files import file_hash
 
     sizes = {}
@@ -145,7 +145,7 @@ def listing(sources):
 
 
 def pair_partners(sources, folder, scale):
-    """Return {path of a high-resolution photo: Source of its low-resolution partner or None}.
+    """Return {path of a high-resolution photo: Photo of its low-resolution partner or None}.
 
     A partner has the same path below its folder, whatever its ending, and may have `x4` (the scale) behind the stem.
     """

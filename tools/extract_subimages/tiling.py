@@ -22,7 +22,7 @@ class TileRecord(NamedTuple):
     width: int
 
 
-class Frame(NamedTuple):
+class PhotoFrame(NamedTuple):
     """The part of a photo that is cut into tiles and shown in the reference."""
 
     side: str  # "left" (also of photos that are not split) or "right"
@@ -32,7 +32,7 @@ class Frame(NamedTuple):
     width: int
 
 
-class Reference(NamedTuple):
+class ReferencePlan(NamedTuple):
     """How a frame is shown in the reference: pixel = (offset + frame pixel) / factor."""
 
     side: int  # height and width of the reference
@@ -75,10 +75,10 @@ def reference_of(height, width, side, original=False):
     factor of the rows for both axes.
     """
     if height == width or original:
-        return Reference(side, height / side, 0, 0, side, side)
+        return ReferencePlan(side, height / side, 0, 0, side, side)
     factor = max(height, width) / side
     inner = max(1, int(height / factor)), max(1, int(width / factor))
-    return Reference(side, factor, (side - inner[0]) // 2, (side - inner[1]) // 2, *inner)
+    return ReferencePlan(side, factor, (side - inner[0]) // 2, (side - inner[1]) // 2, *inner)
 
 
 def tile_centre(top, left, crop, reference):
@@ -136,25 +136,25 @@ def frames_of(height, width, vertical_split=False, square="center", original=Fal
     """
     if not vertical_split:
         if square == "none":
-            return [Frame("left", 0, 0, height, width)]
+            return [PhotoFrame("left", 0, 0, height, width)]
         side = min(height, width)
-        return [Frame("left", (height - side) // 2, (width - side) // 2, side, side)]
+        return [PhotoFrame("left", (height - side) // 2, (width - side) // 2, side, side)]
     half = width // 2
     if square == "none":
-        return [Frame("left", 0, 0, height, half), Frame("right", 0, half, height, width - half)]
+        return [PhotoFrame("left", 0, 0, height, half), PhotoFrame("right", 0, half, height, width - half)]
     if original:
         side = min(height, width)
         left, right = min(side, half), min(side, width - half)
-        return [Frame("left", height - side, half - left, side, left), Frame("right", 0, half, side, right)]
+        return [PhotoFrame("left", height - side, half - left, side, left), PhotoFrame("right", 0, half, side, right)]
     side = min(height, half)
     top = (height - side) // 2
-    return [Frame("left", top, half - side, side, side), Frame("right", top, half, side, side)]
+    return [PhotoFrame("left", top, half - side, side, side), PhotoFrame("right", top, half, side, side)]
 
 
 def mask_region(record, side, mask_shape, original_reference=None):
     """Return (top, bottom, left, right) of a tile's region in a mask of the square; bottom and right exclusive.
 
-    side: (height, width) of the square.  original_reference: the Reference, for the original's rule, which is right
+    side: (height, width) of the square.  original_reference: the ReferencePlan, for the original's rule, which is right
     only where the mask has 256 pixels and the window is as large as the reference.
     """
     if original_reference is not None:

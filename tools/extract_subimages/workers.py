@@ -13,7 +13,7 @@ from multiprocessing.connection import wait
 from typing import Optional
 
 from common.errors import InputError
-from tools.extract_subimages.pixels import Unusable
+from tools.extract_subimages.pixels import SkippedPhoto
 
 AHEAD = 2  # photos that a worker holds at once, so that it never waits; one at the end, so that none waits for it alone
 
@@ -37,7 +37,7 @@ def attempt(function, options, unit):
     """Run function(options, unit) and return its Result."""
     try:
         return Result(unit.index, value=function(options, unit))
-    except Unusable as error:
+    except SkippedPhoto as error:
         return Result(unit.index, skipped=(error.reason, error.detail))
     except InputError as error:
         return Result(unit.index, refused=(error.what, str(error.where), error.do))
@@ -48,7 +48,7 @@ def attempt(function, options, unit):
 
 
 def _serve(connection):
-    """A worker's loop: (function, options) sets the job, a Unit asks for a Result."""
+    """A worker's loop: (function, options) sets the job, a PhotoUnit asks for a Result."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the main process decides what an interruption means
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     import cv2

@@ -130,21 +130,21 @@ class Generation(ActivationRun):
                                options.label_mode, options.pool, options.dtype, images=False)
 
     def compute(self, loaded):
-        """Return the Made of a unit."""
+        """Return the UnitResult of a unit."""
         import numpy as np
 
-        from common.activations.job import Made, picture_path
+        from common.activations.job import UnitResult, picture_path
 
         arrays, images = [], []
         for start in range(0, len(loaded.indices), self.options.batch_size):
             numbers = loaded.indices[start : start + self.options.batch_size]
-            rows, pictures = self.one_step(numbers) if self.options.input_mode == "sampling" else self.then_fed(numbers)
+            rows, pictures = self.one_step(numbers) if self.options.input_mode == "sampling" else self.sample_then_encode(numbers)
             arrays.append(rows)
             images.append(pictures)
         joined = {layer: np.concatenate([rows[layer] for rows in arrays]) for layer in self.form.widths}
         pictures = [(picture_path(self.tree.images, int(number)), picture)
                     for number, picture in zip(loaded.indices, np.concatenate(images))] if self.options.images else []
-        return Made(loaded, list(range(len(loaded.indices))), joined, pictures)
+        return UnitResult(loaded, list(range(len(loaded.indices))), joined, pictures)
 
     def one_step(self, numbers):
         """Return ({layer: rows}, uint8 images) of a batch, both from one pass on noise."""
@@ -165,7 +165,7 @@ class Generation(ActivationRun):
                 raise not_finite("the images")
             return self.capture.stored(outputs), to_uint8(images, "dmd2")
 
-    def then_fed(self, numbers):
+    def sample_then_encode(self, numbers):
         """Return ({layer: rows}, uint8 images) of a batch: sampled, then fed to the network as a real picture is."""
         import numpy as np
 

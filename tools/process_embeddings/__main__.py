@@ -18,7 +18,7 @@ examples:
 
 
 @dataclass(kw_only=True)
-class Options(CommonOptions):
+class MapOptions(CommonOptions):
     """Flags of `process_embeddings`."""
 
     model: Optional[str] = option(None, "the set: imagenet (generated), imagenet_real, or another folder of metadata/")
@@ -65,7 +65,7 @@ def _show(results):
 
 def cli(words=None):
     """Run the command on the given words (the process's own by default) and return its exit status."""
-    return run(_main, Options, "process_embeddings", __doc__, EPILOG, words, place=_place, show=_show)
+    return run(_main, MapOptions, "process_embeddings", __doc__, EPILOG, words, place=_place, show=_show)
 
 
 if __name__ == "__main__":

@@ -79,7 +79,7 @@ class Map:
 def make_map(base, further, options, folder):
     """Return the Map of the sets `base`, with the sets `further` laid into it."""
     console.say(f"reading {sum(len(item.records) for item in base)} samples of {base[0].rows.shape[1]} features")
-    rows = reduce.at_hand(_joined(base), folder, options.low_memory)
+    rows = reduce.cache_rows(_joined(base), folder, options.low_memory)
     scaler = reduce.fit_scaler(rows, not options.no_normalize, centre=options.pca > 0 or not options.no_normalize)
     components = None
     if options.pca:
@@ -206,7 +206,8 @@ def tab_of(description, records, arrays, folder):
     names = [item["name"] for item in told["sets"]]
     scores = {"feature distance to the nearest": arrays["distances"][:, 0]}
     if len(names) > 1:
-        scores = {"share of own set among neighbours": overlap.own_share_around(arrays["neighbours"], arrays["set"]),
+        scores = {"share of own set among neighbours": overlap.same_set_fraction_around(arrays["neighbours"],
+                                                                                        arrays["set"]),
                   **scores}
     return explorer.Tab(
         told["title"], records, arrays["embedding"], arrays["set"], names,

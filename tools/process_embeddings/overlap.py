@@ -36,7 +36,7 @@ def compare_sets(names, group, features, embedding, seed):
             count = min(map(len, sides))
             even = [np.sort(generator.permutation(side)[:count]) for side in sides]
             for name, space in (("own_neighbours", features), ("own_neighbours_map", embedding)):
-                entry |= _interval(name, *own_share(space[even[0]], space[even[1]]))
+                entry |= _interval(name, *same_set_fraction(space[even[0]], space[even[1]]))
             entry["coverage_of_a_by_b"] = coverage(features[sides[0]], features[sides[1]])
             entry["coverage_of_b_by_a"] = coverage(features[sides[1]], features[sides[0]])
         found.append(entry)
@@ -85,7 +85,7 @@ def _ranks(values):
     return (ends - (counts - 1) / 2.0)[inverse]
 
 
-def own_share(first, second):
+def same_set_fraction(first, second):
     """Return (share, low, high): points whose nearest other is of their own set, with Wilson's interval."""
     from tools.process_embeddings.embed import nearest_neighbours
 
@@ -115,7 +115,7 @@ def coverage(real, other, k=COVERAGE_K):
     return hits / len(real)
 
 
-def own_share_around(index, group):
+def same_set_fraction_around(index, group):
     """Return float32 (N,): the share of each point's neighbours index (N, k) that are of its own set."""
     return (group[index] == group[:, None]).mean(axis=1, dtype=np.float32)
 

@@ -26,7 +26,7 @@ def blocks(rows):
         yield start, rows[start : min(start + step, rows.shape[0])]
 
 
-def at_hand(rows, folder, low_memory=False):
+def cache_rows(rows, folder, low_memory=False):
     """Return the rows so that they can be passed over many times: as they are where that is cheap, else a copy.
 
     The copy is in memory up to HELD_BYTES (never with low_memory), else in an unnamed temporary file in `folder`, which

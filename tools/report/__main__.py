@@ -15,7 +15,7 @@ EPILOG = """examples:
 
 
 @dataclass(kw_only=True)
-class Options(CommonOptions):
+class ReportOptions(CommonOptions):
     """Flags of `report`."""
 
     folder: str = option(REQUIRED, "folder of runs, searched at any depth", word=True)
@@ -73,7 +73,7 @@ def tell(owners, output, results, dry_run):
 
 def cli():
     """Run `report` from the command line and return its exit status."""
-    return run(main, Options, "report", __doc__, EPILOG)
+    return run(main, ReportOptions, "report", __doc__, EPILOG)
 
 
 if __name__ == "__main__":

@@ -47,7 +47,7 @@ class Run:
 
 
 @dataclass
-class Found:
+class ScanResult:
     """Everything in a folder: the runs, what belongs to no run, and files that could not be read (name: reason)."""
 
     runs: list
@@ -61,7 +61,7 @@ def scan(folder, skip=()):
     A file belongs to the nearest folder above it that has a run.json. The tiles of a chunked data set are left out.
     """
     folder = Path(folder)
-    found = Found([], Run(""), {})
+    found = ScanResult([], Run(""), {})
     owners = {}
     for place, folders, files in os.walk(folder, onerror=_raise):
         folders[:] = sorted(name for name in folders if not name.startswith((".", "__")))

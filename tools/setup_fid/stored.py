@@ -25,7 +25,7 @@ class ShowOptions(ListOptions):
 
 
 @dataclass(kw_only=True)
-class CompareOptions(ListOptions):
+class CompareStatisticsOptions(ListOptions):
     """Flags of `setup_fid compare`."""
 
     names: List[str] = option(REQUIRED, "two names of statistics, or paths of files", word=True, nargs=2, type=str)
@@ -35,7 +35,7 @@ class CompareOptions(ListOptions):
 COMMANDS = {
     "list": (ListOptions, "List the stored statistics and the folders that are looked in."),
     "show": (ShowOptions, "Show what a file of statistics holds and how it was made."),
-    "compare": (CompareOptions, "Compute the Frechet distance between two stored statistics."),
+    "compare": (CompareStatisticsOptions, "Compute the Frechet distance between two stored statistics."),
 }
 
 

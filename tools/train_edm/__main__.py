@@ -26,7 +26,7 @@ def of_preset(help, **more):
 
 
 @dataclass(kw_only=True)
-class TrainOptions(CommonOptions):
+class EdmTrainOptions(CommonOptions):
     """Flags of `train_edm`."""
 
     data: Optional[str] = option(None,
@@ -108,7 +108,7 @@ def main(options):
 
 def cli(words=None):
     """Run the command on the given words (the process's own by default) and return its exit status."""
-    return run(main, TrainOptions, PROG, DESCRIPTION, EPILOG, words, place=lambda options: options.output_dir)
+    return run(main, EdmTrainOptions, PROG, DESCRIPTION, EPILOG, words, place=lambda options: options.output_dir)
 
 
 if __name__ == "__main__":

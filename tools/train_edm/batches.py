@@ -21,7 +21,7 @@ def open_cache(source, side, memory_gb):
     return ImageCache(load, len(source.classes), (3, side, side), memory_gb)
 
 
-class Batches:
+class EdmBatches:
     """The rows of training batches.
 
     images: an ImageCache.  title: function of an image's number -> its name in messages.

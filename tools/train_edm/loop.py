@@ -19,17 +19,17 @@ from common.training.keep import Periodic
 from common.training.log import Log
 from common.training.loop import Loop, Plan
 from common.training.optim import Optimiser, Schedule
-from tools.train_edm.batches import Batches, open_cache
+from tools.train_edm.batches import EdmBatches, open_cache
 from tools.train_edm.pictures import draw_samples, row_classes
 from tools.train_edm.state import load_state, save_state
-from tools.train_edm.step import LossModule
+from tools.train_edm.step import EdmLoss
 
 RECENT = 50  # steps whose losses the result is the mean of
 EVALUATED = 256  # images of the averaged network's loss
 ADVICE = "Train with a smaller --lr, with --grad_clip 1, or with --precision fp32"
 
 
-class TrainingRun:
+class EdmTraining:
     """One run in one folder. Making one reads and checks everything it starts from; `loop` does the work.
 
     anew: leave aside what the folder holds.  done: steps that lie behind.
@@ -48,7 +48,7 @@ class TrainingRun:
         self.average = Average(self.network.parameters(), decay, self.averaged.parameters())
         self.optimiser = make_optimiser(self.network, options, device)
         self.images = open_cache(source, options.resolution, options.memory_gb)
-        self.batches = Batches(self.images, source.title, source.classes, options.seed, options.batch_size,
+        self.batches = EdmBatches(self.images, source.title, source.classes, options.seed, options.batch_size,
                                options.class_balanced, options.xflip, options.p_mean, options.p_std)
         self.sampled = row_classes(source.classes, config.label_dim)
         self.log = Log(self.folder, options.tensorboard, options.wandb)
@@ -83,7 +83,7 @@ class TrainingRun:
         # The batches count steps from 0.
         self.trainer = Loop(plan, lambda step, first, last: self.batches.draw(step - 1, first, last), self._step,
                             self._save, self.log, {"network": self.optimiser}, [self.average],
-                            {"network": LossModule(self.network, self.layout)}, self._products(), device=self.device,
+                            {"network": EdmLoss(self.network, self.layout)}, self._products(), device=self.device,
                             advice=ADVICE, done=self.done, saved=self.done or None)
         self.trainer.run()
         return self._conclude()
@@ -150,7 +150,7 @@ class TrainingRun:
     @torch.no_grad()
     def _ema_loss(self):
         """Return the averaged network's mean loss on training images and noise that depend on the seed alone."""
-        module, total, together = LossModule(self.averaged, self.layout), 0.0, 64
+        module, total, together = EdmLoss(self.averaged, self.layout), 0.0, 64
         for first in range(0, EVALUATED, together):
             drawn = self.batches.draw("evaluation", first, first + together)
             total += float(module(*(value.to(self.device) for value in drawn)).sum())

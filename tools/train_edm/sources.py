@@ -6,7 +6,7 @@ import zipfile
 from dataclasses import replace
 from pathlib import Path
 
-from common.datasets.imagenet.sources import Loaded, Settings, open_source
+from common.datasets.imagenet.sources import ImageBatch, Settings, open_source
 from common.errors import InputError
 
 FLAGS = ("npz_dir", "imagenet_dir", "lmdb_path")
@@ -112,8 +112,8 @@ class SetSource:
         return self.images.fingerprint()
 
     def load(self, indices, side):
-        """Return the Loaded images of some numbers."""
+        """Return the ImageBatch of some numbers."""
         import numpy as np
 
         pixels = self.images.read(np.asarray(indices)).transpose(0, 3, 1, 2)
-        return Loaded(list(range(len(pixels))), np.broadcast_to(pixels, (len(pixels), 3, side, side)))
+        return ImageBatch(list(range(len(pixels))), np.broadcast_to(pixels, (len(pixels), 3, side, side)))

@@ -7,7 +7,7 @@ from common.diffusion.labels import class_vectors
 from tools.train_edm.loss import edm_loss
 
 
-class LossModule(nn.Module):
+class EdmLoss(nn.Module):
     """EDM's loss as a module of the network, so that DistributedDataParallel can wrap all of it."""
 
     def __init__(self, network, layout=torch.contiguous_format):

@@ -41,9 +41,9 @@ def train(request):
     job = Job(folder, PROG, options, request=request, derived=derived, inputs=inputs, owns=OWNS)
     run = None
     if job.answer() is None:
-        from tools.train_edm.loop import TrainingRun
+        from tools.train_edm.loop import EdmTraining
 
-        run = TrainingRun(options, config, source, device, job.overwrite)
+        run = EdmTraining(options, config, source, device, job.overwrite)
     outputs = [folder / name for name in ("network.safetensors", "checkpoint.pth", "log.jsonl")]
     return job.run(lambda: (run.loop(), outputs), lambda: rehearse(options, config, source, run), device)
 

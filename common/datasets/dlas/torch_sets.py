@@ -73,7 +73,7 @@ class TorchDataset(ItemDataset):
         return {"lq": tensor, "hq": tensor, "labels": label, "coarse_labels": coarse, "LQ_path": path, "GT_path": path}
 
 
-class ArraySource:
+class TorchArrays:
     """Images in memory: (N, H, W) or (N, H, W, 3) uint8, read by `read(i)`, with labels and maybe coarse ones."""
 
     def __init__(self, name, read, labels, coarse=None):
@@ -119,7 +119,7 @@ def open_mnist_set(name, kwargs):
     from common.datasets.sets.mnist import read_mnist
 
     images, labels = read_mnist(name, _split(kwargs), _root(kwargs))
-    return ArraySource(name, images.__getitem__, labels)
+    return TorchArrays(name, images.__getitem__, labels)
 
 
 def open_cifar_set(name, kwargs):
@@ -132,7 +132,7 @@ def open_cifar_set(name, kwargs):
         raise missing_data(name, split, cifar.looked_for(name), [root], cifar.PUBLISHED, f"put it in {root}")
     images = cifar.open_cifar(name, split, found)
     coarse = cifar.read_coarse_labels(split, found) if name == "cifar100" else None
-    return ArraySource(name, lambda index: images.read([index])[0], images.labels, coarse)
+    return TorchArrays(name, lambda index: images.read([index])[0], images.labels, coarse)
 
 
 def open_imagenet_set(name, kwargs):

@@ -12,7 +12,7 @@ from common.errors import InputError, Parameter
 
 
 @dataclass
-class Loaded:
+class ImageBatch:
     """Some images: rows (places of readable ones), uint8 pixels (n, 3, R, R), pictures to store as they came."""
 
     rows: list
@@ -120,12 +120,12 @@ class ArraySource:
         resize_planes(np.zeros((1, 3, self.reader.side, self.reader.side), np.uint8), side, self.settings.resize)
 
     def load(self, indices, side):
-        """Return the Loaded images of some numbers."""
+        """Return the ImageBatch of some numbers."""
         from common.images.network_size import resize_planes
 
         pixels = self.reader.read(indices)
         originals = [planes_to_picture(image) for image in pixels]
-        return Loaded(list(range(len(indices))), resize_planes(pixels, side, self.settings.resize), originals)
+        return ImageBatch(list(range(len(indices))), resize_planes(pixels, side, self.settings.resize), originals)
 
     def identity(self):
         """Return what shapes the pixels and classes, for records."""
@@ -159,7 +159,7 @@ class NpzSource(ArraySource):
         self.reader.unpack(None if self.settings.unpack_all else indices)
 
     def load(self, indices, side):
-        """Return the Loaded images of some numbers."""
+        """Return the ImageBatch of some numbers."""
         self.reader.announce(indices)  # so that the disk fetches all of a batch's rows at a time
         return super().load(indices, side)
 
@@ -230,7 +230,7 @@ class TreeSource:
                 f"({names})"]
 
     def load(self, indices, side):
-        """Return the Loaded images of some numbers; damaged ones are left out."""
+        """Return the ImageBatch of some numbers; damaged ones are left out."""
         import numpy as np
 
         def one(number):
@@ -244,7 +244,7 @@ class TreeSource:
         rows = [place for place, item in enumerate(found) if not isinstance(item, InputError)]
         pixels = np.stack([found[place][0] for place in rows]) if rows else np.empty((0, 3, side, side), np.uint8)
         left_out = {place: item.what for place, item in enumerate(found) if isinstance(item, InputError)}
-        return Loaded(rows, pixels, [found[place][1] for place in rows], left_out)
+        return ImageBatch(rows, pixels, [found[place][1] for place in rows], left_out)
 
 
 def jpeg_bytes(image):

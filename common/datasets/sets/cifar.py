@@ -37,7 +37,7 @@ BATCHES = {
 
 
 @dataclass(frozen=True)
-class Found:
+class CifarFiles:
     """One published form of a data set at one place: a folder, or an archive."""
 
     form: str
@@ -50,18 +50,19 @@ def looked_for(name):
 
 
 def find_cifar(name, roots):
-    """Return the first `Found` of a data set in the folders `roots` (a root may be the folder or archive itself)."""
+    """Return the first `CifarFiles` of a data set in the folders `roots` (a root may be the folder or archive
+    itself)."""
     for root in roots:
         for form in FORMS[name]:
             if (root / form).is_dir():
-                return Found(form, root / form)
+                return CifarFiles(form, root / form)
             if any((root / file).is_file() for files in BATCHES[form].values() for file in files):
-                return Found(form, root)
+                return CifarFiles(form, root)
         for form in FORMS[name]:
             if (root / ARCHIVES[form]).is_file():
-                return Found(form, root / ARCHIVES[form])
+                return CifarFiles(form, root / ARCHIVES[form])
             if root.is_file() and root.name == ARCHIVES[form]:
-                return Found(form, root)
+                return CifarFiles(form, root)
     return None
 
 

@@ -5,7 +5,7 @@ import os
 from contextlib import contextmanager
 from pathlib import Path
 
-from common.datasets.sets.imageset import EncodedImages
+from common.datasets.sets.imageset import CompressedImages
 from common.datasets.sets.splits import split_names
 from common.images.suffixes import SUFFIXES, images_among
 
@@ -13,11 +13,11 @@ from common.images.suffixes import SUFFIXES, images_among
 def open_folder(path, split, size=None):
     """Return the ImageSet of a split (`splits.split_names`) of a folder's images; no labels.
 
-    Hidden files are passed over. Raises InputError for a folder without images, and as EncodedImages says.
+    Hidden files are passed over. Raises InputError for a folder without images, and as CompressedImages says.
     """
     path = Path(path)
     names = split_names(list_images(path), split, path)
-    return EncodedImages(path.resolve().name, split, FolderStore(path, names), size=size)
+    return CompressedImages(path.resolve().name, split, FolderStore(path, names), size=size)
 
 
 def list_images(folder, suffixes=SUFFIXES):

@@ -100,7 +100,7 @@ class ArrayImages(ImageSet):
         return {"sha256": digest.hexdigest()}
 
 
-class EncodedImages(ImageSet):
+class CompressedImages(ImageSet):
     """Images decoded from a store of files (PNG, JPEG, ...) each time they are read; nothing decoded is kept.
 
     store: has len(), `read(position)` -> bytes, `open(position)` -> a context with the same as a binary stream,

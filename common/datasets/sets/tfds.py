@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from common.datasets.sets.imageset import EncodedImages
+from common.datasets.sets.imageset import CompressedImages
 from common.datasets.sets.locate import check_labels
 from common.errors import InputError
 
@@ -69,7 +69,7 @@ def open_tfds(name, split, prepared, size=None):
     if not images:
         raise InputError("no record in the split", where=prepared.folder, do=ADVICE)
     labels = check_labels(np.array(labels, np.int64), 0, CLASSES[name] - 1, prepared.folder, "label")
-    return EncodedImages(name, split, RecordStore(prepared.shards, images, titles), labels, size=size)
+    return CompressedImages(name, split, RecordStore(prepared.shards, images, titles), labels, size=size)
 
 
 class RecordStore:

@@ -7,7 +7,7 @@ import zlib
 from contextlib import contextmanager
 from pathlib import Path
 
-from common.datasets.sets.imageset import EncodedImages
+from common.datasets.sets.imageset import CompressedImages
 from common.datasets.sets.splits import split_names
 from common.errors import InputError
 from common.images.suffixes import SUFFIXES, images_among
@@ -17,11 +17,11 @@ def open_zip(path, split, size=None):
     """Return the ImageSet of a split (`splits.split_names`) of a .zip's images; no labels.
 
     Hidden files and __MACOSX are passed over. Raises InputError for an archive that is broken, encrypted or has no
-    image, and as EncodedImages says.
+    image, and as CompressedImages says.
     """
     path = Path(path)
     names = split_names(zip_names(path), split, path)
-    return EncodedImages(path.stem, split, ZipStore(path, names), size=size)
+    return CompressedImages(path.stem, split, ZipStore(path, names), size=size)
 
 
 def zip_names(path, suffixes=SUFFIXES):

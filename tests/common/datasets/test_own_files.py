@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from common.datasets import open_dataset
-from common.datasets.sets.imageset import EncodedImages
+from common.datasets.sets.imageset import CompressedImages
 from common.datasets.sets.npz import MappedArray, open_npz
 from common.errors import InputError
 from tests.common.datasets.makers import pixels, png
@@ -135,7 +135,7 @@ def test_mixed_sizes_name_the_first_odd_one_unless_a_size_is_given(tmp_path):
 
 
 def test_odd_sizes_behind_the_headers_looked_at_are_found_when_read(tmp_path, monkeypatch):
-    monkeypatch.setattr(EncodedImages, "HEADERS", 2)
+    monkeypatch.setattr(CompressedImages, "HEADERS", 2)
     write_folder(tmp_path, IMAGES[:10])
     for path in tmp_path.glob("0/00[3-9].png"):
         path.write_bytes(png(pixels(1, 16)[0]))

@@ -27,12 +27,12 @@ def write_files(case, folder, prefix):
 def run_tool(given, source, target, **more):
     """Run the extractor with the original's naming and mistakes on an options dictionary; returns its error or None."""
     from common.errors import InputError
-    from tools.extract_subimages.options import Options
+    from tools.extract_subimages.options import SubimageOptions
     from tools.extract_subimages.run import main
 
-    known = {item.name for item in dataclasses.fields(Options)}
+    known = {item.name for item in dataclasses.fields(SubimageOptions)}
     given = {name: value for name, value in given.items() if name in known}
-    options = Options(input_folder=[str(source)], save_folder=str(target), naming="original", compat="original",
+    options = SubimageOptions(input_folder=[str(source)], save_folder=str(target), naming="original", compat="original",
                       quiet=True,
                       **{"n_thread": 0, **given, **more})
     try:

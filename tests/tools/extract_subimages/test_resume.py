@@ -143,25 +143,25 @@ def test_a_bug_in_a_worker_is_told_with_its_photo(tmp_path, monkeypatch):
 
 
 def test_a_worker_that_dies_is_told(tmp_path):
-    from tools.extract_subimages.options import Options
-    from tools.extract_subimages.sources import Source, Unit
+    from tools.extract_subimages.options import SubimageOptions
+    from tools.extract_subimages.sources import Photo, PhotoUnit
     from tools.extract_subimages.workers import WorkerError, Workers
 
-    unit = Unit(0, Source(str(tmp_path), "heavy.jpg", 1, 0), "heavy")
+    unit = PhotoUnit(0, Photo(str(tmp_path), "heavy.jpg", 1, 0), "heavy")
     with pytest.raises(WorkerError, match="heavy.jpg: the worker died"), Workers(1) as workers:
-        list(workers.run(die, Options(), [unit]))
+        list(workers.run(die, SubimageOptions(), [unit]))
 
 
 def test_a_worker_that_died_before_its_first_photo_is_told(tmp_path):
-    from tools.extract_subimages.options import Options
-    from tools.extract_subimages.sources import Source, Unit
+    from tools.extract_subimages.options import SubimageOptions
+    from tools.extract_subimages.sources import Photo, PhotoUnit
     from tools.extract_subimages.workers import WorkerError, Workers
 
-    unit = Unit(0, Source(str(tmp_path), "light.jpg", 1, 0), "light")
+    unit = PhotoUnit(0, Photo(str(tmp_path), "light.jpg", 1, 0), "light")
     with Workers(1) as workers:
         workers.processes[0].kill()
         with pytest.raises(WorkerError, match=r"its start: the worker died \(exit status -9"):
-            list(workers.run(die, Options(), [unit]))
+            list(workers.run(die, SubimageOptions(), [unit]))
 
 
 def die(options, unit):

@@ -89,11 +89,11 @@ def test_memory_does_not_grow_with_the_number_of_rows(monkeypatch):
 def test_rows_of_files_are_read_once_and_kept_on_disk_where_memory_is_short(tmp_path):
     rows = CountedRows(50, 40)
     rows.cheap = False
-    kept = reduce.at_hand(rows, tmp_path, low_memory=True)
+    kept = reduce.cache_rows(rows, tmp_path, low_memory=True)
     assert rows.reads == 50
     assert np.array_equal(kept[7:31], CountedRows(50, 40)[0:50][7:31])
     assert not list(tmp_path.iterdir())  # the file has no name
-    assert isinstance(reduce.at_hand(rows, tmp_path), np.ndarray)
+    assert isinstance(reduce.cache_rows(rows, tmp_path), np.ndarray)
 
 
 def test_neighbours_and_trustworthiness_are_those_of_scikit_learn():

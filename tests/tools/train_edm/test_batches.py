@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from common.datasets.imagenet.sources import Loaded
+from common.datasets.imagenet.sources import ImageBatch
 from common.errors import InputError
-from tools.train_edm.batches import Batches, open_cache
+from tools.train_edm.batches import EdmBatches, open_cache
 
 CLASSES = np.array([0, 0, 0, 0, 0, 0, 0, 2, -1, 2, 5])
 
@@ -23,7 +23,7 @@ class Source:
         pixels = np.stack([np.full((3, side, side), numbers[place], np.uint8)
                            for place in rows]) if rows else np.zeros((0, 3, side, side), np.uint8)
         left_out = {place: "broken" for place, number in enumerate(numbers) if number in self.damaged}
-        return Loaded(rows, pixels, left_out=left_out)
+        return ImageBatch(rows, pixels, left_out=left_out)
 
     def title(self, number):
         return f"image {number}"
@@ -31,7 +31,7 @@ class Source:
 
 def batches(memory_gb=1.0, damaged=(), batch=6, source=None, **changes):
     source = source or Source(damaged)
-    return Batches(open_cache(source, 2, memory_gb), source.title, source.classes, 3, batch, **changes)
+    return EdmBatches(open_cache(source, 2, memory_gb), source.title, source.classes, 3, batch, **changes)
 
 
 @pytest.mark.parametrize("balanced", [False, True])
@@ -59,7 +59,7 @@ def test_epochs_hold_every_image_once_and_balanced_rows_every_class_alike():
 def test_half_of_the_images_are_mirrored_where_asked():
     def first_rows(**changes):
         source = Source()
-        source.load = lambda numbers, side: Loaded(
+        source.load = lambda numbers, side: ImageBatch(
             list(range(len(numbers))), np.tile(np.arange(2, dtype=np.uint8), (len(numbers), 3, 2, 1)))
         return batches(batch=400, source=source, **changes).draw(0, 0, 400)[0][:, 0, 0, 0].float().mean()
 

@@ -12,7 +12,7 @@ from tests.common.datasets.imagenet_files import write_batches, write_tree, zip_
 from tests.tools.activation_networks import save_network
 from tests.tools.commands import results_of
 from tests.tools.train_edm.runs import NETWORK, train
-from tools.train_edm.__main__ import TrainOptions
+from tools.train_edm.__main__ import EdmTrainOptions
 from tools.train_edm.pictures import row_classes
 from tools.train_edm.sources import open_images
 
@@ -78,7 +78,7 @@ def test_classes_are_numbered_as_extract_real_imagenet_numbers_them(name, here):
     (here / "map.json").write_text("[7, 3, 900, 0]")
     save_network(here / "thousand.safetensors", label_dim=1000)
     words = SOURCES[name]
-    _, source = open_images(TrainOptions(**{flag.removeprefix("--"): value for flag,
+    _, source = open_images(EdmTrainOptions(**{flag.removeprefix("--"): value for flag,
                                          value in zip(words[::2], words[1::2])}))
     own = {source.title(number).split("val/")[-1]: int(source.classes[number]) for number in range(len(source))}
     told = extracted_classes(*words)
@@ -92,16 +92,17 @@ def test_what_data_names_is_found_out(here):
     zip_tree(here / "tree", here / "tree.zip")
     write_tree(here / "flat", split="")
     for path, count in (("colours", 18), ("tree", 6), ("tree.zip", 6), ("flat", 6), ("photos32", 6100)):
-        options = TrainOptions(data=path, class_map="none", conditional=path != "photos32", resolution=32)
+        options = EdmTrainOptions(data=path, class_map="none", conditional=path != "photos32", resolution=32)
         assert len(open_images(options)[1].classes) == count
-    assert len(open_images(TrainOptions(data="flat", conditional=False))[1].classes) == 6  # class folders of any name
+    # class folders of any name
+    assert len(open_images(EdmTrainOptions(data="flat", conditional=False))[1].classes) == 6
 
 
 def test_images_of_other_sizes_are_resized_like_the_sibling_does(here):
     from common.images.network_size import resize_planes
 
     write_batches(here / "large", side=16)
-    _, source = open_images(TrainOptions(npz_dir="large", class_map="none"))
+    _, source = open_images(EdmTrainOptions(npz_dir="large", class_map="none"))
     np.testing.assert_array_equal(source.load(np.arange(3), 8).pixels,
                                   resize_planes(source.reader.read(np.arange(3)), 8, "box"))
     assert results_of("train_edm", *NETWORK, "--data", "large", "--class_map", "none", "--steps", "1", "--device",

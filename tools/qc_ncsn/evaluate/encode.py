@@ -44,7 +44,7 @@ class EncodeOptions(CommonOptions):
 
 
 @dataclass
-class Source:
+class FeatureFile:
     """Images to encode into one file: count, description, identity, a source of common.features.encode."""
 
     path: object
@@ -110,7 +110,7 @@ def _inputs(options):
 
 
 def _check(options):
-    """Return the Sources after checking every input. Raises InputError."""
+    """Return the FeatureFiles after checking every input. Raises InputError."""
     work = WorkDir(options.workdir)
     sources = []
     if work.sample_files(options.ode) or not options.encode_dataset:
@@ -126,7 +126,7 @@ def _check(options):
 
 
 def _samples(work, ode):
-    """Return the Source of all stored samples, divisions and rounds in numeric order."""
+    """Return the FeatureFile of all stored samples, divisions and rounds in numeric order."""
     import numpy as np
 
     from common.features.sources import SampleFiles
@@ -149,7 +149,7 @@ def _samples(work, ode):
     check_distinct(files)
     count = sum(shape[0] for shape in shapes.values())
     hashes = [(f"{path.parent.name}/{path.name}", file_hash(path)) for path in files]
-    return Source(
+    return FeatureFile(
         work.stat(ode) / "generated_stat.npz", count, shapes[files[0]][1:], "samples",
         hashlib.sha256(json.dumps(hashes).encode()).hexdigest(),
         SampleFiles(files, str(work.sampling(ode))),
@@ -157,7 +157,7 @@ def _samples(work, ode):
 
 
 def _data_set(work, options):
-    """Return the Source of one split of the data set."""
+    """Return the FeatureFile of one split of the data set."""
     from common.datasets import open_dataset
     from common.features.sources import ArrayRows
 
@@ -166,7 +166,7 @@ def _data_set(work, options):
                          do="Name the data set the model was trained on")
     images = open_dataset(options.dataset, options.split, options.data_dir)
     identity = json.dumps(plain(images.fingerprint()), sort_keys=True)
-    return Source(
+    return FeatureFile(
         work.stat(options.ode) / "dataset_stat.npz", len(images), tuple(images.image_shape),
         f"{options.dataset}, {options.split} split", hashlib.sha256(identity.encode()).hexdigest(),
         ArrayRows(images, f"{options.dataset}, {options.split} split"),
@@ -203,7 +203,7 @@ def _is_current(source, space):
 
 
 def _encode(source, space, options):
-    """Write the features (and logits, where the network has them) of all images of a Source."""
+    """Write the features (and logits, where the network has them) of all images of a FeatureFile."""
     import numpy as np
 
     from common.features.encode import encode
@@ -226,7 +226,8 @@ def _encode(source, space, options):
 
 
 def _results(sources, space):
-    """Return the results: the files of these Sources, and the data set's file that an earlier run may have left."""
+    """Return the results: the files of these FeatureFiles, and the data set's file that an earlier run may have
+    left."""
     told = {source.path: (source.count, source.what) for source in sources}
     data_set = sources[0].path.with_name("dataset_stat.npz")
     if data_set not in told and data_set.exists() and (stored := _stored_source(data_set)):

@@ -111,9 +111,9 @@ def main(request):
               inputs=None if data is None else [*data, *([options.restore] if options.restore else [])], owns=OWNS)
     run = None
     if job.answer() is None:
-        from tools.qc_ncsn.train.run import TrainingRun
+        from tools.qc_ncsn.train.run import ScoreTraining
 
-        run = TrainingRun(options, config, work, images, device, restored, job.overwrite)
+        run = ScoreTraining(options, config, work, images, device, restored, job.overwrite)
     del restored
 
     def rehearse():

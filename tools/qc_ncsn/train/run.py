@@ -17,8 +17,8 @@ from common.training.loop import Loop, Plan
 from tools.qc_ncsn.data import cached_reader
 from tools.qc_ncsn.train.snapshots import test_snapshot
 from tools.qc_ncsn.train.step import (
-    Batches,
-    LossModule,
+    ScoreBatches,
+    ScoreLoss,
     checkpoint_state,
     load_training_state,
     make_average,
@@ -29,7 +29,7 @@ ADVICE = ("Train in another --workdir with --restore of the last checkpoint and 
           "--balancing_fac")
 
 
-class TrainingRun:
+class ScoreTraining:
     """One run in one work folder.
 
     restored: the dictionary of --restore's checkpoint, or None.  anew: leave aside what the folder holds.
@@ -45,7 +45,7 @@ class TrainingRun:
         self.first, self.last = self.training["init_step"], self.training["n_iters"]
         self.optimiser = make_optimiser(self.network, config["optim"], self.last - self.first + 1, options.fused)
         self.average = make_average(self.network, config["model"]["ema_rate"])
-        self.batches = Batches(cached_reader(images, options.memory_gb), len(images), options.seed,
+        self.batches = ScoreBatches(cached_reader(images, options.memory_gb), len(images), options.seed,
                                self.training["batch_size"], config["loss"]["slices"], config["data"]["random_flip"])
         self.slices = config["loss"]["slices"] if config["loss"]["slice_masks"] == "separate" else 1
         if restored is not None:
@@ -93,7 +93,7 @@ class TrainingRun:
         """Run the remaining steps and return the results."""
         training, options = self.training, self.options
         score = make_score(self.network, self.config["model"]["energy"])
-        module = LossModule(self.network, score, self.sde, self.config["loss"], training["likelihood_weighting"])
+        module = ScoreLoss(self.network, score, self.sde, self.config["loss"], training["likelihood_weighting"])
         every = training["snapshot_freq"]
         # The state is saved before a snapshot, too: its tests may take long.
         plan = Plan(self.first, self.last, training["batch_size"], training["log_freq"],

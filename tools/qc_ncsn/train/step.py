@@ -16,7 +16,7 @@ from tools.qc_ncsn.data import to_unit_range
 from tools.qc_ncsn.losses import training_loss
 
 
-class LossModule(nn.Module):
+class ScoreLoss(nn.Module):
     """The loss as a module of the network, so that DistributedDataParallel and torch.compile can wrap all of it."""
 
     def __init__(self, network, score, sde, loss, likelihood_weighting=False):
@@ -54,7 +54,7 @@ def make_average(network, decay):
     return Average([parameter for _, parameter in trainable(network)], ramp_up(decay))
 
 
-class Batches:
+class ScoreBatches:
     """The training batches: which images, and every random number of a step, from (seed, step, place in the batch).
 
     read: function of indices -> uint8 images (n, H, W, C).  count: of the images.

@@ -16,7 +16,7 @@ from common.score.models import build_network
 from common.seeding import unit_generator
 from tests.common.score.makers import draws, small_network
 from tools.qc_ncsn.losses import training_loss
-from tools.qc_ncsn.train.step import Batches, LossModule, make_optimiser
+from tools.qc_ncsn.train.step import ScoreBatches, ScoreLoss, make_optimiser
 
 OPTIM = preset("u_digits")["optim"]
 
@@ -95,13 +95,14 @@ def test_the_fourier_frequencies_stay():
 
 
 def test_draws_depend_on_seed_step_and_row_alone():
-    whole = Batches(read, 100, seed=1, batch=6, slices=2, flip=True).draw(5, 0, 6)
+    whole = ScoreBatches(read, 100, seed=1, batch=6, slices=2, flip=True).draw(5, 0, 6)
     for first, last in ((0, 2), (2, 3), (3, 6)):
-        part = Batches(read, 100, seed=1, batch=6, slices=2, flip=True).draw(5, first, last)
+        part = ScoreBatches(read, 100, seed=1, batch=6, slices=2, flip=True).draw(5, first, last)
         for name, mine, all_rows in zip(("x0", "u", "z"), part, whole):
             assert torch.equal(mine, all_rows[first:last]), name
         assert torch.equal(part[3].unflatten(0, (2, -1)), whole[3].unflatten(0, (2, 6))[:, first:last])
-    for other in (Batches(read, 100, 2, 6, 2, True).draw(5, 0, 6), Batches(read, 100, 1, 6, 2, True).draw(6, 0, 6)):
+    for other in (ScoreBatches(read, 100, 2, 6, 2, True).draw(5, 0, 6),
+                  ScoreBatches(read, 100, 1, 6, 2, True).draw(6, 0, 6)):
         assert all(not torch.equal(mine, theirs) for mine, theirs in zip(other, whole))
 
 
@@ -109,13 +110,13 @@ def test_draws_do_not_touch_torchs_own_generator():
     torch.manual_seed(3)
     expected = torch.randn(4)
     torch.manual_seed(3)
-    Batches(read, 10, 0, 4, 1, True).draw(0, 0, 4)
+    ScoreBatches(read, 10, 0, 4, 1, True).draw(0, 0, 4)
     build_network(preset("u_digits"), seed=4)
     assert torch.equal(torch.randn(4), expected)
 
 
 def test_draws_have_the_right_distributions():
-    x0, u, z, v = Batches(read, 50, seed=0, batch=400, slices=2, flip=True).draw(0, 0, 400)
+    x0, u, z, v = ScoreBatches(read, 50, seed=0, batch=400, slices=2, flip=True).draw(0, 0, 400)
     assert float(x0.max()) <= 1
     assert 0 <= float(u.min()) < 0.02
     assert 0.98 < float(u.max()) < 1
@@ -134,8 +135,8 @@ def gradients(network, loss, parts, slices, checkpointing=False, energy=False):
     """Return (losses, gradients) of one step's batch of 6 that goes through the network in `parts` parts."""
     network = copy.deepcopy(network).train()
     network.activation_checkpointing = checkpointing
-    module = LossModule(network, make_score(network, energy), VESDE(), loss)
-    batches = Batches(read, 60, seed=0, batch=6, slices=slices, flip=False)
+    module = ScoreLoss(network, make_score(network, energy), VESDE(), loss)
+    batches = ScoreBatches(read, 60, seed=0, batch=6, slices=slices, flip=False)
     batches.read = lambda indices: np.stack([np.full((8, 8, 1), index, np.uint8) for index in indices])
     edges, total = np.linspace(0, 6, parts + 1).astype(int), 0.0
     for first, last in zip(edges[:-1], edges[1:]):
