@@ -138,7 +138,8 @@ class Generation(ActivationRun):
         arrays, images = [], []
         for start in range(0, len(loaded.indices), self.options.batch_size):
             numbers = loaded.indices[start : start + self.options.batch_size]
-            rows, pictures = self.one_step(numbers) if self.options.input_mode == "sampling" else self.sample_then_encode(numbers)
+            one = self.options.input_mode == "sampling"
+            rows, pictures = self.one_step(numbers) if one else self.sample_then_encode(numbers)
             arrays.append(rows)
             images.append(pictures)
         joined = {layer: np.concatenate([rows[layer] for rows in arrays]) for layer in self.form.widths}

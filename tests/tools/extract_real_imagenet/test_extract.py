@@ -256,7 +256,7 @@ REFUSED = {
     "not a class map": (*SMALL, "--class_map", "wrong.json"),
     "a map of 3 labels": (*SMALL, "--class_map", "short.json"),
     "not a class index": (*SMALL, "--class_map", "index.json"),
-    "expected imagenet, none": (*SMALL, "--class_map", "sorted"),
+    "must be imagenet, none": (*SMALL, "--class_map", "sorted"),
     "--percentiles and --scores go together": (*SMALL, "--percentiles", "10", "20"),
     "must be at least 1": (*SMALL, "--batch_size", "0"),
     "cannot be brought to 12": (*SMALL, "--checkpoint_path", "twelve.safetensors"),
