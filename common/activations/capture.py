@@ -1,5 +1,6 @@
 """From images to a network's activations: how pictures are fed, which labels go with them, what is kept."""
 
+from common import console
 from common.errors import InputError, Parameter
 
 INPUT_MODES = ("scale", "noise", "clean")
@@ -9,19 +10,25 @@ DTYPES = ("float32", "float16")
 LEAST_SIGMA = 0.002  # EDM's lowest noise level
 
 
-def check_feeding(mode, sigma, name="conditioning_sigma"):
-    """Raise InputError for a noise level at which a mode makes no sense."""
-    where = Parameter(name, f"{sigma:g}")
+def settle_feeding(mode, sigma):
+    """Return the mode in which a network is fed at a noise level; InputError for a level that is none.
+
+    Level 0 is the clean image, whatever the mode: scaled by it the network would see zeros, and the logarithm of the
+    level that it is conditioned on would be -infinity.
+    """
     if not 0 <= sigma < float("inf"):
-        raise InputError("a noise level is a number above 0", where=where,
+        raise InputError("a noise level is at least 0", where=Parameter("conditioning_sigma", f"{sigma:g}"),
                          do="The published networks were trained on 0.002 .. 80")
-    if sigma == 0 and mode == "scale":
-        what = ("input mode scale multiplies the picture by the noise level, so that the network would see zeros, and "
-                "the logarithm of the level is -infinity: every activation would be NaN")
-        raise InputError(what, where=where, do="Use `input_mode` clean for pictures as they are, or a level such as 80")
-    if sigma == 0 and mode == "noise":
-        raise InputError("there is no noise at level 0, and its logarithm is -infinity", where=where,
-                         do="Use `input_mode` clean for pictures as they are")
+    if sigma > 0 or mode == "clean":
+        return mode
+    console.say(f"note: conditioning_sigma 0 is the clean image, fed at the lowest level of the training, "
+                f"{LEAST_SIGMA}; the original's arithmetic gives NaN there")
+    return "clean"
+
+
+def level_fed(mode, sigma):
+    """Return the noise level that the network is conditioned on."""
+    return max(sigma, LEAST_SIGMA) if mode == "clean" else sigma
 
 
 def network_input(images, mode, sigma, seed, numbers):
@@ -37,7 +44,7 @@ def network_input(images, mode, sigma, seed, numbers):
     if mode == "scale":
         return images * sigma, sigma
     if mode == "clean":
-        return images, max(sigma, LEAST_SIGMA)
+        return images, level_fed(mode, sigma)
     shape = tuple(images.shape[1:])
     draws = [torch.randn(shape, generator=unit_generator(seed, "input_noise", int(number))) for number in numbers]
     return images + sigma * torch.stack(draws).to(images), sigma

@@ -41,8 +41,10 @@ def split_units(indices, per_unit):
 class Store:
     """Where units are written and looked up: a tree with one form of activations."""
 
-    def __init__(self, tree, form, with_json):
-        self.tree, self.form, self.with_json = tree, form, with_json and form.name == "npz"
+    def __init__(self, tree, form, layers=None):
+        """layers: names in the order asked for, of the json beside each batch, which only npz has; None for no json."""
+        self.tree, self.form, self.layers = tree, form, layers
+        self.with_json = layers is not None and form.name == "npz"
 
     def is_complete(self, unit):
         """True when all of a unit is there; the last one of a shorter run is not."""
@@ -77,7 +79,7 @@ class Store:
             write_json(self._left_out_path(made.unit), {place: list(told) for place, told in made.left_out.items()})
         self.form.write(made.unit.number, made.rows, made.arrays)
         if self.with_json:
-            write_batch_json(self.json_path(made.unit), self.form.widths, made.samples)
+            write_batch_json(self.json_path(made.unit), self.layers, made.samples)
 
     def good_samples(self, units):
         """Yield (position, index in the source, row among the good ones of its unit) of each sample that is there."""

@@ -81,7 +81,7 @@ class ActivationRun:
         kind = NpzForm if options.format == "npz" else NpyForm
         self.form = kind(self.tree, widths, options.dtype, len(indices), per_file)
         self.units = split_units(indices, per_file)
-        self.store = Store(self.tree, self.form, self.with_json)
+        self.store = Store(self.tree, self.form, self.layers if self.with_json else None)
 
     def carry_out(self, derived, inputs, rehearse, device):
         """Do the job and return its Outcome; see common.job.Job for the arguments."""

@@ -1,23 +1,25 @@
 """From flags to a tree of activations: check everything, choose the samples, run the units, write the metadata."""
 
+from dataclasses import replace
+
 from common import console, parallel
 from common.activations.layout import REAL
 from common.activations.run import ActivationRun, open_network
 from common.errors import InputError
 
 
-def extract(options):
+def extract(request):
     """Run the extraction.
 
     results: num_samples, left_out, candidates, short_classes, layers, widths, format, images_per_second, output_dir.
     """
-    from common.activations.capture import check_feeding
+    from common.activations.capture import settle_feeding
     from common.datasets.imagenet.sources import Settings, open_source
     from common.device import pick_device
     from common.files import check_writable
 
-    check_flags(options)
-    check_feeding(options.input_mode, options.conditioning_sigma)
+    check_flags(request)
+    options = replace(request, input_mode=settle_feeding(request.input_mode, request.conditioning_sigma))
     names = ("class_map", "npz_subset", "preprocess", "resize", "num_workers")
     settings = Settings(**{name: getattr(options, name) for name in names}, keep_originals=options.images == "original",
                         split=None if options.split == "all" else options.split, unpack_all=options.unpack == "all")
@@ -33,7 +35,7 @@ def extract(options):
     with parallel.process_group(device.type):
         chosen = choose(options, source, network, weights)
         check_classes(options, source.classes[chosen.indices], network.config)
-        run = Extraction(options, source, network, weights, chosen)
+        run = Extraction(request, options, source, network, weights, chosen)
         return run.carry_out(run.identity(), run.inputs(), lambda: (
             f"would extract {len(chosen.indices):,} of {chosen.candidates:,} images into {run.tree.activations}",
             {"num_samples": len(chosen.indices), "candidates": chosen.candidates, "output_dir": options.output_dir}),
@@ -113,10 +115,10 @@ class Extraction(ActivationRun):
 
     tool, with_json, label = "extract_real_imagenet", True, "extracting"
 
-    def __init__(self, options, source, network, weights, chosen):
+    def __init__(self, request, options, source, network, weights, chosen):
         from common.activations.capture import Capture
 
-        super().__init__(options, options, REAL, network, chosen.indices)
+        super().__init__(request, options, REAL, network, chosen.indices)
         self.source, self.weights, self.chosen = source, weights, chosen
         self.capture = Capture(network, self.form.widths, options.input_mode, options.conditioning_sigma, options.seed,
                                options.label_mode, options.pool, options.dtype, images=options.reconstructions)
@@ -209,9 +211,12 @@ class Extraction(ActivationRun):
 
     def head(self, count, left_out):
         """Return the metadata before the samples: the published entries, and how the pictures were fed and stored."""
+        from common.activations.capture import level_fed
+
         options = self.options
         return {"model_type": self.tree.model, "adapter": options.adapter, "checkpoint": self.weights["name"],
                 "num_samples": count, "layers": self.layers, "conditioning_sigma": options.conditioning_sigma,
+                "sigma_fed": level_fed(options.input_mode, options.conditioning_sigma),
                 "seed": options.seed, "split": options.split, "input_mode": options.input_mode,
                 "label_mode": options.label_mode, **self.stored_as(),
                 "preprocess": options.preprocess if self.source.kind == "imagenet_real" else options.resize,

@@ -34,6 +34,8 @@ def generate(request):
 
 def settle(options):
     """Return the options with those filled in that depend on others; InputError for values that make no sense."""
+    from common.activations.capture import settle_feeding
+
     if options.model != "imagenet":
         raise InputError(f"{options.model} is not yet implemented", where=f"--model {options.model}", do="Use imagenet")
     settled = {"input_mode": options.input_mode or ("sampling" if options.method == "onestep" else "scale")}
@@ -45,6 +47,8 @@ def settle(options):
     if isinstance(there, int) and there > options.num_samples:
         console.say(f"note: {options.output_dir} already has {there:,} samples")
         settled["num_samples"] = there
+    if settled["input_mode"] != "sampling":
+        settled["input_mode"] = settle_feeding(settled["input_mode"], options.conditioning_sigma)
     options = replace(options, **settled)
     check_input_mode(options)
     return options
@@ -52,10 +56,7 @@ def settle(options):
 
 def check_input_mode(options):
     """Raise InputError for flags that do not go with the pass whose activations are stored."""
-    from common.activations.capture import check_feeding
-
     if options.input_mode != "sampling":
-        check_feeding(options.input_mode, options.conditioning_sigma)
         return
     if options.images_from is not None:
         raise InputError("finished pictures do not tell the pass that made them", where="--images_from",

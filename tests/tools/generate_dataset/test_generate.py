@@ -163,7 +163,6 @@ def test_chosen_classes_and_networks_without_any():
 REFUSED = {
     "sdxl is not yet implemented": ("--model", "sdxl"),
     "every value would be NaN": ("--conditioning_sigma", "0"),
-    "--input_mode clean": ("--conditioning_sigma", "0", "--input_mode", "scale"),
     "no single pass": ("--method", "heun", "--input_mode", "sampling"),
     "unguided": ("--guidance", "2"),
     "starts at --conditioning_sigma": ("--sigma_max", "20"),
