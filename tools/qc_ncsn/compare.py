@@ -48,6 +48,13 @@ def main(options):
     names = options.names or [work.root.name for work in works]
     if len(names) != len(works):
         raise InputError(f"{len(names)} names for {len(works)} folders", where="--names", do="Give one for each")
+    places = [work.root.resolve() for work in works]
+    for number, (name, place) in enumerate(zip(names, places)):
+        if place in places[:number]:
+            raise InputError("is given twice", where=works[number].root, do="Name each work folder once")
+        if not options.names and name in names[:number]:
+            raise InputError(f"two of the folders are called '{name}'", where="--workdirs",
+                             do="Tell them apart with --names; the same name makes them repeats")
     for work in works:
         if not work.root.is_dir():
             raise InputError("no such work folder", where=work.root,
@@ -55,6 +62,9 @@ def main(options):
     groups = {name: [work for work, own in zip(works, names) if own == name] for name in dict.fromkeys(names)}
     results = {name: merge(entries) for name, entries in measure(groups).items()}
     columns, rows = table(results)
+    for name, entry in results.items():
+        for kind, what in entry.get("unpaired", {}).items():
+            console.say(f"note: {kind} of {name} and {names[0]} differ in {what}: their difference is not shown")
     folder = Path(options.output_dir)
     job = Job(folder, PROG, options, content={"runs": results}, inputs=[work.root for work in works], owns=OWNS,
               show=lambda results: console.show_table(options.title, *table(results)))
@@ -88,6 +98,11 @@ def gather(work):
                   "features": quality.get("features")} if "frechet_distance" in quality else {}
     sampled = [_results(part) for part in sorted(work.sampling().glob("*"))]
     found["nfe"] = next((part["nfe"] for part in sampled if "nfe" in part), None)
+    for kind in ALIKE:  # what was evaluated, beside the numbers
+        told = evaluated(getattr(work, kind), kind)
+        if told:
+            found[f"{kind}_of"] = f"{told['weights']}, {told['num_images']} images, {told['split']}"
+            found[f"{kind}_of"] += f", {told['estimator']}" if kind == "asym" else ""
     return {name: value for name, value in found.items() if value is not None}
 
 
@@ -117,27 +132,60 @@ def merge(entries):
             mean = sum(values) / len(values)
             spread = sum((value - mean) ** 2 for value in values) / (len(values) - 1)
             merged |= {name: mean, f"{name}_se": (spread / len(values)) ** 0.5, f"{name}_repeats": values}
-    return merged | {key: entries[0][key] for key in ("features",) if key in entries[0]}
+    return merged | {key: entries[0][key] for key in ("features", "nll_of", "asym_of") if key in entries[0]}
+
+
+# What two evaluations must have alike for their images to be paired, and what the table tells of each.
+ALIKE = {"nll": ("weights", "data", "split", "seed", "num_images", "total_repeat", "rtol", "atol", "coupling"),
+         "asym": ("weights", "data", "split", "seed", "num_images", "total_repeat", "nl", "slices", "estimator",
+                  "exact")}
+
+
+def evaluated(folder, kind):
+    """Return {entry of ALIKE: value} of a finished evaluation's record, {} without one."""
+    from common.files import read_json
+
+    path = folder / "run.json"
+    record = read_json(path) if path.exists() else {}
+    values = {**(record.get("options") or {}), **(record.get("derived") or {})}
+    return {name: values.get(name) for name in ALIKE[kind]} if record.get("status") == "done" else {}
+
+
+def unlike(first, work):
+    """Return {kind: first entry in which two runs' evaluations differ}, for those that cannot be paired."""
+    found = {}
+    for kind in ALIKE:
+        ours, theirs = evaluated(getattr(work, kind), kind), evaluated(getattr(first, kind), kind)
+        differing = [name for name in ours if ours[name] != theirs.get(name)] if theirs else []
+        found |= {kind: differing[0]} if differing else {}
+    return found
 
 
 def paired(first, work, base, own):
-    """Return differences to the first run, with standard errors from images measured with the same draws."""
+    """Return differences to the first run, with standard errors from images measured with the same draws; where the
+    evaluations differ in more than the model, {"unpaired": {kind: what differs}} in their place."""
     import numpy as np
 
-    found = {}
+    found, differing = {}, unlike(first, work)
     ours, theirs = (_stacked(folder.nll, "bpd_*.npz", "bpd") for folder in (work, first))
-    if ours is not None and theirs is not None and ours.shape == theirs.shape:
-        difference = (ours - theirs).ravel()
+    if "nll" not in differing and ours is not None and theirs is not None and ours.shape == theirs.shape:
+        repeats = evaluated(work.nll, "nll").get("total_repeat") or 1
+        difference = (ours - theirs).reshape(repeats, -1).mean(axis=0)  # repeats of an image are one value
         found["nll_difference"] = float(difference.mean())
-        found["nll_difference_se"] = float(difference.std(ddof=1) / len(difference) ** 0.5)
+        if len(difference) > 1:
+            found["nll_difference_se"] = float(difference.std(ddof=1) / len(difference) ** 0.5)
     ours, theirs = (_stacked(folder.asym, "levels_*/level_*.npz", "nasym") for folder in (work, first))
-    if ours is not None and theirs is not None and ours.shape == theirs.shape and theirs.mean() > 0:
-        difference = (ours - theirs) / theirs.mean()
-        error = np.sqrt((difference.var(axis=1, ddof=1) / difference.shape[1]).sum()) / len(difference)
-        found |= {"nasym_change": float(difference.mean()), "nasym_change_se": float(error)}
-    if base.get("asym") and own.get("asym") is not None:
+    if "asym" not in differing and ours is not None and theirs is not None and ours.shape == theirs.shape \
+            and theirs.mean() > 0:
+        repeats = evaluated(work.asym, "asym").get("total_repeat") or 1
+        difference = ((ours - theirs) / theirs.mean()).reshape(repeats, -1, ours.shape[1]).mean(axis=0)
+        found["nasym_change"] = float(difference.mean())
+        if difference.shape[1] > 1:
+            error = np.sqrt((difference.var(axis=1, ddof=1) / difference.shape[1]).sum()) / len(difference)
+            found["nasym_change_se"] = float(error)
+    if "asym" not in differing and base.get("asym") and own.get("asym") is not None:
         found["asym_ratio"] = own["asym"] / base["asym"]
-    return found
+    return found | ({"unpaired": differing} if differing else {})
 
 
 def _stacked(folder, pattern, name):
@@ -158,6 +206,9 @@ def table(results):
     features = sorted({entry["features"] for entry in results.values() if "features" in entry})
     headings = {name: COLUMNS[name][0] for name in used} | {"frechet": f"Frechet distance, {', '.join(features)}"}
     rows = [[headings[name], *(_cell(entry, name) for entry in results.values())] for name in used]
+    for name, heading in (("nll_of", "bits/dim of"), ("asym_of", "Asym of")):
+        if any(name in entry for entry in results.values()):
+            rows.append([heading, *(entry.get(name, "") for entry in results.values())])
     return ["", *results], rows
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import List, Optional
 
-from common import flags
+from common import console, flags
 from common.cli import REQUIRED, CommonOptions, option
 from common.errors import InputError
 from common.score.config import check_config, override, preset
@@ -24,8 +24,8 @@ class WorkOptions(CommonOptions):
 class ModelOptions(WorkOptions):
     """Flags that choose a model, shared by sampling and evaluation."""
 
-    checkpoint_idx: Optional[int] = option(None, "snapshot in the work folder (default: 70 if there, else the newest)",
-                                           kind="how")
+    checkpoint_idx: Optional[int] = option(None, "snapshot in the work folder (default: the newest; 70 in a folder of "
+                                           "the original's)", kind="how")
     checkpoint: Optional[str] = option(None, "path of a checkpoint, instead of a snapshot of the work folder",
                                        kind="how")
     seed: int = flags.seed("the noise; image i draws from (seed, i)")
@@ -63,6 +63,12 @@ def load_model(options, work, device):
             raise InputError("this checkpoint does not say which configuration it is of", where=path, do="Add --config")
         config = override(config, options.set)
     return LoadedModel(path, config and check_config(config), options.weights, device)
+
+
+def announce(model):
+    """Say which checkpoint and weights a command works with."""
+    step = "" if model.step is None else f", step {model.step:,}"
+    console.say(f"checkpoint: {model.path}{step}, {model.weights} weights")
 
 
 def model_inputs(options, model):

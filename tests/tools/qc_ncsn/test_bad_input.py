@@ -193,7 +193,7 @@ def checkpoint_with_a_misshapen_average(place):
     return place.spoil(ema={**ema, "shadow_params": [torch.zeros(1), *ema["shadow_params"][1:]]})
 
 
-@case("bad.pth", "expected", "another --config")
+@case("bad.pth: was trained with model.nf 4", "configuration has 8", "Leave --config out")
 def checkpoint_of_another_configuration(place):
     return place.sample(place.state(), "--config", "u_digits", "--config.model.nf=8",
                         "--config.model.attn_resolutions=4")

@@ -7,7 +7,7 @@ from common import flags
 from common.cli import option
 from common.errors import InputError
 from tools.qc_ncsn.data import open_images
-from tools.qc_ncsn.model import ModelOptions, load_model, model_inputs
+from tools.qc_ncsn.model import ModelOptions, announce, load_model, model_inputs
 from tools.qc_ncsn.work_dir import WorkDir
 
 
@@ -65,6 +65,10 @@ def evaluate(request, command, folder, measure, show, owns):
     job = Job(folder, command, options, request=request, about=[source], owns=owns, show=show,
               derived={"checkpoint sha256": source["sha256"], "data": images.fingerprint()},
               inputs=None if data is None else [*model_inputs(request, model), *data])
-    return job.run(lambda: measure(options, model, images, folder, device), lambda: (
-        f"would measure {options.num_images:,} images {options.total_repeat} times into {folder}",
-        {"num_images": options.num_images}), device)
+
+    def work():
+        announce(model)
+        return measure(options, model, images, folder, device)
+
+    line = f"would measure {options.num_images:,} images {options.total_repeat} times with {model.path} into {folder}"
+    return job.run(work, lambda: (line, {"num_images": options.num_images}), device)

@@ -61,7 +61,6 @@ def _run(options, model, images, folder, device):
 
     batches = _batches(options)
     paths = [folder / f"bpd_{number}.npz" for number in range(len(batches))]
-    offset = 7.0 if model.config["data"]["centered"] else 8.0
 
     def is_complete(number):
         repeat, indices = batches[number]
@@ -71,8 +70,7 @@ def _run(options, model, images, folder, device):
     def make(number, advance):
         repeat, indices = batches[number]
         x, epsilon = dequantised_batch(images, indices, options.seed, device, repeat)
-        bpd, _, calls = bits_per_dim(model.score, model.sde, x, epsilon, options.rtol, options.atol, options.coupling,
-                                     offset)
+        bpd, _, calls = bits_per_dim(model.score, model.sde, x, epsilon, options.rtol, options.atol, options.coupling)
         calls = calls.cpu().numpy()
         write_npz(paths[number], bpd=bpd.float().cpu().numpy(), nfe=np.int64(round(calls.mean())), index=indices,
                   repeat=np.int64(repeat), nfe_per_image=calls)
@@ -82,7 +80,9 @@ def _run(options, model, images, folder, device):
     stored = [read_npz(path, required=("bpd", "nfe_per_image")) for path in paths]
     bpd = np.concatenate([part["bpd"] for part in stored]).astype(np.float64)
     calls = np.concatenate([part["nfe_per_image"] for part in stored])
-    results = {"nll": float(bpd.mean()), "nll_se": float(bpd.std(ddof=1) / len(bpd) ** 0.5) if len(bpd) > 1 else None,
+    by_image = bpd.reshape(options.total_repeat, options.num_images).mean(axis=0)  # repeats of an image are one value
+    error = float(by_image.std(ddof=1) / len(by_image) ** 0.5) if len(by_image) > 1 else None
+    results = {"nll": float(bpd.mean()), "nll_se": error,
                "nfe": float(calls.mean()), "num_images": options.num_images, "repeats": options.total_repeat,
                "weights": options.weights, "checkpoint": str(model.path)}
     if parallel.is_main():

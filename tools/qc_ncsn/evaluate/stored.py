@@ -79,18 +79,31 @@ def read_nll(folder):
     import numpy as np
 
     files = _numbered(folder, "bpd_")
-    read = [read_npz(path, required=("bpd", "nfe"), optional=("repeat",)) for path in files]
+    read = [read_npz(path, required=("bpd", "nfe"), optional=("repeat", "index")) for path in files]
     if not check_distinct(files):
         _check_sizes(files, [entry["bpd"].size for entry in read])
     for path, entry in zip(files, read):
         if not np.isfinite(entry["bpd"]).all():
             raise InputError("'bpd' holds NaN or infinity", where=path, do="Remove the file and calculate again")
     bpd = np.concatenate([entry["bpd"].reshape(-1) for entry in read]).astype(np.float64)
-    spread = bpd.std(ddof=1) / math.sqrt(len(bpd)) if len(bpd) > 1 else float("nan")
+    images = _means_by_image(bpd, read)
+    spread = images.std(ddof=1) / math.sqrt(len(images)) if len(images) > 1 else float("nan")
     return {
         "bits_per_dim": float(bpd.mean()), "bits_per_dim_stderr": float(spread),
-        "nfe": int(np.mean([entry["nfe"] for entry in read])), "num_images": len(bpd), "num_files": len(files),
+        "nfe": int(np.mean([entry["nfe"] for entry in read])), "num_images": len(images), "num_files": len(files),
     }
+
+
+def _means_by_image(values, read):
+    """Return the mean over repeats of each image, (images,), of values in the order of the files; those of the original
+    do not say which images they hold, and count one by one."""
+    import numpy as np
+
+    if not all("index" in entry for entry in read):
+        return values
+    index = np.concatenate([entry["index"].reshape(-1) for entry in read])
+    _, place = np.unique(index, return_inverse=True)
+    return np.bincount(place, weights=values) / np.bincount(place)
 
 
 def check_distinct(files):

@@ -7,7 +7,7 @@ from common import flags
 from common.cli import option, run
 from common.errors import InputError
 from common.score.config import sampling_rules
-from tools.qc_ncsn.model import ModelOptions, load_model, model_inputs
+from tools.qc_ncsn.model import ModelOptions, announce, load_model, model_inputs
 from tools.qc_ncsn.work_dir import WorkDir
 
 PROG = "qc_ncsn sample"
@@ -105,6 +105,7 @@ def main(request):
     def work():
         from tools.qc_ncsn.sample.run import make_rounds
 
+        announce(model)
         results = make_rounds(options, Sampler(model, settings, options.coupling), rounds, folder, device)
         results |= {"method": settings["method"], "checkpoint": str(model.path), "weights": options.weights}
         return results, [folder / f"samples_{number}.npz" for number in range(len(rounds))]

@@ -305,7 +305,7 @@ def test_likelihoods_of_several_repeats_are_told_from_stale_ones(tmp_path):
     for number, (repeat, index) in enumerate(((0, [0, 1]), (0, [2]), (1, [0, 1]), (1, [2]))):
         write_npz(tmp_path / f"bpd_{number}.npz", bpd=np.ones(len(index), np.float32), nfe=np.int64(1), index=index,
                   repeat=repeat)
-    assert read_nll(tmp_path)["num_images"] == 6
+    assert read_nll(tmp_path)["num_images"] == 3
     write_npz(tmp_path / "bpd_4.npz", bpd=np.ones(1, np.float32), nfe=np.int64(1), index=[1], repeat=0)
     with pytest.raises(InputError, match="image 1 is also in"):
         read_nll(tmp_path)
