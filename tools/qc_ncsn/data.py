@@ -20,10 +20,10 @@ def open_images(config, data_dir=None, split="train"):
 
 def cached_reader(images, memory_gb):
     """Return a function of indices -> uint8 images (n, H, W, C) that keeps decoded images in memory where they fit."""
-    from common.datasets.sets.imageset import EncodedImages
+    from common.datasets.sets.imageset import CompressedImages
     from common.training.pixels import ImageCache
 
-    if not isinstance(images, EncodedImages):
+    if not isinstance(images, CompressedImages):
         return images.read
     cache = ImageCache(lambda numbers: (slice(None), images.read(numbers)), len(images), images.image_shape, memory_gb)
     return lambda indices: cache.read(indices)[0]
