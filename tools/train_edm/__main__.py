@@ -35,7 +35,7 @@ class EdmTrainOptions(CommonOptions):
     npz_dir: Optional[str] = option(None, "instead of --data: folder of npz batches", kind="how")
     imagenet_dir: Optional[str] = option(None, "instead of --data: tree or zip of class folders", kind="how")
     lmdb_path: Optional[str] = option(None, "instead of --data: LMDB of 64 x 64 images (needs the package lmdb)",
-                                     kind="how")
+                                      kind="how")
     data_dir: Optional[str] = flags.data_dir()
     output_dir: str = option("out/train_edm", "output directory", kind="how")
     preset: str = option("small32", "preset of network and training (python -m tools presets)",

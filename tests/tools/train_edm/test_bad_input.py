@@ -112,6 +112,6 @@ def test_a_checkpoint_of_another_architecture_or_past_the_end_is_refused(made):
     assert "is missing" in refusal_of("train_edm", *TINY, "--steps", "6", "--output_dir", "out", "--num_blocks", "2",
                                       "--quiet")
     assert "this run is already at step 6" in refusal_of("train_edm", *TINY, "--steps", "5", "--output_dir", "out",
-                                                    "--quiet")
+                                                         "--quiet")
     (made / "out" / "checkpoint.pth").write_bytes((made / "out" / "checkpoint.pth").read_bytes()[:5000])
     assert "truncated" in refusal_of("train_edm", *TINY, "--steps", "6", "--output_dir", "out", "--quiet")
