@@ -9,11 +9,12 @@ import io
 import json
 import os
 import zipfile
-import zlib
 from contextlib import contextmanager
 from pathlib import Path
 
 from common.errors import InputError, as_input_error
+from common.formats.npy import read_npy
+from common.formats.zips import open_zip, zip_errors
 
 TEMPORARY = ".part"
 
@@ -168,30 +169,23 @@ def read_npz(path, required=(), optional=()):
 
     Raises InputError when the file is missing, truncated, no npz, or lacks a required array.
     """
-    import numpy as np
+    with system_errors(path), open(path, "rb") as stream:
+        if stream.read(6) == b"\x93NUMPY":
+            raise InputError("this is a single .npy array", where=path, do="Give a .npz file")
+    broken = "cannot be read: it is not a complete .npz file"
+    with zip_errors(path, broken), open_zip(path, broken) as archive:
+        found = {entry.filename.removesuffix(".npy"): entry for entry in archive.infolist()}
+        missing = [name for name in required if name not in found]
+        if missing:
+            raise InputError(f"array '{missing[0]}' is not in the file, which has {', '.join(found) or 'nothing'}",
+                             where=path, do="Give a file of the expected kind")
+        wanted = {*required, *optional} or found
+        return {name: _member(archive, entry) for name, entry in found.items() if name in wanted}
 
-    path = Path(path)
-    with system_errors(path):
-        stream = open(path, "rb")
-    with stream:
-        try:
-            loaded = np.load(stream, allow_pickle=False)
-            if not hasattr(loaded, "files"):
-                raise InputError("this is a single .npy array", where=path, do="Give a .npz file")
-            with loaded as archive:
-                names = list(archive.files)
-                missing = [name for name in required if name not in names]
-                if missing:
-                    raise InputError(
-                        f"array '{missing[0]}' is not in the file, which has {', '.join(names) or 'nothing'}",
-                        where=path, do="Give a file of the expected kind",
-                    )
-                chosen = [n for n in names if n in required or n in optional] if required or optional else names
-                return {name: archive[name] for name in chosen}
-        except (ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
-            reason = "it is not a complete .npz file" if "pickle" not in str(error) else "it holds Python objects"
-            raise InputError(f"cannot be read: {reason} ({error})", where=path,
-                             do="Make or copy the file again") from error
+
+def _member(archive, entry):
+    with archive.open(entry) as stream:
+        return read_npy(stream, entry.file_size)
 
 
 def file_hash(path):

@@ -6,6 +6,7 @@ from pathlib import Path
 from common.activations.layout import Tree
 from common.errors import InputError
 from common.files import read_json, read_npz, system_errors
+from common.formats.npy import npy_header
 
 
 def open_activations(root, model):
@@ -218,13 +219,9 @@ class _NpzSource:
 
 def _npy_header(stream, path):
     """Return (shape (n, d), dtype, offset of the first row) of a .npy file open for reading."""
-    import numpy as np
-
     try:
-        version = np.lib.format.read_magic(stream)
-        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, columns_first, dtype = read(stream)
-    except ValueError as error:
+        shape, columns_first, dtype = npy_header(stream)
+    except (ValueError, EOFError) as error:
         raise InputError(f"not a .npy file ({error})", where=path, do="Run the extraction again") from error
     if columns_first or dtype.hasobject or len(shape) != 2:
         raise InputError(f"holds {dtype} {shape}, expected rows of numbers", where=path, do="Run the extraction again")

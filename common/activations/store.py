@@ -8,6 +8,7 @@
 Both can be written by several processes (disjoint units), killed at any moment and gone on with.
 """
 
+import math
 import os
 
 from common.activations.layout import batch_name
@@ -181,15 +182,14 @@ def _write_all(stream, array, offset):
 
 def _npy_rows(path):
     """Return the number of rows that a .npy file says it has and is long enough for, or None."""
-    import numpy as np
+    from common.formats.npy import npy_header
 
     try:
         with open(path, "rb") as stream:
-            np.lib.format.read_magic(stream)
-            shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
-            whole = stream.tell() + int(np.prod(shape)) * dtype.itemsize == os.fstat(stream.fileno()).st_size
+            shape, _, dtype = npy_header(stream)
+            whole = stream.tell() + math.prod(shape) * dtype.itemsize == os.fstat(stream.fileno()).st_size
         return shape[0] if whole else None
-    except (OSError, ValueError):
+    except (OSError, ValueError, EOFError):
         return None
 
 

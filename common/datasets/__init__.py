@@ -96,9 +96,9 @@ def _open_path(path, split, size):
 
         return open_folder(path, split, size)
     if path.suffix.lower() == ".zip" and path.is_file():
-        from common.datasets.sets.zip import open_zip
+        from common.datasets.sets.zip import open_zip_set
 
-        return open_zip(path, split, size)
+        return open_zip_set(path, split, size)
     if path.suffix.lower() in (".npz", ".npy") and path.is_file():
         from common.datasets.sets.npz import open_npz
 

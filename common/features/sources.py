@@ -112,8 +112,10 @@ def read_array(data, where):
 
     import numpy as np
 
+    from common.formats.npy import read_npy
+
     try:
-        array = np.load(io.BytesIO(data), allow_pickle=False)
+        array = read_npy(io.BytesIO(data), len(data))
     except (ValueError, EOFError) as error:
         raise InputError(f"not a readable .npy image ({error})", where=where,
                          do="Restore or remove this file") from error

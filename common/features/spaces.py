@@ -99,7 +99,7 @@ class SmallSpace:
 class DinoSpace:
     """A DINOv2 network as TorchScript (Stein et al. 2023): 224 x 224 bicubic on bytes, ImageNet's mean and deviation.
 
-    The file is a program of torch's own interpreter; no Python of it is run.
+    Of the file only what computes is run (see common/formats/script_module.py).
     """
 
     is_inception, num_logits = False, 0
@@ -108,18 +108,14 @@ class DinoSpace:
     def __init__(self, weights, device):
         import torch
 
-        from common.files import fingerprint, system_errors
+        from common.files import fingerprint
+        from common.formats.script_module import load_script
 
         if weights is None:
             raise InputError("DINOv2 needs its network as a TorchScript file", where="--weights",
                              do="Export one where the weights are (torch.jit.trace(model, zeros(1, 3, 224, "
                                 "224)).save(PATH))")
-        with system_errors(weights), open(weights, "rb"):
-            pass
-        try:
-            self._network = torch.jit.load(str(weights), map_location=device).eval()
-        except (RuntimeError, ValueError) as error:
-            raise InputError("not a TorchScript file", where=weights, do="Export it with torch.jit.save") from error
+        self._network = load_script(weights, device)
         self._device = device
         digest = fingerprint(weights)["sha256"]
         self.name = f"dinov2-{digest[:8]}"
@@ -146,8 +142,14 @@ class DinoSpace:
     def _encode(self, batch):
         import torch
 
-        with torch.inference_mode():
-            found = self._network(batch.to(self._device))
+        try:
+            with torch.inference_mode():
+                found = self._network(batch.to(self._device))
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as error:  # what torch's interpreter raises for a module of another kind
+            raise InputError(f"the network fails on {tuple(batch.shape)}: {str(error).strip().splitlines()[-1]}",
+                             where="--weights", do="Export a network that takes images (n, 3, 224, 224)") from error
         if not isinstance(found, torch.Tensor) or found.ndim != 2 or len(found) != len(batch):
             shape = tuple(found.shape) if isinstance(found, torch.Tensor) else type(found).__name__
             raise InputError(f"the network gives {shape} for {tuple(batch.shape)}, expected one row an image",

@@ -7,16 +7,23 @@ from common import flags
 from common.cli import REQUIRED, CommonOptions, option
 from common.errors import InputError
 from common.score.config import check_config, override, preset
+from tools.qc_ncsn.work_dir import WorkDir
 
 
 @dataclass(kw_only=True)
-class ModelOptions(CommonOptions):
-    """Flags that choose a model, shared by sampling and evaluation."""
+class WorkOptions(CommonOptions):
+    """Flags of every command on a work folder."""
 
     workdir: str = option(REQUIRED, "work folder, under results/ unless absolute or starting with a dot", kind="how")
     config: Optional[str] = option(None, "preset, for checkpoints that do not store their configuration", kind="how")
     set: List[str] = option([], "override an entry of the configuration; also --config.section.name=value",
                             nargs="*", type=str, kind="how", metavar="SECTION.NAME=VALUE")
+
+
+@dataclass(kw_only=True)
+class ModelOptions(WorkOptions):
+    """Flags that choose a model, shared by sampling and evaluation."""
+
     checkpoint_idx: Optional[int] = option(None, "snapshot in the work folder (default: 70, else the newest)",
                                            kind="how")
     checkpoint: Optional[str] = option(None, "path of a checkpoint, instead of a snapshot in the work folder",
@@ -26,6 +33,22 @@ class ModelOptions(CommonOptions):
     coupling: str = option("image",
                            "image: step sizes per image; batch: from the whole batch, as the original",
                            choices=["image", "batch"])
+
+
+def data_set_name(options):
+    """Return the name of the data set that a work folder's model was trained on, None if unknown.
+
+    The configuration says it: --config's, or the one in the newest checkpoint.
+    """
+    from common.score.models import find_checkpoint, read_checkpoint, stored_config
+
+    if options.config:
+        return override(preset(options.config), options.set)["data"]["dataset"]
+    try:
+        config = stored_config(read_checkpoint(find_checkpoint(WorkDir(options.workdir))))
+    except InputError:  # a folder of samples alone
+        return None
+    return config and config["data"]["dataset"]
 
 
 def load_model(options, work, device):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from common.datasets.imagenet.sources import ImageBatch, Settings, open_source
 from common.errors import InputError
+from common.formats.zips import open_zip
 
 FLAGS = ("npz_dir", "imagenet_dir", "lmdb_path")
 
@@ -66,7 +67,7 @@ def _has_train(path):
         return (path / "train").is_dir()
     if not zipfile.is_zipfile(path):
         return False  # the reader reports what is wrong with it
-    with zipfile.ZipFile(path) as archive:
+    with open_zip(path) as archive:
         return any("train" in name.split("/")[:-1] for name in archive.namelist())
 
 

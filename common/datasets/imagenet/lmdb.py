@@ -19,7 +19,7 @@ class LmdbImages:
         except ImportError as error:
             raise InputError("the package 'lmdb' is not installed", where="--lmdb_path",
                              do="pip install lmdb") from error
-        self.path = Path(path)
+        self.path, self._damage = Path(path), lmdb.Error
         if not self.path.exists():
             raise InputError("no such file or folder", where=path, do="Check the path")
         try:
@@ -33,20 +33,23 @@ class LmdbImages:
             raise InputError("the file is cut off", where=file, do="Copy it again")
         self._reader = self._base.begin(buffers=True)
         shape = self._shape("images_shape")
-        count = self._shape("labels_shape")[0]
+        count, *_ = (*self._shape("labels_shape"), 0)
         if len(shape) != 4 or shape[1] != 3 or shape[2] != shape[3] or shape[0] != count:
             raise InputError(f"images of shape {shape} and {count} labels, expected (n, 3, side, side)", where=path,
                              do="Make it again")
         self.side, self._count = shape[2], count
-        labels = [np.frombuffer(self._get(f"labels_{number}_data"), np.int64) for number in range(count)]
-        if any(label.shape != (1,) for label in labels):
+        labels = [bytes(self._get(f"labels_{number}_data")) for number in range(count)]
+        if any(len(label) != 8 for label in labels):
             raise InputError("a label is not one int64", where=path, do="Make it again")
-        self.classes = np.concatenate(labels) if labels else np.empty(0, np.int64)
+        self.classes = np.frombuffer(b"".join(labels), np.int64)
         if count == 0 or self.classes.min() < 0:
             raise InputError("no images, or labels below 0", where=path, do="Make it again")
 
     def _get(self, key):
-        value = self._reader.get(key.encode())
+        try:
+            value = self._reader.get(key.encode())
+        except self._damage as error:
+            raise InputError(f"damaged at '{key}' ({error})", where=self.path, do="Copy it again") from error
         if value is None:
             raise InputError(f"no entry '{key}'", where=self.path, do="Give an LMDB of the published form")
         return value

@@ -9,12 +9,12 @@ before the names.
 import hashlib
 import json
 import os
-import zipfile
 from collections import Counter
 from pathlib import Path
 
 from common.errors import InputError
 from common.files import system_errors
+from common.formats.zips import open_zip, zip_errors
 from common.images.network_size import decode_image, prepare_image
 from common.images.suffixes import images_among
 
@@ -59,13 +59,7 @@ class ZipFiles:
         import threading
 
         self.root, self._lock = Path(path), threading.Lock()
-        try:
-            with system_errors(path):
-                self._archive = zipfile.ZipFile(path)
-        except zipfile.BadZipFile as error:
-            raise InputError(f"not a complete zip file ({error})", where=path,
-                             do="Copy or make the file again") from error
-        self._entries = {}
+        self._archive, self._entries = open_zip(path), {}
 
     def names(self, split):
         """Return sorted names `split/...` of the images in the folder `split` (None: of all, names as they are)."""
@@ -83,14 +77,8 @@ class ZipFiles:
 
     def read(self, name):
         """Return an entry's bytes, its check sum compared."""
-        import zlib
-
-        try:
-            with self._lock:
-                return self._archive.read(self._entries[name])
-        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
-            raise InputError(f"cannot be unpacked ({error})", where=f"{self.root}: {name}",
-                             do="Make the file again") from error
+        with zip_errors(f"{self.root}: {name}", "cannot be unpacked"), self._lock:
+            return self._archive.read(self._entries[name])
 
     def optional(self, name):
         """Return an entry's bytes, None when there is no such entry."""

@@ -6,6 +6,8 @@ from pathlib import Path
 from common.datasets.sets.imageset import ArrayImages
 from common.datasets.sets.splits import split_rows
 from common.errors import InputError
+from common.formats.npy import npy_header
+from common.formats.zips import open_zip
 
 IMAGE_KEYS = ("images", "samples", "data", "arr_0", "x")
 LABEL_KEYS = ("labels", "label", "y")
@@ -31,13 +33,10 @@ def open_npz(path, split, size=None):
 
 def _open_arrays(path):
     """Return images (array or MappedArray), labels or None, and the identity of a .npz file."""
-    from common.files import read_npz, system_errors
+    from common.files import read_npz
 
-    try:
-        with system_errors(path), zipfile.ZipFile(path) as archive:
-            members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
-    except zipfile.BadZipFile as error:
-        raise InputError(f"not a complete .npz file ({error})", where=path, do="Make or copy the file again") from error
+    with open_zip(path, "not a complete .npz file") as archive:
+        members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
     key = next((name for name in IMAGE_KEYS if name in members), None)
     if key is None:
         raise InputError(
@@ -95,9 +94,7 @@ def _map(path, start, where):
     try:
         with system_errors(path), open(path, "rb") as stream:
             stream.seek(start)
-            version = np.lib.format.read_magic(stream)
-            read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-            shape, fortran, dtype = read(stream)
+            shape, fortran, dtype = npy_header(stream)
             offset = stream.tell()
     except (ValueError, EOFError) as error:
         raise InputError(f"not a complete .npy array ({error})", where=where,

@@ -2,15 +2,16 @@
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Optional
 
 from common import console, flags, parallel
-from common.cli import REQUIRED, CommonOptions, option
+from common.cli import option
 from common.cli import run as run_command
 from common.errors import InputError
 from common.files import file_hash, plain
 from tools.qc_ncsn.evaluate.stored import check_distinct, stored_text
+from tools.qc_ncsn.model import WorkOptions, data_set_name
 from tools.qc_ncsn.work_dir import WorkDir
 
 PROG = "qc_ncsn eval encode"
@@ -26,16 +27,18 @@ examples:
 
 
 @dataclass(kw_only=True)
-class EncodeOptions(CommonOptions):
+class EncodeOptions(WorkOptions):
     """Flags of `qc_ncsn eval encode`."""
 
-    workdir: str = option(REQUIRED, "work folder: results/NAME, or an absolute or dotted path", kind="how")
+    encode: bool = option(False, "encode (the default)", kind="how")
     ode: bool = option(False, "use eval_sampling_ode and stat_ode")
-    features: str = option("small", "feature space: small-features-v1, or Inception's pool_3 and logits, as for FID",
-                           choices=["small", "inception"])
+    features: Optional[str] = option(None, "feature space: Inception's pool_3 and logits, as for FID, or "
+                                     "small-features-v1 (default: inception if its weights are found)",
+                                     choices=["small", "inception"])
     weights: Optional[str] = option(None, "Inception weights, if not in one of the usual places", kind="how")
     encode_dataset: bool = option(False, "also encode the data set", kind="how")
-    dataset: Optional[str] = option(None, "data set to encode: a name (digits, cifar10, ...) or a path", kind="how")
+    dataset: Optional[str] = option(None, "data set to encode: a name (digits, cifar10, ...) or a path (default: the "
+                                    "one of the configuration)", kind="how")
     data_dir: Optional[str] = flags.data_dir()
     split: str = option("train", "split of the data set to encode; by convention the reference is the train split",
                         choices=["train", "test"], kind="how")
@@ -69,17 +72,37 @@ def cli(words=None):
     return run_command(main, EncodeOptions, PROG, DESCRIPTION, EPILOG, words, "eval encode", stat_folder)
 
 
-def main(options):
+def settle(options):
+    """Return the options with the feature space and, if it is encoded, the data set filled in."""
+    from common.networks.inception_weights import find_inception
+
+    features, dataset = options.features, options.dataset
+    if features is None:
+        try:
+            features = "inception" if find_inception(options.weights) else None
+        except InputError:
+            if options.weights:
+                raise
+            features = "small"
+            console.say("note: no Inception weights found, encoding in small-features-v1, which gives no FID; "
+                        "--features inception says where they are published")
+    if options.encode_dataset and dataset is None:
+        dataset = data_set_name(options)
+    return replace(options, features=features, dataset=dataset)
+
+
+def main(request):
     """Encode what is missing; returns an Outcome whose results name files, counts and the feature space."""
     from common.device import pick_device, set_precision
     from common.features.spaces import open_space
     from common.job import Job
 
+    options = settle(request)
     sources = _check(options)
     device = pick_device(options.device, parallel.local_rank())
     set_precision("fp32")
     space = open_space(options.features, "legacy_tensorflow", options.weights, device)
-    job = Job(stat_folder(options), PROG, options, owns=[source.path.name for source in sources],
+    job = Job(stat_folder(options), PROG, options, request=request, owns=[source.path.name for source in sources],
               content={source.path.name: source.stored() for source in sources}, inputs=_inputs(options),
               about=[{"name": source.what, "images": source.count, "sha256": source.digest} for source in sources])
 
@@ -106,7 +129,10 @@ def _inputs(options):
 
     data = dataset_inputs(options.dataset) if options.encode_dataset else []
     weights = [options.weights] if options.weights else []
-    return None if data is None else [WorkDir(options.workdir).sampling(options.ode), *data, *weights]
+    if data is None or (options.features == "inception" and not weights):  # searched for in several places
+        return None
+    work = WorkDir(options.workdir)
+    return [work.sampling(options.ode), *data, *weights, *([work.checkpoints] if options.encode_dataset else [])]
 
 
 def _check(options):

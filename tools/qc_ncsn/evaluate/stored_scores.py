@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from typing import Optional
 
 from common import console, flags, parallel
-from common.cli import REQUIRED, CommonOptions, Outcome, option
+from common.cli import Outcome, option
 from common.cli import run as run_command
 from common.errors import InputError
 from common.files import fingerprint, read_json, read_npz, write_bytes, write_text
 from common.job import Job
 from tools.qc_ncsn.evaluate.stored import INCEPTION, check_comparable, find_reference, is_inception, open_generated
+from tools.qc_ncsn.model import WorkOptions, data_set_name
 from tools.qc_ncsn.work_dir import WorkDir
 
 DESCRIPTIONS = {
@@ -35,13 +36,13 @@ LABELS = {
 
 
 @dataclass(kw_only=True)
-class StoredOptions(CommonOptions):
+class StoredOptions(WorkOptions):
     """Flags of all three commands."""
 
-    workdir: str = option(REQUIRED, "work folder: results/NAME, or an absolute or dotted path", kind="how")
     ode: bool = option(False, "use the folders with suffix _ode")
     calculate: bool = option(False, "compute (the default without --read)", kind="how")
     read: bool = option(False, "show the stored results", kind="how")
+    bs: int = flags.batch_size(2500, "--batch_size", "accepted for old commands, without effect here")
 
 
 @dataclass(kw_only=True)
@@ -52,8 +53,9 @@ class FeatureOptions(StoredOptions):
                                   "features of the data set, or for fidis any file of statistics (default: see "
                                   "--dataset)")
     dataset: Optional[str] = option(None, "if WORKDIR/stat[_ode]/dataset_stat.npz is missing, use "
-                                    "results/DATASET_stats.npz or results/stats/DATASET/stats.npz")
-    encode_dataset: bool = option(False, "only take the reference from the work folder")
+                                    "results/DATASET_stats.npz or results/stats/DATASET/stats.npz (default: the data "
+                                    "set of --config)", kind="how")
+    encode_dataset: bool = option(False, "only take the reference from the work folder", kind="how")
     all_rows: bool = option(False, "use all generated rows, even if there are more than in the data set")
 
 
@@ -61,6 +63,7 @@ class FeatureOptions(StoredOptions):
 class FidisOptions(FeatureOptions):
     """Flags of `qc_ncsn eval fidis`."""
 
+    fidis: bool = option(False, "compute (the default)", kind="how")
     splits: int = option(1, "splits of the Inception score; 1 as in the original, usually 10", low=1)
 
 
@@ -68,6 +71,7 @@ class FidisOptions(FeatureOptions):
 class PrdcOptions(FeatureOptions):
     """Flags of `qc_ncsn eval prdc`."""
 
+    prdc: bool = option(False, "compute (the default)", kind="how")
     nearest_k: int = option(3, "k of the k-NN radius", low=1)
     device: str = flags.device()
 
@@ -147,7 +151,7 @@ def open_pair(options):
     if not generated_path.exists():
         raise InputError("no encoded samples", where=generated_path, do="Create them with qc_ncsn eval encode")
     generated = open_generated(generated_path)
-    reference = read_statistics(find_reference(work, options.ode, options.stats, options.dataset,
+    reference = read_statistics(find_reference(work, options.ode, options.stats, _dataset(options),
                                                options.encode_dataset))
     check_comparable(generated, reference)
     if hasattr(options, "nearest_k") and reference.features is None:
@@ -247,12 +251,17 @@ def record_folder(command, options):
     return WorkDir(options.workdir).root / f"eval_{command}{'_ode' if options.ode else ''}"
 
 
+def _dataset(options):
+    """Return the name of the data set whose features are searched for."""
+    return options.dataset or (data_set_name(options) if options.config else None)
+
+
 def _watched(command, options, inputs):
     """Return the paths whose change may change the results: the inputs and the places searched for them."""
     work = WorkDir(options.workdir)
     if command == "nfe":
         return [work.sampling(options.ode)]
-    dataset = options.dataset
+    dataset = _dataset(options)
     places = [] if dataset is None else [f"results/{dataset}_stats.npz", f"results/stats/{dataset}/stats.npz"]
     return [*inputs, work.stat(options.ode) / "dataset_stat.npz", *places]
 

@@ -10,7 +10,7 @@ import zlib
 
 from common.errors import InputError
 from common.files import system_errors
-from common.formats.pickles import loads_plain, torch_pickle
+from common.formats.pickles import loads_plain_torch
 
 FILE = "centers.pt"
 LARGEST_NUMBER = 1 << 31
@@ -60,7 +60,7 @@ def read_centers(path):
     """
     with system_errors(path), open(path, "rb") as stream:
         data = stream.read()
-    value = loads_plain(torch_pickle(data, path), path)
+    value = loads_plain_torch(data, path)
     if not isinstance(value, dict):
         raise InputError(f"holds a {type(value).__name__}, expected a dictionary of tile centres", where=path, do=DO)
     for tile, entry in value.items():

@@ -29,18 +29,18 @@ def read_cache(path):
     Raises InputError for a missing, oversized or damaged file, and for one that asks for any global but the class
     ChunkWithReference (from whatever module), which becomes a bare holder of attributes.
     """
-    from common.formats.pickles import loads_plain, torch_pickle
+    from common.formats.pickles import loads_plain_torch
 
     with system_errors(path), open(path, "rb") as stream:
         if os.fstat(stream.fileno()).st_size > LARGEST:
             raise InputError("too large to be looked through", where=path, do="Remove it")
         data = stream.read()
-    value = loads_plain(torch_pickle(data, path), path, holders=(CLASS,))
+    value = loads_plain_torch(data, path, holders=(CLASS,))
     if not isinstance(value, list):
         raise InputError(f"holds a {type(value).__name__}, expected a list", where=path, do="Remove it")
     found = {}
     for entry in value:
-        tiles = [entry] if isinstance(entry, str) else getattr(entry, "tiles", None)
+        tiles = [entry] if isinstance(entry, str) else getattr(entry, "attributes", {}).get("tiles")
         if not isinstance(tiles, list) or not all(isinstance(tile, str) for tile in tiles):
             raise InputError("holds something that is neither a chunk nor a path", where=path, do="Remove it")
         for tile in tiles:
