@@ -59,7 +59,7 @@ def test_statistics_of_setup_fid_are_a_reference(here):
 def test_kid_needs_features(here):
     results_of("setup_fid", "--action", "compute_new", "--path", "real", "--name", "real", *SMALL)
     line = refusal_of("compute_fid", "clean", "fake", "--dataset_name", "real", "--metrics", "kid", "--quiet", *SMALL)
-    assert "mean and covariance only, kid needs the features" in line
+    assert "only mean and covariance, kid needs features" in line
     assert "frechet_distance" in score("fake", "--dataset_name", "real")
 
 

@@ -23,7 +23,7 @@ class AsymOptions(EvalOptions):
     estimator: str = option("paper",
                             "paper: ||J'v||^2 - v.J'J'v; antisymmetric: 0.5||(J - J')v||^2, same mean, less noise",
                             choices=["paper", "antisymmetric"])
-    exact: bool = option(False, "the whole Jacobian instead of random vectors, for small images")
+    exact: bool = option(False, "exact Jacobian instead of random vectors, for small images")
 
 
 def main(options):
@@ -44,13 +44,13 @@ def _read(work):
     from common import console
     from tools.qc_ncsn.evaluate.stored import read_asym
 
-    found = read_asym(work.asym)
-    lost = "not in the file: the original stores Asym under both names"
-    nasym = lost if found["nasym"] is None else f"{found['nasym']:.3e}"
+    stored = read_asym(work.asym)
+    missing = "not in the file: the original stores Asym under both names"
+    nasym = missing if stored["nasym"] is None else f"{stored['nasym']:.3e}"
     console.show_table(str(work.asym), ["levels", "Asym", "NAsym"],
-                       [[found["num_levels"], f"{found['asym']:.3e}", nasym]])
-    return Outcome({"asym": found["asym"], "nasym": found["nasym"], "levels": found["num_levels"],
-                    "asym_by_level": found["asym_levels"], "nasym_by_level": found["nasym_levels"]})
+                       [[stored["num_levels"], f"{stored['asym']:.3e}", nasym]])
+    return Outcome({"asym": stored["asym"], "nasym": stored["nasym"], "levels": stored["num_levels"],
+                    "asym_by_level": stored["asym_levels"], "nasym_by_level": stored["nasym_levels"]})
 
 
 def _run(options, model, images, folder, device):
@@ -158,7 +158,7 @@ def _error(values):
 
 
 def show(results):
-    """Print the table of a measurement."""
+    """Print the results as a table."""
     from common import console
 
     def with_error(name):

@@ -33,11 +33,11 @@ def _read(work):
     from common import console
     from tools.qc_ncsn.evaluate.stored import read_nll
 
-    found = read_nll(work.nll)
-    row = [found["num_images"], f"{found['bits_per_dim']:.3f} +- {found['bits_per_dim_stderr']:.3f}", found["nfe"]]
+    stored = read_nll(work.nll)
+    row = [stored["num_images"], f"{stored['bits_per_dim']:.3f} +- {stored['bits_per_dim_stderr']:.3f}", stored["nfe"]]
     console.show_table(str(work.nll), ["images", "bits/dim", "NFE"], [row])
-    return Outcome({"nll": found["bits_per_dim"], "nll_se": found["bits_per_dim_stderr"], "nfe": found["nfe"],
-                    "num_images": found["num_images"], "num_files": found["num_files"]})
+    return Outcome({"nll": stored["bits_per_dim"], "nll_se": stored["bits_per_dim_stderr"], "nfe": stored["nfe"],
+                    "num_images": stored["num_images"], "num_files": stored["num_files"]})
 
 
 def _batches(options):
@@ -93,7 +93,7 @@ def _run(options, model, images, folder, device):
 
 
 def show(results):
-    """Print the table of a measurement."""
+    """Print the results as a table."""
     from common import console
 
     error = f" +- {results['nll_se']:.3f}" if results["nll_se"] is not None else ""
