@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from common import console, parallel
 from common.activations.layout import REAL
-from common.activations.run import ActivationRun, open_network
+from common.activations.run import ActivationRun, checkpoint_or_default, open_network
 from common.errors import InputError
 
 
@@ -19,7 +19,8 @@ def extract(request):
     from common.files import check_writable
 
     check_flags(request)
-    options = replace(request, input_mode=settle_feeding(request.input_mode, request.conditioning_sigma))
+    options = replace(request, checkpoint_path=checkpoint_or_default(request.checkpoint_path),
+                      input_mode=settle_feeding(request.input_mode, request.conditioning_sigma))
     names = ("class_map", "npz_subset", "preprocess", "resize", "num_workers")
     settings = Settings(**{name: getattr(options, name) for name in names}, keep_originals=options.images == "original",
                         split=None if options.split == "all" else options.split, unpack_all=options.unpack == "all")

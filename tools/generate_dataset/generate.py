@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from common import console, parallel
 from common.activations.layout import GENERATED, Tree
-from common.activations.run import ActivationRun, earlier_options, open_network
+from common.activations.run import ActivationRun, checkpoint_or_default, earlier_options, open_network
 from common.errors import InputError
 from tools.generate_dataset.pictures import EarlierPictures
 
@@ -38,7 +38,8 @@ def settle(options):
 
     if options.model != "imagenet":
         raise InputError(f"{options.model} is not yet implemented", where=f"--model {options.model}", do="Use imagenet")
-    settled = {"input_mode": options.input_mode or ("sampling" if options.method == "onestep" else "scale")}
+    settled = {"checkpoint_path": checkpoint_or_default(options.checkpoint_path),
+               "input_mode": options.input_mode or ("sampling" if options.method == "onestep" else "scale")}
     if options.mixed_precision not in (None, "no"):
         settled["precision"] = options.mixed_precision
     if options.sigma_max is None:
