@@ -15,8 +15,17 @@ def set_quiet(quiet):
 
 def outlive_terminal():
     """From here on let nothing end when whoever reads stderr goes away, a closed terminal or the end of a pipe."""
+    if sys.stderr is None:  # it was closed before the start
+        sys.stderr = open(os.devnull, "w")
     if not isinstance(sys.stderr, _LastingStream):
         sys.stderr = _LastingStream(sys.stderr)
+
+
+def shown(text):
+    """Return text for a terminal: control characters, as file names may have them, and broken Unicode are escaped."""
+    text = str(text).encode("utf-8", "backslashreplace").decode()
+    return "".join(sign if sign.isprintable() or sign in "\n\t" else sign.encode("unicode_escape").decode()
+                   for sign in text)
 
 
 class _LastingStream:
@@ -54,7 +63,7 @@ def console():
 def say(text):
     """Print one plain line for people (no markup: file names may hold square brackets)."""
     if not _settings["quiet"]:
-        console().print(str(text), markup=False)
+        console().print(shown(text), markup=False)
 
 
 def show_table(title, columns, rows):
@@ -64,11 +73,11 @@ def show_table(title, columns, rows):
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=title, title_justify="left", title_style="bold")
+    table = Table(title=Text(shown(title)), title_justify="left", title_style="bold")
     for index, name in enumerate(columns):
-        table.add_column(name, justify="left" if index == 0 else "right")
+        table.add_column(Text(shown(name)), justify="left" if index == 0 else "right")
     for row in rows:
-        table.add_row(*(Text(str(cell)) for cell in row))
+        table.add_row(*(Text(shown(cell)) for cell in row))
     console().print(table)
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Optional
 
 from common import flags
-from common.cli import CommonOptions, option
+from common.options import CommonOptions, option
 
 
 @dataclass(kw_only=True)

@@ -9,8 +9,10 @@ from typing import List, Optional
 
 import pytest
 
-from common.cli import REQUIRED, CommonOptions, Outcome, dispatch, option, parse, run
+from common.cli import Outcome, dispatch, run
 from common.errors import InputError
+from common.options import REQUIRED, CommonOptions, option
+from common.parser import parse
 
 
 @dataclass(kw_only=True)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import List, Optional
 
-from common.cli import CommonOptions, check_bounds, option
 from common.errors import InputError, nearest
+from common.options import CommonOptions, check_bounds, option
 
 MODES = ["multiscale", "single", "square", "pair"]
 LAYOUTS = ["folders", "packed", "parquet", "virtual"]

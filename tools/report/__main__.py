@@ -4,9 +4,10 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from common.cli import REQUIRED, CommonOptions, Outcome, option, run
+from common.cli import Outcome, run
 from common.errors import InputError
 from common.files import check_writable, write_text
+from common.options import REQUIRED, CommonOptions, option
 
 EPILOG = """examples:
   python -m tools.report out/demo
