@@ -10,7 +10,7 @@ import typing
 from dataclasses import MISSING, field
 
 from common.errors import InputError, nearest
-from common.options import CommonOptions, bounds_text, is_bounded, check_bounds
+from common.options import CommonOptions, bounds_text, check_bounds, is_bounded
 
 
 def parse(options_class, argv, prog, description="", epilog=""):

@@ -133,7 +133,7 @@ def test_debug_shows_an_internal_error_in_full():
 
 def test_sigterm_ends_as_an_interruption():
     code = (
-        "import os, signal, sys\nfrom common.cli import CommonOptions, run\n"
+        "import os, signal, sys\nfrom common.cli import run\nfrom common.options import CommonOptions\n"
         "sys.exit(run(lambda options: os.kill(os.getpid(), signal.SIGTERM), CommonOptions, 'made_up', '', argv=[]))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=os.getcwd())
