@@ -164,6 +164,20 @@ def read_json(path):
         raise InputError(f"not valid JSON ({error})", where=path, do="Restore the file, or remove it") from error
 
 
+def check_fields(value, fields, where):
+    """Raise InputError unless a JSON value is an object whose fields, where it has them, are of these types.
+
+    fields: {name: type or tuple of types}.
+    """
+    if not isinstance(value, dict):
+        raise InputError(f"expected a JSON object, not {type(value).__name__}", where=where, do="Restore the file")
+    for name, kinds in fields.items():
+        item = value.get(name)
+        if name in value and item is not None and (not isinstance(item, kinds) or isinstance(item, bool)):
+            raise InputError(f"'{name}' is {type(item).__name__}", where=where, do="Restore the file")
+    return value
+
+
 def read_npz(path, required=(), optional=()):
     """Return {name: array} of the named arrays of a .npz file (all of them when none is named); never unpickles.
 
