@@ -88,16 +88,18 @@ def encoded_side(images, space, options, change):
 def stored_side(path):
     """Return the Statistics of a stored file, with the features that a <stem>_kid.npz beside it holds.
 
-    A file that does not tell how it was made may have a name that does, as clean-fid's have.
+    Raises InputError where these are of other images.  A file that does not tell how it was made may have a name that does, as clean-fid's have.
     """
-    from common.features.statistics import Statistics, read_statistics
+    from common.features.statistics import Statistics, check_same_images, read_statistics
 
     path = Path(path)
     stored = read_statistics(path)
     features, meta = path.with_name(f"{path.stem}_kid.npz"), _told_by_name(path.name) | stored.meta
     rows = stored.features
     if rows is None and features.is_file():
-        rows = read_statistics(features, width=stored.width).features
+        beside = read_statistics(features, width=stored.width)
+        check_same_images(stored, beside)
+        rows = beside.features
     moments = {} if stored.features is not None else {"mean": stored.mean, "covariance": stored.covariance}
     return Statistics(**moments, count=stored.count, features=rows, logits=stored.logits, meta=meta, path=path)
 

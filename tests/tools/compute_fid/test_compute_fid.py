@@ -289,3 +289,26 @@ def test_edm_and_edm2_statistics_are_references(here):
     for reference in (case / "edm.npz", case / "edm2.pkl"):
         results = results_of("compute_fid", "clean", "stored.npz", "--reference", reference)
         assert results["frechet_distance"] == pytest.approx(0, abs=1e-9)
+
+
+STORED = "fid_stats/x_clean_small-features-v1_custom_na"
+
+
+def test_M1_features_of_other_images_beside_statistics_are_not_used(here):
+    """setup_fid clears its companion file; one that came otherwise is refused by name."""
+    words = ("--action", "compute_new", "--name", "x", *SMALL)
+    results_of("setup_fid", *words, "--path", "fake", "--kid")
+    stale = (here / f"{STORED}_kid.npz").read_bytes()
+    results_of("setup_fid", *words, "--path", "real", "--overwrite")
+    named = ("fake", "--dataset_name", "x", "--metrics")
+    assert score(*named, "fid")["frechet_distance"] == pytest.approx(
+        score("fake", "--reference", "real")["frechet_distance"], rel=1e-6)
+    assert "kid needs the features" in refusal_of("compute_fid", "clean", *named, "kid", "--quiet", *SMALL)
+    (here / f"{STORED}_kid.npz").write_bytes(stale)
+    for metric in ("fid", "kid"):
+        line = refusal_of("compute_fid", "clean", *named, metric, "--quiet", *SMALL)
+        assert f"{STORED}_kid.npz: these are not the features of the images of {STORED}.npz" in line
+    write_folder(here / "other", 12, first=60)  # as many images, too
+    results_of("setup_fid", *words[:2], "--name", "y", *SMALL, "--path", "other", "--kid")
+    (here / f"{STORED}_kid.npz").write_bytes((here / f"{STORED.replace('x_', 'y_')}_kid.npz").read_bytes())
+    assert "not the features" in refusal_of("compute_fid", "clean", *named, "fid", "--quiet", *SMALL)
