@@ -88,7 +88,8 @@ def encoded_side(images, space, options, change):
 def stored_side(path):
     """Return the Statistics of a stored file, with the features that a <stem>_kid.npz beside it holds.
 
-    Raises InputError where these are of other images.  A file that does not tell how it was made may have a name that does, as clean-fid's have.
+    A file that does not tell how it was made may have a name that does, as clean-fid's have.
+    Raises InputError where the features are of other images.
     """
     from common.features.statistics import Statistics, check_same_images, read_statistics
 
