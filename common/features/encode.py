@@ -13,7 +13,7 @@ from pathlib import Path
 from common.errors import SYSTEM_ADVICE, InputError
 
 PART = 512  # images of a part, which is made and written as one
-FORMAT = 1  # of the files; another one is another key
+FORMAT = 2  # of the files; another one is another key
 
 
 class EncodedImages:

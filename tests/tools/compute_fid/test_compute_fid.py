@@ -312,3 +312,25 @@ def test_M1_features_of_other_images_beside_statistics_are_not_used(here):
     results_of("setup_fid", *words[:2], "--name", "y", *SMALL, "--path", "other", "--kid")
     (here / f"{STORED}_kid.npz").write_bytes((here / f"{STORED.replace('x_', 'y_')}_kid.npz").read_bytes())
     assert "not the features" in refusal_of("compute_fid", "clean", *named, "fid", "--quiet", *SMALL)
+
+
+def test_M3_the_inception_score_is_of_logits_without_bias(here, inception_weights):
+    """As torch-fidelity's: of the images, through the command."""
+    from common.features.resize import normalise, resize_image
+    from common.networks.inception import InceptionFeatures
+    from common.networks.inception_weights import build_inception
+    from tests.common.metrics.distances import inception_score_of
+
+    write_folder(here / "five", 5, first=40)
+    state = torch.load(inception_weights, weights_only=True)
+    state["fc.bias"][:9] += 5
+    torch.save(state, here / "biased.pth")
+    words = ("clean", "five", "--metrics", "is", "--splits", "1", "--weights", "biased.pth", "--device", "cpu")
+    score = results_of("compute_fid", *words)["inception_score"]
+    network = InceptionFeatures(build_inception(state))
+    images = open_images("five")
+    x = [normalise(resize_image(images.load(index), "clean"), "clean") for index in range(5)]
+    pooled = network.features(torch.from_numpy(np.stack(x)).permute(0, 3, 1, 2))
+    expected, other = (inception_score_of(network.logits(pooled, bias=bias).numpy())[0] for bias in (False, True))
+    assert score - 1 == pytest.approx(expected - 1, rel=0.01)
+    assert other - 1 != pytest.approx(expected - 1, rel=0.1)
