@@ -40,8 +40,9 @@ class ScoreOptions(CommonOptions):
     stats_dir: Optional[str] = option(None, "folder of statistics (GENPROBE_STATS, else fid_stats)", kind="how")
     extractor: str = option("inception", "network that makes the features", choices=["inception", "small", "dinov2"])
     weights: Optional[str] = option(None, "weights of the network, where they are not in the usual places", kind="how")
-    resolution: List[int] = option([], "bring images files to this square, or height and width, as setup_fid does",
-                                   nargs="+", short="-r", low=8)
+    resolution: List[int] = option([],
+                                   "first bring image files to this square, or height and width, as setup_fid does; 0 "
+                                   "leaves them; without it as the stored side was", nargs="+", short="-r")
     round: bool = option(True, "round generated images to bytes, as files are; clean-fid scores them as floats")
     nearest_k: int = option(3, "prdc: k of the k-NN radius", low=1)
     splits: int = option(10, "is: splits of the Inception score, of the permuted images; 1 as in QC-NCSN", low=1)

@@ -24,6 +24,7 @@ class Plan:
         self.places = {"generated": options.checkpoint, "reference": options.reference or self._named_statistics()}
         self.stored = {which: stored_side(place) for which, place in self.places.items()
                        if place and getattr(self, which) is None}
+        self.change = self._change()
         self._check_metrics()
 
     def _named_statistics(self):
@@ -66,18 +67,21 @@ class Plan:
         for which in ("generated", "reference"):
             source = getattr(self, which)
             if source is not None:
-                change = None if hasattr(source, "generate") else self._change()
+                change = None if hasattr(source, "generate") else self.change
                 found.append(encoded_side(source, self.space, self.options, change))
             else:
                 found.append((self.stored.get(which), []))
         return found
 
     def _change(self):
-        """Return what brings image files to --resolution, or None."""
-        from common.features.resize import CoverAndCrop
+        """Return what brings image files to --resolution, without it to that of the stored side; None for nothing."""
+        from common.features.resize import CoverAndCrop, check_resolution
 
-        given = self.options.resolution
-        return CoverAndCrop((given[0], given[-1])) if given else None
+        side = next((side for side in self.stored.values() if "resolution" in side.meta), None)
+        size = check_resolution(self.options.resolution or [0])
+        if side is not None and not self.options.resolution:
+            size = check_resolution(side.meta["resolution"], f"{side.path}: resolution")
+        return CoverAndCrop(size, side is None or side.meta.get("resolution_antialias") is not False) if size else None
 
 
 def compare(generated, reference):

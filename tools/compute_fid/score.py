@@ -62,8 +62,6 @@ def settle(options):
     if not options.dataset_name and not options.reference and options.metrics != ["is"]:
         raise InputError("no reference", where="--dataset_name",
                          do="Name statistics of setup_fid, or images with --reference")
-    if len(options.resolution) > 2:
-        raise InputError("one or two numbers of pixels", where="--resolution", do="Correct the values")
     return options
 
 
@@ -109,7 +107,7 @@ def _circumstances(plan, generated, reference, excluded, notes):
         "reference": plan.told("reference") if reference else None,
         "num_reference": reference.count if reference else None,
         "features": _space_name(generated), "antialias": generated.meta.get("antialias"),
-        "rounded": plan.options.round if made else None, "notes": notes,
+        "rounded": plan.options.round if made else None, "resolution": generated.meta.get("resolution"), "notes": notes,
     }
 
 

@@ -14,6 +14,7 @@ class GeneratedImages:
 
     def __init__(self, generator, num, seed, rounded):
         self._generator, self._num, self._seed, self._rounded = generator, num, seed, rounded
+        self.resolution = generator.resolution
         self.what = f"{generator.name} ({generator.description['kind']}, {num:,} images, seed {seed})"
 
     def __len__(self):

@@ -334,3 +334,41 @@ def test_M3_the_inception_score_is_of_logits_without_bias(here, inception_weight
     expected, other = (inception_score_of(network.logits(pooled, bias=bias).numpy())[0] for bias in (False, True))
     assert score - 1 == pytest.approx(expected - 1, rel=0.01)
     assert other - 1 != pytest.approx(expected - 1, rel=0.1)
+
+
+def test_M4_images_are_prepared_as_the_stored_reference_was(here):
+    """Without -r, in the same way; another -r is a note that names both."""
+    setup = ("--action", "compute_new", "--path", "real", *SMALL, "-r", "10", "12")
+    results_of("setup_fid", *setup, "--name", "x", "--noantialias")
+    results = score("real", "--dataset_name", "x")
+    assert results["frechet_distance"] == pytest.approx(0, abs=1e-9)
+    assert (results["resolution"], results["notes"]) == ([10, 12], [])
+    results_of("setup_fid", *setup, "--name", "y")
+    assert score("real", "--dataset_name", "y")["frechet_distance"] == pytest.approx(0, abs=1e-9)
+    for words, size in ((("-r", "0"), "as they are"), (("-r", "8"), "8 x 8")):
+        results = score("real", "--dataset_name", "x", *words)
+        (note,) = results["notes"]
+        assert f"real (12 images) {size}" in note
+        assert f"{STORED}.npz 10 x 12, antialias off" in note
+        assert results["frechet_distance"] > 1e-3
+    stored = score(f"{STORED}.npz", "--reference", "real")  # whichever side is stored
+    assert stored["frechet_distance"] == pytest.approx(0, abs=1e-9)
+    (note,) = score(f"{STORED}.npz", "--dataset_name", "y")["notes"]
+    assert "not prepared alike" in note
+
+
+def test_M4_generated_images_of_another_size_than_the_reference_are_a_note(here):
+    torch.jit.script(Pattern(False)).save("pattern.pt")
+    results_of("setup_fid", "--action", "compute_new", "--path", "real", *SMALL, "-r", "12", "--name", "x")
+    results_of("setup_fid", "--action", "compute_new", "--path", "real", *SMALL, "-r", "8", "--name", "same")
+    words = ("pattern.pt", "--num_gen", "12", "--z_dim", "6", "--dataset_name")
+    (note,) = score(*words, "x")["notes"]
+    assert f"{STORED}.npz 12 x 12" in note
+    assert "pattern.pt (torchscript, 12 images, seed 0) 8 x 8" in note
+    assert score(*words, "same")["notes"] == []
+
+
+def test_M4_a_stored_resolution_that_is_none_is_refused(here):
+    np.savez(here / "odd.npz", mu=np.zeros(128), sigma=np.eye(128), meta=np.array('{"resolution": ["a", 3, 1e9]}'))
+    line = refusal_of("compute_fid", "clean", "fake", "--reference", "odd.npz", "--quiet", *SMALL)
+    assert "odd.npz: resolution" in line
