@@ -31,8 +31,9 @@ class ScoreOptions(CommonOptions):
     reference: Optional[str] = option(None,
                                       "the reference itself: images, stored features or statistics, a known data set")
     metrics: List[str] = option(["fid"], f"any of {', '.join(METRICS)}, by commas or blanks", nargs="+", type=str)
-    num_gen: int = option(50_000, "images to generate; of a folder, the first so many in path order", kind="total",
-                          low=2)
+    num_gen: Optional[int] = option(None,
+                                    "images to generate, 50,000 when not given; of a folder, zip, array or data set, "
+                                    "the first so many in path order, all when not given", kind="total", low=2)
     batch_size: int = flags.batch_size(32, "-bs")
     num_workers: int = flags.num_workers(8, "threads that read and resize images", "-j", low=1)
     device: str = flags.device()
@@ -50,6 +51,8 @@ class ScoreOptions(CommonOptions):
     kid_subset_size: int = option(1000, "kid: images of a subset", low=2)
     interval: bool = option(True, "standard error and 95 % interval by the jackknife, when features are available")
     split: str = option("train", "split of a known data set, reference or scored", choices=["train", "test"])
+    reference_split: Optional[str] = option(None, "split of the reference, where it is another one",
+                                            choices=["train", "test"])
     data_dir: Optional[str] = flags.data_dir()
     config: Optional[str] = option(None, "generator: preset of an NCSN++ checkpoint that does not name its own")
     method: Optional[str] = option(None, "generator: sampler of an NCSN++ checkpoint",

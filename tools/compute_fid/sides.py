@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 GENERATOR_SUFFIXES = (".pt", ".pth", ".pt2", ".ckpt", ".safetensors", ".pkl", ".bin", ".tar")
+NUM_GEN = 50_000  # images of a generator, as of published FIDs
 STORED_ARRAYS = {"mu", "sigma", "feats", "pool_3"}
 
 
@@ -60,8 +61,9 @@ def is_generator(place):
     return path.is_file() and path.suffix.lower() in GENERATOR_SUFFIXES and not is_stored(place)
 
 
-def open_source(place, options, device, limit=None):
-    """Return the images that a place stands for; None when it is a file of features or statistics."""
+def open_source(place, options, device, num=None, split="train"):
+    """Return the images that a place stands for, the first `num` (None: of a generator NUM_GEN, of others all); None
+    when it is a file of features or statistics."""
     from common.features.sources import open_images
 
     if is_stored(place):
@@ -72,8 +74,8 @@ def open_source(place, options, device, limit=None):
         generator = open_generator(place, device, config=options.config, method=options.method,
                                    num_steps=options.num_steps,
                                    z_dim=options.z_dim, output_range=options.output_range)
-        return GeneratedImages(generator, limit or options.num_gen, options.seed, options.round)
-    return open_images(place, limit, split=options.split, data_dir=options.data_dir)
+        return GeneratedImages(generator, num or NUM_GEN, options.seed, options.round)
+    return open_images(place, num, split=split, data_dir=options.data_dir)
 
 
 def encoded_side(images, space, options, change):

@@ -372,3 +372,44 @@ def test_M4_a_stored_resolution_that_is_none_is_refused(here):
     np.savez(here / "odd.npz", mu=np.zeros(128), sigma=np.eye(128), meta=np.array('{"resolution": ["a", 3, 1e9]}'))
     line = refusal_of("compute_fid", "clean", "fake", "--reference", "odd.npz", "--quiet", *SMALL)
     assert "odd.npz: resolution" in line
+
+
+def test_M5_a_generators_default_number_acts_on_no_other_input(here, monkeypatch):
+    monkeypatch.setattr("tools.compute_fid.sides.NUM_GEN", 5)
+    np.savez(here / "fake.npz", images=np.stack([open_images("fake").load(index) for index in range(10)]))
+    for place in ("fake", "fake.npz"):
+        results = score(place, "--reference", "real")
+        assert (results["num_generated"], results["notes"]) == (10, [])
+        results = score(place, "--reference", "real", "--num_gen", "6")
+        assert results["num_generated"] == 6
+        assert "the first ones in path order, as many as --num_gen" in results["notes"][0]
+        (note,) = score(place, "--reference", "real", "--num_gen", "60")["notes"]
+        assert "fewer than --num_gen 60" in note
+    torch.jit.script(Pattern(False)).save("pattern.pt")
+    assert score("pattern.pt", "--reference", "real", "--z_dim", "6")["num_generated"] == 5
+
+
+@pytest.mark.parametrize("words", [
+    ("fake", "--z_dim", "6"), ("fake", "--output_range", "unit"), ("fake", "--config", "u_digits"),
+    ("fake", "--noround"), ("fake", "--method", "ode"), ("fake", "--num_steps", "3"), ("fake", "--nearest_k", "5"),
+    ("fake", "--splits", "1"),
+    ("fake", "--kid_subsets", "3"), ("fake", "--kid_subset_size", "3"), ("fake", "--split", "test"),
+    ("fake", "--reference_split", "test"), ("stored.npz", "--num_gen", "5"),
+])
+def test_M14_an_option_that_acts_on_nothing_is_refused(here, words):
+    """So that it blocks no resume, and is not thought to act."""
+    np.savez(here / "stored.npz", feats=features("fake"))
+    line = refusal_of("compute_fid", "clean", *words, "--reference", "real", "--quiet", *SMALL)
+    assert f"{words[1]}: acts on" in line
+
+
+def test_M14_a_resolution_needs_image_files(here):
+    np.savez(here / "stored.npz", feats=features("fake"))
+    words = ("clean", "stored.npz", "--reference", "stored.npz", "-r", "8", "--quiet", *SMALL)
+    assert "--resolution: acts on image files" in refusal_of("compute_fid", *words)
+
+
+def test_M16_train_and_test_of_one_data_set_are_compared(here):
+    results = score("digits", "--reference", "digits", "--reference_split", "test", "--num_gen", "400")
+    assert (results["num_generated"], results["num_reference"]) == (400, 297)
+    assert results["frechet_distance"] > 0
