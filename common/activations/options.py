@@ -4,15 +4,16 @@ from dataclasses import dataclass
 from typing import Optional
 
 from common import flags
-from common.cli import REQUIRED, CommonOptions, option
+from common.cli import CommonOptions, option
 
 
 @dataclass(kw_only=True)
 class ActivationOptions(CommonOptions):
     """The network, its layers, and how their activations are stored."""
 
-    checkpoint_path: str = option(REQUIRED, "the network: .pkl, .pth, .bin, .safetensors, or a folder of accelerate",
-                                  kind="how")
+    checkpoint_path: Optional[str] = option(None, "the network: .pkl, .pth, .bin, .safetensors, or a folder of "
+                                            "accelerate (default: the one imagenet_*.pth in checkpoints/ or "
+                                            "../checkpoints/)", kind="how")
     output_dir: str = option("data", "output directory", kind="how")
     batch_size: int = flags.batch_size(64, help="images per forward pass, and samples of an activation file")
     layers: str = option("encoder_bottleneck,midblock", "layers, separated by commas")

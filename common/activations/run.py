@@ -3,6 +3,7 @@
 import os
 import time
 from dataclasses import replace
+from pathlib import Path
 
 from common import parallel
 from common.activations.capture import layer_widths
@@ -35,6 +36,19 @@ def layer_names(text):
         raise InputError("no layer is named", where=Parameter("layers"),
                          do="Give names such as encoder_bottleneck,midblock")
     return names
+
+
+def checkpoint_or_default(path):
+    """Return the path of the network's file: the one given, or the only imagenet_*.pth where the originals' documents
+    keep theirs. Raises InputError where there is none, or more than one."""
+    if path is not None:
+        return path
+    files = sorted(file for folder in ("checkpoints", "../checkpoints") for file in Path(folder).glob("imagenet_*.pth"))
+    if len(files) != 1:
+        what = f"{len(files)} files imagenet_*.pth in checkpoints/ and ../checkpoints/" if files else \
+            "no network is named, and no imagenet_*.pth is in checkpoints/ or ../checkpoints/"
+        raise InputError(what, where=Parameter("checkpoint_path"), do="Name the file")
+    return str(files[0])
 
 
 def open_network(path, layers, pool, device, *, weights="ema", part="generator", precision="fp32", compile=False):

@@ -167,8 +167,8 @@ def check_resolution(given, where="--resolution"):
     if list(sides) == [0]:
         return None
     if len(sides) not in (1, 2) or not whole:
-        raise InputError(f"one or two numbers of pixels, each from {SMALLEST} to {LARGEST:,}",
-                         where=f"{where} {' '.join(map(str, sides))}", do="Give a side, or height and width, or 0")
+        raise InputError(f"expected one or two sizes in pixels, each from {SMALLEST} to {LARGEST:,}",
+                         where=f"{where} {' '.join(map(str, sides))}", do="Pass a side, height and width, or 0")
     return sides[0], sides[-1]
 
 

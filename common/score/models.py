@@ -16,7 +16,7 @@ from common.diffusion.sde import VESDE
 from common.errors import InputError
 from common.formats.checkpoints import check_finite, is_safetensors, load_safetensors, load_strictly, load_torch
 from common.networks.ncsnpp import NCSNpp, NetworkConfig
-from common.score.config import complete
+from common.score.config import check_same_model, complete
 from common.seeding import unit_seed
 
 PREFIX = "module."
@@ -132,7 +132,10 @@ class LoadedModel:
         """path: a checkpoint.  config: a configuration, or None for the one stored in the file."""
         state = read_checkpoint(path)
         self.path, self.weights, self.step = Path(path), weights, state.get("step")
-        self.config = config or stored_config(state)
+        stored = stored_config(state)
+        if config is not None and stored is not None:
+            check_same_model(config, stored, path)
+        self.config = config or stored
         if self.config is None:
             raise InputError("this checkpoint does not say which configuration it is of", where=path,
                              do="Name it with `config`, for example `config` qc_cifar10")
@@ -153,14 +156,16 @@ class LoadedModel:
 def find_checkpoint(work, index=None, path=None):
     """Return the checkpoint to use: `path`, or snapshot `index` of a WorkDir, or its newest when index is None.
 
-    Without an index the published one (70) is taken where it is there. Raises InputError when there is none.
+    In a folder of the original's, without a record, the published one (70) is taken before newer ones. Raises
+    InputError when there is none.
     """
     if path is not None:
         if not Path(path).exists():
             raise InputError("no such file", where=path, do="Name an existing checkpoint with `checkpoint`")
         return Path(path)
     if index is None:
-        found = work.checkpoint(70) if work.checkpoint(70).exists() else work.newest_checkpoint()
+        published = work.checkpoint(70).exists() and not (work.root / "run.json").exists()
+        found = work.checkpoint(70) if published else work.newest_checkpoint()
         found = found or (work.meta_checkpoint if work.meta_checkpoint.exists() else None)
         if found is None:
             raise InputError("no checkpoint in this folder", where=work.checkpoints,

@@ -103,7 +103,7 @@ def test_the_page_shows_what_differs_and_what_came_out(runs):
 def test_the_tables_are_printed(runs):
     done = report(runs)
     assert "1.5 ± 0.1" in done.stderr
-    assert "could not be read: broken/run.json" in done.stderr
+    assert "unreadable: broken/run.json" in done.stderr
     assert done.stdout == ""
 
 
@@ -127,7 +127,7 @@ def test_input_errors(tmp_path):
     wrong = {
         "no such folder": (tmp_path / "none",),
         "this is a file, not a folder": (tmp_path / "file",),
-        "no run.json, table or picture in here": (tmp_path / "empty",),
+        "no run.json, table or picture here": (tmp_path / "empty",),
         "this is a folder": (tmp_path, "--output", tmp_path / "empty"),
         "a part of the path is a file": (tmp_path, "--output", tmp_path / "file" / "x.html"),
         "missing required flag": (),

@@ -1,4 +1,4 @@
-"""What is compared with what: both sides of a score, opened and checked before any image is encoded."""
+"""The two sides of a score, opened and checked before any image is encoded."""
 
 from dataclasses import MISSING
 
@@ -26,8 +26,8 @@ class Plan:
         self._check_effects()
         self.notes = self._count_notes()
         self.space = None
-        needed = self.generated is not None or self.reference is not None
-        if needed or (options.dataset_name and options.extractor != "inception"):
+        encodes = self.generated is not None or self.reference is not None
+        if encodes or (options.dataset_name and options.extractor != "inception"):
             antialias = getattr(options, "antialias", True)
             self.space = open_space(options.extractor, self.mode, options.weights, device, antialias)
         self.places = {"generated": options.checkpoint, "reference": options.reference or self._named_statistics()}
@@ -70,7 +70,7 @@ class Plan:
         return str(find_stats(options.dataset_name, options.stats_dir, self.mode, model))
 
     def _check_metrics(self):
-        """Raise InputError for a metric that needs what a side has not, before any image is encoded."""
+        """Raise InputError for a metric that needs what a side lacks, before any image is encoded."""
         from tools.compute_fid.measure import check_features, check_logits
 
         for statistics in self.stored.values():
@@ -78,32 +78,32 @@ class Plan:
                 check_features(statistics, metric)
         if "is" in self.options.metrics:
             generated = self.stored.get("generated")
-            check_logits(self.told("generated"),
+            check_logits(self.describe("generated"),
                          self.space.num_logits if generated is None else generated.logits is not None)
 
-    def told(self, which):
-        """Return the side `generated` or `reference` in words."""
+    def describe(self, which):
+        """Return a description of the side `generated` or `reference`."""
         source = getattr(self, which)
         return source.what if source is not None else str(self.places[which] or "nothing")
 
     def identity(self, which):
-        """Return what identifies a side's contents."""
+        """Return the hash of a side's content."""
         from common.files import file_hash
 
         source, place = getattr(self, which), self.places[which]
         return source.identity() if source is not None else file_hash(place) if place else None
 
     def sides(self):
-        """Return [(Statistics, images left out)] of the generated side and the reference (None, [] without one)."""
-        found = []
+        """Return [(Statistics, excluded images)] of the generated side and the reference ((None, []) without one)."""
+        opened = []
         for which in ("generated", "reference"):
             source = getattr(self, which)
             if source is not None:
                 change = None if hasattr(source, "generate") else self.change
-                found.append(encoded_side(source, self.space, self.options, change))
+                opened.append(encoded_side(source, self.space, self.options, change))
             else:
-                found.append((self.stored.get(which), []))
-        return found
+                opened.append((self.stored.get(which), []))
+        return opened
 
     def _change(self):
         """Return what brings image files to --resolution, without it to that of the stored side; None for nothing."""
@@ -123,17 +123,16 @@ def is_given(options, name):
 
 
 def compare(generated, reference):
-    """Return notes on what the score can be compared with. Raises InputError when the two cannot be compared at all."""
+    """Return notes on the comparability of the score. Raises InputError for sides that cannot be compared at all."""
     from common.features.statistics import check_comparable
 
     if reference is None:
         return []
-    inception = str(generated.meta.get("extractor", "inception")) == "inception"  # other spaces have but one resize
+    inception = str(generated.meta.get("extractor", "inception")) == "inception"  # other spaces have a single resize
     fast = generated.meta.get("resize") == "fast" and reference.meta.get("resize") == "clean"
     notes = check_comparable(generated, reference, allow=("resize",) if fast else ())
     if fast or not inception:
         notes = [note for note in notes if "resize " not in note]
     if fast:
-        notes.append("these images were resized as tensors, those of the reference through PIL: compare with other "
-                     "fast scores only")
+        notes.append("these images were resized as tensors, the reference by PIL: only compare with other fast scores")
     return notes

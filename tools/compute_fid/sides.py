@@ -1,4 +1,4 @@
-"""The two sides of a comparison: images that are encoded, or what is stored of them."""
+"""The two sides of a comparison: images to encode, or stored features or statistics."""
 
 import hashlib
 import json
@@ -26,9 +26,9 @@ class GeneratedImages:
         return f"{self._generator.name}: image {index}"
 
     def identity(self):
-        """Return what tells these images from others."""
-        told = {**self._generator.description, "seed": self._seed, "rounded": self._rounded}
-        return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+        """Return the hash of all that shapes these images."""
+        description = {**self._generator.description, "seed": self._seed, "rounded": self._rounded}
+        return hashlib.sha256(json.dumps(description, sort_keys=True).encode()).hexdigest()
 
     def generate(self, numbers):
         """Return images (H, W, 3), uint8 when rounded, else float32 in 0..255."""
@@ -36,9 +36,9 @@ class GeneratedImages:
 
         from common.images.pixels import to_bytes
 
-        made = self._generator.generate(list(numbers), self._seed)
-        images = np.broadcast_to(made.permute(0, 2, 3, 1).cpu().numpy(), (len(made), *made.shape[2:], 3))
-        # One that is not finite stays as it is: its features are not finite either, and it is counted and left out.
+        pixels = self._generator.generate(list(numbers), self._seed)
+        images = np.broadcast_to(pixels.permute(0, 2, 3, 1).cpu().numpy(), (len(pixels), *pixels.shape[2:], 3))
+        # A non-finite image is passed on: its features are not finite either, which excludes and counts it.
         return [to_bytes(image) if self._rounded and np.isfinite(image).all() else np.ascontiguousarray(image)
                 for image in images]
 
@@ -62,8 +62,8 @@ def is_generator(place):
 
 
 def open_source(place, options, device, num=None, split="train"):
-    """Return the images that a place stands for, the first `num` (None: of a generator NUM_GEN, of others all); None
-    when it is a file of features or statistics."""
+    """Return the source of the first `num` images at a place (None: of a generator NUM_GEN, else all); None for a file
+    of features or statistics."""
     from common.features.sources import open_images
 
     if is_stored(place):
@@ -79,26 +79,26 @@ def open_source(place, options, device, num=None, split="train"):
 
 
 def encoded_side(images, space, options, change):
-    """Return (Statistics with rows, list of what was left out) of images, encoded now or found in the cache."""
+    """Return (Statistics with rows, excluded images) of a source, encoded now or cached."""
     from common.features.encode import encode, report_excluded
 
-    found = encode(images, space, options.batch_size, options.num_workers, change, options.overwrite,
-                   f"{space.name} features")
-    report_excluded(found)
-    return found.statistics(), found.excluded
+    encoded = encode(images, space, options.batch_size, options.num_workers, change, options.overwrite,
+                     f"{space.name} features")
+    report_excluded(encoded)
+    return encoded.statistics(), encoded.excluded
 
 
 def stored_side(path):
-    """Return the Statistics of a stored file, with the features that a <stem>_kid.npz beside it holds.
+    """Return the Statistics of a stored file, with the features of a <stem>_kid.npz beside it.
 
-    A file that does not tell how it was made may have a name that does, as clean-fid's have.
+    A file without metadata may have them in its name, as those of clean-fid do.
     Raises InputError where the features are of other images.
     """
     from common.features.statistics import Statistics, check_same_images, read_statistics
 
     path = Path(path)
     stored = read_statistics(path)
-    features, meta = path.with_name(f"{path.stem}_kid.npz"), _told_by_name(path.name) | stored.meta
+    features, meta = path.with_name(f"{path.stem}_kid.npz"), _meta_of_name(path.name) | stored.meta
     rows = stored.features
     if rows is None and features.is_file():
         beside = read_statistics(features, width=stored.width)
@@ -108,8 +108,8 @@ def stored_side(path):
     return Statistics(**moments, count=stored.count, features=rows, logits=stored.logits, meta=meta, path=path)
 
 
-def _told_by_name(name):
-    """Return what clean-fid's file names tell: `<name>_<mode>_<split>_<res>.npz` of Inception's features."""
+def _meta_of_name(name):
+    """Return the metadata in clean-fid's file names, `<name>_<mode>_<split>_<res>.npz` of Inception's features."""
     splits = "custom|train|trainfull|test|trainval|trainval70k"
-    found = re.search(rf"_(clean|legacy_pytorch|legacy_tensorflow)_({splits})_(na|\d+)(_kid)?\.npz$", name.lower())
-    return {"extractor": "inception", "resize": found.group(1)} if found else {}
+    match = re.search(rf"_(clean|legacy_pytorch|legacy_tensorflow)_({splits})_(na|\d+)(_kid)?\.npz$", name.lower())
+    return {"extractor": "inception", "resize": match.group(1)} if match else {}

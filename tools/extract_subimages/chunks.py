@@ -31,20 +31,19 @@ VERSION = 1  # of the geometry file
 
 
 def layout_of(options, source, height, width):
-    """Return (halved, [(PhotoFrame, [TileRecord])]) of an upright photo of this size: frames that have tiles, ids from
-    1.
+    """Return (halved, [(PhotoFrame, [TileRecord])]) of an upright photo of this size: frames with tiles, ids from 1.
 
-    Masks are looked at here. Raises SkippedPhoto for a photo that is too small.
+    Masks are applied. Raises SkippedPhoto for a photo that is too small.
     """
     original = options.compat == "original"
     height, width, halved = halved_size(height, width, options.input_image_max_size_before_being_halved)
     if min(height, width) < options.min_size:
-        raise SkippedPhoto("too small", f"{height}x{width}, the smaller side must be {options.min_size}")
+        raise SkippedPhoto("too small", f"{height}x{width}, the smaller side must be at least {options.min_size}")
     if min(height, width) < (2 if options.vertical_split else 1):
         raise SkippedPhoto("too small", f"{height}x{width}")
     skip = _excluded_scales(options, source)
     mask = _read_mask(options, source)
-    found = []
+    layout = []
     for frame in frames_of(height, width, options.vertical_split, options.square, original):
         records = tile_records(
             (frame.height, frame.width), options.crop_sz, options.step, options.thres_sz, options.resize_final_img,
@@ -53,18 +52,18 @@ def layout_of(options, source, height, width):
         if mask is not None:
             records = _masked(records, mask, frame, options)
         if records:
-            found.append((frame, records))
-    return halved, found
+            layout.append((frame, records))
+    return halved, layout
 
 
 def _excluded_scales(options, source):
-    """Return the positions of scales that are left out for a photo, by the strings in its path."""
+    """Return the positions of the scales that --exclusions skip for a photo, by its path."""
     path = f"/{source.path}"
-    found = {scale for scale,
-             word in enumerate(options.exclusions) if any(part in path for part in excluded_strings(word))}
-    if options.compat == "original" and options.exclusions:  # its lists are zipped: the shortest decides
-        found |= set(range(len(options.exclusions), len(options.crop_sz)))
-    return found
+    skip = {scale for scale, word in enumerate(options.exclusions)
+            if any(part in path for part in excluded_strings(word))}
+    if options.compat == "original" and options.exclusions:  # it zips the lists: the shortest decides
+        skip |= set(range(len(options.exclusions), len(options.crop_sz)))
+    return skip
 
 
 def _read_mask(options, source):
@@ -84,41 +83,41 @@ def _read_mask(options, source):
     if mask is None:
         raise SkippedPhoto("unreadable mask", f"{source.name}.png")
     if mask.dtype == np.uint16:
-        mask = (mask // 257).astype(np.uint8)
+        mask = (mask // 257).astype(np.uint8)  # 65535 // 257 is 255
     return mask[..., :3] if mask.ndim == 3 else mask
 
 
 def _masked(records, mask, frame, options):
-    """Return the records whose region of the mask has a mean of at least 127.5, numbered anew from 1."""
+    """Return the records whose region of the mask has a mean of at least 127.5, renumbered from 1."""
     original = options.compat == "original"
     size = frame.height, frame.width
-    reference = reference_of(*size, reference_side(options.crop_sz, options.resize_final_img),
-                             True) if original else None
-    kept = []
+    side = reference_side(options.crop_sz, options.resize_final_img)
+    reference = reference_of(*size, side, True) if original else None
+    visible = []
     for record in records:
         top, bottom, left, right = mask_region(record, size, mask.shape, reference)
         region = mask[top:bottom, left:right]
         if region.size == 0 or region.mean() >= 127.5:
-            kept.append(record._replace(id=len(kept) + 1))
-    return kept
+            visible.append(record._replace(id=len(visible) + 1))
+    return visible
 
 
 def chunk_names(options, unit, frames):
     """Return the folder names of a photo's chunks."""
     if options.naming == "original":
-        return [original_folder(unit.source.name, frame.side, unit.number + index) for index,
-                frame in enumerate(frames)]
+        return [original_folder(unit.source.name, frame.side, unit.number + index)
+                for index, frame in enumerate(frames)]
     return [f"{unit.stem}_{frame.side}" for frame in frames]
 
 
 def read_source(source):
-    """Return the bytes of a photo. Raises SkippedPhoto for a file that cannot be opened any more."""
+    """Return the bytes of a photo. Raises SkippedPhoto for a file that can no longer be opened."""
     try:
         with open(source.full, "rb") as stream:
             return stream.read()
     except OSError as error:
-        mended = as_input_error(error, where=source.full)
-        raise SkippedPhoto("unreadable", mended.what if mended else str(error)) from error
+        known = as_input_error(error, where=source.full)
+        raise SkippedPhoto("unreadable", known.what if known else str(error)) from error
 
 
 def extract(options, unit):
@@ -126,12 +125,12 @@ def extract(options, unit):
     data = read_source(unit.source)
     photo = decode_photo(data, options.exif, keep_grey=False, original=options.compat == "original")
     if photo.pixels.ndim == 2:
-        raise SkippedPhoto("grey", "the original takes colour alone")
+        raise SkippedPhoto("grey", "the original only takes colour")
     halved, layout = layout_of(options, unit.source, *photo.pixels.shape[:2])
     if not layout:
         raise SkippedPhoto("no tile", "no window fits, or all are excluded or masked")
-    pixels = resize_area(photo.pixels, photo.pixels.shape[0] // 2,
-                         photo.pixels.shape[1] // 2) if halved else photo.pixels
+    height, width = photo.pixels.shape[:2]
+    pixels = resize_area(photo.pixels, height // 2, width // 2) if halved else photo.pixels
     about = {"version": VERSION, "source": unit.source.path, "source_bytes": len(data),
              "source_sha256": hashlib.sha256(data).hexdigest(), "source_size": list(photo.stored_size),
              "orientation": photo.orientation, "halved": halved}
@@ -146,9 +145,9 @@ def extract(options, unit):
             if first_id:
                 records = [record._replace(id=first_id + record.id) for record in records]
             view = pixels[frame.top : frame.top + frame.height, frame.left : frame.left + frame.width]
-            told = {**about, "chunks": names, "frame": frame._asdict(), "reference_id": first_id}
-            _write_chunk(options, view, records, told, sink.chunk(name))
-            first_id, tiles = first_id + len(records) + 1, tiles + len(records)
+            header = {**about, "chunks": names, "frame": frame._asdict(), "reference_id": first_id}
+            _write_chunk(options, view, records, header, sink.chunk(name))
+            first_id, tiles = first_id + len(records) + 1, tiles + len(records)  # one id goes to the reference
         sink.finish()
     except BaseException:
         sink.abandon()
@@ -177,7 +176,7 @@ def _write_chunk(options, square, records, about, add):
 
 
 def draw_reference(square, reference):
-    """Return the reference (R, R, 3): the square resized by area, in the middle of black where it is no square."""
+    """Return the reference (R, R, 3): the frame resized by area, letterboxed in black unless it is square."""
     import numpy as np
 
     picture = shrink_area(square, reference.height, reference.width)
@@ -192,15 +191,15 @@ def draw_reference(square, reference):
 def cut_tiles(square, records):
     """Yield the pixels of each tile.
 
-    For a whole factor k the square is resized once and cut afterwards: where the window begins at multiples of k this
-    gives the same bits as resizing each window. Other windows (those flush with the edge, mostly) are resized alone.
+    For an integer factor k the square is resized once and cut afterwards: for windows that start at multiples of k this
+    gives the same bits as resizing each window. Other windows (mostly those flush with the edge) are resized alone.
     """
     smaller = {}
     height, width = square.shape[:2]
     for record in records:
-        factor, odd = divmod(record.crop, record.size)
+        factor, remainder = divmod(record.crop, record.size)
         window = square[record.top : record.top + record.crop, record.left : record.left + record.crop]
-        if factor <= 1 or odd or record.top % factor or record.left % factor:
+        if factor <= 1 or remainder or record.top % factor or record.left % factor:
             yield resize_area(window, record.size, record.size)
             continue
         if factor not in smaller:

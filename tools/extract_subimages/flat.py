@@ -1,6 +1,6 @@
-"""The modes that write images side by side: single (tiles of one scale), pair (high and low resolution) and square.
+"""The modes with a flat folder: single (tiles of one scale), pair (high and low resolution) and square.
 
-Each photo also gets `geometry/<name>.jsonl`: a line about the photo, then a line for each file with its exact window.
+Each photo also gets `geometry/<name>.jsonl`: a line about the photo, then one per file with its exact window.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ def extract_single(options, unit):
     data, photo = _decoded(options, unit.source)
     height, width = photo.pixels.shape[:2]
     if min(height, width) < options.min_size:
-        raise SkippedPhoto("too small", f"{height}x{width}, the smaller side must be {options.min_size}")
+        raise SkippedPhoto("too small", f"{height}x{width}, the smaller side must be at least {options.min_size}")
     windows = []
     for left, right in _halves(width, options.vertical_split):
         part = photo.pixels[:, left:right]
@@ -42,8 +42,8 @@ def _single_windows(options, height, width):
         side = min(height, width)
         return [((height - side) // 2, (width - side) // 2, side, crop)]
     size = int(crop * options.resize_final_img[0])
-    return [(top, left, crop, size) for top,
-            left in tile_windows((height, width), crop, options.step[0], options.thres_sz)]
+    windows = tile_windows((height, width), crop, options.step[0], options.thres_sz)
+    return [(top, left, crop, size) for top, left in windows]
 
 
 def extract_pair(options, unit):
@@ -57,7 +57,7 @@ def extract_pair(options, unit):
     if size != (small[0] * scale, small[1] * scale):
         raise SkippedPhoto("sizes do not fit", f"{size[0]}x{size[1]} is not {scale} times {small[0]}x{small[1]}")
     if min(size) < options.min_size:
-        raise SkippedPhoto("too small", f"{size[0]}x{size[1]}, the smaller side must be {options.min_size}")
+        raise SkippedPhoto("too small", f"{size[0]}x{size[1]}, the smaller side must be at least {options.min_size}")
     origins = tile_windows(size, crop, options.step[0], options.thres_sz)
     if not origins:
         raise SkippedPhoto("no tile", f"{size[0]}x{size[1]} is smaller than the window of {crop}")
@@ -70,7 +70,7 @@ def extract_pair(options, unit):
 
 
 def _decoded(options, source):
-    """Return (bytes, Photo) of a source; grey stays grey."""
+    """Return (bytes, Photo) of a source; grey is kept."""
     data = read_source(source)
     return data, decode_photo(data, options.exif, keep_grey=True, original=options.compat == "original")
 
@@ -107,7 +107,7 @@ def extract_square(options, unit):
     data = read_source(unit.source)
     photo = decode_photo(data, options.exif, keep_alpha=True, original=original)
     if photo.pixels.ndim == 2:
-        raise SkippedPhoto("grey", "the original takes colour alone")
+        raise SkippedPhoto("grey", "the original only takes colour")
     file, kind = _square_file(options, unit, original)
     top, left, height, width = square_window(*photo.pixels.shape[:2], options.imgsize, options.bottom_crop)
     window = photo.pixels[top : top + height, left : left + width]
@@ -124,25 +124,24 @@ def extract_square(options, unit):
 
 
 def square_window(height, width, imgsize, bottom_crop):
-    """Return (top, left, height, width) of the centred window with the wanted aspect. Raises SkippedPhoto when too
-    small.
+    """Return (top, left, height, width) of the centred window of imgsize's aspect; SkippedPhoto for a small photo.
 
-    imgsize: (width, height).  bottom_crop: rows cut off below first, a fraction of the height or pixels.
+    imgsize: (width, height).  bottom_crop: rows cropped at the bottom first, a fraction of the height or pixels.
     """
     height -= int(height * bottom_crop) if bottom_crop < 1 else int(bottom_crop)
     if width < imgsize[0] or height < imgsize[1]:
-        raise SkippedPhoto("too small", f"{max(height, 0)}x{width}, {imgsize[1]}x{imgsize[0]} is wanted")
+        raise SkippedPhoto("too small", f"{max(height, 0)}x{width}, at least {imgsize[1]}x{imgsize[0]} is needed")
     aspect = imgsize[1] / imgsize[0]
-    wanted = height, width
+    size = height, width
     if height < width * aspect:
-        wanted = height, int(height / aspect)
+        size = height, int(height / aspect)
     elif width * aspect < height:
-        wanted = int(width * aspect), width
-    return (height - wanted[0]) // 2, (width - wanted[1]) // 2, *wanted
+        size = int(width * aspect), width  # the original's formula, exact for squares alone
+    return (height - size[0]) // 2, (width - size[1]) // 2, *size
 
 
 def _square_file(options, unit, original):
-    """Return (file name, kind of file). The original replaces the text `.webp` by the bare format, and nothing else."""
+    """Return (file name, file type). The original only replaces `.webp`, by the format without a dot."""
     if not original:
         return f"{unit.stem}.{options.format}", options.format
     name = unit.source.name.replace(".webp", options.format)

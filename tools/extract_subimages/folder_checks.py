@@ -1,4 +1,4 @@
-"""Whether the folder of a chunk is whole: its tiles, their centres, the reference, the geometry."""
+"""Checks of a chunk folder: its tiles, their centres, the reference, the geometry."""
 
 import os
 from collections import Counter
@@ -10,7 +10,7 @@ from common.images.suffixes import is_image
 
 
 class Report:
-    """Counts and problems, gathered folder by folder."""
+    """Counts and problems, collected folder by folder."""
 
     def __init__(self):
         self.folders = self.tiles = self.bytes = 0
@@ -19,7 +19,7 @@ class Report:
         self.sound = []  # folders that can be shown
 
     def problem(self, place, what):
-        """Note a problem of a file or folder."""
+        """Record a problem with a file or folder."""
         self.problems.append((str(place), what))
 
 
@@ -33,8 +33,8 @@ def check_folder(path, report, decode=True):
     report.bytes += sum(names.values())
     before = len(report.problems)
     lines = read_lines(path / GEOMETRY) if GEOMETRY in names else []
-    if GEOMETRY in names and not (lines and isinstance(lines[0].get("tiles"), int) and len(lines) == lines[0]["tiles"]
-                                  + 1):
+    complete = lines and isinstance(lines[0].get("tiles"), int) and len(lines) == lines[0]["tiles"] + 1
+    if GEOMETRY in names and not complete:
         report.problem(path.name, f"{GEOMETRY} is broken")
         lines = []
     centers = _centers(path, names, report)
@@ -43,10 +43,10 @@ def check_folder(path, report, decode=True):
         report.references[f"{side[1]}x{side[0]}"] += 1
         check_ranges(path.name, centers, side, report)
     virtual = bool(lines) and lines[0].get("layout") == "virtual"
-    found = {} if virtual else _tiles(path, names, centers, report, decode)
+    sizes = {} if virtual else _tiles(path, names, centers, report, decode)
     if lines:
-        check_geometry(path, lines, centers, found, names, report)
-    report.tiles += len(centers) if virtual else len(found)
+        check_geometry(path, lines, centers, sizes, names, report)
+    report.tiles += len(centers) if virtual else len(sizes)
     if len(report.problems) == before:
         report.sound.append(path)
 
@@ -63,7 +63,7 @@ def _centers(path, names, report):
 
 
 def check_image(path, place, names, report):
-    """Return (height, width) of an image that is there and can be read, else None and a problem."""
+    """Return (height, width) of a readable image, else record a problem and return None."""
     from tools.extract_subimages.pixels import SkippedPhoto, decode_photo
 
     if path.name not in names:
@@ -77,35 +77,34 @@ def check_image(path, place, names, report):
 
 
 def check_ranges(place, centers, side, report):
-    """Name the centres and widths that lie outside of the reference."""
+    """Record centres and widths outside the reference."""
     for key, ((row, col), width) in centers.items():
         if not (0 <= row < side[0] and 0 <= col < side[1] and 0 <= width <= max(side)):
             report.problem(place,
-                           f"centre {row}, {col} with width {width} of tile {key} lies outside of the {side[0]} px "
-                           f"reference")
+                           f"tile {key}: centre {row}, {col} or width {width} exceeds the {side[0]} px reference")
 
 
 def _tiles(path, names, centers, report, decode):
     """Return {id: (height, width) or None} of the tiles; missing, extra and unreadable ones are problems."""
-    found = {}
+    sizes = {}
     for name in sorted(names):
         stem, ending = os.path.splitext(name)
         if not is_image(ending) or name == "ref.jpg" or not stem.isdigit():
             continue
         number = int(stem)
         size = check_image(path / name, f"{path.name}/{name}", names, report) if decode else None
-        found[number] = size
+        sizes[number] = size
         if size is not None:
             report.sizes[f"{size[1]}x{size[0]}"] += 1
     if centers or CENTERS in names:
-        for number in sorted(set(centers) - set(found)):
+        for number in sorted(set(centers) - set(sizes)):
             report.problem(path.name, f"tile {number:08d} is missing")
-        for number in sorted(set(found) - set(centers)):
+        for number in sorted(set(sizes) - set(centers)):
             report.problem(path.name, f"tile {number:08d} is not in {CENTERS}")
-    return found
+    return sizes
 
 
-def check_geometry(path, lines, centers, found, names, report):
+def check_geometry(path, lines, centers, sizes, names, report):
     """Compare the exact geometry with the centres, the tiles and, in the virtual layout, the square."""
     about, tiles = lines[0], lines[1:]
     if about.get("layout") == "virtual":
@@ -114,14 +113,14 @@ def check_geometry(path, lines, centers, found, names, report):
         frame = about.get("frame", {})
         if size is not None and size != (frame.get("height"), frame.get("width")):
             report.problem(f"{path.name}/{square}",
-                           f"has {size[0]}x{size[1]}, the geometry tells {frame.get('height')}x{frame.get('width')}")
-    told = {tile["id"]: ((*tile["center"],), tile["width"]) for tile in tiles}
-    for number in sorted(set(told) | set(centers)):
-        if told.get(number) != centers.get(number):
+                           f"has {size[0]}x{size[1]}, the geometry says {frame.get('height')}x{frame.get('width')}")
+    geometry = {tile["id"]: ((*tile["center"],), tile["width"]) for tile in tiles}
+    for number in sorted(set(geometry) | set(centers)):
+        if geometry.get(number) != centers.get(number):
             report.problem(path.name, f"tile {number}: {CENTERS} and the geometry differ")
     for tile in tiles:
         report.scales[f"{tile['crop']} px"] += 1
-        size = found.get(tile["id"])
+        size = sizes.get(tile["id"])
         if size is not None and size != (tile["size"], tile["size"]):
             report.problem(f"{path.name}/{tile['id']:08d}",
-                           f"has {size[0]}x{size[1]}, the geometry tells {tile['size']}x{tile['size']}")
+                           f"has {size[0]}x{size[1]}, the geometry says {tile['size']}x{tile['size']}")

@@ -1,7 +1,7 @@
-"""Layouts packed and parquet: the pieces that workers leave are joined to shards, in the order of the photos.
+"""Layouts packed and parquet: the workers' pieces are joined into shards, in the order of the photos.
 
-A shard is closed by the photo that fills it, so that its bytes do not depend on workers or interruptions. Beside each
-lies `shard-000000.jsonl`, a line for each chunk: its header and, for tar, where each sample's image lies in the shard.
+A shard is closed by the photo that fills it, so that its bytes do not depend on workers or interruptions. Beside it is
+`shard-000000.jsonl`, a line per chunk: its header and, for tar, the offset of each sample's image.
 """
 
 import contextlib
@@ -18,7 +18,7 @@ END = bytes(1024)  # of a tar file
 
 
 class Shards:
-    """The shards of one run. Units are settled one by one (`settle`), in any order; `close` writes what is left."""
+    """The shards of one run. Units are settled one by one (`settle`), in any order; `close` writes the rest."""
 
     def __init__(self, options, units):
         self.options, self.units = options, units
@@ -27,12 +27,12 @@ class Shards:
         self.limit = options.shard_mb * 1_000_000
         self.tiles, self.chunks = {}, {}  # of units in finished shards, by index
         self.paths = self._read_finished()
-        self.next = max(self.tiles, default=-1) + 1  # finished shards hold the first photos
+        self.next = max(self.tiles, default=-1) + 1  # finished shards cover the first photos
         self.settled = {}  # index -> bytes of its piece, 0 for a skipped one
         self.pending, self.pending_bytes, self.joined = [], 0, None
 
     def _read_finished(self):
-        """Return the finished shards; note what they hold."""
+        """Return the finished shards and record their content."""
         indices = {unit.source.path: unit.index for unit in self.units}
         paths = sorted(self.root.glob(f"shard-*.{self.ending}"))
         for path in paths:
@@ -63,7 +63,7 @@ class Shards:
         return json.loads(self._piece(unit).with_suffix(".json").read_text(encoding="utf-8"))
 
     def settle(self, unit, length=None):
-        """Note that a unit's piece is there (its length is looked up), or that it was skipped (length 0)."""
+        """Record that a unit's piece exists (its length is looked up), or that it was skipped (length 0)."""
         if unit.index < self.next:
             return
         self.settled[unit.index] = os.path.getsize(self._piece(unit)) if length is None else length
@@ -82,11 +82,11 @@ class Shards:
         shutil.rmtree(self.root / SEGMENTS, ignore_errors=True)
 
     def _append(self, unit, length):
-        """Add a unit's piece to the shard; a tar grows while the workers are at the next photos."""
+        """Add a unit's piece to the shard; a tar grows while the workers process the next photos."""
         if self.ending == "tar":
             with self._errors():
                 self.joined = self.joined or Path(temporary_folder(self.root)) / "shard"
-                mode = "r+b" if self.joined.exists() else "wb"  # "ab" would keep sendfile out
+                mode = "r+b" if self.joined.exists() else "wb"  # sendfile refuses files opened in append mode
                 with open(self.joined, mode) as shard, open(self._piece(unit), "rb") as piece:
                     shard.seek(0, os.SEEK_END)
                     if not _copied_by_system(piece, shard, length):
@@ -105,7 +105,7 @@ class Shards:
         return self.root / f"shard-{len(self.paths):06d}.{self.ending}"
 
     def _write(self):
-        """Close the shard: its index, then the shard itself, get their names, then the pieces go."""
+        """Close the shard: rename its index, then the shard itself, then delete the pieces."""
         final = self._final()
         with self._errors():
             self.joined = self.joined or Path(temporary_folder(self.root)) / "shard"
@@ -136,7 +136,7 @@ class Shards:
         return lines
 
     def _join_parquet(self, path):
-        """Write a row for each sample, a row group for each photo; the reference is the row without an id."""
+        """Write a row per sample, a row group per photo; the reference is the row without an id."""
         import pyarrow
         import pyarrow.parquet
 
@@ -146,11 +146,10 @@ class Shards:
             for chunk in self._index(unit)["chunks"]:
                 lines.append(json.dumps({"chunk": chunk["chunk"], "header": chunk["header"]}) + "\n")
                 for stem, where, length, *values in chunk["samples"]:
-                    told = dict(zip(COLUMNS, values))
-                    row, col = told.pop("center") or (None, None)
-                    rows.append({"key": f"{chunk['chunk']}/{stem}", "source": chunk["header"]["source"], **told,
-                                 "row": row,
-                                 "col": col, "image": data[where : where + length]})
+                    about = dict(zip(COLUMNS, values))
+                    row, col = about.pop("center") or (None, None)
+                    rows.append({"key": f"{chunk['chunk']}/{stem}", "source": chunk["header"]["source"], **about,
+                                 "row": row, "col": col, "image": data[where : where + length]})
             table = pyarrow.Table.from_pylist(rows, schema=_schema(pyarrow))
             writer = writer or pyarrow.parquet.ParquetWriter(path, table.schema, compression="none",
                                                              write_statistics=["id", "scale"])
@@ -160,7 +159,7 @@ class Shards:
 
 
 def _copied_by_system(source, target, length):
-    """Copy `length` bytes inside the kernel; False, and nothing copied, where the file systems do not offer that."""
+    """Copy `length` bytes inside the kernel; False, with nothing copied, if the file systems do not support it."""
     copied = 0
     while copied < length:
         try:

@@ -1,4 +1,4 @@
-"""Which photo becomes which folders or files, and which of these are there already, whole and of the same photo."""
+"""Which photo becomes which folders or files, and which of these exist, complete and made from the same photo."""
 
 import hashlib
 import json
@@ -15,8 +15,8 @@ from tools.extract_subimages.sources import PhotoUnit, original_folder, pair_par
 def plan_units(options, sources, known=None):
     """Return the [PhotoUnit] of the sources, in order.
 
-    known: {path: (height, width), or None for a photo that proved unusable} of an earlier attempt, in place of headers.
-    Only original naming looks into the files: its running numbers need the tile counts of all photos before.
+    known: {path: (height, width), or None for an unusable photo} from an earlier attempt, in place of headers.
+    Only original naming reads the files: its running numbers need the tile counts of all earlier photos.
     """
     if options.mode == "multiscale" and options.naming == "original":
         return _running_numbers(options, sources, known or {})
@@ -30,7 +30,7 @@ def plan_units(options, sources, known=None):
 
 
 def _plain_stems(options, sources):
-    """Return units named after their files; where two names would be equal, the later one's holds its path."""
+    """Return units named after their files; on a collision the later one is named after its path."""
     units, taken = [], set()
     for index, source in enumerate(sources):
         path = PurePosixPath(source.path)
@@ -64,11 +64,11 @@ def _running_numbers(options, sources, known):
 
 
 def _size(options, source):
-    """Return (height, width) of a photo, upright where that is asked for; None when it cannot be read."""
+    """Return (height, width) of a photo, after rotation if any; None when it cannot be read."""
     size = header(source.full, options.exif and options.compat == "none")
     if size is not None:
         return size
-    try:  # rare: what OpenCV reads and Pillow does not
+    try:  # rare: files that OpenCV reads and Pillow does not
         data = Path(source.full).read_bytes()
         return decode_photo(data, options.exif, original=options.compat == "original").pixels.shape[:2]
     except (SkippedPhoto, OSError):
@@ -85,7 +85,7 @@ def folder_names(options, unit):
 
 
 def finished(options, unit):
-    """Return {"chunks" or "files": [names], "tiles"} of a unit with whole outputs of this photo, else None."""
+    """Return {"chunks" or "files": [names], "tiles"} of a unit with complete outputs of this photo, else None."""
     if options.mode != "multiscale":
         return _finished_flat(options, unit)
     for name in folder_names(options, unit):
@@ -134,27 +134,27 @@ def read_about(path):
 
 
 def chunk_is_whole(folder, about):
-    """True when every file that the geometry tells is there."""
+    """True when every file that the geometry lists exists."""
     try:
         names = {entry.name for entry in os.scandir(folder)}
     except OSError:
         return False
-    wanted = {"ref.jpg", CENTERS}
+    expected = {"ref.jpg", CENTERS}
     if about.get("layout") == "virtual":
-        wanted.add(f"square.{about['format']}")
+        expected.add(f"square.{about['format']}")
     else:
         lines = read_lines(f"{folder}/{GEOMETRY}")[1:]
         if len(lines) != about["tiles"]:
             return False
-        wanted |= {f"{line['id']:08d}.{about['format']}" for line in lines}
-    return wanted <= names
+        expected |= {f"{line['id']:08d}.{about['format']}" for line in lines}
+    return expected <= names
 
 
-def _same_photo(about, source, made):
-    """True when outputs come from these very bytes: the photo is older than they and as long, or has the same hash."""
+def _same_photo(about, source, output):
+    """True when an output comes from this very photo: of the same size and older than the output, or the same hash."""
     if about.get("source") != source.path or about.get("source_bytes") != source.bytes:
         return False
-    if os.stat(made).st_mtime_ns >= source.mtime_ns:
+    if os.stat(output).st_mtime_ns >= source.mtime_ns:
         return True
     try:
         return hashlib.sha256(Path(source.full).read_bytes()).hexdigest() == about.get("source_sha256")

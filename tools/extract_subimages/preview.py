@@ -1,4 +1,4 @@
-"""What a run would cut (`--dry_run`), and where it cut (`--preview`)."""
+"""How many tiles a run would cut (`--dry_run`), and where they are (`--preview`)."""
 
 import io
 
@@ -10,7 +10,7 @@ from tools.extract_subimages.tiling import PhotoFrame, tile_windows
 
 
 def expected_tiles(options, unit):
-    """Return how many tiles a photo's header promises, or None when it would be skipped."""
+    """Return the number of tiles expected from a photo's header, or None if it would be skipped."""
     size = header(unit.source.full, options.exif and options.compat == "none")
     if size is None or (options.mode == "pair" and unit.partner is None):
         return None
@@ -58,7 +58,7 @@ def photo_panels(options, unit):
 
 
 def window_panel(title, about, pixels, records, frame=None):
-    """Return the Panel of a photo and the TileRecords of a frame of it (default: all); the rest is pale."""
+    """Return the Panel of a photo and the TileRecords of one of its frames (default: all of it); the rest is faded."""
     frame = frame or PhotoFrame("left", 0, 0, *pixels.shape[:2])
     inside = slice(frame.top, frame.top + frame.height), slice(frame.left, frame.left + frame.width)
     square = pixels[inside]
@@ -72,14 +72,14 @@ def window_panel(title, about, pixels, records, frame=None):
                       (top + record.crop) / height))
     chosen = choose_samples([record.scale for record in records])
     tiles = list(zip(chosen, cut_tiles(square, [records[index] for index in chosen])))
-    return Panel(title, about, picture, boxes, tiles, told_scales(records))
+    return Panel(title, about, picture, boxes, tiles, scale_captions(records))
 
 
-def told_scales(records):
-    """Return {scale: a line about its tiles}."""
-    told = {}
+def scale_captions(records):
+    """Return {scale: caption of its tiles}."""
+    captions = {}
     for record in records:
-        count = sum(other.scale == record.scale for other in records) if record.scale not in told else 0
+        count = sum(other.scale == record.scale for other in records) if record.scale not in captions else 0
         if count:
-            told[record.scale] = f"{count} windows of {record.crop} px, stored as {record.size} px"
-    return told
+            captions[record.scale] = f"{count} windows of {record.crop} px, stored as {record.size} px"
+    return captions

@@ -1,4 +1,4 @@
-"""The run: find the photos, leave out what is done, share out the rest, report what was skipped."""
+"""The run: find the photos, skip what is done, distribute the rest, report what was skipped."""
 
 import csv
 import io
@@ -29,15 +29,15 @@ PROG = "extract_subimages"
 
 
 class Extraction:
-    """One run's state: what there is to do, and what came of it."""
+    """The state of one run: its units and how each ended."""
 
     def __init__(self, options):
         self.options = options
         self.sources, self.passed, self.others = find_sources(options.input_folder, options.compat == "original")
         if not self.sources and not self.passed:
-            what = f"no photo in here ({self.others} other files)" if self.others else "this folder is empty"
+            what = f"no photos here, {self.others} other files" if self.others else "this folder is empty"
             raise InputError(what, where=", ".join(options.input_folder),
-                             do="Name a folder of jpg, png, webp, tif, bmp, ppm or avif files")
+                             do="Pass a folder of jpg, png, webp, tif, bmp, ppm or avif files")
         self.extent = listing(self.sources)
         self.doubles = []
         if options.dedup:
@@ -48,7 +48,7 @@ class Extraction:
 
     @property
     def is_packed(self):
-        """True where tiles go into shards."""
+        """True when tiles go into shards."""
         return self.options.layout in ("packed", "parquet")
 
     def plan(self, known=None):
@@ -56,20 +56,20 @@ class Extraction:
         self.units = plan_units(self.options, self.sources, known)
 
     def scan(self, skipped_before=()):
-        """Return the units that are still to do; those whose outputs are whole are noted as done."""
+        """Return the remaining units; those with complete outputs are recorded as done."""
         self.done, todo = {}, []
         self.shards = Shards(self.options, self.units) if self.is_packed else None
         for unit in self.units:
-            found = self.shards.finished(unit) if self.is_packed else finished(self.options, unit)
-            if found is not None:
-                self.done[unit.index] = found
+            outputs = self.shards.finished(unit) if self.is_packed else finished(self.options, unit)
+            if outputs is not None:
+                self.done[unit.index] = outputs
             elif unit.source.path not in skipped_before:
                 todo.append(unit)
         return todo
 
     def work(self, todo, workers):
-        """Do the units and note how each ended. Raises InputError when the run cannot go on (a full disk)."""
-        # large photos first, so that the workers end together
+        """Process the units and record how each ended. Raises InputError when the run cannot continue (full disk)."""
+        # large photos first, so that the workers finish together
         if self.options.mode == "multiscale" and not self.is_packed:
             todo = sorted(todo, key=lambda unit: unit.source.bytes, reverse=True)
         with console.progress("Photos", len(self.units), start=len(self.units) - len(todo), unit="photos") as advance:
@@ -89,7 +89,7 @@ class Extraction:
                 advance()
 
     def _skip(self, unit, why):
-        """Note a skipped photo; what an earlier version of it left goes."""
+        """Record a skipped photo, and remove the outputs of its earlier version."""
         self.skipped[unit.index] = why
         if self.options.mode == "multiscale" and self.options.naming == "stable" and not self.is_packed:
             for side in ("left", "right"):
@@ -98,21 +98,21 @@ class Extraction:
                     shutil.rmtree(folder)
 
     def surprises(self):
-        """Return {path: size or None} of photos whose tiles differ from their header's, if numbers run on."""
+        """Return {path: size or None} of photos whose tiles differ from their header's, under running numbers."""
         if self.options.naming != "original" or self.options.mode != "multiscale":
             return {}
         return {self.units[index].source.path: None for index in self.skipped if self.units[index].counts}
 
     def orphans(self):
-        """Return the chunk folders here that belong to no photo of this run."""
+        """Return the chunk folders that belong to no photo of this run."""
         if self.options.mode != "multiscale" or self.is_packed:
             return []
-        known = {name for found in self.done.values() for name in found["chunks"]}
+        known = {name for outputs in self.done.values() for name in outputs["chunks"]}
         root = Path(self.options.save_folder)
         return sorted(path.name for path in root.iterdir() if path.name not in known and (path / GEOMETRY).exists())
 
     def rows(self):
-        """Return [(file, reason, detail)] of all that gave no tiles, in the order of the photos."""
+        """Return [(file, reason, detail)] of all photos without tiles, in order."""
         rows = [(self.units[index].source.path, *why) for index, why in sorted(self.skipped.items())]
         rows += [(path, "duplicate", f"equals {first}") for path, first in self.doubles]
         return rows + [(path, reason, "") for path, reason in self.passed]
@@ -123,8 +123,8 @@ class Extraction:
         return {
             "mode": self.options.mode, "layout": self.options.layout, "folder": str(self.options.save_folder),
             "photos": len(self.sources) + len(self.doubles) + len(self.passed), "extracted": len(self.done),
-            "chunks": sum(len(found.get("chunks", ())) for found in self.done.values()),
-            "tiles": sum(found["tiles"] for found in self.done.values()), "bytes_written": self.bytes,
+            "chunks": sum(len(outputs.get("chunks", ())) for outputs in self.done.values()),
+            "tiles": sum(outputs["tiles"] for outputs in self.done.values()), "bytes_written": self.bytes,
             "already_there": self.resumed, "num_skipped": len(rows),
             "skipped": dict(sorted(Counter(row[1] for row in rows).items())),
             "skipped_files": [row[0] for row in rows], "other_files": self.others,
@@ -132,7 +132,7 @@ class Extraction:
 
 
 class ExtractionJob(Job):
-    """The job in --save_folder. Its folders bear the photos' names: they are known by what is in them."""
+    """The job in --save_folder. Its folders are named after photos, so it recognises them by their content."""
 
     def _owned(self, owns=None):
         modes = self.owns if owns is None else owns
@@ -186,25 +186,25 @@ def _do_all(extraction, todo, workers, options):
 
 
 def _until_settled(extraction, todo, workers):
-    """Work until no photo had other tiles than its header promised (running numbers have to be given anew then)."""
+    """Work until no photo had other tiles than its header promised; each surprise changes the running numbers."""
     known = {}
     extraction.work(todo, workers)
     while surprises := extraction.surprises():
         known |= surprises
         extraction.plan(known)
-        extraction.skipped = {index: why for index,
-                       why in extraction.skipped.items()
-                       if extraction.units[index].source.path in known or not extraction.units[index].counts}
+        extraction.skipped = {
+            index: why for index, why in extraction.skipped.items()
+            if extraction.units[index].source.path in known or not extraction.units[index].counts}
         extraction.work([unit for unit in extraction.scan() if unit.index not in extraction.skipped], workers)
     if extraction.options.naming == "original":
-        for name in extraction.orphans():  # of an earlier numbering: the tree would hold two
+        for name in extraction.orphans():  # of an earlier numbering: the tree would mix two
             shutil.rmtree(Path(extraction.options.save_folder) / name)
     if extraction.shards is not None:
         extraction.shards.close()
 
 
 def _is_own(path, mode):
-    """True for what an extractor in this mode, this one or the original, writes into a data set."""
+    """True for what an extractor in this mode, ours or the original, writes into a data set."""
     if path.name in (OWN_FILES if mode == "multiscale" else {*OWN_FILES, "geometry", "HR", "LR"}):
         return True
     if path.name.startswith("shard-") and path.suffix in (".tar", ".jsonl", ".parquet"):
@@ -215,13 +215,13 @@ def _is_own(path, mode):
 
 
 def _refuse_foreign(root, options):
-    """Raise InputError where --save_folder holds something that is no part of a data set, and no run was there."""
+    """Raise InputError when --save_folder has foreign files and no record of a run."""
     if not root.exists() or (root / RECORD).exists():
         return
     entries = [path for path in root.iterdir() if not (path.name.startswith(".") and path.name.endswith(TEMPORARY))]
     foreign = [path for path in entries if path.name != LOCK and not _is_own(path, options.mode)]
     if foreign:
-        raise InputError(f"holds {foreign[0].name}, which is no part of a data set", where=f"--save_folder {root}",
+        raise InputError(f"contains {foreign[0].name}, which is not part of a data set", where=f"--save_folder {root}",
                          do="Choose a new folder")
 
 
@@ -229,14 +229,14 @@ def _nothing(extraction):
     kinds = {}
     for path, reason, detail in extraction.rows():
         kinds.setdefault(reason, []).append(f"{path} ({detail})" if detail else path)
-    told = "; ".join(f"{len(paths)} {reason}, such as {paths[0]}" for reason, paths in sorted(kinds.items()))
-    return InputError(f"none of {len(extraction.rows())} images gave a tile: {told}",
+    reasons = "; ".join(f"{len(paths)} {reason}, such as {paths[0]}" for reason, paths in sorted(kinds.items()))
+    return InputError(f"none of {len(extraction.rows())} images gave a tile: {reasons}",
                       where=", ".join(extraction.options.input_folder),
-                      do="Smaller --min_size and --crop_sz take smaller photos")
+                      do="Reduce --min_size and --crop_sz for smaller photos")
 
 
 def _finish(extraction, root):
-    """Write the report of what was skipped and the preview; returns (results, files)."""
+    """Write the list of skipped photos and the preview; returns (results, files)."""
     results = extraction.results()
     orphans = extraction.orphans()
     results["orphans"] = orphans
@@ -257,23 +257,23 @@ def _preview(extraction, root):
 
 
 def show(results):
-    """Print the table of an extraction, and what was skipped."""
+    """Print the results of an extraction, and what was skipped."""
     what = {"multiscale": "chunks"}.get(results["mode"], "files")
     count = results["chunks"] if what == "chunks" else results["tiles"]
     console.show_table(f"{results['folder']} ({results['layout']})", ["photos", what, "tiles", "MB written", "skipped"],
                        [[results["extracted"], count, f"{results['tiles']:,}", f"{results['bytes_written'] / 1e6:.1f}",
                          results["num_skipped"]]])
     for reason, number in results["skipped"].items():
-        console.say(f"skipped: {number} {reason} (named in {os.path.join(results['folder'], SKIPPED)})")
+        console.say(f"skipped: {number} {reason} (listed in {os.path.join(results['folder'], SKIPPED)})")
     if results.get("orphans"):
-        console.say(f"{len(results['orphans'])} folders belong to no photo of the input any more, "
-                    f"{results['orphans'][0]} the first")
+        console.say(f"note: {len(results['orphans'])} folders have no photo in the input any more, such as "
+                    f"{results['orphans'][0]}")
     if results["mode"] == "multiscale" and results["layout"] in ("folders", "virtual"):
         console.say(f"next: python -m tools.extract_subimages inspect {results['folder']}")
 
 
 def _dry_run(extraction):
-    """Say what would be done, from headers alone."""
+    """Return (the line for --dry_run, its results), from image headers alone."""
     from tools.extract_subimages.preview import expected_tiles
 
     extraction.plan()

@@ -1,4 +1,4 @@
-"""`inspect` for shards: every sample is there, can be read, and lies where the index says."""
+"""`inspect` for shards: every sample exists, can be read, and is at the offset in the index."""
 
 import json
 from pathlib import Path
@@ -35,7 +35,7 @@ def _index(path, report):
 
 
 def _tar_samples(path):
-    """Return {key: (image bytes, where they begin, what the .json tells)}."""
+    """Return {key: (image bytes, their offset, content of the .json)}."""
     import tarfile
 
     members = {}
@@ -48,9 +48,9 @@ def _tar_samples(path):
         raise ValueError(error) from error
     samples = {}
     for key, files in members.items():
-        told = json.loads(files.pop("json", (0, b"{}"))[1])
+        about = json.loads(files.pop("json", (0, b"{}"))[1])
         offset, data = next(iter(files.values()), (0, b""))
-        samples[key] = (data, offset, told)
+        samples[key] = (data, offset, about)
     return samples
 
 
@@ -59,8 +59,8 @@ def _parquet_samples(path):
 
     samples = {}
     for row in pyarrow.parquet.read_table(path).to_pylist():
-        told = {**row, "center": [row["row"], row["col"]]}
-        samples[row["key"]] = (row["image"], None, told)
+        about = {**row, "center": [row["row"], row["col"]]}
+        samples[row["key"]] = (row["image"], None, about)
     return samples
 
 
@@ -75,11 +75,11 @@ def _check_chunk(path, line, samples, report, decode):
     if f"{name}/ref" not in mine:
         report.problem(f"{path.name}: {name}", "the reference is missing")
     if len(mine) - (f"{name}/ref" in mine) != header["tiles"]:
-        report.problem(f"{path.name}: {name}", f"{len(mine) - 1} tiles, the index tells {header['tiles']}")
-    for key, (data, offset, told) in mine.items():
+        report.problem(f"{path.name}: {name}", f"{len(mine) - 1} tiles, the index says {header['tiles']}")
+    for key, (data, offset, about) in mine.items():
         stem = key.rpartition("/")[2]
         if offset is not None and offsets.get(stem) != offset:
-            report.problem(f"{path.name}: {key}", "does not lie where the index says")
+            report.problem(f"{path.name}: {key}", "is not at the offset in the index")
         try:
             size = decode_photo(data, exif=False).pixels.shape[:2] if decode else None
         except SkippedPhoto as error:
@@ -88,7 +88,7 @@ def _check_chunk(path, line, samples, report, decode):
         if stem == "ref":
             continue
         report.tiles += 1
-        report.scales[f"{told['crop']} px"] += 1
-        check_ranges(f"{path.name}: {key}", {told["id"]: (told["center"], told["width"])}, side, report)
+        report.scales[f"{about['crop']} px"] += 1
+        check_ranges(f"{path.name}: {key}", {about["id"]: (about["center"], about["width"])}, side, report)
         if size is not None:
             report.sizes[f"{size[1]}x{size[0]}"] += 1

@@ -1,6 +1,6 @@
-"""Where a photo's files go. Whatever has its final name is complete: a folder and a segment appear by one rename.
+"""Writing of a photo's files. Whatever has its final name is complete: a folder or a segment appears by one rename.
 
-Everything unfinished lies in `.unfinished` inside the data set; single tiles are not flushed to the disk one by one.
+Unfinished files are in `.unfinished` inside the data set; single tiles are not flushed to disk one by one.
 """
 
 import errno
@@ -25,7 +25,7 @@ def write_file(path, data):
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
         try:
             written = os.write(descriptor, data)
-            while written < len(data):  # a signal, or more than 2 GB
+            while written < len(data):  # cut short by a signal, or at 2 GB
                 written += os.write(descriptor, memoryview(data)[written:])
         finally:
             os.close(descriptor)
@@ -34,7 +34,7 @@ def write_file(path, data):
 
 
 def temporary_folder(root):
-    """Make and return a new folder below `.unfinished`, of this process's own."""
+    """Create and return a new folder below `.unfinished`, unique to this process."""
     path = f"{root}/{UNFINISHED}/{os.getpid()}-{next(_numbers)}"
     try:
         os.makedirs(path)
@@ -47,12 +47,12 @@ class FolderSink:
     """One folder for each chunk: tiles, ref.jpg, centers.pt and geometry.jsonl."""
 
     def __init__(self, root):
-        self.root, self.made, self.bytes = str(root), [], 0
+        self.root, self.folders, self.bytes = str(root), [], 0
 
     def chunk(self, name):
-        """Begin the folder of a chunk; returns add(file name, data)."""
+        """Start the folder of a chunk; returns add(file name, data)."""
         folder = temporary_folder(self.root)
-        self.made.append((folder, f"{self.root}/{name}"))
+        self.folders.append((folder, f"{self.root}/{name}"))
 
         def add(file, data, record=None):
             write_file(f"{folder}/{file}", data)
@@ -61,8 +61,8 @@ class FolderSink:
         return add
 
     def finish(self):
-        """Give every folder its final name; an older one of the name goes."""
-        for folder, final in self.made:
+        """Rename every folder to its final name, replacing an older one."""
+        for folder, final in self.folders:
             try:
                 os.rename(folder, final)
             except OSError as error:
@@ -74,12 +74,12 @@ class FolderSink:
 
     def abandon(self):
         """Remove what is unfinished."""
-        for folder, _ in self.made:
+        for folder, _ in self.folders:
             shutil.rmtree(folder, ignore_errors=True)
 
 
 class SegmentSink:
-    """A piece of a tar file for each photo, and a line of JSON that tells what is where in it.
+    """A piece of a tar file per photo, and a JSON index of its content.
 
     Sample keys are `<chunk>/<id>` for tiles and `<chunk>/ref`; each has an image and a .json. The pieces are joined to
     shards later (packed.py), in the order of the photos.
@@ -91,7 +91,7 @@ class SegmentSink:
         self.length, self.chunks, self.bytes = 0, [], 0
 
     def chunk(self, name):
-        """Begin a chunk; returns add(file name, data, record) for its tiles and the reference."""
+        """Start a chunk; returns add(file name, data, record) for its tiles and the reference."""
         entry = {"chunk": name, "header": None, "samples": []}
         self.chunks.append(entry)
 
@@ -103,26 +103,26 @@ class SegmentSink:
                 return
             stem, ending = file.rsplit(".", 1)
             where = self._member(f"{name}/{stem}.{ending}", data)
-            told = tile_json(record) if record is not None else '{"reference": true}'
-            self._member(f"{name}/{stem}.json", told.encode())
+            about = tile_json(record) if record is not None else '{"reference": true}'
+            self._member(f"{name}/{stem}.json", about.encode())
             values = [None] * len(COLUMNS) if record is None else [*record[:6], record.width, [record.row, record.col]]
             entry["samples"].append([stem, where, len(data), *values])
 
         return add
 
     def _member(self, name, data):
-        """Append one file; returns where its data begins."""
+        """Append one file; returns the offset of its data."""
         head = tar_header(name, len(data))
-        begins = self.length + len(head)
-        ends = begins + len(data)
-        self.length = ends + -ends % BLOCK
+        begin = self.length + len(head)
+        end = begin + len(data)
+        self.length = end + -end % BLOCK  # padded to whole blocks
         if self.length > len(_space):
             _space.extend(bytes(self.length))
-        _space[begins - len(head) : begins] = head
-        _space[begins:ends] = memoryview(data).cast("B")
-        _space[ends : self.length] = bytes(self.length - ends)
+        _space[begin - len(head) : begin] = head
+        _space[begin:end] = memoryview(data).cast("B")
+        _space[end : self.length] = bytes(self.length - end)
         self.bytes += len(data)
-        return begins
+        return begin
 
     def finish(self):
         """Write the index, then the piece, each under a temporary name first."""
@@ -136,22 +136,22 @@ class SegmentSink:
         os.rmdir(temporary)
 
     def abandon(self):
-        """Nothing is on the disk before the end."""
+        """Do nothing: nothing is on disk before `finish`."""
 
 
-_space = bytearray(1 << 22)  # of this process, for one photo after the other: fresh memory costs more than the copy
+_space = bytearray(1 << 22)  # reused for every photo of this process: fresh memory costs more than the copy
 COLUMNS = ("id", "scale", "top", "left", "crop", "size", "width", "center")
 
 
 def tile_json(record):
-    """Return a TileRecord as JSON, with the values of COLUMNS (json.dumps takes five times as long)."""
+    """Return a TileRecord as JSON, with the values of COLUMNS (five times faster than json.dumps)."""
     number, scale, top, left, crop, size, row, col, width = record
     return (f'{{"id": {number}, "scale": {scale}, "top": {top}, "left": {left}, "crop": {crop}, "size": {size}, '
             f'"width": {width}, "center": [{row}, {col}]}}')
 
 
 def segment_name(unit):
-    """Return the file name of a photo's piece: its place in the order."""
+    """Return the file name of a photo's piece: its index."""
     return f"{unit.index:08d}.tar"
 
 
@@ -182,7 +182,7 @@ def flat_geometry(root, stem):
 
 
 class FlatSink:
-    """Tiles side by side in the data set; what belongs to a photo is told by `geometry/<name>.jsonl`, written last."""
+    """Tiles side by side in the data set; `geometry/<name>.jsonl`, written last, lists those of a photo."""
 
     def __init__(self, root, stem):
         self.root, self.stem, self.folder, self.names, self.bytes = str(root), stem, None, [], 0
@@ -195,7 +195,7 @@ class FlatSink:
         self.bytes += len(data)
 
     def finish(self, geometry):
-        """Give every file its final name, then write the geometry (bytes)."""
+        """Rename every file to its final name, then write the geometry (bytes)."""
         self.folder = self.folder or temporary_folder(self.root)
         for index, name in enumerate(self.names):
             final = f"{self.root}/{name}"

@@ -1,4 +1,4 @@
-"""Which photos there are, in which order, and what the folder or file of each is called."""
+"""The photos, their order, and the names of their folders or files."""
 
 import hashlib
 import os
@@ -10,12 +10,12 @@ from common.images.suffixes import is_image
 ORIGINAL_SUFFIXES = (".jpg", ".JPG", ".jpeg", ".JPEG", ".png", ".PNG", ".ppm", ".PPM", ".bmp", ".BMP", ".webp", ".WEBP")
 OTHER_IMAGES = (".gif", ".heic", ".heif", ".jxl", ".jp2", ".psd", ".svg", ".raw", ".dng", ".cr2", ".cr3", ".nef",
                 ".arw", ".exr")
-LONGEST = 180  # characters of a folder's name; file systems take 255 bytes
+LONGEST = 180  # bytes of a folder name; file systems take 255
 
 
 @dataclass(frozen=True)
 class Photo:
-    """One photo: the folder it was found in, its POSIX path below, and its size in bytes."""
+    """One photo: the input folder, its POSIX path below it, its size in bytes, and its modification time."""
 
     folder: str
     path: str
@@ -24,7 +24,7 @@ class Photo:
 
     @property
     def name(self):
-        """Its file name with the ending."""
+        """Its file name with suffix."""
         return self.path.rsplit("/", 1)[-1]
 
     @property
@@ -35,28 +35,28 @@ class Photo:
 
 @dataclass(frozen=True)
 class PhotoUnit:
-    """One photo's work: where it stands in the order, its name, and its numbers under original naming."""
+    """The work on one photo: its index, its name, and its numbers under original naming."""
 
     index: int
     source: Photo
     stem: str  # name of its folders without "_left"; its files in the flat modes begin with it
     number: int = 0  # running number of its first folder
     first_id: int = 0  # id of its first reference
-    counts: tuple = ()  # original naming: tiles of each of its folders, as the header promises
-    partner: object = None  # pair mode: the Photo of the low resolution
+    counts: tuple = ()  # original naming: tiles of each of its folders, from the header
+    partner: object = None  # pair mode: the low-resolution Photo
 
 
 def find_sources(folders, original=False):
-    """Return ([Photo] in order, [(path, reason)] passed over, number of files that are no images).
+    """Return ([Photo] in order, [(path, reason)] of rejected images, number of files that are not images).
 
-    Folders in the order of their paths, names sorted inside each, as the original does. Hidden files are no photos.
+    Folders in the order of their paths, names sorted in each, as in the original. Hidden files are ignored.
     """
-    found, passed, others = [], [], 0
+    photos, rejected, others = [], [], 0
     for folder in folders:
         inner, seen = [], set()
         for root, below, files in os.walk(folder, followlinks=True):
             real = os.path.realpath(root)
-            if real in seen:  # a link that leads back
+            if real in seen:  # a circular link
                 below.clear()
                 continue
             seen.add(real)
@@ -69,18 +69,18 @@ def find_sources(folders, original=False):
                 if reason is None:
                     try:
                         status = os.stat(os.path.join(folder, path))
-                        found.append(Photo(str(folder), path, status.st_size, status.st_mtime_ns))
-                    except OSError:  # a link that leads nowhere
-                        passed.append((path, "unreadable"))
+                        photos.append(Photo(str(folder), path, status.st_size, status.st_mtime_ns))
+                    except OSError:  # a dangling link
+                        rejected.append((path, "unreadable"))
                 elif reason:
-                    passed.append((path, reason))
+                    rejected.append((path, reason))
                 else:
                     others += 1
-    return found, passed, others
+    return photos, rejected, others
 
 
 def _reason(name, original):
-    """Return None for a photo, a reason for an image that is passed over, "" for anything else."""
+    """Return None for a photo, a reason for a rejected image, "" for anything else."""
     if original:
         if "ref.jpg" in name:
             return "named as a reference"
@@ -96,34 +96,32 @@ def _reason(name, original):
 
 
 def drop_duplicates(sources):
-    """Return ([Photo] without those whose bytes equal an earlier one's, [(path, path of the earlier one)])."""
+    """Return ([Photo] without byte-identical duplicates, [(path of a duplicate, path of the first one)])."""
     from common.files import file_hash
 
     sizes = {}
     for source in sources:
         sizes.setdefault(source.bytes, []).append(source)
-    first, kept, doubles = {}, [], []
+    first, unique, duplicates = {}, [], []
     for source in sources:
         digest = file_hash(source.full) if len(sizes[source.bytes]) > 1 else None
         if digest is not None and digest in first:
-            doubles.append((source.path, first[digest]))
+            duplicates.append((source.path, first[digest]))
             continue
         first[digest] = source.path
-        kept.append(source)
-    return kept, doubles
+        unique.append(source)
+    return unique, duplicates
 
 
 def stable_stem(path):
-    """Return the name that a photo's outputs begin with, from its path below the input folder alone.
+    """Return the stem of a photo's outputs, from its path below the input folder alone.
 
-    `a.jpg` -> `a`, `a.png` -> `a.png`, `sub/a.jpg` -> `sub__a`. Where another path could give the same name, and where
-    it would be too long, eight digits of the path's hash follow after `~`, so that no name depends on what else there
-    is.
+    `a.jpg` -> `a`, `a.png` -> `a.png`, `sub/a.jpg` -> `sub__a`. Where another path could give the same name, or the
+    name would be too long, eight digits of the path's hash follow after `~`: no name depends on other photos.
     """
     stem = path.removesuffix(".jpg")
     plain = stem.replace("/", "__")
-    ambiguous = "__" in stem or "~" in stem or (stem != path
-                                                and is_image(stem)) or stem.startswith(".")
+    ambiguous = "__" in stem or "~" in stem or (stem != path and is_image(stem)) or stem.startswith(".")
     if ambiguous or len(plain.encode(errors="surrogateescape")) > LONGEST or plain.endswith("_"):
         digest = hashlib.sha256(path.encode(errors="surrogateescape")).hexdigest()[:8]
         raw = plain.lstrip(".").encode(errors="surrogateescape")[: LONGEST - 9].decode(errors="ignore")
@@ -137,7 +135,7 @@ def original_folder(name, side, number):
 
 
 def listing(sources):
-    """Return {"photos", "sha256"} of paths, sizes and times of writing, which tells whether photos changed."""
+    """Return {"photos", "sha256"} of paths, sizes and modification times, to detect changed photos."""
     digest = hashlib.sha256()
     for source in sources:
         digest.update(f"{source.path}\t{source.bytes}\t{source.mtime_ns}\n".encode(errors="surrogateescape"))
@@ -147,7 +145,7 @@ def listing(sources):
 def pair_partners(sources, folder, scale):
     """Return {path of a high-resolution photo: Photo of its low-resolution partner or None}.
 
-    A partner has the same path below its folder, whatever its ending, and may have `x4` (the scale) behind the stem.
+    A partner has the same path below its folder, whatever its suffix, and may have `x4` (the scale) after the stem.
     """
     partners, _, _ = find_sources([folder])
     known = {str(Path(partner.path).with_suffix("")): partner for partner in partners}

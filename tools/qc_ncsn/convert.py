@@ -20,7 +20,7 @@ class ConvertOptions(CommonOptions):
 
     checkpoint: str = option(REQUIRED, "the file to convert, .pth or .safetensors")
     output: str = option(REQUIRED, "the file to write, of the other kind")
-    config: Optional[str] = option(None, "preset; only needed for checkpoints that do not name theirs")
+    config: Optional[str] = option(None, "preset, for checkpoints that do not store their configuration")
     weights: str = option("ema", "which weights to take from a .pth", choices=["ema", "raw"])
 
 
@@ -34,7 +34,7 @@ def main(options):
     source, target = Path(options.checkpoint), Path(options.output)
     kinds = {".safetensors": _from_safetensors, ".pth": _to_safetensors, ".pt": _to_safetensors}
     if source.suffix not in kinds or (source.suffix == ".safetensors") == (target.suffix == ".safetensors"):
-        raise InputError("one of the files must be .pth, the other .safetensors", where=f"{source} -> {target}",
+        raise InputError("one file must be .pth, the other .safetensors", where=f"{source} -> {target}",
                          do="Rename one")
     check_writable(target.parent)
     convert, exists = kinds[source.suffix], target.exists() and not options.overwrite
@@ -43,7 +43,7 @@ def main(options):
             again = Path(folder) / target.name
             results = convert(options, source, again)
             if exists and file_hash(again) != file_hash(target):  # the same conversion gives the same bytes
-                raise InputError("exists, and this conversion gives another file", where=target,
+                raise InputError("exists, and differs from this conversion", where=target,
                                  do="Choose another name, or pass --overwrite")
     else:
         results = convert(options, source, target)
@@ -59,8 +59,8 @@ def _to_safetensors(options, source, target):
     state = read_checkpoint(source)
     config = preset(options.config) if options.config else stored_config(state)
     if config is None:
-        raise InputError("this checkpoint does not say which configuration it is of", where=source,
-                         do="Name it with --config, for example --config qc_cifar10")
+        raise InputError("this checkpoint does not store its configuration", where=source,
+                         do="Pass --config, for example --config qc_cifar10")
     network = build_network(config)
     load_weights(network, state, source, options.weights)
     tensors = network.state_dict()
@@ -70,7 +70,7 @@ def _to_safetensors(options, source, target):
 
 
 def _from_safetensors(options, source, target):
-    """The container asks for a moving average and an optimiser: the average is the weights, the optimiser is new."""
+    """The published container needs an EMA and an optimiser: the weights serve as EMA, the optimiser is fresh."""
     from common.formats.checkpoints import save_torch
     from common.score.models import build_network, load_weights, read_checkpoint, stored_config
     from tools.qc_ncsn.train.step import checkpoint_state, make_average, make_optimiser
@@ -78,16 +78,16 @@ def _from_safetensors(options, source, target):
     state = read_checkpoint(source)
     config = preset(options.config) if options.config else stored_config(state)
     if config is None:
-        raise InputError("the file does not say which configuration it is of", where=source, do="Name it with --config")
+        raise InputError("the file does not store its configuration", where=source, do="Pass --config")
     network = build_network(config)
     load_weights(network, state, source, state["weights"])
     average = make_average(network, config["model"]["ema_rate"])
     step = json.loads(state["genprobe"]).get("step")
-    whole = checkpoint_state(network, make_optimiser(network, config["optim"], 0), average, step or 0, config)
+    container = checkpoint_state(network, make_optimiser(network, config["optim"], 0), average, step or 0, config)
     if step is None:
-        del whole["step"]
-    save_torch(target, whole)
-    return {"entries": len(whole["model"]), "step": step, "weights": state["weights"]}
+        del container["step"]
+    save_torch(target, container)
+    return {"entries": len(container["model"]), "step": step, "weights": state["weights"]}
 
 
 def cli(words=None):

@@ -9,7 +9,7 @@ PROG = "setup_fid"
 
 
 def compute_new(request):
-    """Make the statistics; results: name, file, num_images, excluded, features, resolution."""
+    """Compute the statistics; results: name, file, num_images, excluded, features, resolution."""
     from common.device import pick_device, set_precision
     from common.features.encode import encode, report_excluded
     from common.features.resize import CoverAndCrop
@@ -20,7 +20,7 @@ def compute_new(request):
     options = settle(request)
     images = open_images(options.path, options.n_imgs, options.shuffle, options.split, options.data_dir)
     if 0 < len(images) < options.n_imgs:
-        console.say(f"note: {images.what}; fewer than --n_imgs {options.n_imgs:,}")
+        console.say(f"note: {images.what}, fewer than --n_imgs {options.n_imgs:,}")
     device = pick_device(options.device, parallel.local_rank())
     set_precision("fp32")
     space = open_space(options.extractor, options.mode, options.weights, device)
@@ -46,13 +46,13 @@ def settle(options):
     from common.features.stats_store import check_name
 
     if not options.path:
-        raise InputError("needed with --action compute_new", where="--path",
-                         do="Name a folder, a zip, an array or a data set")
+        raise InputError("required with --action compute_new", where="--path",
+                         do="Pass a folder, a zip, an array or the name of a data set")
     if options.name is None:
-        raise InputError("needed with --action compute_new", where="--name",
-                         do="Say under which name to keep the statistics")
+        raise InputError("required with --action compute_new", where="--name",
+                         do="Choose a name for the statistics")
     if options.name != options.name.lower():
-        console.say(f"note: names are kept in lower case: {options.name.lower()}")
+        console.say(f"note: names are stored in lower case: {options.name.lower()}")
     if options.n_imgs == 0:
         raise InputError("must be -1 or above 0", where=f"--n_imgs {options.n_imgs}", do="Correct the value")
     size = check_resolution(options.resolution or ([0] if options.extractor == "small" else [256]))
@@ -67,7 +67,7 @@ def statistics_path(options, model):
 
 
 def record_folder(options):
-    """Return the folder of the record, None where it hangs on the network's file."""
+    """Return the folder of the record, None where its name depends on the network file."""
     if options.action == "download" or not options.name or options.extractor == "dinov2":
         return None
     from common.features.small_features import NAME
@@ -111,8 +111,8 @@ def _write(options, encoded, space, target):
 def show(results):
     """Print the table of a file of statistics."""
     if results:
-        size = " x ".join(map(str, results["resolution"])) if results["resolution"] != [0] else "as they are"
-        console.show_table(results["file"], ["name", "images", "left out", "features", "brought to"],
+        size = " x ".join(map(str, results["resolution"])) if results["resolution"] != [0] else "original"
+        console.show_table(results["file"], ["name", "images", "excluded", "features", "size"],
                            [[results["name"], f"{results['num_images']:,}", results["excluded"], results["features"],
                              size]])
         small, dino = (results["features"].startswith(name) for name in ("small", "dinov2"))

@@ -59,7 +59,7 @@ def test_statistics_of_setup_fid_are_a_reference(here):
 def test_kid_needs_features(here):
     results_of("setup_fid", "--action", "compute_new", "--path", "real", "--name", "real", *SMALL)
     line = refusal_of("compute_fid", "clean", "fake", "--dataset_name", "real", "--metrics", "kid", "--quiet", *SMALL)
-    assert "mean and covariance only, kid needs the features" in line
+    assert "only mean and covariance, kid needs features" in line
     assert "frechet_distance" in score("fake", "--dataset_name", "real")
 
 
@@ -303,7 +303,7 @@ def test_M1_features_of_other_images_beside_statistics_are_not_used(here):
     named = ("fake", "--dataset_name", "x", "--metrics")
     assert score(*named, "fid")["frechet_distance"] == pytest.approx(
         score("fake", "--reference", "real")["frechet_distance"], rel=1e-6)
-    assert "kid needs the features" in refusal_of("compute_fid", "clean", *named, "kid", "--quiet", *SMALL)
+    assert "kid needs features" in refusal_of("compute_fid", "clean", *named, "kid", "--quiet", *SMALL)
     (here / f"{STORED}_kid.npz").write_bytes(stale)
     for metric in ("fid", "kid"):
         line = refusal_of("compute_fid", "clean", *named, metric, "--quiet", *SMALL)
@@ -413,3 +413,18 @@ def test_M16_train_and_test_of_one_data_set_are_compared(here):
     results = score("digits", "--reference", "digits", "--reference_split", "test", "--num_gen", "400")
     assert (results["num_generated"], results["num_reference"]) == (400, 297)
     assert results["frechet_distance"] > 0
+
+
+@pytest.mark.parametrize(("tool", "words", "flag"), [
+    ("compute_fid", ("clean", "", "--reference", "real"), "CHECKPOINT"),
+    ("compute_fid", ("clean", "fake", "--reference", ""), "--reference"),
+    ("compute_fid", ("clean", "fake", "--reference", "real", "--output_dir", ""), "--output_dir"),
+    ("setup_fid", ("--action", "compute_new", "--path", "real", "--name", "x", "--stats_dir", ""), "--stats_dir"),
+    ("extract_subimages", ("--input_folder", "", "--save_folder", "out"), "--input_folder"),
+    ("train_edm", ("--data", ""), "--data"),
+    ("process_embeddings", ("--models", ""), "--models"),
+])
+def test_M6_an_empty_path_is_not_the_current_folder(here, tool, words, flag):
+    before = sorted(here.rglob("*"))
+    assert f"error: {flag}: is empty" in refusal_of(tool, *words, "--quiet")
+    assert sorted(here.rglob("*")) == before

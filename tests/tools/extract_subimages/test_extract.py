@@ -266,9 +266,9 @@ def test_options_file_flags_and_spellings(tmp_path):
     (["--compression_level", "101"], "must be from 0 to 100"),
     (["--crop_sz", "32", "x"], "expected an integer"), (["--dest", "lmdb"], "--layout packed"),
     (["--use_masking"], "no folder of masks"),
-    (["--layout", "virtual", "--only_resize"], "no tiles to cut later"), (["--step", "0", "1"], "leave no pixel"),
+    (["--layout", "virtual", "--only_resize"], "no windows to cut later"), (["--step", "0", "1"], "give empty tiles"),
     (["--exclusions", "a", "b", "c"], "3 lists for 2 scales"), (["--cropsz", "1"], "Did you mean --crop_sz?"),
-    (["--mode", "single"], "has one scale"), (["--naming", "original", "--layout", "packed"], "running numbers"),
+    (["--mode", "single"], "has a single scale"), (["--naming", "original", "--layout", "packed"], "running numbers"),
 ])
 def test_wrong_options_are_named(words, told, tmp_path):
     make_photos(tmp_path / "in", 1)
@@ -278,10 +278,10 @@ def test_wrong_options_are_named(words, told, tmp_path):
 
 def test_folders_that_must_not_be_written_to(tmp_path):
     folder = make_photos(tmp_path / "in", 1)
-    assert "lies inside the folder of photos" in refuse(folder, folder / "tiles")
+    assert "is inside the folder of photos" in refuse(folder, folder / "tiles")
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "thesis.txt").write_text("x")
-    assert "holds thesis.txt" in refuse(folder, tmp_path / "full", "--overwrite")
+    assert "contains thesis.txt" in refuse(folder, tmp_path / "full", "--overwrite")
     extract(folder, tmp_path / "out")
     (tmp_path / "out" / "run.json").unlink()
     assert "no record says what wrote it" in refuse(folder, tmp_path / "out")

@@ -193,7 +193,7 @@ def checkpoint_with_a_misshapen_average(place):
     return place.spoil(ema={**ema, "shadow_params": [torch.zeros(1), *ema["shadow_params"][1:]]})
 
 
-@case("bad.pth", "expected", "another --config")
+@case("bad.pth: was trained with model.nf 4", "configuration has 8", "Leave --config out")
 def checkpoint_of_another_configuration(place):
     return place.sample(place.state(), "--config", "u_digits", "--config.model.nf=8",
                         "--config.model.attn_resolutions=4")
@@ -285,7 +285,7 @@ def restore_of_misshapen_moments(place):
     return (*TRAIN, "--n_iters", "9", "--restore", place.root / "restore.pth")
 
 
-@case("weights.safetensors: this file holds weights only", ".pth")
+@case("weights.safetensors: this file has weights only", ".pth")
 def restore_of_weights_alone(place):
     path = place.root / "weights.safetensors"
     good("convert", "--checkpoint", place.trained / "checkpoints" / "checkpoint_1.pth", "--output", path)
@@ -394,7 +394,8 @@ def data_npz_broken(place):
 
 
 simple("data_set_unknown", (*TRAIN, "--dataset", "digts"), "digts: no data set of this name", "Did you mean digits?")
-simple("more_images_than_there_are", (*NLL, "--num_images", "298"), "--num_images 298", "the data set has 297 images")
+simple("more_images_than_there_are", (*NLL, "--num_images", "298"), "--num_images 298",
+       "the data set has only 297 images")
 
 # ---- configurations
 
@@ -412,7 +413,7 @@ simple("size_that_cannot_be_halved", (*TRAIN, "--config.data.image_size=7"), "da
 simple("last_step_before_the_first", (*TRAIN, "--init_step", "9"),
        "--n_iters 4: the first step is 9: there is nothing to do")
 simple("regulariser_on_a_conservative_model", (*TRAIN, "--config.model.energy=true", "--balancing_fac", "1"),
-       "--balancing_fac: a C-NCSN++ is conservative already")
+       "--balancing_fac: a C-NCSN++ is already conservative")
 
 # ---- flags
 
@@ -461,12 +462,12 @@ def work_folder_is_a_file(place):
     return TRAIN
 
 
-@case("nll", "Calculate first")
+@case("nll", "Compute it first")
 def nothing_stored_to_read(place):
     return ("eval", "nll", "--read")
 
 
-@case("asym", "Calculate first")
+@case("asym", "Compute it first")
 def no_asymmetry_stored_to_read(place):
     return ("eval", "asym", "--read")
 
@@ -504,7 +505,7 @@ def conversion_to_the_same_kind(place):
             place.root / "b.pth")
 
 
-@case("there.safetensors: exists, and this conversion gives another file", "--overwrite")
+@case("there.safetensors: exists, and differs from this conversion", "--overwrite")
 def conversion_onto_a_file(place):
     (place.root / "there.safetensors").write_text("mine")
     path = place.trained / "checkpoints" / "checkpoint_1.pth"

@@ -71,7 +71,7 @@ def test_a_dry_run_writes_nothing(checkpoint, tmp_path):
 def test_a_published_file_needs_its_configuration(tmp_path):
     ended = call("convert", "--checkpoint", PUBLISHED, "--output", tmp_path / "x.safetensors")
     assert ended.status == 2
-    assert "Name it with --config" in ended.err
+    assert "Pass --config" in ended.err
 
 
 def test_a_program_that_reads_the_published_container_reads_ours(checkpoint):
