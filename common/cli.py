@@ -70,11 +70,8 @@ def parse(options_class, argv, prog, description="", epilog=""):
 
 
 def check_bounds(options):
-    """Raise InputError for the first value, alone or in a list, that its flag does not allow.
-
-    These are numbers outside the bounds, NaN among them, and empty texts (of a shell's unset variable: as a path, the
-    current folder) where the default is another.
-    """
+    """Raise InputError for the first number, alone or in a list, outside the bounds of its flag (NaN is outside), and
+    for an empty text that is not the default (a shell's unset variable: as a path, the current folder)."""
     for item in dataclasses.fields(options):
         values = getattr(options, item.name)
         for value in values if isinstance(values, (list, tuple)) else [values]:
@@ -82,8 +79,7 @@ def check_bounds(options):
                 flag = item.name.upper() if item.metadata.get("word") else f"--{item.name}"
                 raise InputError("is empty", where=flag, do="Give a value, or leave it out")
             if _is_bounded(item) and value is not None and not _is_within(value, **_bounds(item)):
-                raise InputError(f"must be {_bounds_text(item)}", where=f"--{item.name} {value}",
-                                 do="Correct the value")
+                raise InputError(f"must be {_bounds_text(item)}", where=f"--{item.name} {value}", do="Correct the value")
 
 
 def _bounds(item):
