@@ -70,16 +70,16 @@ def parse(options_class, argv, prog, description="", epilog=""):
 
 
 def check_bounds(options):
-    """Raise InputError for the first number, alone or in a list, outside the bounds of its flag (NaN is outside), and
-    for an empty text that is not the default (a shell's unset variable: as a path, the current folder)."""
+    """Raise InputError for the first value, alone or in a list, that is out of bounds, NaN or an empty text."""
     for item in dataclasses.fields(options):
         values = getattr(options, item.name)
         for value in values if isinstance(values, (list, tuple)) else [values]:
-            if value == "" != item.default:
-                flag = item.name.upper() if item.metadata.get("word") else f"--{item.name}"
-                raise InputError("is empty", where=flag, do="Give a value, or leave it out")
+            if value == "" != item.default:  # a shell's unset variable: as a path, the current folder
+                where = item.name.upper() if item.metadata.get("word") else f"--{item.name}"
+                raise InputError("is empty", where=where, do="Pass a value, or leave it out")
             if _is_bounded(item) and value is not None and not _is_within(value, **_bounds(item)):
-                raise InputError(f"must be {_bounds_text(item)}", where=f"--{item.name} {value}", do="Correct the value")
+                where = f"--{item.name} {value}"
+                raise InputError(f"must be {_bounds_text(item)}", where=where, do="Correct the value")
 
 
 def _bounds(item):
