@@ -12,18 +12,20 @@ KINDS = ("result", "total", "how")  # what an option does to a job's outcome, se
 
 
 def option(default, help, *, short=None, choices=None, nargs=None, type=None, kind="result", metavar=None, word=False,
-           low=None, high=None, above=None, below=None):
+           low=None, high=None, above=None, below=None, empty=False):
     """Return a dataclass field that is a flag.
 
     default: its value, or REQUIRED.  short: further spellings, such as "-bs".  word: given bare, without a flag.
     kind: "result" when another value gives other results (a resumed run must have the same), "total" when a larger
     value extends the run, "how" when results do not depend on it (device, workers, batch size, screen).
     low, high: least and largest value.  above, below: bounds that are not reached.  None (not given) is never checked.
+    empty: an empty text is a value.
     """
     assert kind in KINDS
     shorts = (short,) if isinstance(short, str) else tuple(short or ())
     metadata = {"help": help, "short": shorts, "choices": choices, "nargs": nargs, "type": type, "kind": kind,
-                "metavar": metavar, "word": word, "low": low, "high": high, "above": above, "below": below}
+                "metavar": metavar, "word": word, "low": low, "high": high, "above": above, "below": below,
+                "empty": empty}
     if isinstance(default, list):
         return field(default_factory=lambda: list(default), metadata=metadata)
     return field(metadata=metadata) if default is REQUIRED else field(default=default, metadata=metadata)
@@ -41,10 +43,14 @@ class CommonOptions:
 
 
 def check_bounds(options):
-    """Raise InputError for the first number, alone or in a list, outside the bounds of its flag; NaN is outside."""
+    """Raise InputError for the first value, alone or in a list, that is out of bounds, NaN, or an empty text."""
     for item in dataclasses.fields(options):
         values = getattr(options, item.name)
         for value in values if isinstance(values, (list, tuple)) else [values]:
+            if value == "" != item.default and not item.metadata.get("empty"):
+                # a shell's unset variable; as a path it would be the current folder
+                where = item.name.upper() if item.metadata.get("word") else f"--{item.name}"
+                raise InputError("is empty", where=where, do="Pass a value, or leave it out")
             if is_bounded(item) and value is not None and not _is_within(value, **_bounds(item)):
                 raise InputError(f"must be {bounds_text(item)}", where=f"--{item.name} {value}",
                                  do="Correct the value")

@@ -10,10 +10,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from pathlib import Path
 
-from common.errors import InputError
+from common.errors import SYSTEM_ADVICE, InputError
 
 PART = 512  # images of a part, which is made and written as one
-FORMAT = 1  # of the files; another one is another key
+FORMAT = 2  # of the files; another one is another key
 
 
 class EncodedImages:
@@ -61,8 +61,8 @@ def encode(images, space, batch_size=32, workers=8, change=None, overwrite=False
     from common.files import check_writable, exclusive
     from common.paths import cache_dir
 
-    identity = images.identity() if parallel.is_main() else None
-    identity = parallel.gather_objects(identity)[0]
+    identity = (images.identity(), getattr(images, "unreadable", ())) if parallel.is_main() else None
+    identity, unreadable = parallel.gather_objects(identity)[0]
     told = [FORMAT, PART, identity, len(images), space.meta, None if change is None else change.told]
     key = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:24]
     folder = cache_dir() / "features" / key
@@ -73,7 +73,7 @@ def encode(images, space, batch_size=32, workers=8, change=None, overwrite=False
                 path.unlink(missing_ok=True)
         parallel.barrier()
         if not (folder / "set.json").exists():
-            _make_parts(images, space, folder, batch_size, workers, change, label)
+            _make_parts(images, space, folder, batch_size, workers, change, label, unreadable)
             parallel.barrier()
             if parallel.is_main():
                 _join(images, space, folder, change)
@@ -81,7 +81,7 @@ def encode(images, space, batch_size=32, workers=8, change=None, overwrite=False
     return EncodedImages(folder)
 
 
-def _make_parts(images, space, folder, batch_size, workers, change, label):
+def _make_parts(images, space, folder, batch_size, workers, change, label, unreadable):
     """Write the missing parts of this process's share."""
     from common import console, parallel
 
@@ -91,8 +91,8 @@ def _make_parts(images, space, folder, batch_size, workers, change, label):
     with ThreadPoolExecutor(max(1, workers)) as pool, \
             console.progress(label, sum(len(spans[number]) for number in mine), unit="images") as advance:
         for number in mine:
-            _make_part(images, space, spans[number], folder / _part(number), pool, (batch_size, workers, change),
-                       advance)
+            _make_part(images, space, spans[number], folder / _part(number), pool,
+                       (batch_size, workers, change, unreadable), advance)
 
 
 def _part(number):
@@ -117,7 +117,7 @@ def _make_part(images, space, span, path, pool, work, advance):
 
     from common.files import write_npz
 
-    batch_size, workers, change = work
+    batch_size = work[0]
     index, features, logits, excluded, waiting = [], [], [], {}, []
 
     def flush():
@@ -131,7 +131,7 @@ def _make_part(images, space, span, path, pool, work, advance):
         advance(len(waiting))
         waiting.clear()
 
-    for number, prepared in _prepared(images, span, space, pool, batch_size, workers, change):
+    for number, prepared in _prepared(images, span, space, pool, *work):
         if isinstance(prepared, InputError):
             excluded[number] = prepared.what
             advance(1)
@@ -148,8 +148,12 @@ def _make_part(images, space, span, path, pool, work, advance):
               index=np.array(index, np.int64), excluded=np.array(json.dumps(told)))
 
 
-def _prepared(images, span, space, pool, batch_size, workers, change):
-    """Yield (number, prepared image or InputError) in order; some are prepared ahead in threads."""
+def _prepared(images, span, space, pool, batch_size, workers, change, unreadable):
+    """Yield (number, prepared image or InputError) in order; some are prepared ahead in threads.
+
+    Raises InputError where the system refuses a file that it let read for the set's key: the set must not be kept
+    under this key without that image.
+    """
 
     def prepare(image):
         try:
@@ -161,8 +165,10 @@ def _prepared(images, span, space, pool, batch_size, workers, change):
         try:
             image = images.load(number)
         except InputError as error:
+            if number not in unreadable and getattr(error.__cause__, "errno", None) in SYSTEM_ADVICE:
+                raise
             return error
-        return prepare(image)
+        return InputError("could not be read at first") if number in unreadable else prepare(image)
 
     if hasattr(images, "generate"):
         for start in range(span.start, span.stop, batch_size):
@@ -200,7 +206,8 @@ def _join(images, space, folder, change):
         if width:
             blocks = (read_npz(path, required=(key,))[key] for path in parts)
             write_npz_rows(folder / name, key, (count, width), np.float32, blocks)
-    meta = {**space.meta, **({} if change is None else change.told)}
+    size = getattr(images, "resolution", None) or [0]  # of generated images; 0: as they are
+    meta = {**space.meta, "resolution": list(size), **({} if change is None else change.told)}
     write_json(folder / "set.json", {"count": count, "width": space.width, "num_logits": space.num_logits, "meta": meta,
                                      "name": space.name, "what": images.what,
                                      "excluded": [[title, reason] for _, title, reason in excluded]})

@@ -13,6 +13,7 @@ from common.errors import InputError, nearest
 
 MODES = ("clean", "legacy_pytorch", "legacy_tensorflow", "fast")
 SIZE = 299
+SMALLEST, LARGEST = 8, 8192  # sides that images are brought to before
 _BLOCK = 32  # outputs of one matrix product: wider wastes arithmetic on zeros, narrower wastes calls
 
 
@@ -157,6 +158,18 @@ def cover_and_crop(pixels, shape, antialias=True):
     resized = cover(pixels, shape, antialias)
     top, left = (round((have - want) / 2) for have, want in zip(resized.shape, shape))
     return resized[top : top + shape[0], left : left + shape[1]]
+
+
+def check_resolution(given, where="--resolution"):
+    """Return (height, width) of one or two numbers of pixels, None for 0: images as they are. Raises InputError."""
+    sides = given if isinstance(given, (list, tuple)) else [given]
+    whole = all(isinstance(side, int) and SMALLEST <= side <= LARGEST for side in sides)
+    if list(sides) == [0]:
+        return None
+    if len(sides) not in (1, 2) or not whole:
+        raise InputError(f"expected one or two sizes in pixels, each from {SMALLEST} to {LARGEST:,}",
+                         where=f"{where} {' '.join(map(str, sides))}", do="Pass a side, height and width, or 0")
+    return sides[0], sides[-1]
 
 
 class CoverAndCrop:

@@ -81,10 +81,13 @@ def _open_known(name, num, shuffle, split, data_dir):
 
 
 class FileImages:
-    """Image files of a folder or a zip (a `datasets` store), decoded when asked for."""
+    """Image files of a folder or a zip (a `datasets` store), decoded when asked for.
+
+    unreadable: indices of the images that could not be read when their `identity` was made.
+    """
 
     def __init__(self, store, what):
-        self._store, self.what = store, what
+        self._store, self.what, self.unreadable = store, what, set()
 
     def __len__(self):
         return len(self._store)
@@ -101,9 +104,11 @@ class FileImages:
 
     def identity(self):
         """Return a digest of the files' contents in order; hashes of unchanged files come from the cache."""
-        from common.features.content import content_hashes
+        from common.features.content import UNREADABLE, content_hashes
 
-        return hashlib.sha256("\n".join(content_hashes(self._store)).encode()).hexdigest()
+        hashes = content_hashes(self._store)
+        self.unreadable = {index for index, found in enumerate(hashes) if found == UNREADABLE}
+        return hashlib.sha256("\n".join(hashes).encode()).hexdigest()
 
 
 def read_array(data, where):

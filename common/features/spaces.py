@@ -34,7 +34,11 @@ def open_space(extractor, mode="clean", weights=None, device="cpu", antialias=Tr
 
 
 class InceptionSpace:
-    """The FID Inception's pool features and logits (with bias); a Frechet distance in them is a FID."""
+    """The FID Inception's pool features; a Frechet distance in them is a FID.
+
+    Its logits are without the last layer's bias, as the Inception score's own code, torch-fidelity and StyleGAN take
+    them.
+    """
 
     width, is_inception = 2048, True
 
@@ -61,7 +65,7 @@ class InceptionSpace:
         import torch
 
         features = self._network.features(torch.from_numpy(np.stack(prepared)).to(self._device))
-        logits = self._network.logits(features).cpu().numpy() if self.num_logits else None
+        logits = self._network.logits(features, bias=False).cpu().numpy() if self.num_logits else None
         return features.cpu().numpy(), logits
 
 

@@ -32,8 +32,8 @@ class ScoreOptions(CommonOptions):
     reference: Optional[str] = option(None,
                                       "the reference itself: images, stored features or statistics, a named data set")
     metrics: List[str] = option(["fid"], f"any of {', '.join(METRICS)}, comma- or space-separated", nargs="+", type=str)
-    num_gen: int = option(50_000, "images to generate, or to take from a folder in path order", kind="total",
-                          low=2)
+    num_gen: Optional[int] = option(None, "images to generate (default 50,000), or to take from a folder in path order "
+                                    "(default all)", kind="total", low=2)
     batch_size: int = flags.batch_size(32, "-bs")
     num_workers: int = flags.num_workers(8, "threads that read and resize images", "-j", low=1)
     device: str = flags.device()
@@ -41,8 +41,9 @@ class ScoreOptions(CommonOptions):
     stats_dir: Optional[str] = option(None, "folder of statistics (GENPROBE_STATS, else fid_stats)", kind="how")
     extractor: str = option("inception", "feature extractor", choices=["inception", "small", "dinov2"])
     weights: Optional[str] = option(None, "weights of the extractor, if not in one of the usual places", kind="how")
-    resolution: List[int] = option([], "resize and crop files to this side, or height and width, as setup_fid does",
-                                   nargs="+", short="-r", low=8)
+    resolution: List[int] = option([],
+                                   "resize and crop files to this side, or height and width, as setup_fid does; 0 to "
+                                   "leave them; default: as the stored side was", nargs="+", short="-r")
     round: bool = option(True, "round generated images to uint8, like files; clean-fid scores floats")
     nearest_k: int = option(3, "prdc: k of the k-NN radius", low=1)
     splits: int = option(10, "is: splits of the Inception score over permuted images; 1 as in QC-NCSN", low=1)
@@ -50,6 +51,8 @@ class ScoreOptions(CommonOptions):
     kid_subset_size: int = option(1000, "kid: images per subset", low=2)
     interval: bool = option(True, "standard error and 95 % interval by the jackknife, when features are available")
     split: str = option("train", "split of named data sets", choices=["train", "test"])
+    reference_split: Optional[str] = option(None, "split of the reference (default: --split)",
+                                            choices=["train", "test"])
     data_dir: Optional[str] = flags.data_dir()
     config: Optional[str] = option(None, "generator: preset, for NCSN++ checkpoints without their configuration")
     method: Optional[str] = option(None, "generator: sampler of an NCSN++ checkpoint",

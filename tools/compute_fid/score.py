@@ -8,6 +8,7 @@ from common.cli import Outcome
 from common.errors import InputError, nearest
 from tools.compute_fid.names import METRICS
 
+OF_METRICS = {"nearest_k": "prdc", "splits": "is", "kid_subsets": "kid", "kid_subset_size": "kid"}
 LABELS = {
     "fid": "FID", "frechet_distance": "Frechet distance", "kid": "KID (all pairs)",
     "kid_subsets": "KID (mean of subsets)",
@@ -32,7 +33,7 @@ def score(request):
             (generated, excluded), (reference, _) = plan.sides()
             if not parallel.is_main():
                 return {}, []
-            notes = compare(generated, reference)
+            notes = plan.notes + compare(generated, reference)
             results = measure(generated, reference, options, device)
             results |= _circumstances(plan, generated, reference, excluded, notes)
             return results, [_write_table(Path(options.output_dir), results)] if options.output_dir else []
@@ -50,7 +51,11 @@ def score(request):
 
 
 def settle(options):
-    """Return the options with the metrics' names in a fixed order. Raises InputError for flags in conflict."""
+    """Return the options with the metrics' names in a fixed order and a generator's number of images. Raises InputError
+    for flags in conflict."""
+    from tools.compute_fid.plan import is_given
+    from tools.compute_fid.sides import NUM_GEN, is_generator
+
     words = [word.lower() for entry in options.metrics for word in entry.replace(",", " ").split()]
     for word in words:
         if word not in METRICS:
@@ -58,13 +63,17 @@ def settle(options):
     if not words:
         raise InputError("no metric", where="--metrics", do=f"Choose from {', '.join(METRICS)}")
     options = replace(options, metrics=[name for name in METRICS if name in words])
+    for name, metric in OF_METRICS.items():
+        if is_given(options, name) and metric not in options.metrics:
+            raise InputError(f"acts on the metric {metric}, which is not asked for", where=f"--{name}",
+                             do=f"Leave it out, or give --metrics {','.join([*options.metrics, metric])}")
+    if options.num_gen is None and is_generator(options.checkpoint):
+        options = replace(options, num_gen=NUM_GEN)
     if options.dataset_name and options.reference:
         raise InputError("mutually exclusive with --dataset_name", where="--reference", do="Pass one of them")
     if not options.dataset_name and not options.reference and options.metrics != ["is"]:
         raise InputError("no reference", where="--dataset_name",
                          do="Name statistics made by setup_fid, or pass images as --reference")
-    if len(options.resolution) > 2:
-        raise InputError("expected one or two sizes in pixels", where="--resolution", do="Correct the values")
     return options
 
 
@@ -110,7 +119,8 @@ def _circumstances(plan, generated, reference, excluded, notes):
         "reference": plan.describe("reference") if reference else None,
         "num_reference": reference.count if reference else None,
         "features": _space_name(generated), "antialias": generated.meta.get("antialias"),
-        "rounded": plan.options.round if is_generator else None, "notes": notes,
+        "rounded": plan.options.round if is_generator else None, "resolution": generated.meta.get("resolution"),
+        "notes": notes,
     }
 
 

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 GENERATOR_SUFFIXES = (".pt", ".pth", ".pt2", ".ckpt", ".safetensors", ".pkl", ".bin", ".tar")
+NUM_GEN = 50_000  # images of a generator, as of published FIDs
 STORED_ARRAYS = {"mu", "sigma", "feats", "pool_3"}
 
 
@@ -14,6 +15,7 @@ class GeneratedImages:
 
     def __init__(self, generator, num, seed, rounded):
         self._generator, self._num, self._seed, self._rounded = generator, num, seed, rounded
+        self.resolution = generator.resolution
         self.what = f"{generator.name} ({generator.description['kind']}, {num:,} images, seed {seed})"
 
     def __len__(self):
@@ -59,8 +61,9 @@ def is_generator(place):
     return path.is_file() and path.suffix.lower() in GENERATOR_SUFFIXES and not is_stored(place)
 
 
-def open_source(place, options, device, limit=None):
-    """Return the source of images at a place; None for a file of features or statistics."""
+def open_source(place, options, device, num=None, split="train"):
+    """Return the source of the first `num` images at a place (None: of a generator NUM_GEN, else all); None for a file
+    of features or statistics."""
     from common.features.sources import open_images
 
     if is_stored(place):
@@ -71,8 +74,8 @@ def open_source(place, options, device, limit=None):
         generator = open_generator(place, device, config=options.config, method=options.method,
                                    num_steps=options.num_steps,
                                    z_dim=options.z_dim, output_range=options.output_range)
-        return GeneratedImages(generator, limit or options.num_gen, options.seed, options.round)
-    return open_images(place, limit, split=options.split, data_dir=options.data_dir)
+        return GeneratedImages(generator, num or NUM_GEN, options.seed, options.round)
+    return open_images(place, num, split=split, data_dir=options.data_dir)
 
 
 def encoded_side(images, space, options, change):
@@ -89,15 +92,18 @@ def stored_side(path):
     """Return the Statistics of a stored file, with the features of a <stem>_kid.npz beside it.
 
     A file without metadata may have them in its name, as those of clean-fid do.
+    Raises InputError where the features are of other images.
     """
-    from common.features.statistics import Statistics, read_statistics
+    from common.features.statistics import Statistics, check_same_images, read_statistics
 
     path = Path(path)
     stored = read_statistics(path)
     features, meta = path.with_name(f"{path.stem}_kid.npz"), _meta_of_name(path.name) | stored.meta
     rows = stored.features
     if rows is None and features.is_file():
-        rows = read_statistics(features, width=stored.width).features
+        beside = read_statistics(features, width=stored.width)
+        check_same_images(stored, beside)
+        rows = beside.features
     moments = {} if stored.features is not None else {"mean": stored.mean, "covariance": stored.covariance}
     return Statistics(**moments, count=stored.count, features=rows, logits=stored.logits, meta=meta, path=path)
 

@@ -8,17 +8,6 @@ from common.errors import InputError
 PROG = "setup_fid"
 
 
-def image_size(resolution, extractor):
-    """Return (height, width) of a --resolution, or None for no resizing. Raises InputError."""
-    size = list(resolution) or ([0] if extractor == "small" else [256])
-    if size == [0]:
-        return None
-    if len(size) > 2 or min(size) < 8:
-        raise InputError("expected one or two sizes in pixels, each at least 8",
-                         where=f"--resolution {' '.join(map(str, size))}", do="Pass a side, height and width, or 0")
-    return (size[0], size[-1])
-
-
 def compute_new(request):
     """Compute the statistics; results: name, file, num_images, excluded, features, resolution."""
     from common.device import pick_device, set_precision
@@ -41,8 +30,7 @@ def compute_new(request):
               about=[{"name": images.what}], owns=[f"../{target.name}", f"../{_kid_file(target).name}"], show=show)
 
     def work():
-        size = tuple(options.resolution) if options.resolution != [0] else None
-        change = CoverAndCrop((size[0], size[-1]), options.antialias) if size else None
+        change = CoverAndCrop(options.resolution, options.antialias) if options.resolution != [0] else None
         encoded = encode(images, space, options.batch_size, options.num_workers, change, label=f"{space.name} features")
         report_excluded(encoded)
         outputs = [target, *([_kid_file(target)] if options.kid else [])]
@@ -54,6 +42,7 @@ def compute_new(request):
 
 def settle(options):
     """Return the options checked, the name in lower case and the resolution filled in. Raises InputError."""
+    from common.features.resize import check_resolution
     from common.features.stats_store import check_name
 
     if not options.path:
@@ -66,7 +55,7 @@ def settle(options):
         console.say(f"note: names are stored in lower case: {options.name.lower()}")
     if options.n_imgs == 0:
         raise InputError("must be -1 or above 0", where=f"--n_imgs {options.n_imgs}", do="Correct the value")
-    size = image_size(options.resolution, options.extractor)
+    size = check_resolution(options.resolution or ([0] if options.extractor == "small" else [256]))
     return replace(options, name=check_name(options.name), resolution=list(size or [0]))
 
 

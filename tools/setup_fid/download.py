@@ -6,6 +6,7 @@ from pathlib import Path, PurePosixPath
 from common import console
 from common.cli import Outcome
 from common.errors import InputError
+from common.record import RECORD
 
 ARCHIVE = "fid_stats.tar.gz"
 PUBLISHED = f"http://efrosgans.eecs.berkeley.edu/blobgan/{ARCHIVE}"
@@ -69,6 +70,7 @@ def _copy_in(path, folder, overwrite):
                 raise InputError("already exists with other content", where=target,
                                  do="Delete it, or use --overwrite")
             continue
+        (target.with_suffix("") / RECORD).unlink(missing_ok=True)  # it is of the file that goes
         write_bytes(target, data)
         copied += 1
     console.say(f"{copied} files copied from {path} to {folder}")

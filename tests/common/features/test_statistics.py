@@ -169,7 +169,10 @@ def test_comparison_of_meta():
 
 def test_qc_ncsn_names_its_feature_space(tmp_path):
     np.savez(tmp_path / "stat.npz", pool_3=ROWS, features=np.array("small-features-v1"))
-    assert read_statistics(tmp_path / "stat.npz").meta == {"extractor": "small-features-v1"}
+    assert read_statistics(tmp_path / "stat.npz").meta == {"extractor": "small-features-v1", "resolution": [0]}
+    np.savez(tmp_path / "stat.npz", pool_3=ROWS, features=np.array("inception-clean"))
+    told = read_statistics(tmp_path / "stat.npz").meta
+    assert (told["extractor"], told["resize"]) == ("inception", "clean")
 
 
 def with_value(array, value, place=(2,)):

@@ -289,3 +289,142 @@ def test_edm_and_edm2_statistics_are_references(here):
     for reference in (case / "edm.npz", case / "edm2.pkl"):
         results = results_of("compute_fid", "clean", "stored.npz", "--reference", reference)
         assert results["frechet_distance"] == pytest.approx(0, abs=1e-9)
+
+
+STORED = "fid_stats/x_clean_small-features-v1_custom_na"
+
+
+def test_M1_features_of_other_images_beside_statistics_are_not_used(here):
+    """setup_fid clears its companion file; one that came otherwise is refused by name."""
+    words = ("--action", "compute_new", "--name", "x", *SMALL)
+    results_of("setup_fid", *words, "--path", "fake", "--kid")
+    stale = (here / f"{STORED}_kid.npz").read_bytes()
+    results_of("setup_fid", *words, "--path", "real", "--overwrite")
+    named = ("fake", "--dataset_name", "x", "--metrics")
+    assert score(*named, "fid")["frechet_distance"] == pytest.approx(
+        score("fake", "--reference", "real")["frechet_distance"], rel=1e-6)
+    assert "kid needs features" in refusal_of("compute_fid", "clean", *named, "kid", "--quiet", *SMALL)
+    (here / f"{STORED}_kid.npz").write_bytes(stale)
+    for metric in ("fid", "kid"):
+        line = refusal_of("compute_fid", "clean", *named, metric, "--quiet", *SMALL)
+        assert f"{STORED}_kid.npz: these are not the features of the images of {STORED}.npz" in line
+    write_folder(here / "other", 12, first=60)  # as many images, too
+    results_of("setup_fid", *words[:2], "--name", "y", *SMALL, "--path", "other", "--kid")
+    (here / f"{STORED}_kid.npz").write_bytes((here / f"{STORED.replace('x_', 'y_')}_kid.npz").read_bytes())
+    assert "not the features" in refusal_of("compute_fid", "clean", *named, "fid", "--quiet", *SMALL)
+
+
+def test_M3_the_inception_score_is_of_logits_without_bias(here, inception_weights):
+    """As torch-fidelity's: of the images, through the command."""
+    from common.features.resize import normalise, resize_image
+    from common.networks.inception import InceptionFeatures
+    from common.networks.inception_weights import build_inception
+    from tests.common.metrics.distances import inception_score_of
+
+    write_folder(here / "five", 5, first=40)
+    state = torch.load(inception_weights, weights_only=True)
+    state["fc.bias"][:9] += 5
+    torch.save(state, here / "biased.pth")
+    words = ("clean", "five", "--metrics", "is", "--splits", "1", "--weights", "biased.pth", "--device", "cpu")
+    score = results_of("compute_fid", *words)["inception_score"]
+    network = InceptionFeatures(build_inception(state))
+    images = open_images("five")
+    x = [normalise(resize_image(images.load(index), "clean"), "clean") for index in range(5)]
+    pooled = network.features(torch.from_numpy(np.stack(x)).permute(0, 3, 1, 2))
+    expected, other = (inception_score_of(network.logits(pooled, bias=bias).numpy())[0] for bias in (False, True))
+    assert score - 1 == pytest.approx(expected - 1, rel=0.01)
+    assert other - 1 != pytest.approx(expected - 1, rel=0.1)
+
+
+def test_M4_images_are_prepared_as_the_stored_reference_was(here):
+    """Without -r, in the same way; another -r is a note that names both."""
+    setup = ("--action", "compute_new", "--path", "real", *SMALL, "-r", "10", "12")
+    results_of("setup_fid", *setup, "--name", "x", "--noantialias")
+    results = score("real", "--dataset_name", "x")
+    assert results["frechet_distance"] == pytest.approx(0, abs=1e-9)
+    assert (results["resolution"], results["notes"]) == ([10, 12], [])
+    results_of("setup_fid", *setup, "--name", "y")
+    assert score("real", "--dataset_name", "y")["frechet_distance"] == pytest.approx(0, abs=1e-9)
+    for words, size in ((("-r", "0"), "as they are"), (("-r", "8"), "8 x 8")):
+        results = score("real", "--dataset_name", "x", *words)
+        (note,) = results["notes"]
+        assert f"real (12 images) {size}" in note
+        assert f"{STORED}.npz 10 x 12, antialias off" in note
+        assert results["frechet_distance"] > 1e-3
+    stored = score(f"{STORED}.npz", "--reference", "real")  # whichever side is stored
+    assert stored["frechet_distance"] == pytest.approx(0, abs=1e-9)
+    (note,) = score(f"{STORED}.npz", "--dataset_name", "y")["notes"]
+    assert "not prepared alike" in note
+
+
+def test_M4_generated_images_of_another_size_than_the_reference_are_a_note(here):
+    torch.jit.script(Pattern(False)).save("pattern.pt")
+    results_of("setup_fid", "--action", "compute_new", "--path", "real", *SMALL, "-r", "12", "--name", "x")
+    results_of("setup_fid", "--action", "compute_new", "--path", "real", *SMALL, "-r", "8", "--name", "same")
+    words = ("pattern.pt", "--num_gen", "12", "--z_dim", "6", "--dataset_name")
+    (note,) = score(*words, "x")["notes"]
+    assert f"{STORED}.npz 12 x 12" in note
+    assert "pattern.pt (torchscript, 12 images, seed 0) 8 x 8" in note
+    assert score(*words, "same")["notes"] == []
+
+
+def test_M4_a_stored_resolution_that_is_none_is_refused(here):
+    np.savez(here / "odd.npz", mu=np.zeros(128), sigma=np.eye(128), meta=np.array('{"resolution": ["a", 3, 1e9]}'))
+    line = refusal_of("compute_fid", "clean", "fake", "--reference", "odd.npz", "--quiet", *SMALL)
+    assert "odd.npz: resolution" in line
+
+
+def test_M5_a_generators_default_number_acts_on_no_other_input(here, monkeypatch):
+    monkeypatch.setattr("tools.compute_fid.sides.NUM_GEN", 5)
+    np.savez(here / "fake.npz", images=np.stack([open_images("fake").load(index) for index in range(10)]))
+    for place in ("fake", "fake.npz"):
+        results = score(place, "--reference", "real")
+        assert (results["num_generated"], results["notes"]) == (10, [])
+        results = score(place, "--reference", "real", "--num_gen", "6")
+        assert results["num_generated"] == 6
+        assert "the first ones in path order, as many as --num_gen" in results["notes"][0]
+        (note,) = score(place, "--reference", "real", "--num_gen", "60")["notes"]
+        assert "fewer than --num_gen 60" in note
+    torch.jit.script(Pattern(False)).save("pattern.pt")
+    assert score("pattern.pt", "--reference", "real", "--z_dim", "6")["num_generated"] == 5
+
+
+@pytest.mark.parametrize("words", [
+    ("fake", "--z_dim", "6"), ("fake", "--output_range", "unit"), ("fake", "--config", "u_digits"),
+    ("fake", "--noround"), ("fake", "--method", "ode"), ("fake", "--num_steps", "3"), ("fake", "--nearest_k", "5"),
+    ("fake", "--splits", "1"),
+    ("fake", "--kid_subsets", "3"), ("fake", "--kid_subset_size", "3"), ("fake", "--split", "test"),
+    ("fake", "--reference_split", "test"), ("stored.npz", "--num_gen", "5"),
+])
+def test_M14_an_option_that_acts_on_nothing_is_refused(here, words):
+    """So that it blocks no resume, and is not thought to act."""
+    np.savez(here / "stored.npz", feats=features("fake"))
+    line = refusal_of("compute_fid", "clean", *words, "--reference", "real", "--quiet", *SMALL)
+    assert f"{words[1]}: acts on" in line
+
+
+def test_M14_a_resolution_needs_image_files(here):
+    np.savez(here / "stored.npz", feats=features("fake"))
+    words = ("clean", "stored.npz", "--reference", "stored.npz", "-r", "8", "--quiet", *SMALL)
+    assert "--resolution: acts on image files" in refusal_of("compute_fid", *words)
+
+
+def test_M16_train_and_test_of_one_data_set_are_compared(here):
+    results = score("digits", "--reference", "digits", "--reference_split", "test", "--num_gen", "400")
+    assert (results["num_generated"], results["num_reference"]) == (400, 297)
+    assert results["frechet_distance"] > 0
+
+
+@pytest.mark.parametrize(("tool", "words", "flag"), [
+    ("compute_fid", ("clean", "", "--reference", "real"), "CHECKPOINT"),
+    ("compute_fid", ("clean", "fake", "--reference", ""), "--reference"),
+    ("compute_fid", ("clean", "fake", "--reference", "real", "--output_dir", ""), "--output_dir"),
+    ("setup_fid", ("--action", "compute_new", "--path", "real", "--name", "x", "--stats_dir", ""), "--stats_dir"),
+    ("extract_subimages", ("--input_folder", "", "--save_folder", "out"), "--input_folder"),
+    ("train_edm", ("--data", ""), "--data"),
+    ("process_embeddings", ("--models", ""), "--models"),
+])
+def test_M6_an_empty_path_is_not_the_current_folder(here, tool, words, flag):
+    before = sorted(here.rglob("*"))
+    assert f"error: {flag}: is empty" in refusal_of(tool, *words, "--quiet")
+    assert sorted(here.rglob("*")) == before

@@ -240,3 +240,15 @@ def test_a_full_or_read_only_place_is_one_line_and_nothing_is_half_written(here,
     line = refusal_of("setup_fid", *NEW, "--stats_dir", "full", "--quiet")
     assert what in line
     assert [path for path in (here / "full").rglob("*") if path.is_file()] == []
+
+
+def test_M1_a_fetched_file_in_the_place_of_made_ones_is_not_taken_for_them(here):
+    """Its record goes with it: the same length is not the same file."""
+    first = compute()
+    fetched = here / "fetched" / FILE
+    fetched.parent.mkdir()
+    fetched.write_bytes((here / compute("--path", "digits", "--n_imgs", "12", "--stats_dir", "b")["file"]).read_bytes())
+    results_of("setup_fid", "--path", fetched, "--overwrite")
+    assert (here / first["file"]).read_bytes() == fetched.read_bytes()
+    assert "no record says what wrote it" in refusal_of("setup_fid", *NEW)
+    assert compute("--overwrite") == first

@@ -58,15 +58,22 @@ def find_reference(work, ode=False, stats=None, dataset=None, work_only=False):
     )
 
 
+def features_name(statistics):
+    """Return the feature space of Statistics and its preprocessing, such as inception-clean."""
+    known = [str(statistics.meta[name]) for name in ("extractor", "resize") if name in statistics.meta]
+    return "-".join(known) or INCEPTION
+
+
 def check_comparable(generated, reference):
-    """Raise InputError unless two Statistics hold features of the same space."""
-    names = [side.meta.get("extractor", INCEPTION) for side in (generated, reference)]
-    same = names[0] == names[1] or (is_inception(generated) and is_inception(reference))
+    """Raise InputError unless two Statistics hold features of the same space; unnamed ones may have any
+    preprocessing."""
+    names = [features_name(side) for side in (generated, reference)]
+    same = names[0] == names[1] or (is_inception(generated) and is_inception(reference) and INCEPTION in names)
     if same and generated.width == reference.width:
         return
     spaces = [f"{name} ({side.width} dimensions)" for name, side in zip(names, (generated, reference))]
     raise InputError(f"the features are {spaces[1]}, those of {generated.path} are {spaces[0]}", where=reference.path,
-                     do="Encode both with the same --features")
+                     do="Encode both with the same --features (setup_fid: and --mode legacy_tensorflow)")
 
 
 def read_nll(folder):

@@ -14,7 +14,7 @@ from common.errors import InputError
 from common.files import fingerprint, read_json, read_npz, write_bytes, write_text
 from common.job import Job
 from common.options import option
-from tools.qc_ncsn.evaluate.stored import INCEPTION, check_comparable, find_reference, is_inception, open_generated
+from tools.qc_ncsn.evaluate.stored import check_comparable, features_name, find_reference, is_inception, open_generated
 from tools.qc_ncsn.model import WorkOptions, data_set_name
 from tools.qc_ncsn.work_dir import WorkDir
 
@@ -171,13 +171,18 @@ def open_pair(options):
 
 def _plan_features(options, measure):
     """Return (input files, function that computes the results) after checking the inputs."""
+    from common.features.statistics import preparation_notes
+
     generated, reference = open_pair(options)
+    notes = preparation_notes(generated, reference)
+    for note in notes:
+        console.say(f"note: {note}")
     counted = f"{reference.count} images" if reference.count else "unknown number of images"
-    console.say(f"reference: {reference.path} ({counted}, {reference.meta.get('extractor', INCEPTION)})")
+    console.say(f"reference: {reference.path} ({counted}, {features_name(reference)})")
 
     def compute():
         context = {"num_generated": generated.count, "num_dataset": reference.count,
-                   "features": generated.meta.get("extractor", INCEPTION), "reference": str(reference.path)}
+                   "features": features_name(generated), "reference": str(reference.path), "notes": notes}
         return {**measure(generated, reference, options), **context}
 
     return [generated.path, reference.path], compute

@@ -324,3 +324,20 @@ def test_nasym_that_the_original_lost_is_not_invented(tmp_path):
     write_npz(tmp_path / "repeat_1.npz", asym=np.array([4.0, 6.0]), nasym=np.array([4.0, 6.0]))
     found = read_asym(tmp_path)
     assert (found["asym"], found["nasym"], found["num_files"]) == (4.0, None, 2)
+
+
+def test_M4_statistics_prepared_otherwise_are_named(capsys, encoded):
+    """fidis --stats with another preprocessing is refused, with another size noted."""
+    rows = np.random.default_rng(5).standard_normal((60, 24)).astype(np.float32)
+    np.savez(encoded / "generated_stat.npz", pool_3=rows, features=np.array("inception-legacy_tensorflow"))
+    moments = {"mu": rows.mean(0), "sigma": np.cov(rows, rowvar=False)}
+    for resize, resolution in (("clean", 0), ("legacy_tensorflow", 0), ("legacy_tensorflow", 256)):
+        meta = {"extractor": "inception", "resize": resize, "resolution": [resolution]}
+        np.savez("reference.npz", **moments, meta=np.array(json.dumps(meta)))
+        words = ("fidis", "--stats", "reference.npz", "--overwrite")
+        if resize == "clean":
+            assert "the features are inception-clean (24 dimensions), those of" in run(capsys, *words, status=2)
+        else:
+            notes = run(capsys, *words)["results"]["notes"]
+            assert len(notes) == (resolution > 0)
+            assert all("reference.npz 256 x 256" in note for note in notes)
