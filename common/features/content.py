@@ -1,4 +1,4 @@
-"""Hashes of image files' contents, remembered by path, size and time of change, so that a second run reads no file."""
+"""Content hashes of image files, cached by path, size and modification time, so that a second run reads no file."""
 
 import hashlib
 import os
@@ -7,18 +7,18 @@ from common.files import read_json, write_json
 
 
 def content_hashes(store):
-    """Return one short hash of contents for each image of a folder's or zip's store, in order.
+    """Return a short content hash for each image of a folder's or zip's store, in order.
 
-    A zip tells size and checksum itself. Of a folder each file is read once; GENPROBE_CACHE/hashes remembers the hash
-    as long as size and time of change (nanoseconds) stay the same.
+    A zip stores sizes and checksums. The files of a folder are read once; GENPROBE_CACHE/hashes keeps each hash while
+    size and modification time (nanoseconds) stay the same.
     """
     if hasattr(store, "checksums"):
         return store.checksums()
     from common.paths import cache_dir
 
     folder = os.path.realpath(store.folder)
-    memory = cache_dir() / "hashes" / f"{hashlib.sha256(folder.encode(errors='surrogateescape')).hexdigest()[:24]}.json"
-    known = _recall(memory)
+    cached = cache_dir() / "hashes" / f"{hashlib.sha256(folder.encode(errors='surrogateescape')).hexdigest()[:24]}.json"
+    known = _read_cache(cached)
     hashes, fresh = [], {}
     for index in range(len(store)):
         path = store.title(index)
@@ -26,7 +26,7 @@ def content_hashes(store):
             stat = os.stat(path)
             stamp = f"{stat.st_size}:{stat.st_mtime_ns}"
         except OSError:
-            hashes.append("unreadable")  # is named when it is decoded
+            hashes.append("unreadable")  # the error comes when it is decoded
             continue
         name = os.path.relpath(os.path.realpath(path), folder)
         if known.get(name, ["", ""])[0] != stamp:
@@ -34,16 +34,16 @@ def content_hashes(store):
             known[name] = fresh[name]
         hashes.append(known[name][1])
     if fresh:
-        write_json(memory, known)
+        write_json(cached, known)
     return hashes
 
 
-def _recall(memory):
-    """Return what an earlier run remembered; a damaged memory is forgotten."""
+def _read_cache(path):
+    """Return the cached {name: [stamp, hash]}, {} when there is none or it is damaged."""
     from common.errors import InputError
 
     try:
-        known = read_json(memory) if memory.exists() else {}
+        known = read_json(path) if path.exists() else {}
     except InputError:
         return {}
     return known if isinstance(known, dict) else {}

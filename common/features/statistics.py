@@ -1,4 +1,4 @@
-"""Mean and covariance of a set's features, and every file in which tools keep them.
+"""Mean and covariance of a set's features, and the file formats that tools store them in.
 
 | file | arrays | written by |
 | --- | --- | --- |
@@ -25,17 +25,17 @@ from common.metrics.frechet import FeatureStatistics, Gaussian, frechet_distance
 
 ROWS = ("feats", "pool_3")  # names of arrays of features
 TEXTS = ("meta", "features")  # names of arrays of text: ours, and the feature space of qc_ncsn's encoded images
-ASYMMETRY = 1e-5  # of a covariance, relative to its largest value
-AGAIN = "Make or copy the file again"
+ASYMMETRY = 1e-5  # tolerated in a covariance, relative to its largest value
+REPAIR = "Recreate the file or copy it again"
 
 
 class Statistics:
-    """Mean and covariance of features, known or taken from rows when first asked for.
+    """Mean and covariance of features, given or computed from rows on first use.
 
-    mean: (D,) float64.  covariance: (D, D) float64.  count: number of images, or None where a file does not tell.
+    mean: (D,) float64.  covariance: (D, D) float64.  count: number of images, None where a file does not say.
     features: rows (count, D), an array or anything with shape and row slices, or None where only moments are known.
-    logits: rows (count, C) or None.  meta: dict of what is known of their making (extractor, resize, weights, ...),
-    without count and width, which are attributes.  path: where they come from, for messages.
+    logits: rows (count, C) or None.  meta: dict of how they were computed, as far as known (extractor, resize, weights,
+    ...), without count and width, which are attributes.  path: where they come from, for messages.
     """
 
     def __init__(self, mean=None, covariance=None, count=None, features=None, logits=None, meta=None, path=None):
@@ -53,7 +53,7 @@ class Statistics:
 
     @property
     def is_short(self):
-        """True where there are rows, at most D of them: their own form of the distance is faster and needs no D x D."""
+        """True for rows, at most D of them: their own form of the distance is faster and needs no D x D matrix."""
         return self.features is not None and self.count <= self.width
 
     @property
@@ -70,21 +70,21 @@ class Statistics:
 
     def _take_moments(self):
         if self._mean is None:
-            taken = statistics_of_rows(blocks(self.features), self.width)
-            self._mean, self._covariance = taken.mean, taken.covariance
+            computed = statistics_of_rows(blocks(self.features), self.width)
+            self._mean, self._covariance = computed.mean, computed.covariance
 
     def moments(self):
-        """Return the FeatureStatistics of as many rows. Raises InputError when their number is unknown."""
+        """Return these as FeatureStatistics. Raises InputError when the number of rows is unknown."""
         if self.count is None:
             raise InputError("the number of images is unknown", where=self.path,
-                             do="Make the statistics again from images")
+                             do="Recompute the statistics from images")
         result = FeatureStatistics(0)
         result.count, result.mean = self.count, self.mean
         result.scatter = self.covariance * (self.count - 1)
         return result
 
     def gaussian(self):
-        """Return the `Gaussian` for distances: by rows where there are at most D, else by mean and covariance."""
+        """Return the `Gaussian` for distances: from rows if there are at most D, else from mean and covariance."""
         return Gaussian.of_few(self.features[: self.count]) if self.is_short else Gaussian(self.mean, self.covariance)
 
     def close(self):
@@ -122,9 +122,9 @@ def statistics_of_rows(rows_iterable, width, meta=None):
 def read_statistics(path, metric="fid", width=None):
     """Return the Statistics in a file of any kind in the table above.
 
-    metric: which entry of an EDM2 pickle, fid or fd_dinov2.  width: the number of features expected, None for any.
+    metric: the entry of an EDM2 pickle, fid or fd_dinov2.  width: the expected number of features, None for any.
     Rows stay in the file (closed by `close`) but are read once to check them.
-    Raises InputError for a missing, damaged or foreign file, wrong shapes, NaN, and a sigma that is no covariance.
+    Raises InputError for a missing, damaged or foreign file, wrong shapes, NaN, and a sigma that is not a covariance.
     """
     path = Path(path)
     with system_errors(path), open(path, "rb") as stream:
@@ -136,7 +136,7 @@ def read_statistics(path, metric="fid", width=None):
     elif start[:1] == b"\x80" or path.suffix in (".pkl", ".pickle"):
         statistics = _read_edm2(path, metric)
     else:
-        raise InputError("this is no file of statistics", where=path, do="Give a .npz, .npy or EDM2 .pkl file")
+        raise InputError("not a statistics file", where=path, do="Pass a .npz, .npy or EDM2 .pkl file")
     if width is not None and statistics.width != width:
         raise InputError(f"{statistics.width} features, expected {width}", where=path,
                          do="Use features of the same network")
@@ -149,33 +149,32 @@ def _read_npz(path):
         if name in names and "mu" not in names:
             return _of_file_rows(path, name, "logit" if "logit" in names else None, _read_meta(path))
     if not {"mu", "sigma"} & set(names):
-        held = ", ".join(names[:5]) + (" ..." if len(names) > 5 else "")
-        raise InputError(f"neither mu and sigma nor feats nor pool_3 are in the file, which has {held or 'nothing'}",
-                         where=path, do="Give a file of statistics or features")
-    found = read_npz(path, required=("mu", "sigma"), optional=("mu_float64",))
+        listed = ", ".join(names[:5]) + (" ..." if len(names) > 5 else "")
+        raise InputError(f"neither mu and sigma nor feats nor pool_3 are in the file, which has {listed or 'nothing'}",
+                         where=path, do="Pass a file of statistics or features")
+    arrays = read_npz(path, required=("mu", "sigma"), optional=("mu_float64",))
     meta = _read_meta(path)
-    mean = _check_mean(found["mu"], path)
-    if "mu_float64" in found:
-        mean = _check_mean(found["mu_float64"], path, "mu_float64", len(mean))
-    return Statistics(mean, _check_covariance(found["sigma"], path, len(mean)), _read_count(meta, "count", path),
+    mean = _check_mean(arrays["mu"], path)
+    if "mu_float64" in arrays:
+        mean = _check_mean(arrays["mu_float64"], path, "mu_float64", len(mean))
+    return Statistics(mean, _check_covariance(arrays["sigma"], path, len(mean)), _read_count(meta, "count", path),
                       meta=meta, path=path)
 
 
 def _read_edm2(path, metric):
-    found = read_pickle(path)
-    found = _text_keys(found) if isinstance(found, dict) else {}
-    metrics = {key: _text_keys(value) for key, value in found.items() if isinstance(value, dict)}
+    entries = read_pickle(path)
+    entries = _text_keys(entries) if isinstance(entries, dict) else {}
+    metrics = {key: _text_keys(value) for key, value in entries.items() if isinstance(value, dict)}
     if metric not in metrics:
         raise InputError(f"no entry '{metric}' in the file, which has {', '.join(metrics) or 'no metric at all'}",
-                         where=path,
-                         do="Give an EDM2 file of statistics, or another metric")
+                         where=path, do="Pass an EDM2 statistics file, or another metric")
     entry = metrics[metric]
     for key in ("mu", "sigma"):
         if not isinstance(entry.get(key), np.ndarray):
-            raise InputError(f"entry '{metric}' has no array '{key}'", where=path, do=AGAIN)
+            raise InputError(f"entry '{metric}' has no array '{key}'", where=path, do=REPAIR)
     mean = _check_mean(entry["mu"], path)
     covariance = _check_covariance(entry["sigma"], path, len(mean))
-    return Statistics(mean, covariance, _read_count(found, "num_images", path), meta={"metric": metric}, path=path)
+    return Statistics(mean, covariance, _read_count(entries, "num_images", path), meta={"metric": metric}, path=path)
 
 
 def _text_keys(entries):
@@ -192,52 +191,53 @@ def _of_file_rows(path, name, logit=None, meta=None):
         logits = FileRows(path, logit)
         if len(logits) != len(features):
             raise InputError(f"{features.label} has {len(features)} rows, {logits.label} {len(logits)}", where=path,
-                             do=AGAIN)
+                             do=REPAIR)
         logits.check()
     return Statistics(features=features, logits=logits, meta=meta, path=path)
 
 
 def _read_meta(path):
     """Return the dict that `meta` holds as JSON, or {"extractor": ...} of qc_ncsn's `features`, or {}."""
-    found = {name: array for name, array in read_npz(path, optional=TEXTS).items() if array.dtype.kind == "U"}
-    if "meta" not in found:
-        named = found.get("features", np.empty(0)).reshape(-1)
+    texts = {name: array for name, array in read_npz(path, optional=TEXTS).items() if array.dtype.kind == "U"}
+    if "meta" not in texts:
+        named = texts.get("features", np.empty(0)).reshape(-1)
         return {"extractor": str(named[0])} if named.size else {}
     try:
-        meta = json.loads(str(found["meta"].reshape(-1)[0]))
+        meta = json.loads(str(texts["meta"].reshape(-1)[0]))
         if not isinstance(meta, dict):
             raise ValueError("not an object")
     except (ValueError, IndexError) as error:
-        raise InputError(f"'meta' is not a JSON object ({error})", where=path, do=AGAIN) from error
+        raise InputError(f"'meta' is not a JSON object ({error})", where=path, do=REPAIR) from error
     return meta
 
 
 def _read_count(entries, key, path):
     count = entries.get(key)
     if count is not None and (isinstance(count, bool) or not isinstance(count, int) or count < 2):
-        raise InputError(f"'{key}' is {count!r}, expected a number of images", where=path, do=AGAIN)
+        raise InputError(f"'{key}' is {count!r}, expected a number of images", where=path, do=REPAIR)
     return count
 
 
 def _check_mean(array, path, name="mu", width=None):
     expected = "(features,)" if width is None else f"({width},)"
     if array.ndim != 1 or array.dtype.kind != "f" or array.size == 0 or width not in (None, array.size):
-        raise InputError(f"'{name}' is {array.dtype} {array.shape}, expected floats {expected}", where=path, do=AGAIN)
+        raise InputError(f"'{name}' is {array.dtype} {array.shape}, expected floats {expected}", where=path, do=REPAIR)
     if not np.isfinite(array).all():
-        raise InputError(f"'{name}' holds NaN or infinity", where=path, do=AGAIN)
+        raise InputError(f"'{name}' holds NaN or infinity", where=path, do=REPAIR)
     return array.astype(np.float64)
 
 
 def _check_covariance(array, path, width):
     if array.shape != (width, width) or array.dtype.kind != "f":
         raise InputError(f"'sigma' is {array.dtype} {array.shape}, expected floats ({width}, {width})", where=path,
-                         do=AGAIN)
+                         do=REPAIR)
     if not np.isfinite(array).all():
-        raise InputError("'sigma' holds NaN or infinity", where=path, do=AGAIN)
+        raise InputError("'sigma' holds NaN or infinity", where=path, do=REPAIR)
     covariance = array.astype(np.float64)
     limit = ASYMMETRY * np.abs(covariance).max()
     if np.abs(covariance - covariance.T).max() > limit or np.diag(covariance).min() < -limit:
-        raise InputError("'sigma' is not symmetric with variances from 0 on, so no covariance", where=path, do=AGAIN)
+        raise InputError("'sigma' is not symmetric with non-negative variances", where=path,
+                         do=REPAIR)
     return covariance if np.array_equal(covariance, covariance.T) else (covariance + covariance.T) / 2.0
 
 
@@ -246,9 +246,9 @@ def write_statistics(path, statistics, meta=None):
 
     mu_float64 and meta (JSON text: that of the statistics, then `meta`, then count and width) are added for our reader.
     """
-    told = {**statistics.meta, **(meta or {}), "count": statistics.count, "width": statistics.width}
+    metadata = {**statistics.meta, **(meta or {}), "count": statistics.count, "width": statistics.width}
     write_npz(path, compressed=False, mu=statistics.mean.astype(np.float32), sigma=statistics.covariance,
-              mu_float64=statistics.mean, meta=_as_text(told))
+              mu_float64=statistics.mean, meta=_as_text(metadata))
 
 
 def write_features(path, rows, meta=None):
@@ -265,10 +265,10 @@ def _as_text(meta):
 
 
 def check_comparable(statistics1, statistics2, allow=()):
-    """Return notes (texts) on what is unknown or may matter when two Statistics are compared.
+    """Return notes on differences that are unknown or may matter when two Statistics are compared.
 
-    Raises InputError naming both when widths differ, or metas tell of another extractor or resize.  allow: names of
-    entries, of these two, whose difference is only noted.  Other weights, antialias or metric entries are noted.
+    Raises InputError naming both when widths, or extractor or resize in their metas, differ.  allow: those of the two
+    entries whose difference is only noted.  Different weights, antialias or metric entries are noted.
     """
     names = [_name(side) for side in (statistics1, statistics2)]
     if statistics1.width != statistics2.width:
@@ -277,14 +277,14 @@ def check_comparable(statistics1, statistics2, allow=()):
     notes = []
     for key in ("extractor", "resize", "metric", "weights", "antialias"):
         values = [side.meta.get(key) for side in (statistics1, statistics2)]
-        told = f"{names[0]} has {key} {values[0]}, {names[1]} {values[1]}"
+        difference = f"{names[0]} has {key} {values[0]}, {names[1]} {values[1]}"
         if None in values:
             unknown = " and ".join(name for name, value in zip(names, values) if value is None)
-            notes += [f"{key} of {unknown} is unknown: taken to be the same"] if key in ("extractor", "resize") else []
+            notes += [f"{key} of {unknown} is unknown: assumed equal"] if key in ("extractor", "resize") else []
         elif values[0] != values[1]:
             if key in ("extractor", "resize") and key not in allow:
-                raise InputError(told, do=f"Make both with the same {key}")
-            notes.append(f"{told}: the distance tells of this difference too")
+                raise InputError(difference, do=f"Compute both with the same {key}")
+            notes.append(f"{difference}: the distance includes this difference")
     return notes
 
 
