@@ -1,7 +1,7 @@
 """From configurations and checkpoint files to networks: the published container and what we add to it.
 
-A checkpoint is a dictionary {"model", "ema", "optimizer"} as the original's save routine writes it: every model key
-begins with `module.`, `ema` is {"decay", "num_updates", "shadow_params"} in the order of the trainable parameters.
+A checkpoint is a dictionary {"model", "ema", "optimizer"} as the original writes it: every model key starts with
+`module.`, `ema` is {"decay", "num_updates", "shadow_params"} in the order of the trainable parameters.
 Ours has two more entries: `step` (int, the training step it was saved after) and `genprobe` (JSON text: the
 configuration and what a resumed run needs).
 """
@@ -19,7 +19,7 @@ from common.networks.ncsnpp import NCSNpp, NetworkConfig
 from common.score.config import complete
 from common.seeding import unit_seed
 
-PREFIX = "module."
+PREFIX = "module."  # from DataParallel, which the original trains in
 
 
 def network_config(config):
@@ -31,7 +31,7 @@ def network_config(config):
 
 
 def build_network(config, seed=0):
-    """Return an initialised NCSNpp; the weights come from `seed` alone, torch's own generator is left as it was."""
+    """Return an initialised NCSNpp; the weights depend on `seed` alone, torch's own generator is not touched."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(unit_seed(seed, "weights"))
         return NCSNpp(network_config(config))
@@ -43,7 +43,7 @@ def build_sde(config):
 
 
 def trainable(network):
-    """Return [(name, parameter)] of the parameters that are trained, in the order of `shadow_params`."""
+    """Return [(name, parameter)] of the trainable parameters, in the order of `shadow_params`."""
     return [(name, parameter) for name, parameter in network.named_parameters() if parameter.requires_grad]
 
 
@@ -54,18 +54,18 @@ def read_checkpoint(path):
     state = load_torch(path)
     missing = [key for key in ("model", "ema", "optimizer") if not isinstance(state, dict) or key not in state]
     if missing:
-        found = ", ".join(map(str, state)) if isinstance(state, dict) else type(state).__name__
-        raise InputError(f"no '{missing[0]}' in the file (it has {found})", where=path,
-                         do="Give a checkpoint of a score model: a dictionary of model, ema and optimizer")
+        entries = ", ".join(map(str, state)) if isinstance(state, dict) else type(state).__name__
+        raise InputError(f"no '{missing[0]}' in the file (it has {entries})", where=path,
+                         do="Pass a checkpoint of a score model: a dictionary of model, ema and optimizer")
     if not isinstance(state["model"], dict) or not all(isinstance(v, torch.Tensor) for v in state["model"].values()):
-        raise InputError("'model' is no dictionary of tensors", where=path, do="Give a checkpoint of a score model")
+        raise InputError("'model' is not a dictionary of tensors", where=path, do="Pass a checkpoint of a score model")
     if not isinstance(state["ema"], dict) or not {"decay", "num_updates", "shadow_params"} <= set(state["ema"]):
         raise InputError("'ema' lacks decay, num_updates or shadow_params", where=path,
-                         do="Give a checkpoint of a score model")
+                         do="Pass a checkpoint of a score model")
     shadow = state["ema"]["shadow_params"]
     if not isinstance(shadow, list) or not all(isinstance(tensor, torch.Tensor) for tensor in shadow):
-        raise InputError("'shadow_params' of 'ema' is no list of tensors", where=path,
-                         do="Give a checkpoint of a score model")
+        raise InputError("'shadow_params' of 'ema' is not a list of tensors", where=path,
+                         do="Pass a checkpoint of a score model")
     _check_extra(state, path)
     return state
 
@@ -79,14 +79,13 @@ def _check_extra(state, path):
     except (ValueError, TypeError):
         good = False
     if not good:
-        raise InputError("'step' or 'genprobe' is not as this program writes it", where=path,
-                         do="Use an unchanged checkpoint")
+        raise InputError("invalid 'step' or 'genprobe' entry", where=path, do="Use an unmodified checkpoint")
     if config is not None:
         state["genprobe"] = json.dumps({**extra, "config": complete(config, path)})
 
 
 def _from_safetensors(path):
-    """Return a checkpoint's dictionary of a converted file (`qc_ncsn convert`): one set of weights, no optimiser."""
+    """Return the checkpoint dictionary of a converted file (`qc_ncsn convert`): one set of weights, no optimiser."""
     tensors, metadata = load_safetensors(path)
     state = {"model": {PREFIX + name: tensor for name, tensor in tensors.items()}, "ema": None, "optimizer": None}
     state |= {"genprobe": metadata.get("genprobe", "{}"), "weights": metadata.get("weights", "raw")}
@@ -95,7 +94,7 @@ def _from_safetensors(path):
 
 
 def stored_config(state):
-    """Return the configuration stored in a checkpoint of ours, or None in a published one."""
+    """Return the configuration stored in one of our checkpoints, None for a published one."""
     extra = json.loads(state["genprobe"]) if state.get("genprobe") else {}
     return extra.get("config")
 
@@ -109,24 +108,24 @@ def load_weights(network, state, where, weights="raw"):
     load_strictly(network, model, where)
     if state["ema"] is None:
         if state.get("weights", weights) != weights:
-            raise InputError(f"the file holds the {state['weights']} weights only", where=where,
+            raise InputError(f"the file has the {state['weights']} weights only", where=where,
                              do=f"Pass `weights` {state['weights']}, or convert the checkpoint again")
         return
     shadow, parameters = state["ema"]["shadow_params"], trainable(network)
     if len(shadow) != len(parameters):
-        raise InputError(f"{len(shadow)} EMA tensors, the network has {len(parameters)} trained ones", where=where,
-                         do="Give the checkpoint of this configuration")
+        raise InputError(f"{len(shadow)} EMA tensors, the network has {len(parameters)} parameters", where=where,
+                         do="Pass a checkpoint of this configuration")
     for (name, parameter), tensor in zip(parameters, shadow):
         if parameter.shape != tensor.shape:
             raise InputError(f"the EMA of '{name}' has shape {tuple(tensor.shape)}, expected {tuple(parameter.shape)}",
-                             where=where, do="Give the checkpoint of this configuration")
+                             where=where, do="Pass a checkpoint of this configuration")
         check_finite(f"EMA of {name}", tensor, where)
         if weights == "ema":
             parameter.data.copy_(tensor)
 
 
 class LoadedModel:
-    """A network ready for evaluation: `score`, `sde`, `config`, and which file and weights it came from."""
+    """A network ready for evaluation: `score`, `sde`, `config`, and the file and weights it came from."""
 
     def __init__(self, path, config, weights, device="cpu"):
         """path: a checkpoint.  config: a configuration, or None for the one stored in the file."""
@@ -134,8 +133,8 @@ class LoadedModel:
         self.path, self.weights, self.step = Path(path), weights, state.get("step")
         self.config = config or stored_config(state)
         if self.config is None:
-            raise InputError("this checkpoint does not say which configuration it is of", where=path,
-                             do="Name it with `config`, for example `config` qc_cifar10")
+            raise InputError("this checkpoint has no configuration", where=path,
+                             do="Pass one with `config`, for example `config` qc_cifar10")
         self.network = build_network(self.config)
         load_weights(self.network, state, path, weights)
         self.network.eval().requires_grad_(False).to(device)
@@ -153,23 +152,23 @@ class LoadedModel:
 def find_checkpoint(work, index=None, path=None):
     """Return the checkpoint to use: `path`, or snapshot `index` of a WorkDir, or its newest when index is None.
 
-    Without an index the published one (70) is taken where it is there. Raises InputError when there is none.
+    Without an index the published one (70) comes first if it exists. Raises InputError when there is none.
     """
     if path is not None:
         if not Path(path).exists():
-            raise InputError("no such file", where=path, do="Name an existing checkpoint with `checkpoint`")
+            raise InputError("no such file", where=path, do="Pass an existing checkpoint with `checkpoint`")
         return Path(path)
     if index is None:
-        found = work.checkpoint(70) if work.checkpoint(70).exists() else work.newest_checkpoint()
-        found = found or (work.meta_checkpoint if work.meta_checkpoint.exists() else None)
-        if found is None:
+        newest = work.checkpoint(70) if work.checkpoint(70).exists() else work.newest_checkpoint()
+        newest = newest or (work.meta_checkpoint if work.meta_checkpoint.exists() else None)
+        if newest is None:
             raise InputError("no checkpoint in this folder", where=work.checkpoints,
-                             do="Train first, name one with `checkpoint` PATH, or check `workdir`")
-        return found
+                             do="Train first, pass one with `checkpoint` PATH, or check `workdir`")
+        return newest
     if not work.checkpoint(index).is_file():
-        there = sorted(work.checkpoints.glob("checkpoint_*.pth"))
-        listed = ", ".join(item.stem.split("_")[1] for item in there)
-        do = f"Snapshots that are there: {listed}" if there else "Train first"
+        snapshots = sorted(work.checkpoints.glob("checkpoint_*.pth"))
+        listed = ", ".join(item.stem.split("_")[1] for item in snapshots)
+        do = f"Available snapshots: {listed}" if snapshots else "Train first"
         raise InputError("no such checkpoint", where=work.checkpoint(index),
-                         do=f"{do}; or name a file with `checkpoint`")
+                         do=f"{do}; or pass a file with `checkpoint`")
     return work.checkpoint(index)
