@@ -1,4 +1,4 @@
-"""A .zip of images, read in place: decoded when read, in the order of their sorted names."""
+"""A .zip of images, read in place: decoded when read, sorted by name."""
 
 import hashlib
 import os
@@ -16,8 +16,8 @@ from common.images.suffixes import SUFFIXES, images_among
 def open_zip(path, split, size=None):
     """Return the ImageSet of a split (`splits.split_names`) of a .zip's images; no labels.
 
-    Hidden files and __MACOSX are passed over. Raises InputError for an archive that is broken, encrypted or has no
-    image, and as CompressedImages says.
+    Hidden files and __MACOSX are ignored. Raises InputError for an archive that is broken, encrypted or without images,
+    and as CompressedImages does.
     """
     path = Path(path)
     names = split_names(zip_names(path), split, path)
@@ -25,7 +25,7 @@ def open_zip(path, split, size=None):
 
 
 def zip_names(path, suffixes=SUFFIXES):
-    """Return the names of a .zip's image files; a note counts other files, hidden ones are left out."""
+    """Return the names of a .zip's image files; a note counts other files, hidden ones are ignored."""
     with _zip_errors(path), zipfile.ZipFile(path) as archive:
         return list(images_among(visible_names(archive), path, suffixes))
 
@@ -37,7 +37,7 @@ def visible_names(archive):
 
 
 class ZipStore:
-    """Images of a .zip by position; each process opens the archive for itself."""
+    """Images of a .zip by position; each process opens its own handle."""
 
     def __init__(self, path, names):
         self._path, self._names = path, names
@@ -73,8 +73,8 @@ class ZipStore:
     def checksums(self):
         """Return size and CRC-32 of each image as text, from the archive's directory."""
         with _zip_errors(self._path):
-            found = [self._reopened().getinfo(name) for name in self._names]
-        return [f"{info.file_size}:{info.CRC:08x}" for info in found]
+            entries = [self._reopened().getinfo(name) for name in self._names]
+        return [f"{info.file_size}:{info.CRC:08x}" for info in entries]
 
     def identity(self):
         """Return {"bytes", "listing_sha256"}: the images' total size and a hash over names, sizes and checksums."""
@@ -98,4 +98,4 @@ def _zip_errors(path, member=None):
     except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, RuntimeError, NotImplementedError) as error:
         where = path if member is None else f"{path}: {member}"
         raise InputError(f"cannot be read from a .zip ({error})", where=where,
-                         do="Make or copy the archive again") from error
+                         do="Recreate the archive or copy it again") from error
