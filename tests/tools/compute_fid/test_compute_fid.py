@@ -194,7 +194,7 @@ WORDS = ("clean", "fake", "--reference", "real", *SMALL)
     ((*WORDS, "--metrics", "prdc", "--nearest_k", "0"), "--nearest_k 0"),
     ((*WORDS, "--metrics", "prdc", "--nearest_k", "11"), "--nearest_k"),
     ((*WORDS, "--metrics", "is"), "no logits"),
-    (("clean", "nowhere", "--reference", "real", *SMALL), "nowhere: no such folder or file"),
+    (("clean", "nowhere", "--reference", "real", *SMALL), "nowhere: no such folder, file or data set"),
     (("clean", "fake", "--dataset_name", "typo", *SMALL), "no statistics 'typo'"),
     (("clean", "fake", "--reference", "real", "--weights", "no.pth"), "no Inception weights here"),
     (("clean", "fake", "--reference", "real", "--extractor", "dinov2"), "DINOv2 needs its network"),
@@ -247,7 +247,7 @@ def test_dinov2_features_of_the_users_network(here):
     assert results["frechet_distance"] > 0
     assert results["features"] == "dinov2"
     torch.jit.script(torch.nn.Identity()).save("identity.pt")
-    assert "expected one row an image" in refusal_of("compute_fid", "clean", *words[:6], "identity.pt", "--quiet")
+    assert "expected one row per image" in refusal_of("compute_fid", "clean", *words[:6], "identity.pt", "--quiet")
 
 
 def test_edm_and_edm2_statistics_are_references(here):

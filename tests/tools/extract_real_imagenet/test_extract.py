@@ -244,8 +244,8 @@ REFUSED = {
     "Cannot use both --imagenet_dir and --npz_dir": (*FULL, "--npz_dir", "stored", "--imagenet_dir", "tree"),
     "--input_mode clean": (*SMALL, "--conditioning_sigma", "0"),
     "no noise at level 0": (*SMALL, "--conditioning_sigma", "0", "--input_mode", "noise"),
-    "no layer is called 'bottleneck'": (*SMALL, "--layers", "bottleneck,midblock"),
-    "no layer is named": (*SMALL, "--layers", ","),
+    "unknown layer 'bottleneck'": (*SMALL, "--layers", "bottleneck,midblock"),
+    "expected at least one layer": (*SMALL, "--layers", ","),
     "class 278 is out of range for a network of 4": (*SMALL, "--class_map", "imagenet", "--target_classes", "kit_fox"),
     "There are 4, 0 .. 3": (*SMALL, "--target_classes", "4"),
     "there are 4 classes": (*SMALL, "--num_classes", "5"),
@@ -259,7 +259,7 @@ REFUSED = {
     "must be imagenet, none": (*SMALL, "--class_map", "sorted"),
     "--percentiles and --scores go together": (*SMALL, "--percentiles", "10", "20"),
     "must be at least 1": (*SMALL, "--batch_size", "0"),
-    "cannot be brought to 12": (*SMALL, "--checkpoint_path", "twelve.safetensors"),
+    "box resizing needs a multiple of 12": (*SMALL, "--checkpoint_path", "twelve.safetensors"),
 }
 
 
