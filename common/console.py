@@ -1,4 +1,4 @@
-"""What people see: everything on stderr, through one rich console; stdout is left to results."""
+"""Messages, tables and progress on stderr, through one rich console; stdout is for results."""
 
 import os
 import sys
@@ -29,7 +29,7 @@ def shown(text):
 
 
 class _LastingStream:
-    """A stream whose text is dropped once it cannot be written any more."""
+    """A stream that drops its text once it can no longer be written."""
 
     def __init__(self, stream):
         self.stream = stream
@@ -67,7 +67,7 @@ def say(text):
 
 
 def show_table(title, columns, rows):
-    """Print a table on stderr. columns: names; rows: sequences of strings or numbers, shown as they stand."""
+    """Print a table on stderr. columns: names; rows: sequences of strings or numbers, shown unformatted."""
     if _settings["quiet"]:
         return
     from rich.table import Table
@@ -83,7 +83,7 @@ def show_table(title, columns, rows):
 
 @contextmanager
 def progress(label, total, start=0, unit="it"):
-    """Yield `advance(n=1, note="")`: a bar with count, rate and time left; plain lines each 10 % off a terminal."""
+    """Yield `advance(n=1, note="")`: a bar with count, rate and time left; without a terminal, a line every 10 %."""
     if _settings["quiet"] or total <= start:
         yield lambda n=1, note="": None
     elif sys.stderr.isatty():
@@ -116,7 +116,7 @@ def _terminal_bar(label, total, start, unit):
 
 
 class _PlainLines:
-    """Progress for logs and pipes: one line whenever another tenth of the work is done."""
+    """Progress for logs and pipes: one line for every tenth of the work."""
 
     def __init__(self, label, total, start, unit):
         self.label, self.total, self.start, self.unit = label, total, start, unit

@@ -242,7 +242,7 @@ def _check_covariance(array, path, width):
     covariance = array.astype(np.float64)
     limit = ASYMMETRY * np.abs(covariance).max()
     if np.abs(covariance - covariance.T).max() > limit or np.diag(covariance).min() < -limit:
-        raise InputError("'sigma' is not symmetric with variances from 0 on, so no covariance", where=path, do=AGAIN)
+        raise InputError("'sigma' is not symmetric with non-negative variances", where=path, do=AGAIN)
     return covariance if np.array_equal(covariance, covariance.T) else (covariance + covariance.T) / 2.0
 
 
@@ -285,7 +285,7 @@ def check_comparable(statistics1, statistics2, allow=()):
         told = f"{names[0]} has {key} {values[0]}, {names[1]} {values[1]}"
         if None in values:
             unknown = " and ".join(name for name, value in zip(names, values) if value is None)
-            notes += [f"{key} of {unknown} is unknown: taken to be the same"] if key in ("extractor", "resize") else []
+            notes += [f"{key} of {unknown} is unknown: assumed equal"] if key in ("extractor", "resize") else []
         elif values[0] != values[1]:
             if key in ("extractor", "resize") and key not in allow:
                 raise InputError(told, do=f"Make both with the same {key}")

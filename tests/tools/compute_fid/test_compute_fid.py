@@ -194,7 +194,7 @@ WORDS = ("clean", "fake", "--reference", "real", *SMALL)
     ((*WORDS, "--metrics", "prdc", "--nearest_k", "0"), "--nearest_k 0"),
     ((*WORDS, "--metrics", "prdc", "--nearest_k", "11"), "--nearest_k"),
     ((*WORDS, "--metrics", "is"), "no logits"),
-    (("clean", "nowhere", "--reference", "real", *SMALL), "nowhere: no such folder or file"),
+    (("clean", "nowhere", "--reference", "real", *SMALL), "nowhere: no such folder, file or data set"),
     (("clean", "fake", "--dataset_name", "typo", *SMALL), "no statistics 'typo'"),
     (("clean", "fake", "--reference", "real", "--weights", "no.pth"), "no Inception weights here"),
     (("clean", "fake", "--reference", "real", "--extractor", "dinov2"), "DINOv2 needs its network"),
@@ -247,37 +247,7 @@ def test_dinov2_features_of_the_users_network(here):
     assert results["frechet_distance"] > 0
     assert results["features"] == "dinov2"
     torch.jit.script(torch.nn.Identity()).save("identity.pt")
-    assert "expected one row an image" in refusal_of("compute_fid", "clean", *words[:6], "identity.pt", "--quiet")
-    torch.jit.script(torch.nn.Linear(3, 2)).save("linear.pt")
-    assert "the network fails on (2, 3, 224, 224)" in refusal_of("compute_fid", "clean", *words[:6], "linear.pt",
-                                                                 "--quiet")
-
-
-class Maps(torch.nn.Module):
-    """Writes 40 bytes into a file while it answers."""
-
-    def forward(self, x):
-        return torch.nn.functional.adaptive_avg_pool2d(x, 2).flatten(1) + torch.from_file("written", True, 10).sum()
-
-
-class Says(torch.nn.Module):
-    """Puts a line in front of what --json prints."""
-
-    def forward(self, x):
-        print("{}")  # noqa: T201
-        return torch.nn.functional.adaptive_avg_pool2d(x, 2).flatten(1)
-
-
-@pytest.mark.parametrize("more", [(), ("--dry_run",)])
-@pytest.mark.parametrize(("module", "operator"), [(Maps, "aten::from_file"), (Says, "prim::Print")])
-def test_a_network_that_does_more_than_compute_is_refused(module, operator, more, here):
-    """R1."""
-    torch.jit.script(module()).save("evil.pt")
-    ended = call_tool("compute_fid", "clean", "fake", "--reference", "real", "--extractor", "dinov2", "--weights",
-                      "evil.pt", "--device", "cpu", "--json", *more)
-    assert (ended.status, ended.out) == (2, "")
-    assert f"evil.pt: the module calls {operator}" in ended.err
-    assert not (here / "written").exists()
+    assert "expected one row per image" in refusal_of("compute_fid", "clean", *words[:6], "identity.pt", "--quiet")
 
 
 def test_edm_and_edm2_statistics_are_references(here):

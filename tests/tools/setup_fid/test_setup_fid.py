@@ -172,9 +172,9 @@ NEW = ("--action", "compute_new", "--path", "real", "--name", "mine", *SMALL)
     ((*NEW, "--n_imgs", "0"), "--n_imgs 0: must be -1 or above 0"),
     ((*NEW, "-bs", "0"), "--batch_size 0: must be at least 1"),
     ((*NEW, "-j", "0"), "--num_workers 0: must be at least 1"),
-    ((*NEW, "-r", "1", "2", "3"), "--resolution 1 2 3: expected one or two sizes"),
-    ((*NEW[:3], "nowhere", *NEW[4:]), "nowhere: no such folder or file"),
-    ((*NEW[:5], "../up", *NEW[6:]), "is no name for statistics"),
+    ((*NEW, "-r", "1", "2", "3"), "--resolution 1 2 3: one or two numbers"),
+    ((*NEW[:3], "nowhere", *NEW[4:]), "nowhere: no such folder, file or data set"),
+    ((*NEW[:5], "../up", *NEW[6:]), "invalid name '"),
     (("--action", "compute_new", "--path", "real", "--name", "x", "--weights", "no.pth"), "no Inception weights here"),
     (("--action", "compute_neu",), "choose from 'download', 'compute_new'"),
     (("show", "nothing"), "no statistics 'nothing'"),
@@ -188,7 +188,7 @@ def test_bad_input_is_one_line_and_nothing_is_written(here, words, line):
 
 def test_a_folder_without_images_and_a_place_that_is_a_file(here):
     (here / "empty").mkdir()
-    assert "no image here" in refusal_of("setup_fid", *NEW[:3], "empty", *NEW[4:])
+    assert "no images here" in refusal_of("setup_fid", *NEW[:3], "empty", *NEW[4:])
     (here / "fid_stats").write_text("in the way")
     assert "fid_stats" in refusal_of("setup_fid", *NEW)
 
