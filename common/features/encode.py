@@ -63,7 +63,7 @@ def encode(images, space, batch_size=32, workers=8, change=None, overwrite=False
 
     identity = (images.identity(), getattr(images, "unreadable", ())) if parallel.is_main() else None
     identity, unreadable = parallel.gather_objects(identity)[0]
-    told = [FORMAT, PART, identity, len(images), space.meta, None if change is None else change.told]
+    told = [FORMAT, PART, identity, len(images), space.meta, None if change is None else change.description]
     key = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:24]
     folder = cache_dir() / "features" / key
     check_writable(folder)
@@ -207,7 +207,7 @@ def _join(images, space, folder, change):
             blocks = (read_npz(path, required=(key,))[key] for path in parts)
             write_npz_rows(folder / name, key, (count, width), np.float32, blocks)
     size = getattr(images, "resolution", None) or [0]  # of generated images; 0: as they are
-    meta = {**space.meta, "resolution": list(size), **({} if change is None else change.told)}
+    meta = {**space.meta, "resolution": list(size), **({} if change is None else change.description)}
     write_json(folder / "set.json", {"count": count, "width": space.width, "num_logits": space.num_logits, "meta": meta,
                                      "name": space.name, "what": images.what,
                                      "excluded": [[title, reason] for _, title, reason in excluded]})

@@ -156,7 +156,7 @@ class DinoSpace:
                              where="--weights", do="Export a network that takes images (n, 3, 224, 224)") from error
         if not isinstance(found, torch.Tensor) or found.ndim != 2 or len(found) != len(batch):
             shape = tuple(found.shape) if isinstance(found, torch.Tensor) else type(found).__name__
-            raise InputError(f"the network gives {shape} for {tuple(batch.shape)}, expected one row an image",
+            raise InputError(f"the network gives {shape} for {tuple(batch.shape)}, expected one row per image",
                              where="--weights",
                              do="Export a network that returns the class token's features")
         return found.float().cpu().numpy()

@@ -58,13 +58,13 @@ def read_checkpoint(path):
         raise InputError(f"no '{missing[0]}' in the file (it has {found})", where=path,
                          do="Give a checkpoint of a score model: a dictionary of model, ema and optimizer")
     if not isinstance(state["model"], dict) or not all(isinstance(v, torch.Tensor) for v in state["model"].values()):
-        raise InputError("'model' is no dictionary of tensors", where=path, do="Give a checkpoint of a score model")
+        raise InputError("'model' is not a dictionary of tensors", where=path, do="Give a checkpoint of a score model")
     if not isinstance(state["ema"], dict) or not {"decay", "num_updates", "shadow_params"} <= set(state["ema"]):
         raise InputError("'ema' lacks decay, num_updates or shadow_params", where=path,
                          do="Give a checkpoint of a score model")
     shadow = state["ema"]["shadow_params"]
     if not isinstance(shadow, list) or not all(isinstance(tensor, torch.Tensor) for tensor in shadow):
-        raise InputError("'shadow_params' of 'ema' is no list of tensors", where=path,
+        raise InputError("'shadow_params' of 'ema' is not a list of tensors", where=path,
                          do="Give a checkpoint of a score model")
     _check_extra(state, path)
     return state
@@ -79,7 +79,7 @@ def _check_extra(state, path):
     except (ValueError, TypeError):
         good = False
     if not good:
-        raise InputError("'step' or 'genprobe' is not as this program writes it", where=path,
+        raise InputError("invalid 'step' or 'genprobe' entry", where=path,
                          do="Use an unchanged checkpoint")
     if config is not None:
         state["genprobe"] = json.dumps({**extra, "config": complete(config, path)})
@@ -109,7 +109,7 @@ def load_weights(network, state, where, weights="raw"):
     load_strictly(network, model, where)
     if state["ema"] is None:
         if state.get("weights", weights) != weights:
-            raise InputError(f"the file holds the {state['weights']} weights only", where=where,
+            raise InputError(f"the file has the {state['weights']} weights only", where=where,
                              do=f"Pass `weights` {state['weights']}, or convert the checkpoint again")
         return
     shadow, parameters = state["ema"]["shadow_params"], trainable(network)
@@ -174,7 +174,7 @@ def find_checkpoint(work, index=None, path=None):
     if not work.checkpoint(index).is_file():
         there = sorted(work.checkpoints.glob("checkpoint_*.pth"))
         listed = ", ".join(item.stem.split("_")[1] for item in there)
-        do = f"Snapshots that are there: {listed}" if there else "Train first"
+        do = f"Available snapshots: {listed}" if there else "Train first"
         raise InputError("no such checkpoint", where=work.checkpoint(index),
                          do=f"{do}; or name a file with `checkpoint`")
     return work.checkpoint(index)

@@ -242,8 +242,6 @@ def test_pictures_of_a_tree_and_a_broken_one(source, form):
 REFUSED = {
     "Either --imagenet_dir or --npz_dir must be provided": (*FULL,),
     "Cannot use both --imagenet_dir and --npz_dir": (*FULL, "--npz_dir", "stored", "--imagenet_dir", "tree"),
-    "--input_mode clean": (*SMALL, "--conditioning_sigma", "0"),
-    "no noise at level 0": (*SMALL, "--conditioning_sigma", "0", "--input_mode", "noise"),
     "unknown layer 'bottleneck'": (*SMALL, "--layers", "bottleneck,midblock"),
     "expected at least one layer": (*SMALL, "--layers", ","),
     "class 278 is out of range for a network of 4": (*SMALL, "--class_map", "imagenet", "--target_classes", "kit_fox"),

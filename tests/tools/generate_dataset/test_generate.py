@@ -170,7 +170,7 @@ REFUSED = {
     "--eta -1": ("--method", "multistep", "--eta", "-1"),
     "expected less than sigma_max": ("--method", "heun", "--sigma_min", "90"),
     "unknown layer 'middle'": ("--layers", "middle"),
-    "the network has no classes": ("--checkpoint_path", "free.safetensors", "--samples_per_class", "2"),
+    "the network is unconditional": ("--checkpoint_path", "free.safetensors", "--samples_per_class", "2"),
     "must be at least 1": ("--samples_per_class", "0"),
     "needs CUDA": ("--mixed_precision", "bf16"),
 }

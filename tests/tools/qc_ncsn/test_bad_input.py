@@ -199,7 +199,7 @@ def checkpoint_of_another_configuration(place):
                         "--config.model.attn_resolutions=4")
 
 
-@case("does not say which configuration it is of", "--config qc_cifar10")
+@case("does not store its configuration", "qc_cifar10")
 def checkpoint_that_names_no_configuration(place):
     return place.spoil(genprobe=None)
 
@@ -394,7 +394,7 @@ def data_npz_broken(place):
 
 
 simple("data_set_unknown", (*TRAIN, "--dataset", "digts"), "digts: no such data set or path", "Did you mean digits?")
-simple("more_images_than_there_are", (*NLL, "--num_images", "298"), "--num_images 298", "the data set has 297 images")
+simple("more_images_than_there_are", (*NLL, "--num_images", "298"), "--num_images 298", "the data set has only 297 images")
 
 # ---- configurations
 

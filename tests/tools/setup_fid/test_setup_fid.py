@@ -172,7 +172,7 @@ NEW = ("--action", "compute_new", "--path", "real", "--name", "mine", *SMALL)
     ((*NEW, "--n_imgs", "0"), "--n_imgs 0: must be -1 or above 0"),
     ((*NEW, "-bs", "0"), "--batch_size 0: must be at least 1"),
     ((*NEW, "-j", "0"), "--num_workers 0: must be at least 1"),
-    ((*NEW, "-r", "1", "2", "3"), "--resolution 1 2 3: one or two numbers"),
+    ((*NEW, "-r", "1", "2", "3"), "--resolution 1 2 3: expected one or two sizes"),
     ((*NEW[:3], "nowhere", *NEW[4:]), "nowhere: no such folder, file or data set"),
     ((*NEW[:5], "../up", *NEW[6:]), "invalid name '"),
     (("--action", "compute_new", "--path", "real", "--name", "x", "--weights", "no.pth"), "no Inception weights here"),

@@ -13,7 +13,7 @@ MISTAKES = {
     "no images given": ("--npz_dir",),
     "Cannot use both --data and --npz_dir": ("--data", "colours"),
     "Cannot use both --npz_dir and --imagenet_dir": ("--imagenet_dir", "colours"),
-    "must be imagenet, none, or a .json": ("--class_map", "wrong"),
+    "must be imagenet, none or a .json": ("--class_map", "wrong"),
     "a map of 2 labels, but the data have label 3": ("--class_map", "short.json"),
     "class 2 is out of range for a network of 2 classes": ("--label_dim", "2"),
     "10 pixels cannot be halved 2 times": ("--resolution", "10", "--channel_mult", "1", "1", "1", "--resize",
