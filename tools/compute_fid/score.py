@@ -119,8 +119,9 @@ def _circumstances(plan, generated, reference, excluded, notes):
         "reference": plan.describe("reference") if reference else None,
         "num_reference": reference.count if reference else None,
         "features": _space_name(generated), "antialias": generated.meta.get("antialias"),
-        "rounded": plan.options.round if is_generator else None, "resolution": generated.meta.get("resolution"),
-        "notes": notes,
+        "rounded": plan.options.round if is_generator else None,
+        "output_range": plan.generated.output_range if is_generator else None,
+        "resolution": generated.meta.get("resolution"), "notes": notes,
     }
 
 

@@ -16,6 +16,7 @@ class GeneratedImages:
     def __init__(self, generator, num, seed, rounded):
         self._generator, self._num, self._seed, self._rounded = generator, num, seed, rounded
         self.resolution = generator.resolution
+        self.output_range = generator.description.get("output_range")  # score models have but one
         self.what = f"{generator.name} ({generator.description['kind']}, {num:,} images, seed {seed})"
 
     def __len__(self):

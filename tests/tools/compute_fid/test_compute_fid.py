@@ -415,6 +415,42 @@ def test_M16_train_and_test_of_one_data_set_are_compared(here):
     assert results["frechet_distance"] > 0
 
 
+class Unit(torch.nn.Module):
+    """z (n, 6) -> images (n, 3, 8, 8) in 0..1, which a module in -1..1 never gives."""
+
+    def forward(self, z):
+        return torch.sigmoid(z).mean(1)[:, None, None, None].expand(-1, 3, 8, 8)
+
+
+def test_M7_the_range_of_a_generator_is_told_and_an_unlikely_one_refused(here):
+    torch.jit.script(Unit()).save("unit.pt")
+    words = ("unit.pt", "--reference", "real", "--num_gen", "8", "--z_dim", "6")
+    line = refusal_of("compute_fid", "clean", *words, "--quiet", *SMALL)
+    assert "its values run from" in line
+    assert "--output_range signed or unit or bytes" in line
+    assert score(*words, "--output_range", "unit")["output_range"] == "unit"
+    assert score(*words, "--output_range", "signed")["output_range"] == "signed"  # the user knows
+    torch.jit.script(Pattern(False)).save("pattern.pt")
+    assert score("pattern.pt", *words[1:])["output_range"] == "signed"
+    assert score("fake", "--reference", "real")["output_range"] is None
+
+
+@pytest.mark.parametrize(("change", "told"), [(lambda x: x / 255, "to 1"), (lambda x: x / 127.5 - 1, "from -1"),
+                                              (lambda x: x * 257, "to 6")])
+def test_M7_floats_that_are_no_grey_levels_are_left_out_by_name(here, change, told):
+    images = [open_images("fake").load(index).astype(np.float32) for index in range(6)]
+    for folder, count in (("all", 6), ("some", 3)):
+        (here / folder).mkdir()
+        for number, image in enumerate(images):
+            image = image - image.min() + 255 * (image == image.max()) if number < count else image
+            np.save(here / folder / f"{number}.npy", change(image.clip(0, 255)) if number < count else image)
+    line = refusal_of("compute_fid", "clean", "all", "--reference", "real", "--quiet", *SMALL)
+    assert "0 of 6 images" in line
+    assert told in line
+    results = score("some", "--reference", "real")
+    assert (results["num_generated"], results["excluded"]) == (3, 3)
+
+
 @pytest.mark.parametrize(("tool", "words", "flag"), [
     ("compute_fid", ("clean", "", "--reference", "real"), "CHECKPOINT"),
     ("compute_fid", ("clean", "fake", "--reference", ""), "--reference"),
