@@ -48,11 +48,16 @@ def _open_folder(path, num, shuffle):
     samples = _sample_files([path / name for name in names if name.endswith(".npz")])
     if samples:
         return SampleFiles(samples, str(path), num, shuffle)
-    names = [name for name in names if not name.lower().endswith(".npz")]
+    names = [name for name in names if not name.lower().endswith(".npz") and not _is_overview(path / name)]
     if not names:
         raise InputError(f"no image here (looked for {', '.join(ENDINGS)})", where=path, do="Check the path")
     chosen = choose_subset(names, num, shuffle)
     return FileImages(FolderStore(path, chosen), f"{path} ({len(chosen):,} images)")
+
+
+def _is_overview(path):
+    """True for the reduced whole photo that a chunked data set holds beside its tiles."""
+    return path.name == "ref.jpg" and path.with_name("centers.pt").exists()
 
 
 def _sample_files(files):

@@ -76,6 +76,9 @@ def find_stats(name, given=None, mode="clean", model="", kid=False):
         if len(published) > 1 and not model:
             raise InputError(f"'{name}' may mean {', '.join(path.name for path in published)}", where=folder,
                              do="Give the file's name")
+    if Path(name).is_file():
+        raise InputError("this is a file, not the name of statistics", where=Parameter("dataset_name", name),
+                         do="Pass it as `reference`")
     raise InputError(f"no statistics '{name}' (no {wanted}); {_what_there_is(given)}",
                      where=Parameter("dataset_name", name),
                      do="Make them with setup_fid `action` compute_new, or name their folder with `stats_dir`")

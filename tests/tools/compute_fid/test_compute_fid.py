@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from common.features.small_features import small_features
 from common.features.sources import open_images
@@ -464,3 +465,70 @@ def test_M6_an_empty_path_is_not_the_current_folder(here, tool, words, flag):
     before = sorted(here.rglob("*"))
     assert f"error: {flag}: is empty" in refusal_of(tool, *words, "--quiet")
     assert sorted(here.rglob("*")) == before
+
+
+def test_M11_features_and_images_in_the_forms_of_others(here):
+    """Features as .npy, images with one-hot labels, and EDM2's other entry."""
+    import pickle
+
+    rows = features("fake")
+    np.save(here / "rows.npy", rows)
+    assert score("rows.npy", "--reference", "real")["frechet_distance"] == pytest.approx(
+        score("fake", "--reference", "real")["frechet_distance"], rel=1e-6)
+    images = np.stack([open_images("fake").load(index) for index in range(10)])
+    np.savez(here / "labelled.npz", images=images, labels=np.eye(10, dtype=np.float32)[::-1])
+    assert score("labelled.npz", "--reference", "fake")["frechet_distance"] == pytest.approx(0, abs=1e-9)
+    few = rows[:, :12].astype(np.float64)
+    moments = {"mu": few.mean(0), "sigma": np.cov(few, rowvar=False)}
+    (here / "edm2.pkl").write_bytes(pickle.dumps({"num_images": 10, "fd_dinov2": moments,
+                                                  "fid": {"mu": np.zeros(4), "sigma": np.eye(4)}}))
+    np.savez(here / "few.npz", feats=few.astype(np.float32))
+    words = ("clean", "few.npz", "--reference", "edm2.pkl", "--extractor", "dinov2", "--device", "cpu")
+    assert results_of("compute_fid", *words)["frechet_distance"] == pytest.approx(0, abs=1e-6)
+
+
+class Rows(torch.nn.Module):
+    """z to an image, with an error that is no RuntimeError."""
+
+    def forward(self, z):
+        return z.flatten(1)[:, torch.tensor([10**7])]
+
+
+def test_M13_a_module_of_another_kind_is_no_internal_error(here):
+    torch.jit.script(Rows()).save("rows.pt")
+    torch.jit.script(Pattern(False)).save("pattern.pt")
+    for name in ("rows.pt", "pattern.pt"):
+        words = ("clean", "fake", "--reference", "real", "--device", "cpu", "--quiet")
+        line = refusal_of("compute_fid", *words, "--extractor", "dinov2", "--weights", name)
+        assert "--weights: the network fails" in line
+    assert "--seed -1" in refusal_of("compute_fid", *words, "--extractor", "small", "--metrics", "kid", "--seed", "-1")
+
+
+def test_M14_one_place_spelled_in_two_ways_is_one_input(here):
+    words = ("--output_dir", "scores")
+    first = score("fake", "--reference", "real", *words)
+    assert score("./fake/", "--reference", here / "real", *words) == first
+    Image.fromarray(open_images("real").load(0)).save(here / "fake" / "020.png")
+    line = refusal_of("compute_fid", "clean", "fake", "--reference", "real", *words, *SMALL)
+    assert "generated content: this is not what the run in this folder had" in line
+
+
+def test_M15_M16_equal_runs_tell_the_same_of_images_that_are_left_out(here):
+    write_odd_folder(here / "odd")
+    results, kept = [], []
+    for cache in ("one", "two"):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("GENPROBE_CACHE", str(here / cache))
+            results.append(score("fake", "--reference", "odd"))
+        kept += [path.read_bytes() for path in (here / cache).rglob("set.json") if b"odd" in path.read_bytes()]
+    assert results[0] == results[1]
+    assert results[0]["excluded_reference"] == 2
+    assert kept[0] == kept[1]
+    assert b" at 0x" not in kept[0]
+
+
+def test_names_that_mean_something_else_are_answered(here):
+    words = ("clean", "fake", *SMALL, "--quiet")
+    assert "Did you mean prdc?" in refusal_of("compute_fid", *words, "--reference", "real", "--metrics", "precision")
+    np.savez(here / "stats.npz", mu=np.zeros(128), sigma=np.eye(128))
+    assert "Pass it as --reference" in refusal_of("compute_fid", *words, "--dataset_name", "./stats.npz")
