@@ -189,10 +189,8 @@ class Job:
                 continue
             if kind == "total" and value is not None and before[name] is not None and value > before[name]:
                 continue
-            differs = f"the run in this folder has {name} {before[name]}, this command has {value}"
-            if _is_digest(value) and _is_digest(before[name]):
-                differs = f"{name}: this is not what the run in this folder had"
-            raise InputError(differs, where=self.path, do=START_ANEW)
+            raise InputError(f"the run in this folder has {name} {_short(before[name])}, this command has "
+                             f"{_short(value)}", where=self.path, do=START_ANEW)
         return earlier
 
     def _refuse_foreign(self, earlier):
@@ -243,8 +241,9 @@ def _same_place(before, value):
         and os.path.realpath(before) == os.path.realpath(value)
 
 
-def _is_digest(value):
-    return isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value) is not None
+def _short(value):
+    """Return a value for people: of a SHA-256 the first eight digits."""
+    return f"{value[:8]}..." if re.fullmatch("[0-9a-f]{64}", str(value)) else value
 
 
 def _matches(folder, name):
