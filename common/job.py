@@ -25,7 +25,7 @@ class Job:
     """What a command does in a folder.
 
     command: its name, such as "qc_ncsn eval nll".  options: its options dataclass, settled (presets filled in); a
-    field's `kind` (common.cli.option) says whether another value is another job ("result"), an extension when larger
+    field's `kind` (common.options) says whether another value is another job ("result"), an extension when larger
     ("total") or of no consequence ("how").  request: the options as the user gave them.
     derived: {name: value} of what shapes results but is no flag (the contents of a preset, hashes of inputs).
     content: {name: value} of what is read and may change: the job is done again then, where `derived` refuses.

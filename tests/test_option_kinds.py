@@ -11,9 +11,9 @@ import pkgutil
 import pytest
 
 import tools
-from common.cli import CommonOptions
 from common.errors import InputError
 from common.job import Job
+from common.options import CommonOptions
 
 HOW = {
     "screen": {"overwrite", "dry_run", "json", "quiet", "debug", "tensorboard", "wandb"},

@@ -1,4 +1,4 @@
-"""From the bytes of an image file to uint8 pixels of a wanted size (Pillow)."""
+"""Decode the bytes of an image file to uint8 pixels of a given size (Pillow)."""
 
 import io
 import re
@@ -11,9 +11,9 @@ from common.errors import InputError
 def decode(data, where, size=None):
     """Return the image in `data` (bytes of a file) as (H, W, 3) uint8.
 
-    where: its name in messages.  size: (H, W) to bring it to (`fit`), or None to leave it.
-    Grey becomes RGB, transparency is dropped, of 16-bit grey the upper 8 bits are kept, as Pillow does for 16-bit RGB.
-    The stored orientation is kept: Exif rotation is not applied, as in the published preparations of data sets.
+    where: its name in messages.  size: (H, W) to resize and crop to (`fit`), or None for its own.
+    Grey becomes RGB, alpha is dropped, 16-bit grey keeps its upper 8 bits, as Pillow does for 16-bit RGB.
+    Exif rotation is not applied, as in the published preparations of data sets.
     Raises InputError naming the image when it cannot be decoded.
     """
     import numpy as np
@@ -29,7 +29,7 @@ def decode(data, where, size=None):
 
 
 def header_size(stream, where):
-    """Return (H, W) from the header of an image file open as a binary stream; InputError naming it without."""
+    """Return (H, W) from the header of an image file open as a binary stream; InputError when it has none."""
     from PIL import Image
 
     with image_errors(where), Image.open(stream) as image:
@@ -37,9 +37,9 @@ def header_size(stream, where):
 
 
 def fit(image, size):
-    """Return a Pillow image brought to size (H, W): resized so that it just covers it, then cut to the centre.
+    """Return a Pillow image resized until it just covers size (H, W), then center-cropped.
 
-    Bicubic with antialiasing when shrinking; the shorter side decides for a square. Smaller images are enlarged.
+    Bicubic, antialiased when shrinking. Smaller images are enlarged.
     """
     from PIL import Image
 
@@ -54,7 +54,7 @@ def fit(image, size):
 
 
 def fit_array(pixels, size):
-    """Return (H, W, C) uint8 pixels, C = 1 or 3, brought to size (H, W) as `fit` does."""
+    """Return (H, W, C) uint8 pixels, C = 1 or 3, resized and cropped to size (H, W) as `fit` does."""
     import numpy as np
     from PIL import Image
 
@@ -64,7 +64,7 @@ def fit_array(pixels, size):
 
 @contextmanager
 def image_errors(where):
-    """Turn what Pillow raises for a file that is no image, inside, into an InputError about `where`."""
+    """Turn what Pillow raises for an invalid image file into an InputError about `where`."""
     from PIL import Image
 
     try:

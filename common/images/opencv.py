@@ -1,7 +1,6 @@
-"""Image files as RGB pixels, decoded by OpenCV as they are stored: what the data sets of `options` dictionaries read.
+"""Image files as RGB pixels, decoded by OpenCV, for the data sets of `options` dictionaries.
 
-Grey becomes RGB, channels beyond three (alpha) are dropped, Exif rotation is not applied (as the DL-Art-School
-readers).
+Grey becomes RGB, alpha is dropped, Exif rotation is not applied (as in DL-Art-School's readers).
 """
 
 from common.errors import InputError
@@ -11,7 +10,7 @@ def read_image(path, compat=False):
     """Return an image file as (H, W, 3) float32 RGB in 0..1; 16-bit files are divided by 65535.
 
     compat: divide by 255 whatever the depth, as the original does (16-bit files then reach 257).
-    Raises InputError naming a file that is missing, cannot be decoded or holds floating-point pixels.
+    Raises InputError naming a file that is missing, cannot be decoded or has floating-point pixels.
     """
     import numpy as np
 
@@ -21,14 +20,14 @@ def read_image(path, compat=False):
 
 
 def decode_rgb(data, where):
-    """Return the bytes of an image file as (H, W, 3) RGB, uint8 or uint16, contiguous. where: its name in messages."""
+    """Return (H, W, 3) RGB, uint8 or uint16, contiguous, from an image file's bytes. where: its name in messages."""
     import cv2
     import numpy as np
 
     try:
         pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if data else None
     except cv2.error as error:
-        raise _unreadable(where, error.err or "OpenCV refuses it") from error
+        raise _unreadable(where, error.err or "rejected by OpenCV") from error
     if pixels is None:
         raise _unreadable(where, "OpenCV cannot decode it" if data else "the file is empty")
     if pixels.dtype not in (np.uint8, np.uint16):

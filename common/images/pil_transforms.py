@@ -1,11 +1,11 @@
-"""The torchvision transforms that the Stylegan2 and Torch data sets need, on Pillow images: same sizes, same draws."""
+"""The torchvision transforms that the StyleGAN2 and Torch data sets need, on Pillow images: same sizes, same draws."""
 
 import math
 
 import numpy as np
 import torch
 
-TRIES = 10
+TRIES = 10  # as in torchvision's RandomResizedCrop
 
 
 def resize_short_side(image, size):
@@ -20,13 +20,13 @@ def resize_short_side(image, size):
 
 
 def center_crop(image, size):
-    """Return the middle size x size pixels of an image with no side below `size`."""
+    """Return the central size x size pixels of an image with no side below `size`."""
     left, top = int(round((image.width - size) / 2)), int(round((image.height - size) / 2))
     return image.crop((left, top, left + size, top + size))
 
 
 def random_resized_crop(image, size, draws, scale, ratio):
-    """Return a random part of an image, its area and aspect ratio within limits, resized to size x size (bilinear)."""
+    """Return a random crop of an image, its area and aspect ratio within limits, resized to size x size (bilinear)."""
     from PIL import Image
 
     left, top, width, height = crop_box(image.width, image.height, draws, scale, ratio)
@@ -41,7 +41,7 @@ def crop_box(width, height, draws, scale, ratio):
         aspect = math.exp(draws.span(math.log(ratio[0]), math.log(ratio[1])))
         w, h = int(round(math.sqrt(pixels * aspect))), int(round(math.sqrt(pixels / aspect)))
         if 0 < w <= width and 0 < h <= height:
-            top = draws.below(height - h + 1)
+            top = draws.below(height - h + 1)  # before left, as torchvision draws them
             return draws.below(width - w + 1), top, w, h
     aspect = min(max(width / height, ratio[0]), ratio[1])
     w, h = (width, int(round(width / aspect))) if width / height < ratio[0] else (int(round(height * aspect)), height)
@@ -57,7 +57,7 @@ def image_tensor(image):
 
 
 def open_image(source, mode, where):
-    """Return an image file (path or stream) as a Pillow image of a mode (RGB, RGBA), loaded. Errors name `where`.
+    """Return an image file (path or stream) as a loaded Pillow image of a mode (RGB, RGBA). Errors name `where`.
 
     16-bit grey keeps its upper 8 bits (Pillow alone would clip it to white).
     """

@@ -2,12 +2,12 @@
 
 `linearise(network, x, sigma)` runs the network once and returns the score and a function v -> J^T v. What the
 quasi-conservative loss, the likelihood and the asymmetry need is that transposed Jacobian; written as ordinary
-operations it needs no graph of a graph:
+operations it needs no double backward:
 
-- the network runs once for all vectors of an image, where differentiating a graph needs a copy of the image a vector;
-- group norm and swish enter through two tensors kept from the forward pass, instead of the general second
+- the network runs once for all vectors of an image, where autograd needs a copy of the image for each vector;
+- group norm and swish enter through two tensors saved by the forward pass, instead of the general second
   derivatives of their kernels;
-- one plain backward through it gives the gradients of a training loss; without gradients it keeps no graph at all.
+- one plain backward through it gives the gradients of a training loss; without gradients there is no graph at all.
 
 Every pullback takes vectors of K B rows, slice-major, for B rows of the input, and is differentiable itself.
 """
@@ -33,14 +33,14 @@ def linearise(network, x, sigma):
 
 
 def times(g, factor):
-    """Return vectors g (K B, ...) times a tensor (B, ...) of which each slice has the same."""
+    """Return vectors g (K B, ...) times a tensor (B, ...) that all K slices share."""
     if g.shape[0] == factor.shape[0]:
         return g * factor
-    return (_slices(g, factor) * factor).flatten(0, 1)
+    return (_slices(g, factor) * factor).flatten(0, 1)  # (K, B, ...) -> (K B, ...)
 
 
 def _slices(g, like):
-    return g.unflatten(0, (-1, like.shape[0]))
+    return g.unflatten(0, (-1, like.shape[0]))  # (K, B, ...)
 
 
 class Variable:
@@ -51,7 +51,7 @@ class Variable:
 
 
 class Tape:
-    """Runs layers on variables, remembering how to take a cotangent of each result back to its inputs."""
+    """Runs layers on variables and records how to pull a cotangent of each result back to its inputs."""
 
     def __init__(self, network):
         self.kernel = network.kernel
@@ -98,8 +98,8 @@ class Tape:
 
         def pullback(g):
             g = conv_back(module.Conv2d_0, g)
-            taps = self.kernel.to(g).expand(g.shape[1], 1, *self.kernel.shape)
-            return (F.conv_transpose2d(g, taps, padding=2, groups=g.shape[1]),)
+            taps = self.kernel.to(g).expand(g.shape[1], 1, *self.kernel.shape)  # (C, 1, 4, 4)
+            return (F.conv_transpose2d(g, taps, padding=2, groups=g.shape[1]),)  # (K B, C, H, W)
 
         return self._push(module(x.tensor, self.kernel), [x], pullback)
 
@@ -121,11 +121,11 @@ class Tape:
             y, pullback = linearised(module, x.tensor, *constants)
             return self._push(y, [x], lambda g: (pullback(g),))
 
-        def again(x, g, *constants):
+        def pull_back(x, g, *constants):
             return linearised(module, x, *constants)[1](g)
 
         y = recompute(module, x.tensor, *constants)
-        return self._push(y, [x], lambda g: (recompute(again, x.tensor, g, *constants),))
+        return self._push(y, [x], lambda g: (recompute(pull_back, x.tensor, g, *constants),))
 
 
 def conv_back(module, g):
@@ -138,21 +138,21 @@ def normalise(module, x):
     batch, groups = x.shape[0], module.num_groups
     if not torch.is_grad_enabled():
         return _normalised(x, groups, module.eps)
-    grouped = _wide(x).reshape(batch, groups, -1)
-    variance, mean = torch.var_mean(grouped, dim=2, correction=0, keepdim=True)
+    grouped = _wide(x).reshape(batch, groups, -1)  # (B, G, C/G H W)
+    variance, mean = torch.var_mean(grouped, dim=2, correction=0, keepdim=True)  # (B, G, 1) each
     rstd = torch.rsqrt(variance + module.eps)
     return (grouped - mean) * rstd, rstd
 
 
 def _wide(x):
-    """Return x in at least float32: moments are not taken in half precision."""
+    """Return x in at least float32: moments in half precision would be useless."""
     return x if x.dtype == torch.float64 else x.float()
 
 
 def _normalised(x, groups, eps):
     batch, channels = x.shape[:2]
     x_hat, _, rstd = torch.native_group_norm(_wide(x), None, None, batch, channels, x[0, 0].numel(), groups, eps)
-    return x_hat.reshape(batch, groups, -1), rstd[..., None]
+    return x_hat.reshape(batch, groups, -1), rstd[..., None]  # (B, G, C/G H W), (B, G, 1)
 
 
 def norm_back(x_hat, g):
@@ -165,7 +165,7 @@ def norm_back(x_hat, g):
 
 
 def _project(x_hat, stack, along):
-    """Return stack - mean(stack) - x_hat along: what is left beside constants and x_hat. along = mean(stack x_hat)."""
+    """Return stack - mean(stack) - x_hat along: stack without constants and x_hat. along = mean(stack x_hat)."""
     return torch.addcmul(stack - stack.mean(-1, keepdim=True), x_hat, along, value=-1)
 
 
@@ -206,12 +206,12 @@ class _NormSwish(torch.autograd.Function):
     @staticmethod
     def backward(ctx, wy, w_x_hat, w_scale):
         x, weight, bias, x_hat, rstd = ctx.saved_tensors
-        if torch.is_grad_enabled():  # a graph of this derivative is wanted: let autograd make it
+        if torch.is_grad_enabled():  # create_graph: let autograd differentiate this derivative
             outputs = _norm_swish_plain(x, weight, bias, ctx.groups, ctx.eps)
             needed = ctx.needs_input_grad[:3]
-            wanted = [value for value, need in zip((x, weight, bias), needed) if need]
-            found = iter(torch.autograd.grad(outputs, wanted, (wy, w_x_hat, w_scale), create_graph=True))
-            return (*(next(found) if need else None for need in needed), None, None)
+            inputs = [value for value, need in zip((x, weight, bias), needed) if need]
+            gradients = iter(torch.autograd.grad(outputs, inputs, (wy, w_x_hat, w_scale), create_graph=True))
+            return (*(next(gradients) if need else None for need in needed), None, None)
         h, gate, slope = _swish(x_hat, weight, bias, x.shape)
         spread = weight[:, None, None]
         by_rstd = _by_group(w_scale, rstd)  # cotangent of slope * weight
@@ -236,11 +236,11 @@ def _swish(x_hat, weight, bias, shape):
     """Return (h, sigmoid(h), the derivative of swish at h) of shape (B, C, H, W)."""
     h = torch.addcmul(bias[:, None, None], x_hat.reshape(shape), weight[:, None, None])
     gate = torch.sigmoid(h)
-    return h, gate, torch.addcmul(gate, h * gate, 1 - gate)
+    return h, gate, torch.addcmul(gate, h * gate, 1 - gate)  # swish' = gate + h gate (1 - gate)
 
 
 def _norm_swish_plain(x, weight, bias, groups, eps):
-    """What _NormSwish computes, in operations that autograd can differentiate as often as it likes."""
+    """What _NormSwish computes, in operations that autograd can differentiate any number of times."""
     grouped = x.reshape(x.shape[0], groups, -1)
     variance, mean = torch.var_mean(grouped, dim=2, correction=0, keepdim=True)
     rstd = torch.rsqrt(variance + eps)
@@ -258,24 +258,24 @@ def norm_swish(module, x):
 def residual_block(module, x, embedding, kernel):
     """Return (output, pullback) of a ResnetBlockBigGANpp."""
     half = 1 / math.sqrt(2)
-    a, back_0 = norm_swish(module.GroupNorm_0, x)
+    a, back_0 = norm_swish(module.GroupNorm_0, x)  # (B, C, H, W)
     if module.resample is not None:
-        a, x = module.resample(a, kernel), module.resample(x, kernel)
-    a = module.Conv_0(a) + module.Dense_0(embedding)[:, :, None, None]
+        a, x = module.resample(a, kernel), module.resample(x, kernel)  # (B, C, H', W')
+    a = module.Conv_0(a) + module.Dense_0(embedding)[:, :, None, None]  # (B, C', H', W')
     a, back_1 = norm_swish(module.GroupNorm_1, a)
     mask = module.Dropout_0.mask(a)
-    a = module.Conv_1(a if mask is None else a * mask)
-    shortcut = module.Conv_2(x) if hasattr(module, "Conv_2") else x
+    a = module.Conv_1(a if mask is None else a * mask)  # (B, C', H', W')
+    shortcut = module.Conv_2(x) if hasattr(module, "Conv_2") else x  # (B, C', H', W')
 
     def pullback(g):
-        g = g * half
+        g = g * half  # (K B, C', H', W')
         through = conv_back(module.Conv_1, g)
         through = back_1(through if mask is None else times(through, mask))
-        through = conv_back(module.Conv_0, through)
-        around = conv_back(module.Conv_2, g) if hasattr(module, "Conv_2") else g
+        through = conv_back(module.Conv_0, through)  # (K B, C, H', W')
+        around = conv_back(module.Conv_2, g) if hasattr(module, "Conv_2") else g  # (K B, C, H', W')
         if module.resample is not None:
             through, around = (resample_back(module.resample, part, kernel) for part in (through, around))
-        return back_0(through) + around
+        return back_0(through) + around  # (K B, C, H, W)
 
     return (shortcut + a) * half, pullback
 
@@ -288,24 +288,24 @@ def resample_back(resample, g, kernel):
 def attention_block(module, x):
     """Return (output, pullback) of an AttnBlockpp."""
     half, scale = 1 / math.sqrt(2), x.shape[1] ** -0.5
-    x_hat, rstd = normalise(module.GroupNorm_0, x)
+    x_hat, rstd = normalise(module.GroupNorm_0, x)  # (B, G, C/G N), (B, G, 1); N = H W
     weight, bias = (value[:, None, None] for value in (module.GroupNorm_0.weight, module.GroupNorm_0.bias))
     h = torch.addcmul(bias, x_hat.reshape(x.shape), weight).flatten(2)  # (B, C, N)
     layers = (module.NIN_0, module.NIN_1, module.NIN_2)
-    q, k, v = (torch.matmul(layer.W.t(), h) + layer.b[:, None] for layer in layers)
+    q, k, v = (torch.matmul(layer.W.t(), h) + layer.b[:, None] for layer in layers)  # (B, C, N) each
     p = torch.softmax(q.transpose(1, 2) @ k * scale, dim=-1)  # (B, N, N): row n weighs the keys of query n
     o = v @ p.transpose(1, 2)  # (B, C, N)
-    out = torch.matmul(module.NIN_3.W.t(), o) + module.NIN_3.b[:, None]
+    out = torch.matmul(module.NIN_3.W.t(), o) + module.NIN_3.b[:, None]  # (B, C, N)
 
     def pullback(g):
         g = g * half
         stack = g.reshape(-1, x.shape[0], *h.shape[1:])  # (K, B, C, N)
-        go = torch.matmul(module.NIN_3.W, stack)
+        go = torch.matmul(module.NIN_3.W, stack)  # (K, B, C, N)
         gp = go.transpose(2, 3) @ v  # (K, B, N, N)
-        gs = p * (gp - (go * o).sum(2)[..., None]) * scale
-        gq, gk, gv = k @ gs.transpose(2, 3), q @ gs, go @ p
-        gh = sum(torch.matmul(layer.W, part) for layer, part in zip(layers, (gq, gk, gv)))
+        gs = p * (gp - (go * o).sum(2)[..., None]) * scale  # softmax backwards: sum_m gp p = go . o for each query
+        gq, gk, gv = k @ gs.transpose(2, 3), q @ gs, go @ p  # (K, B, C, N) each
+        gh = sum(torch.matmul(layer.W, part) for layer, part in zip(layers, (gq, gk, gv)))  # (K, B, C, N)
         spread = (weight * rstd.repeat_interleave(x.shape[1] // rstd.shape[1], 1)[..., None]).expand_as(x)
-        return norm_back(x_hat, times(gh.reshape(g.shape), spread)) + g
+        return norm_back(x_hat, times(gh.reshape(g.shape), spread)) + g  # (K B, C, H, W)
 
     return (x + out.reshape(x.shape)) * half, pullback

@@ -1,6 +1,6 @@
 """Configurations of score models: family and data set in one table, with the published configuration paths as aliases.
 
-A configuration is a dictionary of sections, as the original's `get_config()` gives. Importable without torch.
+A configuration is a dictionary of sections, like that of the original's `get_config()`. Importable without torch.
 """
 
 import copy
@@ -12,7 +12,7 @@ from common.score.published import check_file, published_file
 FAMILIES = {"u": "unconstrained U-NCSN++", "qc": "quasi-conservative QC-NCSN++", "c": "conservative C-NCSN++"}
 DATASETS = ("cifar10", "cifar100", "svhn", "imagenet", "digits", "photos32")
 
-# Entries that the original's files have in one value only, which is what this implementation is.
+# Entries that have a single value in all of the original's files, the only one implemented here.
 FIXED = {
     "model": {
         "name": "ncsnpp", "scale_by_sigma": True, "normalization": "GroupNorm", "nonlinearity": "swish",
@@ -50,9 +50,9 @@ BASE = {
     "seed": 42,
 }
 
-# What a data set changes, as the published files have it; `steps` are (first, last) training steps by family. The
-# originals' U files start at a step past their last and the C files count from 600,000 with random weights: here both
-# train as they stand, from step 0 to the files' own last step.
+# What a data set changes, as in the published files; `steps` are (first, last) training steps by family. The originals'
+# U files start at a step past their last, and the C files count from 600,000 with random weights: here both train from
+# step 0 to the files' own last step.
 BY_DATASET = {
     "cifar10": {"steps": {"u": (0, 450001), "qc": (600000, 750001), "c": (0, 750001)}},
     "cifar100": {"steps": {"u": (0, 300001), "qc": (600000, 750001), "c": (0, 750001)}},
@@ -69,7 +69,7 @@ BY_DATASET = {
                   "fourier_scale": 1.0, "ema_rate": 0.99},
         "optim": {"lr": 2e-3, "warmup": 50},
         "loss": {"balancing_fac": 3e-3},
-        # From sigma 50 the multistep sampler's first steps are too long for these images of norm 4.
+        # From sigma 50 the multistep sampler's first steps would be too long for these images of norm 4.
         "sampling": {"num_steps": 30, "sigma_max": 10.0},
         "eval": {"num_samples": 300, "batch_size": 100, "noise_levels": 20},
     },
@@ -81,7 +81,7 @@ BY_DATASET = {
                   "fourier_scale": 1.0, "ema_rate": 0.995},
         "optim": {"lr": 1e-3, "warmup": 100},
         "loss": {"balancing_fac": 3e-3},
-        # More noise renewed than the reverse SDE asks for: it drives out the errors of a network this small.
+        # More stochastic than the reverse SDE: fresh noise removes the errors of a network this small.
         "sampling": {"eta": 5.0},
         "eval": {"num_samples": 500, "batch_size": 100, "noise_levels": 20},
     },
@@ -177,26 +177,26 @@ def _convert(text, like, flag):
     except (ValueError, KeyError) as error:
         wanted = {bool: "true or false", int: "an integer", float: "a number", tuple: "a list of integers"}
         what = f"expected {wanted[kind]}, not '{text}'"
-        raise InputError(what, where=flag, do=f"It is {like!r} by default") from error
+        raise InputError(what, where=flag, do=f"The default is {like!r}") from error
 
 
 def complete(config, where):
-    """Return a configuration read from the file `where`, checked, with entries that it lacks as they are by default.
+    """Return a configuration read from the file `where`, checked, with defaults for entries that it lacks.
 
-    What shapes the network (sections model and data) must be there. Raises InputError.
+    The entries that define the network (sections model and data) are required. Raises InputError.
     """
     result = copy.deepcopy(BASE)
     for section, entries in BASE.items():
         if not isinstance(entries, dict):
             continue
-        found = config.get(section, {}) if isinstance(config, dict) else {}
+        stored = config.get(section, {}) if isinstance(config, dict) else {}
         for key, value in entries.items():
             kinds = {tuple: (list, tuple), float: (int, float)}.get(type(value), type(value))
-            needed = section in ("model", "data")
-            if not isinstance(found, dict) or (key in found or needed) and not isinstance(found.get(key), kinds):
-                raise InputError(f"the configuration stored in it lacks a valid {section}.{key}", where=where,
+            required = section in ("model", "data")
+            if not isinstance(stored, dict) or (key in stored or required) and not isinstance(stored.get(key), kinds):
+                raise InputError(f"its configuration lacks a valid {section}.{key}", where=where,
                                  do="The file is damaged; use another checkpoint")
-            result[section][key] = tuple(found[key]) if isinstance(value, tuple) else found.get(key, value)
+            result[section][key] = tuple(stored[key]) if isinstance(value, tuple) else stored.get(key, value)
     return check_config(result)
 
 
@@ -223,7 +223,7 @@ FLAGS = {"training.batch_size": "bs", "training.n_iters": "n_iters", "loss.balan
 
 
 def check_config(config):
-    """Raise InputError for entries that are out of their range or contradict each other."""
+    """Raise InputError for entries that are out of range or contradict each other."""
     model, training, sampling, data, optim = (config[name]
                                               for name in ("model", "training", "sampling", "data", "optim"))
     rules = [
@@ -238,7 +238,7 @@ def check_config(config):
         (model["nf"] >= 4 and model["nf"] % 4 == 0, "model.nf", "must be a multiple of 4"),
         (model["num_res_blocks"] >= 1, "model.num_res_blocks", "must be at least 1"),
         (data["image_size"] % 2 ** (len(model["ch_mult"]) - 1) == 0, "data.image_size",
-         f"must divide by {2 ** (len(model['ch_mult']) - 1)} for {len(model['ch_mult'])} levels"),
+         f"must be divisible by {2 ** (len(model['ch_mult']) - 1)} for {len(model['ch_mult'])} levels"),
         (training["batch_size"] >= 1, "training.batch_size", "must be at least 1"),
         (training["n_iters"] >= training["init_step"] >= 0, "training.n_iters",
          f"the first step is {training['init_step']:,}: there is nothing to do"),
@@ -273,7 +273,7 @@ def check_config(config):
 
 
 def sampling_rules(sampling, model):
-    """Return [(holds, entry, what is asked)] for the numbers of a `sampling` section."""
+    """Return [(valid, entry, requirement)] for the numbers of a `sampling` section."""
     return [
         (sampling["num_scales"] >= 2, "sampling.num_scales", "must be at least 2"),
         (sampling["num_steps"] >= 2, "sampling.num_steps", "must be at least 2"),

@@ -137,8 +137,8 @@ class LoadedModel:
             check_same_model(config, stored, path)
         self.config = config or stored
         if self.config is None:
-            raise InputError("this checkpoint does not say which configuration it is of", where=path,
-                             do="Name it with `config`, for example `config` qc_cifar10")
+            raise InputError("this checkpoint does not store its configuration", where=path,
+                             do="Pass one with `config`, for example qc_cifar10")
         self.network = build_network(self.config)
         load_weights(self.network, state, path, weights)
         self.network.eval().requires_grad_(False).to(device)

@@ -203,7 +203,7 @@ def test_options_of_a_score_model_are_checked(options, said, checkpoint):
 
 
 def test_a_published_checkpoint_needs_its_configuration():
-    with pytest.raises(InputError, match="Name it with `config`"):
+    with pytest.raises(InputError, match="Pass one with `config`"):
         open_generator("tests/golden/qc_ncsn/train_ckpt/checkpoint_1.pth")
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from common.cli import parse
 from common.errors import InputError
+from common.parser import parse
 from tests.tools.commands import call_tool
 
 LIST = Path(__file__).with_name("document_commands.txt")

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import List, Optional
 
 from common import flags
-from common.cli import REQUIRED, CommonOptions, dispatch, option, run
+from common.cli import dispatch, run
+from common.options import REQUIRED, CommonOptions, option
 from tools.compute_fid.names import METRICS
 
 PROG = "compute_fid"

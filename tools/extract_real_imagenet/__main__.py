@@ -7,7 +7,8 @@ from typing import List, Optional
 from common import flags
 from common.activations.layout import REAL, Tree
 from common.activations.options import ActivationOptions
-from common.cli import option, run
+from common.cli import run
+from common.options import option
 
 PROG = "extract_real_imagenet"
 DESCRIPTION = """\

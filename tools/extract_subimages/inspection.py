@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from common import console
-from common.cli import REQUIRED, CommonOptions, Outcome, option
+from common.cli import Outcome
 from common.errors import InputError
 from common.files import check_writable, write_bytes
+from common.options import REQUIRED, CommonOptions, option
 from tools.extract_subimages.folder_checks import Report, check_folder
 
 NAMED = 30  # problems named in the error message; the screen lists all

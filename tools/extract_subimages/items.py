@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Optional
 
 from common import console
-from common.cli import REQUIRED, CommonOptions, Outcome, option
+from common.cli import Outcome
 from common.errors import InputError, nearest
 from common.files import check_writable, write_bytes
+from common.options import REQUIRED, CommonOptions, option
 
 SIDE = 224  # pixels of a shown image, at least
 GAP = 8

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import List, Optional
 
-from common.cli import CommonOptions, check_bounds, option
 from common.errors import InputError, nearest
+from common.options import CommonOptions, check_bounds, option
 
 MODES = ["multiscale", "single", "square", "pair"]
 LAYOUTS = ["folders", "packed", "parquet", "virtual"]
@@ -75,7 +75,7 @@ class SubimageOptions(CommonOptions):
                                                            low=1)
     exclusions: List[str] = option([],
                                    "per scale, comma-separated strings: skip the scale for photos whose path below "
-                                   "the input folder contains one ('' for none)", nargs="+", type=str)
+                                   "the input folder contains one ('' for none)", nargs="+", type=str, empty=True)
     use_masking: bool = option(False, "keep only tiles whose mask region has a mean of at least 127.5")
     mask_path: str = option("", "folder of masks, named like the photos with .png appended", kind="how")
     dedup: bool = option(False, "skip byte-identical duplicates")

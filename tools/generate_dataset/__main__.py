@@ -7,7 +7,8 @@ from typing import Optional
 from common import flags
 from common.activations.layout import GENERATED, Tree
 from common.activations.options import ActivationOptions
-from common.cli import REQUIRED, option, run
+from common.cli import run
+from common.options import REQUIRED, option
 
 PROG = "generate_dataset"
 DESCRIPTION = """\

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import List, Optional
 
 from common import flags
-from common.cli import CommonOptions, option, run
+from common.cli import run
+from common.options import CommonOptions, option
 
 EPILOG = """\
 a set is MODEL, DIR:MODEL or NAME=DIR:MODEL; it is read from DIR/metadata/MODEL and DIR/activations/MODEL

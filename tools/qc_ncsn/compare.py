@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import List
 
 from common import console
-from common.cli import REQUIRED, CommonOptions, option, run
+from common.cli import run
 from common.errors import InputError
 from common.job import Job
+from common.options import REQUIRED, CommonOptions, option
 from tools.qc_ncsn.work_dir import WorkDir
 
 PROG = "qc_ncsn compare"

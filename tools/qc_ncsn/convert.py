@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional
 
-from common.cli import REQUIRED, CommonOptions, Outcome, option, run
+from common.cli import Outcome, run
 from common.errors import InputError
+from common.options import REQUIRED, CommonOptions, option
 from common.score.config import preset
 
 EPILOG = """examples:

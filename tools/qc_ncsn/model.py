@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from typing import List, Optional
 
 from common import console, flags
-from common.cli import REQUIRED, CommonOptions, option
 from common.errors import InputError
+from common.options import REQUIRED, CommonOptions, option
 from common.score.config import check_config, override, preset
 from tools.qc_ncsn.work_dir import WorkDir
 

@@ -4,9 +4,10 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from common.cli import REQUIRED, CommonOptions, Outcome, option, run
+from common.cli import Outcome, run
 from common.errors import InputError
 from common.files import check_writable, write_text
+from common.options import REQUIRED, CommonOptions, option
 
 EPILOG = """examples:
   python -m tools.report out/demo
@@ -70,9 +71,9 @@ def summarise(owners, output, results, dry_run):
     console.say(f"{'would write' if dry_run else 'wrote'} {output}: {counts}, {results['page_bytes'] / 1e6:.1f} MB")
 
 
-def cli():
-    """Run `report` from the command line and return its exit status."""
-    return run(main, ReportOptions, "report", __doc__, EPILOG)
+def cli(words=None):
+    """Run the command on the given words (the process's own by default) and return its exit status."""
+    return run(main, ReportOptions, "report", __doc__, EPILOG, words)
 
 
 if __name__ == "__main__":

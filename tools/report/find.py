@@ -5,10 +5,12 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from common.console import shown
 from common.datasets.dlas.chunked.centers import FILE as CENTERS
 from common.errors import InputError
-from common.files import read_json, system_errors
+from common.files import check_fields, read_json, system_errors
 from common.images.suffixes import is_image
+from common.record import FIELDS
 from common.training.log import read_log
 
 TABLES = (".csv", ".md", ".txt")
@@ -69,7 +71,7 @@ def scan(folder, skip=()):
         owner = owners.get(place.parent, result.rest)
         record = _attempt(result, folder, place / "run.json", _read_record) if "run.json" in files else None
         if record is not None:
-            owner = Run(str(place.relative_to(folder)), record)
+            owner = Run(shown(place.relative_to(folder)), record)
             result.runs.append(owner)
         owners[place] = owner
         if CENTERS in files:  # a chunk of a data set: its images are data, not results
@@ -87,7 +89,7 @@ def _raise(error):
 
 def _take(result, folder, owner, path):
     """Add one file to its owner if the page can show it."""
-    name, kind = str(path.relative_to(folder)), path.suffix.lower()
+    name, kind = shown(path.relative_to(folder)), path.suffix.lower()
     if is_image(kind):
         owner.pictures.append((name, path))
     elif kind == ".html":
@@ -113,17 +115,14 @@ def _attempt(result, folder, path, read):
         with system_errors(path):
             return read(path)
     except InputError as error:
-        result.unreadable[str(path.relative_to(folder))] = error.what
+        result.unreadable[shown(path.relative_to(folder))] = error.what
     except UnicodeDecodeError:
-        result.unreadable[str(path.relative_to(folder))] = "not UTF-8 text"
+        result.unreadable[shown(path.relative_to(folder))] = "not UTF-8 text"
     return None
 
 
 def _read_record(path):
-    record = read_json(path)
-    if not isinstance(record, dict):
-        raise InputError("not a JSON object", where=path)
-    return record
+    return check_fields(read_json(path), FIELDS, path)
 
 
 def read_rows(path):

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from typing import List, Optional
 
 from common import console
-from common.cli import REQUIRED, CommonOptions, Outcome, option, run
+from common.cli import Outcome, run
+from common.options import REQUIRED, CommonOptions, option
 
 PROG = "setup_fid"
 

@@ -1,4 +1,4 @@
-"""A folder of images, nested or flat: decoded when read, in the order of their sorted paths."""
+"""A folder of images, nested or flat: decoded when read, sorted by path."""
 
 import hashlib
 import os
@@ -13,7 +13,7 @@ from common.images.suffixes import SUFFIXES, images_among
 def open_folder(path, split, size=None):
     """Return the ImageSet of a split (`splits.split_names`) of a folder's images; no labels.
 
-    Hidden files are passed over. Raises InputError for a folder without images, and as CompressedImages says.
+    Hidden files are ignored. Raises InputError for a folder without images, and as CompressedImages does.
     """
     path = Path(path)
     names = split_names(list_images(path), split, path)
@@ -23,13 +23,13 @@ def open_folder(path, split, size=None):
 def list_images(folder, suffixes=SUFFIXES):
     """Yield the image files below a folder as POSIX paths relative to it; links to folders are followed once.
 
-    Hidden files and folders are left out, and so are files with other suffixes (any case), which a note counts.
+    Hidden files and folders are ignored; files with other suffixes (in any case) are skipped and counted in a note.
     """
     return images_among(_walk(folder), folder, suffixes)
 
 
 def _walk(folder):
-    """Yield all files below a folder, as list_images does."""
+    """Yield all files below a folder, hidden ones and repeated links excluded."""
     seen = set()
     for root, folders, files in os.walk(folder, followlinks=True):
         real = os.path.realpath(root)

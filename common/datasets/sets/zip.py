@@ -1,4 +1,4 @@
-"""A .zip of images, read in place: decoded when read, in the order of their sorted names."""
+"""A .zip of images, read in place: decoded when read, sorted by name."""
 
 import hashlib
 import os
@@ -16,8 +16,8 @@ BROKEN = "cannot be read from a .zip"
 def open_zip_set(path, split, size=None):
     """Return the ImageSet of a split (`splits.split_names`) of a .zip's images; no labels.
 
-    Hidden files and __MACOSX are passed over. Raises InputError for an archive that is broken, encrypted or has no
-    image, and as CompressedImages says.
+    Hidden files and __MACOSX are ignored. Raises InputError for an archive that is broken, encrypted or without images,
+    and as CompressedImages does.
     """
     path = Path(path)
     names = split_names(zip_names(path), split, path)
@@ -37,7 +37,7 @@ def visible_names(archive):
 
 
 class ZipStore:
-    """Images of a .zip by position; each process opens the archive for itself."""
+    """Images of a .zip by position; each process opens its own handle."""
 
     def __init__(self, path, names):
         self._path, self._names = path, names

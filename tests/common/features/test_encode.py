@@ -147,7 +147,7 @@ def test_too_few_images_are_an_error_that_names_one(tmp_path):
     (tmp_path / "bad").mkdir()
     for number in range(3):
         (tmp_path / "bad" / f"{number}.png").write_bytes(b"no")
-    with pytest.raises(InputError, match=r"0 of 3 images can be used.*0\.png"):
+    with pytest.raises(InputError, match=r"0 of 3 images are usable.*0\.png"):
         encode(open_images(tmp_path / "bad"), Counting())
 
 

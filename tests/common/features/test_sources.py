@@ -150,9 +150,9 @@ def refuse_zero(function):
 
 
 @pytest.mark.parametrize(("make", "what"), [
-    (lambda path: path.mkdir(), "no image here"),
+    (lambda path: path.mkdir(), "no images here"),
     (lambda path: path.write_text("x"), "neither a folder"),
-    (lambda path: None, "no such folder or file, and no data set of this name"),
+    (lambda path: None, "no such folder, file or data set"),
     (lambda path: np.save(path.with_name("given.npy"), np.zeros((2, 3))), "expected uint8"),
 ])
 def test_places_that_hold_no_images(tmp_path, make, what):

@@ -70,7 +70,7 @@ def test_input_errors():
     _, real, fake = next(sets())
     with pytest.raises(InputError, match="16 and 8 wide"):
         prdc(real, fake[:, :8])
-    with pytest.raises(InputError, match="no neighbour number 3"):
+    with pytest.raises(InputError, match="k = 3 needs at least 4 generated images, there are 3"):
         prdc(real, fake[:3])
     fake[7, 7] = np.nan
     with pytest.raises(InputError, match="NaN"):

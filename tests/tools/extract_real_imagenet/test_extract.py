@@ -242,9 +242,10 @@ def test_pictures_of_a_tree_and_a_broken_one(source, form):
 REFUSED = {
     "Either --imagenet_dir or --npz_dir must be provided": (*FULL,),
     "Cannot use both --imagenet_dir and --npz_dir": (*FULL, "--npz_dir", "stored", "--imagenet_dir", "tree"),
-    "a noise level is at least 0": (*SMALL, "--conditioning_sigma", "-1"),
-    "no layer is called 'bottleneck'": (*SMALL, "--layers", "bottleneck,midblock"),
-    "no layer is named": (*SMALL, "--layers", ","),
+    "--input_mode clean": (*SMALL, "--conditioning_sigma", "0"),
+    "no noise at level 0": (*SMALL, "--conditioning_sigma", "0", "--input_mode", "noise"),
+    "unknown layer 'bottleneck'": (*SMALL, "--layers", "bottleneck,midblock"),
+    "expected at least one layer": (*SMALL, "--layers", ","),
     "class 278 is out of range for a network of 4": (*SMALL, "--class_map", "imagenet", "--target_classes", "kit_fox"),
     "Choose among 0 to 3": (*SMALL, "--target_classes", "4"),
     "there are 4 classes": (*SMALL, "--num_classes", "5"),
@@ -258,7 +259,7 @@ REFUSED = {
     "must be imagenet, none": (*SMALL, "--class_map", "sorted"),
     "--percentiles and --scores go together": (*SMALL, "--percentiles", "10", "20"),
     "must be at least 1": (*SMALL, "--batch_size", "0"),
-    "cannot be brought to 12": (*SMALL, "--checkpoint_path", "twelve.safetensors"),
+    "box resizing needs a multiple of 12": (*SMALL, "--checkpoint_path", "twelve.safetensors"),
 }
 
 

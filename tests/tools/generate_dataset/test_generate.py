@@ -168,9 +168,9 @@ REFUSED = {
     "starts at --conditioning_sigma": ("--sigma_max", "20"),
     "of this network, 0 to 3": ("--target_classes", "4"),
     "--eta -1": ("--method", "multistep", "--eta", "-1"),
-    "expected below sigma_max": ("--method", "heun", "--sigma_min", "90"),
-    "no layer is called": ("--layers", "middle"),
-    "the network is unconditional": ("--checkpoint_path", "free.safetensors", "--samples_per_class", "2"),
+    "expected less than sigma_max": ("--method", "heun", "--sigma_min", "90"),
+    "unknown layer 'middle'": ("--layers", "middle"),
+    "the network has no classes": ("--checkpoint_path", "free.safetensors", "--samples_per_class", "2"),
     "must be at least 1": ("--samples_per_class", "0"),
     "needs CUDA": ("--mixed_precision", "bf16"),
 }

@@ -176,8 +176,8 @@ NEW = ("--action", "compute_new", "--path", "real", "--name", "mine", *SMALL)
     (NEW[2:], "--name: images are encoded with --action compute_new only. Add --action compute_new."),
     (("--path", "real"), "--path: images are encoded with --action compute_new only"),
     ((*NEW, "-r", "1", "2", "3"), "--resolution 1 2 3: expected one or two sizes"),
-    ((*NEW[:3], "nowhere", *NEW[4:]), "nowhere: no such folder or file"),
-    ((*NEW[:5], "../up", *NEW[6:]), "is no name for statistics"),
+    ((*NEW[:3], "nowhere", *NEW[4:]), "nowhere: no such folder, file or data set"),
+    ((*NEW[:5], "../up", *NEW[6:]), "invalid name '"),
     (("--action", "compute_new", "--path", "real", "--name", "x", "--weights", "no.pth"), "no Inception weights here"),
     (("--action", "compute_neu",), "choose from 'download', 'compute_new'"),
     (("show", "nothing"), "no statistics 'nothing'"),
@@ -191,7 +191,7 @@ def test_bad_input_is_one_line_and_nothing_is_written(here, words, line):
 
 def test_a_folder_without_images_and_a_place_that_is_a_file(here):
     (here / "empty").mkdir()
-    assert "no image here" in refusal_of("setup_fid", *NEW[:3], "empty", *NEW[4:])
+    assert "no images here" in refusal_of("setup_fid", *NEW[:3], "empty", *NEW[4:])
     (here / "fid_stats").write_text("in the way")
     assert "fid_stats" in refusal_of("setup_fid", *NEW)
 
@@ -263,7 +263,7 @@ def test_M10_a_run_that_bad_input_ended_blocks_no_other(here):
         (here / "bad" / name).write_bytes(b"no image")
     words = ("--action", "compute_new", "--name", "mine", *SMALL, "--path")
     line = refusal_of("setup_fid", *words, "bad", "--quiet")
-    assert "0 of 2 images can be used" in line
+    assert "0 of 2 images are usable" in line
     assert " at 0x" not in line  # M15
     assert not (here / "fid_stats").exists() or list((here / "fid_stats").rglob("*")) == []
     assert results_of("setup_fid", *words, "real", "-j", "0")["num_images"] == 12

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import Optional
 
-from common.cli import Outcome, option, run
+from common.cli import Outcome, run
+from common.options import option
 from tools.qc_ncsn.evaluate.model import EvalOptions, evaluate
 from tools.qc_ncsn.work_dir import WorkDir
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 from typing import Optional
 
 from common import console, flags, parallel
-from common.cli import option
 from common.cli import run as run_command
 from common.errors import InputError
 from common.files import file_hash, plain
+from common.options import option
 from tools.qc_ncsn.evaluate.stored import check_distinct, stored_text
 from tools.qc_ncsn.model import WorkOptions, data_set_name
 from tools.qc_ncsn.work_dir import WorkDir

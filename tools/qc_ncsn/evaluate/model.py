@@ -4,8 +4,8 @@ from dataclasses import dataclass, replace
 from typing import Optional
 
 from common import flags
-from common.cli import option
 from common.errors import InputError
+from common.options import option
 from tools.qc_ncsn.data import open_images
 from tools.qc_ncsn.model import ModelOptions, announce, load_model, model_inputs
 from tools.qc_ncsn.work_dir import WorkDir

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from typing import Optional
 
 from common import console, flags, parallel
-from common.cli import Outcome, option
+from common.cli import Outcome
 from common.cli import run as run_command
 from common.errors import InputError
 from common.files import fingerprint, read_json, read_npz, write_bytes, write_text
 from common.job import Job
+from common.options import option
 from tools.qc_ncsn.evaluate.stored import check_comparable, features_name, find_reference, is_inception, open_generated
 from tools.qc_ncsn.model import WorkOptions, data_set_name
 from tools.qc_ncsn.work_dir import WorkDir

@@ -4,8 +4,9 @@ from dataclasses import dataclass, replace
 from typing import Optional
 
 from common import flags
-from common.cli import option, run
+from common.cli import run
 from common.errors import InputError
+from common.options import option
 from common.score.config import sampling_rules
 from tools.qc_ncsn.model import ModelOptions, announce, load_model, model_inputs
 from tools.qc_ncsn.work_dir import WorkDir

@@ -4,8 +4,9 @@ from dataclasses import dataclass, replace
 from typing import List, Optional
 
 from common import flags
-from common.cli import REQUIRED, CommonOptions, option, run
+from common.cli import run
 from common.errors import InputError
+from common.options import REQUIRED, CommonOptions, option
 from common.score.config import check_config, override, preset
 from tools.qc_ncsn.data import open_images
 from tools.qc_ncsn.work_dir import WorkDir

@@ -1,8 +1,8 @@
-"""Chunks in shards: tar files that webdataset readers take, and parquet files, both as extract_subimages packs them.
+"""Chunks in shards: tar files that webdataset readers can read, and parquet files, both as packed by extract_subimages.
 
 A sample is an image with a key `<chunk>/<tile>` and its number, centre and width; the reference is the sample without a
-number. Beside shard-000000.tar lies shard-000000.jsonl, a line for each chunk, which tells where each image lies; a tar
-without it is looked through member by member on each start. Parquet files tell it in their columns.
+number. shard-000000.jsonl beside shard-000000.tar has a line per chunk with the offset of each image; a tar without it
+is scanned member by member on each start. Parquet files have it in their columns.
 """
 
 import json
@@ -21,7 +21,7 @@ DO = "Extract the data set again, or copy this shard again"
 
 
 class PackedChunk(FolderChunk):
-    """A chunk in a shard; its tiles bear the names they would have in the layout of folders."""
+    """A chunk in a shard; its tiles have the names that they would have in the folder layout."""
 
     __slots__ = ("_shard", "_spans", "_reference", "_centers")
 
@@ -34,7 +34,7 @@ class PackedChunk(FolderChunk):
         self._centers = {number: place for _, _, number, place in samples if number is not None and place is not None}
 
     def read_tile(self, position):
-        """Return the pixels of a tile. Raises InputError naming shard and tile when they cannot be read."""
+        """Return the pixels of a tile. Raises InputError naming shard and tile when it cannot be read."""
         return self._read(self._spans[position], self.label(position))
 
     def read_reference(self):
@@ -67,14 +67,14 @@ class TarShard:
 
 
 class ParquetShard:
-    """Images in a parquet file, by (row group, row in it); the row groups read last are kept, up to `limit` bytes."""
+    """Images in a parquet file, by (row group, row in it); recent row groups are cached, up to `limit` bytes."""
 
     def __init__(self, path, limit):
         self.path, self.limit = path, limit
         self._groups, self._bytes = OrderedDict(), 0
 
     def read(self, span):
-        """Return the image's bytes at a span (row group, row); a few groups stay in memory."""
+        """Return the bytes of the image at a span (row group, row)."""
         group, row = span
         if group in self._groups:
             self._groups.move_to_end(group)
@@ -89,7 +89,7 @@ class ParquetShard:
         return self._groups[group][row]
 
     def __getstate__(self):
-        """Workers start with none."""
+        """Workers start with an empty cache."""
         return {"path": self.path, "limit": self.limit, "_groups": OrderedDict(), "_bytes": 0}
 
 
@@ -106,15 +106,15 @@ def open_packed(listing, limit):
 
 
 def _open_tar(root, path):
-    """Return the chunks of a tar, told by the .jsonl beside it, or by its members where there is none."""
-    shard, told = TarShard(path), f"{path.removesuffix('.tar')}.jsonl"
-    rows = _read_told(told, path) if os.path.exists(told) else _read_members(path)
+    """Return the chunks of a tar, from the .jsonl index beside it, or from its members without one."""
+    shard, index = TarShard(path), f"{path.removesuffix('.tar')}.jsonl"
+    rows = _read_index(index, path) if os.path.exists(index) else _read_members(path)
     return [chunk for name, samples, ending in rows if len(chunk := PackedChunk(root, name, shard, samples, ending))]
 
 
-def _read_told(told, path):
-    """Yield (chunk, samples, ending) of the lines of a shard's .jsonl; every image must lie in the shard."""
-    with system_errors(told), open(told, "rb") as stream:
+def _read_index(index, path):
+    """Yield (chunk, samples, ending) of the lines of a shard's .jsonl; every image must be inside the shard."""
+    with system_errors(index), open(index, "rb") as stream:
         lines = stream.read().splitlines()
     with system_errors(path):
         size = os.path.getsize(path)
@@ -122,27 +122,26 @@ def _read_told(told, path):
         for line in lines:
             row = json.loads(line)
             at = {name: place for place, name in enumerate(row["columns"])}
-            name, offset, length, number, center, width = (at[key]
-                                                           for key in ("name", "offset", "bytes", "id", "center",
-                                                                       "width"))
+            name, offset, length, number, center, width = (
+                at[key] for key in ("name", "offset", "bytes", "id", "center", "width"))
             samples = []
             for sample in row["samples"]:
                 span = sample[offset], sample[length]
                 if not (type(span[0]) is int and type(span[1]) is int and 0 <= span[0] <= span[0] + span[1] <= size):
-                    raise InputError(f"sample {sample[name]!r:.60} lies at {span}, the shard has {size} bytes",
-                                     where=told, do=DO)
+                    raise InputError(f"sample {sample[name]!r:.60} is at {span}, the shard has {size} bytes",
+                                     where=index, do=DO)
                 place = (*sample[center], sample[width]) if sample[number] is not None and sample[center] else None
                 samples.append(_checked(sample[name], span, sample[number], place))
             yield str(row["chunk"]), samples, f".{row['header']['format']}"
     except (ValueError, KeyError, TypeError, IndexError, RecursionError) as error:
-        raise InputError(f"not the index of a shard ({type(error).__name__}: {error})", where=told, do=DO) from error
+        raise InputError(f"not the index of a shard ({type(error).__name__}: {error})", where=index, do=DO) from error
 
 
 def _read_members(path):
     """Yield (chunk, samples, ending) of a tar by its members: images, and .json files with id, center and width."""
     import tarfile
 
-    warn(f"{path} has no .jsonl beside it and is looked through, which takes time on each start")
+    warn(f"{path} has no .jsonl beside it and is scanned, which takes time on each start")
     images, places = {}, {}
     try:
         with system_errors(path), tarfile.open(path, "r:") as archive:
@@ -155,9 +154,9 @@ def _read_members(path):
         chunks = {}
         for key, (offset, length, ending) in images.items():
             name, _, stem = key.rpartition("/")
-            told = places.get(key, {})
-            place = (*told["center"], told["width"]) if told.get("center") else None
-            number = told.get("id", int(stem) if stem.isascii() and stem.isdigit() else None)
+            metadata = places.get(key, {})
+            place = (*metadata["center"], metadata["width"]) if metadata.get("center") else None
+            number = metadata.get("id", int(stem) if stem.isascii() and stem.isdigit() else None)
             chunks.setdefault(name, ([], ending))[0].append(_checked(stem, (offset, length), number, place))
     except (tarfile.TarError, EOFError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(f"not a tar file of samples ({type(error).__name__}: {error})", where=path, do=DO) from error
@@ -176,21 +175,21 @@ def _open_parquet(root, path, limit):
                 name, _, stem = key.rpartition("/")
                 sample = _checked(stem, (group, row), number, None if None in place else tuple(place))
                 chunks.setdefault(name, []).append(sample)
-    ending = _told_ending(f"{path.removesuffix('.parquet')}.jsonl")
+    ending = _tile_ending(f"{path.removesuffix('.parquet')}.jsonl")
     return [chunk for name, samples in chunks.items() if len(chunk := PackedChunk(root, name, shard, samples, ending))]
 
 
-def _told_ending(told):
-    """Return the ending of the tiles' names that the .jsonl beside a shard tells, or .jpg: only names depend on it."""
+def _tile_ending(index):
+    """Return the suffix of the tiles' names from the .jsonl beside a shard, else .jpg: only names depend on it."""
     try:
-        with open(told, "rb") as stream:
+        with open(index, "rb") as stream:
             return f".{json.loads(stream.readline())['header']['format']}"
     except (OSError, ValueError, KeyError, TypeError):
         return ".jpg"
 
 
 class parquet_errors:
-    """Gives pyarrow.parquet to the body; what pyarrow raises about a file, or its absence, becomes an InputError."""
+    """Passes pyarrow.parquet to the body; its errors about the file, or its absence, become an InputError."""
 
     def __init__(self, path):
         self.path = path
@@ -199,7 +198,7 @@ class parquet_errors:
         try:
             import pyarrow.parquet
         except ImportError as error:
-            raise InputError("pyarrow is needed to read it, and is not installed", where=self.path,
+            raise InputError("reading it needs the package pyarrow", where=self.path,
                              do="pip install pyarrow, or extract with --layout packed") from error
         return pyarrow.parquet
 
@@ -213,10 +212,10 @@ class parquet_errors:
 
 
 def _checked(stem, span, number, place):
-    """Return a sample after a look at its types (TypeError)."""
+    """Return a sample; TypeError for entries of another type."""
     numbers = [*(place or ()), *([] if number is None else [number])]
     if not isinstance(stem, str) or not all(type(value) is int and abs(value) < 1 << 31 for value in numbers):
-        raise TypeError(f"sample {stem!r:.40} is not told by whole numbers")
+        raise TypeError(f"an entry of sample {stem!r:.40} is not an integer")
     if place is not None and len(place) != 3:
-        raise TypeError(f"the centre of sample {stem!r:.40} is no pair")
+        raise TypeError(f"the centre of sample {stem!r:.40} is not a pair")
     return stem, span, number, place

@@ -102,7 +102,7 @@ def test_boxes_are_means():
     assert np.abs(resize_planes(pixels, 8) - means).max() <= 0.5
     assert resize_planes(pixels, 16) is pixels
     assert resize_planes(pixels, 12, "lanczos").shape == (3, 3, 12, 12)
-    with pytest.raises(InputError, match="whole boxes"):
+    with pytest.raises(InputError, match="box resizing needs a multiple"):
         resize_planes(pixels, 12)
 
 

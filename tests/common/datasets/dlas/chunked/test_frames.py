@@ -58,7 +58,7 @@ def test_names_that_contain_each_other_are_two_clips(tmp_path):
 def test_original_window_on_request(tmp_path):
     dataset = multi(make_folders(tmp_path / "set", names=CLIPS), compat=True)
     assert [folder for folder, _ in frames(dataset[8])] == [1, 2, 3]  # the fifth frame is not in its own window
-    with pytest.raises(InputError, match="runs out of the data set"):
+    with pytest.raises(InputError, match="leaves the data set"):
         dataset[12]
 
 
@@ -103,7 +103,7 @@ def test_halves_that_stand_alone_are_left_out(tmp_path):
         dataset = create_dataset({**options_for(root), "mode": "paired_frame"})
     assert len(dataset) == 4
     lone = make_folders(tmp_path / "lone", names=("x",))
-    with pytest.warns(UserWarning, match="no other half"), pytest.raises(InputError, match="vertical_split"):
+    with pytest.warns(UserWarning, match="without their other half"), pytest.raises(InputError, match="vertical_split"):
         create_dataset({**options_for(lone), "mode": "paired_frame"})
 
 
