@@ -206,8 +206,9 @@ def _join(images, space, folder, change):
         if width:
             blocks = (read_npz(path, required=(key,))[key] for path in parts)
             write_npz_rows(folder / name, key, (count, width), np.float32, blocks)
-    size = getattr(images, "resolution", None) or [0]  # of generated images; 0: as they are
-    meta = {**space.meta, "resolution": list(size), **({} if change is None else change.description)}
+    made = getattr(images, "resolution", None)  # of generated images
+    size = {"resolution": list(made), "generated": True} if made else {"resolution": [0]}  # 0: as they are
+    meta = {**space.meta, **size, **({} if change is None else change.description)}
     write_json(folder / "set.json", {"count": count, "width": space.width, "num_logits": space.num_logits, "meta": meta,
                                      "name": space.name, "what": images.what,
                                      "excluded": [[title, reason] for _, title, reason in excluded]})

@@ -48,11 +48,16 @@ def _open_folder(path, num, shuffle):
     samples = _sample_files([path / name for name in names if name.endswith(".npz")])
     if samples:
         return SampleFiles(samples, str(path), num, shuffle)
-    names = [name for name in names if not name.lower().endswith(".npz")]
+    names = [name for name in names if not name.lower().endswith(".npz") and not _is_overview(path / name)]
     if not names:
         raise InputError(f"no images here (looked for {', '.join(ENDINGS)})", where=path, do="Check the path")
     chosen = choose_subset(names, num, shuffle)
     return FileImages(FolderStore(path, chosen), f"{path} ({len(chosen):,} images)")
+
+
+def _is_overview(path):
+    """True for the reduced whole photo that a chunked data set holds beside its tiles."""
+    return path.name == "ref.jpg" and path.with_name("centers.pt").exists()
 
 
 def _sample_files(files):
@@ -129,8 +134,18 @@ def read_array(data, where):
     if not is_image_array or array.dtype.kind not in "uf" or array.dtype == np.uint16:
         raise InputError(f"an array {array.dtype} {array.shape}, expected uint8 or float (height, width, 1 or 3)",
                          where=where, do="Restore or remove this file")
-    array = array if array.dtype == np.uint8 else array.astype(np.float32)
+    array = array if array.dtype == np.uint8 else _in_bytes_range(array.astype(np.float32), where)
     return np.ascontiguousarray(np.broadcast_to(array, (*array.shape[:2], 3)))
+
+
+def _in_bytes_range(array, where):
+    """Return a float image; InputError for one whose values are clearly no grey levels: within -1 to 1, or far outside
+    0 to 255, which a resize overshoots by half at most."""
+    low, high = float(array.min()), float(array.max())
+    if (low >= -1 and high <= 1 and low < high) or low < -128 or high > 383:
+        raise InputError(f"its values run from {low:.4g} to {high:.4g}, expected 0 to 255", where=where,
+                         do="Store grey levels from 0 to 255")
+    return array
 
 
 class ArrayRows:

@@ -151,7 +151,7 @@ class DinoSpace:
                 found = self._network(batch.to(self._device))
         except torch.OutOfMemoryError:
             raise
-        except RuntimeError as error:  # what torch's interpreter raises for a module of another kind
+        except (RuntimeError, IndexError, ValueError, TypeError) as error:  # of a module of another kind
             raise InputError(f"the network fails on {tuple(batch.shape)}: {str(error).strip().splitlines()[-1]}",
                              where="--weights", do="Export a network that takes images (n, 3, 224, 224)") from error
         if not isinstance(found, torch.Tensor) or found.ndim != 2 or len(found) != len(batch):

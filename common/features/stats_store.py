@@ -76,6 +76,9 @@ def find_stats(name, folder=None, mode="clean", model="", kid=False):
         if len(published) > 1 and not model:
             raise InputError(f"'{name}' is ambiguous: {', '.join(path.name for path in published)}", where=place,
                              do="Pass the file name")
+    if Path(name).is_file():
+        raise InputError("this is a file, not the name of statistics", where=Parameter("dataset_name", name),
+                         do="Pass it as `reference`")
     raise InputError(f"no statistics '{name}' (no {custom}); {_existing_files(folder)}",
                      where=Parameter("dataset_name", name),
                      do="Compute them with setup_fid `action` compute_new, or pass their folder with `stats_dir`")

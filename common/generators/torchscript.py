@@ -7,7 +7,7 @@ from common.generators.latent import FAILURES, TRIAL, LatentGenerator, draw_code
 USUAL_WIDTH = 512  # of StyleGAN's and BlobGAN's z
 
 
-def open_file(path, device, *, z_dim=None, output_range="signed"):
+def open_file(path, device, *, z_dim=None, output_range=None):
     """Return the generator of a TorchScript file.
 
     z_dim: width of the codes; None tries 512, then the input widths of the first weights.  output_range: the range

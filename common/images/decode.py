@@ -1,6 +1,7 @@
 """Decode the bytes of an image file to uint8 pixels of a given size (Pillow)."""
 
 import io
+import re
 import struct
 from contextlib import contextmanager
 
@@ -69,4 +70,5 @@ def image_errors(where):
     try:
         yield
     except (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError) as error:
-        raise InputError(f"not a readable image ({error})", where=where, do="Restore or remove this file") from error
+        reason = re.sub(r" <[^<>]* at 0x\w+>", "", str(error))  # an object's address, another one in each run
+        raise InputError(f"not a readable image ({reason})", where=where, do="Restore or remove this file") from error

@@ -12,7 +12,7 @@ formulas, duplicates and ties included.
 import numpy as np
 
 from common.errors import InputError, Parameter
-from common.formats.rows import gather
+from common.formats.rows import blocks, gather
 
 TILE = 2048  # rows and columns of a tile: 16 MB of distances
 PAIRS = 1024  # pairs whose differences are in memory at once
@@ -36,9 +36,27 @@ def prdc(real, fake, nearest_k=3, device="cpu", inclusive=False):
             raise InputError(f"k = {nearest_k} needs at least {max(nearest_k, 1) + 1} {kind} images, there are "
                              f"{rows.shape[0]}", where=Parameter("nearest_k"),
                              do="Use more images, or a `nearest_k` from 1 to one below their number")
+    real, fake = _in_range(real, fake)
     centre = _mean_of_both(real, fake)
     radii = [squared_radii(rows, nearest_k, device, centre) for rows in (real, fake)]
     return _count_memberships(real, fake, radii[0], radii[1], nearest_k, centre, device, inclusive)
+
+
+class _Scaled:
+    """Rows times a power of two: what is within a radius stays so, and float32 squares neither overflow nor vanish."""
+
+    def __init__(self, rows, exponent):
+        self._rows, self._exponent, self.shape = rows, exponent, rows.shape
+
+    def __getitem__(self, rows):
+        return np.ldexp(np.asarray(self._rows[rows]), self._exponent)
+
+
+def _in_range(*sides):
+    """Return the rows of all sides, scaled by one factor where the largest value is beyond 2^-30 to 2^30."""
+    largest = max(float(np.abs(block).max(initial=0)) for rows in sides for block in blocks(rows))
+    exponent = -int(np.frexp(largest)[1])
+    return [_Scaled(rows, exponent) for rows in sides] if abs(exponent) > 30 and np.isfinite(largest) else sides
 
 
 def squared_radii(rows, nearest_k, device="cpu", centre=None):

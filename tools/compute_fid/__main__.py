@@ -35,7 +35,7 @@ class ScoreOptions(CommonOptions):
     num_gen: Optional[int] = option(None, "images to generate (default 50,000), or to take from a folder in path order "
                                     "(default all)", kind="total", low=2)
     batch_size: int = flags.batch_size(32, "-bs")
-    num_workers: int = flags.num_workers(8, "threads that read and resize images", "-j", low=1)
+    num_workers: int = flags.num_workers(8, "threads that read and resize images", "-j")
     device: str = flags.device()
     seed: int = flags.seed("generated images (image i draws from (seed, i)) and of subsets")
     stats_dir: Optional[str] = option(None, "folder of statistics (GENPROBE_STATS, else fid_stats)", kind="how")

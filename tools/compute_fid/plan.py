@@ -31,7 +31,8 @@ class Plan:
             antialias = getattr(options, "antialias", True)
             self.space = open_space(options.extractor, self.mode, options.weights, device, antialias)
         self.places = {"generated": options.checkpoint, "reference": options.reference or self._named_statistics()}
-        self.stored = {which: stored_side(place) for which, place in self.places.items()
+        metric = "fd_dinov2" if options.extractor == "dinov2" else "fid"
+        self.stored = {which: stored_side(place, metric) for which, place in self.places.items()
                        if place and getattr(self, which) is None}
         self.change = self._change()
         self._check_metrics()

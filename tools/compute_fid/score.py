@@ -9,6 +9,8 @@ from common.errors import InputError, nearest
 from tools.compute_fid.names import METRICS
 
 OF_METRICS = {"nearest_k": "prdc", "splits": "is", "kid_subsets": "kid", "kid_subset_size": "kid"}
+PARTS = {"precision": "prdc", "recall": "prdc", "density": "prdc", "coverage": "prdc", "prc": "prdc",
+         "inception_score": "is", "isc": "is"}  # what users may call a metric
 LABELS = {
     "fid": "FID", "frechet_distance": "Frechet distance", "kid": "KID (all pairs)",
     "kid_subsets": "KID (mean of subsets)",
@@ -30,12 +32,13 @@ def score(request):
         plan = Plan(options, device)
 
         def work():
-            (generated, excluded), (reference, _) = plan.sides()
+            (generated, excluded), (reference, excluded_reference) = plan.sides()
             if not parallel.is_main():
                 return {}, []
             notes = plan.notes + compare(generated, reference)
             results = measure(generated, reference, options, device)
             results |= _circumstances(plan, generated, reference, excluded, notes)
+            results["excluded_reference"] = len(excluded_reference)
             return results, [_write_table(Path(options.output_dir), results)] if options.output_dir else []
 
         plans = (f"would score {plan.describe('generated')} against {plan.describe('reference')}",
@@ -59,7 +62,7 @@ def settle(options):
     words = [word.lower() for entry in options.metrics for word in entry.replace(",", " ").split()]
     for word in words:
         if word not in METRICS:
-            raise InputError(f"unknown metric '{word}'", where="--metrics", do=nearest(word, METRICS))
+            raise InputError(f"unknown metric '{word}'", where="--metrics", do=nearest(PARTS.get(word, word), METRICS))
     if not words:
         raise InputError("no metric", where="--metrics", do=f"Choose from {', '.join(METRICS)}")
     options = replace(options, metrics=[name for name in METRICS if name in words])
@@ -119,8 +122,9 @@ def _circumstances(plan, generated, reference, excluded, notes):
         "reference": plan.describe("reference") if reference else None,
         "num_reference": reference.count if reference else None,
         "features": _space_name(generated), "antialias": generated.meta.get("antialias"),
-        "rounded": plan.options.round if is_generator else None, "resolution": generated.meta.get("resolution"),
-        "notes": notes,
+        "rounded": plan.options.round if is_generator else None,
+        "output_range": plan.generated.output_range if is_generator else None,
+        "resolution": generated.meta.get("resolution"), "notes": notes,
     }
 
 

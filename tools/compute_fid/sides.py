@@ -16,6 +16,7 @@ class GeneratedImages:
     def __init__(self, generator, num, seed, rounded):
         self._generator, self._num, self._seed, self._rounded = generator, num, seed, rounded
         self.resolution = generator.resolution
+        self.output_range = generator.description.get("output_range")  # score models have but one
         self.what = f"{generator.name} ({generator.description['kind']}, {num:,} images, seed {seed})"
 
     def __len__(self):
@@ -46,10 +47,18 @@ class GeneratedImages:
 def is_stored(place):
     """True for a file of features or statistics."""
     path = Path(place)
-    if not path.is_file() or path.suffix.lower() not in (".npz", ".pkl"):
+    if not path.is_file() or path.suffix.lower() not in (".npz", ".pkl", ".npy"):
         return False
     if path.suffix.lower() == ".pkl":
         return True
+    if path.suffix.lower() == ".npy":
+        from common.formats.npy import npy_header
+
+        try:
+            with open(path, "rb") as stream:
+                return len(npy_header(stream)[0]) == 2  # rows of features; images have three axes, many of them four
+        except (ValueError, EOFError):
+            return False
     from common.formats.npz import npz_names
 
     return bool(STORED_ARRAYS & set(npz_names(path)))
@@ -88,16 +97,16 @@ def encoded_side(images, space, options, change):
     return encoded.statistics(), encoded.excluded
 
 
-def stored_side(path):
+def stored_side(path, metric="fid"):
     """Return the Statistics of a stored file, with the features of a <stem>_kid.npz beside it.
 
-    A file without metadata may have them in its name, as those of clean-fid do.
+    metric: which entry of an EDM2 pickle.  A file without metadata may have them in its name, as those of clean-fid do.
     Raises InputError where the features are of other images.
     """
     from common.features.statistics import Statistics, check_same_images, read_statistics
 
     path = Path(path)
-    stored = read_statistics(path)
+    stored = read_statistics(path, metric)
     features, meta = path.with_name(f"{path.stem}_kid.npz"), _meta_of_name(path.name) | stored.meta
     rows = stored.features
     if rows is None and features.is_file():

@@ -41,7 +41,7 @@ class SetupOptions(CommonOptions):
     shuffle: bool = option(False, "shuffle the paths (seed 0) before taking the first n_imgs")
     name: Optional[str] = option(None, "name of the statistics, required for compute_new; case-insensitive")
     batch_size: int = flags.batch_size(32, "-bs")
-    num_workers: int = flags.num_workers(8, "threads that read and resize images", "-j", low=1)
+    num_workers: int = flags.num_workers(8, "threads that read and resize images", "-j")
     resolution: List[int] = option([],
                                    "resize and centre-crop images to this side, or height and width, first; 0 for no "
                                    "resizing (default: 256, with --extractor small 0)", nargs="+", short="-r")

@@ -22,6 +22,9 @@ def check_fetched(options):
     from common.features.stats_store import stats_dir, stored_files
 
     folder = stats_dir(options.stats_dir)
+    if options.name or Path(options.path or "-").is_dir():
+        raise InputError("images are encoded with --action compute_new only", do="Add --action compute_new",
+                         where="--name" if options.name else "--path")
     if options.path and options.dry_run:
         console.say(f"would copy the statistics in {options.path} to {folder}")
     elif options.path:

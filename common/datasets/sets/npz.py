@@ -130,6 +130,9 @@ def _check_labels(labels, shape, key, where):
     """Return labels as int64 (N,), or None; InputError when they are not one integer per image."""
     if labels is None:
         return None
+    if labels.ndim == 2 and labels.shape[1] > 1 and labels.dtype.kind in "iufb" and (labels.sum(axis=1) == 1).all() \
+            and (labels.max(axis=1) == 1).all():  # one-hot
+        labels = labels.argmax(axis=1)
     if labels.dtype.kind not in "iu" or labels.size != shape[0] or labels.shape[0] != shape[0]:
         raise InputError(
             f"'{key}' is {labels.dtype} {labels.shape}, expected {shape[0]} integers, one per image", where=where,

@@ -6,7 +6,6 @@ import json
 import numpy as np
 import pytest
 
-from common import console
 from common.datasets.sets.folders import FolderStore
 from common.errors import InputError
 from common.features import content
@@ -23,7 +22,6 @@ from tests.common.metrics.pictures import picture, write_folder, write_odd_folde
 def own_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("GENPROBE_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(encoding, "PART", 5)
-    monkeypatch.setitem(console._settings, "quiet", False)  # which a command of another test has set
 
 
 class Counting(SmallSpace):

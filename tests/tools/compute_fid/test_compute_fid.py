@@ -1,10 +1,12 @@
 """compute_fid: the numbers of common.metrics from every kind of input, told with what they can be compared."""
 
 import json
+import re
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from common.features.small_features import small_features
 from common.features.sources import open_images
@@ -131,7 +133,7 @@ def test_images_that_are_not_finite_are_counted_and_left_out(here):
     assert ended.status == 0
     assert ended.results["excluded"] > 0
     assert ended.results["num_generated"] == 60 - ended.results["excluded"]
-    assert "warning: skipped" in ended.err
+    assert "skipped" in ended.err
 
 
 def test_odd_images_are_named_and_the_rest_is_scored(here):
@@ -336,6 +338,7 @@ def test_M4_generated_images_of_another_size_than_the_reference_are_a_note(here)
     assert f"{STORED}.npz 12 x 12" in note
     assert "pattern.pt (torchscript, 12 images, seed 0) 8 x 8" in note
     assert score(*words, "same")["notes"] == []
+    assert score(*words[:-1], "--reference", "real")["notes"] == []
 
 
 def test_M4_a_stored_resolution_that_is_none_is_refused(here):
@@ -385,6 +388,42 @@ def test_M16_train_and_test_of_one_data_set_are_compared(here):
     assert results["frechet_distance"] > 0
 
 
+class Unit(torch.nn.Module):
+    """z (n, 6) -> images (n, 3, 8, 8) in 0..1, which a module in -1..1 never gives."""
+
+    def forward(self, z):
+        return torch.sigmoid(z).mean(1)[:, None, None, None].expand(-1, 3, 8, 8)
+
+
+def test_M7_the_range_of_a_generator_is_told_and_an_unlikely_one_refused(here):
+    torch.jit.script(Unit()).save("unit.pt")
+    words = ("unit.pt", "--reference", "real", "--num_gen", "8", "--z_dim", "6")
+    line = refusal_of("compute_fid", "clean", *words, "--quiet", *SMALL)
+    assert "its values run from" in line
+    assert "--output_range signed or unit or bytes" in line
+    assert score(*words, "--output_range", "unit")["output_range"] == "unit"
+    assert score(*words, "--output_range", "signed")["output_range"] == "signed"  # the user knows
+    torch.jit.script(Pattern(False)).save("pattern.pt")
+    assert score("pattern.pt", *words[1:])["output_range"] == "signed"
+    assert score("fake", "--reference", "real")["output_range"] is None
+
+
+@pytest.mark.parametrize(("change", "told"), [(lambda x: x / 255, "to 1"), (lambda x: x / 127.5 - 1, "from -1"),
+                                              (lambda x: x * 257, "to 6")])
+def test_M7_floats_that_are_no_grey_levels_are_left_out_by_name(here, change, told):
+    images = [open_images("fake").load(index).astype(np.float32) for index in range(6)]
+    for folder, count in (("all", 6), ("some", 3)):
+        (here / folder).mkdir()
+        for number, image in enumerate(images):
+            image = image - image.min() + 255 * (image == image.max()) if number < count else image
+            np.save(here / folder / f"{number}.npy", change(image.clip(0, 255)) if number < count else image)
+    line = refusal_of("compute_fid", "clean", "all", "--reference", "real", "--quiet", *SMALL)
+    assert "0 of 6 images" in line
+    assert told in line
+    results = score("some", "--reference", "real")
+    assert (results["num_generated"], results["excluded"]) == (3, 3)
+
+
 @pytest.mark.parametrize(("tool", "words", "flag"), [
     ("compute_fid", ("clean", "", "--reference", "real"), "CHECKPOINT"),
     ("compute_fid", ("clean", "fake", "--reference", ""), "--reference"),
@@ -398,3 +437,70 @@ def test_M6_an_empty_path_is_not_the_current_folder(here, tool, words, flag):
     before = sorted(here.rglob("*"))
     assert f"error: {flag}: is empty" in refusal_of(tool, *words, "--quiet")
     assert sorted(here.rglob("*")) == before
+
+
+def test_M11_features_and_images_in_the_forms_of_others(here):
+    """Features as .npy, images with one-hot labels, and EDM2's other entry."""
+    import pickle
+
+    rows = features("fake")
+    np.save(here / "rows.npy", rows)
+    assert score("rows.npy", "--reference", "real")["frechet_distance"] == pytest.approx(
+        score("fake", "--reference", "real")["frechet_distance"], rel=1e-6)
+    images = np.stack([open_images("fake").load(index) for index in range(10)])
+    np.savez(here / "labelled.npz", images=images, labels=np.eye(10, dtype=np.float32)[::-1])
+    assert score("labelled.npz", "--reference", "fake")["frechet_distance"] == pytest.approx(0, abs=1e-9)
+    few = rows[:, :12].astype(np.float64)
+    moments = {"mu": few.mean(0), "sigma": np.cov(few, rowvar=False)}
+    (here / "edm2.pkl").write_bytes(pickle.dumps({"num_images": 10, "fd_dinov2": moments,
+                                                  "fid": {"mu": np.zeros(4), "sigma": np.eye(4)}}))
+    np.savez(here / "few.npz", feats=few.astype(np.float32))
+    words = ("clean", "few.npz", "--reference", "edm2.pkl", "--extractor", "dinov2", "--device", "cpu")
+    assert results_of("compute_fid", *words)["frechet_distance"] == pytest.approx(0, abs=1e-6)
+
+
+class Rows(torch.nn.Module):
+    """z to an image, with an error that is no RuntimeError."""
+
+    def forward(self, z):
+        return z.flatten(1)[:, torch.tensor([10**7])]
+
+
+def test_M13_a_module_of_another_kind_is_no_internal_error(here):
+    torch.jit.script(Rows()).save("rows.pt")
+    torch.jit.script(Pattern(False)).save("pattern.pt")
+    for name in ("rows.pt", "pattern.pt"):
+        words = ("clean", "fake", "--reference", "real", "--device", "cpu", "--quiet")
+        line = refusal_of("compute_fid", *words, "--extractor", "dinov2", "--weights", name)
+        assert "--weights: the network fails" in line
+    assert "--seed -1" in refusal_of("compute_fid", *words, "--extractor", "small", "--metrics", "kid", "--seed", "-1")
+
+
+def test_M14_one_place_spelled_in_two_ways_is_one_input(here):
+    words = ("--output_dir", "scores")
+    first = score("fake", "--reference", "real", *words)
+    assert score("./fake/", "--reference", here / "real", *words) == first
+    Image.fromarray(open_images("real").load(0)).save(here / "fake" / "020.png")
+    line = refusal_of("compute_fid", "clean", "fake", "--reference", "real", *words, *SMALL)
+    assert re.search(r"has generated content \w{8}\.\.\., this command has \w{8}\. ", line)
+
+
+def test_M15_M16_equal_runs_tell_the_same_of_images_that_are_left_out(here):
+    write_odd_folder(here / "odd")
+    results, kept = [], []
+    for cache in ("one", "two"):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("GENPROBE_CACHE", str(here / cache))
+            results.append(score("fake", "--reference", "odd"))
+        kept += [path.read_bytes() for path in (here / cache).rglob("set.json") if b"odd" in path.read_bytes()]
+    assert results[0] == results[1]
+    assert results[0]["excluded_reference"] == 2
+    assert kept[0] == kept[1]
+    assert b" at 0x" not in kept[0]
+
+
+def test_names_that_mean_something_else_are_answered(here):
+    words = ("clean", "fake", *SMALL, "--quiet")
+    assert "Did you mean prdc?" in refusal_of("compute_fid", *words, "--reference", "real", "--metrics", "precision")
+    np.savez(here / "stats.npz", mu=np.zeros(128), sigma=np.eye(128))
+    assert "Pass it as --reference" in refusal_of("compute_fid", *words, "--dataset_name", "./stats.npz")

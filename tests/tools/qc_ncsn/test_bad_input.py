@@ -394,7 +394,8 @@ def data_npz_broken(place):
 
 
 simple("data_set_unknown", (*TRAIN, "--dataset", "digts"), "digts: no such data set or path", "Did you mean digits?")
-simple("more_images_than_there_are", (*NLL, "--num_images", "298"), "--num_images 298", "the data set has only 297 images")
+simple("more_images_than_there_are", (*NLL, "--num_images", "298"), "--num_images 298",
+       "the data set has only 297 images")
 
 # ---- configurations
 

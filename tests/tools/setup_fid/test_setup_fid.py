@@ -171,7 +171,10 @@ NEW = ("--action", "compute_new", "--path", "real", "--name", "mine", *SMALL)
     (("--action", "compute_new", "--path", "real"), "--name: required"),
     ((*NEW, "--n_imgs", "0"), "--n_imgs 0: must be -1 or above 0"),
     ((*NEW, "-bs", "0"), "--batch_size 0: must be at least 1"),
-    ((*NEW, "-j", "0"), "--num_workers 0: must be at least 1"),
+    ((*NEW, "-j", "-1"), "--num_workers -1: must be at least 0"),
+    ((*NEW, "-r", "100000"), "--resolution 100000: expected one or two sizes in pixels, each from 8 to 8,192"),  # M13
+    (NEW[2:], "--name: images are encoded with --action compute_new only. Add --action compute_new."),
+    (("--path", "real"), "--path: images are encoded with --action compute_new only"),
     ((*NEW, "-r", "1", "2", "3"), "--resolution 1 2 3: expected one or two sizes"),
     ((*NEW[:3], "nowhere", *NEW[4:]), "nowhere: no such folder, file or data set"),
     ((*NEW[:5], "../up", *NEW[6:]), "invalid name '"),
@@ -252,3 +255,27 @@ def test_M1_a_fetched_file_in_the_place_of_made_ones_is_not_taken_for_them(here)
     assert (here / first["file"]).read_bytes() == fetched.read_bytes()
     assert "no record says what wrote it" in refusal_of("setup_fid", *NEW)
     assert compute("--overwrite") == first
+
+
+def test_M10_a_run_that_bad_input_ended_blocks_no_other(here):
+    (here / "bad").mkdir()
+    for name in ("a.png", "b.png"):
+        (here / "bad" / name).write_bytes(b"no image")
+    words = ("--action", "compute_new", "--name", "mine", *SMALL, "--path")
+    line = refusal_of("setup_fid", *words, "bad", "--quiet")
+    assert "0 of 2 images are usable" in line
+    assert " at 0x" not in line  # M15
+    assert not (here / "fid_stats").exists() or list((here / "fid_stats").rglob("*")) == []
+    assert results_of("setup_fid", *words, "real", "-j", "0")["num_images"] == 12
+
+
+def test_M16_the_whole_photo_beside_tiles_is_no_image_of_the_set(here):
+    picture_of = Image.fromarray(picture(70))
+    for number in range(3):
+        (here / "tiles" / "photo").mkdir(parents=True, exist_ok=True)
+        picture_of.save(here / "tiles" / "photo" / f"{number}.png")
+    picture_of.save(here / "tiles" / "photo" / "ref.jpg")
+    words = ("--action", "compute_new", "--path", "tiles", *SMALL, "--name")
+    assert results_of("setup_fid", *words, "four")["num_images"] == 4
+    (here / "tiles" / "photo" / "centers.pt").write_bytes(b"")
+    assert results_of("setup_fid", *words, "three")["num_images"] == 3
