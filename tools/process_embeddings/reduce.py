@@ -1,7 +1,8 @@
 """Out-of-core standardisation and principal components: a few passes over blocks of rows.
 
-Memory is one block plus a few vectors of row length, however many rows there are. Randomised subspace iteration after
-Halko, Martinsson and Tropp (2011), each pass one multiplication by X^T X.
+Memory is that of a few blocks and of a few columns as wide as a row, however many rows there are. Few rows: the
+eigenvectors of X X^T. Many: randomised subspace iteration after Halko, Martinsson and Tropp (2011), each pass one
+multiplication by X^T X.
 """
 
 import tempfile
@@ -12,17 +13,18 @@ import numpy as np
 from common.errors import InputError
 
 BLOCK_BYTES = 1 << 26  # float32 bytes of a block of rows
-OVERSAMPLING = 14  # directions beyond the wanted components, for accuracy
-MAX_PASSES = 5  # multiplications by X^T X, as many as scikit-learn makes
-TOLERANCE = 1e-3  # relative change of the explained variance at which the iteration stops
-EXACT = 512  # up to so many rows, or four times as many columns, the decomposition is exact
-CACHED_BYTES = 1 << 28  # matrices up to this size are kept in memory instead of read in each pass
+OVERSAMPLING = 14  # directions searched beyond those wanted
+MAX_PASSES = 5  # as many multiplications as scikit-learn makes
+TOLERANCE = 1e-3  # relative change of the variance found at which the search ends
+EXACT = 2048  # rows or columns up to which the decomposition is exact
+COLUMNS = 8192  # products of longer rows are summed in float64
+CACHED_BYTES = 1 << 28  # a matrix up to this size is kept in memory rather than read for each pass
 
 
-def blocks(rows):
-    """Yield (first row, float32 block) over all rows."""
+def blocks(rows, first=0):
+    """Yield (first row, float32 block) over all rows from `first` on."""
     step = max(1, BLOCK_BYTES // (4 * rows.shape[1]))
-    for start in range(0, rows.shape[0], step):
+    for start in range(first, rows.shape[0], step):
         yield start, rows[start : min(start + step, rows.shape[0])]
 
 
@@ -128,17 +130,46 @@ def fit_components(rows, scaler, count, seed):
     Exact for few rows or columns; else accurate to about 1e-3 of each variance, and reproducible from the seed.
     """
     count = min(count, rows.shape[0] - 1, rows.shape[1])
-    if rows.shape[0] <= EXACT or rows.shape[1] <= 4 * EXACT:
-        basis = None if rows.shape[1] <= 4 * EXACT else _row_space(rows, scaler)
+    if rows.shape[1] <= EXACT:
+        basis = None
+    elif rows.shape[0] <= EXACT:
+        basis = _row_space(rows, scaler, count)
     else:
         basis = _subspace(rows, scaler, count, seed)
     return _decompose(rows, scaler, basis, count)
 
 
-def _row_space(rows, scaler):
-    """Return an orthonormal basis (D, N) of few rows."""
-    matrix = scaler(np.concatenate([block for _, block in blocks(rows)]))
-    return np.linalg.qr(matrix.T)[0]
+def _row_space(rows, scaler, count):
+    """Return an orthonormal basis (D, k + OVERSAMPLING) of few rows' leading directions, from X X^T."""
+    import scipy.linalg
+
+    last = len(rows) - 1
+    vectors = scipy.linalg.eigh(_gram(rows, scaler), subset_by_index=(max(len(rows) - count - OVERSAMPLING, 0), last),
+                                overwrite_a=True, check_finite=False)[1].astype(np.float32)
+    columns = np.zeros((rows.shape[1], vectors.shape[1]), np.float32)
+    for start, block in blocks(rows):
+        columns += scaler(block).T @ vectors[start : start + len(block)]
+    return _orthonormal(columns.astype(np.float64)).astype(np.float32)
+
+
+def _gram(rows, scaler):
+    """Return the lower triangle of X X^T (N, N), float64: CACHED_BYTES of rows stay while the later ones pass by."""
+    count, width = rows.shape
+    gram, step = np.zeros((count, count)), max(1, CACHED_BYTES // (4 * width))
+    for first in range(0, count, step):
+        held = scaler(rows[first : first + step])
+        last = first + len(held)
+        _add_products(gram[first:last, first:last], held, held)
+        for start, block in blocks(rows, last):
+            _add_products(gram[start : start + len(block), first:last], scaler(block), held)
+    return gram
+
+
+def _add_products(total, left, right):
+    """Add left right^T to a float64 total; float32 sums of more columns would lose digits."""
+    for start in range(0, left.shape[1], COLUMNS):
+        span = slice(start, start + COLUMNS)
+        total += left[:, span] @ right[:, span].T  # numpy halves the work where both are the same array
 
 
 def _subspace(rows, scaler, count, seed):

@@ -49,21 +49,36 @@ def test_scaler_is_that_of_scikit_learn_over_blocks(monkeypatch):
     np.testing.assert_allclose(ours(rows), theirs.transform(rows), atol=2e-5)
 
 
+@pytest.mark.parametrize("exact", [True, False])
 @pytest.mark.parametrize(("count", "width"), [(40, 9000), (300, 60), (700, 3000)])
-def test_components_are_those_of_the_full_decomposition(count, width, monkeypatch):
+def test_components_are_those_of_the_full_decomposition(count, width, exact, monkeypatch):
     monkeypatch.setattr(reduce, "BLOCK_BYTES", width * 4 * 33)
+    monkeypatch.setattr(reduce, "HELD_BYTES", width * 4 * 300)
+    monkeypatch.setattr(reduce, "EXACT", 2048 if exact else 10)
     rows = CountedRows(count, width)[0:count]
     scaler = reduce.fit_scaler(rows)
     components, coordinates = reduce.fit_components(rows, scaler, 6, seed=0)
     u, s, _ = np.linalg.svd(scaler(rows), full_matrices=False)
-    np.testing.assert_allclose(components.variance, s[:6] ** 2 / (count - 1), rtol=2e-3)
-    np.testing.assert_allclose(components.ratio, s[:6] ** 2 / (s**2).sum(), rtol=2e-3)
-    assert np.abs(np.abs((coordinates / np.linalg.norm(coordinates, axis=0) * u[:, :6]).sum(0)) - 1).max() < 1e-3
-    np.testing.assert_allclose(components(scaler(rows)), coordinates, atol=2e-3 * np.abs(coordinates).max())
+    close = 1e-5 if exact else 2e-3
+    np.testing.assert_allclose(components.variance, s[:6] ** 2 / (count - 1), rtol=close)
+    np.testing.assert_allclose(components.ratio, s[:6] ** 2 / (s**2).sum(), rtol=close)
+    assert np.abs(np.abs((coordinates / np.linalg.norm(coordinates, axis=0) * u[:, :6]).sum(0)) - 1).max() < close
+    np.testing.assert_allclose(components(scaler(rows)), coordinates, atol=close * np.abs(coordinates).max())
+
+
+def test_few_rows_keep_components_far_below_the_first(monkeypatch):
+    """Singular values over four decades, where the products between rows have eight."""
+    monkeypatch.setattr(reduce, "HELD_BYTES", 3000 * 4 * 60)
+    random, scale = np.random.default_rng(0), np.geomspace(1, 1e-4, 20)
+    left, right = (np.linalg.qr(random.standard_normal((size, 20)))[0] for size in (150, 3000))
+    rows = (left * scale @ right.T).astype(np.float32)
+    components, _ = reduce.fit_components(rows, reduce.Scaler(np.zeros(3000), np.ones(3000)), 20, seed=0)
+    np.testing.assert_allclose(components.variance, scale**2 / 149, rtol=1e-4)
+    np.testing.assert_allclose(components.axes @ components.axes.T, np.eye(20), atol=1e-5)
 
 
 def test_the_same_seed_gives_the_same_components():
-    rows = CountedRows(600, 2100)
+    rows = CountedRows(2100, 2100)
     scaler = reduce.fit_scaler(rows)
     first, second = (reduce.fit_components(rows, scaler, 5, seed=3) for _ in range(2))
     assert np.array_equal(first[1], second[1])
@@ -73,6 +88,7 @@ def test_the_same_seed_gives_the_same_components():
 def test_memory_does_not_grow_with_the_number_of_rows(monkeypatch):
     """Peaks of 1,000 and 3,000 rows of 4,096 (16 and 49 MB) in blocks of 1 MB."""
     monkeypatch.setattr(reduce, "BLOCK_BYTES", 1 << 20)
+    monkeypatch.setattr(reduce, "EXACT", 500)
     peaks = []
     for count in (1000, 3000):
         rows = CountedRows(count, 4096)
@@ -84,6 +100,19 @@ def test_memory_does_not_grow_with_the_number_of_rows(monkeypatch):
         assert rows.reads <= (reduce.MAX_PASSES + 2) * count
     assert peaks[1] < peaks[0] + 2e6
     assert peaks[1] < 25e6
+
+
+def test_memory_of_an_exact_decomposition_is_that_of_the_rows_held(monkeypatch):
+    """500 rows of 16,384 are 33 MB, the basis and its copies 10 MB, the products between rows 2 MB."""
+    monkeypatch.setattr(reduce, "BLOCK_BYTES", 1 << 20)
+    monkeypatch.setattr(reduce, "HELD_BYTES", 1 << 21)
+    rows, scaler = CountedRows(500, 16384), reduce.Scaler(np.zeros(16384), np.ones(16384))
+    tracemalloc.start()
+    reduce.fit_components(rows, scaler, 5, seed=0)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 20e6
+    assert rows.reads <= 12 * 500
 
 
 def test_rows_of_files_are_read_once_and_kept_on_disk_where_memory_is_short(tmp_path):
