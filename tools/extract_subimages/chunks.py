@@ -158,6 +158,12 @@ def extract(options, unit):
 
 def _write_chunk(options, square, records, about, add):
     """Encode one chunk's files and hand them to add(name, data, record)."""
+    lengths = []
+
+    def add(name, data, record=None, put=add):
+        lengths.append(len(data))
+        put(name, data, record)
+
     encode = make_encoder(options.format, options.compression_level, options.subsampling, options.png_level)
     encode_reference = make_encoder("jpg", options.compression_level, options.subsampling)
     virtual = options.layout == "virtual"
@@ -172,7 +178,7 @@ def _write_chunk(options, square, records, about, add):
     centers = {record.id: ((record.row, record.col), record.width) for record in records}
     add(CENTERS, centers_bytes(centers))
     about = {**about, "reference": reference._asdict(), "layout": options.layout, "format": options.format,
-             "tiles": len(records)}
+             "tiles": len(records), "stored_bytes": sum(lengths)}
     add(GEOMETRY, (json.dumps(about) + "\n" + "".join(f"{tile_json(record)}\n" for record in records)).encode())
 
 

@@ -83,14 +83,14 @@ def _about(source, data, photo):
 def _write_windows(options, unit, parts, about):
     """Encode and write the windows. parts: [(pixels, [(file, top, left, side, stored side)])]."""
     encode = make_encoder(options.format, options.compression_level, options.subsampling, options.png_level)
-    sink, lines = FlatSink(options.save_folder, unit.stem), []
+    sink, lines = FlatSink(options.save_folder, unit.stem, options.compat == "original"), []
     try:
         for pixels, windows in parts:
             for file, top, left, side, size in windows:
                 tile = resize_area(pixels[top : top + side, left : left + side], size, size)
                 sink.add(file, encode(compact(tile)))
                 lines.append({"file": file, "top": top, "left": left, "crop": side, "size": size})
-        sink.finish(_lines({**about, "tiles": len(lines)}, lines))
+        sink.finish(_lines({**about, "tiles": len(lines), "stored_bytes": sink.bytes}, lines))
     except BaseException:
         sink.abandon()
         raise
@@ -112,11 +112,11 @@ def extract_square(options, unit):
     top, left, height, width = square_window(*photo.pixels.shape[:2], options.imgsize, options.bottom_crop)
     window = photo.pixels[top : top + height, left : left + width]
     encode = make_encoder(kind, options.compression_level, options.subsampling, options.png_level)
-    sink = FlatSink(options.save_folder, unit.stem)
+    sink = FlatSink(options.save_folder, unit.stem, original)
     try:
         sink.add(file, encode(resize_area(window, options.imgsize[1], options.imgsize[0])))
         line = {"file": file, "top": top, "left": left, "height": height, "width": width, "size": options.imgsize[::-1]}
-        sink.finish(_lines({**_about(unit.source, data, photo), "tiles": 1}, [line]))
+        sink.finish(_lines({**_about(unit.source, data, photo), "tiles": 1, "stored_bytes": sink.bytes}, [line]))
     except BaseException:
         sink.abandon()
         raise

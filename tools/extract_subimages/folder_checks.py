@@ -25,7 +25,7 @@ class Report:
 
 def check_folder(path, report, decode=True):
     """Check one chunk folder, with or without a geometry file (data sets of the original have none)."""
-    from tools.extract_subimages.plan import read_lines
+    from tools.extract_subimages.records import read_lines
     from tools.extract_subimages.sinks import GEOMETRY
 
     names = {entry.name: entry.stat().st_size for entry in os.scandir(path)}

@@ -5,8 +5,8 @@ from common.datasets.dlas.chunked.centers import read_centers
 from common.images.suffixes import is_image
 from tools.extract_subimages.pictures import Panel, choose_samples
 from tools.extract_subimages.pixels import decode_photo
-from tools.extract_subimages.plan import read_lines
 from tools.extract_subimages.preview import told_scales, window_panel
+from tools.extract_subimages.records import read_lines
 from tools.extract_subimages.sinks import GEOMETRY
 from tools.extract_subimages.tiling import TileRecord
 

@@ -215,9 +215,18 @@ def _check_folders(options):
         if Path(name).resolve() in (save, *save.parents):
             raise InputError("lies inside the folder of photos, where its tiles would be taken for photos",
                              where=f"--save_folder {options.save_folder}", do="Choose another folder")
+        _refuse_inside(name, save)
     if options.use_masking and not Path(options.mask_path or "none").is_dir():
         raise InputError("no folder of masks", where=f"--mask_path {options.mask_path}",
                          do="Name one, or leave --use_masking out")
+    if options.use_masking:
+        _refuse_inside(options.mask_path, save)
+
+
+def _refuse_inside(name, save):
+    """Raise InputError where an input lies in the folder of the outputs."""
+    if save in (Path(name).resolve(), *Path(name).resolve().parents):
+        raise InputError("this input lies among the outputs", where=name, do="Choose another --save_folder")
 
 
 def _check_modes(options):

@@ -1,14 +1,14 @@
 """Which photo becomes which folders or files, and which of these are there already, whole and of the same photo."""
 
 import hashlib
-import json
 import os
 from pathlib import Path, PurePosixPath
 
 from common.datasets.dlas.chunked.centers import FILE as CENTERS
 from tools.extract_subimages.chunks import layout_of
 from tools.extract_subimages.pixels import SkippedPhoto, decode_photo, header
-from tools.extract_subimages.sinks import GEOMETRY, flat_geometry
+from tools.extract_subimages.records import GEOMETRY, listed_files, read_about, read_lines
+from tools.extract_subimages.sinks import flat_geometry
 from tools.extract_subimages.sources import PhotoUnit, original_folder, pair_partners, stable_stem
 
 
@@ -108,35 +108,23 @@ def _finished_flat(options, unit):
     about = read_about(path)
     if about is None or not _same_photo(about, unit.source, path):
         return None
-    files = [line["file"] for line in read_lines(path)[1:]]
-    if len(files) != about["tiles"] or not all(os.path.exists(f"{options.save_folder}/{file}") for file in files):
+    files = listed_files(path)
+    sizes = [os.path.getsize(f"{options.save_folder}/{file}") for file in files
+             if os.path.exists(f"{options.save_folder}/{file}")]
+    if not len(sizes) == len(files) == about["tiles"] or not _as_stored(sizes, about):
         return None
     return {"files": files, "tiles": about["tiles"]}
 
 
-def read_lines(path):
-    """Return the JSON lines of a geometry file; [] when it is missing or broken."""
-    try:
-        with open(path, encoding="utf-8") as stream:
-            return [json.loads(line) for line in stream]
-    except (OSError, ValueError):
-        return []
-
-
-def read_about(path):
-    """Return the first line of a geometry file, or None when it is missing or broken."""
-    try:
-        with open(path, encoding="utf-8") as stream:
-            about = json.loads(stream.readline())
-    except (OSError, ValueError):
-        return None
-    return about if isinstance(about, dict) and isinstance(about.get("tiles"), int) else None
+def _as_stored(sizes, about):
+    """True when files of these sizes have as many bytes as were written."""
+    return all(sizes) and sum(sizes) == about.get("stored_bytes", sum(sizes))
 
 
 def chunk_is_whole(folder, about):
-    """True when every file that the geometry tells is there."""
+    """True when every file that the geometry tells is there, as long as it was written."""
     try:
-        names = {entry.name for entry in os.scandir(folder)}
+        sizes = {entry.name: entry.stat().st_size for entry in os.scandir(folder)}
     except OSError:
         return False
     wanted = {"ref.jpg", CENTERS}
@@ -147,7 +135,7 @@ def chunk_is_whole(folder, about):
         if len(lines) != about["tiles"]:
             return False
         wanted |= {f"{line['id']:08d}.{about['format']}" for line in lines}
-    return wanted <= names
+    return wanted <= set(sizes) and _as_stored([sizes[name] for name in wanted], about)
 
 
 def _same_photo(about, source, made):

@@ -10,21 +10,29 @@ from pathlib import Path
 from common import console
 from common.errors import InputError
 from common.files import TEMPORARY, write_bytes
-from common.images.suffixes import is_image
 from common.job import Job
 from common.record import LOCK, RECORD
 from tools.extract_subimages.chunks import extract
 from tools.extract_subimages.flat import extract_pair, extract_single, extract_square
 from tools.extract_subimages.options import resolve
 from tools.extract_subimages.packed import Shards
-from tools.extract_subimages.plan import finished, plan_units, read_about
-from tools.extract_subimages.sinks import GEOMETRY, SEGMENTS, UNFINISHED
+from tools.extract_subimages.plan import finished, plan_units
+from tools.extract_subimages.records import (
+    GEOMETRY,
+    SEGMENTS,
+    UNFINISHED,
+    outputs_in,
+    read_about,
+    remove_chunk,
+    remove_flat,
+)
+from tools.extract_subimages.sinks import clear_unfinished, flat_geometry
 from tools.extract_subimages.sources import drop_duplicates, find_sources, listing
 from tools.extract_subimages.workers import WorkerError, Workers
 
 FUNCTIONS = {"multiscale": extract, "single": extract_single, "pair": extract_pair, "square": extract_square}
 SKIPPED = "skipped.csv"
-OWN_FILES = {RECORD, LOCK, SKIPPED, "preview.png", "inspect.png", "cache.pth", UNFINISHED, SEGMENTS}
+PREVIEW = "preview.png"
 PROG = "extract_subimages"
 
 
@@ -42,7 +50,7 @@ class Extraction:
         self.doubles = []
         if options.dedup:
             self.sources, self.doubles = drop_duplicates(self.sources)
-        self.units, self.shards = [], None
+        self.units, self.shards, self.owned = [], None, set()
         self.done, self.skipped, self.broken = {}, {}, {}  # by index
         self.resumed = self.bytes = 0
 
@@ -58,7 +66,7 @@ class Extraction:
     def scan(self, skipped_before=()):
         """Return the units that are still to do; those whose outputs are whole are noted as done."""
         self.done, todo = {}, []
-        self.shards = Shards(self.options, self.units) if self.is_packed else None
+        self.shards = Shards(self.options, self.units, self.owned) if self.is_packed else None
         for unit in self.units:
             found = self.shards.finished(unit) if self.is_packed else finished(self.options, unit)
             if found is not None:
@@ -91,11 +99,16 @@ class Extraction:
     def _skip(self, unit, why):
         """Note a skipped photo; what an earlier version of it left goes."""
         self.skipped[unit.index] = why
-        if self.options.mode == "multiscale" and self.options.naming == "stable" and not self.is_packed:
+        root = Path(self.options.save_folder)
+        if self.options.mode != "multiscale":
+            path = flat_geometry(root, unit.stem)
+            if (read_about(path) or {}).get("source") == unit.source.path:
+                remove_flat(root, path)
+        elif self.options.naming == "stable" and not self.is_packed:
             for side in ("left", "right"):
-                folder = Path(self.options.save_folder) / f"{unit.stem}_{side}"
+                folder = root / f"{unit.stem}_{side}"
                 if (read_about(folder / GEOMETRY) or {}).get("source") == unit.source.path:
-                    shutil.rmtree(folder)
+                    remove_chunk(folder)
 
     def surprises(self):
         """Return {path: size or None} of photos whose tiles differ from their header's, if numbers run on."""
@@ -132,34 +145,39 @@ class Extraction:
 
 
 class ExtractionJob(Job):
-    """The job in --save_folder. Its folders bear the photos' names: they are known by what is in them."""
+    """The job in --save_folder: it owns the files that it names, and those that its geometry and indexes list."""
 
     def _owned(self, owns=None):
-        modes = self.owns if owns is None else owns
-        entries = self.folder.iterdir() if self.folder.exists() else ()
-        return sorted(path for path in entries if path.name not in (RECORD, LOCK)
-                      and any(_is_own(path, mode) for mode in modes))
+        owns = self.owns if owns is None else owns  # empty where no run has been
+        return sorted({*super()._owned(owns), *(outputs_in(self.folder) if owns else ())})
+
+    def owned(self):
+        """Return the outputs that are there, sorted."""
+        return self._owned()
 
 
 def main(request, workers=None):
     """Run `extract_subimages`; results: see Extraction.results. workers: Workers that are already started."""
     options = resolve(request)
     extraction, root = Extraction(options), Path(options.save_folder)
-    _refuse_foreign(root, options)
+    _refuse_foreign(root)
     inputs = [*options.input_folder, *([options.pair_folder] if options.mode == "pair" else []),
               *([options.mask_path] if options.use_masking else []), *([options.options] if options.options else [])]
     job = ExtractionJob(
-        root, PROG, options, request=request, inputs=inputs, extent=extraction.extent, owns=[options.mode],
+        root, PROG, options, request=request, inputs=inputs, extent=extraction.extent,
+        owns=[SKIPPED, UNFINISHED, SEGMENTS, *([PREVIEW] if options.preview else [])],
         derived={"the photos": extraction.extent} if extraction.is_packed else {}, content={"preview": options.preview},
         about=[{"name": Path(folder).name, **extraction.extent} for folder in options.input_folder],
         show=show)
-    return job.run(lambda: extract_all(extraction, root, workers), lambda: _dry_run(extraction))
+    return job.run(lambda: extract_all(extraction, job, workers), lambda: _dry_run(extraction))
 
 
-def extract_all(extraction, root, workers):
+def extract_all(extraction, job, workers):
     """Extract what is missing and write the reports; returns (results, files)."""
+    root = job.folder
     extraction.plan()
-    shutil.rmtree(root / UNFINISHED, ignore_errors=True)
+    clear_unfinished(root)
+    extraction.owned = {path.name for path in job.owned()}
     todo = extraction.scan()
     extraction.resumed = len(extraction.units) - len(todo)
     try:
@@ -173,7 +191,10 @@ def extract_all(extraction, root, workers):
     if not extraction.done:
         shutil.rmtree(root / SEGMENTS, ignore_errors=True)
         raise _nothing(extraction)
-    return _finish(extraction, root)
+    results, files = _finish(extraction, root)
+    indexes = [path.with_suffix(".jsonl") for path in files if path.suffix in (".tar", ".parquet")]
+    job.owns += [path.name for path in [*files, *indexes] if path.name not in job.owns]
+    return results, files
 
 
 def _do_all(extraction, todo, workers, options):
@@ -198,30 +219,19 @@ def _until_settled(extraction, todo, workers):
         extraction.work([unit for unit in extraction.scan() if unit.index not in extraction.skipped], workers)
     if extraction.options.naming == "original":
         for name in extraction.orphans():  # of an earlier numbering: the tree would hold two
-            shutil.rmtree(Path(extraction.options.save_folder) / name)
+            remove_chunk(Path(extraction.options.save_folder) / name)
     if extraction.shards is not None:
         extraction.shards.close()
 
 
-def _is_own(path, mode):
-    """True for what an extractor in this mode, this one or the original, writes into a data set."""
-    if path.name in (OWN_FILES if mode == "multiscale" else {*OWN_FILES, "geometry", "HR", "LR"}):
-        return True
-    if path.name.startswith("shard-") and path.suffix in (".tar", ".jsonl", ".parquet"):
-        return mode == "multiscale"
-    if path.is_dir():
-        return (path / GEOMETRY).exists() or (path / "centers.pt").exists()
-    return mode != "multiscale" and is_image(path.name)
-
-
-def _refuse_foreign(root, options):
+def _refuse_foreign(root):
     """Raise InputError where --save_folder holds something that is no part of a data set, and no run was there."""
     if not root.exists() or (root / RECORD).exists():
         return
     entries = [path for path in root.iterdir() if not (path.name.startswith(".") and path.name.endswith(TEMPORARY))]
-    foreign = [path for path in entries if path.name != LOCK and not _is_own(path, options.mode)]
+    foreign = sorted({path for path in entries if path.name != LOCK} - {*outputs_in(root), root / SKIPPED})
     if foreign:
-        raise InputError(f"holds {foreign[0].name}, which is no part of a data set", where=f"--save_folder {root}",
+        raise InputError(f"holds {foreign[0].name}, and no record says what wrote it", where=f"--save_folder {root}",
                          do="Choose a new folder")
 
 

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+from common.datasets.dlas.chunked.index import REFERENCES
 from tools.extract_subimages.folder_checks import check_ranges
 
 
@@ -42,7 +43,7 @@ def _tar_samples(path):
     try:
         with tarfile.open(path) as archive:
             for member in archive:
-                key, ending = member.name.rsplit(".", 1)
+                key, ending = member.name.removeprefix(REFERENCES).rsplit(".", 1)
                 members.setdefault(key, {})[ending] = (member.offset_data, archive.extractfile(member).read())
     except tarfile.TarError as error:
         raise ValueError(error) from error
@@ -61,6 +62,8 @@ def _parquet_samples(path):
     for row in pyarrow.parquet.read_table(path).to_pylist():
         told = {**row, "center": [row["row"], row["col"]]}
         samples[row["key"]] = (row["image"], None, told)
+        if row.get("reference") is not None:
+            samples[f"{row['key'].rpartition('/')[0]}/ref"] = (row["reference"], None, {})
     return samples
 
 

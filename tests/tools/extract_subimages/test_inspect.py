@@ -84,7 +84,7 @@ def damage_size(folder):
     (damage_missing, "b_left: tile 00000004 is missing"), (damage_extra, "b_left: tile 00000099 is not in centers.pt"),
     (damage_truncated, "b_left/00000005.jpg: cannot be read"),
     (damage_range, "centre 400, 5 with width 9 of tile 3 lies outside"),
-    (damage_centers, "b_left/centers.pt: not a file of torch.save"),
+    (damage_centers, "b_left/centers.pt: cannot be"),
     (damage_no_centers, "b_left: centers.pt is missing"),
     (damage_reference, "b_left/ref.jpg: is missing"), (damage_sidecar, "tile 2: centers.pt and the geometry differ"),
     (damage_sidecar_cut, "geometry.jsonl is broken"), (damage_size, "has 16x16, the geometry tells 32x32"),
