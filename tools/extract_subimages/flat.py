@@ -6,9 +6,10 @@ Each photo also gets `geometry/<name>.jsonl`: a line about the photo, then a lin
 import hashlib
 import json
 
+from common.images.photos import SkippedPhoto
 from common.images.suffixes import is_image
 from tools.extract_subimages.chunks import read_source
-from tools.extract_subimages.pixels import SkippedPhoto, compact, decode_photo, make_encoder, resize_area
+from tools.extract_subimages.pixels import compact, make_encoder, pixels_of, resize_area
 from tools.extract_subimages.sinks import FlatSink
 from tools.extract_subimages.tiling import tile_windows
 
@@ -72,12 +73,12 @@ def extract_pair(options, unit):
 def _decoded(options, source):
     """Return (bytes, Photo) of a source; grey stays grey."""
     data = read_source(source)
-    return data, decode_photo(data, options.exif, keep_grey=True, original=options.compat == "original")
+    return data, pixels_of(options, data, keep_grey=True)
 
 
 def _about(source, data, photo):
     return {"version": VERSION, "source": source.path, "source_bytes": len(data), "orientation": photo.orientation,
-            "source_sha256": hashlib.sha256(data).hexdigest(), "source_size": list(photo.stored_size)}
+            "source_sha256": hashlib.sha256(data).hexdigest(), "source_size": list(photo.stored_size), **photo.notes}
 
 
 def _write_windows(options, unit, parts, about):
@@ -94,7 +95,7 @@ def _write_windows(options, unit, parts, about):
     except BaseException:
         sink.abandon()
         raise
-    return {"files": sink.names, "tiles": len(lines), "bytes": sink.bytes}
+    return {"files": sink.names, "tiles": len(lines), "bytes": sink.bytes, "about": about}
 
 
 def _lines(about, lines):
@@ -105,22 +106,23 @@ def extract_square(options, unit):
     """Write one image of --imgsize for a photo. Returns {"files", "tiles", "bytes"}; raises SkippedPhoto."""
     original = options.compat == "original"
     data = read_source(unit.source)
-    photo = decode_photo(data, options.exif, keep_alpha=True, original=original)
+    photo = pixels_of(options, data, keep_alpha=True)
     if photo.pixels.ndim == 2:
         raise SkippedPhoto("grey", "the original takes colour alone")
     file, kind = _square_file(options, unit, original)
     top, left, height, width = square_window(*photo.pixels.shape[:2], options.imgsize, options.bottom_crop)
     window = photo.pixels[top : top + height, left : left + width]
     encode = make_encoder(kind, options.compression_level, options.subsampling, options.png_level)
+    about = _about(unit.source, data, photo)
     sink = FlatSink(options.save_folder, unit.stem, original)
     try:
         sink.add(file, encode(resize_area(window, options.imgsize[1], options.imgsize[0])))
         line = {"file": file, "top": top, "left": left, "height": height, "width": width, "size": options.imgsize[::-1]}
-        sink.finish(_lines({**_about(unit.source, data, photo), "tiles": 1, "stored_bytes": sink.bytes}, [line]))
+        sink.finish(_lines({**about, "tiles": 1, "stored_bytes": sink.bytes}, [line]))
     except BaseException:
         sink.abandon()
         raise
-    return {"files": sink.names, "tiles": 1, "bytes": sink.bytes}
+    return {"files": sink.names, "tiles": 1, "bytes": sink.bytes, "about": about}
 
 
 def square_window(height, width, imgsize, bottom_crop):

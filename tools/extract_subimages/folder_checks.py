@@ -64,13 +64,14 @@ def _centers(path, names, report):
 
 def check_image(path, place, names, report):
     """Return (height, width) of an image that is there and can be read, else None and a problem."""
-    from tools.extract_subimages.pixels import SkippedPhoto, decode_photo
+    from common.images.photos import SkippedPhoto
+    from tools.extract_subimages.pixels import decode_quietly
 
     if path.name not in names:
         report.problem(place, "is missing")
         return None
     try:
-        return decode_photo(path.read_bytes(), exif=False).pixels.shape[:2]
+        return decode_quietly(path.read_bytes(), exif=False).pixels.shape[:2]
     except (SkippedPhoto, OSError) as error:
         report.problem(place, f"cannot be read ({getattr(error, 'detail', error)})")
         return None

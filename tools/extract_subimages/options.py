@@ -69,6 +69,8 @@ class SubimageOptions(CommonOptions):
                          "center: only the centred square is used; none: the full photo, the reference letter-boxed",
                          choices=["center", "none"])
     exif: bool = option(True, "turn photos upright as their Exif orientation says")
+    icc: str = option("srgb", "srgb: colours of other profiles (Display P3, Adobe RGB, ...) become sRGB's; keep: the "
+                      "stored numbers are taken as they are", choices=["srgb", "keep"])
     min_size: Optional[int] = option(None, "photos whose smaller side is below are skipped (512; single 256, others 0)",
                                      low=0)
     input_image_max_size_before_being_halved: int = option(5500,

@@ -27,7 +27,7 @@ class Shards:
         self.root = Path(options.save_folder)
         self.ending = "tar" if options.layout == "packed" else "parquet"
         self.limit = options.shard_mb * 1_000_000
-        self.tiles, self.chunks = {}, {}  # of units in finished shards, by index
+        self.tiles, self.chunks, self.headers = {}, {}, {}  # of units in finished shards, by index
         self.owned, self.paths = owned, []
         self._read_finished()
         self.next = max(self.tiles, default=-1) + 1  # finished shards hold the first photos
@@ -42,6 +42,7 @@ class Shards:
                 index = indices.get(line["header"]["source"], -1)
                 self.tiles[index] = self.tiles.get(index, 0) + line["header"]["tiles"]
                 self.chunks[index] = self.chunks.get(index, 0) + 1
+                self.headers[index] = line["header"]
             self.paths.append(self._final())
         finished = {path.stem for path in self.paths}
         for name in self.owned:
@@ -49,17 +50,18 @@ class Shards:
                 (self.root / name).unlink(missing_ok=True)
 
     def finished(self, unit):
-        """Return {"chunks": count, "tiles"} of a unit that is in a shard or has its piece, else None."""
+        """Return {"chunks": count, "tiles", "about"} of a unit that is in a shard or has its piece, else None."""
         if unit.index in self.tiles:
             self._piece(unit).unlink(missing_ok=True)  # left by a kill right after the shard was written
             self._piece(unit).with_suffix(".json").unlink(missing_ok=True)
-            return {"chunks": [""] * self.chunks[unit.index], "tiles": self.tiles[unit.index]}
+            return {"chunks": [""] * self.chunks[unit.index], "tiles": self.tiles[unit.index],
+                    "about": self.headers[unit.index]}
         if not self._piece(unit).exists():
             return None
         index = self._index(unit)
         self.settle(unit, index["bytes"])
         tiles = sum(chunk["header"]["tiles"] for chunk in index["chunks"])
-        return {"chunks": [""] * len(index["chunks"]), "tiles": tiles}
+        return {"chunks": [""] * len(index["chunks"]), "tiles": tiles, "about": index["chunks"][0]["header"]}
 
     def _piece(self, unit):
         return self.root / SEGMENTS / segment_name(unit)

@@ -5,8 +5,9 @@ import os
 from pathlib import Path, PurePosixPath
 
 from common.datasets.dlas.chunked.centers import FILE as CENTERS
+from common.images.photos import SkippedPhoto
 from tools.extract_subimages.chunks import layout_of
-from tools.extract_subimages.pixels import SkippedPhoto, decode_photo, header
+from tools.extract_subimages.pixels import header, pixels_of
 from tools.extract_subimages.records import GEOMETRY, listed_files, read_about, read_lines
 from tools.extract_subimages.sinks import flat_geometry
 from tools.extract_subimages.sources import PhotoUnit, original_folder, pair_partners, stable_stem
@@ -70,7 +71,7 @@ def _size(options, source):
         return size
     try:  # rare: what OpenCV reads and Pillow does not
         data = Path(source.full).read_bytes()
-        return decode_photo(data, options.exif, original=options.compat == "original").pixels.shape[:2]
+        return pixels_of(options, data).pixels.shape[:2]
     except (SkippedPhoto, OSError):
         return None
 
@@ -98,7 +99,7 @@ def finished(options, unit):
         whole = all(other is not None and chunk_is_whole(f"{options.save_folder}/{chunk}", other)
                     for chunk, other in zip(about.get("chunks", []), others))
         if whole and _same_photo(about, unit.source, f"{options.save_folder}/{name}"):
-            return {"chunks": about["chunks"], "tiles": sum(other["tiles"] for other in others)}
+            return {"chunks": about["chunks"], "tiles": sum(other["tiles"] for other in others), "about": about}
         return None
     return None
 
@@ -113,7 +114,7 @@ def _finished_flat(options, unit):
              if os.path.exists(f"{options.save_folder}/{file}")]
     if not len(sizes) == len(files) == about["tiles"] or not _as_stored(sizes, about):
         return None
-    return {"files": files, "tiles": about["tiles"]}
+    return {"files": files, "tiles": about["tiles"], "about": about}
 
 
 def _as_stored(sizes, about):

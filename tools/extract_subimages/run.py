@@ -33,6 +33,8 @@ from tools.extract_subimages.workers import WorkerError, Workers
 FUNCTIONS = {"multiscale": extract, "single": extract_single, "pair": extract_pair, "square": extract_square}
 SKIPPED = "skipped.csv"
 PREVIEW = "preview.png"
+NOTES = {"icc": "converted from another colour profile to sRGB", "icc_ignored": "with an unusable colour profile",
+         "pages": "with further pages or frames, of which the first was taken", "halved": "halved before they were cut"}
 PROG = "extract_subimages"
 
 
@@ -140,8 +142,12 @@ class Extraction:
             "tiles": sum(found["tiles"] for found in self.done.values()), "bytes_written": self.bytes,
             "already_there": self.resumed, "num_skipped": len(rows),
             "skipped": dict(sorted(Counter(row[1] for row in rows).items())),
-            "skipped_files": [row[0] for row in rows], "other_files": self.others,
+            "skipped_files": [row[0] for row in rows], "other_files": self.others, "notes": self._notes(),
         }
+
+    def _notes(self):
+        """Return {what was done to photos, or could not be: how many}."""
+        return dict(Counter(NOTES[key] for found in self.done.values() for key in NOTES if found["about"].get(key)))
 
 
 class ExtractionJob(Job):
@@ -275,6 +281,8 @@ def show(results):
                          results["num_skipped"]]])
     for reason, number in results["skipped"].items():
         console.say(f"skipped: {number} {reason} (named in {os.path.join(results['folder'], SKIPPED)})")
+    for note, number in results.get("notes", {}).items():
+        console.say(f"{number} photos {note}")
     if results.get("orphans"):
         console.say(f"{len(results['orphans'])} folders belong to no photo of the input any more, "
                     f"{results['orphans'][0]} the first")

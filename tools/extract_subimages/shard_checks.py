@@ -68,7 +68,8 @@ def _parquet_samples(path):
 
 
 def _check_chunk(path, line, samples, report, decode):
-    from tools.extract_subimages.pixels import SkippedPhoto, decode_photo
+    from common.images.photos import SkippedPhoto
+    from tools.extract_subimages.pixels import decode_quietly
 
     name, header = line["chunk"], line["header"]
     side = (header["reference"]["side"],) * 2
@@ -84,7 +85,7 @@ def _check_chunk(path, line, samples, report, decode):
         if offset is not None and offsets.get(stem) != offset:
             report.problem(f"{path.name}: {key}", "does not lie where the index says")
         try:
-            size = decode_photo(data, exif=False).pixels.shape[:2] if decode else None
+            size = decode_quietly(data, exif=False).pixels.shape[:2] if decode else None
         except SkippedPhoto as error:
             report.problem(f"{path.name}: {key}", f"cannot be read ({error.detail})")
             continue

@@ -13,7 +13,7 @@ from multiprocessing.connection import wait
 from typing import Optional
 
 from common.errors import InputError
-from tools.extract_subimages.pixels import SkippedPhoto
+from common.images.photos import SkippedPhoto
 
 AHEAD = 2  # photos that a worker holds at once, so that it never waits; one at the end, so that none waits for it alone
 
