@@ -10,7 +10,7 @@ from common.images.photos import SkippedPhoto
 from tools.extract_subimages.options import excluded_strings
 from tools.extract_subimages.pixels import compact, decode_quietly, make_encoder, pixels_of, resize_area, shrink_area
 from tools.extract_subimages.sinks import GEOMETRY, FolderSink, SegmentSink, tile_json
-from tools.extract_subimages.sources import original_folder
+from tools.extract_subimages.sources import digest_of, original_folder
 from tools.extract_subimages.tiling import (
     frames_of,
     halved_size,
@@ -130,6 +130,8 @@ def extract(options, unit):
     about = {"version": VERSION, "source": unit.source.path, "source_bytes": len(data),
              "source_sha256": hashlib.sha256(data).hexdigest(), "source_size": list(photo.stored_size),
              "orientation": photo.orientation, "halved": halved, **photo.notes}
+    if options.use_masking:
+        about["mask_sha256"] = digest_of(mask_path(options, unit.source))
     names = chunk_names(options, unit, [frame for frame, _ in layout])
     packed = options.layout in ("packed", "parquet")
     sink = SegmentSink(options.save_folder, unit) if packed else FolderSink(options.save_folder)

@@ -52,7 +52,7 @@ def extract_pair(options, unit):
     if unit.partner is None:
         raise SkippedPhoto("no partner", f"no photo of this name in {options.pair_folder}")
     data, photo = _decoded(options, unit.source)
-    _, partner = _decoded(options, unit.partner)
+    partner_data, partner = _decoded(options, unit.partner)
     scale, crop = options.pair_scale, options.crop_sz[0]
     size, small = photo.pixels.shape[:2], partner.pixels.shape[:2]
     if size != (small[0] * scale, small[1] * scale):
@@ -66,7 +66,8 @@ def extract_pair(options, unit):
     high = [(f"HR/{name}" % number, top, left, crop, crop) for number, (top, left) in enumerate(origins, 1)]
     low = [(f"LR/{name}" % number, top // scale, left // scale, crop // scale, crop // scale)
            for number, (top, left) in enumerate(origins, 1)]
-    about = {**_about(unit.source, data, photo), "partner": unit.partner.path, "scale": scale}
+    about = {**_about(unit.source, data, photo), "partner": unit.partner.path, "scale": scale,
+             "partner_sha256": hashlib.sha256(partner_data).hexdigest()}
     return _write_windows(options, unit, [(photo.pixels, high), (partner.pixels, low)], about)
 
 

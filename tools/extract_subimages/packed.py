@@ -11,7 +11,7 @@ import os
 import shutil
 from pathlib import Path
 
-from common.errors import as_input_error
+from common.errors import InputError, as_input_error
 from tools.extract_subimages.records import SEGMENTS, in_the_way, shard_lines
 from tools.extract_subimages.sinks import BLOCK, COLUMNS, segment_name, temporary_folder, write_file
 
@@ -49,15 +49,24 @@ class Shards:
             if name.startswith("shard-") and Path(name).stem not in finished:
                 (self.root / name).unlink(missing_ok=True)
 
+    def header(self, unit):
+        """Return what is known of a unit that is in a shard or has its whole piece, else None."""
+        if unit.index in self.headers:
+            return self.headers[unit.index]
+        try:
+            index = self._index(unit)
+            whole = self._piece(unit).stat().st_size == index["bytes"]
+            return index["chunks"][0]["header"] if whole else None
+        except (OSError, ValueError, KeyError, IndexError, TypeError):
+            return None
+
     def finished(self, unit):
-        """Return {"chunks": count, "tiles", "about"} of a unit that is in a shard or has its piece, else None."""
+        """Return {"chunks": count, "tiles", "about"} of a unit that has a header."""
         if unit.index in self.tiles:
             self._piece(unit).unlink(missing_ok=True)  # left by a kill right after the shard was written
             self._piece(unit).with_suffix(".json").unlink(missing_ok=True)
             return {"chunks": [""] * self.chunks[unit.index], "tiles": self.tiles[unit.index],
                     "about": self.headers[unit.index]}
-        if not self._piece(unit).exists():
-            return None
         index = self._index(unit)
         self.settle(unit, index["bytes"])
         tiles = sum(chunk["header"]["tiles"] for chunk in index["chunks"])
@@ -72,6 +81,10 @@ class Shards:
     def settle(self, unit, length=None):
         """Note that a unit's piece is there (its length is looked up), or that it was skipped (length 0)."""
         if unit.index < self.next:
+            if length is None:  # skipped when the shard was made
+                self._piece(unit).unlink()
+                raise InputError("can be read now, and the shards are finished without it", where=unit.source.full,
+                                 do="Use another folder, or --overwrite to start anew")
             return
         self.settled[unit.index] = os.path.getsize(self._piece(unit)) if length is None else length
         while self.next in self.settled:

@@ -1,16 +1,15 @@
 """Which photo becomes which folders or files, and which of these are there already, whole and of the same photo."""
 
-import hashlib
 import os
 from pathlib import Path, PurePosixPath
 
 from common.datasets.dlas.chunked.centers import FILE as CENTERS
 from common.images.photos import SkippedPhoto
-from tools.extract_subimages.chunks import layout_of
+from tools.extract_subimages.chunks import layout_of, mask_path
 from tools.extract_subimages.pixels import header, pixels_of
 from tools.extract_subimages.records import GEOMETRY, listed_files, read_about, read_lines
 from tools.extract_subimages.sinks import flat_geometry
-from tools.extract_subimages.sources import PhotoUnit, original_folder, pair_partners, stable_stem
+from tools.extract_subimages.sources import PhotoUnit, digest_of, original_folder, pair_partners, stable_stem
 
 
 def plan_units(options, sources, known=None):
@@ -86,7 +85,7 @@ def folder_names(options, unit):
 
 
 def finished(options, unit):
-    """Return {"chunks" or "files": [names], "tiles"} of a unit with whole outputs of this photo, else None."""
+    """Return {"chunks" or "files": [names], "tiles", "about"} of a unit with whole outputs of this name, else None."""
     if options.mode != "multiscale":
         return _finished_flat(options, unit)
     for name in folder_names(options, unit):
@@ -98,7 +97,7 @@ def finished(options, unit):
         others = [read_about(f"{options.save_folder}/{other}/{GEOMETRY}") for other in about.get("chunks", [])]
         whole = all(other is not None and chunk_is_whole(f"{options.save_folder}/{chunk}", other)
                     for chunk, other in zip(about.get("chunks", []), others))
-        if whole and _same_photo(about, unit.source, f"{options.save_folder}/{name}"):
+        if whole and about.get("source") == unit.source.path:
             return {"chunks": about["chunks"], "tiles": sum(other["tiles"] for other in others), "about": about}
         return None
     return None
@@ -107,7 +106,7 @@ def finished(options, unit):
 def _finished_flat(options, unit):
     path = flat_geometry(options.save_folder, unit.stem)
     about = read_about(path)
-    if about is None or not _same_photo(about, unit.source, path):
+    if about is None or about.get("source") != unit.source.path:
         return None
     files = listed_files(path)
     sizes = [os.path.getsize(f"{options.save_folder}/{file}") for file in files
@@ -139,13 +138,10 @@ def chunk_is_whole(folder, about):
     return wanted <= set(sizes) and _as_stored([sizes[name] for name in wanted], about)
 
 
-def _same_photo(about, source, made):
-    """True when outputs come from these very bytes: the photo is older than they and as long, or has the same hash."""
-    if about.get("source") != source.path or about.get("source_bytes") != source.bytes:
+def same_inputs(options, unit, about):
+    """True when outputs come from these very bytes: the photo's, its partner's, its mask's."""
+    if about.get("source_bytes") != unit.source.bytes or about.get("source_sha256") != digest_of(unit.source.full):
         return False
-    if os.stat(made).st_mtime_ns >= source.mtime_ns:
-        return True
-    try:
-        return hashlib.sha256(Path(source.full).read_bytes()).hexdigest() == about.get("source_sha256")
-    except OSError:
+    if unit.partner is not None and about.get("partner_sha256") != digest_of(unit.partner.full):
         return False
+    return not options.use_masking or about.get("mask_sha256") == digest_of(mask_path(options, unit.source))

@@ -5,18 +5,19 @@ import io
 import os
 import shutil
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from common import console
 from common.errors import InputError
 from common.files import TEMPORARY, write_bytes
-from common.job import Job
+from common.job import START_ANEW, Job
 from common.record import LOCK, RECORD
-from tools.extract_subimages.chunks import extract
+from tools.extract_subimages.chunks import extract, mask_path
 from tools.extract_subimages.flat import extract_pair, extract_single, extract_square
 from tools.extract_subimages.options import resolve
 from tools.extract_subimages.packed import Shards
-from tools.extract_subimages.plan import finished, plan_units
+from tools.extract_subimages.plan import finished, plan_units, same_inputs
 from tools.extract_subimages.records import (
     GEOMETRY,
     SEGMENTS,
@@ -27,7 +28,7 @@ from tools.extract_subimages.records import (
     remove_flat,
 )
 from tools.extract_subimages.sinks import clear_unfinished, flat_geometry
-from tools.extract_subimages.sources import drop_duplicates, find_sources, listing
+from tools.extract_subimages.sources import drop_duplicates, find_sources, listing, names_of
 from tools.extract_subimages.workers import WorkerError, Workers
 
 FUNCTIONS = {"multiscale": extract, "single": extract_single, "pair": extract_pair, "square": extract_square}
@@ -48,13 +49,19 @@ class Extraction:
             what = f"no photo in here ({self.others} other files)" if self.others else "this folder is empty"
             raise InputError(what, where=", ".join(options.input_folder),
                              do="Name a folder of jpg, png, webp, tif, bmp, ppm or avif files")
-        self.extent = listing(self.sources)
+        self.extent = listing(self.sources, self._other_inputs())
         self.doubles = []
         if options.dedup:
             self.sources, self.doubles = drop_duplicates(self.sources)
         self.units, self.shards, self.owned = [], None, set()
         self.done, self.skipped, self.broken = {}, {}, {}  # by index
         self.resumed = self.bytes = 0
+
+    def _other_inputs(self):
+        """Return the paths of the masks and of the photos of low resolution."""
+        if self.options.mode == "pair":
+            return [source.full for source in find_sources([self.options.pair_folder])[0]]
+        return [mask_path(self.options, source) for source in self.sources] if self.options.use_masking else []
 
     @property
     def is_packed(self):
@@ -65,15 +72,23 @@ class Extraction:
         """Make the units."""
         self.units = plan_units(self.options, self.sources, known)
 
-    def scan(self, skipped_before=()):
+    def scan(self):
         """Return the units that are still to do; those whose outputs are whole are noted as done."""
         self.done, todo = {}, []
         self.shards = Shards(self.options, self.units, self.owned) if self.is_packed else None
+        known = {}
         for unit in self.units:
-            found = self.shards.finished(unit) if self.is_packed else finished(self.options, unit)
-            if found is not None:
-                self.done[unit.index] = found
-            elif unit.source.path not in skipped_before:
+            found = {"about": self.shards.header(unit)} if self.is_packed else finished(self.options, unit)
+            known |= {unit.index: found} if found and found["about"] else {}
+        with ThreadPoolExecutor(max(self.options.n_thread, 1)) as pool:
+            same = pool.map(lambda index: same_inputs(self.options, self.units[index], known[index]["about"]), known)
+            changed = {index for index, is_same in zip(known, same) if not is_same}
+        for unit in self.units:
+            if unit.index in known and unit.index not in changed:
+                self.done[unit.index] = self.shards.finished(unit) if self.is_packed else known[unit.index]
+            elif self.is_packed and unit.index < self.shards.next and unit.index in changed:
+                raise InputError("has changed since it went into a shard", where=unit.source.full, do=START_ANEW)
+            else:
                 todo.append(unit)
         return todo
 
@@ -172,7 +187,8 @@ def main(request, workers=None):
     job = ExtractionJob(
         root, PROG, options, request=request, inputs=inputs, extent=extraction.extent,
         owns=[SKIPPED, UNFINISHED, SEGMENTS, *([PREVIEW] if options.preview else [])],
-        derived={"the photos": extraction.extent} if extraction.is_packed else {}, content={"preview": options.preview},
+        derived={"the photos": names_of(extraction.sources)} if extraction.is_packed else {},
+        content={"preview": options.preview},
         about=[{"name": Path(folder).name, **extraction.extent} for folder in options.input_folder],
         show=show)
     return job.run(lambda: extract_all(extraction, job, workers), lambda: _dry_run(extraction))

@@ -21,6 +21,7 @@ class Photo:
     path: str
     bytes: int
     mtime_ns: int
+    inode: tuple = ()  # (time of its last change in ns, its number): what a file of the same size and time differs in
 
     @property
     def name(self):
@@ -69,7 +70,8 @@ def find_sources(folders, original=False):
                 if reason is None:
                     try:
                         status = os.stat(os.path.join(folder, path))
-                        found.append(Photo(str(folder), path, status.st_size, status.st_mtime_ns))
+                        found.append(Photo(str(folder), path, status.st_size, status.st_mtime_ns,
+                                           (status.st_ctime_ns, status.st_ino)))
                     except OSError:  # a link that leads nowhere
                         passed.append((path, "unreadable"))
                 elif reason:
@@ -97,14 +99,12 @@ def _reason(name, original):
 
 def drop_duplicates(sources):
     """Return ([Photo] without those whose bytes equal an earlier one's, [(path, path of the earlier one)])."""
-    from common.files import file_hash
-
     sizes = {}
     for source in sources:
         sizes.setdefault(source.bytes, []).append(source)
     first, kept, doubles = {}, [], []
     for source in sources:
-        digest = file_hash(source.full) if len(sizes[source.bytes]) > 1 else None
+        digest = digest_of(source.full) if len(sizes[source.bytes]) > 1 else None
         if digest is not None and digest in first:
             doubles.append((source.path, first[digest]))
             continue
@@ -136,12 +136,41 @@ def original_folder(name, side, number):
     return f"{name}_{side}_{number}".replace(".jpg", "").replace(".png", "")
 
 
-def listing(sources):
-    """Return {"photos", "sha256"} of paths, sizes and times of writing, which tells whether photos changed."""
+def listing(sources, others=()):
+    """Return {"photos", "sha256"} of places, sizes, times and inodes, which tells whether a file may have changed.
+
+    others: paths of more files that tiles depend on, or None.
+    """
     digest = hashlib.sha256()
     for source in sources:
-        digest.update(f"{source.path}\t{source.bytes}\t{source.mtime_ns}\n".encode(errors="surrogateescape"))
+        place = os.path.join(os.path.realpath(source.folder), source.path)
+        digest.update(f"{place}\t{source.bytes}\t{source.mtime_ns}\t{source.inode}\n".encode(errors="surrogateescape"))
+    for path in others:
+        digest.update(f"{path}\t{_state(path)}\n".encode(errors="surrogateescape"))
     return {"photos": len(sources), "sha256": digest.hexdigest()}
+
+
+def _state(path):
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
+
+
+def digest_of(path):
+    """Return the hex SHA-256 of a file's bytes, or None when it cannot be read."""
+    try:
+        with open(path, "rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError:
+        return None
+
+
+def names_of(sources):
+    """Return how many photos there are, and some digits that stand for their names."""
+    names = "\n".join(source.path for source in sources).encode(errors="surrogateescape")
+    return f"{len(sources)} ({hashlib.sha256(names).hexdigest()[:8]})"
 
 
 def pair_partners(sources, folder, scale):
