@@ -1,8 +1,10 @@
 """The chunks of a data set: one for each photo, with its tiles, its reference and the centres of its tiles.
 
 Every layout offers what `FolderChunk` has: len(), name, label(k), tile_id(k), read_tile(k), read_reference(),
-read_centers(). Pixels are (H, W, 3) RGB, uint8 or uint16 as stored.
+read_centers(), read_source(). Pixels are (H, W, 3) RGB, uint8 or uint16 as stored.
 """
+
+import json
 
 import cv2
 import numpy as np
@@ -70,6 +72,18 @@ class FolderChunk:
         """Return {id: (row, col, width)}, in pixels of the reference. Raises InputError when there is no such file."""
         stored = read_centers(f"{self.root}/{self.name}/{CENTERS}")
         return {tile: (row, col, width) for tile, ((row, col), width) in stored.items()}
+
+
+    def read_source(self):
+        """Return the path of the photo below its input folder as the geometry records it, or None."""
+        if GEOMETRY not in self._others.split("/"):
+            return None
+        try:
+            with open(f"{self.root}/{self.name}/{GEOMETRY}", "rb") as stream:
+                source = json.loads(stream.readline())["source"]
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+            return None
+        return source if isinstance(source, str) else None
 
 
 class VirtualChunk(FolderChunk):

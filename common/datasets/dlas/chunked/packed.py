@@ -24,12 +24,13 @@ DO = "Extract the data set again, or copy this shard again"
 class PackedChunk(FolderChunk):
     """A chunk in a shard; its tiles bear the names they would have in the layout of folders."""
 
-    __slots__ = ("_shard", "_spans", "_reference", "_centers")
+    __slots__ = ("_shard", "_spans", "_reference", "_centers", "_source")
 
-    def __init__(self, root, name, shard, samples, ending):
+    def __init__(self, root, name, shard, samples, ending, source=None):
         """samples: [(stem, span for shard.read, id or None, (row, col, width) or None)] of one chunk."""
         tiles = sorted((stem, span) for stem, span, number, _ in samples if number is not None)
         super().__init__(root, Folder(name, (), "/".join(f"{stem}{ending}" for stem, _ in tiles), ""))
+        self._source = source if isinstance(source, str) else None
         self._shard, self._spans = shard, [span for _, span in tiles]
         self._reference = next((span for _, span, number, _ in samples if number is None), None)
         self._centers = {number: place for _, _, number, place in samples if number is not None and place is not None}
@@ -45,6 +46,10 @@ class PackedChunk(FolderChunk):
     def read_centers(self):
         """Return {id: (row, col, width)}, in pixels of the reference."""
         return self._centers
+
+    def read_source(self):
+        """Return the path of the photo below its input folder, or None."""
+        return self._source
 
     def _read(self, span, label):
         return decode_whole(self._shard.read(span), f"{self._shard.path}: {label}")
@@ -115,11 +120,11 @@ def _open_tar(root, path):
     """Return the chunks of a tar, told by the .jsonl beside it, or by its members where there is none."""
     shard, told = TarShard(path), f"{path.removesuffix('.tar')}.jsonl"
     rows = _read_told(told, path) if os.path.exists(told) else _read_members(path)
-    return [chunk for name, samples, ending in rows if len(chunk := PackedChunk(root, name, shard, samples, ending))]
+    return [chunk for name, *rest in rows if len(chunk := PackedChunk(root, name, shard, *rest))]
 
 
 def _read_told(told, path):
-    """Yield (chunk, samples, ending) of the lines of a shard's .jsonl; every image must lie in the shard."""
+    """Yield (chunk, samples, ending, source) of the lines of a shard's .jsonl; every image must lie in the shard."""
     with system_errors(told), open(told, "rb") as stream:
         lines = stream.read().splitlines()
     with system_errors(path):
@@ -139,7 +144,7 @@ def _read_told(told, path):
                                      where=told, do=DO)
                 place = (*sample[center], sample[width]) if sample[number] is not None and sample[center] else None
                 samples.append(_checked(sample[name], span, sample[number], place))
-            yield str(row["chunk"]), samples, f".{row['header']['format']}"
+            yield str(row["chunk"]), samples, f".{row['header']['format']}", row["header"].get("source")
     except (ValueError, KeyError, TypeError, IndexError, RecursionError) as error:
         raise InputError(f"not the index of a shard ({type(error).__name__}: {error})", where=told, do=DO) from error
 
@@ -173,19 +178,22 @@ def _read_members(path):
 
 def _open_parquet(root, path, limit):
     """Return the chunks of a parquet file: all columns but the images are read."""
-    chunks, shard = {}, ParquetShard(path, limit)
+    chunks, sources, shard = {}, {}, ParquetShard(path, limit)
     with parquet_errors(path) as parquet:
         file = parquet.ParquetFile(path)
         for group in range(file.num_row_groups):
-            columns = file.read_row_group(group, columns=["key", *COLUMNS]).to_pydict()
+            wanted = ["key", *COLUMNS, *({"source"} & {*file.schema_arrow.names})]
+            columns = file.read_row_group(group, columns=wanted).to_pydict()
             for row, (key, number, *place) in enumerate(zip(columns["key"], *(columns[name] for name in COLUMNS))):
                 name, _, stem = key.rpartition("/")
                 sample = _checked(stem, (group, row, "image"), number, None if None in place else tuple(place))
                 if name not in chunks and "reference" in file.schema_arrow.names:
                     chunks[name] = [("ref", (group, row, "reference"), None, None)]
                 chunks.setdefault(name, []).append(sample)
+                sources[name] = columns["source"][row] if "source" in columns else None
     ending = _told_ending(f"{path.removesuffix('.parquet')}.jsonl")
-    return [chunk for name, samples in chunks.items() if len(chunk := PackedChunk(root, name, shard, samples, ending))]
+    return [chunk for name, samples in chunks.items()
+            if len(chunk := PackedChunk(root, name, shard, samples, ending, sources[name]))]
 
 
 def _told_ending(told):
