@@ -173,7 +173,8 @@ class Shards:
                 for stem, where, length, *values in tiles:
                     told = dict(zip(COLUMNS, values))
                     row, col = told.pop("center")
-                    rows.append({"key": f"{chunk['chunk']}/{stem}", "source": chunk["header"]["source"], **told,
+                    rows.append({"key": f"{utf8(chunk['chunk'])}/{stem}", **told,
+                                 "source": utf8(chunk["header"]["source"]),
                                  "row": row, "col": col, "image": data[where : where + length],
                                  "reference": reference})
                     reference = None
@@ -183,6 +184,11 @@ class Shards:
             writer.write_table(table, row_group_size=len(rows))
         writer.close()
         return lines
+
+
+def utf8(name):
+    """Return a name with the bytes that are no UTF-8 written as \\udcff: parquet takes no others."""
+    return name.encode(errors="backslashreplace").decode()
 
 
 def whole_shard(path):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from common.datasets.dlas.chunked.index import REFERENCES
 from tools.extract_subimages.folder_checks import check_ranges
+from tools.extract_subimages.packed import utf8
 
 
 def check_shard(path, report, decode=True):
@@ -71,7 +72,7 @@ def _check_chunk(path, line, samples, report, decode):
     from common.images.photos import SkippedPhoto
     from tools.extract_subimages.pixels import decode_quietly
 
-    name, header = line["chunk"], line["header"]
+    name, header = line["chunk"] if path.suffix == ".tar" else utf8(line["chunk"]), line["header"]
     side = (header["reference"]["side"],) * 2
     report.references[f"{side[1]}x{side[0]}"] += 1
     offsets = {entry[0]: entry[1] for entry in line.get("samples", [])}

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,9 @@ from common.images.suffixes import is_image
 ORIGINAL_SUFFIXES = (".jpg", ".JPG", ".jpeg", ".JPEG", ".png", ".PNG", ".ppm", ".PPM", ".bmp", ".BMP", ".webp", ".WEBP")
 OTHER_IMAGES = (".gif", ".heic", ".heif", ".jxl", ".jp2", ".psd", ".svg", ".raw", ".dng", ".cr2", ".cr3", ".nef",
                 ".arw", ".exr")
+MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n", b"GIF8", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"8BPS", b"qoif",
+         b"\0\0\0\x0cjP  ", b"\0\0\0\x0cJXL ", b"\xff\x0a", b"\xff\x4f\xff\x51", b"v/1\x01", b"#?RADIANCE", b"DDS ",
+         b"P5\n", b"P6\n", b"P7\n", b"Pf\n", b"PF\n", b"farbfeld")
 LONGEST = 180  # characters of a folder's name; file systems take 255 bytes
 
 
@@ -55,7 +59,11 @@ def find_sources(folders, original=False):
     found, passed, others = [], [], 0
     for folder in folders:
         inner, seen = [], set()
-        for root, below, files in os.walk(folder, followlinks=True):
+
+        def unreadable(error, folder=folder):
+            passed.append((os.path.relpath(error.filename, folder).replace(os.sep, "/"), "unreadable folder"))
+
+        for root, below, files in os.walk(folder, followlinks=True, onerror=unreadable):
             real = os.path.realpath(root)
             if real in seen:  # a link that leads back
                 below.clear()
@@ -67,9 +75,14 @@ def find_sources(folders, original=False):
             for name in names:
                 path = name if place == "." else f"{place}/{name}"
                 reason = _reason(name, original)
+                if reason == "" and not original and not name.startswith(".") and _begins_as_image(folder, path):
+                    reason = "file type not read"
                 if reason is None:
                     try:
                         status = os.stat(os.path.join(folder, path))
+                        if not stat.S_ISREG(status.st_mode):  # a FIFO would be waited for
+                            passed.append((path, "no regular file"))
+                            continue
                         found.append(Photo(str(folder), path, status.st_size, status.st_mtime_ns,
                                            (status.st_ctime_ns, status.st_ino)))
                     except OSError:  # a link that leads nowhere
@@ -95,6 +108,20 @@ def _reason(name, original):
     if not is_image(lower):
         return ""
     return "named as a reference" if "ref.jpg" in name else None
+
+
+def _begins_as_image(folder, path):
+    """Return whether a regular file of another name begins as image files do."""
+    place = os.path.join(folder, path)
+    try:
+        if not stat.S_ISREG(os.stat(place).st_mode):
+            return False
+        with open(place, "rb") as stream:
+            head = stream.read(16)
+    except OSError:
+        return False
+    return (head.startswith(MAGIC) or (head[4:8] == b"ftyp" and head[8:11] in (b"avi", b"hei", b"mif", b"msf"))
+            or (head[:4] == b"RIFF" and head[8:12] == b"WEBP") or (head[:2] == b"BM" and head[6:10] == bytes(4)))
 
 
 def drop_duplicates(sources):

@@ -92,14 +92,17 @@ class TorchArrays:
 
 
 class ClassFolders:
-    """Image files in one folder per class, at any depth; classes are numbered from 0 in the order of their names."""
+    """Image files in one folder per class, at any depth; classes are numbered from 0 in the order of their names.
+
+    Hidden folders, and those without an image, are no classes: they would shift the labels of all that follow.
+    """
 
     def __init__(self, root, title):
         if not os.path.isdir(root):
             raise InputError("no such folder", where=root, do=f"{title} needs one folder per class in it")
-        self.classes = sorted(entry.name for entry in os.scandir(root) if entry.is_dir())
-        labels = {name: label for label, name in enumerate(self.classes)}
         names = sorted((name for name in list_images(root) if "/" in name), key=os.path.split)
+        self.classes = sorted({name.partition("/")[0] for name in names})
+        labels = {name: label for label, name in enumerate(self.classes)}
         self._files = sorted(((os.path.join(root, name), labels[name.partition("/")[0]]) for name in names),
                              key=lambda file: file[1])
         if not self._files:
