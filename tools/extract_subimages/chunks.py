@@ -32,7 +32,8 @@ def layout_of(options, source, height, width):
     original = options.compat == "original"
     height, width, halved = halved_size(height, width, options.input_image_max_size_before_being_halved)
     if min(height, width) < options.min_size:
-        raise SkippedPhoto("too small", f"{height}x{width}, the smaller side must be {options.min_size}")
+        size = f"{height}x{width}{' after being halved' if halved else ''}"
+        raise SkippedPhoto("too small", f"{size}, the smaller side must be {options.min_size}")
     if min(height, width) < (2 if options.vertical_split else 1):
         raise SkippedPhoto("too small", f"{height}x{width}")
     skip = _excluded_scales(options, source)

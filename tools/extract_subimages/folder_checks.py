@@ -2,11 +2,13 @@
 
 import os
 from collections import Counter
+from pathlib import Path
 
 from common.datasets.dlas.chunked.centers import FILE as CENTERS
 from common.datasets.dlas.chunked.centers import read_centers
 from common.errors import InputError
 from common.images.suffixes import is_image
+from tools.extract_subimages.records import FLAT_GEOMETRY, GEOMETRY, listed_files, read_about, read_lines
 
 
 class Report:
@@ -25,9 +27,6 @@ class Report:
 
 def check_folder(path, report, decode=True):
     """Check one chunk folder, with or without a geometry file (data sets of the original have none)."""
-    from tools.extract_subimages.records import read_lines
-    from tools.extract_subimages.sinks import GEOMETRY
-
     names = {entry.name: entry.stat().st_size for entry in os.scandir(path)}
     report.folders += 1
     report.bytes += sum(names.values())
@@ -49,6 +48,29 @@ def check_folder(path, report, decode=True):
     report.tiles += len(centers) if virtual else len(found)
     if len(report.problems) == before:
         report.sound.append(path)
+
+
+def check_flat(root, path, report, decode=True):
+    """Check the files that a geometry file of the modes single, pair and square lists."""
+    lines = read_lines(path)
+    report.folders += 1
+    if read_about(path) is None or not len(listed_files(path)) == lines[0]["tiles"] == len(lines) - 1:
+        report.problem(f"{FLAT_GEOMETRY}/{path.name}", "is broken")
+        return
+    names = {line["file"] for line in lines[1:] if (root / line["file"]).is_file()}
+    report.bytes += path.stat().st_size + sum((root / name).stat().st_size for name in names)
+    for line in lines[1:]:
+        name, wanted = line["file"], line.get("size")
+        if name not in names:
+            report.problem(name, "is missing")
+            continue
+        report.tiles += 1
+        size = check_image(root / name, name, {Path(name).name}, report) if decode else None
+        wanted = tuple(wanted) if isinstance(wanted, list) else (wanted, wanted)
+        if size is not None:
+            report.sizes[f"{size[1]}x{size[0]}"] += 1
+        if size not in (None, wanted):
+            report.problem(name, f"has {size[0]}x{size[1]}, the geometry tells {wanted[0]}x{wanted[1]}")
 
 
 def _centers(path, names, report):

@@ -33,7 +33,7 @@ DEFAULTS = {
 class SubimageOptions(CommonOptions):
     """Flags of `extract_subimages`."""
 
-    input_folder: List[str] = option([], "folder of photos, searched at any depth; needed (mode square takes several)",
+    input_folder: List[str] = option([], "required: folder of photos, searched at any depth (square takes several)",
                                      nargs="+", type=str, kind="how")
     save_folder: str = option("out/extract_subimages", "folder of the data set", kind="how")
     options: str = option("", "YAML or JSON file of these options, as the original's dictionary; flags go before it",
@@ -92,7 +92,7 @@ class SubimageOptions(CommonOptions):
                                 "square mode: rows cut off below; a fraction of the height under 1, pixels from 1 on",
                                 low=0)
     keep_folder: bool = option(False, "square mode: keep the folder directly below the input folder")
-    pair_folder: str = option("", "pair mode: folder of the low-resolution photos", kind="how")
+    pair_folder: str = option("", "required in pair mode: folder of the low-resolution photos", kind="how")
     pair_scale: int = option(4, "pair mode: how many times smaller the low-resolution photos are", low=1)
     preview: int = option(0, "show where the tiles of this many photos lie, in preview.png", kind="how", low=0)
     n_thread: Optional[int] = option(None, "worker processes, 0 for none (default: one per processor)", kind="how",
@@ -209,11 +209,14 @@ def _check_folders(options):
     if len(options.input_folder) > 1 and options.mode != "square":
         raise InputError("expects exactly one folder", where="--input_folder",
                          do="Only --mode square takes several")
+    if options.mode == "pair" and not options.pair_folder:
+        raise InputError("missing required flag", where="--pair_folder",
+                         do="Name the folder of the low-resolution photos")
     save = Path(options.save_folder).resolve()
     for name in [*options.input_folder, *([options.pair_folder] if options.mode == "pair" else [])]:
-        if not Path(name).is_dir():
-            what = "this is a file, not a folder" if Path(name).exists() else "no such folder"
-            raise InputError(what, where=name or "--pair_folder", do="Name a folder of photos")
+        if not name or not Path(name).is_dir():  # "" would be the current folder
+            what = "this is a file, not a folder" if name and Path(name).exists() else "no such folder"
+            raise InputError(what, where=name or "--input_folder", do="Name a folder of photos")
         if Path(name).resolve() in (save, *save.parents):
             raise InputError("lies inside the folder of photos, where its tiles would be taken for photos",
                              where=f"--save_folder {options.save_folder}", do="Choose another folder")

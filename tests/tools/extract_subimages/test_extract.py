@@ -382,3 +382,29 @@ def test_help_shows_the_command():
     assert ended.status == 0
     assert "--crop_sz" in ended.out
     assert SMALL[0] == "--crop_sz"
+
+
+def test_S19_a_missing_folder_is_named_by_its_own_flag(tmp_path):
+    folder = make_photos(tmp_path / "in", 1)
+    words = ("--input_folder", folder, "--save_folder", tmp_path / "out")
+    assert "--pair_folder: missing required flag" in refusal_of(TOOL, *words, "--mode", "pair")
+    assert "--input_folder: no such folder" in refusal_of(TOOL, "--input_folder", "", "--save_folder", tmp_path / "out")
+
+
+def test_S22_another_preview_is_drawn_and_halving_is_told(tmp_path):
+    folder = make_photos(tmp_path / "in", 2)
+    sheets = []
+    for layout in ("folders", "packed"):
+        for count in ("2", "1", "2"):
+            extract(folder, tmp_path / layout, "--layout", layout, "--preview", count)
+            sheets.append((tmp_path / layout / "preview.png").read_bytes())
+        (folder / "a.jpg").touch()
+        extract(folder, tmp_path / layout, "--layout", layout, "--preview", "2")
+    assert sheets[0] == sheets[2] == sheets[3] == sheets[5] != sheets[1] == sheets[4]
+    write(folder / "wide.png", photo(0, 100, 600))
+    results = extract(folder, tmp_path / "halved", "--input_image_max_size_before_being_halved", "500")
+    assert results["skipped_files"] == ["wide.png"]
+    assert "50x300 after being halved" in (tmp_path / "halved" / "skipped.csv").read_text()
+    (folder / "bad.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(60))
+    extract(folder, tmp_path / "bad")
+    assert "OpenCV(" not in (tmp_path / "bad" / "skipped.csv").read_text()
