@@ -20,12 +20,30 @@ def decode(data, where, size=None):
     from PIL import Image
 
     with image_errors(where), Image.open(io.BytesIO(data)) as image:
-        if image.mode.startswith("I;16"):
-            image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-        elif image.mode in ("I", "F"):
-            raise ValueError(f"pixels of type {image.mode} are not 8-bit colours")
-        image = image.convert("RGB")
+        image = eight_bits(image).convert("RGB")
         return np.asarray(image if size is None else fit(image, size))
+
+
+def eight_bits(image):
+    """Return an open Pillow image as one of 8 bits a sample: of 16-bit grey, by its header's depth, the upper ones.
+
+    Raises ValueError for pixels of another kind, and for those that Pillow takes for what they are not.
+    """
+    import numpy as np
+    from PIL import Image
+
+    tags = getattr(image, "tag_v2", {})  # of TIFF: depths, photometric interpretation, planes, formats of samples
+    depth = tags.get(258, (16,))[0]
+    if tags.get(339, (1,))[0] != 1 or (tags.get(284) == 2 and depth == 16 and image.mode != "I;16"):
+        raise ValueError("samples of another kind than whole numbers, or of 16 bits in separate planes")
+    if image.mode.startswith("I;16"):
+        upper = (np.asarray(image) >> (depth - 8)).astype(np.uint8)
+        return Image.fromarray(255 - upper if tags.get(262) == 0 else upper)
+    if image.mode == "I" and image.format == "PPM":  # which Pillow has brought to 0..65535
+        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    if image.mode in ("I", "F"):
+        raise ValueError(f"pixels of type {image.mode} are not 8-bit colours")
+    return image
 
 
 def header_size(stream, where):

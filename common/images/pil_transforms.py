@@ -1,11 +1,11 @@
-"""The torchvision transforms that the StyleGAN2 and Torch data sets need, on Pillow images: same sizes, same draws."""
+"""The torchvision transforms that the Stylegan2 and Torch data sets need, on Pillow images: same sizes, same draws."""
 
 import math
 
 import numpy as np
 import torch
 
-TRIES = 10  # as in torchvision's RandomResizedCrop
+TRIES = 10
 
 
 def resize_short_side(image, size):
@@ -20,13 +20,13 @@ def resize_short_side(image, size):
 
 
 def center_crop(image, size):
-    """Return the central size x size pixels of an image with no side below `size`."""
+    """Return the middle size x size pixels of an image with no side below `size`."""
     left, top = int(round((image.width - size) / 2)), int(round((image.height - size) / 2))
     return image.crop((left, top, left + size, top + size))
 
 
 def random_resized_crop(image, size, draws, scale, ratio):
-    """Return a random crop of an image, its area and aspect ratio within limits, resized to size x size (bilinear)."""
+    """Return a random part of an image, its area and aspect ratio within limits, resized to size x size (bilinear)."""
     from PIL import Image
 
     left, top, width, height = crop_box(image.width, image.height, draws, scale, ratio)
@@ -41,7 +41,7 @@ def crop_box(width, height, draws, scale, ratio):
         aspect = math.exp(draws.span(math.log(ratio[0]), math.log(ratio[1])))
         w, h = int(round(math.sqrt(pixels * aspect))), int(round(math.sqrt(pixels / aspect)))
         if 0 < w <= width and 0 < h <= height:
-            top = draws.below(height - h + 1)  # before left, as torchvision draws them
+            top = draws.below(height - h + 1)
             return draws.below(width - w + 1), top, w, h
     aspect = min(max(width / height, ratio[0]), ratio[1])
     w, h = (width, int(round(width / aspect))) if width / height < ratio[0] else (int(round(height * aspect)), height)
@@ -56,17 +56,20 @@ def image_tensor(image):
     return torch.from_numpy(np.array(pixels.transpose(2, 0, 1), np.float32, order="C")) / 255
 
 
-def open_image(source, mode, where):
-    """Return an image file (path or stream) as a loaded Pillow image of a mode (RGB, RGBA). Errors name `where`.
+def open_image(source, mode, where, photo=False):
+    """Return an image file (path or stream) as a Pillow image of a mode (RGB, RGBA), loaded. Errors name `where`.
 
-    16-bit grey keeps its upper 8 bits (Pillow alone would clip it to white).
+    16-bit grey keeps its upper 8 bits (Pillow alone would clip it to white). photo: turn it as its Exif block says, and
+    convert its colours to sRGB, as extract_subimages does.
     """
-    from PIL import Image
+    from PIL import Image, ImageOps
 
     from common.files import system_errors
-    from common.images.decode import image_errors
+    from common.images.decode import eight_bits, image_errors
+    from common.images.profiles import srgb_image
 
     with system_errors(where), image_errors(where), Image.open(source) as image:
-        if image.mode.startswith("I;16"):
-            image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-        return image.convert(mode)
+        if photo and image.format != "TIFF":  # which Pillow turns by itself
+            ImageOps.exif_transpose(image, in_place=True)
+        decoded = eight_bits(image).convert(mode)
+        return srgb_image(image, decoded) if photo else decoded

@@ -6,9 +6,10 @@ Each photo also gets `geometry/<name>.jsonl`: a line about the photo, then one p
 import hashlib
 import json
 
+from common.images.photos import SkippedPhoto
 from common.images.suffixes import is_image
 from tools.extract_subimages.chunks import read_source
-from tools.extract_subimages.pixels import SkippedPhoto, compact, decode_photo, make_encoder, resize_area
+from tools.extract_subimages.pixels import compact, make_encoder, pixels_of, resize_area
 from tools.extract_subimages.sinks import FlatSink
 from tools.extract_subimages.tiling import tile_windows
 
@@ -51,7 +52,7 @@ def extract_pair(options, unit):
     if unit.partner is None:
         raise SkippedPhoto("no partner", f"no photo of this name in {options.pair_folder}")
     data, photo = _decoded(options, unit.source)
-    _, partner = _decoded(options, unit.partner)
+    partner_data, partner = _decoded(options, unit.partner)
     scale, crop = options.pair_scale, options.crop_sz[0]
     size, small = photo.pixels.shape[:2], partner.pixels.shape[:2]
     if size != (small[0] * scale, small[1] * scale):
@@ -65,36 +66,37 @@ def extract_pair(options, unit):
     high = [(f"HR/{name}" % number, top, left, crop, crop) for number, (top, left) in enumerate(origins, 1)]
     low = [(f"LR/{name}" % number, top // scale, left // scale, crop // scale, crop // scale)
            for number, (top, left) in enumerate(origins, 1)]
-    about = {**_about(unit.source, data, photo), "partner": unit.partner.path, "scale": scale}
+    about = {**_about(unit.source, data, photo), "partner": unit.partner.path, "scale": scale,
+             "partner_sha256": hashlib.sha256(partner_data).hexdigest()}
     return _write_windows(options, unit, [(photo.pixels, high), (partner.pixels, low)], about)
 
 
 def _decoded(options, source):
     """Return (bytes, Photo) of a source; grey is kept."""
     data = read_source(source)
-    return data, decode_photo(data, options.exif, keep_grey=True, original=options.compat == "original")
+    return data, pixels_of(options, data, keep_grey=True)
 
 
 def _about(source, data, photo):
     return {"version": VERSION, "source": source.path, "source_bytes": len(data), "orientation": photo.orientation,
-            "source_sha256": hashlib.sha256(data).hexdigest(), "source_size": list(photo.stored_size)}
+            "source_sha256": hashlib.sha256(data).hexdigest(), "source_size": list(photo.stored_size), **photo.notes}
 
 
 def _write_windows(options, unit, parts, about):
     """Encode and write the windows. parts: [(pixels, [(file, top, left, side, stored side)])]."""
     encode = make_encoder(options.format, options.compression_level, options.subsampling, options.png_level)
-    sink, lines = FlatSink(options.save_folder, unit.stem), []
+    sink, lines = FlatSink(options.save_folder, unit.stem, options.compat == "original"), []
     try:
         for pixels, windows in parts:
             for file, top, left, side, size in windows:
                 tile = resize_area(pixels[top : top + side, left : left + side], size, size)
                 sink.add(file, encode(compact(tile)))
                 lines.append({"file": file, "top": top, "left": left, "crop": side, "size": size})
-        sink.finish(_lines({**about, "tiles": len(lines)}, lines))
+        sink.finish(_lines({**about, "tiles": len(lines), "stored_bytes": sink.bytes}, lines))
     except BaseException:
         sink.abandon()
         raise
-    return {"files": sink.names, "tiles": len(lines), "bytes": sink.bytes}
+    return {"files": sink.names, "tiles": len(lines), "bytes": sink.bytes, "about": about}
 
 
 def _lines(about, lines):
@@ -105,22 +107,23 @@ def extract_square(options, unit):
     """Write one image of --imgsize for a photo. Returns {"files", "tiles", "bytes"}; raises SkippedPhoto."""
     original = options.compat == "original"
     data = read_source(unit.source)
-    photo = decode_photo(data, options.exif, keep_alpha=True, original=original)
+    photo = pixels_of(options, data, keep_alpha=True)
     if photo.pixels.ndim == 2:
         raise SkippedPhoto("grey", "the original only takes colour")
     file, kind = _square_file(options, unit, original)
     top, left, height, width = square_window(*photo.pixels.shape[:2], options.imgsize, options.bottom_crop)
     window = photo.pixels[top : top + height, left : left + width]
     encode = make_encoder(kind, options.compression_level, options.subsampling, options.png_level)
-    sink = FlatSink(options.save_folder, unit.stem)
+    about = _about(unit.source, data, photo)
+    sink = FlatSink(options.save_folder, unit.stem, original)
     try:
         sink.add(file, encode(resize_area(window, options.imgsize[1], options.imgsize[0])))
         line = {"file": file, "top": top, "left": left, "height": height, "width": width, "size": options.imgsize[::-1]}
-        sink.finish(_lines({**_about(unit.source, data, photo), "tiles": 1}, [line]))
+        sink.finish(_lines({**about, "tiles": 1, "stored_bytes": sink.bytes}, [line]))
     except BaseException:
         sink.abandon()
         raise
-    return {"files": sink.names, "tiles": 1, "bytes": sink.bytes}
+    return {"files": sink.names, "tiles": 1, "bytes": sink.bytes, "about": about}
 
 
 def square_window(height, width, imgsize, bottom_crop):

@@ -1,16 +1,18 @@
-"""Checks of a chunk folder: its tiles, their centres, the reference, the geometry."""
+"""Whether the folder of a chunk is whole: its tiles, their centres, the reference, the geometry."""
 
 import os
 from collections import Counter
+from pathlib import Path
 
 from common.datasets.dlas.chunked.centers import FILE as CENTERS
 from common.datasets.dlas.chunked.centers import read_centers
 from common.errors import InputError
 from common.images.suffixes import is_image
+from tools.extract_subimages.records import FLAT_GEOMETRY, GEOMETRY, listed_files, read_about, read_lines
 
 
 class Report:
-    """Counts and problems, collected folder by folder."""
+    """Counts and problems, gathered folder by folder."""
 
     def __init__(self):
         self.folders = self.tiles = self.bytes = 0
@@ -19,22 +21,19 @@ class Report:
         self.sound = []  # folders that can be shown
 
     def problem(self, place, what):
-        """Record a problem with a file or folder."""
+        """Note a problem of a file or folder."""
         self.problems.append((str(place), what))
 
 
 def check_folder(path, report, decode=True):
     """Check one chunk folder, with or without a geometry file (data sets of the original have none)."""
-    from tools.extract_subimages.plan import read_lines
-    from tools.extract_subimages.sinks import GEOMETRY
-
     names = {entry.name: entry.stat().st_size for entry in os.scandir(path)}
     report.folders += 1
     report.bytes += sum(names.values())
     before = len(report.problems)
     lines = read_lines(path / GEOMETRY) if GEOMETRY in names else []
-    complete = lines and isinstance(lines[0].get("tiles"), int) and len(lines) == lines[0]["tiles"] + 1
-    if GEOMETRY in names and not complete:
+    if GEOMETRY in names and not (lines and isinstance(lines[0].get("tiles"), int) and len(lines) == lines[0]["tiles"]
+                                  + 1):
         report.problem(path.name, f"{GEOMETRY} is broken")
         lines = []
     centers = _centers(path, names, report)
@@ -43,12 +42,35 @@ def check_folder(path, report, decode=True):
         report.references[f"{side[1]}x{side[0]}"] += 1
         check_ranges(path.name, centers, side, report)
     virtual = bool(lines) and lines[0].get("layout") == "virtual"
-    sizes = {} if virtual else _tiles(path, names, centers, report, decode)
+    found = {} if virtual else _tiles(path, names, centers, report, decode)
     if lines:
-        check_geometry(path, lines, centers, sizes, names, report)
-    report.tiles += len(centers) if virtual else len(sizes)
+        check_geometry(path, lines, centers, found, names, report)
+    report.tiles += len(centers) if virtual else len(found)
     if len(report.problems) == before:
         report.sound.append(path)
+
+
+def check_flat(root, path, report, decode=True):
+    """Check the files that a geometry file of the modes single, pair and square lists."""
+    lines = read_lines(path)
+    report.folders += 1
+    if read_about(path) is None or not len(listed_files(path)) == lines[0]["tiles"] == len(lines) - 1:
+        report.problem(f"{FLAT_GEOMETRY}/{path.name}", "is broken")
+        return
+    names = {line["file"] for line in lines[1:] if (root / line["file"]).is_file()}
+    report.bytes += path.stat().st_size + sum((root / name).stat().st_size for name in names)
+    for line in lines[1:]:
+        name, wanted = line["file"], line.get("size")
+        if name not in names:
+            report.problem(name, "is missing")
+            continue
+        report.tiles += 1
+        size = check_image(root / name, name, {Path(name).name}, report) if decode else None
+        wanted = tuple(wanted) if isinstance(wanted, list) else (wanted, wanted)
+        if size is not None:
+            report.sizes[f"{size[1]}x{size[0]}"] += 1
+        if size not in (None, wanted):
+            report.problem(name, f"has {size[0]}x{size[1]}, the geometry tells {wanted[0]}x{wanted[1]}")
 
 
 def _centers(path, names, report):
@@ -63,48 +85,50 @@ def _centers(path, names, report):
 
 
 def check_image(path, place, names, report):
-    """Return (height, width) of a readable image, else record a problem and return None."""
-    from tools.extract_subimages.pixels import SkippedPhoto, decode_photo
+    """Return (height, width) of an image that is there and can be read, else None and a problem."""
+    from common.images.photos import SkippedPhoto
+    from tools.extract_subimages.pixels import decode_quietly
 
     if path.name not in names:
         report.problem(place, "is missing")
         return None
     try:
-        return decode_photo(path.read_bytes(), exif=False).pixels.shape[:2]
+        return decode_quietly(path.read_bytes(), exif=False).pixels.shape[:2]
     except (SkippedPhoto, OSError) as error:
         report.problem(place, f"cannot be read ({getattr(error, 'detail', error)})")
         return None
 
 
 def check_ranges(place, centers, side, report):
-    """Record centres and widths outside the reference."""
+    """Name the centres and widths that lie outside of the reference."""
     for key, ((row, col), width) in centers.items():
         if not (0 <= row < side[0] and 0 <= col < side[1] and 0 <= width <= max(side)):
             report.problem(place,
-                           f"tile {key}: centre {row}, {col} or width {width} exceeds the {side[0]} px reference")
+                           f"centre {row}, {col} with width {width} of tile {key} lies outside of the {side[0]} px "
+                           f"reference")
 
 
 def _tiles(path, names, centers, report, decode):
     """Return {id: (height, width) or None} of the tiles; missing, extra and unreadable ones are problems."""
-    sizes = {}
+    found = {}
     for name in sorted(names):
         stem, ending = os.path.splitext(name)
         if not is_image(ending) or name == "ref.jpg" or not stem.isdigit():
             continue
         number = int(stem)
         size = check_image(path / name, f"{path.name}/{name}", names, report) if decode else None
-        sizes[number] = size
+        found[number] = size
         if size is not None:
             report.sizes[f"{size[1]}x{size[0]}"] += 1
     if centers or CENTERS in names:
-        for number in sorted(set(centers) - set(sizes)):
+        for number in sorted(set(centers) - set(found)):
             report.problem(path.name, f"tile {number:08d} is missing")
-        for number in sorted(set(sizes) - set(centers)):
+        for number in sorted(set(found) - set(centers)):
             report.problem(path.name, f"tile {number:08d} is not in {CENTERS}")
-    return sizes
+    return found
 
 
-def check_geometry(path, lines, centers, sizes, names, report):
+def check_geometry(path, lines, centers, found, names, report):
     """Compare the exact geometry with the centres, the tiles and, in the virtual layout, the square."""
     about, tiles = lines[0], lines[1:]
     if about.get("layout") == "virtual":
@@ -113,14 +137,14 @@ def check_geometry(path, lines, centers, sizes, names, report):
         frame = about.get("frame", {})
         if size is not None and size != (frame.get("height"), frame.get("width")):
             report.problem(f"{path.name}/{square}",
-                           f"has {size[0]}x{size[1]}, the geometry says {frame.get('height')}x{frame.get('width')}")
-    geometry = {tile["id"]: ((*tile["center"],), tile["width"]) for tile in tiles}
-    for number in sorted(set(geometry) | set(centers)):
-        if geometry.get(number) != centers.get(number):
+                           f"has {size[0]}x{size[1]}, the geometry tells {frame.get('height')}x{frame.get('width')}")
+    told = {tile["id"]: ((*tile["center"],), tile["width"]) for tile in tiles}
+    for number in sorted(set(told) | set(centers)):
+        if told.get(number) != centers.get(number):
             report.problem(path.name, f"tile {number}: {CENTERS} and the geometry differ")
     for tile in tiles:
         report.scales[f"{tile['crop']} px"] += 1
-        size = sizes.get(tile["id"])
+        size = found.get(tile["id"])
         if size is not None and size != (tile["size"], tile["size"]):
             report.problem(f"{path.name}/{tile['id']:08d}",
-                           f"has {size[0]}x{size[1]}, the geometry says {tile['size']}x{tile['size']}")
+                           f"has {size[0]}x{size[1]}, the geometry tells {tile['size']}x{tile['size']}")

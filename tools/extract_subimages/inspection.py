@@ -1,4 +1,4 @@
-"""`inspect`: the content of a chunked data set, checks of each folder, and a contact sheet."""
+"""`inspect`: what a chunked data set holds, whether each folder is whole, and a picture of it."""
 
 import io
 from dataclasses import dataclass
@@ -9,9 +9,10 @@ from common.cli import Outcome
 from common.errors import InputError
 from common.files import check_writable, write_bytes
 from common.options import REQUIRED, CommonOptions, option
-from tools.extract_subimages.folder_checks import Report, check_folder
+from tools.extract_subimages.folder_checks import Report, check_flat, check_folder
+from tools.extract_subimages.records import FLAT_GEOMETRY, GEOMETRY
 
-NAMED = 30  # problems named in the error message; the screen lists all
+NAMED = 30  # problems told in the error's line; the screen shows all
 
 
 @dataclass(kw_only=True)
@@ -19,25 +20,32 @@ class InspectOptions(CommonOptions):
     """Flags of `extract_subimages inspect`."""
 
     folder: str = option(REQUIRED, "folder of the data set", word=True)
-    preview: int = option(4, "folders shown in the contact sheet, 0 for none", kind="how")
-    output: str = option("", "contact sheet to write (default: FOLDER/inspect.png)", kind="how")
-    decode: bool = option(True, "decode every tile; --nodecode only checks names and centres", kind="how")
+    preview: int = option(4, "folders shown in the picture, 0 for none", kind="how")
+    output: str = option("", "the picture to write; FOLDER/inspect.png when not given", kind="how")
+    decode: bool = option(True, "read every tile; --nodecode looks at names and centres alone", kind="how")
 
 
 def inspect(options):
-    """Check a data set; results: see `_results`. Raises InputError naming the problems if anything is broken."""
+    """Check a data set; results: see `_results`. Raises InputError naming the problems when something is broken."""
     root = Path(options.folder)
     if not root.is_dir():
         what = "this is a file, not a folder" if root.exists() else "no such folder"
-        raise InputError(what, where=root, do="Pass the folder that extract_subimages wrote")
+        raise InputError(what, where=root, do="Name the folder that extract_subimages wrote")
     report = Report()
     shards = sorted([*root.glob("shard-*.tar"), *root.glob("shard-*.parquet")])
-    folders = [path for path in sorted(root.iterdir())
-               if path.is_dir() and not path.name.startswith(".") and path.name != "geometry"]
-    if not shards and not folders:
-        raise InputError("no chunk folder or shard here", where=root,
-                         do="Pass the folder that extract_subimages wrote")
-    with console.progress("checking", len(shards) + len(folders), unit="folders") as advance:
+    folders = [path
+               for path in sorted(root.iterdir())
+               if path.is_dir() and not path.name.startswith(".") and path.name != FLAT_GEOMETRY]
+    flat = sorted((root / FLAT_GEOMETRY).glob("*.jsonl"))
+    if flat:  # folders hold tiles side by side
+        folders = [path for path in folders if (path / GEOMETRY).exists()]
+    if not shards and not folders and not flat:
+        raise InputError("no chunk folder and no shard in here", where=root,
+                         do="Name the folder that extract_subimages wrote")
+    with console.progress("Checks", len(shards) + len(folders) + len(flat), unit="folders") as advance:
+        for path in flat:
+            check_flat(root, path, report, options.decode)
+            advance()
         for path in folders:
             check_folder(path, report, options.decode)
             advance()
@@ -50,9 +58,9 @@ def inspect(options):
     results = _results(report, root, len(shards), picture)
     _show(results, report, root)
     if report.problems:
-        named = "; ".join(f"{place}: {what}" for place, what in report.problems[:NAMED])
+        told = "; ".join(f"{place}: {what}" for place, what in report.problems[:NAMED])
         more = f"; and {len(report.problems) - NAMED} more" if len(report.problems) > NAMED else ""
-        raise InputError(f"{len(report.problems)} problems: {named}{more}", where=root, do="Extract these photos again")
+        raise InputError(f"{len(report.problems)} problems: {told}{more}", where=root, do="Extract these photos again")
     return Outcome(results, [picture] if picture else [])
 
 
@@ -72,21 +80,27 @@ def _show(results, report, root):
     for place, what in report.problems:
         console.say(f"{place}: {what}")
     if (root / "cache.pth").exists():
-        console.say("cache.pth: an index of the original's readers, which never notice changes; delete it after adding "
-                    "folders")
+        console.say("cache.pth: an index of the original's readers, which never notice changes; remove it when folders "
+                    "were added")
     if results["picture"]:
-        console.say(f"wrote {results['picture']}")
+        console.say(f"picture: {results['picture']}")
 
 
 def _write_picture(options, root, report):
-    """Write the contact sheet of some intact folders and return its path, or None if there is nothing to show."""
+    """Write the picture of some sound folders and return its path, or None when there is nothing to show."""
     if not options.preview or not report.sound or options.dry_run:
         return None
     from tools.extract_subimages.folder_panels import folder_panel
     from tools.extract_subimages.pictures import draw_sheet
 
     output = Path(options.output or root / "inspect.png")
-    check_writable(output.parent)
+    try:
+        check_writable(output.parent)
+    except InputError as error:
+        if options.output:
+            raise
+        console.say(f"no picture: {error.what} ({output.parent}); --output names another place")
+        return None
     count = min(options.preview, len(report.sound))
     chosen = [report.sound[(2 * number + 1) * len(report.sound) // (2 * count)] for number in range(count)]
     stream = io.BytesIO()

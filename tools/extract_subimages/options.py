@@ -1,4 +1,4 @@
-"""The flags of `extract_subimages`, the original's options files, and the checks between flags."""
+"""The flags of `extract_subimages`, options files of the original's kind, and what must hold between them."""
 
 import copy
 import dataclasses
@@ -15,8 +15,8 @@ MODES = ["multiscale", "single", "square", "pair"]
 LAYOUTS = ["folders", "packed", "parquet", "virtual"]
 SPELLINGS = {"quality": "compression_level", "image_minimum_size_threshold": "min_size", "split_img": "vertical_split",
              "output_dir": "save_folder"}
-IGNORED = {"cv2_write_options"}  # of the square extractor; compression_level and png_level replace it
-# Defaults by mode (for multiscale those of the original's documentation).
+IGNORED = {"cv2_write_options"}  # of the square extractor; compression_level and png_level say it here
+# What an option is when nothing is said, in each mode (the documentation's values for multiscale).
 DEFAULTS = {
     "multiscale": {"crop_sz": [256, 512], "step": [128, 256], "thres_sz": 128, "resize_final_img": [1.0, 0.5],
                    "min_size": 512, "compression_level": 95, "format": "jpg"},
@@ -33,79 +33,83 @@ DEFAULTS = {
 class SubimageOptions(CommonOptions):
     """Flags of `extract_subimages`."""
 
-    input_folder: List[str] = option([], "required: folder of photos, searched recursively (mode square: several)",
+    input_folder: List[str] = option([], "required: folder of photos, searched at any depth (square takes several)",
                                      nargs="+", type=str, kind="how")
     save_folder: str = option("out/extract_subimages", "folder of the data set", kind="how")
-    options: str = option("", "YAML or JSON file of these options, as the original's dictionary; flags override it",
+    options: str = option("", "YAML or JSON file of these options, as the original's dictionary; flags go before it",
                           kind="how")
     mode: str = option("multiscale",
                        "multiscale: folders with tiles, reference and centres; single: flat tiles of one scale; "
-                       "square: one image per photo; pair: single, for aligned high and low resolution", choices=MODES)
+                       "square: one image each; pair: single for high and low resolution together", choices=MODES)
     crop_sz: List[int] = option([],
-                                "window size in photo pixels, one per scale (256 512; single 64, pair 480)",
+                                "side of the windows in pixels of the photo, one for each scale (256 512; single 64, "
+                                "pair 480)",
                                 nargs="+")
     step: List[int] = option([],
-                             "stride of the windows in pixels, one per scale (128 256; single 32, pair 240)",
+                             "pixels from one window to the next, one for each scale (128 256; single 32, pair 240)",
                              nargs="+")
     thres_sz: Optional[int] = option(None,
-                                     "add a window flush with the edge if more pixels than this remain (128; single "
-                                     "16, pair 48)", low=0)
-    resize_final_img: List[float] = option([], "resize factor of the tiles, one per scale; tiles of all scales should "
-                                           "end up equal (1 .5; single .5)", nargs="+")
-    only_resize: bool = option(False, "no windows: one tile per scale, the whole square resized")
-    vertical_split: bool = option(False, "side-by-side stereo pairs: treat each half as an image of its own")
+                                     "a window flush with the edge is added when more pixels than this are left over "
+                                     "(128; single 16, pair 48)", low=0)
+    resize_final_img: List[float] = option([], "factor for the tiles of each scale; all scales should come out equal "
+                                           "(1 .5; single .5)", nargs="+")
+    only_resize: bool = option(False, "no windows: one tile for each scale, the whole square resized")
+    vertical_split: bool = option(False, "stereoscopic pairs side by side: each half is an image of its own")
     compression_level: Optional[int] = option(None, "quality of jpg and webp, 0 to 100 (95; single 90); also --quality",
                                               metavar="QUALITY", low=0, high=100)
-    subsampling: str = option("420", "chroma subsampling of jpg", choices=["420", "444"])
+    subsampling: str = option("420", "chroma of jpg: 420 halves it both ways, 444 keeps it", choices=["420", "444"])
     format: Optional[str] = option(None, "file type of the tiles (jpg; square and pair png)",
                                    choices=["jpg", "png", "webp"])
-    png_level: int = option(3, "compression level of png (lossless)", low=0, high=9)
+    png_level: int = option(3, "compression of png; only speed and size depend on it", low=0, high=9)
     layout: str = option("folders",
                          "folders; packed: tar shards for webdataset readers; parquet; virtual: one square image "
-                         "per photo, tiles are cut on reading", choices=LAYOUTS)
-    shard_mb: int = option(256, "maximum shard size in MB (packed, parquet)", low=1)
+                         "for each photo, tiles are cut when read", choices=LAYOUTS)
+    shard_mb: int = option(256, "megabytes after which a shard is full (packed, parquet)", low=1)
     square: str = option("center",
-                         "center: only the centred square; none: the full photo, with a letterboxed reference",
+                         "center: only the centred square is used; none: the full photo, the reference letter-boxed",
                          choices=["center", "none"])
-    exif: bool = option(True, "rotate photos by their Exif orientation")
-    min_size: Optional[int] = option(None, "skip photos whose smaller side is below this (512; single 256, others 0)",
+    exif: bool = option(True, "turn photos upright as their Exif orientation says")
+    icc: str = option("srgb", "srgb: colours of other profiles (Display P3, Adobe RGB, ...) become sRGB's; keep: the "
+                      "stored numbers are taken as they are", choices=["srgb", "keep"])
+    min_size: Optional[int] = option(None, "photos whose smaller side is below are skipped (512; single 256, others 0)",
                                      low=0)
     input_image_max_size_before_being_halved: int = option(5500,
-                                                           "halve photos whose larger side exceeds this first",
+                                                           "photos whose larger side exceeds this are halved first",
                                                            low=1)
     exclusions: List[str] = option([],
-                                   "per scale, comma-separated strings: skip the scale for photos whose path below "
-                                   "the input folder contains one ('' for none)", nargs="+", type=str, empty=True)
-    use_masking: bool = option(False, "keep only tiles whose mask region has a mean of at least 127.5")
-    mask_path: str = option("", "folder of masks, named like the photos with .png appended", kind="how")
-    dedup: bool = option(False, "skip byte-identical duplicates")
+                                   "for each scale, comma-separated strings: where one occurs in a photo's path below "
+                                   "the input folder, the scale is left out ('' for none)", nargs="+", type=str,
+                                   empty=True)
+    use_masking: bool = option(False, "keep only tiles that the mask of their photo shows (mean of at least 127.5)")
+    mask_path: str = option("", "folder of masks, named as the photo with .png added", kind="how")
+    dedup: bool = option(False, "skip photos whose file equals an earlier one's")
     naming: str = option("stable",
-                         "stable: names from paths below the input folder, ids from 1 in each folder; original: "
+                         "stable: names from the path below the input folder, ids from 1 in each folder; original: "
                          "running numbers over the whole run", choices=["stable", "original"])
-    compat: str = option("none", "original: reproduce the original's bugs, too (see the documentation)",
+    compat: str = option("none", "original: also repeat the original's mistakes (see the page)",
                          choices=["none", "original"])
     imgsize: List[int] = option([128, 128], "square mode: width and height", nargs=2, low=1)
     bottom_crop: float = option(0.0,
-                                "square mode: rows cropped at the bottom, as a fraction of the height if below 1, else "
-                                "in pixels", low=0)
-    keep_folder: bool = option(False, "square mode: keep the first folder level below the input folder")
-    pair_folder: str = option("", "pair mode: folder of the low-resolution photos", kind="how")
-    pair_scale: int = option(4, "pair mode: downscaling factor of the low-resolution photos", low=1)
-    preview: int = option(0, "draw the windows of this many photos in preview.png", kind="how", low=0)
-    n_thread: Optional[int] = option(None, "worker processes, 0 for none (default: one per CPU core)", kind="how",
+                                "square mode: rows cut off below; a fraction of the height under 1, pixels from 1 on",
+                                low=0)
+    keep_folder: bool = option(False, "square mode: keep the folder directly below the input folder")
+    pair_folder: str = option("", "required in pair mode: folder of the low-resolution photos", kind="how")
+    pair_scale: int = option(4, "pair mode: how many times smaller the low-resolution photos are", low=1)
+    preview: int = option(0, "show where the tiles of this many photos lie, in preview.png", kind="how", low=0)
+    n_thread: Optional[int] = option(None, "worker processes, 0 for none (default: one per processor)", kind="how",
                                      low=0, high=256)
-    dest: str = option("file", "accepted for old commands; only file (see --layout)", kind="how")
+    dest: str = option("file", "the original's switch; only file (see --layout)", kind="how")
 
 
 LISTS = [item.name for item in dataclasses.fields(SubimageOptions) if item.metadata.get("nargs") is not None]
 
 
 def expand(words):
-    """Return command-line words with options files prepended, lists split at commas, alternative spellings replaced.
+    """Return command-line words with options files put before them, lists split at commas, other spellings mended.
 
     Raises InputError for an options file that cannot be read or has an unknown key.
     """
-    words = list(_normalise(words))
+    words = list(_mend(words))
     place = next((index for index, word in enumerate(words) if word.split("=")[0] == "--options"), None)
     if place is None:
         return words
@@ -114,7 +118,7 @@ def expand(words):
     return [*_words_of(read_options(path), path), *words]
 
 
-def _normalise(words):
+def _mend(words):
     current = ""
     for word in words:
         if word.startswith("--"):
@@ -131,7 +135,7 @@ def _normalise(words):
 
 
 def _split(name, value):
-    """Return the words of one list value; folders and exclusions are kept whole."""
+    """Return the words of one list value; folders and exclusions are taken as they stand."""
     if name in ("input_folder", "exclusions"):
         return [value]
     return [part for part in value.strip("[]() ").replace(",", " ").split() if part]
@@ -146,19 +150,19 @@ def read_options(path):
     with system_errors(path or "--options"):
         text = Path(path).read_text(encoding="utf-8", errors="replace")
     try:
-        content = json.loads(text) if path.endswith(".json") else yaml.safe_load(text)
+        found = json.loads(text) if path.endswith(".json") else yaml.safe_load(text)
     except (ValueError, yaml.YAMLError) as error:
         raise InputError(f"neither YAML nor JSON ({error})", where=path, do="Correct the file") from error
-    if not isinstance(content, dict):
-        raise InputError("not a dictionary of options", where=path, do="Write lines such as crop_sz: [256, 512]")
-    return content
+    if not isinstance(found, dict):
+        raise InputError("no dictionary of options", where=path, do="Write lines such as crop_sz: [256, 512]")
+    return found
 
 
-def _words_of(entries, path):
-    """Return an options dictionary as command-line words."""
+def _words_of(given, path):
+    """Return the flags that stand for an options dictionary."""
     known = {item.name: item for item in dataclasses.fields(SubimageOptions)}
     words = []
-    for key, value in entries.items():
+    for key, value in given.items():
         name = SPELLINGS.get(str(key), str(key))
         if name in IGNORED or value is None:
             continue
@@ -187,12 +191,12 @@ def excluded_strings(word):
 
 
 def resolve(options):
-    """Return the options with the mode's defaults, checked. Raises InputError naming the flag."""
+    """Return the options with what depends on the mode filled in, all checked. Raises InputError naming the flag."""
     filled = {name: value for name, value in DEFAULTS[options.mode].items() if getattr(options, name) in (None, [])}
     if options.n_thread is None:
         filled["n_thread"] = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     options = dataclasses.replace(options, **copy.deepcopy(filled))
-    check_bounds(options)  # also for calls from Python
+    check_bounds(options)  # of options files and of calls from Python, too
     _check_folders(options)
     _check_modes(options)
     if options.mode in ("multiscale", "single", "pair"):
@@ -202,31 +206,43 @@ def resolve(options):
 
 def _check_folders(options):
     if not options.input_folder:
-        raise InputError("missing required flag", where="--input_folder", do="Pass the folder of your photos")
+        raise InputError("missing required flag", where="--input_folder", do="Name the folder of your photos")
     if len(options.input_folder) > 1 and options.mode != "square":
         raise InputError("expects exactly one folder", where="--input_folder",
                          do="Only --mode square takes several")
+    if options.mode == "pair" and not options.pair_folder:
+        raise InputError("missing required flag", where="--pair_folder",
+                         do="Name the folder of the low-resolution photos")
     save = Path(options.save_folder).resolve()
     for name in [*options.input_folder, *([options.pair_folder] if options.mode == "pair" else [])]:
-        if not Path(name).is_dir():
-            what = "this is a file, not a folder" if Path(name).exists() else "no such folder"
-            raise InputError(what, where=name or "--pair_folder", do="Pass a folder of photos")
+        if not name or not Path(name).is_dir():  # "" would be the current folder
+            what = "this is a file, not a folder" if name and Path(name).exists() else "no such folder"
+            raise InputError(what, where=name or "--input_folder", do="Name a folder of photos")
         if Path(name).resolve() in (save, *save.parents):
             raise InputError("is inside the folder of photos, where its tiles would be read as photos",
                              where=f"--save_folder {options.save_folder}", do="Choose another folder")
+        _refuse_inside(name, save)
     if options.use_masking and not Path(options.mask_path or "none").is_dir():
         raise InputError("no folder of masks", where=f"--mask_path {options.mask_path}",
-                         do="Pass one, or omit --use_masking")
+                         do="Name one, or leave --use_masking out")
+    if options.use_masking:
+        _refuse_inside(options.mask_path, save)
+
+
+def _refuse_inside(name, save):
+    """Raise InputError where an input lies in the folder of the outputs."""
+    if save in (Path(name).resolve(), *Path(name).resolve().parents):
+        raise InputError("this input lies among the outputs", where=name, do="Choose another --save_folder")
 
 
 def _check_modes(options):
     if options.dest != "file":
-        raise InputError(f"'{options.dest}' is not supported, nor did it run in the original", where="--dest",
-                         do="Use --layout packed or --layout parquet for a few large files")
+        raise InputError(f"'{options.dest}' could not run in the original either", where="--dest",
+                         do="Use --layout packed or --layout parquet for few large files")
     if options.mode != "multiscale" and options.layout != "folders":
-        raise InputError(f"only mode multiscale has the layout {options.layout}", where="--layout", do="Omit it")
+        raise InputError(f"only mode multiscale has the layout {options.layout}", where="--layout", do="Leave it out")
     if options.preview and options.mode != "multiscale":
-        raise InputError(f"mode {options.mode} has no preview", where="--preview", do="Omit it")
+        raise InputError(f"mode {options.mode} has no preview", where="--preview", do="Leave it out")
     if options.layout == "virtual" and options.only_resize:
         raise InputError("there are no windows to cut later", where="--only_resize", do="Use --layout folders")
     if options.layout == "parquet":
@@ -236,7 +252,7 @@ def _check_modes(options):
             raise InputError("needs the package pyarrow, which is not installed", where="--layout parquet",
                              do="Install it (pip install pyarrow), or use --layout packed") from error
     if options.only_resize and options.square == "none":
-        raise InputError("resizes the centred square", where="--only_resize", do="Omit --square none")
+        raise InputError("resizes the centred square", where="--only_resize", do="Leave --square none out")
     if options.naming == "original" and (options.layout in ("packed", "parquet") or options.mode == "pair"):
         raise InputError("shards and pairs have no running numbers", where="--naming original",
                          do="Use --naming stable")
@@ -249,26 +265,28 @@ def _check_scales(options):
     factors = options.resize_final_img
     if options.compat == "none" and not len(options.crop_sz) == len(options.step) == len(factors):
         what = f"{len(options.crop_sz)} crop sizes, {len(options.step)} steps, {len(factors)} factors"
-        raise InputError(f"expected one of each per scale: {what}",
-                         where="--crop_sz, --step, --resize_final_img", do="Give lists of the same length")
+        raise InputError(f"one of each for every scale is needed: {what}",
+                         where="--crop_sz, --step, --resize_final_img",
+                         do="Give lists of the same length")
     if options.mode == "pair":
         _check_pair(options)
     for crop, step, factor in zip(options.crop_sz, options.step, factors):
         if crop < 1 or step < 1 or int(crop * factor) < 1:
             raise InputError(f"crop {crop}, step {step}, factor {factor:g} give empty tiles",
                              where="--crop_sz, --step, --resize_final_img",
-                             do="Crop, step, and crop times factor must be at least 1")
+                             do="Crop and step are at least 1, and so is crop times factor")
     if len(options.exclusions) > len(options.crop_sz) and options.compat == "none":
         raise InputError(f"{len(options.exclusions)} lists for {len(options.crop_sz)} scales", where="--exclusions",
-                         do="Give one per scale")
+                         do="Give one for each scale")
 
 
 def _check_pair(options):
     scale = options.pair_scale
     for name in ("crop_sz", "step"):
         if getattr(options, name)[0] % scale:
-            raise InputError(f"{getattr(options, name)[0]} is not a multiple of --pair_scale {scale}, so no window "
-                             f"fits the low resolution", where=f"--{name}", do="Use a multiple")
+            raise InputError(f"{getattr(options, name)[0]} is no multiple of --pair_scale {scale}, so the low "
+                             f"resolution has no such window",
+                             where=f"--{name}", do="Give a multiple")
     if options.resize_final_img != [1.0] or options.only_resize or options.vertical_split:
-        raise InputError("pairs are cut at full size", where="--resize_final_img, --only_resize, --vertical_split",
-                         do="Omit them")
+        raise InputError("pairs are cut as they are", where="--resize_final_img, --only_resize, --vertical_split",
+                         do="Leave them out")

@@ -3,9 +3,10 @@
 import io
 
 from common.files import write_bytes
+from common.images.photos import SkippedPhoto
 from tools.extract_subimages.chunks import cut_tiles, layout_of, read_source
 from tools.extract_subimages.pictures import Panel, choose_samples, draw_sheet
-from tools.extract_subimages.pixels import SkippedPhoto, decode_photo, header, resize_area
+from tools.extract_subimages.pixels import header, pixels_of, resize_area
 from tools.extract_subimages.tiling import PhotoFrame, tile_windows
 
 
@@ -43,7 +44,7 @@ def write_preview(options, units, path):
 
 def photo_panels(options, unit):
     """Return a Panel for each frame of a photo, drawn from the photo itself, whatever the layout."""
-    pixels = decode_photo(read_source(unit.source), options.exif).pixels
+    pixels = pixels_of(options, read_source(unit.source)).pixels
     stored = f"{pixels.shape[1]} x {pixels.shape[0]} px"
     halved, layout = layout_of(options, unit.source, *pixels.shape[:2])
     if halved:

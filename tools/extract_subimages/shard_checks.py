@@ -1,9 +1,11 @@
-"""`inspect` for shards: every sample exists, can be read, and is at the offset in the index."""
+"""`inspect` for shards: every sample is there, can be read, and lies where the index says."""
 
 import json
 from pathlib import Path
 
+from common.datasets.dlas.chunked.index import REFERENCES
 from tools.extract_subimages.folder_checks import check_ranges
+from tools.extract_subimages.packed import utf8
 
 
 def check_shard(path, report, decode=True):
@@ -35,22 +37,22 @@ def _index(path, report):
 
 
 def _tar_samples(path):
-    """Return {key: (image bytes, their offset, content of the .json)}."""
+    """Return {key: (image bytes, where they begin, what the .json tells)}."""
     import tarfile
 
     members = {}
     try:
         with tarfile.open(path) as archive:
             for member in archive:
-                key, ending = member.name.rsplit(".", 1)
+                key, ending = member.name.removeprefix(REFERENCES).rsplit(".", 1)
                 members.setdefault(key, {})[ending] = (member.offset_data, archive.extractfile(member).read())
     except tarfile.TarError as error:
         raise ValueError(error) from error
     samples = {}
     for key, files in members.items():
-        about = json.loads(files.pop("json", (0, b"{}"))[1])
+        told = json.loads(files.pop("json", (0, b"{}"))[1])
         offset, data = next(iter(files.values()), (0, b""))
-        samples[key] = (data, offset, about)
+        samples[key] = (data, offset, told)
     return samples
 
 
@@ -59,15 +61,18 @@ def _parquet_samples(path):
 
     samples = {}
     for row in pyarrow.parquet.read_table(path).to_pylist():
-        about = {**row, "center": [row["row"], row["col"]]}
-        samples[row["key"]] = (row["image"], None, about)
+        told = {**row, "center": [row["row"], row["col"]]}
+        samples[row["key"]] = (row["image"], None, told)
+        if row.get("reference") is not None:
+            samples[f"{row['key'].rpartition('/')[0]}/ref"] = (row["reference"], None, {})
     return samples
 
 
 def _check_chunk(path, line, samples, report, decode):
-    from tools.extract_subimages.pixels import SkippedPhoto, decode_photo
+    from common.images.photos import SkippedPhoto
+    from tools.extract_subimages.pixels import decode_quietly
 
-    name, header = line["chunk"], line["header"]
+    name, header = line["chunk"] if path.suffix == ".tar" else utf8(line["chunk"]), line["header"]
     side = (header["reference"]["side"],) * 2
     report.references[f"{side[1]}x{side[0]}"] += 1
     offsets = {entry[0]: entry[1] for entry in line.get("samples", [])}
@@ -75,20 +80,20 @@ def _check_chunk(path, line, samples, report, decode):
     if f"{name}/ref" not in mine:
         report.problem(f"{path.name}: {name}", "the reference is missing")
     if len(mine) - (f"{name}/ref" in mine) != header["tiles"]:
-        report.problem(f"{path.name}: {name}", f"{len(mine) - 1} tiles, the index says {header['tiles']}")
-    for key, (data, offset, about) in mine.items():
+        report.problem(f"{path.name}: {name}", f"{len(mine) - 1} tiles, the index tells {header['tiles']}")
+    for key, (data, offset, told) in mine.items():
         stem = key.rpartition("/")[2]
         if offset is not None and offsets.get(stem) != offset:
-            report.problem(f"{path.name}: {key}", "is not at the offset in the index")
+            report.problem(f"{path.name}: {key}", "does not lie where the index says")
         try:
-            size = decode_photo(data, exif=False).pixels.shape[:2] if decode else None
+            size = decode_quietly(data, exif=False).pixels.shape[:2] if decode else None
         except SkippedPhoto as error:
             report.problem(f"{path.name}: {key}", f"cannot be read ({error.detail})")
             continue
         if stem == "ref":
             continue
         report.tiles += 1
-        report.scales[f"{about['crop']} px"] += 1
-        check_ranges(f"{path.name}: {key}", {about["id"]: (about["center"], about["width"])}, side, report)
+        report.scales[f"{told['crop']} px"] += 1
+        check_ranges(f"{path.name}: {key}", {told["id"]: (told["center"], told["width"])}, side, report)
         if size is not None:
             report.sizes[f"{size[1]}x{size[0]}"] += 1

@@ -14,7 +14,7 @@ from multiprocessing.connection import wait
 from typing import Optional
 
 from common.errors import InputError
-from tools.extract_subimages.pixels import SkippedPhoto
+from common.images.photos import SkippedPhoto
 
 AHEAD = 2  # photos queued per worker, so that it never waits; one towards the end, to balance the load
 

@@ -49,7 +49,7 @@ class Stylegan2Dataset(ItemDataset):
     def item(self, index):
         """See ItemDataset."""
         draws, path = self.draws(index), self.paths[index]
-        image = resize_short_side(open_image(path, self.mode, path), self.target_size)
+        image = resize_short_side(open_image(path, self.mode, path, photo=not self.compat), self.target_size)
         if draws.unit() < self.aug_prob:
             image = random_resized_crop(image, self.target_size, draws, CROP_SCALE, CROP_RATIO)
         else:

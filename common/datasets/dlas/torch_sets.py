@@ -1,7 +1,7 @@
-"""Mode `torch_dataset`: public data sets under torchvision's names, from the user's disk (TorchDataset).
+"""Mode `torch_dataset`: the public data sets that torchvision names, read from where they lie (TorchDataset).
 
-torchvision itself is not needed, and nothing is downloaded: `kwargs` are those of its classes (root, train, split), and
-their files are read by the project's own readers, which execute no pickled code.
+torchvision itself is not needed, and nothing is downloaded: `kwargs` are the ones of its classes (root, train, split),
+and their files are read by the project's own readers, which run no pickled code.
 """
 
 import os
@@ -16,7 +16,7 @@ from common.datasets.sets.locate import missing_data
 from common.errors import InputError, nearest
 from common.images.pil_transforms import center_crop, image_tensor, open_image, random_resized_crop, resize_short_side
 
-CROP_SCALE, CROP_RATIO = (0.08, 1.0), (3 / 4, 4 / 3)  # torchvision's defaults
+CROP_SCALE, CROP_RATIO = (0.08, 1.0), (3 / 4, 4 / 3)
 NO_LABEL = -1
 
 
@@ -24,7 +24,7 @@ class TorchDataset(ItemDataset):
     """Items of `options` (dataset, image_size, kwargs; random_crop False, fixed_len all, offset 0): dictionaries with
 
     hq and lq, the same (3, S, S) float32 tensor, normalised by ImageNet's mean and deviation; labels (int), from 0;
-    coarse_labels (int), -1 if the set has none (compat: None); GT_path and LQ_path (str).
+    coarse_labels (int), -1 where the set has none (compat: None); GT_path and LQ_path (str).
     dataset: mnist, fmnist, cifar10, cifar100, imagenet or imagefolder. Item i is image i + offset; there are
     fixed_len - offset items.
     Raises InputError for a missing or wrong option, missing data (where they are published), an unreadable image.
@@ -38,7 +38,8 @@ class TorchDataset(ItemDataset):
         name = values.one_of("dataset", SOURCES)
         self.image_size = values.integer("image_size")
         self.random_crop = values.flag("random_crop")
-        kwargs = OptionValues(values.get("kwargs", {}), f"{values.where}: kwargs")
+        given = values.get("kwargs", {})
+        kwargs = OptionValues(given, f"{values.where}: kwargs")
         for key in kwargs.block:
             if key not in KWARGS[name]:
                 raise InputError(f"no keyword '{key}' for {name}", where=kwargs.where, do=nearest(key, KWARGS[name]))
@@ -91,18 +92,21 @@ class TorchArrays:
 
 
 class ClassFolders:
-    """Image files in one folder per class, at any depth; classes are numbered from 0 in the order of their names."""
+    """Image files in one folder per class, at any depth; classes are numbered from 0 in the order of their names.
+
+    Hidden folders, and those without an image, are no classes: they would shift the labels of all that follow.
+    """
 
     def __init__(self, root, title):
         if not os.path.isdir(root):
-            raise InputError("no such folder", where=root, do=f"{title} needs it with one folder per class")
-        self.classes = sorted(entry.name for entry in os.scandir(root) if entry.is_dir())
-        labels = {name: label for label, name in enumerate(self.classes)}
+            raise InputError("no such folder", where=root, do=f"{title} needs one folder per class in it")
         names = sorted((name for name in list_images(root) if "/" in name), key=os.path.split)
+        self.classes = sorted({name.partition("/")[0] for name in names})
+        labels = {name: label for label, name in enumerate(self.classes)}
         self._files = sorted(((os.path.join(root, name), labels[name.partition("/")[0]]) for name in names),
                              key=lambda file: file[1])
         if not self._files:
-            raise InputError("no images in class folders", where=root, do=f"{title} needs {root}/CLASS/IMAGE")
+            raise InputError("no image in class folders", where=root, do=f"{title} needs {root}/CLASS/IMAGE")
 
     def __len__(self):
         return len(self._files)
@@ -126,11 +130,11 @@ def open_cifar_set(name, kwargs):
     from common.datasets.sets import cifar
 
     split, root = _split(kwargs), Path(_root(kwargs))
-    files = cifar.find_cifar(name, [root])
-    if files is None:
+    found = cifar.find_cifar(name, [root])
+    if found is None:
         raise missing_data(name, split, cifar.looked_for(name), [root], cifar.PUBLISHED, f"put it in {root}")
-    images = cifar.open_cifar(name, split, files)
-    coarse = cifar.read_coarse_labels(split, files) if name == "cifar100" else None
+    images = cifar.open_cifar(name, split, found)
+    coarse = cifar.read_coarse_labels(split, found) if name == "cifar100" else None
     return TorchArrays(name, lambda index: images.read([index])[0], images.labels, coarse)
 
 
@@ -140,7 +144,7 @@ def open_imagenet_set(name, kwargs):
     root = os.path.join(_root(kwargs), split)
     if not os.path.isdir(root):
         raise missing_data(name, split, [f"{split}/WORDNET_ID/*.JPEG"], [Path(_root(kwargs))], "https://image-net.org",
-                           f"unpack it so that {root} has one folder per class")
+                           f"unpack it so that {root} holds one folder per class")
     return ClassFolders(root, name)
 
 
@@ -166,7 +170,7 @@ SOURCES = {
     "mnist": open_mnist_set, "fmnist": open_mnist_set, "cifar10": open_cifar_set, "cifar100": open_cifar_set,
     "imagenet": open_imagenet_set, "imagefolder": open_class_folders,
 }
-# `download` is accepted, as configurations have it, and ignored.
+# `download` is taken, as configurations carry it, and means nothing here.
 _BY_TRAIN, _BY_SPLIT = ("root", "train", "download"), ("root", "split", "download")
 KWARGS = {
     "mnist": _BY_TRAIN, "fmnist": _BY_TRAIN, "cifar10": _BY_TRAIN, "cifar100": _BY_TRAIN,
