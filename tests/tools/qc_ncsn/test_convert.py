@@ -45,6 +45,17 @@ def test_weights_survive_the_way_there_and_back(weights, checkpoint, tmp_path):
     assert LoadedModel(there, None, weights).config == LoadedModel(back, None, weights).config
 
 
+def test_a_conversion_made_already_answers_and_another_is_refused(checkpoint, tmp_path):
+    words = ("convert", "--checkpoint", checkpoint, "--output", tmp_path / "w.safetensors")
+    good(*words)
+    before = (tmp_path / "w.safetensors").read_bytes()
+    ended = call(*words)
+    assert (ended.status, "up to date" in ended.err) == (0, True)
+    ended = call(*words, "--weights", "raw")
+    assert (ended.status, "this conversion gives another file" in ended.err) == (2, True)
+    assert (tmp_path / "w.safetensors").read_bytes() == before
+
+
 def test_raw_and_average_differ(checkpoint):
     raw, ema = weights_of(checkpoint, "raw"), weights_of(checkpoint, "ema")
     assert any(not torch.equal(raw[name], ema[name]) for name in raw)

@@ -124,3 +124,31 @@ def test_Q9_the_newest_snapshot_of_our_runs_is_the_default_and_70_of_the_origina
     assert find_checkpoint(work) == work.checkpoint(70)
     write_json(work.root / "run.json", {"tool": "qc_ncsn", "options": {}})
     assert find_checkpoint(work) == work.checkpoint(75)
+
+
+def test_other_features_on_the_same_work_folder_are_refused(tmp_path, monkeypatch):
+    from common.features import spaces
+
+    small = spaces.open_space("small")
+    monkeypatch.setattr(spaces, "open_space", lambda *_: small)
+    write_npz(tmp_path / "w" / "eval_sampling" / "0" / "samples_0.npz", nfe=np.int64(1),
+              samples=np.random.default_rng(0).integers(0, 256, (4, 8, 8, 1), np.uint8))
+    words = ("qc_ncsn", "eval", "encode", "--workdir", tmp_path / "w", "--device", "cpu", "--quiet", "--features")
+    assert call_tool(*words, "small").status == 0
+    before = (tmp_path / "w" / "stat" / "generated_stat.npz").read_bytes()
+    ended = call_tool(*words, "inception")
+    assert ended.status == 2
+    assert "has features small, this command has inception" in ended.err
+    assert (tmp_path / "w" / "stat" / "generated_stat.npz").read_bytes() == before
+
+
+def test_a_comparison_of_other_runs_in_the_same_folder_is_refused(tmp_path):
+    works = [WorkDir(tmp_path / name) for name in "abc"]
+    for work in works:
+        write_nll(work)
+    assert compare(tmp_path, "--workdirs", works[0].root, works[1].root).status == 0
+    before = (tmp_path / "table" / "table.md").read_bytes()
+    ended = compare(tmp_path, "--workdirs", works[0].root, works[2].root)
+    assert ended.status == 2
+    assert "workdirs" in ended.err
+    assert (tmp_path / "table" / "table.md").read_bytes() == before
