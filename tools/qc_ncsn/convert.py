@@ -30,7 +30,7 @@ def main(options):
     import tempfile
 
     from common import console
-    from common.files import check_writable, file_hash
+    from common.files import check_writable
 
     source, target = Path(options.checkpoint), Path(options.output)
     kinds = {".safetensors": _from_safetensors, ".pth": _to_safetensors, ".pt": _to_safetensors}
@@ -43,7 +43,7 @@ def main(options):
         with tempfile.TemporaryDirectory() as folder:
             again = Path(folder) / target.name
             results = convert(options, source, again)
-            if exists and file_hash(again) != file_hash(target):  # the same conversion gives the same bytes
+            if exists and not _same(again, target):
                 raise InputError("exists, and differs from this conversion", where=target,
                                  do="Choose another name, or pass --overwrite")
     else:
@@ -51,6 +51,17 @@ def main(options):
     what = "up to date" if exists else "would be written" if options.dry_run else "written"
     console.say(f"{target}: {what}, {results['entries']} entries, {results['weights']} weights")
     return Outcome(results, [] if options.dry_run else [str(target)])
+
+
+def _same(first, second):
+    """Return whether two files hold the same; safetensors writes the entries of its header in any order."""
+    from common.files import file_hash
+    from common.formats.checkpoints import is_safetensors, load_safetensors
+
+    if not is_safetensors(first) or not is_safetensors(second):
+        return file_hash(first) == file_hash(second)
+    (ours, about), (theirs, other) = load_safetensors(first), load_safetensors(second)
+    return about == other and ours.keys() == theirs.keys() and all(ours[name].equal(theirs[name]) for name in ours)
 
 
 def _to_safetensors(options, source, target):
