@@ -52,7 +52,7 @@ def test_a_conversion_made_already_answers_and_another_is_refused(checkpoint, tm
     ended = call(*words)
     assert (ended.status, "up to date" in ended.err) == (0, True)
     ended = call(*words, "--weights", "raw")
-    assert (ended.status, "this conversion gives another file" in ended.err) == (2, True)
+    assert (ended.status, "differs from this conversion" in ended.err) == (2, True)
     assert (tmp_path / "w.safetensors").read_bytes() == before
 
 
