@@ -6,6 +6,7 @@ from common import console, parallel
 from common.activations.layout import REAL
 from common.activations.run import ActivationRun, checkpoint_or_default, open_network
 from common.errors import InputError
+from tools.extract_real_imagenet.select import check_percentiles, draw_classes, keep_percentiles, select
 
 
 def extract(request):
@@ -50,6 +51,8 @@ def check_flags(options):
     if bool(options.percentiles) != (options.scores is not None):
         raise InputError("--percentiles and --scores go together",
                          do="Give both: a CSV of scores or denoise, and two percentiles")
+    if options.percentiles:
+        check_percentiles(*options.percentiles)
 
 
 def choose(options, source, network, weights):
@@ -57,7 +60,6 @@ def choose(options, source, network, weights):
     import numpy as np
 
     from tools.extract_real_imagenet.scoring import find_scores
-    from tools.extract_real_imagenet.select import draw_classes, keep_percentiles, select
 
     wanted, mask, scores = None, None, None
     if options.num_classes is not None:

@@ -47,6 +47,13 @@ def quotas(num_samples, classes):
     return {number: each + (place < more) for place, number in enumerate(classes)}
 
 
+def check_percentiles(low, high):
+    """Raise InputError unless 0 <= low < high <= 100."""
+    if not 0 <= low < high <= 100:
+        raise InputError("expected two percentiles from 0 to 100, in ascending order",
+                         where=f"--percentiles {low:g} {high:g}", do="Correct the values")
+
+
 def keep_percentiles(scores, low, high, classes=None):
     """Return a mask (n,) of the images whose score lies between two percentiles, both ends included.
 
@@ -54,9 +61,7 @@ def keep_percentiles(scores, low, high, classes=None):
     """
     import numpy as np
 
-    if not 0 <= low < high <= 100:
-        raise InputError("expected two percentiles from 0 to 100, in ascending order",
-                         where=f"--percentiles {low:g} {high:g}", do="Correct the values")
+    check_percentiles(low, high)
     mask, scored = np.zeros(len(scores), bool), np.isfinite(scores)
     groups = [np.flatnonzero(scored)] if classes is None else [np.flatnonzero(scored & (classes == c))
                                                                for c in np.unique(classes)]

@@ -30,7 +30,8 @@ class MapOptions(CommonOptions):
     layer: str = option("all", "layers to use, comma-separated, or all")
     n_neighbors: int = option(15, "UMAP: number of neighbours, 5 (local) to 100 (global)", low=2)
     min_dist: float = option(0.1, "UMAP: minimum distance of points in the map", low=0, high=1)
-    metric: str = option("euclidean", "UMAP: distance, any metric of umap-learn")
+    metric: str = option("euclidean", "UMAP: distance between real vectors: euclidean, cosine, correlation, manhattan, "
+                                      "chebyshev, minkowski, canberra or braycurtis")
     n_components: int = option(2, "dimensions of the map", choices=[2, 3])
     max_samples: Optional[int] = option(None, "use only the first so many samples of each set", low=1)
     no_normalize: bool = option(False, "skip the standardisation of each feature")

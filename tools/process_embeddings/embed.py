@@ -10,14 +10,17 @@ from common.errors import InputError, nearest
 
 TILE = 512  # rows of the distance matrix in memory at once
 TRUST_QUERIES = 4000  # points sampled for trustworthiness, with all points as candidate neighbours
+# The distances of umap-learn that mean something between real vectors of either sign. Its others are for sets, strings,
+# counts, distributions, points of a sphere or a ball, or need parameters: they fail, or give a map of nothing.
+METRICS = ("euclidean", "l2", "manhattan", "taxicab", "l1", "chebyshev", "linfinity", "linfty", "linf", "minkowski",
+           "canberra", "braycurtis", "cosine", "correlation")
 
 
 def check_metric(metric):
-    """Raise InputError for a distance that umap-learn does not know."""
-    from umap.distances import named_distances
-
-    if metric not in named_distances:
-        raise InputError(f"unknown distance '{metric}'", where="--metric", do=nearest(metric, named_distances))
+    """Raise InputError for a distance that is not in METRICS."""
+    if metric not in METRICS:
+        raise InputError(f"'{metric}' is not a distance between real vectors", where="--metric",
+                         do=nearest(metric, METRICS))
 
 
 def fit_map(features, n_neighbors, min_dist, metric, n_components, seed):
@@ -130,15 +133,22 @@ def nearest_neighbours(features, k):
     return index, distance
 
 
+def all_equal(features):
+    """Return whether all rows of features (N, D) are the same."""
+    return bool((features == features[:1]).all())
+
+
 def trustworthiness(features, embedding, k, seed=0):
     """Return the trustworthiness of a map (Venna and Kaski 2001), 1 when no point has a false neighbour.
+
+    None for fewer than three points and for points that are all equal, which have no neighbours to be true to.
 
     features (N, D), embedding (N, d).  Above TRUST_QUERIES points it is the mean over a random sample of so many, with
     all points as candidates; below, it equals scikit-learn's.
     """
     count = len(features)
     k = min(k, (count - 1) // 2)
-    if k < 1:
+    if k < 1 or all_equal(features):
         return None
     chosen = np.arange(count)
     if count > TRUST_QUERIES:

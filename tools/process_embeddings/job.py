@@ -123,6 +123,8 @@ def measure_map(made, sets, options):
         notes.append(f"{made.scaler.replaced} values were NaN or infinite and set to 0")
     if options.fast:
         notes.append("made without a seed: not reproducible")
+    if embed.all_equal(made.features):
+        notes.append("all samples have the same features: the map shows nothing")
     return results | {"pairs": pairs, "notes": notes}
 
 

@@ -256,6 +256,7 @@ REFUSED = {
     "not a class index": (*SMALL, "--class_map", "index.json"),
     "must be imagenet, none": (*SMALL, "--class_map", "sorted"),
     "--percentiles and --scores go together": (*SMALL, "--percentiles", "10", "20"),
+    "two percentiles from 0 to 100": (*SMALL, "--scores", "none.csv", "--percentiles", "25", "0"),  # before the scores
     "must be at least 1": (*SMALL, "--batch_size", "0"),
     "box resizing needs a multiple of 12": (*SMALL, "--checkpoint_path", "twelve.safetensors"),
 }

@@ -139,6 +139,11 @@ def test_neighbours_and_trustworthiness_are_those_of_scikit_learn():
                    - trustworthiness(rows, rows[:, :width], n_neighbors=15)) < 1e-9
 
 
+def test_equal_points_have_no_trustworthiness():  # field fault A4: it was 1
+    rows = np.ones((40, 3), np.float32)
+    assert embed.trustworthiness(rows, np.random.default_rng(0).normal(size=(40, 2)), 15) is None
+
+
 def test_trustworthiness_of_many_points_is_an_estimate_of_the_same(monkeypatch):
     rows = np.random.default_rng(0).standard_normal((1500, 6)).astype(np.float32)
     whole = embed.trustworthiness(rows, rows[:, :3], 15)

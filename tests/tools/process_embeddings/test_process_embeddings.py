@@ -215,6 +215,13 @@ def test_an_unknown_distance_is_named(trees, tmp_path):
     assert "Did you mean euclidean?" in line
 
 
+@pytest.mark.parametrize("metric", ["haversine", "mahalanobis", "jaccard", "ll_dirichlet", "seuclidean"])
+def test_distances_that_mean_nothing_between_real_vectors_are_refused(metric, trees, tmp_path):  # field fault A4
+    line = refusal_of("process_embeddings", "--model", "imagenet", "--data_dir", trees / "a", "--output_dir", tmp_path,
+                      "--metric", metric, "--quiet")
+    assert f"'{metric}' is not a distance between real vectors" in line
+
+
 def test_a_missing_or_short_activation_file_is_named(trees, tmp_path):
     shutil.copytree(trees / "a", tmp_path / "a")
     file = tmp_path / "a" / "activations" / "imagenet" / "batch_000001.npz"
