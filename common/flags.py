@@ -59,3 +59,14 @@ def tensorboard():
 def wandb():
     """Return the flag of Weights & Biases as a second log."""
     return option(False, "also log to Weights & Biases (needs the package wandb)", kind="how")
+
+
+def class_map():
+    """Return the flag of how the labels of a labelled source become classes."""
+    return option("imagenet", "label-to-class map: imagenet, none (label - 1; folders in sorted order), or a .json")
+
+
+def npz_subset():
+    """Return the flag of which batches of an npz folder are read."""
+    return option("auto", "npz files: train (numbered), val, or auto: numbered ones if there are any",
+                  choices=["auto", "train", "val"])

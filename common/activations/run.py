@@ -2,6 +2,7 @@
 
 import os
 import time
+from abc import ABC, abstractmethod
 from dataclasses import replace
 from pathlib import Path
 
@@ -75,7 +76,7 @@ def open_network(path, layers, pool, device, *, weights="ema", part="generator",
     return network, {"name": path.name, "sha256": file_hash(path)}
 
 
-class ActivationRun:
+class ActivationRun(ABC):
     """One job on one tree. A subclass defines how units are loaded, computed and recorded, and the metadata's head.
 
     options: output_dir, layers, pool, dtype, format, batch_size, samples_per_file, num_workers, overwrite.
@@ -131,25 +132,25 @@ class ActivationRun:
         return {"pool": self.options.pool, "dtype": self.options.dtype, "format": self.options.format,
                 "widths": self.form.widths}
 
-    def prepare(self):
+    def prepare(self):  # noqa: B027 (most sources need none)
         """Prepare the source; called in every process before units are loaded."""
 
     def load(self, unit):
         """Return the input of `compute` for a unit; called in a thread, ahead of time."""
         return unit
 
+    @abstractmethod
     def compute(self, loaded):
         """Return the UnitResult of a unit."""
-        raise NotImplementedError
 
+    @abstractmethod
     def samples(self):
         """Yield the records of all samples, in order."""
-        raise NotImplementedError
 
+    @abstractmethod
     def head(self, count, left_out):
         """Return the metadata entries before the samples."""
-        raise NotImplementedError
 
+    @abstractmethod
     def conclude(self, count, left_out, rate):
         """Print a summary and return the results."""
-        raise NotImplementedError

@@ -5,6 +5,7 @@ The one place where kinds are added. A module of this package serves one kind: i
 """
 
 import inspect
+from abc import ABC, abstractmethod
 from importlib import import_module
 from pathlib import Path
 
@@ -21,7 +22,7 @@ KINDS = {
 LEGACY_CHECKPOINT = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19"  # how torch.save began before it wrote zip archives
 
 
-class Generator:
+class Generator(ABC):
     """Images by number. Image i depends on (seed, i) alone, up to float rounding, whatever batch it is made in.
 
     name: the file's name.  description: plain values for a run record: kind, name, bytes, sha256, and how it samples.
@@ -32,12 +33,12 @@ class Generator:
         self.name, self.resolution = Path(path).name, resolution
         self.description = {"kind": kind, **fingerprint(path), **how}
 
+    @abstractmethod
     def generate(self, indices, seed):
         """Return the images of these numbers: float32 (n, 3, H, W) or (n, 1, H, W) on the generator's device.
 
         Values lie in 0..255 and are not rounded.
         """
-        raise NotImplementedError
 
 
 def open_generator(path, device="cpu", kind=None, **options):

@@ -53,10 +53,8 @@ class ExtractOptions(ActivationOptions):
                              choices=["scale", "noise", "clean"])
     label_mode: str = option("own", "labels given to the network: each image's own, none, or uniform",
                              choices=["own", "none", "uniform"])
-    class_map: str = option("imagenet",
-                            "label-to-class map: imagenet, none (label - 1; folders in sorted order), or a .json")
-    npz_subset: str = option("auto", "npz files: train (numbered), val, or auto: numbered ones if there are any",
-                             choices=["auto", "train", "val"])
+    class_map: str = flags.class_map()
+    npz_subset: str = flags.npz_subset()
     unpack: str = option("selected",
                          "rows of compressed files to keep uncompressed in the cache",
                          choices=["selected", "all"], kind="how")

@@ -43,10 +43,8 @@ class EdmTrainOptions(CommonOptions):
                          choices=["small32", "imagenet64"], kind="how")
     split: Optional[str] = option(None, "subfolder of a tree, or all of it (default: train if there is one)",
                                   choices=["train", "val", "all"])
-    npz_subset: str = option("auto", "npz files: train (numbered), val, or auto: numbered ones if there are any",
-                             choices=["auto", "train", "val"])
-    class_map: str = option("imagenet",
-                            "label-to-class map: imagenet, none (label - 1; folders in sorted order), or a .json")
+    npz_subset: str = flags.npz_subset()
+    class_map: str = flags.class_map()
     preprocess: str = option("squash", "image files: squash (Lanczos), center-crop (as in EDM's training sets), or box",
                              choices=["squash", "center-crop", "box"])
     resize: str = option("box", "resampling of arrays whose size differs from --resolution", choices=["box", "lanczos"])

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import torch
 
-from common.datasets.dlas.items import ItemDataset, flip_or_turn, list_files, random_square, to_tensor
+from common.datasets.dlas.items import FileDataset, flip_or_turn, list_files, random_square, to_tensor
 from common.errors import InputError
 from common.images.imresize import imresize
 from common.images.opencv import read_image
@@ -14,7 +14,7 @@ from common.images.opencv import read_image
 REFERENCE_BLUR = 0.2  # blur of the reference relative to that of the tile
 
 
-class FullImageDataset(ItemDataset):
+class FullImageDataset(FileDataset):
     """Items of `options` (keys: docs/datasets.md): dictionaries with
 
     hq (3, H, W), lq (3, h, w); gt_fullsize_ref (4, H, W), lq_fullsize_ref (4, h, w), RGB and a mask of the tile; all
@@ -47,13 +47,6 @@ class FullImageDataset(ItemDataset):
         self.paths = sorted(path for folder, weight in folders for path in list_files(folder, values.where) * weight)
         low = values.folders("dataroot_LQ") if values.get("dataroot_LQ") is not None else []
         self.low_paths = [list_files(folder, values.where) for folder, _ in low]
-
-    def __len__(self):
-        return len(self.paths)
-
-    def get_paths(self):
-        """Return the paths of all items, in order."""
-        return self.paths
 
     def item(self, index):
         """See ItemDataset."""

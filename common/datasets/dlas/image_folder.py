@@ -11,7 +11,7 @@ from common.datasets.dlas.image_labels import PatchLabels
 from common.datasets.dlas.items import (
     IMAGENET_MEAN,
     IMAGENET_STD,
-    ItemDataset,
+    FileDataset,
     area,
     centre_square,
     list_files,
@@ -26,7 +26,7 @@ IMAGE_KEYS = ("hq", "lq", "alt_hq", "alt_lq")
 FRAME_DIGITS = 8  # video frames are named <anything><8 digits>.<suffix>
 
 
-class ImageFolderDataset(ItemDataset):
+class ImageFolderDataset(FileDataset):
     """Items of `options` (keys: docs/datasets.md): dictionaries with
 
     hq (3, T, T) and lq (3, T / scale, T / scale), float32 in 0..1 unless normalised; corruption_entropy (n,) float32,
@@ -58,13 +58,6 @@ class ImageFolderDataset(ItemDataset):
         folders = values.folders("paths", "weights")
         self.labels = self._labeler(folders)
         self.paths = self.labels.paths(folders[0][0]) if self.labels else self._listed(folders)
-
-    def __len__(self):
-        return len(self.paths)
-
-    def get_paths(self):
-        """Return the paths of all items, in order."""
-        return self.paths
 
     def item(self, index):
         """See ItemDataset."""

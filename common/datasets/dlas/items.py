@@ -2,6 +2,7 @@
 
 import os
 import warnings
+from abc import ABC, abstractmethod
 
 import cv2
 import numpy as np
@@ -17,7 +18,7 @@ from common.seeding import unit_numpy
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
-class ItemDataset(torch.utils.data.Dataset):
+class ItemDataset(torch.utils.data.Dataset, ABC):
     """A data set whose item i of epoch e depends on (random_seed, e, i) alone, not on workers or earlier items.
 
     Three keys of the options apply to all of them: `random_seed` (0); `compat` (False), which draws from the global
@@ -45,9 +46,9 @@ class ItemDataset(torch.utils.data.Dataset):
                 warnings.warn(f"{error} The next item is used instead.", stacklevel=2)
         raise InputError("none of the images can be read", where=self.options.where, do="Check the files")
 
+    @abstractmethod
     def item(self, index):
         """Return item `index`, 0..len - 1, a dictionary."""
-        raise NotImplementedError
 
     def set_epoch(self, epoch):
         """Set the epoch, for other draws in the next pass: call it before each pass."""
@@ -58,6 +59,17 @@ class ItemDataset(torch.utils.data.Dataset):
         if self.compat:
             return LegacyDraws()
         return ItemDraws(unit_numpy(self.seed, stream, int(self._epoch), index))
+
+
+class FileDataset(ItemDataset):
+    """An ItemDataset of image files: `paths` has one for each item, as a string."""
+
+    def __len__(self):
+        return len(self.paths)
+
+    def get_paths(self):
+        """Return the paths of all items, in order."""
+        return self.paths
 
 
 def list_files(folder, where, suffixes=SUFFIXES, keep_references=False):

@@ -6,13 +6,13 @@ from typing import Optional
 import torch
 
 from common.datasets.dlas.corruptions import Corruptor
-from common.datasets.dlas.items import ItemDataset, area, flip_or_turn, list_files, random_square, to_tensor
+from common.datasets.dlas.items import FileDataset, area, flip_or_turn, list_files, random_square, to_tensor
 from common.images.opencv import read_image
 
 LEFTS, TOPS = (0.0, 0.5, 0.0, 0.5), (0.0, 0.0, 0.5, 0.5)  # top left, top right, bottom left, bottom right
 
 
-class MultiScaleDataset(ItemDataset):
+class MultiScaleDataset(FileDataset):
     """Items of `options` (paths, hq_tile_size, num_scales, scale, the corruption keys): dictionaries with
 
     hq (P, 3, t, t) and lq (P, 3, t // scale, t // scale), float32 in 0..1, P = (4 ** num_scales - 1) / 3 patches in the
@@ -33,13 +33,6 @@ class MultiScaleDataset(ItemDataset):
             raise values.wrong("scale", self.scale, f"at most hq_tile_size, {self.tile_size}")
         self.corruptor = Corruptor(options, self.compat)
         self.paths = sorted(path for folder, _ in values.folders("paths") for path in list_files(folder, values.where))
-
-    def __len__(self):
-        return len(self.paths)
-
-    def get_paths(self):
-        """Return the paths of all items, in order."""
-        return self.paths
 
     def item(self, index):
         """See ItemDataset."""

@@ -2,7 +2,7 @@
 
 import os
 
-from common.datasets.dlas.items import ItemDataset, list_files
+from common.datasets.dlas.items import FileDataset, list_files
 from common.datasets.dlas.option_values import REQUIRED
 from common.images.pil_transforms import center_crop, image_tensor, open_image, random_resized_crop, resize_short_side
 from common.images.suffixes import SUFFIXES
@@ -11,7 +11,7 @@ ORIGINAL_ORDER = (".jpg", ".jpeg", ".png", ".webp")
 CROP_SCALE, CROP_RATIO = (0.5, 1.0), (0.98, 1.02)
 
 
-class Stylegan2Dataset(ItemDataset):
+class Stylegan2Dataset(FileDataset):
     """Items of `options` (path, target_size, aug_prob; transparent False): dictionaries with
 
     hq and lq, the same (3, T, T) float32 tensor in 0..1, (4, T, T) when transparent; GT_path (str).
@@ -38,13 +38,6 @@ class Stylegan2Dataset(ItemDataset):
                                 keep_references=self.compat)
         if self.compat:
             self.paths.sort(key=lambda path: ORIGINAL_ORDER.index(os.path.splitext(path)[1].lower()))
-
-    def __len__(self):
-        return len(self.paths)
-
-    def get_paths(self):
-        """Return the paths of all items, in order."""
-        return self.paths
 
     def item(self, index):
         """See ItemDataset."""

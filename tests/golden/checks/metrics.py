@@ -162,14 +162,7 @@ def edm_stats(case):
 def qcncsn_stat(case):
     """A work folder of QC-NCSN: the features as read, and what qc_ncsn eval says of them."""
     from common.features.statistics import read_statistics
-    from tools.qc_ncsn.evaluate.stored_scores import (
-        FidisOptions,
-        PrdcOptions,
-        measure_fidis,
-        measure_prdc,
-        open_pair,
-        read_nfe,
-    )
+    from tests.golden.checks.qc_ncsn_metrics import stored_figures
     from tools.qc_ncsn.work_dir import WorkDir
 
     work = WorkDir(case.file("workdir").resolve())
@@ -178,15 +171,13 @@ def qcncsn_stat(case):
         with read_statistics(work.stat() / f"{kind}_stat.npz") as side:
             for key, rows in (("pool", side.features), ("logit", side.logits)):
                 found[f"{kind}_{key}"] = within(rows[:], case.arrays[f"{kind}_{key}"])
-    fidis = FidisOptions(workdir=str(work.root))
-    prdc = PrdcOptions(workdir=str(work.root), nearest_k=case.spec["k"], device="cpu")
-    values = {**measure_fidis(*open_pair(fidis), fidis), **measure_prdc(*open_pair(prdc), prdc)}
+    values = stored_figures(work.root, nearest_k=case.spec["k"])
     distance = values["fid"] if "fid" in values else values["frechet_distance"]
     found["fid"] = within(distance, case.spec["fid"], **STAT["fid"])
     found["inception_score"] = within(values["inception_score"], case.spec["inception_score"],
                                       **STAT["inception_score"])
     found |= {name: within(values[name], value, **QUOTIENT) for name, value in case.spec["prdc"].items()}
-    found["mean_nfe"] = within(read_nfe(work)[0]["mean_nfe"], case.spec["mean_nfe"], **QUOTIENT)
+    found["mean_nfe"] = within(values["mean_nfe"], case.spec["mean_nfe"], **QUOTIENT)
     return Judged(found)
 
 

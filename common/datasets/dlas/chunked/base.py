@@ -4,6 +4,7 @@ After DL-Art-School's BaseUnsupervisedImageDataset. Pixels stay uint16 until the
 8-bit files (1/65535), and half the bytes.
 """
 
+from abc import abstractmethod
 from bisect import bisect_right
 from dataclasses import dataclass
 from itertools import accumulate
@@ -120,9 +121,9 @@ class ChunkedDataset(ItemDataset):
         """Return [(position in self.chunks, tile)] of the frames of an item."""
         return [(number, tile)]
 
+    @abstractmethod
     def collect(self, frames, low):
         """Return the item's dictionary from its frames and low-quality images ((3, L, L) float32 each)."""
-        raise NotImplementedError
 
     def get_paths(self):
         """Return the paths of all tiles as strings, in the order of the items, repeated by weight."""
