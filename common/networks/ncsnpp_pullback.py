@@ -87,7 +87,8 @@ class Tape:
     def join(self, a, b):
         """Channels of a, then of b."""
         width = a.tensor.shape[1]
-        return self._push(torch.cat([a.tensor, b.tensor], 1), [a, b], lambda g: (g[:, :width], g[:, width:]))
+        return self._push(torch.cat([a.tensor, b.tensor], 1), [a, b],
+                          lambda g: g.split((width, g.shape[1] - width), 1))
 
     def conv(self, module, x):
         """A plain convolution."""
@@ -161,31 +162,57 @@ def norm_back(x_hat, g):
     With x_hat = (x - mean) rstd, the transposed Jacobian takes g to rstd (g - mean(g) - x_hat mean(g x_hat)).
     """
     stack = g.reshape(-1, *x_hat.shape)  # (K, B, G, M)
-    return _project(x_hat, stack, (stack * x_hat).mean(-1, keepdim=True)).reshape(g.shape)
+    along = (stack * x_hat).mean(-1, keepdim=True)
+    return torch.addcmul(stack - stack.mean(-1, keepdim=True), x_hat, along, value=-1).reshape(g.shape)
 
 
-def _project(x_hat, stack, along):
-    """Return stack - mean(stack) - x_hat along: what is left beside constants and x_hat. along = mean(stack x_hat)."""
-    return torch.addcmul(stack - stack.mean(-1, keepdim=True), x_hat, along, value=-1)
+def _project(x_hat, stack, out):
+    """Write norm_back of a stack (K, B, G, M) into `out`, which may be the stack; returns mean(stack x_hat)."""
+    along = (stack * x_hat).mean(-1, keepdim=True)
+    torch.sub(stack, stack.mean(-1, keepdim=True), out=out).addcmul_(x_hat, along, value=-1)
+    return along
 
 
 class _ScaledNormBack(torch.autograd.Function):
-    """norm_back of g times scale, with its own derivative: the projection is symmetric, so it serves both ways."""
+    """norm_back of g times scale, with its own derivative: the projection is symmetric, so it serves both ways.
+
+    Its tensors are the largest of a training step: each pass over one counts, so what is not needed is overwritten.
+    """
 
     @staticmethod
     def forward(ctx, g, scale, x_hat):
-        ctx.save_for_backward(g, scale, x_hat)
-        return norm_back(x_hat, times(g, scale))
+        result = times(g, scale)
+        stack = result.view(-1, *x_hat.shape)
+        along = _project(x_hat, stack, stack)
+        ctx.save_for_backward(g, scale, x_hat, along)
+        return result
 
     @staticmethod
     def backward(ctx, w):
-        g, scale, x_hat = ctx.saved_tensors
-        w_stack, u = w.reshape(-1, *x_hat.shape), times(g, scale).reshape(-1, *x_hat.shape)
-        w_along, u_along = ((stack * x_hat).mean(-1, keepdim=True) for stack in (w_stack, u))
-        projected = _project(x_hat, w_stack, w_along).reshape(g.shape)
-        d_x_hat = -torch.addcmul(w_stack * u_along, u, w_along).sum(0)
+        g, scale, x_hat, u_along = ctx.saved_tensors
+        if torch.is_grad_enabled():  # a graph of this derivative is wanted: let autograd make it
+            return _grow(lambda *values: norm_back(values[2], times(*values[:2])), ctx, (g, scale, x_hat), w)
+        projected = torch.empty_like(g, dtype=w.dtype, memory_format=torch.contiguous_format)
+        w_along = _project(x_hat, w.reshape(-1, *x_hat.shape), projected.view(-1, *x_hat.shape))
+        d_x_hat = _weighted_sum(u_along, w) + scale.reshape(x_hat.shape) * _weighted_sum(w_along, g)
         d_scale = _slices(projected * g, scale).sum(0)
-        return times(projected, scale), d_scale, d_x_hat
+        return _slices(projected, scale).mul_(scale).view(g.shape), d_scale, -d_x_hat
+
+
+def _weighted_sum(weights, stack):
+    """Return the sum over slices of a stack (K B, C, H, W) times weights (K, B, G, 1): (B, G, C/G H W)."""
+    slices, batch, groups, _ = weights.shape
+    stack = stack.reshape(slices, batch * groups, -1).to(weights.dtype)
+    return torch.bmm(weights.view(slices, -1, 1).permute(1, 2, 0), stack.transpose(0, 1)).view(batch, groups, -1)
+
+
+def _grow(function, ctx, inputs, cotangents):
+    """Return the gradients of function(*inputs), as far as they are needed, with a graph of their own."""
+    needed = ctx.needs_input_grad[: len(inputs)]
+    inputs = [value.view_as(value) for value in inputs]  # not the gradients through one of them to another
+    wanted = [value for value, need in zip(inputs, needed) if need]
+    gradients = iter(torch.autograd.grad(function(*inputs), wanted, cotangents, create_graph=True))
+    return tuple(next(gradients) if need else None for need in needed)
 
 
 class _NormSwish(torch.autograd.Function):
@@ -207,11 +234,8 @@ class _NormSwish(torch.autograd.Function):
     def backward(ctx, wy, w_x_hat, w_scale):
         x, weight, bias, x_hat, rstd = ctx.saved_tensors
         if torch.is_grad_enabled():  # a graph of this derivative is wanted: let autograd make it
-            outputs = _norm_swish_plain(x, weight, bias, ctx.groups, ctx.eps)
-            needed = ctx.needs_input_grad[:3]
-            wanted = [value for value, need in zip((x, weight, bias), needed) if need]
-            found = iter(torch.autograd.grad(outputs, wanted, (wy, w_x_hat, w_scale), create_graph=True))
-            return (*(next(found) if need else None for need in needed), None, None)
+            return *_grow(lambda *values: _norm_swish_plain(*values, ctx.groups, ctx.eps), ctx, (x, weight, bias),
+                          (wy, w_x_hat, w_scale)), None, None
         h, gate, slope = _swish(x_hat, weight, bias, x.shape)
         spread = weight[:, None, None]
         by_rstd = _by_group(w_scale, rstd)  # cotangent of slope * weight
@@ -249,9 +273,10 @@ def _norm_swish_plain(x, weight, bias, groups, eps):
     return h * gate, x_hat, _by_group(slope * weight[:, None, None], rstd)
 
 
-def norm_swish(module, x):
-    """Return (swish(GroupNorm(x)), pullback)."""
+def norm_swish(module, x, factor=1.0):
+    """Return (swish(GroupNorm(x)), pullback times a factor)."""
     y, x_hat, scale = _NormSwish.apply(x, module.weight, module.bias, module.num_groups, module.eps)
+    scale = scale if factor == 1 else scale * factor
     return y, lambda g: _ScaledNormBack.apply(g, scale, x_hat)
 
 
@@ -262,20 +287,19 @@ def residual_block(module, x, embedding, kernel):
     if module.resample is not None:
         a, x = module.resample(a, kernel), module.resample(x, kernel)
     a = module.Conv_0(a) + module.Dense_0(embedding)[:, :, None, None]
-    a, back_1 = norm_swish(module.GroupNorm_1, a)
+    a, back_1 = norm_swish(module.GroupNorm_1, a, half)  # one image's factor, where g has those of all vectors
     mask = module.Dropout_0.mask(a)
     a = module.Conv_1(a if mask is None else a * mask)
     shortcut = module.Conv_2(x) if hasattr(module, "Conv_2") else x
 
     def pullback(g):
-        g = g * half
         through = conv_back(module.Conv_1, g)
         through = back_1(through if mask is None else times(through, mask))
         through = conv_back(module.Conv_0, through)
         around = conv_back(module.Conv_2, g) if hasattr(module, "Conv_2") else g
         if module.resample is not None:
             through, around = (resample_back(module.resample, part, kernel) for part in (through, around))
-        return back_0(through) + around
+        return torch.add(back_0(through), around, alpha=half)
 
     return (shortcut + a) * half, pullback
 
