@@ -1,4 +1,4 @@
-"""What people see: everything on stderr, through one rich console; stdout is left to results."""
+"""Messages, tables and progress on stderr, through one rich console; stdout is for results."""
 
 import os
 import sys
@@ -15,12 +15,21 @@ def set_quiet(quiet):
 
 def outlive_terminal():
     """From here on let nothing end when whoever reads stderr goes away, a closed terminal or the end of a pipe."""
+    if sys.stderr is None:  # it was closed before the start
+        sys.stderr = open(os.devnull, "w")
     if not isinstance(sys.stderr, _LastingStream):
         sys.stderr = _LastingStream(sys.stderr)
 
 
+def shown(text):
+    """Return text for a terminal: control characters, as file names may have them, and broken Unicode are escaped."""
+    text = str(text).encode("utf-8", "backslashreplace").decode()
+    return "".join(sign if sign.isprintable() or sign in "\n\t" else sign.encode("unicode_escape").decode()
+                   for sign in text)
+
+
 class _LastingStream:
-    """A stream whose text is dropped once it cannot be written any more."""
+    """A stream that drops its text once it can no longer be written."""
 
     def __init__(self, stream):
         self.stream = stream
@@ -54,27 +63,27 @@ def console():
 def say(text):
     """Print one plain line for people (no markup: file names may hold square brackets)."""
     if not _settings["quiet"]:
-        console().print(str(text), markup=False)
+        console().print(shown(text), markup=False)
 
 
 def show_table(title, columns, rows):
-    """Print a table on stderr. columns: names; rows: sequences of strings or numbers, shown as they stand."""
+    """Print a table on stderr. columns: names; rows: sequences of strings or numbers, shown unformatted."""
     if _settings["quiet"]:
         return
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=title, title_justify="left", title_style="bold")
+    table = Table(title=Text(shown(title)), title_justify="left", title_style="bold")
     for index, name in enumerate(columns):
-        table.add_column(name, justify="left" if index == 0 else "right")
+        table.add_column(Text(shown(name)), justify="left" if index == 0 else "right")
     for row in rows:
-        table.add_row(*(Text(str(cell)) for cell in row))
+        table.add_row(*(Text(shown(cell)) for cell in row))
     console().print(table)
 
 
 @contextmanager
 def progress(label, total, start=0, unit="it"):
-    """Yield `advance(n=1, note="")`: a bar with count, rate and time left; plain lines each 10 % off a terminal."""
+    """Yield `advance(n=1, note="")`: a bar with count, rate and time left; without a terminal, a line every 10 %."""
     if _settings["quiet"] or total <= start:
         yield lambda n=1, note="": None
     elif sys.stderr.isatty():
@@ -107,7 +116,7 @@ def _terminal_bar(label, total, start, unit):
 
 
 class _PlainLines:
-    """Progress for logs and pipes: one line whenever another tenth of the work is done."""
+    """Progress for logs and pipes: one line for every tenth of the work."""
 
     def __init__(self, label, total, start, unit):
         self.label, self.total, self.start, self.unit = label, total, start, unit

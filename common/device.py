@@ -8,7 +8,7 @@ PRECISIONS = ("fp32", "tf32", "bf16")
 
 
 def pick_device(name="auto", local_rank=0):
-    """Return the torch.device of a name; `auto` is the first of cuda, mps, cpu that is there."""
+    """Return the torch.device of a name; `auto` is the first of cuda, mps, cpu that is available."""
     import torch
 
     if name == "auto":
@@ -35,7 +35,7 @@ def pick_device(name="auto", local_rank=0):
 
 
 def set_precision(precision):
-    """Set what float32 matrix products may use. Only tf32 lets CUDA round their inputs to ten bits."""
+    """Allow TensorFloat-32 in CUDA's matrix products and convolutions for tf32 alone (inputs rounded to ten bits)."""
     import torch
 
     if precision not in PRECISIONS:
@@ -46,14 +46,14 @@ def set_precision(precision):
 
 
 def autocast(device, precision):
-    """Return the context in which a network runs: bf16 autocast when asked for, nothing otherwise."""
+    """Return the context that a network runs in: bf16 autocast for bf16, else a null context."""
     import torch
 
     return torch.autocast(device.type, dtype=torch.bfloat16) if precision == "bf16" else nullcontext()
 
 
 def describe(device):
-    """Return the machine as a run record names it: device model, threads, torch version."""
+    """Return the hardware for a run record: device model, threads, torch version."""
     import platform
 
     import torch

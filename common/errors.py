@@ -1,27 +1,27 @@
-"""Errors that the user can mend, and the one line in which they are shown."""
+"""Errors that the user can fix, and the one line that reports them."""
 
 import errno
 
-# What the operating system says when a place cannot be written or read, and what the user can do about it.
+# System errors on reading and writing: the message, and what the user can do.
 SYSTEM_ADVICE = {
     errno.ENOSPC: ("no space left on the disk",
                    "Free some space or choose another output folder, then run the same command again"),
-    errno.EDQUOT: ("the disk quota is used up",
+    errno.EDQUOT: ("disk quota exceeded",
                    "Free some space or choose another output folder, then run the same command again"),
-    errno.EROFS: ("the place is read-only", "Choose an output folder on a writable disk"),
-    errno.EACCES: ("permission denied", "Check the permissions, or choose another place"),
-    errno.EPERM: ("operation not permitted", "Check the permissions, or choose another place"),
+    errno.EROFS: ("read-only file system", "Choose an output folder on a writable disk"),
+    errno.EACCES: ("permission denied", "Check the permissions, or choose another location"),
+    errno.EPERM: ("operation not permitted", "Check the permissions, or choose another location"),
     errno.ENOENT: ("no such file or folder", "Check the path"),
     errno.ENOTDIR: ("a part of the path is a file, not a folder", "Check the path"),
-    errno.EEXIST: ("a file of this name is in the way of a folder", "Choose another output folder"),
-    errno.EFBIG: ("the file would be larger than the system allows", "Choose an output folder on another disk"),
-    errno.EISDIR: ("this is a folder, a file was expected", "Name the file itself"),
-    errno.ENAMETOOLONG: ("the name is too long", "Choose a shorter name"),
+    errno.EEXIST: ("a file exists where a folder is needed", "Choose another output folder"),
+    errno.EFBIG: ("file too large for this file system", "Choose an output folder on another disk"),
+    errno.EISDIR: ("this is a folder, a file was expected", "Pass the path of the file"),
+    errno.ENAMETOOLONG: ("file name too long", "Choose a shorter name"),
 }
 
 
 class Parameter(str):
-    """A parameter of the library, with its value if that says more, as the `where` of an InputError.
+    """A parameter of the library, optionally with its value, as the `where` of an InputError.
 
     The command line shows it as the flag of that name; from Python it is the name of the argument.
     """
@@ -33,7 +33,7 @@ class Parameter(str):
 
 
 class InputError(Exception):
-    """Something that the user can mend: `what` is wrong, `where` (file, key or flag), and what to `do`.
+    """An error that the user can fix: `what` is wrong, `where` (file, key or flag), and what to `do`.
 
     Shown as one line on stderr, `error: WHERE: WHAT. DO.`, with exit status 2 and no traceback.
     """
@@ -50,7 +50,7 @@ class InputError(Exception):
 
 
 def as_input_error(error, where=None):
-    """Return the InputError that stands for an OSError the user can mend, or None when it is not one of those."""
+    """Return the InputError for an OSError that the user can fix, None for any other exception."""
     if not isinstance(error, OSError) or error.errno not in SYSTEM_ADVICE:
         return None
     what, do = SYSTEM_ADVICE[error.errno]
@@ -58,7 +58,7 @@ def as_input_error(error, where=None):
 
 
 def nearest(word, known):
-    """Return `Did you mean X?` for the closest of the `known` words, or a list of them when none is close."""
+    """Return `Did you mean X?` for the closest of the `known` words, or list them all when none is close."""
     from difflib import get_close_matches
 
     known = sorted(str(name) for name in known)

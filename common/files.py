@@ -1,7 +1,7 @@
-"""Reading and writing files: whatever stands under its final name is complete.
+"""Reading and writing files: a file under its final name is always complete.
 
-Every write goes to a temporary file in the same folder, is flushed, and takes its final name by one rename. What the
-operating system refuses (full disk, read-only place, no permission) becomes an InputError that names the file.
+Every write goes to a temporary file in the same folder, is flushed, and takes its final name by one rename. System
+errors (full disk, read-only file system, no permission) become an InputError that names the file.
 """
 
 import hashlib
@@ -9,25 +9,26 @@ import io
 import json
 import os
 import zipfile
-import zlib
 from contextlib import contextmanager
 from pathlib import Path
 
 from common.errors import InputError, as_input_error
+from common.formats.npy import read_npy
+from common.formats.zips import open_zip, zip_errors
 
 TEMPORARY = ".part"
 
 
 @contextmanager
 def system_errors(path):
-    """Turn an OSError the user can mend, raised inside, into an InputError about `path`."""
+    """Turn an OSError that the user can fix, raised inside, into an InputError about `path`."""
     try:
         yield
     except OSError as error:
-        mended = as_input_error(error, where=path)
-        if mended is None:
+        input_error = as_input_error(error, where=path)
+        if input_error is None:
             raise
-        raise mended from error
+        raise input_error from error
 
 
 @contextmanager
@@ -48,9 +49,9 @@ def atomic_path(path):
 
 @contextmanager
 def exclusive(path, waiting):
-    """Hold a lock file while the body runs; another process that holds it is waited for, and `waiting` said.
+    """Hold a lock file while the body runs; print `waiting` and wait while another process holds it.
 
-    The system lets go of the lock when its process ends, however it ends.
+    The system releases the lock when its process ends, however it ends.
     """
     import fcntl
 
@@ -72,7 +73,7 @@ def exclusive(path, waiting):
 def lock_file(path, folder):
     """Return the open lock file of a job's folder; InputError when another process holds it.
 
-    The system lets go of the lock when its process ends, however it ends. Whoever closes it removes the file first.
+    The system releases the lock when its process ends, however it ends. Remove the file before closing it.
     """
     import fcntl
 
@@ -86,8 +87,8 @@ def lock_file(path, folder):
         except BlockingIOError as error:
             stream.close()
             raise InputError("another process is writing into this folder", where=folder,
-                             do="Wait until it has ended, or choose another folder") from error
-        except FileNotFoundError:  # removed by its last holder, between opening and locking
+                             do="Wait for it to finish, or choose another folder") from error
+        except FileNotFoundError:  # removed by its last owner between opening and locking
             pass
         stream.close()
 
@@ -110,12 +111,12 @@ def append_text(path, text):
 
 
 def write_json(path, value):
-    """Write an indented JSON file, atomically. Numbers that JSON has not (NaN, infinity) become null."""
+    """Write an indented JSON file, atomically. Numbers that JSON lacks (NaN, infinity) become null."""
     write_text(path, json.dumps(plain(value), indent=1, allow_nan=False) + "\n")
 
 
 def plain(value):
-    """Return `value` made of what JSON knows: dict, list, str, int, float, bool, None."""
+    """Return `value` in JSON's types: dict, list, str, int, float, bool, None."""
     if isinstance(value, dict):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple, set)):
@@ -160,38 +161,45 @@ def read_json(path):
     try:
         return json.loads(text)
     except ValueError as error:
-        raise InputError(f"not valid JSON ({error})", where=path, do="Restore the file, or remove it") from error
+        raise InputError(f"not valid JSON ({error})", where=path, do="Restore or remove the file") from error
+
+
+def check_fields(value, fields, where):
+    """Raise InputError unless a JSON value is an object whose fields, where it has them, are of these types.
+
+    fields: {name: type or tuple of types}.
+    """
+    if not isinstance(value, dict):
+        raise InputError(f"expected a JSON object, not {type(value).__name__}", where=where, do="Restore the file")
+    for name, kinds in fields.items():
+        item = value.get(name)
+        if name in value and item is not None and (not isinstance(item, kinds) or isinstance(item, bool)):
+            raise InputError(f"'{name}' is {type(item).__name__}", where=where, do="Restore the file")
+    return value
 
 
 def read_npz(path, required=(), optional=()):
     """Return {name: array} of the named arrays of a .npz file (all of them when none is named); never unpickles.
 
-    Raises InputError when the file is missing, truncated, no npz, or lacks a required array.
+    Raises InputError when the file is missing, truncated, not an npz, or lacks a required array.
     """
-    import numpy as np
+    with system_errors(path), open(path, "rb") as stream:
+        if stream.read(6) == b"\x93NUMPY":
+            raise InputError("this is a single .npy array", where=path, do="Give a .npz file")
+    broken = "cannot be read: it is not a complete .npz file"
+    with zip_errors(path, broken), open_zip(path, broken) as archive:
+        found = {entry.filename.removesuffix(".npy"): entry for entry in archive.infolist()}
+        missing = [name for name in required if name not in found]
+        if missing:
+            raise InputError(f"array '{missing[0]}' is not in the file, which has {', '.join(found) or 'nothing'}",
+                             where=path, do="Give a file of the expected kind")
+        wanted = {*required, *optional} or found
+        return {name: _member(archive, entry) for name, entry in found.items() if name in wanted}
 
-    path = Path(path)
-    with system_errors(path):
-        stream = open(path, "rb")
-    with stream:
-        try:
-            loaded = np.load(stream, allow_pickle=False)
-            if not hasattr(loaded, "files"):
-                raise InputError("this is a single .npy array", where=path, do="Give a .npz file")
-            with loaded as archive:
-                names = list(archive.files)
-                missing = [name for name in required if name not in names]
-                if missing:
-                    raise InputError(
-                        f"array '{missing[0]}' is not in the file, which has {', '.join(names) or 'nothing'}",
-                        where=path, do="Give a file of the expected kind",
-                    )
-                chosen = [n for n in names if n in required or n in optional] if required or optional else names
-                return {name: archive[name] for name in chosen}
-        except (ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
-            reason = "it is not a complete .npz file" if "pickle" not in str(error) else "it holds Python objects"
-            raise InputError(f"cannot be read: {reason} ({error})", where=path,
-                             do="Make or copy the file again") from error
+
+def _member(archive, entry):
+    with archive.open(entry) as stream:
+        return read_npy(stream, entry.file_size)
 
 
 def file_hash(path):
@@ -214,16 +222,16 @@ def fingerprint(path):
 def remove_leftovers(folder, below=()):
     """Remove temporary files that a killed run left in `folder`, and anywhere below the folders `below`.
 
-    Other folders are left alone: another job may be writing there.
+    Other folders are not touched: another job may be writing there.
     """
     pattern = f".*{TEMPORARY}"
-    found = list(Path(folder).glob(pattern))
-    for leftover in found + [path for place in below for path in Path(place).rglob(pattern)]:
+    direct = list(Path(folder).glob(pattern))
+    for leftover in direct + [path for tree in below for path in Path(tree).rglob(pattern)]:
         leftover.unlink(missing_ok=True)
 
 
 def check_writable(folder):
-    """Make sure, before any slow work, that files can be made in `folder`; leaves nothing behind that was not there."""
+    """Check, before any slow work, that files can be created in `folder`; leaves nothing behind."""
     folder = Path(folder)
     existing = folder
     while not existing.exists() and existing != existing.parent:

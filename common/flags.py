@@ -1,6 +1,6 @@
 """Flags that several tools share: declared once, with one wording and one bound."""
 
-from common.cli import option
+from common.options import option
 
 PRECISIONS = ["fp32", "tf32", "bf16"]
 

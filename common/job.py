@@ -8,6 +8,7 @@ that names the first such option, and so is a folder that another tool's record 
 import dataclasses
 import os
 import platform
+import re
 import shutil
 from pathlib import Path
 
@@ -24,7 +25,7 @@ class Job:
     """What a command does in a folder.
 
     command: its name, such as "qc_ncsn eval nll".  options: its options dataclass, settled (presets filled in); a
-    field's `kind` (common.cli.option) says whether another value is another job ("result"), an extension when larger
+    field's `kind` (common.options) says whether another value is another job ("result"), an extension when larger
     ("total") or of no consequence ("how").  request: the options as the user gave them.
     derived: {name: value} of what shapes results but is no flag (the contents of a preset, hashes of inputs).
     content: {name: value} of what is read and may change: the job is done again then, where `derived` refuses.
@@ -184,12 +185,12 @@ class Job:
         before = {**earlier["options"], **(earlier.get("derived") or {})}
         for name, value in {**self._options(), **self.derived}.items():
             kind = self._kinds().get(name, "result")
-            if kind == "how" or name not in before or before[name] == value:
+            if kind == "how" or name not in before or before[name] == value or _same_place(before[name], value):
                 continue
             if kind == "total" and value is not None and before[name] is not None and value > before[name]:
                 continue
-            raise InputError(f"the run in this folder has {name} {before[name]}, this command has {value}",
-                             where=self.path, do=START_ANEW)
+            raise InputError(f"the run in this folder has {name} {_short(before[name])}, this command has "
+                             f"{_short(value)}", where=self.path, do=START_ANEW)
         return earlier
 
     def _refuse_foreign(self, earlier):
@@ -232,6 +233,17 @@ class Job:
     def _same_totals(self, earlier):
         totals = [name for name, kind in self._kinds().items() if kind == "total"]
         return all(earlier["options"].get(name) == self._options().get(name) for name in totals)
+
+
+def _same_place(before, value):
+    """True for two spellings of one path, such as in/a and in/a/; what is there is compared apart."""
+    return isinstance(before, str) and isinstance(value, str) and os.path.exists(value) \
+        and os.path.realpath(before) == os.path.realpath(value)
+
+
+def _short(value):
+    """Return a value for people: of a SHA-256 the first eight digits."""
+    return f"{value[:8]}..." if re.fullmatch("[0-9a-f]{64}", str(value)) else value
 
 
 def _matches(folder, name):

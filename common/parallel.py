@@ -1,6 +1,6 @@
-"""Several processes under torchrun: who am I, which units are mine, and the few exchanges the tools need.
+"""Several processes under torchrun: ranks, shards of work, and the few collectives the tools need.
 
-Without torchrun every function here answers for one process and costs nothing.
+Without torchrun there is one process, and every function here costs nothing.
 """
 
 import os
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 
 def rank():
-    """Return this process's number, 0 without torchrun."""
+    """Return this process's rank, 0 without torchrun."""
     return int(os.environ.get("RANK", "0"))
 
 
@@ -18,7 +18,7 @@ def world_size():
 
 
 def local_rank():
-    """Return this process's number on its machine."""
+    """Return this process's rank on its machine."""
     return int(os.environ.get("LOCAL_RANK", "0"))
 
 
@@ -29,7 +29,7 @@ def is_main():
 
 @contextmanager
 def process_group(device_type="cpu"):
-    """Hold the process group (gloo on CPU, nccl on CUDA) for the time of a command."""
+    """Keep a process group (gloo on CPU, nccl on CUDA) for the duration of a command."""
     if world_size() == 1:
         yield
         return
@@ -37,7 +37,7 @@ def process_group(device_type="cpu"):
 
     from common import console
 
-    if dist.is_initialized():  # a command that holds it already
+    if dist.is_initialized():  # nested: the outer call owns the group
         yield
         return
     if not is_main():
@@ -50,7 +50,7 @@ def process_group(device_type="cpu"):
 
 
 def barrier():
-    """Wait until every process is here."""
+    """Wait for every process."""
     if world_size() > 1:
         import torch.distributed as dist
 
@@ -63,10 +63,9 @@ def shard(units):
 
 
 def own_rows(batch, accumulate=1):
-    """Return [(first, last)]: this process's rows of a training batch, in the parts that go through the network
-    together."""
+    """Return [(first, last)]: this process's rows of a training batch, a pair for each accumulation step."""
     parts = world_size() * accumulate
-    edges = [part * batch // parts for part in range(parts + 1)]
+    edges = [part * batch // parts for part in range(parts + 1)]  # sizes differ by at most one
     mine = range(rank() * accumulate, (rank() + 1) * accumulate)
     return [(edges[part], edges[part + 1]) for part in mine]
 

@@ -1,9 +1,9 @@
-"""Names and folders of the layouts that users have on disk, in one place."""
+"""Where cached results are stored."""
 
 import os
 from pathlib import Path
 
 
 def cache_dir():
-    """Return the folder of answers that only print (GENPROBE_CACHE, default .genprobe_cache)."""
+    """Return the cache folder: GENPROBE_CACHE, default .genprobe_cache below the current folder."""
     return Path(os.environ.get("GENPROBE_CACHE") or ".genprobe_cache")

@@ -1,15 +1,15 @@
-"""Preparing the next steps of a loop in threads while the present one runs."""
+"""Prepare the next steps of a loop in threads while the current one runs."""
 
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 
 
 class Prefetcher:
-    """Iterates over function(step) for the steps; with workers, threads compute the next ones meanwhile."""
+    """Iterates over function(step); with workers, threads compute the next results ahead of time."""
 
     def __init__(self, function, steps, workers):
         self.function, self.steps = function, iter(steps)
-        self.depth = 2 * workers
+        self.depth = 2 * workers  # results ahead: no worker idles while the loop takes one
         self.pool = ThreadPoolExecutor(workers) if workers else None
         self.waiting = deque()
 

@@ -6,10 +6,16 @@ import os
 from pathlib import Path
 
 from common.errors import InputError
-from common.files import plain, read_json
+from common.files import check_fields, plain, read_json
 
 RECORD = "run.json"
 LOCK = f".{RECORD}.lock"
+ADVICE = "Restore or remove the file, or choose another folder"
+FIELDS = {  # of a run.json, where they are there
+    "tool": str, "command": str, "status": str, "options": dict, "results": dict, "derived": dict, "outputs": list,
+    "files": list, "owns": list, "seconds": (int, float), "versions": dict, "machine": dict, "request": dict,
+    "stamps": dict, "sizes": dict,
+}
 SCREEN = ("overwrite", "dry_run", "json", "quiet", "debug")  # flags that a command is compared without
 
 
@@ -76,11 +82,13 @@ def read_record(path):
     try:
         record = read_json(path)
     except InputError as error:
-        raise InputError(error.what, where=path, do="Restore or remove the file, or choose another folder") from error
-    fields = {"tool": str, "options": dict}
-    if not isinstance(record, dict) or any(not isinstance(record.get(name), kind) for name, kind in fields.items()):
-        raise InputError("not the record of a run", where=path,
-                         do="Restore or remove the file, or choose another folder")
+        raise InputError(error.what, where=path, do=ADVICE) from error
+    try:
+        check_fields(record, FIELDS, path)
+    except InputError as error:
+        raise InputError(f"not the record of a run: {error.what}", where=path, do=ADVICE) from error
+    if not all(isinstance(record.get(name), FIELDS[name]) for name in ("tool", "options")):
+        raise InputError("not the record of a run", where=path, do=ADVICE)
     return record
 
 

@@ -6,7 +6,7 @@ import hashlib
 def unit_seed(seed, *names):
     """Return the 63-bit seed of one unit, a hash of the job's seed and the unit's names (strings or integers)."""
     text = "/".join(str(name) for name in (seed, *names))
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little") >> 1
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little") >> 1  # fits in int64
 
 
 def unit_generator(seed, *names):

@@ -11,9 +11,9 @@ import pkgutil
 import pytest
 
 import tools
-from common.cli import CommonOptions
 from common.errors import InputError
 from common.job import Job
+from common.options import CommonOptions
 
 HOW = {
     "screen": {"overwrite", "dry_run", "json", "quiet", "debug", "tensorboard", "wandb"},
@@ -27,7 +27,7 @@ HOW = {
         "split", "encode_dataset"},
     "what is shown or kept besides": {
         "log_freq", "log_every", "save_every", "snapshot_every", "sample_every", "preview", "read", "calculate",
-        "decode", "action", "block", "num", "epoch"},
+        "decode", "action", "block", "num", "epoch", "encode", "fidis", "prdc"},
     "accepted for old commands": {"dest", "label_dropout", "mixed_precision", "prompt_file", "num_denoising_steps"},
 }
 

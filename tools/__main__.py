@@ -1,7 +1,7 @@
-"""List what is here: `python -m tools` the tools, `python -m tools presets` their presets, `python -m tools data` the
-data sets that need no download.
+"""List the tools (`python -m tools`), their presets (`python -m tools presets`), or the data sets that need no download
+(`python -m tools data`).
 
-A tool is described by the first line of its docstring, which is read, not imported.
+A tool is described by the first line of its docstring, parsed without importing it.
 """
 
 import ast
@@ -15,8 +15,8 @@ FOLDER = Path(__file__).parent
 
 EMBEDDED = {
     "digits": "scikit-learn's scans of handwritten digits: 8x8, grey, 1,500 train and 297 test images, labels 0-9",
-    "photos32": "patches of scikit-learn's two photographs: 32x32, colour, 6,100 train and 1,300 test, no shared pixel",
-    "photos64": "the same photographs: 64x64, colour, 5,244 train and 828 test patches",
+    "photos32": "patches of scikit-learn's two photographs: 32x32 RGB, 6,100 train and 1,300 test, no shared pixels",
+    "photos64": "the same photographs: 64x64 RGB, 5,244 train and 828 test patches",
 }
 
 
@@ -47,7 +47,7 @@ def _show(rows):
 
 def show_tools():
     """Print the table of tools."""
-    print("python -m tools.NAME --help tells the flags of a tool\n")
+    print("python -m tools.NAME --help lists the flags of a tool\n")
     _show(find_tools())
     print("\npython -m tools presets   presets of the tools\npython -m tools data      data sets that need no download")
 
@@ -62,7 +62,7 @@ def show_presets():
 
 def show_data():
     """Print the embedded data sets."""
-    print("--dataset NAME takes one of these, which come with scikit-learn\n")
+    print("for --dataset, --data and the like; they come with scikit-learn\n")
     _show(EMBEDDED)
 
 

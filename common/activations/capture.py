@@ -1,5 +1,6 @@
-"""From images to a network's activations: how pictures are fed, which labels go with them, what is kept."""
+"""From images to a network's activations: input, class labels, pooling."""
 
+from common import console
 from common.errors import InputError, Parameter
 
 INPUT_MODES = ("scale", "noise", "clean")
@@ -9,26 +10,32 @@ DTYPES = ("float32", "float16")
 LEAST_SIGMA = 0.002  # EDM's lowest noise level
 
 
-def check_feeding(mode, sigma, name="conditioning_sigma"):
-    """Raise InputError for a noise level at which a mode makes no sense."""
-    where = Parameter(name, f"{sigma:g}")
+def settle_feeding(mode, sigma):
+    """Return the mode in which a network is fed at a noise level; InputError for a level that is none.
+
+    Level 0 is the clean image, whatever the mode: scaled by it the network would see zeros, and the logarithm of the
+    level that it is conditioned on would be -infinity.
+    """
     if not 0 <= sigma < float("inf"):
-        raise InputError("a noise level is a number above 0", where=where,
+        raise InputError("a noise level is at least 0", where=Parameter("conditioning_sigma", f"{sigma:g}"),
                          do="The published networks were trained on 0.002 .. 80")
-    if sigma == 0 and mode == "scale":
-        what = ("input mode scale multiplies the picture by the noise level, so that the network would see zeros, and "
-                "the logarithm of the level is -infinity: every activation would be NaN")
-        raise InputError(what, where=where, do="Use `input_mode` clean for pictures as they are, or a level such as 80")
-    if sigma == 0 and mode == "noise":
-        raise InputError("there is no noise at level 0, and its logarithm is -infinity", where=where,
-                         do="Use `input_mode` clean for pictures as they are")
+    if sigma > 0 or mode == "clean":
+        return mode
+    console.say(f"note: conditioning_sigma 0 is the clean image, fed at the lowest level of the training, "
+                f"{LEAST_SIGMA}; the original's arithmetic gives NaN there")
+    return "clean"
+
+
+def level_fed(mode, sigma):
+    """Return the noise level that the network is conditioned on."""
+    return max(sigma, LEAST_SIGMA) if mode == "clean" else sigma
 
 
 def network_input(images, mode, sigma, seed, numbers):
-    """Return (x, noise level) that a network is given for images (B, 3, R, R) in [-1, 1].
+    """Return the network's input (x, noise level) for images (B, 3, R, R) in [-1, 1].
 
-    scale: images times sigma, as the original tools do.  noise: images plus sigma times noise, what networks are
-    trained on; image i of `numbers` draws from (seed, i) alone.  clean: images as they are, at max(sigma, 0.002).
+    scale: images times sigma, as in the original tools.  noise: images plus sigma times noise, what networks are
+    trained on; image i of `numbers` draws from (seed, i) alone.  clean: unchanged images, at max(sigma, 0.002).
     """
     import torch
 
@@ -37,33 +44,33 @@ def network_input(images, mode, sigma, seed, numbers):
     if mode == "scale":
         return images * sigma, sigma
     if mode == "clean":
-        return images, max(sigma, LEAST_SIGMA)
+        return images, level_fed(mode, sigma)
     shape = tuple(images.shape[1:])
     draws = [torch.randn(shape, generator=unit_generator(seed, "input_noise", int(number))) for number in numbers]
     return images + sigma * torch.stack(draws).to(images), sigma
 
 
-def label_vectors(classes, mode, label_dim, device):
-    """Return the labels (B, label_dim) or None that a network is given: its classes', none (zeros), or uniform ones."""
+def label_vectors(labels, mode, label_dim, device):
+    """Return class_labels (B, label_dim) for a network: one-hot of the labels (B,), None (zeros), or uniform ones."""
     import numpy as np
 
     from common.diffusion.labels import UNIFORM, class_vectors
 
     if mode == "none" or label_dim == 0:
         return None
-    return class_vectors(np.full(len(classes), UNIFORM) if mode == "uniform" else classes, label_dim, device)
+    return class_vectors(np.full(len(labels), UNIFORM) if mode == "uniform" else labels, label_dim, device)
 
 
 def layer_widths(config, layers, pool):
-    """Return {layer: values of a stored row}, in the order of the forward pass; InputError for an unknown layer."""
+    """Return {layer: values per stored row}, in the order of the forward pass; InputError for an unknown layer."""
     import math
 
     from common.networks.adm_config import check_layers
 
     parts = check_layers(config, layers)
-    kept = {"none": lambda shape: math.prod(shape), "mean": lambda shape: shape[0],
-            "meanmax": lambda shape: 2 * shape[0]}
-    return {name: kept[pool](part.shape) for name, part in parts.items()}
+    width = {"none": lambda shape: math.prod(shape), "mean": lambda shape: shape[0],
+             "meanmax": lambda shape: 2 * shape[0]}
+    return {name: width[pool](part.shape) for name, part in parts.items()}
 
 
 def pooled(output, pool):
@@ -72,28 +79,27 @@ def pooled(output, pool):
 
     if pool == "none":
         return output.flatten(1)
-    output = output.float()
-    mean = output.mean(dim=(2, 3))
+    output = output.float()  # means in half precision would lose digits
+    mean = output.mean(dim=(2, 3))  # (B, C)
     return mean if pool == "mean" else torch.cat([mean, output.amax(dim=(2, 3))], dim=1)
 
 
 class Capture:
-    """A network with everything that shapes the activations of an image.
+    """A network with everything that determines the activations of an image.
 
-    images: when False the forward pass ends after the last wanted layer (3.5 times less work for the default ones).
+    images: when False the forward pass ends after the last requested layer (3.5 times less work for the default ones).
     """
 
     def __init__(self, network, layers, mode="scale", sigma=80.0, seed=10, label_mode="own", pool="none",
-                 dtype="float32",
-                 images=True):
+                 dtype="float32", images=True):
         self.network, self.layers, self.images = network, list(layers), images
         self.mode, self.sigma, self.seed = mode, sigma, seed
         self.label_mode, self.pool, self.dtype = label_mode, pool, dtype
 
-    def of_pixels(self, pixels, classes, numbers, batch_size):
+    def of_pixels(self, pixels, labels, numbers, batch_size):
         """Return ({layer: (n, D)}, reconstructions uint8 (n, R, R, 3) or None) of uint8 pixels (n, 3, R, R).
 
-        classes: (n,) network classes.  numbers: (n,) what each image's noise depends on, see network_input.
+        labels: (n,) network classes.  numbers: (n,) seeds of each image's noise, see network_input.
         """
         import torch
 
@@ -102,44 +108,45 @@ class Capture:
             return network_input(x, self.mode, self.sigma, self.seed, numbers[start:stop])
 
         device = next(self.network.parameters()).device
-        return self._passes(feed, len(pixels), classes, batch_size)
+        return self._passes(feed, len(pixels), labels, batch_size)
 
-    def _passes(self, feed, count, classes, batch_size):
+    def _passes(self, feed, count, labels, batch_size):
         import numpy as np
         import torch
 
         from common.images.pixels import to_uint8
 
-        kept, images = {layer: [] for layer in self.layers}, []
+        stored, images = {layer: [] for layer in self.layers}, []
         with torch.inference_mode():
             for start in range(0, count, batch_size):
                 stop = min(start + batch_size, count)
                 x, sigma = feed(start, stop)
-                labels = label_vectors(classes[start:stop], self.label_mode, self.network.config.label_dim, x.device)
-                denoised, outputs = self.network.run(x, sigma, labels, layers=self.layers, image=self.images)
+                label_dim = self.network.config.label_dim
+                class_labels = label_vectors(labels[start:stop], self.label_mode, label_dim, x.device)
+                denoised, outputs = self.network.run(x, sigma, class_labels, layers=self.layers, image=self.images)
                 for layer, rows in self.stored(outputs).items():
-                    kept[layer].append(rows)
+                    stored[layer].append(rows)
                 if self.images:
                     if not bool(denoised.isfinite().all()):
                         raise not_finite("the network's images")
                     images.append(to_uint8(denoised, "dmd2"))
-        return ({layer: np.concatenate(rows) for layer, rows in kept.items()} if count else kept,
+        return ({layer: np.concatenate(rows) for layer, rows in stored.items()} if count else stored,
                 np.concatenate(images) if images else None)
 
     def stored(self, outputs):
-        """Return {layer: numpy (B, D) of the stored dtype} of a pass's outputs; InputError when they are not finite."""
+        """Return {layer: numpy (B, D) in the stored dtype} of a pass's outputs; InputError when they are not finite."""
         import torch
 
-        kept = {}
+        stored = {}
         for layer, output in outputs.items():
             rows = pooled(output, self.pool).to(getattr(torch, self.dtype))
             if not bool(rows.isfinite().all()):
                 raise not_finite(f"the activations of '{layer}'", self.dtype)
-            kept[layer] = rows.cpu().numpy()
-        return kept
+            stored[layer] = rows.cpu().numpy()
+        return stored
 
 
 def not_finite(what, dtype="float32"):
     """Return the InputError for NaN or infinity in `what`."""
-    broken = "The network may be broken, or the noise level far from its training"
+    broken = "The network may be broken, or the noise level far outside its training range"
     return InputError(f"{what} hold NaN or infinity", do="Use `dtype` float32" if dtype == "float16" else broken)

@@ -1,8 +1,8 @@
 """Units of samples of extraction and generation, and where they are stored.
 
 A unit (the samples of one activation file) is complete or absent: its pictures are written first, then the list of
-images left out, then the activations, and where the published tree has one the batch's json last. Units are shared
-among processes, and made in any order with the same bytes.
+skipped images, then the activations, and last the batch's json if the published tree has one. Units are shared among
+processes, and give the same bytes in any order.
 """
 
 import os
@@ -22,7 +22,7 @@ class SampleUnit:
 
 @dataclass
 class UnitResult:
-    """What became of a unit. rows: places in it of the good samples.  left_out: {place: (title, reason)}."""
+    """The result of a unit. rows: places in it of the good samples.  left_out: {place: (title, reason)}."""
 
     unit: SampleUnit
     rows: list
@@ -33,19 +33,21 @@ class UnitResult:
 
 
 def split_units(indices, per_unit):
-    """Return the Units of the samples `indices`, in order."""
+    """Return the SampleUnits of the samples `indices`, in order."""
     return [SampleUnit(number, first, indices[first : first + per_unit])
             for number, first in enumerate(range(0, len(indices), per_unit))]
 
 
 class Store:
-    """Where units are written and looked up: a tree with one form of activations."""
+    """A tree with one form of activations, where units are written and looked up."""
 
-    def __init__(self, tree, form, with_json):
-        self.tree, self.form, self.with_json = tree, form, with_json and form.name == "npz"
+    def __init__(self, tree, form, layers=None):
+        """layers: names in the order asked for, of the json beside each batch, which only npz has; None for no json."""
+        self.tree, self.form, self.layers = tree, form, layers
+        self.with_json = layers is not None and form.name == "npz"
 
     def is_complete(self, unit):
-        """True when all of a unit is there; the last one of a shorter run is not."""
+        """True when a unit is complete; the last one of a shorter run is not."""
         rows = self.form.rows_there(unit.number)
         if rows is None or rows + len(self.left_out(unit)) != len(unit.indices):
             return False
@@ -59,40 +61,40 @@ class Store:
         return self.tree.activations / f"{batch_name(unit.number)}.left_out.json"
 
     def left_out(self, unit):
-        """Return {place: [title, reason]} of a unit that is there."""
+        """Return {place: [title, reason]} of the skipped images of an existing unit."""
         from common.files import read_json
 
         path = self._left_out_path(unit)
-        return {int(place): told for place, told in read_json(path).items()} if path.exists() else {}
+        return {int(place): entry for place, entry in read_json(path).items()} if path.exists() else {}
 
-    def write(self, made):
-        """Write a unit; what says that it is complete comes last."""
+    def write(self, result):
+        """Write a UnitResult; the file that marks it as complete comes last."""
         from common.files import write_json
 
-        for folder in {path.parent for path, _ in made.pictures}:
+        for folder in {path.parent for path, _ in result.pictures}:
             folder.mkdir(parents=True, exist_ok=True)
-        for path, picture in made.pictures:
+        for path, picture in result.pictures:
             write_picture(path, picture)
-        if made.left_out:
-            write_json(self._left_out_path(made.unit), {place: list(told) for place, told in made.left_out.items()})
-        self.form.write(made.unit.number, made.rows, made.arrays)
+        if result.left_out:
+            write_json(self._left_out_path(result.unit), {place: list(why) for place, why in result.left_out.items()})
+        self.form.write(result.unit.number, result.rows, result.arrays)
         if self.with_json:
-            write_batch_json(self.json_path(made.unit), self.form.widths, made.samples)
+            write_batch_json(self.json_path(result.unit), self.layers, result.samples)
 
     def good_samples(self, units):
-        """Yield (position, index in the source, row among the good ones of its unit) of each sample that is there."""
+        """Yield (position, index in the source, row among the good ones of its unit) of each good sample."""
         for unit in units:
-            missing, row = self.left_out(unit), 0
+            skipped, row = self.left_out(unit), 0
             for place, index in enumerate(unit.indices.tolist()):
-                if place not in missing:
+                if place not in skipped:
                     yield unit.first + place, index, row
                     row += 1
 
 
 def write_picture(path, picture):
-    """Write a picture (the bytes of a file, or uint8 (H, W, 3) as PNG): whole under its final name, or not there.
+    """Write a picture (the bytes of a file, or uint8 (H, W, 3) as PNG), atomically.
 
-    Unlike other files it is not forced to the disk one by one, which would cost more than making it.
+    Unlike other files it is not synced to disk, which would take longer than computing it.
     """
     import io
 

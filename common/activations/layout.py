@@ -1,4 +1,4 @@
-"""Where things lie in a tree of images, activations and metadata, and how its metadata are written.
+"""The layout of a tree of images, activations and metadata, and its metadata files.
 
 OUT/images/MODEL/sample_000000.png, OUT/activations/MODEL/batch_000000.npz (and .json for real images) or LAYER.npy,
 OUT/metadata/MODEL/dataset_info.json. MODEL is `imagenet_real` or `imagenet` (generated).
@@ -22,7 +22,7 @@ class Tree:
         self.info = self.metadata / "dataset_info.json"
 
     def relative(self, path):
-        """Return a path below the root as records have it."""
+        """Return a path relative to the root, as in records."""
         return path.relative_to(self.root).as_posix()
 
 
@@ -37,9 +37,9 @@ def batch_name(number):
 
 
 def write_info(path, head, samples, count):
-    """Write dataset_info.json, atomically, its samples one after another: a million of them need no memory.
+    """Write dataset_info.json, atomically, streaming its samples: a million of them need no memory.
 
-    head: the entries before `samples`; num_samples is put in from `count`.  samples: an iterable of `count` dicts.
+    head: the entries before `samples`.  samples: an iterable of `count` dicts.
     """
     from common.files import atomic_path, plain
 
@@ -53,7 +53,7 @@ def write_info(path, head, samples, count):
             stream.write(f"{',' if written else ''}\n    {lines}")
             written += 1
         stream.write("\n  ]\n}\n" if written else "]\n}\n")
-        assert written == count, f"{written} samples came, {count} were announced"
+        assert written == count, f"{written} samples, expected {count}"
 
 
 def write_batch_json(path, layers, samples):

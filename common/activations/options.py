@@ -4,24 +4,25 @@ from dataclasses import dataclass
 from typing import Optional
 
 from common import flags
-from common.cli import REQUIRED, CommonOptions, option
+from common.options import CommonOptions, option
 
 
 @dataclass(kw_only=True)
 class ActivationOptions(CommonOptions):
-    """The network, its layers, and how their activations are stored."""
+    """The network, its layers, and the storage of their activations."""
 
-    checkpoint_path: str = option(REQUIRED, "the network: .pkl, .pth, .bin, .safetensors, or a folder of accelerate",
-                                  kind="how")
+    checkpoint_path: Optional[str] = option(None, "the network: .pkl, .pth, .bin, .safetensors, or a folder of "
+                                            "accelerate (default: the one imagenet_*.pth in checkpoints/ or "
+                                            "../checkpoints/)", kind="how")
     output_dir: str = option("data", "output directory", kind="how")
-    batch_size: int = flags.batch_size(64, help="images per forward pass, and samples of an activation file")
+    batch_size: int = flags.batch_size(64, help="images per forward pass, and samples per activation file")
     layers: str = option("encoder_bottleneck,midblock", "layers, separated by commas")
-    pool: str = option("none", "store whole maps, their means, or means and maxima",
+    pool: str = option("none", "store full feature maps, their means, or means and maxima",
                        choices=["none", "mean", "meanmax"])
-    dtype: str = option("float32", "of the stored activations", choices=["float32", "float16"])
-    samples_per_file: Optional[int] = option(None, "samples of an activation file (default: the first run's "
+    dtype: str = option("float32", "dtype of the stored activations", choices=["float32", "float16"])
+    samples_per_file: Optional[int] = option(None, "samples per activation file (default: the first run's "
                                              "--batch_size)", low=1)
     device: str = flags.device()
-    weights: str = option("ema", "weights of a file that has both", choices=["ema", "raw"])
+    weights: str = option("ema", "weights to use if the file has both", choices=["ema", "raw"])
     part: str = option("generator", "network of a DMD2 guidance file", choices=["generator", "real_unet", "fake_unet"])
     compile: bool = flags.compile()

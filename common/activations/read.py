@@ -1,31 +1,31 @@
-"""Reading activations: the published tree, the fast form, the old one of a file for each sample, and flat .npy sets."""
+"""Reading activations: the published tree, the fast form, the old form with a file per sample, and flat .npy sets."""
 
 import os
-from pathlib import Path
 
 from common.activations.layout import Tree
 from common.errors import InputError
 from common.files import read_json, read_npz, system_errors
+from common.formats.npy import npy_header
 
 
 def open_activations(root, model):
     """Return the Activations of a model (`imagenet_real`, `imagenet`, ...) in a tree of 'extract' or 'generate'.
 
-    Raises InputError when there are none, when metadata and files do not fit together, or a file is damaged.
+    Raises InputError when there are none, when metadata and files disagree, or a file is damaged.
     """
     tree = Tree(root, model)
     if not tree.info.exists():
         known = sorted(path.parent.name for path in (tree.root / "metadata").glob("*/dataset_info.json"))
-        do = f"There are {', '.join(known)}" if known else "Run extract_real_imagenet or generate_dataset first"
+        do = f"Available: {', '.join(known)}" if known else "Run extract_real_imagenet or generate_dataset first"
         raise InputError(f"no activations of '{model}' (no metadata/{model}/dataset_info.json)", where=root, do=do)
     info = read_json(tree.info)
     if not isinstance(info, dict) or not isinstance(info.get("samples"), list) or not info["samples"]:
-        raise InputError("it lists no samples", where=tree.info, do="Run the extraction again")
+        raise InputError("no samples listed", where=tree.info, do="Run the extraction again")
     return Activations(tree, info)
 
 
 class Activations:
-    """A set of activations: `layers` (names, as stored), `num_samples`, `records` (dicts), `info` (all metadata)."""
+    """A set of activations: `layers` (names as stored), `num_samples`, `records` (dicts), `info` (all metadata)."""
 
     def __init__(self, tree, info):
         self.tree, self.info, self.records = tree, info, info["samples"]
@@ -35,36 +35,34 @@ class Activations:
         self.layers = self._layers()
 
     def _form(self):
-        """Return npy (one file a layer), flat (one for all, with a json) or npz (batches, or a file each)."""
+        """Return npy (one file per layer), flat (one for all, with a json) or npz (batches, or a file per sample)."""
         if (self.tree.activations / "done.npy").exists():
             return "npy"
         return "flat" if self._flat() else "npz"
 
     def _flat(self):
-        found = sorted(self.tree.activations.glob("*.npy.json"))
-        return found[0] if found else None
+        return min(self.tree.activations.glob("*.npy.json"), default=None)
 
     def _layers(self):
         if self.form == "flat":
-            told = read_json(self._flat())
-            return list(told["layers"])
+            return list(read_json(self._flat())["layers"])
         if self.form == "npy":
-            told = self.info.get("layers") or []
-            there = [path.stem for path in sorted(self.tree.activations.glob("*.npy")) if path.stem != "done"]
-            return [layer for layer in told if layer in there] or there
+            listed = self.info.get("layers") or []
+            files = [path.stem for path in sorted(self.tree.activations.glob("*.npy")) if path.stem != "done"]
+            return [layer for layer in listed if layer in files] or files
         from common.formats.npz import npz_names
 
         return npz_names(self.npz_path(0)[0])
 
     def npz_path(self, number):
-        """Return (path, row) of a sample in npz form; records without batch_index are of a file for each sample."""
+        """Return (path, row) of a sample in npz form; records without batch_index belong to a file per sample."""
         record = self.records[number]
         if not record.get("activation_path"):
-            raise InputError(f"sample {number} names no activation file", where=self.tree.info,
+            raise InputError(f"sample {number} has no activation file", where=self.tree.info,
                              do="Run the extraction again")
         path = self.tree.root / record["activation_path"]
         path = path if path.suffix == ".npz" else path.with_name(f"{path.name}.npz")
-        if not path.exists():  # old metadata name it relative to the folder of the activations
+        if not path.exists():  # in old metadata it is relative to the folder of the activations
             path = self.tree.activations / path.name
         return path, int(record.get("batch_index") or 0)
 
@@ -78,13 +76,13 @@ class Activations:
         for layer in chosen:
             if layer not in self.layers:
                 raise InputError(f"no activations of layer '{layer}'", where=self.tree.activations,
-                                 do=f"There are {', '.join(self.layers)}")
+                                 do=f"Available: {', '.join(self.layers)}")
         kinds = {"npy": _NpySource, "flat": _FlatSource, "npz": _NpzSource}
         return ActivationRows(self, [kinds[self.form](self, layer) for layer in chosen])
 
 
 class ActivationRows:
-    """Rows of samples, read when sliced: `shape`, `dtype`, `len`, and `[start:stop]`; memory holds one slice."""
+    """Rows of samples, read when sliced: `shape`, `dtype`, `len`, and `[start:stop]`; one slice is in memory."""
 
     def __init__(self, activations, sources):
         import numpy as np
@@ -122,11 +120,11 @@ class _NpySource:
         (count, self.width), self.stored, self.offset = _npy_header(self.stream, self.path)
         self.numbers = np.array([int(record.get("batch_index", -1)) for record in self.records], np.int64)
         if self.numbers.min() < 0 or self.numbers.max() >= count:
-            raise InputError(f"samples in row {self.numbers.max()} of {count}", where=self.path,
+            raise InputError(f"a sample refers to row {self.numbers.max()} of {count}", where=self.path,
                              do="Run the extraction again")
 
     def read(self, start, stop, out):
-        """Fill out (n, width) with samples start .. stop - 1; rows that follow one another are read together."""
+        """Fill out (n, width) with samples start .. stop - 1; consecutive rows are read together."""
         import numpy as np
 
         numbers, first = self.numbers[start:stop], 0
@@ -140,29 +138,28 @@ class _NpySource:
         import numpy as np
 
         block = np.empty(out.shape, self.stored)
-        wanted = memoryview(block).cast("B")
-        if os.preadv(self.stream.fileno(), [wanted],
-                     self.offset + row * self.width * self.stored.itemsize) != len(wanted):
+        place = self.offset + row * self.width * self.stored.itemsize
+        if os.preadv(self.stream.fileno(), [memoryview(block).cast("B")], place) != block.nbytes:
             raise InputError(f"ends before row {row + len(out)}", where=self.path, do="Run the extraction again")
         out[:] = block
 
 
 class _FlatSource(_NpySource):
-    """One layer out of a flat .npy (N, total) float32, whose json tells layers (sorted) and shapes."""
+    """One layer of a flat .npy (N, total) float32, whose json lists layers (sorted) and shapes."""
 
     def __init__(self, activations, layer):
         import math
 
-        described = activations._flat()
-        told = read_json(described)
-        self.layer, self.path = layer, Path(str(described).removesuffix(".json"))
-        sizes = {name: math.prod(told["shapes"][name]) for name in sorted(told["layers"])}
+        description_path = activations._flat()
+        description = read_json(description_path)
+        self.layer, self.path = layer, description_path.with_suffix("")
+        sizes = {name: math.prod(description["shapes"][name]) for name in sorted(description["layers"])}
         self.left, self.width = sum(size for name, size in sizes.items() if name < layer), sizes[layer]
         with system_errors(self.path):
             self.stream = open(self.path, "rb")
         (self.count, self.total), self.stored, self.offset = _npy_header(self.stream, self.path)
         if self.total != sum(sizes.values()) or self.count < activations.num_samples:
-            raise InputError(f"its shape {(self.count, self.total)} is not that of its json", where=self.path,
+            raise InputError(f"shape {(self.count, self.total)} does not match its json", where=self.path,
                              do="Convert it again")
 
     def read(self, start, stop, out):
@@ -181,7 +178,7 @@ class _FlatSource(_NpySource):
 
 
 class _NpzSource:
-    """One layer of npz batches (each file read once in a pass), or of a file for each sample."""
+    """One layer of npz batches (each file is read once per pass), or of a file per sample."""
 
     def __init__(self, activations, layer):
         from common.formats.npz import npz_shape
@@ -201,7 +198,7 @@ class _NpzSource:
             path, row = self.activations.npz_path(number)
             array = self._array(path)
             if row >= len(array):
-                raise InputError(f"has no row {row} of '{self.layer}'", where=path, do="Run the extraction again")
+                raise InputError(f"no row {row} of '{self.layer}'", where=path, do="Run the extraction again")
             out[number - start] = array[row]
 
     def _array(self, path):
@@ -211,20 +208,15 @@ class _NpzSource:
                 self._last = (path, array.reshape(-1, self.width))
             except ValueError as error:
                 raise InputError(f"'{self.layer}' has shape {array.shape}, {self.width} values in other files",
-                                 where=path,
-                                 do="Run the extraction again") from error
+                                 where=path, do="Run the extraction again") from error
         return self._last[1]
 
 
 def _npy_header(stream, path):
     """Return (shape (n, d), dtype, offset of the first row) of a .npy file open for reading."""
-    import numpy as np
-
     try:
-        version = np.lib.format.read_magic(stream)
-        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, columns_first, dtype = read(stream)
-    except ValueError as error:
+        shape, columns_first, dtype = npy_header(stream)
+    except (ValueError, EOFError) as error:
         raise InputError(f"not a .npy file ({error})", where=path, do="Run the extraction again") from error
     if columns_first or dtype.hasobject or len(shape) != 2:
         raise InputError(f"holds {dtype} {shape}, expected rows of numbers", where=path, do="Run the extraction again")

@@ -1,8 +1,9 @@
-"""A job that fills a tree with activations: what extraction and generation have in common."""
+"""A job that fills a tree with activations, shared by extraction and generation."""
 
 import os
 import time
 from dataclasses import replace
+from pathlib import Path
 
 from common import parallel
 from common.activations.capture import layer_widths
@@ -15,32 +16,45 @@ from common.units import make_pipelined
 
 
 def earlier_options(tree, overwrite):
-    """Return the options {name: value} of the run that is in a tree, {} when there is none (or it is to go)."""
+    """Return the options {name: value} of an earlier run in a tree, {} when there is none or it is overwritten."""
     from common.files import read_json
 
     path = tree.metadata / "run.json"
     if overwrite or not path.exists():
         return {}
     try:
-        told = read_json(path)
+        record = read_json(path)
     except InputError:
-        return {}  # the job says what is wrong with it
-    return told.get("options") or {} if isinstance(told, dict) else {}
+        return {}  # the job reports what is wrong with it
+    return record.get("options") or {} if isinstance(record, dict) else {}
 
 
 def layer_names(text):
     """Return the names of a `--layers` value; InputError when there is none."""
     names = list(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
     if not names:
-        raise InputError("no layer is named", where=Parameter("layers"),
-                         do="Give names such as encoder_bottleneck,midblock")
+        raise InputError("expected at least one layer", where=Parameter("layers"),
+                         do="Pass names such as encoder_bottleneck,midblock")
     return names
+
+
+def checkpoint_or_default(path):
+    """Return the path of the network's file: the one given, or the only imagenet_*.pth where the originals' documents
+    keep theirs. Raises InputError where there is none, or more than one."""
+    if path is not None:
+        return path
+    files = sorted(file for folder in ("checkpoints", "../checkpoints") for file in Path(folder).glob("imagenet_*.pth"))
+    if len(files) != 1:
+        what = f"{len(files)} files imagenet_*.pth in checkpoints/ and ../checkpoints/" if files else \
+            "no network is named, and no imagenet_*.pth is in checkpoints/ or ../checkpoints/"
+        raise InputError(what, where=Parameter("checkpoint_path"), do="Name the file")
+    return str(files[0])
 
 
 def open_network(path, layers, pool, device, *, weights="ema", part="generator", precision="fp32", compile=False):
     """Return (EDMPrecond on the device, {"name", "sha256"} of its file).
 
-    layers, pool: what is wanted of it; InputError for layers that it has not, before any slow work.  weights, part,
+    layers, pool: the requested activations; InputError for unknown layers, before any slow work.  weights, part,
     precision: see common.networks.adm_weights.load_adm.
     """
     from common.device import set_precision
@@ -52,8 +66,8 @@ def open_network(path, layers, pool, device, *, weights="ema", part="generator",
     network = load_adm(path, device, weights, part, precision)
     layer_widths(network.config, layer_names(layers), pool)
     if network.config.img_channels != 3:
-        raise InputError(f"the network makes images of {network.config.img_channels} channels", where=path,
-                         do="Give a network for RGB images")
+        raise InputError(f"the network's images have {network.config.img_channels} channels", where=path,
+                         do="Use a network for RGB images")
     if compile:
         import torch
 
@@ -62,10 +76,10 @@ def open_network(path, layers, pool, device, *, weights="ema", part="generator",
 
 
 class ActivationRun:
-    """One job on one tree. A subclass says how units are loaded, computed and recorded, and what heads the metadata.
+    """One job on one tree. A subclass defines how units are loaded, computed and recorded, and the metadata's head.
 
     options: output_dir, layers, pool, dtype, format, batch_size, samples_per_file, num_workers, overwrite.
-    indices: (n,) int64, what the samples are in the source.
+    indices: (n,) int64, the samples' numbers in the source.
     """
 
     tool, with_json, label = "", False, ""
@@ -74,17 +88,17 @@ class ActivationRun:
         self.request, self.network, self.tree = request, network, Tree(options.output_dir, model)
         self.layers = layer_names(options.layers)
         per_file = options.samples_per_file
-        if per_file is None:  # files keep the size that the first run gave them
+        if per_file is None:  # files keep the size of the first run
             per_file = earlier_options(self.tree, options.overwrite).get("samples_per_file") or options.batch_size
         self.options = options = replace(options, samples_per_file=per_file, layers=",".join(self.layers))
         widths = layer_widths(network.config, self.layers, options.pool)
         kind = NpzForm if options.format == "npz" else NpyForm
         self.form = kind(self.tree, widths, options.dtype, len(indices), per_file)
         self.units = split_units(indices, per_file)
-        self.store = Store(self.tree, self.form, self.with_json)
+        self.store = Store(self.tree, self.form, self.layers if self.with_json else None)
 
     def carry_out(self, derived, inputs, rehearse, device):
-        """Do the job and return its Outcome; see common.job.Job for the arguments."""
+        """Run the job and return its Outcome; see common.job.Job for the arguments."""
         tree = self.tree
         places = [tree.activations, tree.images, tree.reconstructed, tree.info]
         job = Job(tree.metadata, self.tool, self.options, request=self.request, derived=derived, inputs=inputs,
@@ -92,7 +106,7 @@ class ActivationRun:
         return job.run(self.work, rehearse, device)
 
     def work(self):
-        """Make what is missing and write the metadata; returns (results, files), in the main process."""
+        """Compute the missing units and write the metadata; returns (results, files) in the main process."""
         if parallel.is_main():
             self.form.prepare()
         parallel.barrier()  # the folders are ready
@@ -104,24 +118,24 @@ class ActivationRun:
             return {}, []
         seconds = max(time.monotonic() - began, 1e-9)
         rate = sum(len(unit.indices) for unit in missing) / seconds if missing else None
-        left_out = [told for unit in self.units for told in self.store.left_out(unit).values()]
+        left_out = [entry for unit in self.units for entry in self.store.left_out(unit).values()]
         count = sum(len(unit.indices) for unit in self.units) - len(left_out)
         if count == 0:
-            raise InputError(f"no image can be read ({left_out[0][1]})", where=left_out[0][0], do="Check the source")
+            raise InputError(f"no readable image ({left_out[0][1]})", where=left_out[0][0], do="Check the source")
         self.form.finish()
         write_info(self.tree.info, self.head(count, left_out), self.samples(), count)
         return self.conclude(count, left_out, rate), [self.tree.info, *self.form.outputs()]
 
     def stored_as(self):
-        """Return the entries of the metadata that say how activations are stored."""
+        """Return the metadata entries that describe how activations are stored."""
         return {"pool": self.options.pool, "dtype": self.options.dtype, "format": self.options.format,
                 "widths": self.form.widths}
 
     def prepare(self):
-        """Make the source ready; in every process, before units are loaded."""
+        """Prepare the source; called in every process before units are loaded."""
 
     def load(self, unit):
-        """Return what `compute` needs of a unit; called in a thread, ahead."""
+        """Return the input of `compute` for a unit; called in a thread, ahead of time."""
         return unit
 
     def compute(self, loaded):
@@ -133,9 +147,9 @@ class ActivationRun:
         raise NotImplementedError
 
     def head(self, count, left_out):
-        """Return the metadata before the samples."""
+        """Return the metadata entries before the samples."""
         raise NotImplementedError
 
     def conclude(self, count, left_out, rate):
-        """Say what there is, and return the results."""
+        """Print a summary and return the results."""
         raise NotImplementedError

@@ -1,19 +1,20 @@
-"""Writing activations a unit at a time, in either form; a unit is a run of samples that is written as one.
+"""Writing activations a unit at a time, in either form; a unit is a range of samples that is written as one.
 
-- NpzForm, the published one: activations/MODEL/batch_<unit>.npz, one array a layer, rows only of samples that are good.
-- NpyForm, the fast one: one LAYER.npy for all samples, made in full size at the start and filled in place, with
-  done.npy, one byte a sample: 0 missing, 1 there, 2 left out (its row stays 0). Until all are there the files are
-  called .partial, and no file under its final name is incomplete.
+- NpzForm, the published one: activations/MODEL/batch_<unit>.npz, one array per layer, rows of good samples only.
+- NpyForm, the fast one: one LAYER.npy for all samples, created in full size at the start and filled in place, with
+  done.npy, one byte per sample: 0 missing, 1 present, 2 skipped (its row stays 0). Until all are present the files have
+  the suffix .partial, so no file under its final name is incomplete.
 
-Both can be written by several processes (disjoint units), killed at any moment and gone on with.
+Both can be written by several processes (disjoint units), killed at any moment and resumed.
 """
 
+import math
 import os
 
 from common.activations.layout import batch_name
 
-THERE, LEFT_OUT = 1, 2
-HEADER = 128  # bytes of a .npy header that fits any number of rows
+PRESENT, SKIPPED = 1, 2
+HEADER = 128  # bytes of the .npy header; numpy leaves room for any number of rows
 
 
 class NpzForm:
@@ -22,12 +23,12 @@ class NpzForm:
     name = "npz"
 
     def __init__(self, tree, widths, dtype, count, per_unit, compressed=True):
-        """widths: {layer: values of a row}, in the order in which layers run.  count: samples wanted in all."""
+        """widths: {layer: values per row}, in the order in which layers run.  count: total number of samples."""
         self.tree, self.widths, self.dtype, self.compressed = tree, widths, dtype, compressed
         self.count, self.per_unit = count, per_unit
 
     def prepare(self):
-        """Make the folder."""
+        """Create the folder."""
         from common.files import system_errors
 
         with system_errors(self.tree.activations):
@@ -38,7 +39,7 @@ class NpzForm:
         return self.tree.activations / f"{batch_name(unit)}.npz"
 
     def rows_there(self, unit):
-        """Return the number of rows of a unit that is there and whole, else None (its headers are read)."""
+        """Return the number of rows of a complete unit, else None (from its headers)."""
         from common.errors import InputError
         from common.formats.npz import npz_shape
 
@@ -50,8 +51,8 @@ class NpzForm:
         except InputError:
             return None
         rows = shapes[0][0][0]
-        good = all(shape == (rows, width) and dtype == self.dtype for (shape, dtype),
-                   width in zip(shapes, self.widths.values()))
+        good = all(shape == (rows, width) and dtype == self.dtype
+                   for (shape, dtype), width in zip(shapes, self.widths.values()))
         return rows if good else None
 
     def write(self, unit, rows, arrays):
@@ -61,14 +62,14 @@ class NpzForm:
         write_npz(self.path(unit), self.compressed, **{layer: arrays[layer] for layer in self.widths})
 
     def finish(self):
-        """Nothing is left to do."""
+        """Do nothing: units are final as written."""
 
     def place(self, position, row):
         """Return (activation_path, batch_index) of the sample at a position, the `row`-th good one of its unit."""
         return f"{self.tree.relative(self.tree.activations)}/{batch_name(position // self.per_unit)}", row
 
     def outputs(self):
-        """Return the files that a finished run must have."""
+        """Return the files of a finished run."""
         return [self.path(unit) for unit in range(-(-self.count // self.per_unit))]
 
 
@@ -85,7 +86,7 @@ class NpyForm:
         self._streams = {}
 
     def prepare(self):
-        """Make the files in full size, or enlarge those of a shorter run; one process does this, before any writes."""
+        """Create the files in full size, or enlarge those of a shorter run; in one process, before any writes."""
         from common.files import system_errors
 
         folder = self.tree.activations
@@ -99,13 +100,13 @@ class NpyForm:
                     _resize(partial, shape, dtype)
 
     def _files(self):
-        """Return [(path, shape, dtype)]; the mask comes last: where it is under its final name, all others are."""
+        """Return [(path, shape, dtype)]; the mask comes last: once it has its final name, all others have theirs."""
         folder = self.tree.activations
         layers = [(folder / f"{layer}.npy", (self.count, width), self.dtype) for layer, width in self.widths.items()]
         return [*layers, (folder / "done.npy", (self.count,), "uint8")]
 
     def _stream(self, path):
-        """Return a descriptor of a file under whichever name it has."""
+        """Return a descriptor of a file under its current name."""
         if path not in self._streams:
             self._streams[path] = os.open(path if path.exists() else _partial(path), os.O_RDWR)
         return self._streams[path]
@@ -117,18 +118,18 @@ class NpyForm:
         start, stop = unit * self.per_unit, min((unit + 1) * self.per_unit, self.count)
         stream = self._stream(self._files()[-1][0])
         mask = np.frombuffer(os.pread(stream, stop - start, HEADER + start), np.uint8)
-        return int((mask == THERE).sum()) if mask.all() else None
+        return int((mask == PRESENT).sum()) if mask.all() else None
 
     def write(self, unit, rows, arrays):
-        """Write the {layer: (n, D)} of a unit's good samples, then their marks; rows: their places in the unit."""
+        """Write the {layer: (n, D)} of a unit's good samples, then the mask; rows: their places in the unit."""
         import numpy as np
 
         from common.files import system_errors
 
         start = unit * self.per_unit
-        mask = np.full(min(self.per_unit, self.count - start), LEFT_OUT, np.uint8)
+        mask = np.full(min(self.per_unit, self.count - start), SKIPPED, np.uint8)
         rows = np.asarray(rows, np.int64)
-        mask[rows] = THERE
+        mask[rows] = PRESENT
         *layers, (done, _, _) = self._files()
         for path, shape, dtype in layers:
             values = np.ascontiguousarray(arrays[path.stem], dtype)
@@ -140,7 +141,7 @@ class NpyForm:
             _write_all(self._stream(done), mask, HEADER + start)
 
     def finish(self):
-        """Give the complete files their final names, the mask last; one process does this, after all have written."""
+        """Give the complete files their final names, the mask last; in one process, after all writes."""
         for stream in self._streams.values():
             os.fsync(stream)
             os.close(stream)
@@ -154,7 +155,7 @@ class NpyForm:
         return self.tree.relative(self.tree.activations), position
 
     def outputs(self):
-        """Return the files that a finished run must have."""
+        """Return the files of a finished run."""
         return [path for path, _, _ in self._files()]
 
 
@@ -163,7 +164,7 @@ def _partial(path):
 
 
 def _runs(rows):
-    """Yield (first, stop) of the places in `rows` that follow one another."""
+    """Yield (first, stop) of the stretches of consecutive numbers in `rows`."""
     import numpy as np
 
     breaks = np.flatnonzero(np.diff(rows) != 1) + 1
@@ -172,7 +173,7 @@ def _runs(rows):
 
 
 def _write_all(stream, array, offset):
-    """Write an array's bytes at an offset; the system may take them in several pieces."""
+    """Write an array's bytes at an offset, in as many calls as the system needs."""
     data = memoryview(array).cast("B")
     while len(data):
         written = os.pwrite(stream, data, offset)
@@ -181,20 +182,19 @@ def _write_all(stream, array, offset):
 
 def _npy_rows(path):
     """Return the number of rows that a .npy file says it has and is long enough for, or None."""
-    import numpy as np
+    from common.formats.npy import npy_header
 
     try:
         with open(path, "rb") as stream:
-            np.lib.format.read_magic(stream)
-            shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
-            whole = stream.tell() + int(np.prod(shape)) * dtype.itemsize == os.fstat(stream.fileno()).st_size
+            shape, _, dtype = npy_header(stream)
+            whole = stream.tell() + math.prod(shape) * dtype.itemsize == os.fstat(stream.fileno()).st_size
         return shape[0] if whole else None
-    except (OSError, ValueError):
+    except (OSError, ValueError, EOFError):
         return None
 
 
 def _resize(path, shape, dtype):
-    """Give a .npy file a shape: a header of fixed length, then rows, the new ones 0 (holes until they are written)."""
+    """Set the shape of a .npy file: a header of fixed length, then rows, new ones 0 (holes until they are written)."""
     import io
 
     import numpy as np

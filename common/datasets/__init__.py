@@ -1,10 +1,10 @@
 """Image data sets by name or path, as uint8 arrays: `open_dataset(name, split)`. Nothing is ever downloaded.
 
 - embedded: digits, photos32, photos64 (they come with scikit-learn);
-- cifar10, cifar100, svhn: the makers' archives, or a folder prepared by tensorflow-datasets; imagenet32 (or imagenet);
+- cifar10, cifar100, svhn: the original archives, or a folder prepared by tensorflow-datasets; imagenet32 (or imagenet);
   these names in any case;
-- a path: a folder of images, a .zip of images, a .npz (or .npy) array. A folder in the current directory that bears
-  the name of a data set is meant when it is written with a slash, as ./digits.
+- a path: a folder of images, a .zip of images, a .npz (or .npy) array. Write ./digits for a folder in the current
+  directory that has the name of a data set.
 """
 
 from pathlib import Path
@@ -22,13 +22,13 @@ def open_dataset(name, split, data_dir=None, size=None):
     """Return the `imageset.ImageSet` of one split of a data set.
 
     name: a known name or a path (see the module).  split: train or test (also validation, val, eval).
-    data_dir: the folder that holds cifar, svhn or imagenet, or a folder above it; without it TFDS_DATA_DIR,
-    ~/tensorflow_datasets and ./data are looked in, and ./imagenet for imagenet. The other data sets ignore it.
-    size: bring all images to this height and width (one number or (H, W)): resized, then cut to the centre.
-    A path's split: its folders train/ and test/ (or val/, validation/) when both are there, else the last 10 % of a
-    fixed permutation is test.
-    Raises InputError for an unknown name or split, for data that are missing (naming the files, where they are
-    published and where to put them) or broken.
+    data_dir: the folder with cifar, svhn or imagenet, or a folder above it; default: TFDS_DATA_DIR,
+    ~/tensorflow_datasets and ./data, for imagenet ./imagenet. The other data sets ignore it.
+    size: resize all images to cover this height and width (one number or (H, W)), then center-crop.
+    A path's split: its folders train/ and test/ (or val/, validation/) when both exist, else the last 10 % of a fixed
+    permutation is test.
+    Raises InputError for an unknown name or split, for missing data (naming the files, where they are published and
+    where to put them) or broken data.
     """
     split, size = _checked_split(split), _checked_size(size)
     known = str(name).lower()
@@ -46,8 +46,7 @@ def open_dataset(name, split, data_dir=None, size=None):
 
 
 def dataset_inputs(name):
-    """Return the paths on which the images of a data set depend: none of an embedded one; None where it is looked for
-    in many places."""
+    """Return the paths that a data set's images depend on: [] for an embedded one, None where there are many."""
     if str(name).lower() in EMBEDDED:
         return []
     return None if str(name).lower() in KNOWN else [name]
@@ -66,27 +65,27 @@ def _checked_size(size):
     pair = tuple(size) if isinstance(size, (tuple, list)) else (size, size)
     if len(pair) != 2 or not all(isinstance(side, int) and side > 0 for side in pair):
         raise InputError(f"{size} is not a size", where="size",
-                         do="Give one whole number of pixels, or height and width")
+                         do="Pass one integer in pixels, or height and width")
     return pair
 
 
 def _open_archive(name, split, data_dir, size):
-    """Return cifar10, cifar100 or svhn from the first place that has it: makers' files before tfds, place by place."""
+    """Return cifar10, cifar100 or svhn from the first folder that has it, in each the original files before tfds."""
     from common.datasets.sets import cifar, svhn, tfds
     from common.datasets.sets.locate import missing_data, search_roots
 
     roots = search_roots(data_dir, nested=(name, name.upper()))
     for root in roots:
-        if name != "svhn" and (found := cifar.find_cifar(name, [root])):
-            return cifar.open_cifar(name, split, found, size)
-        if name == "svhn" and (found := svhn.find_svhn(split, [root])):
-            return svhn.open_svhn(split, found, size)
-        if found := tfds.find_tfds(name, split, [root]):
-            return tfds.open_tfds(name, split, found, size)
+        if name != "svhn" and (files := cifar.find_cifar(name, [root])):
+            return cifar.open_cifar(name, split, files, size)
+        if name == "svhn" and (path := svhn.find_svhn(split, [root])):
+            return svhn.open_svhn(split, path, size)
+        if shards := tfds.find_tfds(name, split, [root]):
+            return tfds.open_tfds(name, split, shards, size)
     files = [svhn.file_name(split)] if name == "svhn" else cifar.looked_for(name)
     published = svhn.PUBLISHED if name == "svhn" else cifar.PUBLISHED
     prepared = f"{tfds.NAMES[name]}/VERSION/{tfds.NAMES[name]}-{split}.tfrecord-* (or .array_record-*)"
-    do = "put it in ./data, or name its folder with --data_dir"
+    do = "put it in ./data, or pass its folder with --data_dir"
     raise missing_data(name, split, [*files, prepared], roots, published, do)
 
 
@@ -96,14 +95,14 @@ def _open_path(path, split, size):
 
         return open_folder(path, split, size)
     if path.suffix.lower() == ".zip" and path.is_file():
-        from common.datasets.sets.zip import open_zip
+        from common.datasets.sets.zip import open_zip_set
 
-        return open_zip(path, split, size)
+        return open_zip_set(path, split, size)
     if path.suffix.lower() in (".npz", ".npy") and path.is_file():
         from common.datasets.sets.npz import open_npz
 
         return open_npz(path, split, size)
     if path.exists():
         raise InputError("neither a folder nor a .zip, .npz or .npy file", where=path,
-                         do="Give one of these, or a known name")
-    raise InputError("no data set of this name, and no such path", where=path, do=nearest(path, KNOWN))
+                         do="Pass one of these, or a known name")
+    raise InputError("no such data set or path", where=path, do=nearest(path, KNOWN))

@@ -10,32 +10,32 @@ from common.nn.shapes import per_image
 
 
 class Denoiser:
-    """The denoiser of an EDMPrecond network: its labels bound, guided and with layers replaced where asked.
+    """The denoiser of an EDMPrecond network, with class labels bound, optional guidance and replaced layers.
 
-    labels: (B, label_dim) or None.  guidance w: D(x; none) + w (D(x; labels) - D(x; none)), "none" being zero labels;
-    it only means something for networks trained with label dropout.  replace: {layer: (1 or B, C, H, W)}.
+    class_labels: (B, label_dim) or None.  guidance w: D(x; none) + w (D(x; labels) - D(x; none)), "none" being zero
+    labels (Ho and Salimans 2022); for networks trained with label dropout.  replace: {layer: (1 or B, C, H, W)}.
     """
 
-    def __init__(self, network, labels=None, guidance=1.0, replace=None):
-        self.network, self.labels, self.guidance, self.replace = network, labels, guidance, replace
+    def __init__(self, network, class_labels=None, guidance=1.0, replace=None):
+        self.network, self.class_labels, self.guidance, self.replace = network, class_labels, guidance, replace
 
     def __call__(self, x, sigma):
-        if self.guidance == 1 or self.labels is None:
-            return self.predict(x, sigma, self.labels)
-        free = self.predict(x, sigma, None)
+        if self.guidance == 1 or self.class_labels is None:
+            return self.predict(x, sigma, self.class_labels)
+        unconditional = self.predict(x, sigma, None)
         if self.guidance == 0:
-            return free
-        return free + self.guidance * (self.predict(x, sigma, self.labels) - free)
+            return unconditional
+        return unconditional + self.guidance * (self.predict(x, sigma, self.class_labels) - unconditional)
 
-    def predict(self, x, sigma, labels):
+    def predict(self, x, sigma, class_labels):
         """Return one network call's denoised images."""
-        return self.network.run(x, sigma, labels, replace=self.replace)[0]
+        return self.network.run(x, sigma, class_labels, replace=self.replace)[0]
 
     def select(self, rows):
         """See `select`."""
-        labels = None if self.labels is None else self.labels[rows]
+        class_labels = None if self.class_labels is None else self.class_labels[rows]
         replace = {layer: value if len(value) == 1 else value[rows] for layer, value in (self.replace or {}).items()}
-        return Denoiser(self.network, labels, self.guidance, replace)
+        return Denoiser(self.network, class_labels, self.guidance, replace)
 
 
 class ScoreDenoiser:
@@ -58,14 +58,14 @@ class ScoreDenoiser:
 
 
 def score_of(denoise):
-    """Return score(x, sigma (B,)) of a denoiser: exactly the one that a ScoreDenoiser holds, else (D - x) / sigma^2."""
+    """Return score(x, sigma (B,)) of a denoiser: a ScoreDenoiser's own (no rounding added), else (D - x) / sigma^2."""
     if isinstance(denoise, ScoreDenoiser):
         return denoise.score
     return lambda x, sigma: (denoise(x, sigma) - x) / per_image(sigma, x) ** 2
 
 
 class CountedCalls:
-    """A score or denoiser that counts its calls. calls: (num_images,) int64, of each image."""
+    """A score or denoiser that counts its calls. calls: (num_images,) int64, per image."""
 
     def __init__(self, function, num_images):
         self.function, self.calls, self.rows = function, torch.zeros(num_images, dtype=torch.int64), slice(None)
@@ -75,12 +75,12 @@ class CountedCalls:
         return self.function(x, sigma)
 
     def select(self, rows):
-        """See `select`; the calls go to the counts of these images."""
+        """See `select`; calls are counted for these images."""
         part = CountedCalls(select(self.function, rows), 0)
         part.calls, part.rows = self.calls, rows.cpu()
         return part
 
 
 def select(function, rows):
-    """Return a score or denoiser for the images `rows` (R,) of its batch; what belongs to each image goes along."""
+    """Return a score or denoiser for the images `rows` (R,) of its batch, with their per-image labels and outputs."""
     return function.select(rows) if hasattr(function, "select") else function

@@ -21,6 +21,7 @@ class Churn:
 
     def gamma(self, sigma, num_steps):
         """Return the relative increase of a noise level before its step."""
+        # sqrt(2) - 1: no step may add more noise than the image already has
         return min(self.S_churn / num_steps, math.sqrt(2) - 1) if self.S_min <= sigma <= self.S_max else 0.0
 
 
@@ -31,8 +32,8 @@ NO_CHURN = Churn()
 def sample_heun(denoise, noise, sigmas, churn=NO_CHURN, advance=None):
     """Return samples (B, C, H, W) float64: EDM's stochastic second-order sampler (Karras et al. 2022, algorithm 2).
 
-    There are len(sigmas) - 1 steps of two network calls, the last of one.
-    With churn, noise is drawn in every step, also where gamma is 0, as in the original; without, only the start.
+    There are len(sigmas) - 1 steps of two network calls each, except the last, which has one.
+    With churn, every step draws noise, even where gamma is 0, as in the original; without, only the start.
     On mps, which has no float64, the state is float32.  advance: called once a step.
     """
     num_steps, start = len(sigmas) - 1, noise()
@@ -43,9 +44,9 @@ def sample_heun(denoise, noise, sigmas, churn=NO_CHURN, advance=None):
         if churn.S_churn > 0:
             sigma_hat = sigma * (1 + churn.gamma(sigma, num_steps))
             x_hat = x + math.sqrt(sigma_hat**2 - sigma**2) * churn.S_noise * noise().to(dtype)
-        d = (x_hat - denoise(x_hat, sigma_hat).to(dtype)) / sigma_hat
-        x = x_hat + (sigma_next - sigma_hat) * d
-        if sigma_next > 0:
+        d = (x_hat - denoise(x_hat, sigma_hat).to(dtype)) / sigma_hat  # dx / dsigma, (B, C, H, W)
+        x = x_hat + (sigma_next - sigma_hat) * d  # Euler
+        if sigma_next > 0:  # Heun's correction; at sigma 0 the slope is undefined
             d_next = (x - denoise(x, sigma_next).to(dtype)) / sigma_next
             x = x_hat + (sigma_next - sigma_hat) * 0.5 * (d + d_next)
         if advance is not None:
@@ -57,8 +58,8 @@ def sample_heun(denoise, noise, sigmas, churn=NO_CHURN, advance=None):
 def sample_few(denoise, noise, sigmas, stochastic=True, trace=None, advance=None):
     """Return samples (B, C, H, W) float32 of a distilled network (Yin et al. 2024): one network call a level above 0.
 
-    A single level and 0 is one-step generation. Between two levels the prediction gets noise of the next level, or
-    (stochastic False) is fed as it is, as DMD2's tools did at first.
+    A single level and 0 is one-step generation. Between levels the prediction is noised to the next level, or with
+    stochastic False passed on without noise, as in the first version of DMD2's tools.
     trace: a list that receives the prediction of each level.  advance: called once a level.
     """
     x = sigmas[0] * noise()

@@ -1,4 +1,4 @@
-"""Sampling as a library: from a network, classes and global image numbers to images."""
+"""Sampling as a library: from a network, labels and global image numbers to images."""
 
 from dataclasses import asdict, dataclass
 
@@ -15,34 +15,34 @@ METHODS = ("onestep", "fewstep", "heun", "multistep")
 
 @dataclass(frozen=True)
 class Sampling:
-    """A method with its settings. An undistilled network needs heun (10 steps on 20 .. 0.01) or multistep."""
+    """A method with its settings. A network that is not distilled needs heun (10 steps on 20 .. 0.01) or multistep."""
 
     method: str = "onestep"  # network calls: 1 (onestep), num_steps (fewstep, multistep), 2 num_steps - 1 (heun)
     num_steps: int = 18
-    sigma_max: float = 80.0  # noise level at the start, and for onestep the only one
+    sigma_max: float = 80.0  # the first noise level, for onestep the only one
     sigma_min: float = 0.002  # the last one above 0
-    rho: float = 7.0
+    rho: float = 7.0  # of the Karras schedule; EDM's value
     S_churn: float = 0.0
     S_min: float = 0.0
     S_max: float = float("inf")
     S_noise: float = 1.0
-    stochastic: bool = True  # fewstep: new noise between the levels
-    eta: float = 1.0  # multistep: 0 the ODE, 1 the reverse SDE, above 1 more noise renewed
+    stochastic: bool = True  # fewstep: fresh noise between levels
+    eta: float = 1.0  # multistep: 0 the ODE, 1 the reverse SDE, above 1 more stochastic
     guidance: float = 1.0  # 1: none; 0: unconditional; below 0: away from the class
 
     def check(self, config):
-        """Raise InputError where a setting makes no sense, for itself or for a network's AdmConfig."""
+        """Raise InputError for a setting that is out of range or does not fit a network's AdmConfig."""
         rules = [
             (self.method in METHODS, "method", f"use {', '.join(METHODS)}"),
             (self.num_steps >= 1, "num_steps", "expected at least 1"),
             (0 < self.sigma_max < float("inf"), "sigma_max", "expected above 0"),
             (self.method == "onestep" or self.sigma_min > 0, "sigma_min", "expected above 0"),
             (self.method == "onestep" or self.num_steps == 1 or self.sigma_min < self.sigma_max, "sigma_min",
-             "expected below sigma_max"),
+             "expected less than sigma_max"),
             (self.rho > 0, "rho", "expected above 0"),
             (self.S_churn >= 0 and self.S_noise >= 0, "S_churn", "expected S_churn and S_noise of at least 0"),
             (0 <= self.eta < float("inf"), "eta", "expected at least 0"),
-            (self.guidance == 1 or config.label_dim > 0, "guidance", "the network has no classes to guide by"),
+            (self.guidance == 1 or config.label_dim > 0, "guidance", "the network is unconditional"),
         ]
         for good, name, what in rules:
             if not good:
@@ -62,23 +62,23 @@ class Sampling:
         return calls if self.guidance in (0, 1) else 2 * calls
 
     def described(self):
-        """Return {name: value} for metadata; eta only where it counts."""
+        """Return {name: value} for metadata; eta only for multistep."""
         return {name: value for name, value in asdict(self).items() if name != "eta" or self.method == "multistep"}
 
 
-def sample(network, sampling, seed, indices, classes=None, replace=None, advance=None):
+def sample(network, sampling, seed, indices, labels=None, replace=None, advance=None):
     """Return images (n, C, R, R) float32 in about [-1, 1] for the global image numbers `indices`.
 
-    network: an EDMPrecond.  sampling: a Sampling.  classes: (n,) numbers, -1 for equal weights of all, or None for zero
-    labels.  Image i draws from (seed, i) alone, the start before the steps, so that it starts from the same noise
-    under every method and at any batch size.  replace: see Denoiser.  advance: called once a step.
+    network: an EDMPrecond.  sampling: a Sampling.  labels: (n,) integers, -1 for equal weights of all classes, or None
+    for an unconditional pass.  Image i draws from (seed, i) alone, the start before the steps, so that it starts from
+    the same noise under every method and at any batch size.  replace: see Denoiser.  advance: called once a step.
     Raises InputError for settings that do not fit the network, unknown classes, and images that are not finite.
     """
     sampling.check(network.config)
     device = next(network.parameters()).device
-    labels = None if classes is None else class_vectors(classes, network.config.label_dim, device)
+    class_labels = None if labels is None else class_vectors(labels, network.config.label_dim, device)
     noise = UnitNoise(seed, indices, network.image_shape, device, ahead=1)
-    denoise, sigmas = Denoiser(network, labels, sampling.guidance, replace), sampling.sigmas(network.config)
+    denoise, sigmas = Denoiser(network, class_labels, sampling.guidance, replace), sampling.sigmas(network.config)
     if sampling.method == "heun":
         churn = Churn(sampling.S_churn, sampling.S_min, sampling.S_max, sampling.S_noise)
         images = sample_heun(denoise, noise, sigmas, churn, advance).float()

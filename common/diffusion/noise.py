@@ -1,4 +1,4 @@
-"""Noise of images, each from its own number."""
+"""Noise for images, each image from its own generator."""
 
 import torch
 
@@ -8,8 +8,8 @@ from common.seeding import unit_generator
 class UnitNoise:
     """Standard normal noise for the images of global numbers `indices`, each from its own generator.
 
-    Calling it gives the next (B, C, H, W) float32 tensor. Draws are made for `ahead` calls at once: per image in one
-    go, and in one transfer to the device.
+    Each call returns the next (B, C, H, W) float32 tensor. Draws are made for `ahead` calls at once, in one transfer
+    to the device.
     """
 
     def __init__(self, seed, indices, shape, device="cpu", ahead=8):
@@ -19,5 +19,5 @@ class UnitNoise:
     def __call__(self):
         if not self.stock:
             draws = [torch.randn((self.ahead, *self.shape), generator=generator) for generator in self.generators]
-            self.stock = list(torch.stack(draws, dim=1).to(self.device).flip(0))
+            self.stock = list(torch.stack(draws, dim=1).to(self.device).flip(0))  # [(B, C, H, W)], popped from the end
         return self.stock.pop()

@@ -26,7 +26,7 @@ SAFETY, SMALLEST, LARGEST, EXPONENT = 0.9, 0.2, 10.0, -1 / 5  # of the step cont
 
 
 class StepTooSmall(InputError):
-    """The solver cannot go on: the step fell below what float64 resolves, or a value stopped being finite."""
+    """The solver cannot continue: the step fell below what float64 resolves, or a value is no longer finite."""
 
 
 def solve_rk45(function, start, end, y, rtol, atol):
@@ -34,10 +34,11 @@ def solve_rk45(function, start, end, y, rtol, atol):
 
     y: (S, n) float64, one system a row.  function: t (R,) float64, y (R, n), rows (R,) int64 (which systems these
     are) -> (R, n) float64.  Returns (y at the end (S, n), number of evaluations (S,) int64).
-    Coefficients, error norm and step control are those of scipy's solve_ivp(method="RK45"), so evaluations compare.
-    Systems that are done leave the batch. Raises StepTooSmall.
+    Coefficients, error norm and step control are those of scipy's solve_ivp(method="RK45"), so that the numbers of
+    evaluations compare. Finished systems leave the batch. Raises StepTooSmall.
     """
-    result, evaluations = y.clone(), torch.full((len(y),), 2, dtype=torch.int64, device=y.device)
+    result = y.clone()
+    evaluations = torch.full((len(y),), 2, dtype=torch.int64, device=y.device)  # at the start and for the first step
     direction = math.copysign(1.0, end - start)
     rows = torch.arange(len(y), device=y.device)
     t = torch.full((len(y),), float(start), dtype=torch.float64, device=y.device)
@@ -50,12 +51,12 @@ def solve_rk45(function, start, end, y, rtol, atol):
         t_new = torch.where(last, torch.full_like(t, end), t + direction * step)
         h = t_new - t
         y_new, f_new, error = _stages(function, t, h, y, f, rows)
-        evaluations[rows] += 6
+        evaluations[rows] += 6  # the first of seven stages is the last of the step before (FSAL)
         scale = atol + rtol * torch.maximum(y.abs(), y_new.abs())
         norm = _rms(error / scale)
-        good = norm < 1  # a NaN is a rejection
+        good = norm < 1  # False for NaN
         growth = torch.where(norm == 0, torch.full_like(norm, LARGEST), SAFETY * norm**EXPONENT).nan_to_num(SMALLEST)
-        grown = torch.where(rejected, growth.clamp(max=1.0), growth.clamp(max=LARGEST))
+        grown = torch.where(rejected, growth.clamp(max=1.0), growth.clamp(max=LARGEST))  # no growth after a rejection
         step = h.abs() * torch.where(good, grown, growth.clamp(min=SMALLEST))
         rejected = ~good
         t = torch.where(good, t_new, t)
@@ -97,6 +98,6 @@ def _rms(values):
 
 def _check_progress(t, step, f):
     spacing = torch.nextafter(t.abs(), torch.full_like(t, math.inf)) - t.abs()
-    if bool((step < 10 * spacing).any()) or not bool(f.isfinite().all()):
+    if bool((step < 10 * spacing).any()) or not bool(f.isfinite().all()):  # 10 spacings: scipy's smallest step
         raise StepTooSmall("the ODE of this network has no finite solution at this tolerance",
                            do="Pass a larger `rtol`, or try another checkpoint or `weights`")

@@ -1,9 +1,9 @@
 """Samplers of score models: predictor-corrector and ODE (Song et al. 2021), stochastic multistep (Lu et al. 2022).
 
 All samplers, here and in `edm_samplers`, are `sample_x(denoise, noise, sigmas, ...) -> x`:
-denoise: called as denoise(x, sigma), see `denoiser`, which makes one of a score or an EDM network, and counts calls.
-noise: each call gives the next (B, C, H, W) standard normal tensor: the prior, then step by step (`UnitNoise`).
-sigmas: noise levels from the largest down, the last 0.  x: samples (B, C, H, W) before any clipping.
+denoise: called as denoise(x, sigma); `denoiser` adapts scores and EDM networks to it, and counts calls.
+noise: each call returns the next (B, C, H, W) standard normal tensor: the prior, then step by step (`UnitNoise`).
+sigmas: noise levels in descending order, the last 0.  x: samples (B, C, H, W) before any clipping.
 """
 
 import math
@@ -24,7 +24,7 @@ class PCOptions:
 
     predictor: str = "reverse_diffusion"  # or euler_maruyama, ancestral_sampling, none
     corrector: str = "langevin"  # or ald, none
-    snr: float = 0.16
+    snr: float = 0.16  # target signal-to-noise ratio of the corrector, called r in the paper
     n_steps_each: int = 1
     noise_removal: bool = True
     last_step_snr: float = 0.036
@@ -37,7 +37,7 @@ class Step:
     """One step of predictor and corrector."""
 
     sigma: torch.Tensor  # (B,), the level at which the network is called
-    level: float  # the step leads from this level of the discrete chain
+    level: float  # the step goes from this level of the discrete chain
     below: float  # to this one
     diffusion: torch.Tensor  # (B,), g(t) of the SDE
     num_scales: int
@@ -47,8 +47,8 @@ class Step:
 def sample_pc(denoise, noise, sigmas, options=PCOptions(), sde=None, trace=None, advance=None):
     """Return samples float32: corrector, then predictor, at each of the N = len(sigmas) - 1 levels above 0.
 
-    sde: the VE SDE that sigmas, its `reverse_sigmas`, discretise. The network is then called at its sigma(t), t being
-    N times from 1 down to eps, as in the original; without it at the levels themselves.
+    sde: the VE SDE that sigmas, its `reverse_sigmas`, discretise. The network is then called at its sigma(t), for N
+    times t from 1 down to eps, as in the original; without it at the levels themselves.
     trace: a list that receives (x after corrector, x after predictor) of each step.  advance: called once a step.
     Without noise removal the last mean gets noise of standard deviation 2 last_step_snr^2, as in the original.
     """
@@ -88,12 +88,12 @@ def annealed_langevin(score, x, step, noise, options):
 
 
 def no_correction(score, x, step, noise, options):
-    """Leave x as it is."""
+    """Return x unchanged."""
     return x
 
 
 def reverse_diffusion(score, x, step, noise, options):
-    """The reverse SDE discretised as its forward table: mean x + G^2 s, noise G (Song et al. 2021, eq. 46)."""
+    """The reverse SDE discretised like the forward one: mean x + G^2 s, noise G (Song et al. 2021, eq. 46)."""
     g2 = step.level**2 - step.below**2
     mean = x + g2 * score(x, step.sigma) * (0.5 if options.probability_flow else 1.0)
     return (mean if options.probability_flow else mean + math.sqrt(g2) * noise()), mean
@@ -114,7 +114,7 @@ def euler_maruyama(score, x, step, noise, options):
 
 
 def no_prediction(score, x, step, noise, options):
-    """Leave x as it is."""
+    """Return x unchanged, and as the mean."""
     return x, x
 
 
@@ -127,7 +127,7 @@ CORRECTORS = {"langevin": langevin, "ald": annealed_langevin, "none": no_correct
 def sample_ode(denoise, noise, sigmas, rtol=1e-4, atol=1e-6, eps=0.0, coupling="image"):
     """Return samples float32 of the probability-flow ODE by Dormand-Prince 5(4), t from 1 to eps.
 
-    sigmas: (first, last) level of the VE SDE, sigma(t) = last (first / last)^t; after them a 0 asks for one noiseless
+    sigmas: (first, last) level of the VE SDE, sigma(t) = last (first / last)^t; a 0 after them requests one noiseless
     predictor step at eps, in which G^2 = last^2.  coupling: "batch" solves all images as one system, as the original.
     """
     sde, start = VESDE(sigmas[1], sigmas[0], eps), sigmas[0] * noise()
@@ -150,24 +150,24 @@ def sample_ode(denoise, noise, sigmas, rtol=1e-4, atol=1e-6, eps=0.0, coupling="
 def sample_multistep(denoise, noise, sigmas, eta=1.0, advance=None):
     """Return samples of stochastic DPM-Solver++(2M) (Lu et al. 2022, algorithm 2 with SDE steps): one call a step.
 
-    eta: how much of the noise is renewed in each step: 1 follows the reverse SDE, 0 the probability-flow ODE, more than
-    1 adds Langevin's noise and drift, as a corrector does. With lambda = -log sigma and h its increase, a step is exact
-    for a denoised image that is linear in lambda, its slope that of the last two calls.  advance: called once a step.
+    eta: stochasticity: 1 follows the reverse SDE, 0 the probability-flow ODE, more than 1 adds Langevin noise and
+    drift, as a corrector does. With lambda = -log sigma and h its increase, a step is exact for a denoised image that
+    is linear in lambda, with the slope of the last two calls.  advance: called once a step.
     """
     x = sigmas[0] * noise()
-    before, h_before = None, None
+    previous, h_previous = None, None
     for sigma, sigma_next in zip(sigmas[:-1], sigmas[1:]):
         denoised = denoise(x, sigma)
         if sigma_next == 0:
             x = denoised
         else:
             h = math.log(sigma / sigma_next)
-            kept = math.exp(-(1 + eta) * h)  # of x's distance to the denoised image
-            x = math.exp(-h * eta) * (sigma_next / sigma) * x + (1 - kept) * denoised
-            if before is not None:
-                x = x + 0.5 * (1 - kept) * (h / h_before) * (denoised - before)
+            decay = math.exp(-(1 + eta) * h)  # of x's distance to the denoised image
+            x = math.exp(-h * eta) * (sigma_next / sigma) * x + (1 - decay) * denoised
+            if previous is not None:
+                x = x + 0.5 * (1 - decay) * (h / h_previous) * (denoised - previous)  # second order
             x = x + sigma_next * math.sqrt(1 - math.exp(-2 * eta * h)) * noise()
-            before, h_before = denoised, h
+            previous, h_previous = denoised, h
         if advance is not None:
             advance()
     return x

@@ -28,7 +28,7 @@ class Sampler:
 
     @property
     def steps(self):
-        """Number of steps of one batch, or None where the solver decides."""
+        """Number of steps of one batch, None for an adaptive solver."""
         return {"pc": self.sampling["num_scales"], "ode": None}.get(self.sampling["method"], self.sampling["num_steps"])
 
     def __call__(self, seed, indices, device, advance=None):

@@ -13,7 +13,7 @@ class Score:
         self.function = function
 
     def __call__(self, x, sigma):
-        """x: (B, C, H, W).  sigma: (B,).  Returns the score, (B, C, H, W); `x` itself is left as it is."""
+        """x: (B, C, H, W), not modified.  sigma: (B,).  Returns the score (B, C, H, W)."""
         return self.function(x, sigma)
 
     def linearise(self, x, sigma):
@@ -53,7 +53,7 @@ class ConservativeScore(Score):
         self.network = network
 
     def __call__(self, x, sigma):
-        """See Score. The gradient is -J^T network(x) / sigma, which needs no graph unless one is asked for."""
+        """See Score. The gradient is -J^T network(x) / sigma, which needs no graph."""
         output, pullback = linearise(self.network, x, sigma)
         return -pullback(output) / per_image(sigma, x)
 

@@ -34,7 +34,7 @@ class VESDE:
     def discrete_sigmas(self, num_scales):
         """Return the table of num_scales noise levels, ascending, float32.
 
-        The exponential is taken in float64: differences of neighbours enlarge its rounding a hundredfold.
+        The exponential is taken in float64: differences of neighbours amplify its rounding a hundredfold.
         """
         logs = torch.linspace(math.log(self.sigma_min), math.log(self.sigma_max), num_scales)
         return torch.exp(logs.double()).float()

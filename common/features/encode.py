@@ -1,7 +1,7 @@
-"""Features of many images, made once: in parts that survive a kill, shared by processes, kept by content.
+"""Features of many images, computed once: in parts that survive a kill, shared by processes, cached by content.
 
 A set of features is a folder below GENPROBE_CACHE/features, named by a hash of the images' contents, the feature space
-and what was done to the images. The same images asked for again, under any path, for any metric, cost nothing.
+and the transform. The same images under any path, for any metric, are not encoded again.
 """
 
 import hashlib
@@ -10,10 +10,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from pathlib import Path
 
-from common.errors import InputError
+from common.errors import SYSTEM_ADVICE, InputError
 
 PART = 512  # images of a part, which is made and written as one
-FORMAT = 1  # of the files; another one is another key
+FORMAT = 2  # of the files; another one is another key
 
 
 class EncodedImages:
@@ -24,14 +24,14 @@ class EncodedImages:
 
         self.folder = Path(folder)
         self.path = self.folder / "features.npz"
-        told = read_json(self.folder / "set.json")
-        self.count, self.width, self.num_logits = told["count"], told["width"], told["num_logits"]
-        self.meta, self.what, self.excluded = told["meta"], told["what"], told["excluded"]
+        stored = read_json(self.folder / "set.json")
+        self.count, self.width, self.num_logits = stored["count"], stored["width"], stored["num_logits"]
+        self.meta, self.what, self.excluded = stored["meta"], stored["what"], stored["excluded"]
 
     def statistics(self):
-        """Return the common.features.statistics.Statistics, rows and logits in their files.
+        """Return the common.features.statistics.Statistics, with rows and logits left in their files.
 
-        Mean and covariance are computed once and kept beside the features.
+        Mean and covariance are computed once and stored beside the features.
         """
         from common.features.statistics import Statistics
         from common.files import read_npz, write_npz
@@ -39,41 +39,41 @@ class EncodedImages:
 
         rows = FileRows(self.path, "pool_3")
         logits = FileRows(self.folder / "logits.npz", "logit") if self.num_logits else None
-        kept, moments = self.folder / "moments.npz", {}
-        if kept.exists():
-            moments = read_npz(kept, required=("mean", "covariance"))
+        path, moments = self.folder / "moments.npz", {}
+        if path.exists():
+            moments = read_npz(path, required=("mean", "covariance"))
         elif self.count > self.width:  # with fewer rows a distance needs no covariance
-            found = Statistics(features=rows)
-            moments = {"mean": found.mean, "covariance": found.covariance}
-            write_npz(kept, compressed=False, **moments)
+            computed = Statistics(features=rows)
+            moments = {"mean": computed.mean, "covariance": computed.covariance}
+            write_npz(path, compressed=False, **moments)
         return Statistics(**moments, features=rows, logits=logits, meta=self.meta, path=self.what)
 
 
 def encode(images, space, batch_size=32, workers=8, change=None, overwrite=False, label="features"):
-    """Return the EncodedImages of a source (common.features.sources, or one with `generate`), made or found.
+    """Return the EncodedImages of a source (common.features.sources, or one with `generate`), cached or computed.
 
-    change: None, or an object with `told` (plain values that name it) and call image -> image, applied before the
-    space's own preparation.  workers: threads that read and prepare images.
-    Images that cannot be read, or whose features are not finite, are left out, and stand in `excluded` with the reason.
+    change: None, or a transform image -> image with a `description` of plain values, applied before the space's own
+    preprocessing.  workers: threads that read and prepare images.
+    Images that cannot be read, or whose features are not finite, are skipped and listed in `excluded` with the reason.
     Raises InputError when fewer than two images remain.
     """
     from common import parallel
     from common.files import check_writable, exclusive
     from common.paths import cache_dir
 
-    identity = images.identity() if parallel.is_main() else None
-    identity = parallel.gather_objects(identity)[0]
-    told = [FORMAT, PART, identity, len(images), space.meta, None if change is None else change.told]
+    identity = (images.identity(), getattr(images, "unreadable", ())) if parallel.is_main() else None
+    identity, unreadable = parallel.gather_objects(identity)[0]
+    told = [FORMAT, PART, identity, len(images), space.meta, None if change is None else change.description]
     key = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:24]
     folder = cache_dir() / "features" / key
     check_writable(folder)
-    with exclusive(folder / ".lock", f"another process makes {label}") if parallel.is_main() else nullcontext():
+    with exclusive(folder / ".lock", f"another process computes {label}") if parallel.is_main() else nullcontext():
         if overwrite and parallel.is_main():
             for path in [folder / "set.json", *folder.glob("part_*.npz")]:
                 path.unlink(missing_ok=True)
         parallel.barrier()
         if not (folder / "set.json").exists():
-            _make_parts(images, space, folder, batch_size, workers, change, label)
+            _make_parts(images, space, folder, batch_size, workers, change, label, unreadable)
             parallel.barrier()
             if parallel.is_main():
                 _join(images, space, folder, change)
@@ -81,7 +81,7 @@ def encode(images, space, batch_size=32, workers=8, change=None, overwrite=False
     return EncodedImages(folder)
 
 
-def _make_parts(images, space, folder, batch_size, workers, change, label):
+def _make_parts(images, space, folder, batch_size, workers, change, label, unreadable):
     """Write the missing parts of this process's share."""
     from common import console, parallel
 
@@ -91,8 +91,8 @@ def _make_parts(images, space, folder, batch_size, workers, change, label):
     with ThreadPoolExecutor(max(1, workers)) as pool, \
             console.progress(label, sum(len(spans[number]) for number in mine), unit="images") as advance:
         for number in mine:
-            _make_part(images, space, spans[number], folder / _part(number), pool, (batch_size, workers, change),
-                       advance)
+            _make_part(images, space, spans[number], folder / _part(number), pool,
+                       (batch_size, workers, change, unreadable), advance)
 
 
 def _part(number):
@@ -100,7 +100,7 @@ def _part(number):
 
 
 def _is_complete(path):
-    """True when a part is there and whole; a damaged one is made again."""
+    """True when a part exists and is complete; a damaged one is computed again."""
     from common.files import read_npz
 
     if not path.exists():
@@ -117,21 +117,21 @@ def _make_part(images, space, span, path, pool, work, advance):
 
     from common.files import write_npz
 
-    batch_size, workers, change = work
+    batch_size = work[0]
     index, features, logits, excluded, waiting = [], [], [], {}, []
 
     def flush():
-        found, scores = space.encode([prepared for _, prepared in waiting])
-        good = np.isfinite(found).all(axis=1)
-        excluded.update({number: "its features hold NaN or infinity" for (number, _),
-                         fine in zip(waiting, good) if not fine})
+        rows, scores = space.encode([prepared for _, prepared in waiting])
+        good = np.isfinite(rows).all(axis=1)
+        excluded.update({number: "its features hold NaN or infinity"
+                         for (number, _), fine in zip(waiting, good) if not fine})
         index.extend(number for (number, _), fine in zip(waiting, good) if fine)
-        features.append(found[good])
+        features.append(rows[good])
         logits.append(np.empty((int(good.sum()), 0), np.float32) if scores is None else scores[good])
         advance(len(waiting))
         waiting.clear()
 
-    for number, prepared in _prepared(images, span, space, pool, batch_size, workers, change):
+    for number, prepared in _prepared(images, span, space, pool, *work):
         if isinstance(prepared, InputError):
             excluded[number] = prepared.what
             advance(1)
@@ -142,14 +142,18 @@ def _make_part(images, space, span, path, pool, work, advance):
     if waiting:
         flush()
     empty = [np.empty((0, space.width), np.float32)], [np.empty((0, space.num_logits), np.float32)]
-    told = [[number, images.title(number), reason] for number, reason in sorted(excluded.items())]
+    skipped = [[number, images.title(number), reason] for number, reason in sorted(excluded.items())]
     write_npz(path, compressed=False, pool_3=np.concatenate(features or empty[0]),
               logit=np.concatenate(logits or empty[1]),
-              index=np.array(index, np.int64), excluded=np.array(json.dumps(told)))
+              index=np.array(index, np.int64), excluded=np.array(json.dumps(skipped)))
 
 
-def _prepared(images, span, space, pool, batch_size, workers, change):
-    """Yield (number, prepared image or InputError) in order; some are prepared ahead in threads."""
+def _prepared(images, span, space, pool, batch_size, workers, change, unreadable):
+    """Yield (number, prepared image or InputError) in order; some are prepared ahead in threads.
+
+    Raises InputError where the system refuses a file that it let read for the set's key: the set must not be kept
+    under this key without that image.
+    """
 
     def prepare(image):
         try:
@@ -161,8 +165,10 @@ def _prepared(images, span, space, pool, batch_size, workers, change):
         try:
             image = images.load(number)
         except InputError as error:
+            if number not in unreadable and getattr(error.__cause__, "errno", None) in SYSTEM_ADVICE:
+                raise
             return error
-        return prepare(image)
+        return InputError("could not be read at first") if number in unreadable else prepare(image)
 
     if hasattr(images, "generate"):
         for start in range(span.start, span.stop, batch_size):
@@ -180,7 +186,7 @@ def _prepared(images, span, space, pool, batch_size, workers, change):
 
 
 def _join(images, space, folder, change):
-    """Put the parts together; set.json comes last and says that the set is whole."""
+    """Join the parts; set.json comes last and marks the set as complete."""
     import numpy as np
 
     from common.files import read_npz, write_json
@@ -189,18 +195,20 @@ def _join(images, space, folder, change):
     parts = [folder / _part(number) for number in range(-(-len(images) // PART))]
     excluded, count = [], 0
     for path in parts:
-        held = read_npz(path, required=("index", "excluded"))
-        count += len(held["index"])
-        excluded += json.loads(str(held["excluded"]))
+        part = read_npz(path, required=("index", "excluded"))
+        count += len(part["index"])
+        excluded += json.loads(str(part["excluded"]))
     if count < 2:
         reason = f" ({excluded[0][1]}: {excluded[0][2]})" if excluded else ""
-        raise InputError(f"{count} of {len(images)} images can be used, two are the least{reason}", where=images.what,
-                         do="Give more images")
+        raise InputError(f"{count} of {len(images)} images are usable, at least two are required{reason}",
+                         where=images.what, do="Use more images")
     for name, key, width in (("logits.npz", "logit", space.num_logits), ("features.npz", "pool_3", space.width)):
         if width:
             blocks = (read_npz(path, required=(key,))[key] for path in parts)
             write_npz_rows(folder / name, key, (count, width), np.float32, blocks)
-    meta = {**space.meta, **({} if change is None else change.told)}
+    made = getattr(images, "resolution", None)  # of generated images
+    size = {"resolution": list(made), "generated": True} if made else {"resolution": [0]}  # 0: as they are
+    meta = {**space.meta, **size, **({} if change is None else change.description)}
     write_json(folder / "set.json", {"count": count, "width": space.width, "num_logits": space.num_logits, "meta": meta,
                                      "name": space.name, "what": images.what,
                                      "excluded": [[title, reason] for _, title, reason in excluded]})
@@ -209,12 +217,12 @@ def _join(images, space, folder, change):
 
 
 def report_excluded(encoded, shown=5):
-    """Say which images of a set were left out and why."""
+    """Print which images of a set were skipped and why."""
     from common import console
 
     if not encoded.excluded:
         return
-    console.say(f"warning: {len(encoded.excluded):,} images of {encoded.what} are left out:")
+    console.say(f"warning: skipped {len(encoded.excluded):,} images of {encoded.what}:")
     for title, reason in encoded.excluded[:shown]:
         console.say(f"  {title}: {reason}")
     if len(encoded.excluded) > shown:

@@ -1,4 +1,4 @@
-"""Resizing to the 299x299 of Inception as each published tool does it, and the normalisation that goes with each.
+"""Resizing to Inception's 299x299 as in each published tool, and the normalisation that goes with it.
 
 Modes: clean (clean-fid: PIL bicubic on floats), legacy_pytorch (pytorch-fid), legacy_tensorflow (TTUR, torch-fidelity),
 fast (OCTET: torchvision's bilinear on tensors). Scores of different modes do not compare.
@@ -13,11 +13,12 @@ from common.errors import InputError, nearest
 
 MODES = ("clean", "legacy_pytorch", "legacy_tensorflow", "fast")
 SIZE = 299
+SMALLEST, LARGEST = 8, 8192  # sides that images are brought to before
 _BLOCK = 32  # outputs of one matrix product: wider wastes arithmetic on zeros, narrower wastes calls
 
 
 def resize_image(image, mode, size=SIZE, antialias=True):
-    """Return float32 (size, size, 3) in 0..255, not rounded, of one image as `mode` resizes it.
+    """Return one image as float32 (size, size, 3) in 0..255, not rounded, resized as in `mode`.
 
     image: uint8 or float (H, W, 3) array, 0..255.  antialias: for mode fast alone, where it changes the score:
     torchvision's default was off before 0.17 and is on since.
@@ -38,9 +39,9 @@ def resize_image(image, mode, size=SIZE, antialias=True):
 
 
 def normalise(x, mode):
-    """Return pixels 0..255 (array or tensor) as the network of `mode` takes them, about [-1, 1]."""
+    """Return pixels 0..255 (array or tensor) normalised for the network of `mode`, about [-1, 1]."""
     _check_mode(mode)
-    return 2 * (x / 255) - 1 if mode == "legacy_pytorch" else (x - 128) / 128
+    return 2 * (x / 255) - 1 if mode == "legacy_pytorch" else (x - 128) / 128  # TensorFlow's graph: 128, not 127.5
 
 
 def _check_mode(mode):
@@ -54,7 +55,7 @@ def _resize(pixels, mode, size, antialias):
     if mode not in _AXES:
         resized = _interpolate(pixels.permute(2, 0, 1)[None].float(), (size, size), antialias and mode == "fast")
         return resized[0].permute(1, 2, 0).contiguous().clamp_(0, 255)
-    # Rows first, though PIL begins with the columns: in (H, W, 3) the rows need no transposition of the whole image.
+    # Rows first, though PIL starts with the columns: in (H, W, 3) the rows need no transposition of the whole image.
     height, width, _ = pixels.shape
     rows = _along_first(pixels.reshape(height, width * 3), mode, size).reshape(size, width, 3)
     columns = _along_first(rows.transpose(0, 1).reshape(width, size * 3), mode, size).reshape(size, size, 3)
@@ -66,7 +67,7 @@ def _along_first(x, mode, size):
     import torch
 
     if len(x) == size:
-        return x.float()  # both originals leave an axis of the right length alone
+        return x.float()  # both originals skip an axis of the right length
     resized = torch.empty((size, x.shape[1]), dtype=torch.float32)
     for outputs, inputs, weights in _bands(mode, len(x), size):
         torch.mm(weights, x[inputs].float(), out=resized[outputs])
@@ -97,10 +98,10 @@ def _bicubic_axis(length, size):
 
 
 def _tensorflow_axis(length, size):
-    """Return float64 (size, length): TensorFlow 1's bilinear, source = destination x length / size, clamped."""
+    """Return float64 (size, length): TensorFlow 1's bilinear, source = target x length / size, clamped."""
     import numpy as np
 
-    source = np.arange(size, dtype=np.float32) * np.float32(length / size)  # in float32, as there
+    source = np.arange(size, dtype=np.float32) * np.float32(length / size)  # in float32, as in TensorFlow
     low = np.minimum(source.astype(int), length - 1)
     fraction = (source - low.astype(np.float32)).astype(np.float64)
     weights = np.zeros((size, length))
@@ -119,28 +120,28 @@ def _bands(mode, length, size):
     import torch
 
     weights = torch.from_numpy(_AXES[mode](length, size)).float()
-    found = []
+    bands = []
     for start in range(0, size, _BLOCK):
         outputs = slice(start, min(start + _BLOCK, size))
         used = weights[outputs].any(dim=0).nonzero()
         inputs = slice(int(used[0]), int(used[-1]) + 1)
-        found.append((outputs, inputs, weights[outputs, inputs].contiguous()))
-    return found
+        bands.append((outputs, inputs, weights[outputs, inputs].contiguous()))
+    return bands
 
 
 def cover(pixels, shape, antialias=True):
-    """Return uint8 pixels (H, W, 3) resized, keeping their proportions, until they just cover shape (height, width).
+    """Return uint8 pixels (H, W, 3) resized at their aspect ratio until they just cover shape (height, width).
 
-    Bilinear and rounded, as torchvision's Resize does on byte tensors; for a square this is `Resize(side)`.
+    Bilinear and rounded, like torchvision's Resize on byte tensors; for a square this is `Resize(side)`.
     """
     import numpy as np
     import torch
 
-    (height, width), (wanted_height, wanted_width) = pixels.shape[:2], shape
-    if height * wanted_width <= width * wanted_height:  # the height is what falls short
-        target = wanted_height, wanted_height * width // height
+    (height, width), (target_height, target_width) = pixels.shape[:2], shape
+    if height * target_width <= width * target_height:  # the height is the limiting side
+        target = target_height, target_height * width // height
     else:
-        target = wanted_width * height // width, wanted_width
+        target = target_width * height // width, target_width
     if target == (height, width):
         return pixels
     x = torch.from_numpy(np.array(pixels)).permute(2, 0, 1)[None].float()
@@ -148,10 +149,10 @@ def cover(pixels, shape, antialias=True):
 
 
 def cover_and_crop(pixels, shape, antialias=True):
-    """Return uint8 (height, width, 3): pixels (H, W, 3) resized to cover `shape`, then cropped at the centre.
+    """Return uint8 (height, width, 3): pixels (H, W, 3) resized to cover `shape`, then center-cropped.
 
-    shape: (height, width), or one number for a square: the transform that BlobGAN's setup_fid puts before everything.
-    antialias: on as in torchvision since 0.17; off gives what older versions gave.
+    shape: (height, width), or one number for a square: the transform that BlobGAN's setup_fid applies first.
+    antialias: on as in torchvision since 0.17; off as in older versions.
     """
     shape = (shape, shape) if isinstance(shape, int) else tuple(shape)
     resized = cover(pixels, shape, antialias)
@@ -159,12 +160,24 @@ def cover_and_crop(pixels, shape, antialias=True):
     return resized[top : top + shape[0], left : left + shape[1]]
 
 
+def check_resolution(given, where="--resolution"):
+    """Return (height, width) of one or two numbers of pixels, None for 0: images as they are. Raises InputError."""
+    sides = given if isinstance(given, (list, tuple)) else [given]
+    whole = all(isinstance(side, int) and SMALLEST <= side <= LARGEST for side in sides)
+    if list(sides) == [0]:
+        return None
+    if len(sides) not in (1, 2) or not whole:
+        raise InputError(f"expected one or two sizes in pixels, each from {SMALLEST} to {LARGEST:,}",
+                         where=f"{where} {' '.join(map(str, sides))}", do="Pass a side, height and width, or 0")
+    return sides[0], sides[-1]
+
+
 class CoverAndCrop:
-    """`cover_and_crop` of whole sets of images, with a description of itself (`told`) for common.features.encode."""
+    """`cover_and_crop` as a transform for common.features.encode, with its `description`."""
 
     def __init__(self, shape, antialias=True):
         self.shape, self._antialias = tuple(shape), antialias
-        self.told = {"resolution": list(self.shape), "resolution_antialias": antialias}
+        self.description = {"resolution": list(self.shape), "resolution_antialias": antialias}
 
     def __call__(self, image):
         """Return uint8 (height, width, 3) of uint8 or float (H, W, 3) in 0..255."""

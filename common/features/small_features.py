@@ -1,9 +1,8 @@
-"""A fixed random-convolution feature space for small images, where Inception features are neither at hand nor apt.
+"""A fixed random-convolution feature space for small images, where Inception features are unavailable or unsuitable.
 
-Random convolutions separate images well enough to rank samples of 8 x 8 to 64 x 64 pixels: noise, blur, moved pixels
-and missing kinds all increase the Frechet distance. A distance in this space is no FID and compares only with another
-in the same space; every figure is shown with NAME. All constants below are fixed for good: other ones need another
-NAME.
+Random convolutions separate images well enough to rank samples of 8 x 8 to 64 x 64 pixels: noise, blur, shifted pixels
+and missing modes all increase the Frechet distance. A distance in this space is not a FID and compares only with others
+in the same space; every figure is shown with NAME. All constants below are final: other values need another NAME.
 """
 
 from functools import lru_cache
@@ -40,23 +39,23 @@ def small_features(images, device="cpu"):
     with torch.inference_mode():
         for start in range(0, len(images), step):
             batch = torch.from_numpy(np.array(images[start : start + step])).to(device)
-            lone = len(batch) == 1  # a batch of one takes another path through the convolutions, with other rounding
-            found = _forward(batch.repeat(2, 1, 1, 1) if lone else batch, str(device)).cpu().numpy()
-            features[start : start + step] = found[:1] if lone else found
+            single = len(batch) == 1  # other convolution kernels run on a batch of one, with other rounding
+            rows = _forward(batch.repeat(2, 1, 1, 1) if single else batch, str(device)).cpu().numpy()
+            features[start : start + step] = rows[:1] if single else rows
     return features
 
 
 def _forward(batch, device):
-    """Return (n, 128) of a uint8 (n, H, W, C) batch."""
+    """Return float32 features (n, 128) of a uint8 batch (n, H, W, C)."""
     import torch
     from torch.nn import functional
 
     x = ((batch.float() - 127.5) / 127.5).permute(0, 3, 1, 2).expand(-1, 3, -1, -1)  # (n, 3, H, W)
     x = x.contiguous(memory_format=torch.channels_last)
     for weight, bias in _layers(device):
-        x = functional.conv2d(functional.pad(x, (1, 1, 1, 1), mode="reflect"), weight, bias)
+        x = functional.conv2d(functional.pad(x, (1, 1, 1, 1), mode="reflect"), weight, bias)  # (n, out, H, W)
         x = functional.leaky_relu_(x, _SLOPE)
-    return x.mean(dim=(2, 3))
+    return x.mean(dim=(2, 3))  # (n, 128)
 
 
 @lru_cache(maxsize=4)

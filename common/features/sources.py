@@ -1,7 +1,7 @@
-"""Images that are to be scored, one by one and in a fixed order: folders, zips, arrays, data sets, sample folders.
+"""Images to be scored, one by one in a fixed order: folders, zips, arrays, data sets, sample folders.
 
-A source has `what` (text for people), len(), `title(i)`, `load(i)` -> (H, W, 3) uint8 or float32 in 0..255, and
-`identity()` -> a digest of the images' contents in order. Sizes may differ from image to image.
+A source has `what` (a description), len(), `title(i)`, `load(i)` -> (H, W, 3) uint8 or float32 in 0..255, and
+`identity()` -> a digest of the images' contents in order. Images may differ in size.
 """
 
 import hashlib
@@ -21,10 +21,10 @@ ENDINGS = (*SUFFIXES, ".npy")  # as in clean-fid, which reads an array in a .npy
 def open_images(place, num=None, shuffle=False, split="train", data_dir=None):
     """Return the source at a place: a folder (nested too), a zip, a .npz or .npy array, or the name of a data set.
 
-    num, shuffle: the first so many of the paths in plain string order, after a shuffle with seed 0 when asked for, as
-    clean-fid chooses them (arrays and data sets: of their rows).  split, data_dir: for data set names alone.
-    A folder with samples_<round>.npz files (of qc_ncsn) holds the images of these; pictures beside them are grids.
-    Raises InputError for a place that is not there or holds no image.
+    num, shuffle: use the first num paths in plain string order, optionally shuffled with seed 0, as in clean-fid (of
+    arrays and data sets: their rows).  split, data_dir: for data set names alone.
+    In a folder with samples_<round>.npz files (of qc_ncsn) these are the images; pictures beside them are grids.
+    Raises InputError when the place does not exist or has no images.
     """
     path = Path(place)
     if path.is_dir():
@@ -36,7 +36,7 @@ def open_images(place, num=None, shuffle=False, split="train", data_dir=None):
 
         return ArrayRows(open_npz(path, "all"), str(path), num, shuffle)
     if path.exists():
-        raise InputError("neither a folder nor a .zip, .npz or .npy file", where=place, do="Give one of these")
+        raise InputError("neither a folder nor a .zip, .npz or .npy file", where=place, do="Pass one of these")
     return _open_known(str(place), num, shuffle, split, data_dir)
 
 
@@ -48,17 +48,22 @@ def _open_folder(path, num, shuffle):
     samples = _sample_files([path / name for name in names if name.endswith(".npz")])
     if samples:
         return SampleFiles(samples, str(path), num, shuffle)
-    names = [name for name in names if not name.lower().endswith(".npz")]
+    names = [name for name in names if not name.lower().endswith(".npz") and not _is_overview(path / name)]
     if not names:
-        raise InputError(f"no image here (looked for {', '.join(ENDINGS)})", where=path, do="Check the path")
+        raise InputError(f"no images here (looked for {', '.join(ENDINGS)})", where=path, do="Check the path")
     chosen = choose_subset(names, num, shuffle)
     return FileImages(FolderStore(path, chosen), f"{path} ({len(chosen):,} images)")
 
 
+def _is_overview(path):
+    """True for the reduced whole photo that a chunked data set holds beside its tiles."""
+    return path.name == "ref.jpg" and path.with_name("centers.pt").exists()
+
+
 def _sample_files(files):
-    """Return the samples_<round>.npz among some files, numbers in their paths in numeric order."""
-    found = [path for path in files if re.fullmatch(r"samples_\d+", path.stem)]
-    return sorted(found,
+    """Return the samples_<round>.npz among some files, in natural order."""
+    samples = [path for path in files if re.fullmatch(r"samples_\d+", path.stem)]
+    return sorted(samples,
                   key=lambda path: [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", str(path))])
 
 
@@ -67,7 +72,7 @@ def _open_zip(path, num, shuffle):
 
     names = zip_names(path, ENDINGS)
     if not names:
-        raise InputError(f"no image in it (looked for {', '.join(ENDINGS)})", where=path, do="Check the archive")
+        raise InputError(f"no images in it (looked for {', '.join(ENDINGS)})", where=path, do="Check the archive")
     chosen = choose_subset(sorted(names), num, shuffle)
     return FileImages(ZipStore(path, chosen), f"{path} ({len(chosen):,} images)")
 
@@ -76,15 +81,18 @@ def _open_known(name, num, shuffle, split, data_dir):
     from common.datasets import KNOWN, open_dataset
 
     if name.lower() not in KNOWN:
-        raise InputError("no such folder or file, and no data set of this name", where=name, do=nearest(name, KNOWN))
+        raise InputError("no such folder, file or data set", where=name, do=nearest(name, KNOWN))
     return ArrayRows(open_dataset(name, split, data_dir), f"{name}, {split} split", num, shuffle)
 
 
 class FileImages:
-    """Image files of a folder or a zip (a `datasets` store), decoded when asked for."""
+    """Image files of a folder or a zip (a `datasets` store), decoded when asked for.
+
+    unreadable: indices of the images that could not be read when their `identity` was made.
+    """
 
     def __init__(self, store, what):
-        self._store, self.what = store, what
+        self._store, self.what, self.unreadable = store, what, set()
 
     def __len__(self):
         return len(self._store)
@@ -94,16 +102,18 @@ class FileImages:
         return str(self._store.title(index))
 
     def load(self, index):
-        """Return one image; InputError naming the file when it is none."""
+        """Return one image; InputError naming the file when it cannot be read."""
         title = self.title(index)
         data = self._store.read(index)
         return read_array(data, title) if title.lower().endswith(".npy") else decode(data, title)
 
     def identity(self):
         """Return a digest of the files' contents in order; hashes of unchanged files come from the cache."""
-        from common.features.content import content_hashes
+        from common.features.content import UNREADABLE, content_hashes
 
-        return hashlib.sha256("\n".join(content_hashes(self._store)).encode()).hexdigest()
+        hashes = content_hashes(self._store)
+        self.unreadable = {index for index, found in enumerate(hashes) if found == UNREADABLE}
+        return hashlib.sha256("\n".join(hashes).encode()).hexdigest()
 
 
 def read_array(data, where):
@@ -112,8 +122,10 @@ def read_array(data, where):
 
     import numpy as np
 
+    from common.formats.npy import read_npy
+
     try:
-        array = np.load(io.BytesIO(data), allow_pickle=False)
+        array = read_npy(io.BytesIO(data), len(data))
     except (ValueError, EOFError) as error:
         raise InputError(f"not a readable .npy image ({error})", where=where,
                          do="Restore or remove this file") from error
@@ -121,10 +133,19 @@ def read_array(data, where):
     is_image_array = array.ndim == 3 and array.shape[2] in (1, 3) and 0 not in array.shape
     if not is_image_array or array.dtype.kind not in "uf" or array.dtype == np.uint16:
         raise InputError(f"an array {array.dtype} {array.shape}, expected uint8 or float (height, width, 1 or 3)",
-                         where=where,
-                         do="Restore or remove this file")
-    array = array if array.dtype == np.uint8 else array.astype(np.float32)
+                         where=where, do="Restore or remove this file")
+    array = array if array.dtype == np.uint8 else _in_bytes_range(array.astype(np.float32), where)
     return np.ascontiguousarray(np.broadcast_to(array, (*array.shape[:2], 3)))
+
+
+def _in_bytes_range(array, where):
+    """Return a float image; InputError for one whose values are clearly no grey levels: within -1 to 1, or far outside
+    0 to 255, which a resize overshoots by half at most."""
+    low, high = float(array.min()), float(array.max())
+    if (low >= -1 and high <= 1 and low < high) or low < -128 or high > 383:
+        raise InputError(f"its values run from {low:.4g} to {high:.4g}, expected 0 to 255", where=where,
+                         do="Store grey levels from 0 to 255")
+    return array
 
 
 class ArrayRows:
@@ -151,8 +172,8 @@ class ArrayRows:
 
     def identity(self):
         """Return a digest of the set and the order."""
-        told = {**self._images.fingerprint(), "order": hashlib.sha256(str(self._order).encode()).hexdigest()}
-        return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+        content = {**self._images.fingerprint(), "order": hashlib.sha256(str(self._order).encode()).hexdigest()}
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 class SampleFiles:
@@ -173,7 +194,7 @@ class SampleFiles:
         self._ends = np.cumsum(counts)
         self._order = choose_subset(list(range(int(self._ends[-1]))), num, shuffle)
         self.what = f"{what} ({len(self._order):,} images in {len(files)} sample files)"
-        self._held = (None, None)
+        self._cached = (None, None)  # (path, its images)
 
     def __len__(self):
         return len(self._order)
@@ -196,15 +217,15 @@ class SampleFiles:
         from common.files import read_npz
 
         path, row = self._place(index)
-        held, images = self._held
-        if held != path:
+        cached_path, images = self._cached
+        if cached_path != path:
             images = read_npz(path, required=("samples",))["samples"]
-            self._held = (path, images)
+            self._cached = (path, images)
         return np.ascontiguousarray(np.broadcast_to(images[row], (*images.shape[1:3], 3)))
 
     def identity(self):
         """Return a digest of the files and the order."""
         from common.files import file_hash
 
-        told = [*map(file_hash, self._files), hashlib.sha256(str(self._order).encode()).hexdigest()]
-        return hashlib.sha256("\n".join(told).encode()).hexdigest()
+        hashes = [*map(file_hash, self._files), hashlib.sha256(str(self._order).encode()).hexdigest()]
+        return hashlib.sha256("\n".join(hashes).encode()).hexdigest()

@@ -1,7 +1,7 @@
-"""Feature spaces: from images to rows of features (and logits), under a name that stands beside every figure.
+"""Feature spaces: from images to rows of features (and logits), under a name that is shown with every figure.
 
-A space has `name`, `description`, `width`, `num_logits` (0 without), `meta` (what statistics must share to be
-compared), `prepare(image)` -> array, for one image in a worker thread, and `encode(prepared)` -> (features (n, width)
+A space has `name`, `description`, `width`, `num_logits` (0: none), `meta` (what statistics must share to be
+comparable), `prepare(image)` -> array, for one image in a worker thread, and `encode(prepared)` -> (features (n, width)
 float32, logits (n, num_logits) float32 or None).
 """
 
@@ -16,9 +16,9 @@ def open_space(extractor, mode="clean", weights=None, device="cpu", antialias=Tr
     """Return the feature space of an extractor.
 
     extractor: inception (of FID), small (common.features.small_features), dinov2 (a TorchScript file, `weights`).
-    mode: how Inception's input is made, see common.features.resize; antialias counts for mode fast alone.
-    weights: path of the weights; Inception's are looked for in the usual places without it.
-    Raises InputError for unknown names and for weights that are missing or foreign.
+    mode: Inception's preprocessing, see common.features.resize; antialias affects mode fast alone.
+    weights: path of the weights; for Inception, None looks in the usual places.
+    Raises InputError for unknown names and for weights that are missing or of another network.
     """
     if mode not in MODES:
         raise InputError(f"unknown mode '{mode}'", where="--mode", do=nearest(mode, MODES))
@@ -34,7 +34,11 @@ def open_space(extractor, mode="clean", weights=None, device="cpu", antialias=Tr
 
 
 class InceptionSpace:
-    """The FID Inception's pool features and logits (with bias); a Frechet distance in them is a FID."""
+    """The FID Inception's pool features; a Frechet distance in them is a FID.
+
+    Its logits are without the last layer's bias, as the Inception score's own code, torch-fidelity and StyleGAN take
+    them.
+    """
 
     width, is_inception = 2048, True
 
@@ -50,7 +54,7 @@ class InceptionSpace:
             self.meta["antialias"] = antialias
 
     def prepare(self, image):
-        """Return float32 (3, 299, 299) as the network takes it, of (H, W, 3) uint8 or float in 0..255."""
+        """Return the network's input, float32 (3, 299, 299), for an image (H, W, 3), uint8 or float in 0..255."""
         from common.features.resize import normalise, resize_image
 
         return normalise(resize_image(image, self._mode, antialias=self._antialias), self._mode).transpose(2, 0, 1)
@@ -61,7 +65,7 @@ class InceptionSpace:
         import torch
 
         features = self._network.features(torch.from_numpy(np.stack(prepared)).to(self._device))
-        logits = self._network.logits(features).cpu().numpy() if self.num_logits else None
+        logits = self._network.logits(features, bias=False).cpu().numpy() if self.num_logits else None
         return features.cpu().numpy(), logits
 
 
@@ -83,7 +87,7 @@ class SmallSpace:
         return to_bytes(image)
 
     def encode(self, prepared):
-        """Images of one batch may differ in size."""
+        """Return (features (n, 128), None) of prepared images, which may differ in size."""
         import numpy as np
 
         from common.features.small_features import small_features
@@ -91,35 +95,31 @@ class SmallSpace:
         features = np.empty((len(prepared), self.width), np.float32)
         shapes = [image.shape for image in prepared]
         for shape in dict.fromkeys(shapes):
-            rows = [row for row, found in enumerate(shapes) if found == shape]
+            rows = [row for row, other in enumerate(shapes) if other == shape]
             features[rows] = small_features(np.stack([prepared[row] for row in rows]), self._device)
         return features, None
 
 
 class DinoSpace:
-    """A DINOv2 network as TorchScript (Stein et al. 2023): 224 x 224 bicubic on bytes, ImageNet's mean and deviation.
+    """A DINOv2 network as TorchScript (Stein et al. 2023): 224 x 224 bicubic on uint8, ImageNet's mean and deviation.
 
-    The file is a program of torch's own interpreter; no Python of it is run.
+    Of the file only what computes is run (see common/formats/script_module.py).
     """
 
     is_inception, num_logits = False, 0
-    MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+    MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, as in torchvision
 
     def __init__(self, weights, device):
         import torch
 
-        from common.files import fingerprint, system_errors
+        from common.files import fingerprint
+        from common.formats.script_module import load_script
 
         if weights is None:
             raise InputError("DINOv2 needs its network as a TorchScript file", where="--weights",
                              do="Export one where the weights are (torch.jit.trace(model, zeros(1, 3, 224, "
                                 "224)).save(PATH))")
-        with system_errors(weights), open(weights, "rb"):
-            pass
-        try:
-            self._network = torch.jit.load(str(weights), map_location=device).eval()
-        except (RuntimeError, ValueError) as error:
-            raise InputError("not a TorchScript file", where=weights, do="Export it with torch.jit.save") from error
+        self._network = load_script(weights, device)
         self._device = device
         digest = fingerprint(weights)["sha256"]
         self.name = f"dinov2-{digest[:8]}"
@@ -146,11 +146,17 @@ class DinoSpace:
     def _encode(self, batch):
         import torch
 
-        with torch.inference_mode():
-            found = self._network(batch.to(self._device))
+        try:
+            with torch.inference_mode():
+                found = self._network(batch.to(self._device))
+        except torch.OutOfMemoryError:
+            raise
+        except (RuntimeError, IndexError, ValueError, TypeError) as error:  # of a module of another kind
+            raise InputError(f"the network fails on {tuple(batch.shape)}: {str(error).strip().splitlines()[-1]}",
+                             where="--weights", do="Export a network that takes images (n, 3, 224, 224)") from error
         if not isinstance(found, torch.Tensor) or found.ndim != 2 or len(found) != len(batch):
             shape = tuple(found.shape) if isinstance(found, torch.Tensor) else type(found).__name__
-            raise InputError(f"the network gives {shape} for {tuple(batch.shape)}, expected one row an image",
+            raise InputError(f"the network gives {shape} for {tuple(batch.shape)}, expected one row per image",
                              where="--weights",
                              do="Export a network that returns the class token's features")
         return found.float().cpu().numpy()

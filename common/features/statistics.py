@@ -26,6 +26,7 @@ from common.metrics.frechet import FeatureStatistics, Gaussian, frechet_distance
 ROWS = ("feats", "pool_3")  # names of arrays of features
 TEXTS = ("meta", "features")  # names of arrays of text: ours, and the feature space of qc_ncsn's encoded images
 ASYMMETRY = 1e-5  # of a covariance, relative to its largest value
+MEAN_ERROR = 1e-4  # of a float32 mean of float32 rows, relative to mean and deviation; clean-fid's are 6e-6 off
 AGAIN = "Make or copy the file again"
 
 
@@ -198,11 +199,15 @@ def _of_file_rows(path, name, logit=None, meta=None):
 
 
 def _read_meta(path):
-    """Return the dict that `meta` holds as JSON, or {"extractor": ...} of qc_ncsn's `features`, or {}."""
+    """Return the dict that `meta` holds as JSON, or what the name `features` of qc_ncsn's files means, or {}."""
     found = {name: array for name, array in read_npz(path, optional=TEXTS).items() if array.dtype.kind == "U"}
     if "meta" not in found:
         named = found.get("features", np.empty(0)).reshape(-1)
-        return {"extractor": str(named[0])} if named.size else {}
+        if not named.size:
+            return {}
+        extractor, inception, resize = str(named[0]).partition("inception-")
+        space = {"extractor": "inception", "resize": resize} if inception else {"extractor": extractor}
+        return {**space, "resolution": [0]}
     try:
         meta = json.loads(str(found["meta"].reshape(-1)[0]))
         if not isinstance(meta, dict):
@@ -237,7 +242,7 @@ def _check_covariance(array, path, width):
     covariance = array.astype(np.float64)
     limit = ASYMMETRY * np.abs(covariance).max()
     if np.abs(covariance - covariance.T).max() > limit or np.diag(covariance).min() < -limit:
-        raise InputError("'sigma' is not symmetric with variances from 0 on, so no covariance", where=path, do=AGAIN)
+        raise InputError("'sigma' is not symmetric with non-negative variances", where=path, do=AGAIN)
     return covariance if np.array_equal(covariance, covariance.T) else (covariance + covariance.T) / 2.0
 
 
@@ -280,12 +285,47 @@ def check_comparable(statistics1, statistics2, allow=()):
         told = f"{names[0]} has {key} {values[0]}, {names[1]} {values[1]}"
         if None in values:
             unknown = " and ".join(name for name, value in zip(names, values) if value is None)
-            notes += [f"{key} of {unknown} is unknown: taken to be the same"] if key in ("extractor", "resize") else []
+            notes += [f"{key} of {unknown} is unknown: assumed equal"] if key in ("extractor", "resize") else []
         elif values[0] != values[1]:
             if key in ("extractor", "resize") and key not in allow:
                 raise InputError(told, do=f"Make both with the same {key}")
             notes.append(f"{told}: the distance tells of this difference too")
-    return notes
+    return notes + preparation_notes(statistics1, statistics2)
+
+
+def preparation_notes(statistics1, statistics2):
+    """Return a note where two Statistics tell that their images were brought to different sizes, or in other ways.
+
+    Generated images have a size without being brought to it; against images as they are that says nothing.
+    """
+    sides = [side for side in (statistics1, statistics2) if "resolution" in side.meta]
+    made = any(side.meta.get("generated") for side in sides)
+    ways = {_preparation(side, with_filter=not made) for side in sides}
+    if len(sides) < 2 or len(ways) == 1 or (made and "as they are" in ways):
+        return []
+    told = ", ".join(f"{_name(side)} {_preparation(side)}" for side in sides)
+    return [f"the images were not prepared alike: {told}; the distance tells of this difference too"]
+
+
+def _preparation(statistics, with_filter=True):
+    size = statistics.meta["resolution"]
+    size = size if isinstance(size, list) else [size]
+    off = ", antialias off" if with_filter and statistics.meta.get("resolution_antialias") is False else ""
+    return "as they are" if size == [0] else f"{' x '.join(map(str, [size[0], size[-1]]))}{off}"
+
+
+def check_same_images(moments, rows):
+    """Raise InputError unless the rows (Statistics) of a file have the count and mean that another file tells.
+
+    Any writer's pair is checked so, without a hash in the files: the means of two samples of 50,000 images of one
+    distribution already differ by sqrt(2 / 50,000) deviations, sixty times MEAN_ERROR.
+    """
+    total = sum(block.sum(axis=0, dtype=np.float64) for block in blocks(rows.features))
+    apart = np.linalg.norm(moments.mean - total / rows.count)
+    scale = np.linalg.norm(moments.mean) + np.sqrt(max(np.trace(moments.covariance), 0.0))
+    if moments.count not in (None, rows.count) or apart > MEAN_ERROR * scale:
+        raise InputError(f"these are not the features of the images of {moments.path}", where=rows.path,
+                         do="Remove the file, or make both again with setup_fid --kid")
 
 
 def _name(statistics):

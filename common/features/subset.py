@@ -1,10 +1,10 @@
-"""Which images of a folder count when not all do: clean-fid's choice (setup_fid's --n_imgs and --shuffle)."""
+"""A subset of a folder's images, as clean-fid chooses it (setup_fid's --n_imgs and --shuffle)."""
 
 import random
 
 
 def choose_subset(names_sorted, num=None, shuffle=False, seed=0):
-    """Return the chosen names, in the order in which clean-fid takes them.
+    """Return the chosen names, in clean-fid's order.
 
     names_sorted: full paths sorted as plain strings (capitals first).  num: how many, -1 or None for all; then shuffle
     has no effect.  A private generator gives the order of `random.seed(seed); random.shuffle(names)`.

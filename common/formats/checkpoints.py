@@ -1,50 +1,52 @@
 """Reading and writing checkpoints (.pt, .pth, .safetensors). No file that is read here can run code."""
 
-import errno
-import pickle
-import re
-
 from common.errors import InputError
 from common.files import atomic_path, system_errors, write_bytes
-
-ALIGNMENT = 64  # bytes, of torch's own allocator
+from common.formats.pickles import PLAIN, plain_part
+from common.formats.tensors import GLOBALS, STORAGE_TYPES, Tensor, Tensors, aligned
+from common.formats.torch_files import open_torch
+from common.formats.unpickle import CONTAINERS, Global, Record, finish, known, reading
 
 
 def load_torch(path):
-    """Return what torch.save stored, on the CPU; only tensors, plain containers and numpy scalars are rebuilt.
+    """Return what torch.save stored, on the CPU: tensors, plain containers, numbers, numpy's scalars and arrays.
 
-    Published checkpoints hold the learning rate as a numpy scalar, so numpy's scalar types are allowed. Raises
-    InputError for a missing, truncated or foreign file, and names a global that the file would have to import.
+    An argparse.Namespace becomes a Record (`attributes`). Parameters become tensors, and no tensor requires gradients.
+    Raises InputError for a missing, truncated or foreign file, and names a global that the file would have to import.
     """
-    import numpy as np
-    import torch
-
-    # numpy 2 moved its scalar constructor; files of both generations are about.
-    legacy = [(np._core.multiarray.scalar, "numpy.core.multiarray.scalar")]
-    allowed = [np._core.multiarray.scalar, np.dtype, np.dtypes.Float64DType, np.dtypes.Float32DType,
-               np.dtypes.Int64DType]
     with system_errors(path), open(path, "rb") as stream:
         size = stream.seek(0, 2)
-    try:
-        with torch.serialization.safe_globals([*allowed, *legacy]):
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise _refusal(path, error) from error
-    except Exception as error:  # torch's reader checks little: bytes that are no checkpoint end in errors of any kind
-        if isinstance(error, OSError) and error.errno != errno.EINVAL:  # which torch meets beyond a truncated zip's end
-            raise
-        what = f"cannot be read as a checkpoint ({size:,} bytes): it is truncated or of another kind"
-        raise InputError(what, where=path, do="Copy or download the file again") from error
+        stream.seek(0)
+        with reading(path, f"a checkpoint ({size:,} bytes)", "tensors and plain containers"):
+            return read_torch(stream, size)
 
 
-def _refusal(path, error):
-    """Return the InputError for an unpickling that was refused, naming the global when the message tells it."""
-    found = re.search(r"GLOBAL (\S+)", str(error)) or re.search(r"class (\S+)", str(error))
-    if found:
-        what = f"the file asks for {found.group(1)}, which is no tensor or plain container; nothing of it was run"
-        return InputError(what, where=path, do="Use a checkpoint from a source you trust")
-    return InputError("cannot be read as a checkpoint: it is truncated or of another kind", where=path,
-                      do="Copy or download the file again")
+def read_torch(stream, size):
+    """Return the value of a binary stream of torch.save; raises what `reading` turns into an InputError."""
+    file = open_torch(stream, size)
+    return finish(file.load(known(CHECKPOINT)), torch_part(Tensors(file.storage, size)))
+
+
+CHECKPOINT = {
+    **GLOBALS, **PLAIN, **CONTAINERS, "torch.Size": lambda sizes: tuple(sizes),
+    "torch.device": lambda *kind: ":".join(map(str, kind)),
+    "argparse.Namespace": lambda *arguments: Record("Namespace"),
+    **{f"torch.{dtype}": None for dtype in STORAGE_TYPES.values()},
+}
+
+
+def torch_part(tensors):
+    """Return the function that `finish` takes: tensors, dtypes and plain values in place of their stand-ins."""
+    def part_of(part, inner):
+        if isinstance(part, Tensor):
+            return tensors.make(part)
+        if isinstance(part, Global) and part.name.removeprefix("torch.") in STORAGE_TYPES.values():
+            import torch
+
+            return getattr(torch, part.name.removeprefix("torch."))
+        return plain_part(part, inner)
+
+    return part_of
 
 
 def save_torch(path, value):
@@ -132,14 +134,6 @@ def load_strictly(module, state, where, do="Give the checkpoint of this configur
     if assign:
         state = {name: aligned(tensor) for name, tensor in state.items()}
     module.load_state_dict(state, assign=assign)
-
-
-def aligned(tensor):
-    """Return a tensor that begins at a multiple of 64 bytes, as torch allocates memory: itself, or else a copy.
-
-    Kernels are chosen by alignment: the same weights elsewhere are slower and give results of other last bits.
-    """
-    return tensor.clone() if tensor.data_ptr() % ALIGNMENT else tensor
 
 
 def check_finite(name, tensor, where):

@@ -4,24 +4,24 @@ torch.export.load is not used: in torch 2.13 a file can run code through it. It 
 pickled, hands size expressions to sympy, which evaluates them as Python, calls whatever function of the torch package
 a node names, compiles names of the file as source, and loads compiled libraries that lie in the archive. Here the
 program is data: its JSON graph (torch/_export/serde/schema.py, version 8) is walked node by node, each node an ATen
-operator looked up by name or integer arithmetic; weights are raw bytes, and the few pickled tensors that exist go
-through torch's restricted unpickler. Sizes come from the tensors themselves, so no expression is ever evaluated.
+operator that computes (see script_module.py) or arithmetic on sizes; weights are raw bytes, and the few pickled tensors
+that exist are read as checkpoints are. Sizes come from the tensors themselves, so no expression is ever evaluated.
 """
 
 import io
 import json
 import math
 import operator
-import pickle
 import re
-import zipfile
-import zlib
 
 import torch
 
 from common.errors import InputError
-from common.files import system_errors
-from common.formats.checkpoints import aligned
+from common.formats.checkpoints import read_torch
+from common.formats.script_module import computes
+from common.formats.tensors import aligned
+from common.formats.unpickle import Refused
+from common.formats.zips import open_zip, zip_errors
 
 DTYPES = {1: torch.uint8, 2: torch.int8, 3: torch.int16, 4: torch.int32, 5: torch.int64, 6: torch.float16,
           7: torch.float32,
@@ -30,15 +30,28 @@ DTYPES = {1: torch.uint8, 2: torch.int8, 3: torch.int16, 4: torch.int32, 5: torc
 MEMORY_FORMATS = {1: torch.contiguous_format, 2: torch.channels_last, 3: torch.channels_last_3d,
                   4: torch.preserve_format}
 STRIDED = 7  # the one layout that is read
+LONGEST = 1 << 63  # from here on a number is no size
+
+
+def _of_sizes(function):
+    """Return a function of numbers with bounded ones: powers of powers would never be done."""
+    def bounded(*numbers):
+        if not all(isinstance(number, (int, float)) and abs(number) < LONGEST for number in numbers):
+            raise ValueError("arithmetic on something that is no size")
+        if function in (operator.pow, operator.lshift) and numbers[1] > 64:
+            raise ValueError("arithmetic on something that is no size")
+        return function(*numbers)
+
+    return bounded
+
+
 # What a program may do with sizes.
-ARITHMETIC = {f"_operator.{name}": getattr(operator, name) for name in (
+ARITHMETIC = {f"_operator.{name}": _of_sizes(getattr(operator, name)) for name in (
     "eq", "ne", "le", "ge", "lt", "gt", "neg", "pos", "mul", "add", "sub", "floordiv", "mod", "pow", "truediv", "and_",
-    "or_", "lshift", "rshift", "getitem")}
-ARITHMETIC |= {"math.trunc": math.trunc, "torch.sym_max": max, "torch.sym_min": min, "torch.sym_int": int,
-               "torch.sym_float": float, "torch.sym_not": operator.not_}
-BROKEN = (KeyError, TypeError, ValueError, IndexError, AttributeError, RuntimeError, EOFError, zipfile.BadZipFile,
-          zlib.error,
-          NotImplementedError, RecursionError)
+    "or_", "lshift", "rshift")}
+ARITHMETIC |= {"_operator.getitem": operator.getitem, "math.trunc": _of_sizes(math.trunc),
+               "torch.sym_max": _of_sizes(max), "torch.sym_min": _of_sizes(min), "torch.sym_int": _of_sizes(int),
+               "torch.sym_float": _of_sizes(float), "torch.sym_not": operator.not_}
 
 
 class ExportedProgram:
@@ -50,16 +63,13 @@ class ExportedProgram:
 
     def __init__(self, path, device="cpu"):
         self.path, self.device = path, torch.device(device)
-        try:
-            with system_errors(path), zipfile.ZipFile(path) as archive:
-                members = _members(archive)
-                whole = json.loads(archive.read(members["models/model.json"]))
-                _check_version(whole, path)
-                tensors = {**self._tensors(archive, members, "constants"), **self._tensors(archive, members, "weights")}
+        broken, do = "not a torch.export program that can be read", "Export it again with torch.export.save"
+        with zip_errors(path, broken, do, (TypeError,)), open_zip(path, broken) as archive:
+            members = _members(archive)
+            whole = json.loads(archive.read(members["models/model.json"]))
+            _check_version(whole, path)
+            tensors = {**self._tensors(archive, members, "constants"), **self._tensors(archive, members, "weights")}
             self._build(whole, tensors)
-        except BROKEN as error:
-            raise InputError(f"not a torch.export program that can be read ({_short(error)})", where=path,
-                             do="Export it again with torch.export.save") from error
 
     @torch.no_grad()
     def __call__(self, x):
@@ -129,12 +139,9 @@ class ExportedProgram:
     def _unpickle(self, data):
         """Return what a pickled member holds, if it is tensors and plain containers; InputError otherwise."""
         try:
-            return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-        except pickle.UnpicklingError as error:
-            found = re.search(r"GLOBAL (\S+)", str(error))
-            self.refuse(f"the pickled object {found.group(1)}" if found else "a pickle of more than tensors", error)
-        except Exception as error:  # see common.formats.checkpoints.load_torch
-            self.refuse("a pickle that is damaged", error)
+            return read_torch(io.BytesIO(data), len(data))
+        except Refused as refusal:
+            self.refuse("the pickled object " + str(refusal).strip("'"), refusal)
 
     def refuse(self, what, cause=None):
         """Raise the InputError for something in a program that is not run here."""
@@ -156,12 +163,6 @@ def _check_version(whole, path):
     if major != 8:
         raise InputError(f"a torch.export program of schema {major}, expected 8", where=path,
                          do="Export it again with torch 2.8 or later")
-
-
-def _short(error):
-    """Return the last line of an error's text, where torch says what is wrong."""
-    lines = [line for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[-1].strip()}" if lines else type(error).__name__
 
 
 class _Name(str):
@@ -222,12 +223,10 @@ class _Graph:
                 "outputs": [self._argument(value) for value in node["outputs"]]}
 
     def _operator(self, target):
-        """Return the ATen operator of a name; everything else is refused, and so are operators that open files."""
+        """Return the ATen operator of a name if it computes; everything else is refused."""
         found = re.fullmatch(r"torch\.ops\.aten\.([a-zA-Z0-9]\w*|_[a-zA-Z0-9]\w*)\.([a-zA-Z0-9]\w*)", target)
         function = found and getattr(getattr(torch.ops.aten, found.group(1), None), found.group(2), None)
-        if not isinstance(function, torch._ops.OpOverload):
-            self.program.refuse(target)
-        if any(argument.name == "filename" for argument in function._schema.arguments):  # from_file, save
+        if not isinstance(function, torch._ops.OpOverload) or not computes(str(function._schema)):
             self.program.refuse(target)
         return function
 

@@ -10,29 +10,25 @@ import shutil
 import struct
 import tempfile
 import zipfile
-import zlib
 from contextlib import contextmanager
 
 from common.errors import InputError
-from common.files import atomic_path, system_errors
+from common.files import atomic_path
+from common.formats.npy import npy_header
+from common.formats.zips import open_zip, zip_errors
 
+BROKEN = "cannot be read: it is not a complete .npz file"
 _LOCAL_HEADER = struct.Struct("<26x2H")  # lengths of the name and of the extra field close a zip entry's local header
 
 
-@contextmanager
 def _broken_file(path):
     """Turn what a damaged or foreign file raises into an InputError about `path`."""
-    try:
-        with system_errors(path):
-            yield
-    except (ValueError, EOFError, KeyError, struct.error, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
-        raise InputError(f"cannot be read: it is not a complete .npz file ({error})", where=path,
-                         do="Make or copy the file again") from error
+    return zip_errors(path, BROKEN)
 
 
 def npz_names(path):
     """Return the names of the arrays in an .npz file. Raises InputError when it is missing or damaged."""
-    with _broken_file(path), zipfile.ZipFile(path) as archive:
+    with open_zip(path, BROKEN) as archive:
         return [entry.removesuffix(".npy") for entry in archive.namelist()]
 
 
@@ -65,17 +61,16 @@ def _open_member(path, name):
     if name not in names:
         raise InputError(f"array '{name}' is not in the file, which has {', '.join(names) or 'nothing'}", where=path,
                          do="Give a file of the expected kind")
-    with _broken_file(path), zipfile.ZipFile(path) as archive, archive.open(f"{name}.npy") as stream:
-        yield stream, *_read_header(stream, path, name)
+    with _broken_file(path), open_zip(path, BROKEN) as archive, archive.open(f"{name}.npy") as stream:
+        shape, dtype = _read_header(stream, path, name)
+        if math.prod(shape) * dtype.itemsize > (size := archive.getinfo(f"{name}.npy").file_size):
+            raise EOFError(f"'{name}' has {size:,} bytes, too few for {dtype} of shape {shape}")
+        yield stream, shape, dtype
 
 
 def _read_header(stream, path, name):
     """Return (shape, dtype) from a .npy header. Raises InputError for objects and for arrays in columns."""
-    import numpy as np
-
-    version = np.lib.format.read_magic(stream)
-    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, columns_first, dtype = read(stream)
+    shape, columns_first, dtype = npy_header(stream)
     if dtype.hasobject or not shape or (columns_first and len(shape) > 1):
         kind = "Python objects" if dtype.hasobject else "columns first" if shape else "one value"
         raise InputError(f"array '{name}' holds {kind}, not rows", where=path, do="Save it with numpy.savez in C order")
@@ -151,7 +146,7 @@ class NpzRows:
 
 def _place_in_file(path, name):
     """Return where an uncompressed entry's bytes start in the .npz file, or None for a compressed entry."""
-    with zipfile.ZipFile(path) as archive, open(path, "rb") as stream:
+    with open_zip(path, BROKEN) as archive, open(path, "rb") as stream:
         entry = archive.getinfo(f"{name}.npy")
         if entry.compress_type != zipfile.ZIP_STORED:
             return None

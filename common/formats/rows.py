@@ -3,6 +3,7 @@
 import numpy as np
 
 from common.errors import InputError
+from common.formats.npy import npy_header
 from common.formats.npz import NpzRows, iterate_npz_rows, npz_shape
 
 BLOCK = 1024  # rows read at a time: 16 MB of 2048 features in float64
@@ -92,8 +93,11 @@ def _map_npy(path):
     from common.files import system_errors
 
     try:
-        with system_errors(path):
-            return np.load(path, mmap_mode="r", allow_pickle=False)
+        with system_errors(path), open(path, "rb") as stream:
+            shape, columns_first, dtype = npy_header(stream)
+            if dtype.hasobject:
+                raise ValueError("it holds Python objects")
+            return np.memmap(stream, dtype, "r", stream.tell(), shape, "F" if columns_first else "C")
     except (ValueError, EOFError) as error:
         raise InputError(f"cannot be read as a .npy array ({error})", where=path,
                          do="Make or copy the file again") from error

@@ -5,13 +5,13 @@ The one place where kinds are added. A module of this package serves one kind: i
 """
 
 import inspect
-import zipfile
 from importlib import import_module
 from pathlib import Path
 
 from common.errors import InputError, Parameter, nearest
 from common.files import fingerprint, system_errors
 from common.formats.checkpoints import is_safetensors
+from common.formats.zips import open_zip
 
 KINDS = {
     "ncsnpp": "score_model",  # checkpoints of qc_ncsn, ours and published, .pth or .safetensors
@@ -81,11 +81,8 @@ def find_kind(path):
 
 def _kind_of_archive(path):
     """Return the kind of a zip archive by the members below its own top folder, or None."""
-    try:
-        with system_errors(path), zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
-    except zipfile.BadZipFile as error:
-        raise InputError("the archive is cut short or damaged", where=path, do="Copy or make the file again") from error
+    with open_zip(path) as archive:
+        names = archive.namelist()
     members = {name.partition("/")[2] for name in names}
     if any(name.startswith("code/") for name in members):
         return "torchscript"

@@ -7,7 +7,7 @@ from common.formats.exported_program import ExportedProgram
 from common.generators.latent import LatentGenerator
 
 
-def open_file(path, device, *, z_dim=None, output_range="signed"):
+def open_file(path, device, *, z_dim=None, output_range=None):
     """Return the generator of a torch.export program. z_dim: only checked, the program says it itself.
 
     output_range: the range of the program's images: "signed" (-1 to 1), "unit" (0 to 1) or "bytes" (0 to 255).

@@ -20,7 +20,9 @@ class LatentGenerator(Generator):
     """A program from codes to images in a declared range."""
 
     def __init__(self, kind, path, program, z_shape, output_range, device):
-        """program: a function of codes (n, *z_shape) on `device`.  output_range: one of RANGES."""
+        """program: a function of codes (n, *z_shape) on `device`.  output_range: one of RANGES, None for signed
+        where the first images do not contradict."""
+        assumed, output_range = output_range is None, output_range or "signed"
         if output_range not in RANGES:
             raise InputError("unknown range", where=Parameter("output_range", output_range),
                              do=f"Use {', '.join(RANGES)}")
@@ -30,7 +32,7 @@ class LatentGenerator(Generator):
         if not bool(trial.isfinite().flatten(1).all(1).any()):
             raise InputError("its images hold NaN or infinite values", where=path,
                              do="Give a module that returns finite images")
-        self._check_range(trial, output_range)
+        self._check_range(trial, output_range, assumed)
         self.shape = trial.shape[1:]
         self.one_by_one = self._differ(trial, self._run(range(TRIAL), seed=1, code_seed=0), 0.02)
         if not self.one_by_one and self._differ(trial[-1:], self._run([TRIAL - 1], seed=0), 0.5):  # more than rounding
@@ -75,7 +77,7 @@ class LatentGenerator(Generator):
         """True when images differ somewhere by more than so many of their range's 255 grey levels."""
         return float((images - others).nan_to_num(0.0).abs().max()) > grey_levels * (self.high - self.low) / 255
 
-    def _check_range(self, images, name):
+    def _check_range(self, images, name, assumed):
         """Raise InputError when the images clearly have another range than declared: far values, or a third outside.
 
         A generator's values overshoot its range by some, so that little outside is no error.
@@ -86,8 +88,9 @@ class LatentGenerator(Generator):
         outside = ((images < self.low - 0.05 * width) | (images > self.high + 0.05 * width)).float().mean()
         far = max(self.low - lowest, highest - self.high) > 5 * width
         unused = name == "bytes" and lowest >= -2 and highest <= 2  # such images would be black
-        if far or unused or float(outside) > 1 / 3:
-            others = " or ".join(other for other in RANGES if other != name)
+        half = assumed and lowest >= 0  # a signed generator has dark pixels in some of its first images
+        if far or unused or half or float(outside) > 1 / 3:
+            others = " or ".join(other for other in RANGES if other != name or half)
             raise InputError(f"its values run from {lowest:.4g} to {highest:.4g}, not from {self.low:g} to "
                              f"{self.high:g}", where=self.path,
                              do=f"Pass `output_range` {others}")

@@ -1,22 +1,13 @@
-"""TorchScript modules from z to images. Their program runs in torch's interpreter, which has no Python in it.
-
-That interpreter can write and map files; an archive whose source asks for that is refused before it is loaded.
-"""
-
-import re
-import zipfile
-import zlib
-
-import torch
+"""TorchScript modules from z to images, of which only what computes is run (see common/formats/script_module.py)."""
 
 from common.errors import InputError
+from common.formats.script_module import load_script
 from common.generators.latent import FAILURES, TRIAL, LatentGenerator, draw_codes, last_line, seeded, why_no_images
 
 USUAL_WIDTH = 512  # of StyleGAN's and BlobGAN's z
-FILE_OPERATORS = re.compile(rb"\b(?:torch|ops\.\w+)\.(save|from_file)\b")
 
 
-def open_file(path, device, *, z_dim=None, output_range="signed"):
+def open_file(path, device, *, z_dim=None, output_range=None):
     """Return the generator of a TorchScript file.
 
     z_dim: width of the codes; None tries 512, then the input widths of the first weights.  output_range: the range
@@ -24,31 +15,9 @@ def open_file(path, device, *, z_dim=None, output_range="signed"):
     """
     if z_dim is not None and z_dim < 1:
         raise InputError("must be at least 1", where=f"--z_dim {z_dim}", do="Correct the value")
-    _check_source(path)
-    try:
-        module = torch.jit.load(path, map_location=device).eval()
-    except FAILURES as error:
-        raise InputError(f"cannot be read as a TorchScript module: {last_line(error)}", where=path,
-                         do="Copy or make the file again") from error
+    module = load_script(path, device)
     shape = _find_shape(module, path, device, [z_dim] if z_dim else _widths(module))
     return LatentGenerator("torchscript", path, module, shape, output_range, device)
-
-
-def _check_source(path):
-    """Raise InputError when the archive's source reads or writes files, or cannot be looked through."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
-            if len({name.lower() for name in names}) != len(names):  # which of the two would be loaded?
-                raise zipfile.BadZipFile("a member is there twice")
-            source = b"\n".join(archive.read(name) for name in names if "/code/" in name)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
-        raise InputError(f"the archive is damaged ({error})", where=path, do="Copy or make the file again") from error
-    found = FILE_OPERATORS.search(source)
-    if found:
-        raise InputError(f"the module calls {found.group().decode()}, which touches files; nothing of it was run",
-                         where=path,
-                         do="Use a module that only computes")
 
 
 def _widths(module):

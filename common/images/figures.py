@@ -1,4 +1,4 @@
-"""Matplotlib figures as files, the same bytes for the same figure."""
+"""Matplotlib figures as files: the same figure gives the same bytes."""
 
 import io
 
@@ -6,7 +6,7 @@ from common.files import write_bytes
 
 
 def new_figure(width=6.0, height=3.6):
-    """Return a matplotlib (figure, axes) that no display is needed for."""
+    """Return a matplotlib (figure, axes) that needs no display."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), dpi=130, layout="constrained")
@@ -20,5 +20,5 @@ def new_figure(width=6.0, height=3.6):
 def save_figure(path, figure):
     """Write a figure as PNG, atomically; the same figure gives the same bytes."""
     stream = io.BytesIO()
-    figure.savefig(stream, format="png", metadata={"Software": None})
+    figure.savefig(stream, format="png", metadata={"Software": None})  # matplotlib would write its version
     write_bytes(path, stream.getvalue())

@@ -8,7 +8,7 @@ from common.files import write_png
 
 
 def make_grid(pixels, columns=None, padding=2):
-    """Return uint8 images (N, H, W, C) side by side on black, (rows, width, C); columns: floor(sqrt(N)) by default."""
+    """Return uint8 images (N, H, W, C) as a grid (H', W', C) on black; columns: floor(sqrt(N)) by default."""
     count, height, width, channels = pixels.shape
     columns = columns or max(int(math.sqrt(count)), 1)
     rows = -(-count // columns)
@@ -21,6 +21,6 @@ def make_grid(pixels, columns=None, padding=2):
 
 
 def save_grid(path, pixels, columns=None, scale=1):
-    """Write a grid of uint8 images (N, H, W, C) as PNG, each pixel `scale` wide."""
+    """Write a grid of uint8 images (N, H, W, C) as PNG, each pixel enlarged to `scale` x `scale`."""
     grid = make_grid(pixels, columns)
     write_png(path, grid.repeat(scale, 0).repeat(scale, 1))

@@ -12,8 +12,8 @@ def imresize(image, scale, antialiasing=True):
     """Return an (H, W, C) or (H, W) float image at ceil(H scale) x ceil(W scale), float32, not clipped.
 
     antialiasing: stretch the kernel by 1 / scale when shrinking, as Matlab does by default.
-    Rows are resized first, then columns, as in the public ports of it (Matlab begins with the smaller factor; the
-    factors are equal here). Raises ValueError for a scale that is not positive.
+    Rows are resized first, then columns, as in its public ports (Matlab starts with the smaller factor; the factors
+    are equal here). Raises ValueError for a scale that is not positive.
     """
     if not 0 < scale < math.inf:
         raise ValueError(f"scale is {scale}, expected a positive number")
@@ -44,7 +44,7 @@ def contributions(length, scale, antialiasing):
     count = math.ceil(length * scale)
     centres = (np.arange(count) + 0.5) / scale - 0.5
     first = np.floor(centres - width / 2).astype(np.int64)
-    places = first[:, None] + np.arange(math.ceil(width) + 2)
+    places = first[:, None] + np.arange(math.ceil(width) + 2)  # Matlab's count of taps; the outer ones may weigh 0
     weights = cubic((centres[:, None] - places) * stretch)
     weights /= weights.sum(axis=1, keepdims=True)
     used = np.flatnonzero(np.abs(weights).max(axis=0) > 0)

@@ -1,4 +1,4 @@
-"""Bringing ImageNet pictures to a network's size, in the ways in which published sets were made."""
+"""Resize ImageNet images to a network's input size, in the ways that published sets were made."""
 
 from common.errors import InputError
 
@@ -9,8 +9,8 @@ FILTERS = ("box", "lanczos")
 def prepare_image(image, side, how):
     """Return (3, side, side) uint8 of a Pillow image in any mode; its Exif rotation is not applied.
 
-    squash: the whole picture by Lanczos's filter, as the original extraction does.  center-crop: the middle square
-    first, as EDM's and DMD2's training sets were made.  box: the whole picture by a box filter, as the npz sets were.
+    squash: the whole image by a Lanczos filter, as in the original extraction.  center-crop: crop to a square first,
+    as EDM's and DMD2's training sets were made.  box: the whole image by a box filter, as the npz sets were.
     """
     import numpy as np
     from PIL import Image
@@ -25,10 +25,9 @@ def prepare_image(image, side, how):
 
 
 def decode_image(data, where):
-    """Return the Pillow image in an image file's bytes, decoded and converted to RGB (grey, CMYK, palettes, alpha
-    dropped).
+    """Return the RGB Pillow image in an image file's bytes (from grey, CMYK and palettes too; alpha dropped).
 
-    Raises InputError naming it when it cannot be decoded to the end.
+    Raises InputError naming the image when it cannot be fully decoded.
     """
     import io
 
@@ -45,21 +44,21 @@ def decode_image(data, where):
 def resize_planes(pixels, side, how="box"):
     """Return uint8 (n, 3, side, side) of pixels (n, 3, S, S): box (for S a multiple of side, S = side * k) or lanczos.
 
-    Raises InputError for the box filter where S is no multiple: it would count some pixels twice.
+    Raises InputError for the box filter where S is not a multiple: boxes would share pixels.
     """
     import numpy as np
     from PIL import Image
 
-    given = pixels.shape[-1]
-    if given == side or len(pixels) == 0:
-        return pixels if given == side else np.empty((0, 3, side, side), np.uint8)
-    if how == "box" and given % side:
-        raise InputError(f"images of {given} pixels cannot be brought to {side} by whole boxes", where="--resize box",
-                         do="Use --resize lanczos")
+    size = pixels.shape[-1]
+    if size == side or len(pixels) == 0:
+        return pixels if size == side else np.empty((0, 3, side, side), np.uint8)
+    if how == "box" and size % side:
+        raise InputError(f"box resizing needs a multiple of {side} pixels, the images have {size}",
+                         where="--resize box", do="Use --resize lanczos")
     if how == "box":
-        factor = given // side
+        factor = size // side
         boxes = pixels.reshape(len(pixels), 3, side, factor, side, factor).astype(np.uint32).sum(axis=(3, 5))
-        return ((boxes + factor**2 // 2) // factor**2).astype(np.uint8)
+        return ((boxes + factor**2 // 2) // factor**2).astype(np.uint8)  # integers: rounds half up on every platform
     out = np.empty((len(pixels), 3, side, side), np.uint8)
     for image, target in zip(pixels, out):
         resized = Image.fromarray(image.transpose(1, 2, 0)).resize((side, side), Image.Resampling.LANCZOS)

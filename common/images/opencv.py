@@ -1,42 +1,40 @@
-"""Image files as RGB pixels, decoded by OpenCV as they are stored: what the data sets of `options` dictionaries read.
+"""Image files as RGB pixels: what the data sets of `options` dictionaries read.
 
-Grey becomes RGB, channels beyond three (alpha) are dropped, Exif rotation is not applied (as the DL-Art-School
-readers).
+Grey becomes RGB, channels beyond three (alpha) are dropped. Photos are read as extract_subimages reads them: upright by
+Exif, colours of other profiles as sRGB, every depth at full range.
 """
 
 from common.errors import InputError
 
 
 def read_image(path, compat=False):
-    """Return an image file as (H, W, 3) float32 RGB in 0..1; 16-bit files are divided by 65535.
+    """Return a photo as (H, W, 3) float32 RGB in 0..1; 16-bit files are divided by 65535.
 
-    compat: divide by 255 whatever the depth, as the original does (16-bit files then reach 257).
+    compat: as the original, which takes what OpenCV gives as it is stored and divides it by 255 whatever the depth.
     Raises InputError naming a file that is missing, cannot be decoded or holds floating-point pixels.
     """
     import numpy as np
 
-    pixels = decode_rgb(_bytes_of(path), path)
+    pixels = decode_rgb(_bytes_of(path), path, photo=True, original=compat)
     top = 255 if compat or pixels.dtype == np.uint8 else 65535
     return pixels.astype(np.float32) / np.float32(top)
 
 
-def decode_rgb(data, where):
-    """Return the bytes of an image file as (H, W, 3) RGB, uint8 or uint16, contiguous. where: its name in messages."""
+def decode_rgb(data, where, photo=False, original=False):
+    """Return the bytes of an image file as (H, W, 3) RGB, uint8 or uint16, contiguous. where: its name in messages.
+
+    photo: turn it upright and convert its colours to sRGB.  original: whatever OpenCV gives (common.images.photos).
+    """
     import cv2
-    import numpy as np
+
+    from common.images.photos import SkippedPhoto, decode_photo
 
     try:
-        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if data else None
-    except cv2.error as error:
-        raise _unreadable(where, error.err or "OpenCV refuses it") from error
-    if pixels is None:
-        raise _unreadable(where, "OpenCV cannot decode it" if data else "the file is empty")
-    if pixels.dtype not in (np.uint8, np.uint16):
-        raise _unreadable(where, f"pixels of type {pixels.dtype}, expected 8 or 16 bits")
-    if pixels.ndim == 2 or pixels.shape[2] < 3:  # a grey image may come as (H, W, 1); (H, W, 2) would be grey and alpha
-        grey = pixels if pixels.ndim == 2 else np.ascontiguousarray(pixels[..., 0])
-        return cv2.cvtColor(grey, cv2.COLOR_GRAY2RGB)
-    return cv2.cvtColor(pixels, cv2.COLOR_BGRA2RGB if pixels.shape[2] == 4 else cv2.COLOR_BGR2RGB)
+        pixels = decode_photo(data, exif=photo, icc=photo, original=original, eight_bits=False).pixels
+    except SkippedPhoto as error:
+        raise InputError(f"not a readable image ({error.detail})", where=where,
+                         do="Restore or remove this file") from error
+    return cv2.cvtColor(pixels, cv2.COLOR_GRAY2RGB if pixels.ndim == 2 else cv2.COLOR_BGR2RGB)
 
 
 def _bytes_of(path):
@@ -45,6 +43,3 @@ def _bytes_of(path):
     with system_errors(path), open(path, "rb") as stream:
         return stream.read()
 
-
-def _unreadable(where, why):
-    return InputError(f"not a readable image ({why})", where=where, do="Restore or remove this file")

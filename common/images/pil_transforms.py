@@ -56,17 +56,20 @@ def image_tensor(image):
     return torch.from_numpy(np.array(pixels.transpose(2, 0, 1), np.float32, order="C")) / 255
 
 
-def open_image(source, mode, where):
+def open_image(source, mode, where, photo=False):
     """Return an image file (path or stream) as a Pillow image of a mode (RGB, RGBA), loaded. Errors name `where`.
 
-    16-bit grey keeps its upper 8 bits (Pillow alone would clip it to white).
+    16-bit grey keeps its upper 8 bits (Pillow alone would clip it to white). photo: turn it as its Exif block says, and
+    convert its colours to sRGB, as extract_subimages does.
     """
-    from PIL import Image
+    from PIL import Image, ImageOps
 
     from common.files import system_errors
-    from common.images.decode import image_errors
+    from common.images.decode import eight_bits, image_errors
+    from common.images.profiles import srgb_image
 
     with system_errors(where), image_errors(where), Image.open(source) as image:
-        if image.mode.startswith("I;16"):
-            image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-        return image.convert(mode)
+        if photo and image.format != "TIFF":  # which Pillow turns by itself
+            ImageOps.exif_transpose(image, in_place=True)
+        decoded = eight_bits(image).convert(mode)
+        return srgb_image(image, decoded) if photo else decoded

@@ -1,4 +1,4 @@
-"""Floats of networks and of resampling as bytes."""
+"""Float pixels of networks and of resampling as uint8."""
 
 from common.errors import InputError
 
@@ -10,7 +10,7 @@ CONVENTIONS = {
 
 
 def to_uint8(images, convention):
-    """Return images (B, C, H, W) as stored: uint8 (B, H, W, C), clipped and truncated, not rounded.
+    """Return images (B, C, H, W) as uint8 (B, H, W, C), clipped and truncated, not rounded, as the originals do.
 
     convention: "unit" for [0, 1], 255 x; "dmd2" and "edm" for [-1, 1], (x + 1) 127.5 and 127.5 x + 128.
     """

@@ -12,14 +12,14 @@ SHOWN = 6  # suffixes that a note lists
 
 
 def is_image(name, suffixes=SUFFIXES):
-    """Return whether a file's name ends in one of the suffixes, in any case."""
+    """Return whether a file name ends in one of the suffixes, in any case."""
     return name.lower().endswith(suffixes)
 
 
 def images_among(names, where, suffixes=SUFFIXES):
-    """Yield those of some file names that are images; at the end, note how many others were skipped.
+    """Yield the file names that are images; at the end, note how many others were skipped.
 
-    where: what holds the files, in the note. Hidden files are for the caller to leave out.
+    where: the folder or archive, for the note. Hidden files are for the caller to skip.
     """
     skipped = []
     for name in names:
@@ -41,5 +41,5 @@ def note_skipped(names, where):
 
 @cache
 def _say_once(text):
-    """Print a note; a folder that is listed again says nothing new."""
+    """Print a note once, however often a folder is listed."""
     console.say(text)

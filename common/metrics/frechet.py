@@ -13,13 +13,13 @@ import numpy as np
 
 from common.errors import InputError
 
-ROOT_ERROR = 1e-9  # error of the trace of the root, relative to both traces, from which singular values are taken
+ROOT_ERROR = 1e-9  # error of the root's trace, relative to both traces, above which singular values are used
 
 
 class FeatureStatistics:
     """Count, mean and covariance of feature rows that come in batches, float64, in constant memory.
 
-    Sums are kept about the running mean (Chan et al. 1979), so the order and size of batches matter only to rounding.
+    Sums are taken about the running mean (Chan et al. 1979), so the order and size of batches affect rounding only.
     """
 
     def __init__(self, num_features):
@@ -28,7 +28,7 @@ class FeatureStatistics:
         self.scatter = np.zeros((num_features, num_features))  # sum of (f - mean)(f - mean)^T
 
     def add(self, features):
-        """Take in features (n, D), any float type. Raises InputError for another width, NaN or infinity."""
+        """Add features (n, D), any float type. Raises InputError for another width, NaN or infinity."""
         if features.ndim != 2 or features.shape[1] != len(self.mean):
             raise InputError(f"features have shape {tuple(features.shape)}, expected (n, {len(self.mean)})")
         if len(features) == 0:
@@ -36,14 +36,14 @@ class FeatureStatistics:
         batch = FeatureStatistics(0)
         rows = np.asarray(features, dtype=np.float64)
         batch.count, batch.mean = len(rows), rows.mean(axis=0)
-        if not np.isfinite(batch.mean).all():
-            raise InputError("features hold NaN or infinity", do="Find out which images gave them")
+        if not np.isfinite(batch.mean).all():  # a single NaN or infinity reaches the mean
+            raise InputError("features hold NaN or infinity", do="Find the images that produce them")
         rows = rows - batch.mean
         batch.scatter = rows.T @ rows
         self.merge(batch)
 
     def merge(self, other):
-        """Take in what another FeatureStatistics has seen."""
+        """Add the rows of another FeatureStatistics."""
         if other.count == 0:
             return
         total = self.count + other.count
@@ -54,7 +54,7 @@ class FeatureStatistics:
         self.count = total
 
     def without(self, other):
-        """Return new statistics of the rows that `other`, some of the rows seen here, does not hold."""
+        """Return the statistics of these rows except those of `other`, a subset."""
         rest = FeatureStatistics(0)
         rest.count = self.count - other.count
         shift = (self.mean - other.mean) * (self.count / rest.count)  # mean of the rest less mean of the other
@@ -66,7 +66,7 @@ class FeatureStatistics:
     def covariance(self):
         """Return the unbiased covariance (D, D), n - 1 in the denominator. Raises InputError below two rows."""
         if self.count < 2:
-            raise InputError(f"{self.count} images are too few for a covariance", do="Give two or more")
+            raise InputError(f"{self.count} images are too few for a covariance", do="Use at least two")
         return self.scatter / (self.count - 1)
 
 
@@ -84,13 +84,13 @@ def frechet_distance(mean1, covariance1, mean2, covariance2):
         raise InputError(f"statistics differ in size: means {size} and {len(means[1])} wide, covariances {shapes}",
                          do="Compare features of the same network")
     if not all(np.isfinite(array).all() for array in (*means, *covariances)):
-        raise InputError("statistics hold NaN or infinity", do="Make them again")
+        raise InputError("statistics hold NaN or infinity", do="Compute them again")
     root = _trace_of_root(*covariances)
     return _assemble(means[0] - means[1], np.trace(covariances[0]) + np.trace(covariances[1]), root)
 
 
 class Gaussian:
-    """Mean and covariance of one side, the latter as a matrix or, for fewer rows than features, as its centred rows.
+    """Mean and covariance of one side, the covariance as a matrix or, for fewer rows than features, as centred rows.
 
     mean: (D,).  covariance: (D, D), or None with rows.  rows: (n, D), (features - mean) / sqrt(n - 1).
     """
@@ -115,7 +115,7 @@ class Gaussian:
 
 
 def frechet_distance_between(side1, side2):
-    """Return the squared Frechet distance between two `Gaussian`s, by the form that suits what they hold.
+    """Return the squared Frechet distance between two `Gaussian`s, in the form that suits their representation.
 
     Raises InputError when the sizes differ or a value is not finite.
     """
@@ -132,15 +132,15 @@ def _centre(features):
     """Return the mean (D,) and (rows - mean) / sqrt(n - 1), float64."""
     rows = np.asarray(features, dtype=np.float64)
     if len(rows) < 2:
-        raise InputError(f"{len(rows)} images are too few for a covariance", do="Give two or more")
+        raise InputError(f"{len(rows)} images are too few for a covariance", do="Use at least two")
     mean = rows.mean(axis=0)
     if not np.isfinite(mean).all():
-        raise InputError("features hold NaN or infinity", do="Find out which images gave them")
+        raise InputError("features hold NaN or infinity", do="Find the images that produce them")
     return mean, (rows - mean) / np.sqrt(len(rows) - 1)
 
 
 def _assemble(difference, traces, root):
-    """Return |difference|^2 + traces - 2 root, which rounding alone can bring below 0."""
+    """Return |difference|^2 + traces - 2 root, clipped at 0: only rounding can make it negative."""
     return float(max(difference @ difference + traces - 2.0 * root, 0.0))
 
 
@@ -153,11 +153,11 @@ def _trace_of_root(covariance1, covariance2):
         product, info = scipy.linalg.lapack.dsygst(covariance2.T, factor1, itype=2, lower=1)  # lower half of F1^T S2 F1
         assert info == 0
         values = scipy.linalg.eigvalsh(product, overwrite_a=True, check_finite=False)
-        noise = 4.0 * np.finfo(np.float64).eps * max(values[-1], 0.0)
-        doubt = np.sum(noise / (2.0 * np.sqrt(np.maximum(values, noise)))) if noise else 0.0
-        if doubt <= ROOT_ERROR * (np.trace(covariance1) + np.trace(covariance2)):
+        noise = 4.0 * np.finfo(np.float64).eps * max(values[-1], 0.0)  # error of each eigenvalue
+        error = np.sum(noise / (2.0 * np.sqrt(np.maximum(values, noise)))) if noise else 0.0  # first order, of the sum
+        if error <= ROOT_ERROR * (np.trace(covariance1) + np.trace(covariance2)):
             return np.sqrt(np.maximum(values, 0.0)).sum()
-    # A root makes 1e-8 of rounding noise of 1e-16, in each null direction; singular values have no root.
+    # The root turns rounding noise of 1e-16 into 1e-8 in each null direction; singular values need no root.
     return _sum_of_singular_values(factor1, _factor(covariance2)[0])
 
 
@@ -169,8 +169,8 @@ def _factor(covariance):
     if lower is not None:
         return lower, True
     values, vectors = scipy.linalg.eigh(covariance, driver="evd", check_finite=False)
-    kept = values > max(values[-1], 0.0) * len(values) * np.finfo(np.float64).eps
-    return vectors[:, kept] * np.sqrt(values[kept]), False
+    positive = values > max(values[-1], 0.0) * len(values) * np.finfo(np.float64).eps  # numpy's matrix_rank tolerance
+    return vectors[:, positive] * np.sqrt(values[positive]), False
 
 
 def _cholesky(covariance):

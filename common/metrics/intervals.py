@@ -1,9 +1,9 @@
-"""How far a distance can be trusted: jackknife standard errors, and what too few images do to it.
+"""Uncertainty of distances: jackknife standard errors, and the bias of too few images.
 
-Delete-a-group jackknife: the value is computed again without each of G groups of rows, and
-stderr^2 = (G - 1) / G sum_g (value_g - mean)^2. Rows with the same index modulo G form a group, so the groups do not
-depend on batches, and both sides lose their group at once: right for independent sides, and for a side that is made
-image by image from the other.
+Delete-a-group jackknife: the value is recomputed without each of G groups of rows, and
+stderr^2 = (G - 1) / G sum_g (value_g - mean)^2. Rows with the same index modulo G form a group, so that groups do not
+depend on batches, and both sides drop their group together: valid for independent sides, and for a side generated image
+by image from the other.
 """
 
 import numpy as np
@@ -12,8 +12,8 @@ from common.formats.rows import group_blocks
 from common.metrics.frechet import FeatureStatistics, Gaussian, frechet_distance_between
 
 PUBLISHED = 50_000  # images on each side of a published FID
-FEW = 10_000
-INCEPTION = 2048  # width of the features of the FID
+FEW = 10_000  # the minimum that the authors of the FID recommend
+INCEPTION = 2048  # number of features of the FID
 
 
 def jackknife(values):
@@ -23,7 +23,7 @@ def jackknife(values):
 
 
 def usable_groups(num_groups, *counts):
-    """Return how many groups, at most num_groups, sides of so many rows allow: two rows must stay on each, else 0."""
+    """Return how many groups, at most num_groups, `counts` rows allow (two rows must remain on each side), else 0."""
     groups = min(num_groups, *counts)
     return groups if groups >= 2 and all(count - -(-count // groups) >= 2 for count in counts) else 0
 
@@ -31,9 +31,9 @@ def usable_groups(num_groups, *counts):
 def frechet_error(statistics1, statistics2, num_groups=10):
     """Return the standard error of the Frechet distance between two `Statistics`, or None.
 
-    It tells of the sides that have rows (`features`); a side of which only mean and covariance are known counts as
-    exact.  None where neither has rows, or too few.  The rows are read again group by group and taken from the total,
-    so memory is that of a few covariances; a side of at most D rows is held as rows instead.
+    It covers the sides that have rows (`features`); a side with only mean and covariance counts as exact.  None where
+    neither has rows, or too few.  Rows are read again group by group and subtracted from the total, so memory is that
+    of a few covariances; a side of at most D rows stays in memory as rows instead.
     Raises InputError as `frechet_distance` does.
     """
     counts = [side.count for side in (statistics1, statistics2) if side.features is not None]
@@ -45,7 +45,7 @@ def frechet_error(statistics1, statistics2, num_groups=10):
 
 
 def _leave_out(statistics, num_groups):
-    """Return a function of the group's number that gives the Gaussian of a side without that group."""
+    """Return a function of the group number -> the Gaussian of a side without that group."""
     if statistics.features is None:
         whole = statistics.gaussian()
         return lambda group: whole
@@ -66,7 +66,7 @@ def _leave_out(statistics, num_groups):
 
 
 def frechet_excess(covariance, count1, count2=None):
-    """Return by how much the Frechet distance exceeds 0 on average for two samples of one Gaussian, to first order.
+    """Return the expected Frechet distance between two samples of one Gaussian, to first order.
 
     covariance: (D, D).  count1, count2: rows of the samples, many more than D; None: that side is known exactly.
     (1/n + 1/m) (tr S + sum_ij s_i s_j / (2 (s_i + s_j)) + sum_i s_i / 4), s the eigenvalues, from the second-order term
@@ -80,17 +80,16 @@ def frechet_excess(covariance, count1, count2=None):
 
 
 def bias_note(count, width=INCEPTION, excess=None):
-    """Return a warning when `count` images are too few for comparison with published values, or None.
+    """Return a warning when `count` images are too few for comparison with published values, else None.
 
-    count: of the side with fewer images.  width: of the features; another than 2048 is no FID.  excess: of
-    `frechet_excess`, where it is known.
+    count: of the side with fewer images.  width: of the features; only 2048 is the FID.  excess: from
+    `frechet_excess`, where known.
     """
     if count >= PUBLISHED:
         return None
     if count <= width:
         return (f"{count:,} images are not more than the {width:,} features: the covariance is singular and the "
-                f"distance far "
-                f"too high; compare it only with distances of {count:,} other images, or use the KID")
+                f"distance far too high; compare it only with distances of {count:,} other images, or use the KID")
     if width != INCEPTION:
         return None
     by = "" if excess is None else f", here by about {excess:.2g} (first order)"

@@ -2,8 +2,8 @@
 
 KID = sum_{i != j} k(x_i, x_j) / (n (n - 1)) + sum_{i != j} k(y_i, y_j) / (m (m - 1)) - 2 sum_ij k(x_i, y_j) / (n m)
 
-`kid` takes all pairs and has nothing random in it. `kid_subsets` averages over random subsets, as clean-fid,
-torch-fidelity and StyleGAN-ADA do; its value moves with the subsets. Neither is multiplied by 1000.
+`kid` uses all pairs and is deterministic. `kid_subsets` averages over random subsets, as clean-fid, torch-fidelity and
+StyleGAN-ADA do; its value varies with the subsets. Neither is multiplied by 1000.
 """
 
 import numpy as np
@@ -20,9 +20,9 @@ def kid(features1, features2, num_groups=10, device="cpu"):
     """Return (KID over all pairs, its standard error or None).
 
     features1: (n, D), features2: (m, D), any float type: arrays, or anything with shape and row slices (NpzRows).
-    Products and sums are float64, tile by tile: memory does not grow with n and m, and the size of the tiles matters to
-    rounding only.  The standard error is a delete-a-group jackknife: rows with the same index modulo num_groups leave
-    both sides at once.  It is None where too few rows would stay.
+    Products and sums are float64, tile by tile: memory does not grow with n and m, and the tile size affects rounding
+    only.  The standard error is a delete-a-group jackknife: rows with the same index modulo num_groups leave both sides
+    together.  It is None when too few rows would remain.
     Raises InputError when the widths differ, a side has fewer than two rows, or a value is not finite.
     """
     _check_counts(features1, features2)
@@ -35,7 +35,7 @@ def kid(features1, features2, num_groups=10, device="cpu"):
     ]
     value = _unbiased(*(part.sum() for part in sums), *counts)
     if not np.isfinite(value):
-        raise InputError("features hold NaN or infinity", do="Find out which images gave them")
+        raise InputError("features hold NaN or infinity", do="Find the images that produce them")
     if groups == 1:
         return float(value), None
     left = [part.sum() - part.sum(axis=0) - part.sum(axis=1) + np.diag(part) for part in sums]  # each (groups,)
@@ -47,9 +47,8 @@ def kid_subsets(features1, features2, num_subsets=100, subset_size=1000, seed=No
     """Return (mean, standard deviation) of the KID over random subsets of rows.
 
     features1, features2: as for `kid`.
-    order: "clean_fid" draws each subset's rows of features2, then those of features1, and takes all rows where there
-    are fewer than subset_size; "torch_fidelity" draws features1 first and refuses too few rows.  seed: of numpy's
-    legacy
+    order: "clean_fid" draws each subset's rows of features2, then those of features1, and uses all rows when there are
+    fewer than subset_size; "torch_fidelity" draws features1 first and rejects too few rows.  seed: of numpy's legacy
     generator, None: torch-fidelity's 2020, or 0.  `numpy.random.seed(seed)` gives clean-fid the same subsets.
     Raises InputError when the widths differ, there are too few rows, or a value is not finite.
     """
@@ -63,22 +62,22 @@ def kid_subsets(features1, features2, num_subsets=100, subset_size=1000, seed=No
         sums = [kernel.sum() - np.trace(kernel) for kernel in within]
         values[number] = _unbiased(*sums, _cubic(x @ y.T, width).sum(), len(x), len(y))
     if not np.isfinite(values).all():
-        raise InputError("features hold NaN or infinity", do="Find out which images gave them")
+        raise InputError("features hold NaN or infinity", do="Find the images that produce them")
     return float(values.mean()), float(values.std())
 
 
 def subset_rows(count1, count2, num_subsets, subset_size, seed=None, order="clean_fid"):
     """Yield (rows of features1, rows of features2), int64 (size,) each, for every subset; see `kid_subsets`."""
     if order not in SEEDS:
-        raise InputError(f"order '{order}' is unknown", do=f"Give one of {', '.join(SEEDS)}")
+        raise InputError(f"unknown order '{order}'", do=f"Choose from {', '.join(SEEDS)}")
     size = min(subset_size, count1, count2)
     if order == "torch_fidelity" and size < subset_size:
-        raise InputError(f"{size} images are fewer than the {subset_size} of a subset",
-                         do="Give more images or smaller subsets")
+        raise InputError(f"{size} images are fewer than the subset size {subset_size}",
+                         do="Use more images or smaller subsets")
     if size < 2 or num_subsets < 1:
-        raise InputError(f"{num_subsets} subsets of {size} images are not enough",
-                         do="Give subsets of two images or more")
-    generator = np.random.RandomState(SEEDS[order] if seed is None else seed)  # draws as the seeded global one
+        raise InputError(f"{num_subsets} subsets of {size} images are too few",
+                         do="Use at least one subset of at least two images")
+    generator = np.random.RandomState(SEEDS[order] if seed is None else seed)  # draws like numpy's global one
     for _ in range(num_subsets):
         if order == "clean_fid":
             index2 = generator.choice(count2, size, replace=False)
@@ -93,12 +92,12 @@ def _check_counts(features1, features2):
     check_same_width(features1, features2)
     for features in (features1, features2):
         if features.shape[0] < 2:
-            raise InputError(f"{features.shape[0]} images are too few for a kernel distance", do="Give two or more")
+            raise InputError(f"{features.shape[0]} images are too few for a kernel distance", do="Use at least two")
 
 
 def _cubic(products, width):
     kernel = products / width + 1.0
-    return kernel * kernel * kernel
+    return kernel * kernel * kernel  # far faster than ** 3
 
 
 def _unbiased(within1, within2, cross, count1, count2):
@@ -109,12 +108,12 @@ def _unbiased(within1, within2, cross, count1, count2):
 def _kernel_sums(rows1, rows2, num_groups, device, same):
     """Return float64 (G, G): sums of k between each group of rows1 and of rows2 (index modulo G).
 
-    same: rows2 is rows1; then no row is paired with itself, and each tile off the diagonal serves twice.
+    same: rows2 is rows1; then no row is paired with itself, and each off-diagonal tile counts twice.
     """
     import torch
 
     width = rows1.shape[1]
-    device = "cpu" if torch.device(device).type == "mps" else device  # which has no float64
+    device = "cpu" if torch.device(device).type == "mps" else device  # mps has no float64
     one = torch.ones(1, dtype=torch.float64, device=device)
     total = torch.zeros(num_groups, num_groups, dtype=torch.float64, device=device)
     spans1, spans2 = ([slice(start, start + TILE) for start in range(0, rows.shape[0], TILE)]
@@ -134,7 +133,7 @@ def _kernel_sums(rows1, rows2, num_groups, device, same):
 
 
 def _load(rows, span, num_groups, device):
-    """Return (block (b, D), membership (b, G) of ones and zeros), float64, on the device."""
+    """Return (block (b, D), one-hot groups (b, G)), float64, on the device."""
     import torch
 
     block = torch.from_numpy(np.array(rows[span], dtype=np.float64)).to(device)

@@ -4,29 +4,28 @@ With r_k(x) the distance from x to its k-th nearest other point of the same set,
 precision = mean_j [exists i: |x_i - y_j| < r_k(x_i)]          recall   = mean_i [exists j: |x_i - y_j| < r_k(y_j)]
 density   = 1/(k m) sum_ij [|x_i - y_j| < r_k(x_i)]            coverage = mean_i [min_j |x_i - y_j| < r_k(x_i)]
 
-Squared distances come in tiles from float32 matrix products of features less their common mean. What a tile cannot
-decide (distances within its rounding error of a radius) is decided by float64 differences, so the numbers are those of
-the formulas, duplicates and ties included.
+Squared distances come in tiles from float32 matrix products of features less their common mean. Where a tile cannot
+decide (distances within its rounding error of a radius), float64 differences do, so the numbers are those of the
+formulas, duplicates and ties included.
 """
 
 import numpy as np
 
 from common.errors import InputError, Parameter
-from common.formats.rows import gather
+from common.formats.rows import blocks, gather
 
 TILE = 2048  # rows and columns of a tile: 16 MB of distances
-PAIRS = 1024  # pairs whose differences are held at once
-SEARCHED = 1 << 22  # float64 distances held at once where float32 tiles cannot tell neighbours: 32 MB
+PAIRS = 1024  # pairs whose differences are in memory at once
+SEARCHED = 1 << 22  # float64 distances in memory at once where float32 tiles cannot tell neighbours apart: 32 MB
 TIE = 1e-12  # squared distances this close (relative) are equal
 
 
 def prdc(real, fake, nearest_k=3, device="cpu", inclusive=False):
     """Return {"precision", "recall", "density", "coverage"} as floats.
 
-    real: (n, D), fake: (m, D) float features: arrays, or anything with shape and row slices
-    (common.formats.npz.NpzRows).
-    Memory: n + m rows of nearest_k + 2 candidates, and tiles; no n x m matrix, and a copy of the features only block by
-    block.  device: where tiles are computed.  inclusive: <= for <, as torch-fidelity has it; it matters to ties only.
+    real: (n, D), fake: (m, D) float features: arrays, or anything with shape and row slices (formats.npz.NpzRows).
+    Memory: n + m rows of nearest_k + 2 candidates, and tiles; no n x m matrix, and features are copied block by block.
+    device: where tiles are computed.  inclusive: <= for <, as in torch-fidelity; it affects ties only.
     Raises InputError when the widths differ, a set has no k-th neighbour, or a value is not finite.
     """
     if real.shape[1] != fake.shape[1]:
@@ -34,12 +33,30 @@ def prdc(real, fake, nearest_k=3, device="cpu", inclusive=False):
                          do="Compare features of the same network")
     for kind, rows in (("real", real), ("generated", fake)):
         if nearest_k < 1 or rows.shape[0] <= nearest_k:
-            raise InputError(f"{rows.shape[0]} {kind} images have no neighbour number {nearest_k}",
-                             where=Parameter("nearest_k"),
-                             do="Give more images, or a `nearest_k` from 1 to one below their number")
+            raise InputError(f"k = {nearest_k} needs at least {max(nearest_k, 1) + 1} {kind} images, there are "
+                             f"{rows.shape[0]}", where=Parameter("nearest_k"),
+                             do="Use more images, or a `nearest_k` from 1 to one below their number")
+    real, fake = _in_range(real, fake)
     centre = _mean_of_both(real, fake)
     radii = [squared_radii(rows, nearest_k, device, centre) for rows in (real, fake)]
     return _count_memberships(real, fake, radii[0], radii[1], nearest_k, centre, device, inclusive)
+
+
+class _Scaled:
+    """Rows times a power of two: what is within a radius stays so, and float32 squares neither overflow nor vanish."""
+
+    def __init__(self, rows, exponent):
+        self._rows, self._exponent, self.shape = rows, exponent, rows.shape
+
+    def __getitem__(self, rows):
+        return np.ldexp(np.asarray(self._rows[rows]), self._exponent)
+
+
+def _in_range(*sides):
+    """Return the rows of all sides, scaled by one factor where the largest value is beyond 2^-30 to 2^30."""
+    largest = max(float(np.abs(block).max(initial=0)) for rows in sides for block in blocks(rows))
+    exponent = -int(np.frexp(largest)[1])
+    return [_Scaled(rows, exponent) for rows in sides] if abs(exponent) > 30 and np.isfinite(largest) else sides
 
 
 def squared_radii(rows, nearest_k, device="cpu", centre=None):
@@ -64,8 +81,8 @@ def squared_radii(rows, nearest_k, device="cpu", centre=None):
             _keep_nearest(best, index, span, other.start, tile)
     radii = _exact_kth(rows, index.numpy(), nearest_k)
     if candidates < rows.shape[0] - 1:
-        # A row y that was left out and is nearer than the radius r has |y|^2 < 2 |x|^2 + 2 r^2, which bounds the tile's
-        # error: then its distance there, at least best's largest, is below r^2 + error.
+        # A row y that is no candidate but nearer than the radius r has |y|^2 < 2 |x|^2 + 2 r^2, which bounds the tile's
+        # error: its distance in the tile, at least best's largest, is then below r^2 + error.
         error = _tolerance(rows.shape[1]) * (3.0 * norms.numpy().astype(np.float64) + 2.0 * radii)
         unsure = np.flatnonzero((radii > 0.0) & (best.amax(dim=1).numpy() < radii + error))
         radii[unsure] = _search_kth(rows, unsure, nearest_k, centre)
@@ -79,7 +96,7 @@ def _mean_of_both(real, fake):
         for span in _spans(rows.shape[0]):
             total += np.asarray(rows[span]).sum(axis=0, dtype=np.float64)
     if not np.isfinite(total).all():
-        raise InputError("features hold NaN or infinity", do="Find out which images gave them")
+        raise InputError("features hold NaN or infinity", do="Find the images that produce them")
     return (total / (real.shape[0] + fake.shape[0])).astype(np.float32)
 
 
@@ -104,7 +121,7 @@ def _squared_distances(block1, block2, shrink=0.0):
 
 
 def _tolerance(num_features):
-    """Return a bound on a tile's errors in units of |x|^2 + |y|^2: ten deviations of the rounding of float32 sums."""
+    """Return a bound on a tile's errors in units of |x|^2 + |y|^2: ten standard deviations of float32 rounding."""
     return 1e-6 + 2e-7 * num_features**0.5
 
 
@@ -133,10 +150,9 @@ def _exact_kth(rows, neighbours, nearest_k):
 
 
 def _search_kth(rows, wanted, nearest_k, centre):
-    """Return float64 (u,): the exact squared distance of the wanted rows to their nearest_k-th neighbour among all
-    rows.
+    """Return float64 (u,): the exact squared distance of the wanted rows to their nearest_k-th neighbour of all rows.
 
-    Slower than tiles of float32, for rows whose neighbours these cannot tell apart: clusters that are small beside
+    Slower than float32 tiles, for rows whose neighbours these cannot tell apart: clusters that are small compared with
     their distance from the centre.
     """
     radii = np.empty(len(wanted))
@@ -196,15 +212,14 @@ def _count_memberships(real, fake, real_radii, fake_radii, nearest_k, centre, de
 
 
 def _within(lower, block, against, radii, real, fake, span, other, inclusive):
-    """Return the pairs (real rows, generated rows) of a tile whose squared distance is below the squared radius,
-    exactly.
+    """Return the pairs (real rows, generated rows) of a tile whose exact squared distance is below the squared radius.
 
-    inclusive: or equal to it.
-    lower: (b1, b2), what the squared distances are at least.  radii: float64 squares, (b1, 1) or (1, b2).
+    inclusive: or equal to it.  lower: (b1, b2) lower bounds of the squared distances.  radii: float64 squares, (b1, 1)
+    or (1, b2).
     """
     import torch
 
-    limit = torch.from_numpy((radii * (1.0 + 2e-7)).astype(np.float32)).to(lower.device)
+    limit = torch.from_numpy((radii * (1.0 + 2e-7)).astype(np.float32)).to(lower.device)  # above any float32 rounding
     rows, columns = (lower <= limit if inclusive else lower < limit).nonzero(as_tuple=True)
     upper = lower[rows, columns] + 2.0 * _tolerance(real.shape[1]) * (block[1][rows] + against[1][columns])
     rows, columns, upper = rows.cpu().numpy(), columns.cpu().numpy(), upper.cpu().numpy()

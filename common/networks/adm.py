@@ -1,7 +1,7 @@
 """The ADM U-Net (Dhariwal and Nichol 2021) under EDM's preconditioning (Karras et al. 2022), as EDM and DMD2 use it.
 
 State-dict names, their order and the initial values are those of NVlabs/edm (`training/networks.py`), so the published
-files load as they are. Beside images the network gives the outputs of its layers by name, see `EDMPrecond.run`.
+files load unchanged. Beside images the network returns the outputs of its layers by name, see `EDMPrecond.run`.
 """
 
 import math
@@ -14,19 +14,19 @@ from common.errors import InputError
 from common.networks.adm_config import HEAD_CHANNELS, check_layers, decoder_parts, encoder_parts
 from common.nn.dropout import Dropout
 
-SPREAD = math.sqrt(1 / 3)  # of initial weights, relative to Kaiming's uniform ones
+SPREAD = math.sqrt(1 / 3)  # EDM's init_weight: initial weights relative to Kaiming's uniform ones
 
 
 def _kaiming(shape, fan_in, scale):
     """Return uniform values of standard deviation scale / sqrt(fan_in)."""
     values = torch.empty(shape)
-    if values.is_meta:  # an outline to be filled from a file; drawing on meta would import a second's worth of torch
+    if values.is_meta:  # to be filled from a file; drawing on meta would import a second's worth of torch
         return values
     return values.uniform_(-1, 1) * (scale * math.sqrt(3 / fan_in))
 
 
 class Linear(nn.Module):
-    """A linear layer whose bias, too, begins at random."""
+    """A linear layer whose bias, too, is initialised at random."""
 
     def __init__(self, features_in, features_out, bias=True, scale=SPREAD):
         super().__init__()
@@ -35,7 +35,7 @@ class Linear(nn.Module):
 
     def forward(self, x):
         """Return (B, out) of x (B, in)."""
-        return F.linear(x, self.weight, self.bias)
+        return F.linear(x, self.weight, self.bias)  # (B, out)
 
 
 class Conv2d(nn.Module):
@@ -50,18 +50,18 @@ class Conv2d(nn.Module):
         self.size, self.resample = size, resample
         self.weight = nn.Parameter(_kaiming((channels_out, channels_in, size, size), fan_in, scale)) if size else None
         self.bias = nn.Parameter(_kaiming((channels_out,), fan_in, scale)) if size else None
-        if resample:  # in every published file; what it says is fixed
+        if resample:  # in every published file, always with these values
             self.register_buffer("resample_filter", torch.full((1, 1, 2, 2), 0.25))
 
     def forward(self, x):
         """Return the convolution of x (B, C, H, W), resampled as configured."""
         if self.resample == "down":
-            x = F.avg_pool2d(x, 2)
+            x = F.avg_pool2d(x, 2)  # (B, C, H/2, W/2)
         elif self.resample == "up":
-            x = F.interpolate(x, scale_factor=2.0, mode="nearest")
+            x = F.interpolate(x, scale_factor=2.0, mode="nearest")  # (B, C, 2H, 2W)
         if self.size == 0:
             return x
-        return F.conv2d(x, self.weight.to(x.dtype), self.bias.to(x.dtype), padding=self.size // 2)
+        return F.conv2d(x, self.weight.to(x.dtype), self.bias.to(x.dtype), padding=self.size // 2)  # (B, C', H', W')
 
 
 class GroupNorm(nn.Module):
@@ -75,7 +75,7 @@ class GroupNorm(nn.Module):
 
     def forward(self, x):
         """Return x (B, C, H, W), normalised in groups of channels."""
-        return F.group_norm(x, self.groups, self.weight.to(x.dtype), self.bias.to(x.dtype), eps=1e-5)
+        return F.group_norm(x, self.groups, self.weight.to(x.dtype), self.bias.to(x.dtype), eps=1e-5)  # (B, C, H, W)
 
 
 class UNetBlock(nn.Module):
@@ -83,47 +83,47 @@ class UNetBlock(nn.Module):
 
     def __init__(self, part, embedding, dropout):
         super().__init__()
-        given, made = part.channels_in, part.channels_out
+        width_in, width = part.channels_in, part.channels_out
         resample = part.kind if part.kind in ("up", "down") else None
-        self.heads = made // HEAD_CHANNELS if part.attention else 0
-        self.norm0 = GroupNorm(given)
-        self.conv0 = Conv2d(given, made, 3, resample)
-        self.affine = Linear(embedding, 2 * made)
-        self.norm1 = GroupNorm(made)
+        self.heads = width // HEAD_CHANNELS if part.attention else 0
+        self.norm0 = GroupNorm(width_in)
+        self.conv0 = Conv2d(width_in, width, 3, resample)
+        self.affine = Linear(embedding, 2 * width)
+        self.norm1 = GroupNorm(width)
         self.dropout = Dropout(dropout)
-        self.conv1 = Conv2d(made, made, 3, scale=0.0)
-        self.skip = Conv2d(given, made, 0 if given == made else 1, resample) if given != made or resample else None
+        self.conv1 = Conv2d(width, width, 3, scale=0.0)  # zero: an untrained block passes its shortcut through
+        self.skip = Conv2d(width_in, width, int(width_in != width), resample) if width_in != width or resample else None
         if self.heads:
-            self.norm2 = GroupNorm(made)
-            self.qkv = Conv2d(made, 3 * made, 1)
-            self.proj = Conv2d(made, made, 1, scale=0.0)
+            self.norm2 = GroupNorm(width)
+            self.qkv = Conv2d(width, 3 * width, 1)
+            self.proj = Conv2d(width, width, 1, scale=0.0)
 
     def forward(self, x, embedding):
         """x: (B, channels_in, H, W).  embedding: (B, E) or (1, E).  Returns (B, channels_out, H', W')."""
-        h = self.conv0(F.silu(self.norm0(x)))
-        scale, shift = self.affine(embedding)[:, :, None, None].to(x.dtype).chunk(2, dim=1)
-        h = F.silu(torch.addcmul(shift, self.norm1(h), scale + 1))
-        h = self.conv1(self.dropout(h)) + (x if self.skip is None else self.skip(x))
-        return self.attend(h) + h if self.heads else h
+        h = self.conv0(F.silu(self.norm0(x)))  # (B, channels_out, H', W')
+        scale, shift = self.affine(embedding)[:, :, None, None].to(x.dtype).chunk(2, dim=1)  # (B, channels_out, 1, 1)
+        h = F.silu(torch.addcmul(shift, self.norm1(h), scale + 1))  # adaptive scale; the first half scales
+        h = self.conv1(self.dropout(h)) + (x if self.skip is None else self.skip(x))  # (B, channels_out, H', W')
+        return self.attend(h) + h if self.heads else h  # unlike NCSN++ and DDPM++, sums are not divided by sqrt(2)
 
     def attend(self, x):
         """Return self-attention over all positions; weights and softmax are float32 inside the fused kernel."""
         batch, channels, height, width = x.shape
         qkv = self.qkv(self.norm2(x)).reshape(batch, self.heads, channels // self.heads, 3, height * width)
-        q, k, v = qkv.permute(3, 0, 1, 4, 2).contiguous()  # (B, heads, HW, C / heads) each
-        h = F.scaled_dot_product_attention(q, k, v)
-        return self.proj(h.transpose(2, 3).reshape(x.shape))
+        q, k, v = qkv.permute(3, 0, 1, 4, 2).contiguous()  # (B, heads, HW, C / heads) each; interleaved in the files
+        h = F.scaled_dot_product_attention(q, k, v)  # (B, heads, HW, C / heads)
+        return self.proj(h.transpose(2, 3).reshape(x.shape))  # (B, C, H, W)
 
 
 def positional_embedding(noise_labels, channels):
     """Return (B, channels): cosines, then sines, of noise_labels (B,) times 10000^(-k / (channels / 2))."""
     steps = torch.arange(channels // 2, dtype=torch.float32, device=noise_labels.device) / (channels // 2)
-    phase = noise_labels[:, None] * ((1 / 10000) ** steps).to(noise_labels.dtype)[None, :]
-    return torch.cat([phase.cos(), phase.sin()], dim=1)
+    phase = noise_labels[:, None] * ((1 / 10000) ** steps).to(noise_labels.dtype)[None, :]  # (B, channels / 2)
+    return torch.cat([phase.cos(), phase.sin()], dim=1)  # (B, channels)
 
 
 class DhariwalUNet(nn.Module):
-    """F(x, noise label, class label): the network under the preconditioning."""
+    """F(x, noise label, class labels): the network inside the preconditioning."""
 
     def __init__(self, config):
         super().__init__()
@@ -153,20 +153,20 @@ class DhariwalUNet(nn.Module):
 
         noise_labels: (B,) or (1,).  class_labels: (B, label_dim) or None for zeros.  augment_labels: (B, augment_dim).
         """
-        e = positional_embedding(noise_labels, self.config.model_channels)
+        e = positional_embedding(noise_labels, self.config.model_channels)  # (B, model_channels)
         if augment_labels is not None:
             e = e + self.map_augment(augment_labels)
-        e = self.map_layer1(F.silu(self.map_layer0(e)))
+        e = self.map_layer1(F.silu(self.map_layer0(e)))  # (B, E)
         if class_labels is not None and self.config.label_dim:
-            kept = self.label_drop.mask(class_labels[:, :1])
-            e = e + self.map_label(class_labels if kept is None else class_labels * (kept > 0))
+            keep = self.label_drop.mask(class_labels[:, :1])  # (B, 1): a row's label is dropped as a whole, unscaled
+            e = e + self.map_label(class_labels if keep is None else class_labels * (keep > 0))  # (B, E)
         return F.silu(e)
 
     def forward(self, x, embedding, wanted=(), replaced=None, image=True):
-        """Return (F(x) or None, {module: output} of the `wanted` modules, as `enc.8x8_block0`).
+        """Return (F(x) or None, {module: output} of the `wanted` modules, such as `enc.8x8_block0`).
 
-        x: (B, C, R, R).  embedding: see embed.  replaced: {module: tensor (1 or B, C, H, W)} whose outputs are
-        replaced by these, in the skip connections too.  image: when False the pass ends after the last wanted module.
+        x: (B, C, R, R).  embedding: see embed.  replaced: {module: tensor (1 or B, C, H, W)} to use as outputs of these
+        modules, in the skip connections too.  image: when False the pass ends after the last wanted module.
         """
         replaced, captured, skips, left = replaced or {}, {}, [], set(wanted)
         modules = [(f"{side}.{name}", block) for side in ("enc", "dec") for name, block in getattr(self, side).items()]
@@ -174,8 +174,8 @@ class DhariwalUNet(nn.Module):
             if not image and not left:
                 return None, captured
             if self.takes_skip[name]:
-                x = torch.cat([x, skips.pop()], dim=1)
-            x = block(x) if isinstance(block, Conv2d) else block(x, embedding)
+                x = torch.cat([x, skips.pop()], dim=1)  # (B, C + skip, H, W)
+            x = block(x) if isinstance(block, Conv2d) else block(x, embedding)  # (B, C', H', W')
             if name in replaced:
                 x = replaced[name].to(x).expand_as(x)
             if name.startswith("enc."):
@@ -183,17 +183,17 @@ class DhariwalUNet(nn.Module):
             if name in left:
                 captured[name] = x
                 left.discard(name)
-        return (self.out_conv(F.silu(self.out_norm(x))) if image else None), captured
+        return (self.out_conv(F.silu(self.out_norm(x))) if image else None), captured  # (B, img_channels, R, R)
 
 
 class EDMPrecond(nn.Module):
-    """D(x; sigma, labels): the denoiser, in the preconditioning of EDM (Karras et al. 2022, table 1)."""
+    """D(x; sigma, class labels): the denoiser, in the preconditioning of EDM (Karras et al. 2022, table 1)."""
 
     def __init__(self, config):
         """config: an `adm_config.AdmConfig`.
 
-        body_dtype, when set, is what everything but the embedding runs in, whatever the weights are stored in: training
-        in bfloat16 keeps float32 weights, as EDM does with float16.
+        body_dtype, when set, is the precision that everything but the embedding runs in, whatever the weights' own:
+        training in bfloat16 keeps float32 weights, as EDM does with float16.
         """
         super().__init__()
         self.config, self.body_dtype = config, None
@@ -204,21 +204,21 @@ class EDMPrecond(nn.Module):
         """(C, R, R) of its images."""
         return self.config.img_channels, self.config.img_resolution, self.config.img_resolution
 
-    def forward(self, x, sigma, labels=None, augment_labels=None):
+    def forward(self, x, sigma, class_labels=None, augment_labels=None):
         """Return the denoised images (B, C, R, R), float32 (float64 where the weights are).
 
         x: (B, C, R, R), images in [-1, 1] plus noise of standard deviation sigma.  sigma: a number, (1,) or (B,), > 0.
-        labels: (B, label_dim) or (1, label_dim) floats, one-hot or any weights; None: zeros.
+        class_labels: (B, label_dim) or (1, label_dim) floats, one-hot or any weights; None: zeros.
         """
-        return self.run(x, sigma, labels, augment_labels=augment_labels)[0]
+        return self.run(x, sigma, class_labels, augment_labels=augment_labels)[0]
 
-    def run(self, x, sigma, labels=None, layers=(), replace=None, image=True, augment_labels=None):
-        """Return (denoised images, {layer: output}): one forward pass that also gives the outputs of named layers.
+    def run(self, x, sigma, class_labels=None, layers=(), replace=None, image=True, augment_labels=None):
+        """Return (denoised images, {layer: output}): one forward pass that also returns the outputs of named layers.
 
         layers: names as in `adm_config.named_parts`; outputs come in the order in which the layers run, under the
-        names that were asked for, in the precision in which the network computes.  replace: {layer: (1 or B, C, H, W)},
-        outputs to put in place of a layer's own; what a replaced layer hands to the decoder is replaced with it.
-        image: when False the images are None and the pass ends after the last wanted layer.
+        requested names, in the precision that the network computes in.  replace: {layer: (1 or B, C, H, W)}, outputs to
+        use instead of a layer's own, in its skip connection to the decoder too.
+        image: when False the images are None and the pass ends after the last requested layer.
         Raises InputError for an unknown layer or a replacement of another shape.
         """
         c_skip, c_out, c_in, noise_label = self.scalings(sigma, x)
@@ -226,12 +226,12 @@ class EDMPrecond(nn.Module):
         replaced = self._replaced(replace or {}, len(x))
         working = self.model.map_layer0.weight.dtype
         x = x.to(working)
-        labels, augment_labels = (None if value is None else value.to(working) for value in (labels, augment_labels))
-        embedding = self.model.embed(noise_label, labels, augment_labels)
-        body = (c_in * x).to(self.body_dtype or self.model.out_conv.weight.dtype)
+        labels = (None if value is None else value.to(working) for value in (class_labels, augment_labels))
+        embedding = self.model.embed(noise_label, *labels)  # (1 or B, E)
+        body = (c_in * x).to(self.body_dtype or self.model.out_conv.weight.dtype)  # (B, C, R, R)
         modules = {part.module for part in parts.values()}
         out, captured = self.model(body, embedding, modules, replaced, image)
-        denoised = c_skip * x + c_out * out.to(working) if image else None
+        denoised = c_skip * x + c_out * out.to(working) if image else None  # (B, C, R, R)
         return denoised, {name: captured[part.module] for name, part in parts.items()}
 
     def scalings(self, sigma, x):
@@ -240,7 +240,7 @@ class EDMPrecond(nn.Module):
         sigma = torch.as_tensor(sigma, dtype=dtype, device=x.device).reshape(-1)
         total = (sigma**2 + data**2)[:, None, None, None]
         wide = sigma[:, None, None, None]
-        return data**2 / total, wide * data / total.sqrt(), 1 / total.sqrt(), sigma.log() / 4
+        return data**2 / total, wide * data / total.sqrt(), 1 / total.sqrt(), sigma.log() / 4  # c_noise = ln(sigma) / 4
 
     def _replaced(self, replace, batch):
         """Return {module: tensor} of {layer: tensor}, shapes checked."""
@@ -250,7 +250,7 @@ class EDMPrecond(nn.Module):
             if len(shape) != 4 or shape[0] not in (1, batch) or shape[1:] != part.shape:
                 expected = f"(1 or {batch}, {', '.join(map(str, part.shape))})"
                 raise InputError(f"the replacement of '{name}' has shape {shape}, expected {expected}",
-                                 do="Take the mean of outputs of this layer")
+                                 do="Use outputs of this layer or their mean")
         return {part.module: replace[name] for name, part in parts.items()}
 
     def set_dropout_draw(self, draw):
@@ -262,8 +262,8 @@ class EDMPrecond(nn.Module):
     def lower_precision(self, dtype):
         """Store and run everything but the embedding in bfloat16 or float16, for inference; returns the network.
 
-        As EDM, which does so on CUDA alone: on a CPU it works and is slow. Inputs, outputs, noise levels and the
-        embedding stay float32.
+        EDM does so on CUDA alone; on a CPU it works but is slow. Inputs, outputs, noise levels and the embedding stay
+        float32.
         """
         for name, parameter in self.model.named_parameters():
             if not (name.startswith("map_") or ".affine." in name):

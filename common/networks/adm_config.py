@@ -1,4 +1,4 @@
-"""What shapes an ADM network, and the names of its layers; without torch, so that flags can be checked at once.
+"""The configuration of an ADM network and the names of its layers; without torch, so that flags are checked at once.
 
 Follows NVlabs/edm (`training/networks.py`, classes DhariwalUNet and EDMPrecond; Karras et al. 2022, Dhariwal and Nichol
 2021) and the layer names of the activation tools built on DMD2.
@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, fields
 
 from common.errors import InputError, Parameter, nearest
 
-HEAD_CHANNELS = 64
+HEAD_CHANNELS = 64  # channels per attention head, EDM's channels_per_head
 PUBLISHED = {"img_resolution": 64, "img_channels": 3, "label_dim": 1000, "dropout": 0.0}  # ImageNet-64 of EDM and DMD2
 
 
@@ -17,7 +17,7 @@ PUBLISHED = {"img_resolution": 64, "img_channels": 3, "label_dim": 1000, "dropou
 class AdmConfig:
     """The constructor's arguments under their published names; the defaults are EDM's.
 
-    Beside these, EDM's own `use_fp16` says only how the network was trained, and is dropped.
+    EDM's own `use_fp16` only records how the network was trained, and is dropped.
     """
 
     img_resolution: int
@@ -37,23 +37,23 @@ class AdmConfig:
 
     @classmethod
     def from_kwargs(cls, values, where):
-        """Return the AdmConfig of EDM's constructor arguments {name: plain value}; InputError when they make no ADM."""
+        """Return the AdmConfig of EDM's constructor arguments {name: plain value}; InputError for invalid ones."""
         values = dict(values)
         kind = values.pop("model_type", "DhariwalUNet")
         if kind != "DhariwalUNet":
-            raise InputError(f"the network is a {kind}; only DhariwalUNet (ADM) is known", where=where,
+            raise InputError(f"the network is a {kind}; only DhariwalUNet (ADM) is supported", where=where,
                              do="Use an ADM network, such as edm-imagenet-64x64-cond-adm.pkl")
         values.pop("use_fp16", None)
         known = {field.name: field for field in fields(cls)}
         for name in values:
             if name not in known:
-                raise InputError(f"the network was made with '{name}', which is not known", where=where,
+                raise InputError(f"unknown network argument '{name}'", where=where,
                                  do=nearest(name, known))
         try:
             return cls(**{name: _converted(known[name], value) for name, value in values.items()})._checked()
         except (TypeError, ValueError, OverflowError) as error:
-            do = "Use a file from its publisher"
-            raise InputError(f"the network's description makes no sense ({error})", where=where, do=do) from error
+            do = "Use the published file"
+            raise InputError(f"invalid network configuration ({error})", where=where, do=do) from error
 
     def to_kwargs(self):
         """Return the arguments as JSON has them: lists for tuples, "inf" for infinity; see from_kwargs."""
@@ -67,7 +67,7 @@ class AdmConfig:
             raise ValueError("a size is out of range")
         widest = self.model_channels * max(*self.channel_mult, self.channel_mult_emb)
         if widest > 1 << 16 or len(self.channel_mult) * self.num_blocks > 256:  # building must not take minutes
-            raise ValueError(f"{widest} channels or {self.num_blocks} blocks a level are out of range")
+            raise ValueError(f"{widest} channels or {self.num_blocks} blocks per level are out of range")
         if not 0 <= self.label_dim <= 1 << 24 or not 0 <= self.augment_dim <= 1 << 16:
             raise ValueError("label_dim or augment_dim is out of range")
         if self.img_resolution % 2 ** (len(self.channel_mult) - 1):
@@ -77,9 +77,9 @@ class AdmConfig:
         for part in [*encoder_parts(self)[1:], *decoder_parts(self)]:
             for channels in (part.channels_in, part.channels_out):
                 if channels % min(32, channels // 4):
-                    raise ValueError(f"{channels} channels do not divide into the groups of the normalisation")
+                    raise ValueError(f"{channels} channels are not divisible into normalisation groups")
         if not (self.sigma_data > 0 and 0 <= self.sigma_min < self.sigma_max):
-            raise ValueError("the noise levels are not positive and ordered")
+            raise ValueError("expected 0 <= sigma_min < sigma_max and sigma_data > 0")
         if not (0 <= self.dropout < 1 and 0 <= self.label_dropout <= 1):
             raise ValueError("a dropout rate is outside [0, 1)")
         return self
@@ -87,11 +87,11 @@ class AdmConfig:
 
 def _converted(field, value):
     if field.type in (tuple, "tuple"):
-        return tuple(_whole(item) for item in value)
-    return float(value) if field.type in (float, "float") else _whole(value)
+        return tuple(_integer(item) for item in value)
+    return float(value) if field.type in (float, "float") else _integer(value)
 
 
-def _whole(value):
+def _integer(value):
     if isinstance(value, str) or int(value) != value:
         raise ValueError(f"expected an integer, not {value!r}")
     return int(value)
@@ -103,10 +103,10 @@ class Part:
 
     module: str  # its path, as `enc.64x64_block0`
     kind: str  # conv, block, down or up
-    channels_in: int  # of what it is given, the skip connection included
+    channels_in: int  # of its input, the skip connection included
     channels_out: int
     resolution: int  # of its output
-    attention: bool = False  # asked for; a block of less than 64 channels has no head, hence none
+    attention: bool = False  # requested; a block with fewer than 64 channels has no head, hence no attention
     takes_skip: bool = False
 
     @property
@@ -152,7 +152,7 @@ def decoder_parts(config):
 
 
 def named_parts(config):
-    """Return {layer name: Part} of every name by which a layer can be asked for, in the order of the forward pass.
+    """Return {layer name: Part} of every valid layer name, in the order of the forward pass.
 
     encoder_block_N and decoder_block_N count all entries of `enc` and `dec`; encoder_bottleneck is the last of `enc`,
     midblock the first of `dec`.
@@ -164,7 +164,7 @@ def named_parts(config):
 
 
 def check_layers(config, names, where=None):
-    """Return {name: Part} of the layers asked for, in the order of the forward pass; InputError for an unknown name."""
+    """Return {name: Part} of the requested layers, in the order of the forward pass; InputError for an unknown name."""
     known = named_parts(config)
     for name in names:
         if name not in known:
@@ -172,15 +172,15 @@ def check_layers(config, names, where=None):
                                 for side in ("encoder", "decoder"))
             do = (f"This network has encoder_block_0 .. encoder_block_{encoder - 1}, encoder_bottleneck, midblock, "
                   f"decoder_block_0 .. decoder_block_{decoder - 1}")
-            raise InputError(f"no layer is called '{name}'", where=where or Parameter("layers"), do=do)
+            raise InputError(f"unknown layer '{name}'", where=where or Parameter("layers"), do=do)
     return {name: part for name, part in known.items() if name in set(names)}
 
 
 def deduce_config(shapes, where):
     """Return the AdmConfig whose network has the entries {state-dict name: shape}, names beginning with `model.`.
 
-    Dropout and the noise limits leave no trace in the weights and take EDM's values (dropout 0). Attention that is
-    asked for but has no head (less than 64 channels) leaves none either, and makes no difference.
+    Dropout and the noise limits leave no trace in the weights and take EDM's values (dropout 0). Nor does attention
+    that is requested but has no head (fewer than 64 channels), which makes no difference.
     Raises InputError when the entries are not those of an ADM network.
     """
     first = [name for name in shapes if re.fullmatch(r"model\.enc\.(\d+)x\1_conv\.weight", name)]
@@ -220,5 +220,5 @@ def _foreign(shapes, where):
         what = "these are the weights of a SongUNet (DDPM++ or NCSN++), not of an ADM network"
     else:
         what = f"these are not the weights of an ADM network (first entry: '{next(iter(shapes), None)}')"
-    do = "Give the network of EDM or DMD2 for ImageNet-64, or one of its kind (entries model.enc.64x64_conv.weight ...)"
+    do = "Use EDM's or DMD2's ImageNet-64 network, or one of the same kind (entries model.enc.64x64_conv.weight ...)"
     return InputError(what, where=where, do=do)

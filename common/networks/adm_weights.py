@@ -1,7 +1,7 @@
 """Loading ADM networks from every container in which EDM's and DMD2's are published or copied.
 
 - a flat state dict: .pth, .bin (zip or legacy, tensors only), .safetensors; bare, or under a wrapper key (`ema`,
-  `model`, `state_dict`, `generator`), with or without the prefixes that wrappers of training leave;
+  `model`, `state_dict`, `generator`), with or without the prefixes that wrappers of training leave; Lightning's .ckpt;
 - a folder of accelerate: model.safetensors or pytorch_model.bin; the guidance model beside it (model_1.safetensors,
   pytorch_model_1.bin) holds two more networks, `real_unet` (the teacher) and `fake_unet`;
 - NVIDIA's network pickle, .pkl, through `edm_pickle`.
@@ -17,6 +17,7 @@ from pathlib import Path
 from common.errors import InputError
 from common.files import system_errors
 from common.formats.checkpoints import is_safetensors, load_safetensors, load_strictly, load_torch
+from common.formats.lightning import load_lightning
 from common.networks.adm_config import AdmConfig, deduce_config
 
 PUBLISHED = ("a generator of DMD2 (huggingface.co/tianweiy/DMD2, model/imagenet) or edm-imagenet-64x64-cond-adm.pkl of "
@@ -167,7 +168,7 @@ def _read_pickle(path):
 def _read_container(path):
     """Return (value of a .safetensors or torch.save file, AdmConfig of its metadata or None)."""
     if not is_safetensors(path):
-        return load_torch(path), None
+        return (load_lightning if Path(path).suffix == ".ckpt" else load_torch)(path), None
     tensors, metadata = load_safetensors(path)
     try:
         told = json.loads(metadata.get("config", "null"))

@@ -3,7 +3,7 @@
 Names and order of the state dict are those of pt_inception-2015-12-05-6726825d.pth (pytorch-fid, clean-fid,
 torch-fidelity). It differs from torchvision's Inception in the average pools of blocks A, C and 7b, which do not count
 padding, in the max pool of 7c, in 1008 classes, and has no auxiliary head. InceptionV3 is the network as published,
-InceptionFeatures the same in the form that tools run.
+InceptionFeatures the same in the form that the tools run.
 """
 
 from contextlib import contextmanager
@@ -17,7 +17,7 @@ from common.errors import InputError
 SIZE = 299  # pixels of the square input
 NUM_FEATURES = 2048
 NUM_CLASSES = 1008
-PACKED_BATCH = 16  # images for which weights are laid out on a CPU; other batches work as well
+PACKED_BATCH = 16  # batch size for which weights are laid out on a CPU; other sizes work as well
 
 
 class BasicConv(nn.Module):
@@ -26,11 +26,11 @@ class BasicConv(nn.Module):
     def __init__(self, in_channels, out_channels, kernel_size=1, stride=1, padding=0):
         super().__init__()
         self.conv = nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding, bias=False)
-        self.bn = nn.BatchNorm2d(out_channels, eps=0.001)
+        self.bn = nn.BatchNorm2d(out_channels, eps=0.001)  # TensorFlow's eps; torch's default is 1e-5
 
     def forward(self, x):
         """Return (n, C', H', W') of x (n, C, H, W)."""
-        return functional.relu(self.bn(self.conv(x)), inplace=True)
+        return functional.relu(self.bn(self.conv(x)), inplace=True)  # (n, C', H', W')
 
 
 def average_pool():
@@ -54,9 +54,9 @@ class BlockA(nn.Module):
 
     def forward(self, x):
         """Return (n, C', 35, 35) of x (n, C, 35, 35)."""
-        double = self.branch3x3dbl_3(self.branch3x3dbl_2(self.branch3x3dbl_1(x)))
-        wide = self.branch5x5_2(self.branch5x5_1(x))
-        return torch.cat([self.branch1x1(x), wide, double, self.branch_pool(self.pool(x))], 1)
+        double = self.branch3x3dbl_3(self.branch3x3dbl_2(self.branch3x3dbl_1(x)))  # (n, 96, 35, 35)
+        wide = self.branch5x5_2(self.branch5x5_1(x))  # (n, 64, 35, 35)
+        return torch.cat([self.branch1x1(x), wide, double, self.branch_pool(self.pool(x))], 1)  # in the published order
 
 
 class BlockB(nn.Module):
@@ -72,8 +72,8 @@ class BlockB(nn.Module):
 
     def forward(self, x):
         """Return (n, 768, 17, 17) of x (n, 288, 35, 35)."""
-        double = self.branch3x3dbl_3(self.branch3x3dbl_2(self.branch3x3dbl_1(x)))
-        return torch.cat([self.branch3x3(x), double, self.pool(x)], 1)
+        double = self.branch3x3dbl_3(self.branch3x3dbl_2(self.branch3x3dbl_1(x)))  # (n, 96, 17, 17)
+        return torch.cat([self.branch3x3(x), double, self.pool(x)], 1)  # 384 + 96 + 288 = 768 channels
 
 
 class BlockC(nn.Module):
@@ -96,10 +96,10 @@ class BlockC(nn.Module):
 
     def forward(self, x):
         """Return (n, 768, 17, 17) of x (n, 768, 17, 17)."""
-        seven = self.branch7x7_3(self.branch7x7_2(self.branch7x7_1(x)))
-        double = self.branch7x7dbl_3(self.branch7x7dbl_2(self.branch7x7dbl_1(x)))
-        double = self.branch7x7dbl_5(self.branch7x7dbl_4(double))
-        return torch.cat([self.branch1x1(x), seven, double, self.branch_pool(self.pool(x))], 1)
+        seven = self.branch7x7_3(self.branch7x7_2(self.branch7x7_1(x)))  # (n, 192, 17, 17)
+        double = self.branch7x7dbl_3(self.branch7x7dbl_2(self.branch7x7dbl_1(x)))  # (n, inner, 17, 17)
+        double = self.branch7x7dbl_5(self.branch7x7dbl_4(double))  # (n, 192, 17, 17)
+        return torch.cat([self.branch1x1(x), seven, double, self.branch_pool(self.pool(x))], 1)  # (n, 768, 17, 17)
 
 
 class BlockD(nn.Module):
@@ -117,8 +117,8 @@ class BlockD(nn.Module):
 
     def forward(self, x):
         """Return (n, 1280, 8, 8) of x (n, 768, 17, 17)."""
-        seven = self.branch7x7x3_4(self.branch7x7x3_3(self.branch7x7x3_2(self.branch7x7x3_1(x))))
-        return torch.cat([self.branch3x3_2(self.branch3x3_1(x)), seven, self.pool(x)], 1)
+        seven = self.branch7x7x3_4(self.branch7x7x3_3(self.branch7x7x3_2(self.branch7x7x3_1(x))))  # (n, 192, 8, 8)
+        return torch.cat([self.branch3x3_2(self.branch3x3_1(x)), seven, self.pool(x)], 1)  # 320 + 192 + 768 channels
 
 
 class BlockE(nn.Module):
@@ -140,12 +140,12 @@ class BlockE(nn.Module):
 
     def forward(self, x):
         """Return (n, 2048, 8, 8) of x (n, C, 8, 8)."""
-        three = self.branch3x3_1(x)
-        double = self.branch3x3dbl_2(self.branch3x3dbl_1(x))
+        three = self.branch3x3_1(x)  # (n, 384, 8, 8); 2a and 2b both read it
+        double = self.branch3x3dbl_2(self.branch3x3dbl_1(x))  # (n, 384, 8, 8)
         return torch.cat([
             self.branch1x1(x), self.branch3x3_2a(three), self.branch3x3_2b(three),
             self.branch3x3dbl_3a(double), self.branch3x3dbl_3b(double), self.branch_pool(self.pool(x)),
-        ], 1)
+        ], 1)  # 320 + 4 * 384 + 192 = 2048 channels
 
 
 class InceptionV3(nn.Module):
@@ -168,7 +168,7 @@ class InceptionV3(nn.Module):
         self.Mixed_6e = BlockC(192)
         self.Mixed_7a = BlockD()
         self.Mixed_7b = BlockE(1280, average_pool())
-        self.Mixed_7c = BlockE(2048, nn.MaxPool2d(3, stride=1, padding=1))
+        self.Mixed_7c = BlockE(2048, nn.MaxPool2d(3, stride=1, padding=1))  # max, as in the graph
         self.fc = nn.Linear(NUM_FEATURES, NUM_CLASSES)
 
     def stages(self):
@@ -185,8 +185,8 @@ class InceptionV3(nn.Module):
     def forward(self, x):
         """Return the features (n, 2048) of images (n, 3, 299, 299)."""
         for stage in self.stages():
-            x = stage(x)
-        return x.mean((2, 3))
+            x = stage(x)  # at last (n, 2048, 8, 8)
+        return x.mean((2, 3))  # (n, 2048)
 
     def logits(self, features, bias=True):
         """Return logits (n, 1008) of features; without the bias as torch-fidelity and StyleGAN take them for IS."""
@@ -196,19 +196,19 @@ class InceptionV3(nn.Module):
 class FoldedConv(nn.Module):
     """A BasicConv for inference: batch normalisation folded into the convolution, channels last.
 
-    On a CPU the convolution applies bias and ReLU to each output as it is made, and its weights lie as oneDNN wants
-    them, by operators that torch keeps for its compiler; where they are missing, ordinary ones take their place.
+    On a CPU, bias and ReLU are fused into the convolution and its weights are in oneDNN's own layout, by operators that
+    torch provides for its compiler; where they are missing, ordinary ones are used.
     """
 
     def __init__(self, layer, device, relu=True):
         super().__init__()
-        scale = layer.bn.weight.double() / (layer.bn.running_var.double() + layer.bn.eps).sqrt()
+        scale = layer.bn.weight.double() / (layer.bn.running_var.double() + layer.bn.eps).sqrt()  # (out,)
         weight = (layer.conv.weight.double() * scale[:, None, None, None]).float()
         bias = (layer.bn.bias.double() - layer.bn.running_mean.double() * scale).float()
         self.weight = weight.contiguous(memory_format=torch.channels_last).to(device)
         self.bias = bias.to(device)
         self.stride, self.padding, self.relu = layer.conv.stride, layer.conv.padding, relu
-        self.fused = None  # settled at the first call, when the size of the input is known
+        self.fused = None  # decided at the first call, when the input size is known
 
     def forward(self, x):
         """Return what the BasicConv gives for x (n, C, H, W)."""
@@ -218,7 +218,7 @@ class FoldedConv(nn.Module):
             after = "relu" if self.relu else "none"
             return torch.ops.mkldnn._convolution_pointwise(x, self.weight, self.bias, self.padding, self.stride,
                                                            (1, 1), 1, after, [], "")
-        y = functional.conv2d(x, self.weight, self.bias, self.stride, self.padding)
+        y = functional.conv2d(x, self.weight, self.bias, self.stride, self.padding)  # (n, C', H', W')
         return y.relu_() if self.relu else y
 
     def _prepack(self, x):
@@ -235,7 +235,7 @@ class FoldedConv(nn.Module):
 
 
 class PooledConv(nn.Module):
-    """A 1x1 convolution, then the average pool that the network has before it: the same sums on fewer channels."""
+    """A 1x1 convolution, then the average pool that precedes it in the network: the same sums on fewer channels."""
 
     def __init__(self, layer, device):
         super().__init__()
@@ -243,17 +243,17 @@ class PooledConv(nn.Module):
 
     def forward(self, x):
         """Return what pool and BasicConv give for x (n, C, H, W)."""
-        return self.pool(self.conv(x)).relu_()
+        return self.pool(self.conv(x)).relu_()  # (n, C', H, W); ReLU last: it does not commute with the mean
 
 
 class InceptionFeatures:
     """The features of an InceptionV3 in its form for inference, within 1e-5 of the plain one's.
 
-    weights: what `load_inception` knows of the file, None otherwise.
+    weights: `load_inception`'s description of the file, else None.
     """
 
     def __init__(self, network, device="cpu"):
-        """network: InceptionV3 in evaluation mode, left as it is; its fc may be None."""
+        """network: InceptionV3 in evaluation mode, not modified; its fc may be None."""
         self.device, self.weights = torch.device(device), None
         with torch.device("meta"):
             self._body = InceptionV3()
@@ -299,7 +299,7 @@ class InceptionFeatures:
         if not self.has_logits:
             name = self.weights and self.weights["file"]
             what = "these Inception weights end at the features (a pytorch-fid wrapper), so there are no logits"
-            raise InputError(what, where=name, do="Give the published .pt or .pth for the Inception score")
+            raise InputError(what, where=name, do="Use the published .pt or .pth for the Inception score")
         weight, offset = self._fc
         with torch.inference_mode(), full_precision():
             return functional.linear(features.to(self.device), weight, offset if bias else None)
@@ -307,7 +307,7 @@ class InceptionFeatures:
 
 @contextmanager
 def full_precision():
-    """Keep CUDA's convolutions from TensorFloat-32, which torch allows them by default."""
+    """Disable TensorFloat-32 in CUDA's convolutions, which torch allows by default."""
     before = torch.backends.cudnn.allow_tf32
     torch.backends.cudnn.allow_tf32 = False
     try:

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from common.errors import InputError
 from common.files import file_hash, system_errors
-from common.formats.checkpoints import aligned, check_finite, load_safetensors, load_torch
+from common.formats.checkpoints import check_finite, load_safetensors, load_torch
+from common.formats.tensors import aligned
 from common.formats.torchscript import is_torchscript, load_torchscript
 
 VARIABLE = "GENPROBE_INCEPTION"

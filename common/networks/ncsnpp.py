@@ -18,7 +18,7 @@ from common.nn.fir import downsample2, fir_kernel, smooth, upsample2
 
 @dataclass(frozen=True)
 class NetworkConfig:
-    """What shapes the network. Defaults are the published CIFAR-10 model's."""
+    """The network's architecture and noise range. Defaults are the published CIFAR-10 model's."""
 
     image_size: int = 32
     num_channels: int = 3
@@ -28,7 +28,7 @@ class NetworkConfig:
     attn_resolutions: tuple = (16,)
     dropout: float = 0.1
     fourier_scale: float = 16.0
-    init_scale: float = 0.0  # of the layers that begin near zero: last of each block, last of all
+    init_scale: float = 0.0  # of the layers initialised near zero: last of each block, last of all
     centered: bool = False  # data in [-1, 1] rather than [0, 1]
     num_scales: int = 1000
     sigma_min: float = 0.01
@@ -45,7 +45,7 @@ class GaussianFourierProjection(nn.Module):
     def forward(self, log_sigma):
         """Return the embedding (B, 2 size) of log_sigma (B,), float32."""
         with torch.autocast(log_sigma.device.type, enabled=False):
-            phase = log_sigma[:, None] * self.W[None, :] * 2 * math.pi
+            phase = log_sigma[:, None] * self.W[None, :] * 2 * math.pi  # (B, size)
             return torch.cat([torch.sin(phase), torch.cos(phase)], dim=-1)  # (B, 2 size)
 
 
@@ -59,7 +59,7 @@ class NIN(nn.Module):
 
     def forward(self, x):
         """Return the 1x1 convolution of x (B, C, H, W)."""
-        return F.conv2d(x, self.W.t()[:, :, None, None], self.b)
+        return F.conv2d(x, self.W.t()[:, :, None, None], self.b)  # (B, C, H, W)
 
 
 class AttnBlockpp(nn.Module):
@@ -68,21 +68,21 @@ class AttnBlockpp(nn.Module):
     def __init__(self, channels, init_scale=0.0):
         super().__init__()
         self.GroupNorm_0 = _group_norm(channels)
-        self.NIN_0, self.NIN_1, self.NIN_2 = (NIN(channels, 0.1) for _ in range(3))
+        self.NIN_0, self.NIN_1, self.NIN_2 = (NIN(channels, 0.1) for _ in range(3))  # the original's default scale
         self.NIN_3 = NIN(channels, init_scale)
 
     def forward(self, x):
         """Return x (B, C, H, W) with self-attention over all positions."""
         batch, channels, height, width = x.shape
-        h = self.GroupNorm_0(x)
+        h = self.GroupNorm_0(x)  # (B, C, H, W)
         q, k, v = (layer(h).flatten(2).transpose(1, 2) for layer in (self.NIN_0, self.NIN_1, self.NIN_2))  # (B, HW, C)
         if torch.is_grad_enabled():  # plain products: the fused kernel has no second derivative
             weights = torch.softmax(q @ k.transpose(1, 2) * channels**-0.5, dim=-1)  # (B, HW, HW)
-            h = weights @ v
+            h = weights @ v  # (B, HW, C)
         else:
-            h = F.scaled_dot_product_attention(q[:, None], k[:, None], v[:, None])[:, 0]
-        h = self.NIN_3(h.transpose(1, 2).reshape(batch, channels, height, width))
-        return (x + h) / math.sqrt(2)
+            h = F.scaled_dot_product_attention(q[:, None], k[:, None], v[:, None])[:, 0]  # (B, HW, C)
+        h = self.NIN_3(h.transpose(1, 2).reshape(batch, channels, height, width))  # (B, C, H, W)
+        return (x + h) / math.sqrt(2)  # (B, C, H, W)
 
 
 class ResnetBlockBigGANpp(nn.Module):
@@ -102,14 +102,14 @@ class ResnetBlockBigGANpp(nn.Module):
 
     def forward(self, x, embedding, kernel):
         """x: (B, channels_in, H, W).  embedding: (B, 4 nf), already through swish.  kernel: the FIR filter."""
-        h = F.silu(self.GroupNorm_0(x))
+        h = F.silu(self.GroupNorm_0(x))  # (B, channels_in, H, W)
         if self.resample is not None:
-            h, x = self.resample(h, kernel), self.resample(x, kernel)
-        h = self.Conv_0(h) + self.Dense_0(embedding)[:, :, None, None]
-        h = self.Conv_1(self.Dropout_0(F.silu(self.GroupNorm_1(h))))
+            h, x = self.resample(h, kernel), self.resample(x, kernel)  # (B, channels_in, H', W')
+        h = self.Conv_0(h) + self.Dense_0(embedding)[:, :, None, None]  # (B, channels_out, H', W')
+        h = self.Conv_1(self.Dropout_0(F.silu(self.GroupNorm_1(h))))  # (B, channels_out, H', W')
         if hasattr(self, "Conv_2"):
-            x = self.Conv_2(x)
-        return (x + h) / math.sqrt(2)
+            x = self.Conv_2(x)  # (B, channels_out, H', W')
+        return (x + h) / math.sqrt(2)  # skip_rescale: the sum of two unit variances has variance 1 again
 
 
 class Downsample(nn.Module):
@@ -121,7 +121,7 @@ class Downsample(nn.Module):
 
     def forward(self, x, kernel):
         """Return x (B, C, H, W) smoothed by the FIR kernel and at half the size."""
-        return self.Conv2d_0(smooth(x, kernel, padding=2))
+        return self.Conv2d_0(smooth(x, kernel, padding=2))  # (B, C, H + 1, W + 1), then (B, C', H/2, W/2)
 
 
 class NCSNpp(nn.Module):
@@ -132,7 +132,7 @@ class NCSNpp(nn.Module):
         self.config, self.activation_checkpointing = config, False
         table = torch.exp(torch.linspace(math.log(config.sigma_max), math.log(config.sigma_min), config.num_scales,
                                          dtype=torch.float64))
-        self.register_buffer("sigmas", table)  # in every published file; Fourier networks never read it
+        self.register_buffer("sigmas", table)  # descending; in every published file, but Fourier networks never read it
         self.register_buffer("kernel", fir_kernel(), persistent=False)
         self.all_modules = nn.ModuleList(_build(config))
         for number, layer in enumerate(module for module in self.modules() if isinstance(module, Dropout)):
@@ -146,43 +146,43 @@ class NCSNpp(nn.Module):
 
     def forward(self, x, sigma):
         """x: (B, C, H, W) float32, data in [0, 1] plus noise.  sigma: (B,) float32.  Returns the score."""
-        return self.walk(x, self.embed(sigma), _Plain(self)).float() / sigma[:, None, None, None]
+        return self.walk(x, self.embed(sigma), _Plain(self)).float() / sigma[:, None, None, None]  # scale_by_sigma
 
     def embed(self, sigma):
-        """Return what every residual block adds its share of, (B, 4 nf): already through the blocks' first swish."""
+        """Return the embedding (B, 4 nf) that every residual block reads: already through the blocks' first swish."""
         fourier, first, second = self.all_modules[:3]
-        return F.silu(second(F.silu(first(fourier(torch.log(sigma))))))
+        return F.silu(second(F.silu(first(fourier(torch.log(sigma))))))  # (B, 2 nf), then (B, 4 nf) twice
 
     def walk(self, x, embedding, ops):
         """Run the layers after the embedding on `x`, each by a method of `ops`; returns the last convolution's output.
 
-        The one description of how the layers hang together: plain tensors and `_Plain` make the forward pass,
-        `pullback.Tape` and its variables make the forward pass that can be run backwards.
+        The one description of how the layers connect: with plain tensors and `_Plain` it is the forward pass, with
+        `ncsnpp_pullback.Tape` and its variables the forward pass that can be run backwards.
         """
         config, modules = self.config, iter(self.all_modules[3:])
-        pyramid = x if config.centered else ops.affine(x, 2, -1)
-        skips = [ops.conv(next(modules), pyramid)]
+        pyramid = x if config.centered else ops.affine(x, 2, -1)  # (B, num_channels, H, W), data in [-1, 1]
+        skips = [ops.conv(next(modules), pyramid)]  # (B, nf, H, W)
         resolutions = _resolutions(config)
         for level, resolution in enumerate(resolutions):
             for _ in range(config.num_res_blocks):
-                h = ops.block(next(modules), skips[-1], embedding)
+                h = ops.block(next(modules), skips[-1], embedding)  # (B, C, H, W)
                 skips.append(ops.attention(next(modules), h) if resolution in config.attn_resolutions else h)
             if level + 1 < len(resolutions):
                 h = ops.block(next(modules), skips[-1], embedding)  # (B, C, H/2, W/2)
-                pyramid = ops.mean(ops.pyramid(next(modules), pyramid), h)
+                pyramid = ops.mean(ops.pyramid(next(modules), pyramid), h)  # (B, C, H/2, W/2)
                 skips.append(pyramid)
-        h = ops.block(next(modules), skips[-1], embedding)
+        h = ops.block(next(modules), skips[-1], embedding)  # (B, C, H, W) of the lowest resolution
         h = ops.attention(next(modules), h)
         h = ops.block(next(modules), h, embedding)
         for level, resolution in reversed(list(enumerate(resolutions))):
             for _ in range(config.num_res_blocks + 1):
-                h = ops.block(next(modules), ops.join(h, skips.pop()), embedding)
-            if resolution in config.attn_resolutions:
+                h = ops.block(next(modules), ops.join(h, skips.pop()), embedding)  # (B, C + skip, H, W) -> (B, C, H, W)
+            if resolution in config.attn_resolutions:  # once a level here, after every block on the way down
                 h = ops.attention(next(modules), h)
             if level > 0:
                 h = ops.block(next(modules), h, embedding)  # (B, C, 2H, 2W)
-        h = ops.norm_swish(next(modules), h)
-        return ops.conv(next(modules), h)
+        h = ops.norm_swish(next(modules), h)  # (B, C, H, W) at full resolution
+        return ops.conv(next(modules), h)  # (B, num_channels, H, W)
 
 
 class _Plain:
@@ -221,8 +221,8 @@ class _Plain:
 
 
 def recompute(function, *inputs):
-    """Run a function keeping only its inputs: its inside is computed again when gradients need it."""
-    return checkpoint(function, *inputs, use_reentrant=False, preserve_rng_state=False)
+    """Run a function under gradient checkpointing: the backward pass recomputes everything but its inputs."""
+    return checkpoint(function, *inputs, use_reentrant=False, preserve_rng_state=False)  # masks come from seeds
 
 
 def _resolutions(config):
@@ -230,7 +230,7 @@ def _resolutions(config):
 
 
 def _build(config):
-    """Yield the modules in the published order."""
+    """Yield the modules in the published order, which numbers them: `all_modules.0` is the Fourier projection."""
     nf, embedding = config.nf, 4 * config.nf
     widths = [nf * factor for factor in config.ch_mult]
     resolutions = _resolutions(config)
@@ -271,7 +271,7 @@ def _build(config):
 
 
 def _uniform(shape, scale, fan_in=None, fan_out=None):
-    """Return weights of variance scale / mean fan, uniform; "zero" layers have scale 1e-10, as in the original."""
+    """Return uniform weights of variance scale / mean fan; "zero" layers have scale 1e-10, as in the original."""
     fan_out, fan_in = (fan_out or shape[0]), (fan_in or shape[1])
     bound = math.sqrt(3 * (scale or 1e-10) / ((fan_in + fan_out) / 2))
     return torch.empty(shape).uniform_(-bound, bound)
@@ -294,4 +294,4 @@ def _linear(features_in, features_out):
 
 
 def _group_norm(channels):
-    return nn.GroupNorm(min(channels // 4, 32), channels, eps=1e-6)
+    return nn.GroupNorm(min(channels // 4, 32), channels, eps=1e-6)  # the original's eps, not torch's 1e-5

@@ -2,12 +2,12 @@
 
 `linearise(network, x, sigma)` runs the network once and returns the score and a function v -> J^T v. What the
 quasi-conservative loss, the likelihood and the asymmetry need is that transposed Jacobian; written as ordinary
-operations it needs no graph of a graph:
+operations it needs no double backward:
 
-- the network runs once for all vectors of an image, where differentiating a graph needs a copy of the image a vector;
-- group norm and swish enter through two tensors kept from the forward pass, instead of the general second
+- the network runs once for all vectors of an image, where autograd needs a copy of the image for each vector;
+- group norm and swish enter through two tensors saved by the forward pass, instead of the general second
   derivatives of their kernels;
-- one plain backward through it gives the gradients of a training loss; without gradients it keeps no graph at all.
+- one plain backward through it gives the gradients of a training loss; without gradients there is no graph at all.
 
 Every pullback takes vectors of K B rows, slice-major, for B rows of the input, and is differentiable itself.
 """
@@ -33,14 +33,14 @@ def linearise(network, x, sigma):
 
 
 def times(g, factor):
-    """Return vectors g (K B, ...) times a tensor (B, ...) of which each slice has the same."""
+    """Return vectors g (K B, ...) times a tensor (B, ...) that all K slices share."""
     if g.shape[0] == factor.shape[0]:
         return g * factor
-    return (_slices(g, factor) * factor).flatten(0, 1)
+    return (_slices(g, factor) * factor).flatten(0, 1)  # (K, B, ...) -> (K B, ...)
 
 
 def _slices(g, like):
-    return g.unflatten(0, (-1, like.shape[0]))
+    return g.unflatten(0, (-1, like.shape[0]))  # (K, B, ...)
 
 
 class Variable:
@@ -51,7 +51,7 @@ class Variable:
 
 
 class Tape:
-    """Runs layers on variables, remembering how to take a cotangent of each result back to its inputs."""
+    """Runs layers on variables and records how to pull a cotangent of each result back to its inputs."""
 
     def __init__(self, network):
         self.kernel = network.kernel
@@ -99,8 +99,8 @@ class Tape:
 
         def pullback(g):
             g = conv_back(module.Conv2d_0, g)
-            taps = self.kernel.to(g).expand(g.shape[1], 1, *self.kernel.shape)
-            return (F.conv_transpose2d(g, taps, padding=2, groups=g.shape[1]),)
+            taps = self.kernel.to(g).expand(g.shape[1], 1, *self.kernel.shape)  # (C, 1, 4, 4)
+            return (F.conv_transpose2d(g, taps, padding=2, groups=g.shape[1]),)  # (K B, C, H, W)
 
         return self._push(module(x.tensor, self.kernel), [x], pullback)
 
@@ -122,22 +122,23 @@ class Tape:
             y, pullback = linearised(module, x.tensor, *constants)
             return self._push(y, [x], lambda g: (pullback(g),))
 
-        def again(x, g, *constants):
+        def pull_back(x, g, *constants):
             return linearised(module, x, *constants)[1](g)
 
         y = recompute(module, x.tensor, *constants)
-        return self._push(y, [x], lambda g: (recompute(again, x.tensor, g, *constants),))
+        return self._push(y, [x], lambda g: (recompute(pull_back, x.tensor, g, *constants),))
 
 
 def conv_back(module, g):
     """Return the input cotangent of an nn.Conv2d."""
-    if module.kernel_size == (1, 1) and g[0, 0].numel() >= module.in_channels:  # oneDNN takes twice the time
+    # oneDNN's 1x1 convolution takes twice the time of a product; the weight gradients of all rows must not outgrow g.
+    if module.kernel_size == (1, 1) and g[0, 0].numel() >= module.in_channels:
         return _mix(module.weight[:, :, 0, 0].t(), g.flatten(2)).unflatten(2, g.shape[2:])
     return F.conv_transpose2d(g, module.weight, stride=module.stride, padding=module.padding)
 
 
 def _mix(weight, x):
-    """Return weight (I, O) times each row of x (B, O, N), without the copies that torch.matmul makes."""
+    """Return weight (I, O) times each row of x (B, O, N), without the copy that torch.matmul makes of x."""
     return torch.bmm(weight.expand(len(x), *weight.shape), x)
 
 
@@ -146,21 +147,21 @@ def normalise(module, x):
     batch, groups = x.shape[0], module.num_groups
     if not torch.is_grad_enabled():
         return _normalised(x, groups, module.eps)
-    grouped = _wide(x).reshape(batch, groups, -1)
-    variance, mean = torch.var_mean(grouped, dim=2, correction=0, keepdim=True)
+    grouped = _wide(x).reshape(batch, groups, -1)  # (B, G, C/G H W)
+    variance, mean = torch.var_mean(grouped, dim=2, correction=0, keepdim=True)  # (B, G, 1) each
     rstd = torch.rsqrt(variance + module.eps)
     return (grouped - mean) * rstd, rstd
 
 
 def _wide(x):
-    """Return x in at least float32: moments are not taken in half precision."""
+    """Return x in at least float32: moments in half precision would be useless."""
     return x if x.dtype == torch.float64 else x.float()
 
 
 def _normalised(x, groups, eps):
     batch, channels = x.shape[:2]
     x_hat, _, rstd = torch.native_group_norm(_wide(x), None, None, batch, channels, x[0, 0].numel(), groups, eps)
-    return x_hat.reshape(batch, groups, -1), rstd[..., None]
+    return x_hat.reshape(batch, groups, -1), rstd[..., None]  # (B, G, C/G H W), (B, G, 1)
 
 
 def norm_back(x_hat, g):
@@ -183,22 +184,22 @@ def _project(x_hat, stack, out):
 class _ScaledNormBack(torch.autograd.Function):
     """norm_back of g times scale, with its own derivative: the projection is symmetric, so it serves both ways.
 
-    Its tensors are the largest of a training step: each pass over one counts, so what is not needed is overwritten.
+    A training step spends a fifth of its time here, all of it memory traffic: own temporaries are overwritten.
     """
 
     @staticmethod
     def forward(ctx, g, scale, x_hat):
         result = times(g, scale)
-        stack = result.view(-1, *x_hat.shape)
-        along = _project(x_hat, stack, stack)
+        along = _project(x_hat, stack := result.view(-1, *x_hat.shape), stack)
         ctx.save_for_backward(g, scale, x_hat, along)
         return result
 
     @staticmethod
     def backward(ctx, w):
         g, scale, x_hat, u_along = ctx.saved_tensors
-        if torch.is_grad_enabled():  # a graph of this derivative is wanted: let autograd make it
-            return _grow(lambda *values: norm_back(values[2], times(*values[:2])), ctx, (g, scale, x_hat), w)
+        if torch.is_grad_enabled():  # create_graph: let autograd differentiate this derivative
+            return _differentiable_grad(lambda g, scale, x_hat: norm_back(x_hat, times(g, scale)), ctx,
+                                        (g, scale, x_hat), w)
         projected = torch.empty_like(g, dtype=w.dtype, memory_format=torch.contiguous_format)
         w_along = _project(x_hat, w.reshape(-1, *x_hat.shape), projected.view(-1, *x_hat.shape))
         d_x_hat = _weighted_sum(u_along, w) + scale.reshape(x_hat.shape) * _weighted_sum(w_along, g)
@@ -213,10 +214,10 @@ def _weighted_sum(weights, stack):
     return torch.bmm(weights.view(slices, -1, 1).permute(1, 2, 0), stack.transpose(0, 1)).view(batch, groups, -1)
 
 
-def _grow(function, ctx, inputs, cotangents):
-    """Return the gradients of function(*inputs), as far as they are needed, with a graph of their own."""
+def _differentiable_grad(function, ctx, inputs, cotangents):
+    """Return the needed gradients of function(*inputs), themselves differentiable."""
     needed = ctx.needs_input_grad[: len(inputs)]
-    inputs = [value.view_as(value) for value in inputs]  # not the gradients through one of them to another
+    inputs = [value.view_as(value) for value in inputs]  # aliases: no gradient through one input's graph to another
     wanted = [value for value, need in zip(inputs, needed) if need]
     gradients = iter(torch.autograd.grad(function(*inputs), wanted, cotangents, create_graph=True))
     return tuple(next(gradients) if need else None for need in needed)
@@ -240,9 +241,9 @@ class _NormSwish(torch.autograd.Function):
     @staticmethod
     def backward(ctx, wy, w_x_hat, w_scale):
         x, weight, bias, x_hat, rstd = ctx.saved_tensors
-        if torch.is_grad_enabled():  # a graph of this derivative is wanted: let autograd make it
-            return *_grow(lambda *values: _norm_swish_plain(*values, ctx.groups, ctx.eps), ctx, (x, weight, bias),
-                          (wy, w_x_hat, w_scale)), None, None
+        if torch.is_grad_enabled():  # create_graph: let autograd differentiate this derivative
+            return *_differentiable_grad(lambda *values: _norm_swish_plain(*values, ctx.groups, ctx.eps), ctx,
+                                         (x, weight, bias), (wy, w_x_hat, w_scale)), None, None
         h, gate, slope = _swish(x_hat, weight, bias, x.shape)
         spread = weight[:, None, None]
         by_rstd = _by_group(w_scale, rstd)  # cotangent of slope * weight
@@ -267,11 +268,11 @@ def _swish(x_hat, weight, bias, shape):
     """Return (h, sigmoid(h), the derivative of swish at h) of shape (B, C, H, W)."""
     h = torch.addcmul(bias[:, None, None], x_hat.reshape(shape), weight[:, None, None])
     gate = torch.sigmoid(h)
-    return h, gate, torch.addcmul(gate, h * gate, 1 - gate)
+    return h, gate, torch.addcmul(gate, h * gate, 1 - gate)  # swish' = gate + h gate (1 - gate)
 
 
 def _norm_swish_plain(x, weight, bias, groups, eps):
-    """What _NormSwish computes, in operations that autograd can differentiate as often as it likes."""
+    """What _NormSwish computes, in operations that autograd can differentiate any number of times."""
     grouped = x.reshape(x.shape[0], groups, -1)
     variance, mean = torch.var_mean(grouped, dim=2, correction=0, keepdim=True)
     rstd = torch.rsqrt(variance + eps)
@@ -281,7 +282,7 @@ def _norm_swish_plain(x, weight, bias, groups, eps):
 
 
 def norm_swish(module, x, factor=1.0):
-    """Return (swish(GroupNorm(x)), pullback times a factor)."""
+    """Return (swish(GroupNorm(x)), pullback); the cotangents come out times `factor`."""
     y, x_hat, scale = _NormSwish.apply(x, module.weight, module.bias, module.num_groups, module.eps)
     scale = scale if factor == 1 else scale * factor
     return y, lambda g: _ScaledNormBack.apply(g, scale, x_hat)
@@ -290,23 +291,23 @@ def norm_swish(module, x, factor=1.0):
 def residual_block(module, x, embedding, kernel):
     """Return (output, pullback) of a ResnetBlockBigGANpp."""
     half = 1 / math.sqrt(2)
-    a, back_0 = norm_swish(module.GroupNorm_0, x)
+    a, back_0 = norm_swish(module.GroupNorm_0, x)  # (B, C, H, W)
     if module.resample is not None:
-        a, x = module.resample(a, kernel), module.resample(x, kernel)
-    a = module.Conv_0(a) + module.Dense_0(embedding)[:, :, None, None]
-    a, back_1 = norm_swish(module.GroupNorm_1, a, half)  # one image's factor, where g has those of all vectors
+        a, x = module.resample(a, kernel), module.resample(x, kernel)  # (B, C, H', W')
+    a = module.Conv_0(a) + module.Dense_0(embedding)[:, :, None, None]  # (B, C', H', W')
+    a, back_1 = norm_swish(module.GroupNorm_1, a, half)  # cheaper on its (B, ...) scale than on g's K B rows
     mask = module.Dropout_0.mask(a)
-    a = module.Conv_1(a if mask is None else a * mask)
-    shortcut = module.Conv_2(x) if hasattr(module, "Conv_2") else x
+    a = module.Conv_1(a if mask is None else a * mask)  # (B, C', H', W')
+    shortcut = module.Conv_2(x) if hasattr(module, "Conv_2") else x  # (B, C', H', W')
 
     def pullback(g):
         through = conv_back(module.Conv_1, g)
         through = back_1(through if mask is None else times(through, mask))
-        through = conv_back(module.Conv_0, through)
-        around = conv_back(module.Conv_2, g) if hasattr(module, "Conv_2") else g
+        through = conv_back(module.Conv_0, through)  # (K B, C, H', W')
+        around = conv_back(module.Conv_2, g) if hasattr(module, "Conv_2") else g  # (K B, C, H', W')
         if module.resample is not None:
             through, around = (resample_back(module.resample, part, kernel) for part in (through, around))
-        return torch.add(back_0(through), around, alpha=half)
+        return torch.add(back_0(through), around, alpha=half)  # (K B, C, H, W)
 
     return (shortcut + a) * half, pullback
 
@@ -319,16 +320,16 @@ def resample_back(resample, g, kernel):
 def attention_block(module, x):
     """Return (output, pullback) of an AttnBlockpp."""
     half, scale = 1 / math.sqrt(2), x.shape[1] ** -0.5
-    x_hat, rstd = normalise(module.GroupNorm_0, x)
+    x_hat, rstd = normalise(module.GroupNorm_0, x)  # (B, G, C/G N), (B, G, 1); N = H W
     weight, bias = (value[:, None, None] for value in (module.GroupNorm_0.weight, module.GroupNorm_0.bias))
     h = torch.addcmul(bias, x_hat.reshape(x.shape), weight).flatten(2)  # (B, C, N)
     layers = (module.NIN_0, module.NIN_1, module.NIN_2)
-    q, k, v = (torch.matmul(layer.W.t(), h) + layer.b[:, None] for layer in layers)
+    q, k, v = (torch.matmul(layer.W.t(), h) + layer.b[:, None] for layer in layers)  # (B, C, N) each
     p = torch.softmax(q.transpose(1, 2) @ k * scale, dim=-1)  # (B, N, N): row n weighs the keys of query n
-    v_out = torch.matmul(module.NIN_3.W.t(), v)
+    v_out = torch.matmul(module.NIN_3.W.t(), v)  # (B, C, N)
     o = v_out @ p.transpose(1, 2)  # (B, C, N)
     out = (x + (o + module.NIN_3.b[:, None]).reshape(x.shape)) * half
-    # What weights and factors do to q, k, v and o is the same for all vectors of an image.
+    # Weights and factors act on q, k, v and o once per image; the K vectors of the image share the results.
     to_q, to_k = (torch.matmul(layer.W, part) * scale for layer, part in zip(layers, (k, q)))
     from_v, from_o, to_v = v_out * half, o * half, layers[2].W @ module.NIN_3.W * half
     spread = (weight * rstd.repeat_interleave(x.shape[1] // rstd.shape[1], 1)[..., None]).expand_as(x)
@@ -337,9 +338,9 @@ def attention_block(module, x):
         rows = g.flatten(2)  # (K B, C, N)
         q_part, k_part, v_part, p_part = (_repeat(part, len(g)) for part in (to_q, to_k, from_v, p))
         gp = rows.transpose(1, 2) @ v_part  # (K B, N, N)
-        gs = times(gp - times(rows, from_o).sum(1)[..., None], p)
-        gh = q_part @ gs.transpose(1, 2) + k_part @ gs + _mix(to_v, rows @ p_part)
-        return torch.add(_ScaledNormBack.apply(gh.reshape(g.shape), spread, x_hat), g, alpha=half)
+        gs = times(gp - times(rows, from_o).sum(1)[..., None], p)  # softmax backwards: sum_m gp p = g . o per query
+        gh = q_part @ gs.transpose(1, 2) + k_part @ gs + _mix(to_v, rows @ p_part)  # (K B, C, N)
+        return torch.add(_ScaledNormBack.apply(gh.reshape(g.shape), spread, x_hat), g, alpha=half)  # (K B, C, H, W)
 
     return out, pullback
 

@@ -1,4 +1,4 @@
-"""Dropout whose masks belong to rows of a batch."""
+"""Dropout with masks that belong to the rows of a batch."""
 
 import torch
 import torch.nn.functional as F
@@ -21,11 +21,11 @@ class DropoutDraw:
         """Return the scaled keep mask of one layer, shaped like x (slices * rows, ...)."""
         generator = torch.Generator(x.device).manual_seed(unit_seed(self.seed, "dropout", layer))
         uniform = torch.rand((self.slices, self.batch, *x.shape[1:]), generator=generator, device=x.device)
-        return (uniform[:, self.rows].reshape(x.shape) >= rate).to(x.dtype) / (1 - rate)
+        return (uniform[:, self.rows].reshape(x.shape) >= rate).to(x.dtype) / (1 - rate)  # (slices * rows, ...)
 
 
 class Dropout(nn.Module):
-    """Dropout whose masks come from a DropoutDraw, or from torch's own generator when none is set."""
+    """Dropout with masks from a DropoutDraw, or from torch's own generator when none is set."""
 
     def __init__(self, rate):
         super().__init__()
@@ -40,6 +40,6 @@ class Dropout(nn.Module):
         return self.draw.mask(self.layer, x, self.rate)
 
     def forward(self, x):
-        """Return x with a random part set to 0 and the rest scaled up, in training."""
-        mask = self.mask(x)
-        return x if mask is None else x * mask
+        """Return x (B, ...), in training with a random part set to 0 and the rest scaled by 1 / (1 - rate)."""
+        mask = self.mask(x)  # (B, ...) or None
+        return x if mask is None else x * mask  # (B, ...)

@@ -1,1 +1,1 @@
-"""Score models that several tools load and sample from: configurations, checkpoints, the SDE and its samplers."""
+"""Score models that several tools load and sample from: configurations and checkpoints."""

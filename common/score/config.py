@@ -1,19 +1,18 @@
 """Configurations of score models: family and data set in one table, with the published configuration paths as aliases.
 
-A configuration is a dictionary of sections, as the original's `get_config()` gives. Importable without torch.
+A configuration is a dictionary of sections, like that of the original's `get_config()`. Importable without torch.
 """
 
 import copy
 import math
-import re
-from pathlib import Path
 
 from common.errors import InputError, Parameter, nearest
+from common.score.published import check_file, published_file
 
 FAMILIES = {"u": "unconstrained U-NCSN++", "qc": "quasi-conservative QC-NCSN++", "c": "conservative C-NCSN++"}
 DATASETS = ("cifar10", "cifar100", "svhn", "imagenet", "digits", "photos32")
 
-# Entries that the original's files have in one value only, which is what this implementation is.
+# Entries that have a single value in all of the original's files, the only one implemented here.
 FIXED = {
     "model": {
         "name": "ncsnpp", "scale_by_sigma": True, "normalization": "GroupNorm", "nonlinearity": "swish",
@@ -24,7 +23,7 @@ FIXED = {
     },
     "training": {"sde": "vesde", "continuous": True, "reduce_mean": False},
     "optim": {"optimizer": "Adam"},
-    "data": {"uniform_dequantization": False},
+    "data": {"uniform_dequantization": False, "centered": False},
 }
 
 BASE = {
@@ -39,8 +38,7 @@ BASE = {
         "rtol": 1e-4, "atol": 1e-6, "num_steps": 100, "sigma_max": 0.0, "rho": 7.0, "eta": 1.0, "batch_size": 9,
     },
     "eval": {"num_samples": 50000, "batch_size": 1000, "noise_levels": 100, "total_repeat": 1},
-    "data": {"dataset": "cifar10", "image_size": 32, "num_channels": 3, "random_flip": True, "centered": False,
-             **FIXED["data"]},
+    "data": {"dataset": "cifar10", "image_size": 32, "num_channels": 3, "random_flip": True, **FIXED["data"]},
     "model": {
         "sigma_min": 0.01, "sigma_max": 50.0, "num_scales": 1000, "nf": 128, "ch_mult": (1, 2, 2, 2),
         "num_res_blocks": 8, "attn_resolutions": (16,), "dropout": 0.1, "fourier_scale": 16.0, "ema_rate": 0.999,
@@ -52,9 +50,9 @@ BASE = {
     "seed": 42,
 }
 
-# What a data set changes, as the published files have it; `steps` are (first, last) training steps by family. The
-# originals' U files start at a step past their last and the C files count from 600,000 with random weights: here both
-# train as they stand, from step 0 to the files' own last step.
+# What a data set changes, as in the published files; `steps` are (first, last) training steps by family. The originals'
+# U files start at a step past their last, and the C files count from 600,000 with random weights: here both train from
+# step 0 to the files' own last step.
 BY_DATASET = {
     "cifar10": {"steps": {"u": (0, 450001), "qc": (600000, 750001), "c": (0, 750001)}},
     "cifar100": {"steps": {"u": (0, 300001), "qc": (600000, 750001), "c": (0, 750001)}},
@@ -71,7 +69,7 @@ BY_DATASET = {
                   "fourier_scale": 1.0, "ema_rate": 0.99},
         "optim": {"lr": 2e-3, "warmup": 50},
         "loss": {"balancing_fac": 3e-3},
-        # From sigma 50 the multistep sampler's first steps are too long for these images of norm 4.
+        # From sigma 50 the multistep sampler's first steps would be too long for these images of norm 4.
         "sampling": {"num_steps": 30, "sigma_max": 10.0},
         "eval": {"num_samples": 300, "batch_size": 100, "noise_levels": 20},
     },
@@ -83,7 +81,7 @@ BY_DATASET = {
                   "fourier_scale": 1.0, "ema_rate": 0.995},
         "optim": {"lr": 1e-3, "warmup": 100},
         "loss": {"balancing_fac": 3e-3},
-        # More noise renewed than the reverse SDE asks for: it drives out the errors of a network this small.
+        # More stochastic than the reverse SDE: fresh noise removes the errors of a network this small.
         "sampling": {"eta": 5.0},
         "eval": {"num_samples": 500, "batch_size": 100, "noise_levels": 20},
     },
@@ -104,7 +102,8 @@ PRESETS = {f"{family}_{dataset}": _describe(family, dataset) for dataset in DATA
 def preset(name):
     """Return the configuration of a preset name or of a published configuration path; InputError for anything else.
 
-    The paths are recognised by their names alone: configuration files are programs, and no file is run here.
+    Configuration files are programs, and none is run: the paths of the published ones are known, and a file that is
+    there and sets something else is an InputError that names it.
     """
     family, dataset, method = _resolve(name)
     config = copy.deepcopy(BASE)
@@ -125,24 +124,21 @@ def preset(name):
         config["training"]["snapshot_sampling"] = family != "c"
     if family == "c" and dataset == "svhn" and method == "pc":
         config["sampling"].update(snr=0.001, noise_removal=False)
+    check_file(name, config)
     return config
 
 
 def _resolve(name):
-    """Return (family, dataset, sampling method) of a preset's name or alias."""
+    """Return (family, dataset, sampling method) of a preset's name or of a published file's path."""
     text = str(name).lower().replace("imagenet32", "imagenet")
     if text in PRESETS:
         family, dataset = text.split("_", 1)
         return family, dataset, "pc"
-    parts = Path(text).parts
-    family = next((part.split("_")[0] for part in parts if re.fullmatch(r"(u|c|qc)_ncsn", part)), "qc")
-    training = re.fullmatch(r"(\w+?)_ncsnpp_deep_continuous(\.py)?", parts[-1] if parts else "")
-    evaluation = re.fullmatch(r"eval_(\w+?)_config(_ode)?(\.py)?", parts[-1] if parts else "")
-    found = training or evaluation
-    if found and found.group(1) in PUBLISHED:
-        return family, found.group(1), "ode" if evaluation and evaluation.group(2) else "pc"
+    found = published_file(name)
+    if found is not None and found[1] in PUBLISHED:
+        return found
     if text.endswith(".py"):
-        raise InputError("this is none of the published configuration files, and no other program is run", where=name,
+        raise InputError("not the path of a published configuration file, and no other program is run", where=name,
                          do="Give a preset (python -m tools presets) and --config.section.name=value for the rest")
     raise InputError("unknown preset", where=Parameter("config", name), do=nearest(text, PRESETS))
 
@@ -161,6 +157,8 @@ def override(config, entries):
             every = [f"{s}.{k}" for s, values in config.items() if isinstance(values, dict) for k in values] + ["seed"]
             raise InputError("the configuration has no such entry", where=flag, do=nearest(name, every))
         known[key] = _convert(text, known[key], flag)
+        if name == "seed":
+            raise InputError("this entry of the configuration is not applied", where=flag, do="Use --seed")
         fixed = FIXED.get(section, {})
         if key in fixed and known[key] != fixed[key]:
             raise InputError(f"only {fixed[key]!r} is supported", where=flag, do="Leave the entry out")
@@ -179,27 +177,44 @@ def _convert(text, like, flag):
     except (ValueError, KeyError) as error:
         wanted = {bool: "true or false", int: "an integer", float: "a number", tuple: "a list of integers"}
         what = f"expected {wanted[kind]}, not '{text}'"
-        raise InputError(what, where=flag, do=f"It is {like!r} by default") from error
+        raise InputError(what, where=flag, do=f"The default is {like!r}") from error
 
 
 def complete(config, where):
-    """Return a configuration read from the file `where`, checked, with entries that it lacks as they are by default.
+    """Return a configuration read from the file `where`, checked, with defaults for entries that it lacks.
 
-    What shapes the network (sections model and data) must be there. Raises InputError.
+    The entries that define the network (sections model and data) are required. Raises InputError.
     """
     result = copy.deepcopy(BASE)
     for section, entries in BASE.items():
         if not isinstance(entries, dict):
             continue
-        found = config.get(section, {}) if isinstance(config, dict) else {}
+        stored = config.get(section, {}) if isinstance(config, dict) else {}
         for key, value in entries.items():
             kinds = {tuple: (list, tuple), float: (int, float)}.get(type(value), type(value))
-            needed = section in ("model", "data")
-            if not isinstance(found, dict) or (key in found or needed) and not isinstance(found.get(key), kinds):
-                raise InputError(f"the configuration stored in it lacks a valid {section}.{key}", where=where,
+            required = section in ("model", "data")
+            if not isinstance(stored, dict) or (key in stored or required) and not isinstance(stored.get(key), kinds):
+                raise InputError(f"its configuration lacks a valid {section}.{key}", where=where,
                                  do="The file is damaged; use another checkpoint")
-            result[section][key] = tuple(found[key]) if isinstance(value, tuple) else found.get(key, value)
+            result[section][key] = tuple(stored[key]) if isinstance(value, tuple) else stored.get(key, value)
     return check_config(result)
+
+
+# What shapes a network or what is measured of it; the rest of `model` only shapes its training.
+TRAINING_ALONE = ("model.ema_rate", "model.init_scale", "model.dropout")
+
+
+def check_same_model(given, stored, where):
+    """Raise InputError for the first entry in which a configuration contradicts the one stored in a checkpoint."""
+    names = [f"model.{key}" for key in stored["model"]] + [f"data.{key}" for key in ("dataset", "image_size",
+                                                                                    "num_channels")]
+    for name in names:
+        section, key = name.split(".")
+        ours, theirs = given[section][key], stored[section][key]
+        ours, theirs = (tuple(value) if isinstance(value, (list, tuple)) else value for value in (ours, theirs))
+        if ours != theirs and name not in TRAINING_ALONE:
+            raise InputError(f"was trained with {name} {theirs}, this command's configuration has {ours}", where=where,
+                             do=f"Leave `config` out, or add --config.{name}={theirs}")
 
 
 # Entries that have a flag of their own.
@@ -208,17 +223,22 @@ FLAGS = {"training.batch_size": "bs", "training.n_iters": "n_iters", "loss.balan
 
 
 def check_config(config):
-    """Raise InputError for entries that are out of their range or contradict each other."""
+    """Raise InputError for entries that are out of range or contradict each other."""
     model, training, sampling, data, optim = (config[name]
                                               for name in ("model", "training", "sampling", "data", "optim"))
     rules = [
         (0 < model["sigma_min"] < model["sigma_max"], "model.sigma_min", "must lie between 0 and model.sigma_max"),
+        (model["sigma_max"] < math.inf, "model.sigma_max", "must be finite"),
+        (model["num_scales"] >= 1, "model.num_scales", "must be at least 1"),
+        (0 <= model["init_scale"] < math.inf, "model.init_scale", "must be at least 0"),
+        (0 < model["fourier_scale"] < math.inf, "model.fourier_scale", "must be above 0"),
+        (min(model["ch_mult"], default=0) >= 1, "model.ch_mult", "must be one or more integers from 1"),
         (0 <= model["dropout"] < 1, "model.dropout", "must lie in [0, 1)"),
         (0 <= model["ema_rate"] < 1, "model.ema_rate", "must lie in [0, 1)"),
         (model["nf"] >= 4 and model["nf"] % 4 == 0, "model.nf", "must be a multiple of 4"),
         (model["num_res_blocks"] >= 1, "model.num_res_blocks", "must be at least 1"),
         (data["image_size"] % 2 ** (len(model["ch_mult"]) - 1) == 0, "data.image_size",
-         f"must divide by {2 ** (len(model['ch_mult']) - 1)} for {len(model['ch_mult'])} levels"),
+         f"must be divisible by {2 ** (len(model['ch_mult']) - 1)} for {len(model['ch_mult'])} levels"),
         (training["batch_size"] >= 1, "training.batch_size", "must be at least 1"),
         (training["n_iters"] >= training["init_step"] >= 0, "training.n_iters",
          f"the first step is {training['init_step']:,}: there is nothing to do"),
@@ -233,6 +253,8 @@ def check_config(config):
         (0 <= optim["beta1"] < 1 and 0 <= optim["beta2"] < 1, "optim.beta1", "must lie in [0, 1), like optim.beta2"),
         (optim["eps"] > 0 and optim["weight_decay"] >= 0 and optim["warmup"] >= 0, "optim",
          "eps must be above 0, weight_decay and warmup at least 0"),
+        (math.isfinite(optim["grad_clip"]), "optim.grad_clip", "must be a number (below 0 for no clipping)"),
+        (sampling["batch_size"] >= 1, "sampling.batch_size", "must be at least 1"),
         (sampling["method"] in ("pc", "ode", "multistep", "heun"), "sampling.method",
          "must be pc, ode, multistep or heun"),
         *sampling_rules(sampling, model),
@@ -251,7 +273,7 @@ def check_config(config):
 
 
 def sampling_rules(sampling, model):
-    """Return [(holds, entry, what is asked)] for the numbers of a `sampling` section."""
+    """Return [(valid, entry, requirement)] for the numbers of a `sampling` section."""
     return [
         (sampling["num_scales"] >= 2, "sampling.num_scales", "must be at least 2"),
         (sampling["num_steps"] >= 2, "sampling.num_steps", "must be at least 2"),

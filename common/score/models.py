@@ -16,7 +16,7 @@ from common.diffusion.sde import VESDE
 from common.errors import InputError
 from common.formats.checkpoints import check_finite, is_safetensors, load_safetensors, load_strictly, load_torch
 from common.networks.ncsnpp import NCSNpp, NetworkConfig
-from common.score.config import complete
+from common.score.config import check_same_model, complete
 from common.seeding import unit_seed
 
 PREFIX = "module."
@@ -58,13 +58,13 @@ def read_checkpoint(path):
         raise InputError(f"no '{missing[0]}' in the file (it has {found})", where=path,
                          do="Give a checkpoint of a score model: a dictionary of model, ema and optimizer")
     if not isinstance(state["model"], dict) or not all(isinstance(v, torch.Tensor) for v in state["model"].values()):
-        raise InputError("'model' is no dictionary of tensors", where=path, do="Give a checkpoint of a score model")
+        raise InputError("'model' is not a dictionary of tensors", where=path, do="Give a checkpoint of a score model")
     if not isinstance(state["ema"], dict) or not {"decay", "num_updates", "shadow_params"} <= set(state["ema"]):
         raise InputError("'ema' lacks decay, num_updates or shadow_params", where=path,
                          do="Give a checkpoint of a score model")
     shadow = state["ema"]["shadow_params"]
     if not isinstance(shadow, list) or not all(isinstance(tensor, torch.Tensor) for tensor in shadow):
-        raise InputError("'shadow_params' of 'ema' is no list of tensors", where=path,
+        raise InputError("'shadow_params' of 'ema' is not a list of tensors", where=path,
                          do="Give a checkpoint of a score model")
     _check_extra(state, path)
     return state
@@ -79,7 +79,7 @@ def _check_extra(state, path):
     except (ValueError, TypeError):
         good = False
     if not good:
-        raise InputError("'step' or 'genprobe' is not as this program writes it", where=path,
+        raise InputError("invalid 'step' or 'genprobe' entry", where=path,
                          do="Use an unchanged checkpoint")
     if config is not None:
         state["genprobe"] = json.dumps({**extra, "config": complete(config, path)})
@@ -109,7 +109,7 @@ def load_weights(network, state, where, weights="raw"):
     load_strictly(network, model, where)
     if state["ema"] is None:
         if state.get("weights", weights) != weights:
-            raise InputError(f"the file holds the {state['weights']} weights only", where=where,
+            raise InputError(f"the file has the {state['weights']} weights only", where=where,
                              do=f"Pass `weights` {state['weights']}, or convert the checkpoint again")
         return
     shadow, parameters = state["ema"]["shadow_params"], trainable(network)
@@ -132,10 +132,13 @@ class LoadedModel:
         """path: a checkpoint.  config: a configuration, or None for the one stored in the file."""
         state = read_checkpoint(path)
         self.path, self.weights, self.step = Path(path), weights, state.get("step")
-        self.config = config or stored_config(state)
+        stored = stored_config(state)
+        if config is not None and stored is not None:
+            check_same_model(config, stored, path)
+        self.config = config or stored
         if self.config is None:
-            raise InputError("this checkpoint does not say which configuration it is of", where=path,
-                             do="Name it with `config`, for example `config` qc_cifar10")
+            raise InputError("this checkpoint does not store its configuration", where=path,
+                             do="Pass one with `config`, for example qc_cifar10")
         self.network = build_network(self.config)
         load_weights(self.network, state, path, weights)
         self.network.eval().requires_grad_(False).to(device)
@@ -153,14 +156,16 @@ class LoadedModel:
 def find_checkpoint(work, index=None, path=None):
     """Return the checkpoint to use: `path`, or snapshot `index` of a WorkDir, or its newest when index is None.
 
-    Without an index the published one (70) is taken where it is there. Raises InputError when there is none.
+    In a folder of the original's, without a record, the published one (70) is taken before newer ones. Raises
+    InputError when there is none.
     """
     if path is not None:
         if not Path(path).exists():
             raise InputError("no such file", where=path, do="Name an existing checkpoint with `checkpoint`")
         return Path(path)
     if index is None:
-        found = work.checkpoint(70) if work.checkpoint(70).exists() else work.newest_checkpoint()
+        published = work.checkpoint(70).exists() and not (work.root / "run.json").exists()
+        found = work.checkpoint(70) if published else work.newest_checkpoint()
         found = found or (work.meta_checkpoint if work.meta_checkpoint.exists() else None)
         if found is None:
             raise InputError("no checkpoint in this folder", where=work.checkpoints,
@@ -169,7 +174,7 @@ def find_checkpoint(work, index=None, path=None):
     if not work.checkpoint(index).is_file():
         there = sorted(work.checkpoints.glob("checkpoint_*.pth"))
         listed = ", ".join(item.stem.split("_")[1] for item in there)
-        do = f"Snapshots that are there: {listed}" if there else "Train first"
+        do = f"Available snapshots: {listed}" if there else "Train first"
         raise InputError("no such checkpoint", where=work.checkpoint(index),
                          do=f"{do}; or name a file with `checkpoint`")
     return work.checkpoint(index)

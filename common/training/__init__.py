@@ -1,1 +1,1 @@
-"""What every trainer shares: the loop, its state on disk, averages, optimisers, batches and logs."""
+"""Shared by all trainers: the loop, its state on disk, averages, optimisers, batches and logs."""

@@ -1,4 +1,4 @@
-"""Which items of a data set the rows of training batches take."""
+"""Which items of a data set the rows of a training batch are."""
 
 import numpy as np
 
@@ -6,7 +6,7 @@ from common.seeding import unit_numpy
 
 
 class Epochs:
-    """Rows go through seeded permutations of all items, one after the other."""
+    """Rows run through seeded permutations of all items, one per epoch."""
 
     def __init__(self, count, seed, batch):
         self.count, self.seed, self.batch = count, seed, batch
@@ -22,13 +22,13 @@ class Epochs:
 
 
 class Groups:
-    """Items in groups, such as classes: a draw takes a group, all alike, then an item of it."""
+    """Items in groups, such as classes: a draw samples a group uniformly, then an item from it."""
 
     def __init__(self, items, labels):
-        """items: (n,) numbers.  labels: (n,) of the groups that they belong to."""
+        """items: (n,) numbers.  labels: (n,) of their groups."""
         self.groups = [items[labels == label] for label in np.unique(labels)]
 
     def draw(self, generator):
-        """Return an item by a numpy generator."""
+        """Return an item drawn by a numpy generator."""
         group = self.groups[generator.integers(len(self.groups))]
         return group[generator.integers(len(group))]

@@ -1,4 +1,4 @@
-"""Averages of weights over training steps, and how fast they forget."""
+"""Exponential moving averages of weights, and schedules of their decay."""
 
 import torch
 
@@ -7,7 +7,7 @@ class Average:
     """A moving average of parameters: s += (1 - d) (p - s), with decay d.
 
     decay: a number, or a function of the count of updates, this one included (`ramp_up`, `half_life`).
-    shadow: tensors that hold the average, such as the parameters of a copy of the network; own ones without.
+    shadow: tensors to hold the average, such as the parameters of a copy of the network; None: new ones.
     """
 
     def __init__(self, parameters, decay, shadow=None):
@@ -17,22 +17,22 @@ class Average:
 
     @torch.no_grad()
     def update(self):
-        """Take one step towards the parameters as they are now."""
+        """Take one step towards the current parameters."""
         self.count += 1
         weight = 1 - self.decay(self.count)
         torch._foreach_lerp_(self.shadow, [parameter.detach() for parameter in self.parameters], weight)
 
 
 def ramp_up(decay):
-    """Return the decay min(decay, (1 + n) / (10 + n)) of the n-th update: the first weights are soon forgotten."""
+    """Return the decay min(decay, (1 + n) / (10 + n)) of the n-th update, as in TensorFlow: first weights fade fast."""
     return lambda count: min(decay, (1 + count) / (10 + count))
 
 
 def half_life(batch, halflife_kimg, rampup_ratio=0.0):
     """Return the decay 0.5^(batch / H) with the half-life H in images (NVlabs/edm).
 
-    H is halflife_kimg thousands, but at most rampup_ratio of the images seen before (0: no such limit). Decay d at a
-    batch of b is a half-life of -b ln 2 / ln d images, and `ramp_up` one of about ln 2 / 9 = 0.077 of the images seen.
+    H is halflife_kimg thousands, capped at rampup_ratio of the images seen so far (0: no cap). Decay d at batch size b
+    is a half-life of -b ln 2 / ln d images, and `ramp_up` one of about ln 2 / 9 = 0.077 of the images seen.
     """
     def decay(count):
         halflife = halflife_kimg * 1000

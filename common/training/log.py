@@ -1,4 +1,4 @@
-"""log.jsonl of a training, one JSON object a line, and the listeners that hear of each row: TensorBoard, W&B."""
+"""log.jsonl of a training run, one JSON object per line, and listeners that get each row: TensorBoard, W&B."""
 
 import importlib.util
 import json
@@ -9,10 +9,10 @@ from common.files import append_text, system_errors, write_text
 
 
 def read_log(path, needs_step=True):
-    """Return the rows of a log.jsonl, [] where there is no file.
+    """Return the rows of a log.jsonl, [] when there is no file.
 
-    Skipped: the half line of a killed run, whatever else is no JSON object in UTF-8, and, with needs_step, rows whose
-    `step` is missing or no integer.
+    Skips the half line of a killed run, any other line that is not a JSON object in UTF-8, and, with needs_step, rows
+    without an integer `step`.
     """
     path, rows = Path(path), []
     if not path.exists():
@@ -30,7 +30,7 @@ def read_log(path, needs_step=True):
 
 
 def check_listeners(**wanted):
-    """Raise InputError for the first package of `tensorboard=..., wandb=...` that is wanted and not installed."""
+    """Raise InputError for the first package of `tensorboard=..., wandb=...` that is requested but not installed."""
     for name, is_wanted in wanted.items():
         package = importlib.util.find_spec(name) if is_wanted else None
         if is_wanted and (package is None or package.origin is None):  # a plain folder of this name has no origin
@@ -41,8 +41,8 @@ def check_listeners(**wanted):
 class Log:
     """log.jsonl in a folder, with listeners beside it.
 
-    tensorboard, wandb: send the numbers there, too; their files lie in folders of these names.
-    tags: {entry of a row: its name for them} where it differs.  listeners: further objects with add(values, step).
+    tensorboard, wandb: send the numbers there too; their files go to folders of these names.
+    tags: {entry of a row: its name for them} where they differ.  listeners: more objects with add(values, step).
     """
 
     def __init__(self, folder, tensorboard=False, wandb=False, tags=None, listeners=()):
@@ -52,25 +52,25 @@ class Log:
         self.listeners, self.own = list(listeners), []
 
     def start(self, done):
-        """Drop the rows of steps after `done`, which are done again, and return the last row that stays, or None."""
+        """Drop the rows of steps after `done`, which will be repeated, and return the last remaining row or None."""
         rows = [row for row in read_log(self.path) if row["step"] <= done]
         write_text(self.path, "".join(f"{json.dumps(row)}\n" for row in rows))
         self.own = [make(self.folder, done + 1) for make in self.makers]
         return rows[-1] if rows else None
 
     def write(self, row):
-        """Append a row, which has `step`."""
+        """Append a row, which must have `step`."""
         append_text(self.path, json.dumps(row) + "\n")
         self.tell({name: value for name, value in row.items() if name not in ("step", "seconds")}, row["step"])
 
     def tell(self, values, step):
-        """Tell the listeners {name: number} that have no place in log.jsonl."""
+        """Send the listeners {name: number}, without log.jsonl."""
         named = {self.tags.get(name, name): value for name, value in values.items()}
         for listener in (*self.listeners, *self.own):
             listener.add(named, step)
 
     def close(self):
-        """Let TensorBoard and W&B write what they hold."""
+        """Flush and close TensorBoard and W&B."""
         for listener in self.own:
             listener.close()
 
@@ -88,7 +88,7 @@ class _TensorBoard:
 
 
 class _WeightsAndBiases:
-    """One W&B run for one folder: its identifier is stored, so that a resumed training goes on in it."""
+    """One W&B run per folder: its identifier is stored, so that a resumed training continues it."""
 
     def __init__(self, folder, first):
         import wandb
@@ -97,8 +97,8 @@ class _WeightsAndBiases:
         identifier = stored.read_text() if stored.exists() else None
         try:
             self.run = wandb.init(project="genprobe", name=folder.name, dir=str(folder), id=identifier, resume="allow")
-        except wandb.Error as error:  # not logged in, say
-            raise InputError(f"W&B cannot begin ({error})", where="wandb",
+        except wandb.Error as error:  # for example, not logged in
+            raise InputError(f"W&B cannot start ({error})", where="wandb",
                              do="Run wandb login, or set WANDB_MODE=offline") from error
         write_text(stored, self.run.id)
         self.close = self.run.finish

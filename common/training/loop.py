@@ -1,8 +1,8 @@
 """The training loop: draws, steps, logs, files, and stopping without losing anything, in one process or several.
 
-A tool brings a step, a function of the step's number and its draws that calls `Loop.update` for each update of an
-optimiser and returns the numbers to log; and functions that draw a batch, save the state and write its pictures. A GAN
-updates two optimisers in a step, the second one twice where a penalty on the gradient is due.
+A tool provides a step, a function of the step number and its draws that calls `Loop.update` for each optimiser update
+and returns the numbers to log; and functions that draw a batch, save the state and write pictures. A GAN updates two
+optimisers per step, the second one twice where a gradient penalty is due.
 """
 
 import gc
@@ -22,11 +22,11 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class NotFinite(InputError):
-    """A loss or a gradient that holds NaN or infinite values."""
+    """A loss or a gradient with NaN or infinite values."""
 
 
 class Part(NamedTuple):
-    """Rows [first, last) of a step's batch, which go through the network together, and what was drawn for them."""
+    """Rows [first, last) of a step's batch, one forward pass, and the draws for them."""
 
     first: int
     last: int
@@ -34,7 +34,7 @@ class Part(NamedTuple):
 
 
 class Update(NamedTuple):
-    """What one update reports; sums: the loss's values summed over the batch of all processes, on the CPU."""
+    """The report of one update; sums: the loss's values summed over the batch of all processes, on the CPU."""
 
     sums: torch.Tensor
     rate: float
@@ -43,9 +43,9 @@ class Update(NamedTuple):
 
 @dataclass
 class Plan:
-    """When a training does what; steps run from `first` to `last`, both inclusive; the last is logged and saved, too.
+    """The steps of a training run, from `first` to `last` inclusive, and when it logs and saves; the last does both.
 
-    batch: rows of a step over all processes.  accumulate: parts in which a process works on its rows.
+    batch: rows of a step over all processes.  accumulate: gradient-accumulation steps.
     save_every: the state is saved at multiples of any of these (0: never).
     """
 
@@ -63,16 +63,16 @@ class Loop:
     """Runs the steps of a training.
 
     draw: function of (step, first, last) -> tuple of tensors for these rows, from seed, step and row alone.
-    step: function of (step, parts) -> {name: number}; the progress shows its `loss`.
+    step: function of (step, parts) -> {name: number}; the progress bar shows its `loss`.
     save: function of the step that writes the state after it; only the main process calls it.
-    optimisers: {name: optim.Optimiser}.  averages: ema.Averages that move after each step; one that has to move in the
-    middle of a step is updated by the step.
-    modules: {name of an optimiser: module} whose forward gives its losses: DistributedDataParallel sums its gradients
-    while they are computed. An optimiser without has them summed at once, which second derivatives need.
+    optimisers: {name: optim.Optimiser}.  averages: ema.Averages that are updated after each step; the step itself
+    updates any that must move earlier.
+    modules: {name of an optimiser: module} whose forward computes its losses: DistributedDataParallel sums gradients as
+    they are computed. Without a module they are summed in one go, which second derivatives need.
     log: log.Log.  products: keep.Periodics.
     evaluate: (every, function of the step -> {name: number}) that adds to the log, called in all processes.
     advice: what to do when losses or gradients are not finite.
-    done: the steps that lie behind.  saved: the step whose state is on the disk, or None.
+    done: the last step that is done.  saved: the step whose state is on disk, or None.
     """
 
     def __init__(self, plan, draw, step, save, log, optimisers, averages=(), modules=None, products=(),
@@ -83,12 +83,12 @@ class Loop:
         self.done, self.saved = plan.first - 1 if done is None else done, saved
         self.rows = parallel.own_rows(plan.batch, plan.accumulate)
         self.stop, self.last_row, self.images_per_second = False, None, 0.0
-        self.whole = True  # the weights are those after a whole step, which the log has
+        self.whole = True  # the weights are those after a complete, logged step
 
     def run(self):
-        """Do the remaining steps; raises KeyboardInterrupt when asked to stop by a signal.
+        """Run the remaining steps; raises KeyboardInterrupt when a signal asked for a stop.
 
-        An InputError amid the steps, such as an unreadable image, comes after the state of the last step was saved.
+        An InputError between steps, such as an unreadable image, is raised after the state of the last step is saved.
         """
         console.outlive_terminal()
         with self._signals(), self._distributed(), self._logged():
@@ -101,7 +101,7 @@ class Loop:
                 if self.whole:
                     self._save()
                 raise
-            self._save()  # a run that began with a kept checkpoint of its last step has no state yet
+            self._save()  # a run that started from a checkpoint of its last step has no state yet
             parallel.barrier()
             self._measure_speed()
 
@@ -127,16 +127,16 @@ class Loop:
     def update(self, name, parts, loss):
         """Update the parameters of an optimiser once, and return the Update.
 
-        loss: function of a part -> (objective, values): what is minimised, summed over the part's rows, and scalar
-        tensors to report, summed likewise. The gradient is that of the objective's mean over the whole batch.
+        loss: function of a part -> (objective, values): the objective summed over the part's rows, and scalars to
+        report, summed likewise. The gradient is that of the objective's mean over the whole batch.
         Raises NotFinite, before anything is changed, when a value or the gradient is not finite.
         """
         optimiser, sums = self.optimisers[name], None
         optimiser.optimiser.zero_grad(set_to_none=True)
-        # DistributedDataParallel averages over the processes what is to be summed.
+        # DistributedDataParallel averages over the processes; times world_size it sums.
         scale = (parallel.world_size() if name in self.modules else 1) / self.plan.batch
         for index, part in enumerate(parts):
-            with self._alone(name) if index < len(parts) - 1 else nullcontext():
+            with self._no_sync(name) if index < len(parts) - 1 else nullcontext():
                 objective, values = loss(part)
                 (objective * scale).backward()
             values = torch.stack(list(values)).detach()
@@ -147,9 +147,7 @@ class Loop:
         norm = optimiser.norm()
         numbers = torch.cat([parallel.sum_across(sums), norm.reshape(1).to(sums.dtype)]).cpu()
         if not bool(numbers.isfinite().all()):
-            saved = "this run saved nothing"
-            if self.saved is not None:
-                saved = f"what was saved after step {self.saved:,} is kept"
+            saved = "nothing was saved" if self.saved is None else f"the state after step {self.saved:,} is saved"
             raise NotFinite(f"the loss or the gradient is no longer finite at step {self.done + 1:,}; {saved}",
                             where=self.log.folder, do=self.advice)
         self.whole = False
@@ -159,19 +157,19 @@ class Loop:
         return [self.draw(step, first, last) for first, last in self.rows]
 
     def _next(self, draws):
-        """Return the Parts of the next step; all processes stop here when one was asked to, or cannot draw its own."""
+        """Return the Parts of the next step; all processes stop here when one was asked to or cannot draw."""
         error = parts = None
         try:
             parts = [Part(*rows, tuple(value.to(self.device, non_blocking=True) for value in values))
                      for rows, values in zip(self.rows, next(draws))]
-        except InputError as found:
-            error = found
+        except InputError as failure:
+            error = failure
         stop, errors = self.stop, [error]
         if parallel.world_size() > 1:
             flags = parallel.sum_across(torch.tensor([float(stop), float(error is not None)], device=self.device))
             stop, failed = flags.tolist()
             errors = parallel.gather_objects(error) if failed else []
-        error = next((found for found in errors if found is not None), None)
+        error = next((failure for failure in errors if failure is not None), None)
         if stop or error:
             self._save()
             parallel.barrier()
@@ -179,7 +177,7 @@ class Loop:
         return parts
 
     def _report(self, step, values):
-        """Log a step that is due, with what an evaluation adds."""
+        """Log a step that is due, with the numbers of an evaluation."""
         plan, (every, evaluate) = self.plan, self.evaluate
         due = step == plan.last or step % plan.log_every == 0
         if self._due(every):
@@ -200,13 +198,13 @@ class Loop:
         return every and self.done and self.done % every == 0
 
     def _save(self):
-        """Save the state, unless there is none yet, or it is on the disk."""
+        """Save the state, unless no step is done yet or it is on disk already."""
         if self.done >= self.plan.first and self.saved != self.done and parallel.is_main():
             self.save(self.done)
         self.saved = self.done if self.done >= self.plan.first else None
 
     def _produce(self, pending=False):
-        """Write what this step asks for; pending: only what an earlier run did not get to."""
+        """Write the products that are due; pending: only those that an earlier run did not get to."""
         due = [product for product in self.products if self.done >= self.plan.first and self._due(product.every)]
         for product in due if parallel.is_main() else ():
             if not pending or not product.done(self.done):
@@ -216,7 +214,7 @@ class Loop:
 
     @contextmanager
     def _signals(self):
-        """Let SIGINT, SIGTERM and SIGHUP ask for a stop after the step; one that is ignored (nohup) stays ignored."""
+        """Make SIGINT, SIGTERM and SIGHUP stop after the step; an ignored one (nohup) stays ignored."""
         def ask(signum, frame):
             self.stop = True
 
@@ -229,10 +227,10 @@ class Loop:
 
     @contextmanager
     def _distributed(self):
-        """Wrap the modules in DistributedDataParallel where there are several processes, and let go of it at the end.
+        """Wrap the modules in DistributedDataParallel for several processes, and release it at the end.
 
-        Were it the process group's last holder, its end would wait for the communication threads with the interpreter
-        locked, which these need to drop their tensors: both might wait for ever.
+        As the last owner of the process group its destructor would wait for the communication threads while holding
+        the GIL, which these need to free their tensors: a deadlock.
         """
         plain = self.modules
         if parallel.world_size() > 1:
@@ -246,8 +244,8 @@ class Loop:
             if parallel.world_size() > 1:
                 gc.collect()
 
-    def _alone(self, name):
-        """Return the context in which an optimiser's gradients are not summed over the processes yet."""
+    def _no_sync(self, name):
+        """Return the context in which an optimiser's gradients are not yet summed over the processes."""
         wrapped = parallel.world_size() > 1 and name in self.modules
         return self.modules[name].no_sync() if wrapped else nullcontext()
 
@@ -262,7 +260,7 @@ class Loop:
 
 
 def _sum_gradients(parameters):
-    """Sum the gradients over all processes in one exchange (as StyleGAN2-ADA does)."""
+    """Sum the gradients over all processes in one all-reduce (as StyleGAN2-ADA does)."""
     gradients = [parameter.grad for parameter in parameters]
     flat = parallel.sum_across(torch.cat([gradient.reshape(-1) for gradient in gradients]))
     for gradient, own in zip(gradients, flat.split([gradient.numel() for gradient in gradients])):

@@ -11,8 +11,8 @@ class Schedule:
     """The learning rate of update n = 0, 1, ...: linear warm-up, then a cosine, halving, or constant.
 
     warmup: updates over which it rises, from lr / warmup, or from 0 with from_zero.
-    cosine: the update at which a cosine has fallen to `floor` lr, 0 for none.
-    halving: updates after which it is halved again and again, 0 for never.
+    cosine: the update at which a cosine reaches `floor` lr, 0 for none.
+    halving: updates between halvings, 0 for none.
     """
 
     lr: float
@@ -23,7 +23,7 @@ class Schedule:
     halving: int = 0
 
     def __call__(self, n):
-        """Return the rate of update n."""
+        """Return the learning rate of update n."""
         rate = self.lr
         if self.warmup > 0:
             rate *= min((n if self.from_zero else n + 1) / self.warmup, 1.0)
@@ -35,15 +35,15 @@ class Schedule:
 class Optimiser:
     """A torch optimiser with a schedule, and clipping of the gradient's norm.
 
-    schedule: the learning rate as a function of `updates`, the number done since the run began.
-    clip: the largest norm of the gradient, None for any.
+    schedule: the learning rate as a function of `updates`, the number done since the run started.
+    clip: the maximum norm of the gradient, None for no clipping.
     """
 
     def __init__(self, optimiser, schedule, clip=None):
         self.optimiser, self.schedule, self.clip, self.updates = optimiser, schedule, clip, 0
 
     def parameters(self):
-        """Return the parameters that have a gradient."""
+        """Return the parameters with a gradient."""
         return [parameter for group in self.optimiser.param_groups for parameter in group["params"]
                 if parameter.grad is not None]
 

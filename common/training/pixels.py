@@ -1,4 +1,4 @@
-"""Images of a data set that stay in memory once they are read, where all of them fit."""
+"""Images of a data set, cached in memory if all of them fit."""
 
 import numpy as np
 
@@ -6,25 +6,25 @@ UNKNOWN, GOOD, DAMAGED = 0, 1, 2
 
 
 class ImageCache:
-    """uint8 images by number, from several threads.
+    """uint8 images by number, safe to read from several threads.
 
-    load: function of numbers (n,) -> (places of those that could be read, their images).  count, shape: of the images.
-    memory_gb: keep them when all of them take no more.
+    load: function of numbers (n,) -> (places of the readable ones, their images).  count, shape: of the images.
+    memory_gb: cache them if all together take no more.
     """
 
     def __init__(self, load, count, shape, memory_gb):
         self.load, self.shape = load, tuple(shape)
         fits = count * int(np.prod(self.shape)) <= memory_gb * 1e9
-        self.images = np.empty((count, *self.shape), np.uint8) if fits else None  # takes memory as it is filled
+        self.images = np.empty((count, *self.shape), np.uint8) if fits else None  # the system allocates it lazily
         self.state = np.zeros(count, np.uint8)
 
     @property
     def damaged(self):
-        """How many images turned out unreadable so far."""
+        """Number of images that turned out to be unreadable so far."""
         return int((self.state == DAMAGED).sum())
 
     def read(self, numbers):
-        """Return (uint8 (n, *shape), good (n,) bool): an image that cannot be read is not good, and black."""
+        """Return (uint8 (n, *shape), good (n,) bool): an unreadable image is not good, and black."""
         numbers = np.asarray(numbers, np.int64)
         wanted = np.unique(numbers[self.state[numbers] == UNKNOWN] if self.images is not None
                            else numbers[self.state[numbers] != DAMAGED])
@@ -34,7 +34,7 @@ class ImageCache:
             fresh[places], readable[places] = images, True
             if self.images is not None:
                 self.images[wanted] = fresh
-            self.state[wanted] = np.where(readable, GOOD, DAMAGED)  # after the images: other threads look here first
+            self.state[wanted] = np.where(readable, GOOD, DAMAGED)  # after the images: other threads check it first
         good = self.state[numbers] == GOOD
         if self.images is not None:
             return self.images[numbers], good

@@ -1,4 +1,4 @@
-"""The state of a training in one file: named parts, written byte for byte alike and loaded strictly."""
+"""The state of a training run in one file: named parts, byte-stable and loaded strictly."""
 
 import operator
 import sys
@@ -14,16 +14,16 @@ MOMENTS = ("exp_avg", "exp_avg_sq")
 class TrainingState:
     """Networks, optimisers and averages by name, as {"step", "networks", "optimisers", "averages", "extra"} of a file.
 
-    networks: {name: module}.  optimisers: {name: optim.Optimiser} over Adam or a relative of it.
+    networks: {name: module}.  optimisers: {name: optim.Optimiser} over Adam or a variant.
     averages: {name: ema.Average}.
-    A file that lacks a part, or holds another one, of another shape, or a value that is not finite, is an InputError.
+    A file with a missing or unexpected part, another shape, or a value that is not finite is an InputError.
     """
 
     def __init__(self, networks, optimisers, averages):
         self.networks, self.optimisers, self.averages = networks, optimisers, averages
 
     def save(self, path, step, extra=None):
-        """Write the state after `step`; extra: plain values that belong to it."""
+        """Write the state after `step`; extra: plain values to store with it."""
         save_torch(path, interned({
             "step": step,
             "networks": {name: on_cpu(network.state_dict()) for name, network in self.networks.items()},
@@ -35,11 +35,11 @@ class TrainingState:
         }))
 
     def load(self, path, do="Use the options that it was trained with, or another folder"):
-        """Take over a stored state and return (step, extra)."""
+        """Load a stored state and return (step, extra)."""
         stored = load_torch(path)
         check_parts(stored, ("step", "networks", "optimisers", "averages", "extra"), path, do)
         if type(stored["step"]) is not int:
-            raise InputError("'step' is no integer", where=path, do=do)
+            raise InputError("'step' is not an integer", where=path, do=do)
         for kind in ("networks", "optimisers", "averages"):
             check_parts(stored[kind], getattr(self, kind), path, do)
         for name, network in self.networks.items():
@@ -65,7 +65,7 @@ def check_parts(stored, expected, where, do):
 
 
 def load_optimiser(optimiser, state, updates, where, do):
-    """Take over the stored state of a torch optimiser of Adam's kind: none, or a moment for each trained parameter."""
+    """Load the state of a torch optimiser of Adam's kind: empty, or moments for every trainable parameter."""
     inner = optimiser.optimiser
     try:
         groups = [{**stored, "fused": group["fused"]} if group.get("fused") else stored
@@ -78,10 +78,10 @@ def load_optimiser(optimiser, state, updates, where, do):
 
 
 def _check_moments(inner):
-    """Raise ValueError unless each moment has its parameter's shape and is finite: torch itself does not look."""
+    """Raise ValueError unless each moment has its parameter's shape and is finite: torch itself does not check."""
     trained = {parameter for group in inner.param_groups for parameter in group["params"] if parameter.requires_grad}
     if inner.state and set(inner.state) != trained:
-        raise ValueError(f"it is of {len(inner.state)} parameters, {len(trained)} are trained")
+        raise ValueError(f"it has {len(inner.state)} parameters, expected {len(trained)}")
     for parameter, entry in inner.state.items():
         if not bool(torch.as_tensor(entry["step"]).isfinite().all()):
             raise ValueError("'step' is not finite")
@@ -91,12 +91,12 @@ def _check_moments(inner):
                                  f"{tuple(parameter.shape)}")
             if not bool(entry[name].isfinite().all()):
                 raise ValueError(f"'{name}' holds NaN or infinite values")
-            # In the parameter's own order in memory: the fused kernels read both in memory's order.
+            # In the parameter's memory format: the fused kernels read both in memory order.
             entry[name] = torch.empty_like(parameter, requires_grad=False).copy_(entry[name])
 
 
 def load_average(average, shadow, count, where, do):
-    """Take over the stored tensors of an average and the count of its updates."""
+    """Load the tensors of an average and its number of updates."""
     shapes = [getattr(tensor, "shape", None) for tensor in shadow] if isinstance(shadow, (list, tuple)) else None
     if shapes != [own.shape for own in average.shadow] or type(count) is not int:
         raise InputError("the averaged weights do not fit this network", where=where, do=do)
@@ -116,7 +116,7 @@ def on_cpu(value):
 
 
 def interned(value):
-    """Return nested dictionaries and lists with each text key one object: a resumed run then writes the same bytes."""
+    """Return nested dictionaries and lists with equal text keys interned: a resumed run then writes the same bytes."""
     if isinstance(value, dict):
         return {sys.intern(key) if isinstance(key, str) else key: interned(item) for key, item in value.items()}
     return [interned(item) for item in value] if isinstance(value, list) else value

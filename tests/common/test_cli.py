@@ -9,8 +9,10 @@ from typing import List, Optional
 
 import pytest
 
-from common.cli import REQUIRED, CommonOptions, Outcome, dispatch, option, parse, run
+from common.cli import Outcome, dispatch, run
 from common.errors import InputError
+from common.options import REQUIRED, CommonOptions, option
+from common.parser import parse
 
 
 @dataclass(kw_only=True)
@@ -131,7 +133,7 @@ def test_debug_shows_an_internal_error_in_full():
 
 def test_sigterm_ends_as_an_interruption():
     code = (
-        "import os, signal, sys\nfrom common.cli import CommonOptions, run\n"
+        "import os, signal, sys\nfrom common.cli import run\nfrom common.options import CommonOptions\n"
         "sys.exit(run(lambda options: os.kill(os.getpid(), signal.SIGTERM), CommonOptions, 'made_up', '', argv=[]))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=os.getcwd())

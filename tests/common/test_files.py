@@ -43,8 +43,8 @@ def test_a_full_disk_keeps_the_earlier_file(kind, tmp_path):
 
 
 @pytest.mark.parametrize(("number", "said"), [
-    (errno.ENOSPC, "no space left"), (errno.EROFS, "the place is read-only"), (errno.EACCES, "permission denied"),
-    (errno.EDQUOT, "the disk quota is used up"),
+    (errno.ENOSPC, "no space left"), (errno.EROFS, "read-only file system"), (errno.EACCES, "permission denied"),
+    (errno.EDQUOT, "disk quota exceeded"),
 ])
 @pytest.mark.parametrize("kind", WRITERS)
 def test_a_refused_rename_keeps_the_earlier_file(kind, number, said, tmp_path, monkeypatch):
@@ -67,10 +67,10 @@ def test_a_read_only_place_is_named(tmp_path, monkeypatch):
         raise OSError(errno.EROFS, "Read-only file system", str(self))
 
     monkeypatch.setattr(Path, "mkdir", refuse)
-    with pytest.raises(InputError, match="run.json: the place is read-only. Choose an output folder"):
+    with pytest.raises(InputError, match="run.json: read-only file system. Choose an output folder"):
         files.write_json(tmp_path / "new" / "run.json", {})
     monkeypatch.setattr(Path, "write_bytes", refuse)
-    with pytest.raises(InputError, match="the place is read-only"):
+    with pytest.raises(InputError, match="read-only file system"):
         files.check_writable(tmp_path)
 
 

@@ -203,7 +203,7 @@ def test_options_of_a_score_model_are_checked(options, said, checkpoint):
 
 
 def test_a_published_checkpoint_needs_its_configuration():
-    with pytest.raises(InputError, match="Name it with `config`"):
+    with pytest.raises(InputError, match="Pass one with `config`"):
         open_generator("tests/golden/qc_ncsn/train_ckpt/checkpoint_1.pth")
 
 
@@ -229,7 +229,7 @@ def test_files_that_are_no_generators_are_named(tmp_path, checkpoint):
 
 def test_a_scripted_module_that_writes_files_is_refused(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(InputError, match="calls torch.save, which touches files; nothing of it was run"):
+    with pytest.raises(InputError, match="calls aten::save, which is not .*; nothing of it was run"):
         open_generator(scripted(tmp_path / "g.pt", Writes()))
     assert not (tmp_path / "written").exists()
 
@@ -237,6 +237,7 @@ def test_a_scripted_module_that_writes_files_is_refused(tmp_path, monkeypatch):
 def test_a_member_that_is_there_twice_is_refused(tmp_path):
     for path in (exported(tmp_path / "e.pt2", Small()), scripted(tmp_path / "s.pt", Small())):
         with zipfile.ZipFile(path, "a") as archive:
-            archive.writestr(archive.namelist()[0].upper(), b"x")
+            folder, _, name = archive.namelist()[0].partition("/")
+            archive.writestr(f"{folder}/{name.upper()}", b"x")
         with pytest.raises(InputError, match="a member is there twice"):
             open_generator(path)

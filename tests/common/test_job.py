@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 import pytest
 
-from common.cli import CommonOptions, _hand_out, option
+from common.cli import _hand_out
 from common.errors import InputError
 from common.files import read_json, write_json
 from common.job import Job
+from common.options import CommonOptions, option
 from common.record import quick_answer
 
 

@@ -11,6 +11,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from common import console
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -50,6 +52,7 @@ def call_tool(name, *words):
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         status = cli([str(word) for word in words])
     signal.signal(signal.SIGTERM, handler)
+    console.set_quiet(False)  # as the tests after it, which run in this process, expect
     return Ended(status, out.getvalue(), err.getvalue())
 
 

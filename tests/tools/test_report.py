@@ -1,6 +1,7 @@
 """report: one page about a folder of runs."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.tools.commands import call_tool
 from tools.report.curves import draw, thin, ticks
 from tools.report.find import scan
 from tools.report.page import differing, duration, show
@@ -103,7 +105,7 @@ def test_the_page_shows_what_differs_and_what_came_out(runs):
 def test_the_tables_are_printed(runs):
     done = report(runs)
     assert "1.5 ± 0.1" in done.stderr
-    assert "could not be read: broken/run.json" in done.stderr
+    assert "unreadable: broken/run.json" in done.stderr
     assert done.stdout == ""
 
 
@@ -127,7 +129,7 @@ def test_input_errors(tmp_path):
     wrong = {
         "no such folder": (tmp_path / "none",),
         "this is a file, not a folder": (tmp_path / "file",),
-        "no run.json, table or picture in here": (tmp_path / "empty",),
+        "no run.json, table or picture here": (tmp_path / "empty",),
         "this is a folder": (tmp_path, "--output", tmp_path / "empty"),
         "a part of the path is a file": (tmp_path, "--output", tmp_path / "file" / "x.html"),
         "missing required flag": (),
@@ -216,3 +218,25 @@ def test_pages_are_linked_from_where_the_report_lies(tmp_path):
     first = (tmp_path / "runs/report.html").read_bytes()
     report(tmp_path / "runs")  # the report itself is no page of the folder
     assert (tmp_path / "runs/report.html").read_bytes() == first
+
+
+@pytest.mark.parametrize("record", [{"options": 5}, {"results": [1]}, {"seconds": "1"}, {"status": 3}, [1], "text"])
+def test_R4_a_broken_record_is_shown_as_broken_and_costs_no_other(tmp_path, record):
+    for name, value in (("good", {"tool": "made_up", "options": {}, "results": {"score": 2}, "status": "done"}),
+                        ("bad", record)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "run.json").write_text(json.dumps(value))
+    ended = call_tool("report", tmp_path, "--json")
+    assert ended.status == 0, ended.err
+    assert (ended.results["runs"], ended.results["unreadable"]) == (1, ["bad/run.json"])
+
+
+def test_R7_names_that_are_no_unicode_or_hold_control_characters_are_escaped(tmp_path):
+    folder = tmp_path / os.fsdecode(b"b\xff\x1b]0;x\x07")
+    folder.mkdir()
+    (folder / "table.csv").write_text("a,b\n1,2\n")
+    ended = call_tool("report", tmp_path)
+    assert ended.status == 0, ended.err
+    page = (tmp_path / "report.html").read_text()
+    assert "b\\udcff\\x1b]0;x\\x07/table.csv" in page
+    assert "\x1b" not in page + ended.err

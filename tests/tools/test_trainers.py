@@ -113,7 +113,7 @@ def test_a_loss_that_is_not_finite_is_refused_though_its_gradient_is(tool, here,
 
         monkeypatch.setattr("tools.train_edm.step.edm_loss", lambda *arguments: right(*arguments) + float("inf"))
     message = refusal_of(tool, *command(tool, 8), "--quiet")
-    assert "no longer finite at step 5; what was saved after step 4 is kept" in message
+    assert "no longer finite at step 5; the state after step 4 is saved" in message
     assert {path: path.read_bytes() for path in (here / "out").rglob("*.pth")} == before
 
 

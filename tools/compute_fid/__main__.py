@@ -5,13 +5,14 @@ from dataclasses import dataclass
 from typing import List, Optional
 
 from common import flags
-from common.cli import REQUIRED, CommonOptions, dispatch, option, run
+from common.cli import dispatch, run
+from common.options import REQUIRED, CommonOptions, option
 from tools.compute_fid.names import METRICS
 
 PROG = "compute_fid"
 DESCRIPTIONS = {
-    "clean": "Score images as clean-fid does: each through PIL's float bicubic filter (or --mode legacy_*).",
-    "fast": "Score images resized as tensors on the device; only comparable with other fast scores.",
+    "clean": "Score images as clean-fid does, resized by PIL's float bicubic filter (or --mode legacy_*).",
+    "fast": "Score images resized as tensors on the device; comparable with other fast scores only.",
 }
 EPILOG = """\
 examples:
@@ -25,40 +26,42 @@ class ScoreOptions(CommonOptions):
     """Flags of both commands."""
 
     checkpoint: str = option(REQUIRED,
-                             "what is scored: a generator (NCSN++ checkpoint, TorchScript, torch.export), a folder, "
-                             "zip or array of images, a known data set, or stored features or statistics", word=True)
-    dataset_name: Optional[str] = option(None, "name under which setup_fid keeps the reference's statistics")
+                             "what to score: a generator (NCSN++ checkpoint, TorchScript, torch.export), a folder, "
+                             "zip or array of images, a named data set, or stored features or statistics", word=True)
+    dataset_name: Optional[str] = option(None, "name of reference statistics made by setup_fid")
     reference: Optional[str] = option(None,
-                                      "the reference itself: images, stored features or statistics, a known data set")
-    metrics: List[str] = option(["fid"], f"any of {', '.join(METRICS)}, by commas or blanks", nargs="+", type=str)
-    num_gen: int = option(50_000, "images to generate; of a folder, the first so many in path order", kind="total",
-                          low=2)
+                                      "the reference itself: images, stored features or statistics, a named data set")
+    metrics: List[str] = option(["fid"], f"any of {', '.join(METRICS)}, comma- or space-separated", nargs="+", type=str)
+    num_gen: Optional[int] = option(None, "images to generate (default 50,000), or to take from a folder in path order "
+                                    "(default all)", kind="total", low=2)
     batch_size: int = flags.batch_size(32, "-bs")
-    num_workers: int = flags.num_workers(8, "threads that read and resize images", "-j", low=1)
+    num_workers: int = flags.num_workers(8, "threads that read and resize images", "-j")
     device: str = flags.device()
-    seed: int = flags.seed("generated images (image i draws from (seed, i)) and subsets")
+    seed: int = flags.seed("generated images (image i draws from (seed, i)) and of subsets")
     stats_dir: Optional[str] = option(None, "folder of statistics (GENPROBE_STATS, else fid_stats)", kind="how")
-    extractor: str = option("inception", "network that makes the features", choices=["inception", "small", "dinov2"])
-    weights: Optional[str] = option(None, "weights of the network, where they are not in the usual places", kind="how")
-    resolution: List[int] = option([], "bring images files to this square, or height and width, as setup_fid does",
-                                   nargs="+", short="-r", low=8)
-    round: bool = option(True, "round generated images to bytes, as files are; clean-fid scores them as floats")
+    extractor: str = option("inception", "feature extractor", choices=["inception", "small", "dinov2"])
+    weights: Optional[str] = option(None, "weights of the extractor, if not in one of the usual places", kind="how")
+    resolution: List[int] = option([],
+                                   "resize and crop files to this side, or height and width, as setup_fid does; 0 to "
+                                   "leave them; default: as the stored side was", nargs="+", short="-r")
+    round: bool = option(True, "round generated images to uint8, like files; clean-fid scores floats")
     nearest_k: int = option(3, "prdc: k of the k-NN radius", low=1)
-    splits: int = option(10, "is: splits of the Inception score, of the permuted images; 1 as in QC-NCSN", low=1)
-    kid_subsets: int = option(100, "kid: subsets of the estimate by subsets that clean-fid prints; 0 for none", low=0)
-    kid_subset_size: int = option(1000, "kid: images of a subset", low=2)
+    splits: int = option(10, "is: splits of the Inception score over permuted images; 1 as in QC-NCSN", low=1)
+    kid_subsets: int = option(100, "kid: number of subsets for clean-fid's estimate; 0 to skip it", low=0)
+    kid_subset_size: int = option(1000, "kid: images per subset", low=2)
     interval: bool = option(True, "standard error and 95 % interval by the jackknife, when features are available")
-    split: str = option("train", "split of a known data set, reference or scored", choices=["train", "test"])
+    split: str = option("train", "split of named data sets", choices=["train", "test"])
+    reference_split: Optional[str] = option(None, "split of the reference (default: --split)",
+                                            choices=["train", "test"])
     data_dir: Optional[str] = flags.data_dir()
-    config: Optional[str] = option(None, "generator: preset of an NCSN++ checkpoint that does not name its own")
+    config: Optional[str] = option(None, "generator: preset, for NCSN++ checkpoints without their configuration")
     method: Optional[str] = option(None, "generator: sampler of an NCSN++ checkpoint",
                                    choices=["multistep", "pc", "ode"])
-    num_steps: Optional[int] = option(None, "generator: steps of the sampler", low=1)
-    z_dim: Optional[int] = option(None, "generator: length of z, where the module does not say", low=1)
+    num_steps: Optional[int] = option(None, "generator: sampler steps", low=1)
+    z_dim: Optional[int] = option(None, "generator: dimension of z, where the module does not define it", low=1)
     output_range: Optional[str] = option(None,
-                                         "generator: range of a module's pixels: signed -1 to 1 (when not given), unit "
-                                         "0 to 1, bytes 0 to 255",
-                               choices=["signed", "unit", "bytes"])
+                                         "generator: output range of a module: signed -1 to 1 (default), unit 0 to 1, "
+                                         "bytes 0 to 255", choices=["signed", "unit", "bytes"])
     output_dir: Optional[str] = option(None, "also write run.json and table.csv there, for `report`", kind="how")
 
 
@@ -73,7 +76,7 @@ class CleanOptions(ScoreOptions):
 class FastOptions(ScoreOptions):
     """Flags of `compute_fid fast`."""
 
-    antialias: bool = option(True, "antialias in the resize to 299; torchvision before 0.17 did not")
+    antialias: bool = option(True, "antialiased resize to 299; torchvision before 0.17 did not antialias")
 
 
 def _main(options):

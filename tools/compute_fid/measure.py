@@ -6,7 +6,7 @@ from common.errors import InputError
 def measure(generated, reference, options, device):
     """Return {metric: value, metric_se: standard error, ...} of the metrics that the options name.
 
-    generated, reference: Statistics; reference may be None where only the Inception score is asked for.
+    generated, reference: Statistics; reference may be None if only the Inception score is asked for.
     """
     results = {}
     for name in options.metrics:
@@ -15,7 +15,7 @@ def measure(generated, reference, options, device):
 
 
 def is_fid(statistics):
-    """True when a Frechet distance in these features is a FID: Inception's, or 2,048 wide and not told otherwise."""
+    """True when a Frechet distance in these features is a FID: Inception's, or 2,048 unlabelled dimensions."""
     extractor = statistics.meta.get("extractor")
     return str(extractor).startswith("inception") or (extractor is None and statistics.width == 2048)
 
@@ -24,17 +24,17 @@ NEED_FEATURES = ("kid", "prdc", "mind")
 
 
 def check_features(statistics, metric):
-    """Raise InputError naming a metric that needs features, where only mean and covariance are known."""
+    """Raise InputError for a metric that needs features, where only mean and covariance are known."""
     if metric in NEED_FEATURES and statistics.features is None:
-        raise InputError(f"holds mean and covariance only, {metric} needs the features", where=statistics.path,
-                         do="Make the statistics with setup_fid --kid, or name the images with --reference")
+        raise InputError(f"has only mean and covariance, {metric} needs features", where=statistics.path,
+                         do="Compute the statistics with setup_fid --kid, or pass the images as --reference")
 
 
 def check_logits(where, has_logits):
     """Raise InputError when the Inception score is asked for without logits."""
     if not has_logits:
         raise InputError("has no logits, which the Inception score needs", where=where,
-                         do="Score the images themselves, with Inception weights that have the last layer")
+                         do="Score the images themselves, with Inception weights that include the last layer")
 
 
 def _fid(generated, reference, options, device):
@@ -48,7 +48,7 @@ def _fid(generated, reference, options, device):
 
 
 def _spread(name, value, error):
-    """Return {name_se, name_interval}: 95 % of a normal error; nothing where the error is unknown."""
+    """Return {name_se, name_interval}, the normal 95 % interval; {} where the error is unknown."""
     return {} if error is None else {f"{name}_se": error,
                                      f"{name}_interval": [value - 1.96 * error, value + 1.96 * error]}
 
@@ -67,11 +67,11 @@ def _kid(generated, reference, options, device):
 
 
 def _inception_score(generated, reference, options, device):
-    """Inception score of the generated images, over parts of the permuted images as torch-fidelity takes them."""
+    """Inception score of the generated images, over splits of torch-fidelity's fixed permutation."""
     from common.formats.rows import blocks
     from common.metrics.inception_score import TORCH_FIDELITY_SEED, InceptionScore
 
-    groups = 10 if options.interval else 1
+    groups = 10 if options.interval else 1  # of the jackknife
     score = InceptionScore(generated.count, options.splits, TORCH_FIDELITY_SEED if options.splits > 1 else None, groups)
     for block in blocks(generated.logits):
         score.add(block)

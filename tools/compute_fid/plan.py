@@ -1,6 +1,12 @@
-"""What is compared with what: both sides of a score, opened and checked before any image is encoded."""
+"""The two sides of a score, opened and checked before any image is encoded."""
 
+from dataclasses import MISSING
+
+from common.datasets import KNOWN
+from common.errors import InputError
 from tools.compute_fid.sides import encoded_side, open_source, stored_side
+
+OF_GENERATORS = ("config", "method", "num_steps", "z_dim", "output_range", "round")
 
 
 class Plan:
@@ -14,17 +20,45 @@ class Plan:
 
         self.options = options
         self.mode = getattr(options, "mode", "fast")
-        self.generated = open_source(options.checkpoint, options, device, options.num_gen)
-        self.reference = open_source(options.reference, options, device) if options.reference else None
+        self.generated = open_source(options.checkpoint, options, device, options.num_gen, options.split)
+        reference = (options.reference, options, device, None, options.reference_split or options.split)
+        self.reference = open_source(*reference) if options.reference else None
+        self._check_effects()
+        self.notes = self._count_notes()
         self.space = None
-        needed = self.generated is not None or self.reference is not None
-        if needed or (options.dataset_name and options.extractor != "inception"):
+        encodes = self.generated is not None or self.reference is not None
+        if encodes or (options.dataset_name and options.extractor != "inception"):
             antialias = getattr(options, "antialias", True)
             self.space = open_space(options.extractor, self.mode, options.weights, device, antialias)
         self.places = {"generated": options.checkpoint, "reference": options.reference or self._named_statistics()}
-        self.stored = {which: stored_side(place) for which, place in self.places.items()
+        metric = "fd_dinov2" if options.extractor == "dinov2" else "fid"
+        self.stored = {which: stored_side(place, metric) for which, place in self.places.items()
                        if place and getattr(self, which) is None}
+        self.change = self._change()
         self._check_metrics()
+
+    def _check_effects(self):
+        """Raise InputError for an option that acts on nothing here."""
+        sources = [source for source in (self.generated, self.reference) if source is not None]
+        made = any(hasattr(source, "generate") for source in sources)
+        named = [place for place in (self.options.checkpoint, self.options.reference) if str(place).lower() in KNOWN]
+        acts = dict.fromkeys(OF_GENERATORS, (made, "a generator"))
+        acts["num_gen"] = (self.generated is not None, "images, not on stored features or statistics")
+        acts["resolution"] = (any(not hasattr(source, "generate") for source in sources), "image files")
+        acts["split"] = acts["reference_split"] = (bool(named), "a known data set")
+        for name, (effective, on) in acts.items():
+            if is_given(self.options, name) and not effective:
+                raise InputError(f"acts on {on}, which is not scored here", where=f"--{'no' * (name == 'round')}{name}",
+                                 do="Leave it out")
+
+    def _count_notes(self):
+        """Return what --num_gen makes of images that are not generated."""
+        num, images = self.options.num_gen, self.generated
+        if num is None or hasattr(images, "generate"):
+            return []
+        if len(images) < num:
+            return [f"{images.what}: fewer than --num_gen {num:,}"]
+        return [f"{images.what}: the first ones in path order, as many as --num_gen; more may be there"]
 
     def _named_statistics(self):
         """Return the path of --dataset_name's statistics, None without that flag."""
@@ -37,7 +71,7 @@ class Plan:
         return str(find_stats(options.dataset_name, options.stats_dir, self.mode, model))
 
     def _check_metrics(self):
-        """Raise InputError for a metric that needs what a side has not, before any image is encoded."""
+        """Raise InputError for a metric that needs what a side lacks, before any image is encoded."""
         from tools.compute_fid.measure import check_features, check_logits
 
         for statistics in self.stored.values():
@@ -45,53 +79,61 @@ class Plan:
                 check_features(statistics, metric)
         if "is" in self.options.metrics:
             generated = self.stored.get("generated")
-            check_logits(self.told("generated"),
+            check_logits(self.describe("generated"),
                          self.space.num_logits if generated is None else generated.logits is not None)
 
-    def told(self, which):
-        """Return the side `generated` or `reference` in words."""
+    def describe(self, which):
+        """Return a description of the side `generated` or `reference`."""
         source = getattr(self, which)
         return source.what if source is not None else str(self.places[which] or "nothing")
 
     def identity(self, which):
-        """Return what identifies a side's contents."""
+        """Return the hash of a side's content."""
         from common.files import file_hash
 
         source, place = getattr(self, which), self.places[which]
         return source.identity() if source is not None else file_hash(place) if place else None
 
     def sides(self):
-        """Return [(Statistics, images left out)] of the generated side and the reference (None, [] without one)."""
-        found = []
+        """Return [(Statistics, excluded images)] of the generated side and the reference ((None, []) without one)."""
+        opened = []
         for which in ("generated", "reference"):
             source = getattr(self, which)
             if source is not None:
-                change = None if hasattr(source, "generate") else self._change()
-                found.append(encoded_side(source, self.space, self.options, change))
+                change = None if hasattr(source, "generate") else self.change
+                opened.append(encoded_side(source, self.space, self.options, change))
             else:
-                found.append((self.stored.get(which), []))
-        return found
+                opened.append((self.stored.get(which), []))
+        return opened
 
     def _change(self):
-        """Return what brings image files to --resolution, or None."""
-        from common.features.resize import CoverAndCrop
+        """Return what brings image files to --resolution, without it to that of the stored side; None for nothing."""
+        from common.features.resize import CoverAndCrop, check_resolution
 
-        given = self.options.resolution
-        return CoverAndCrop((given[0], given[-1])) if given else None
+        side = next((side for side in self.stored.values() if "resolution" in side.meta), None)
+        size = check_resolution(self.options.resolution or [0])
+        if side is not None and not self.options.resolution:
+            size = check_resolution(side.meta["resolution"], f"{side.path}: resolution")
+        return CoverAndCrop(size, side is None or side.meta.get("resolution_antialias") is not False) if size else None
+
+
+def is_given(options, name):
+    """True where an option has another value than its default."""
+    item = type(options).__dataclass_fields__[name]
+    return getattr(options, name) != (item.default_factory() if item.default is MISSING else item.default)
 
 
 def compare(generated, reference):
-    """Return notes on what the score can be compared with. Raises InputError when the two cannot be compared at all."""
+    """Return notes on the comparability of the score. Raises InputError for sides that cannot be compared at all."""
     from common.features.statistics import check_comparable
 
     if reference is None:
         return []
-    inception = str(generated.meta.get("extractor", "inception")) == "inception"  # other spaces have but one resize
+    inception = str(generated.meta.get("extractor", "inception")) == "inception"  # other spaces have a single resize
     fast = generated.meta.get("resize") == "fast" and reference.meta.get("resize") == "clean"
     notes = check_comparable(generated, reference, allow=("resize",) if fast else ())
     if fast or not inception:
         notes = [note for note in notes if "resize " not in note]
     if fast:
-        notes.append("these images were resized as tensors, those of the reference through PIL: compare with other "
-                     "fast scores only")
+        notes.append("these images were resized as tensors, the reference by PIL: only compare with other fast scores")
     return notes

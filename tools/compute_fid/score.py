@@ -1,4 +1,4 @@
-"""From the command to the numbers, and with what they can be compared."""
+"""From the flags to the scores, and to notes on what they can be compared with."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -8,6 +8,9 @@ from common.cli import Outcome
 from common.errors import InputError, nearest
 from tools.compute_fid.names import METRICS
 
+OF_METRICS = {"nearest_k": "prdc", "splits": "is", "kid_subsets": "kid", "kid_subset_size": "kid"}
+PARTS = {"precision": "prdc", "recall": "prdc", "density": "prdc", "coverage": "prdc", "prc": "prdc",
+         "inception_score": "is", "isc": "is"}  # what users may call a metric
 LABELS = {
     "fid": "FID", "frechet_distance": "Frechet distance", "kid": "KID (all pairs)",
     "kid_subsets": "KID (mean of subsets)",
@@ -29,15 +32,17 @@ def score(request):
         plan = Plan(options, device)
 
         def work():
-            (generated, excluded), (reference, _) = plan.sides()
+            (generated, excluded), (reference, excluded_reference) = plan.sides()
             if not parallel.is_main():
                 return {}, []
-            notes = compare(generated, reference)
+            notes = plan.notes + compare(generated, reference)
             results = measure(generated, reference, options, device)
             results |= _circumstances(plan, generated, reference, excluded, notes)
+            results["excluded_reference"] = len(excluded_reference)
             return results, [_write_table(Path(options.output_dir), results)] if options.output_dir else []
 
-        plans = (f"would score {plan.told('generated')} against {plan.told('reference')}", {"metrics": options.metrics})
+        plans = (f"would score {plan.describe('generated')} against {plan.describe('reference')}",
+                 {"metrics": options.metrics})
         if options.output_dir:
             return _job(request, options, plan).run(work, lambda: plans, device)
         if options.dry_run:
@@ -49,21 +54,29 @@ def score(request):
 
 
 def settle(options):
-    """Return the options with the metrics' names in a fixed order. Raises InputError for flags in conflict."""
+    """Return the options with the metrics' names in a fixed order and a generator's number of images. Raises InputError
+    for flags in conflict."""
+    from tools.compute_fid.plan import is_given
+    from tools.compute_fid.sides import NUM_GEN, is_generator
+
     words = [word.lower() for entry in options.metrics for word in entry.replace(",", " ").split()]
     for word in words:
         if word not in METRICS:
-            raise InputError(f"unknown metric '{word}'", where="--metrics", do=nearest(word, METRICS))
+            raise InputError(f"unknown metric '{word}'", where="--metrics", do=nearest(PARTS.get(word, word), METRICS))
     if not words:
-        raise InputError("no metric", where="--metrics", do=f"Give some of {', '.join(METRICS)}")
+        raise InputError("no metric", where="--metrics", do=f"Choose from {', '.join(METRICS)}")
     options = replace(options, metrics=[name for name in METRICS if name in words])
+    for name, metric in OF_METRICS.items():
+        if is_given(options, name) and metric not in options.metrics:
+            raise InputError(f"acts on the metric {metric}, which is not asked for", where=f"--{name}",
+                             do=f"Leave it out, or give --metrics {','.join([*options.metrics, metric])}")
+    if options.num_gen is None and is_generator(options.checkpoint):
+        options = replace(options, num_gen=NUM_GEN)
     if options.dataset_name and options.reference:
-        raise InputError("mutually exclusive with --dataset_name", where="--reference", do="Give one of them")
+        raise InputError("mutually exclusive with --dataset_name", where="--reference", do="Pass one of them")
     if not options.dataset_name and not options.reference and options.metrics != ["is"]:
         raise InputError("no reference", where="--dataset_name",
-                         do="Name statistics of setup_fid, or images with --reference")
-    if len(options.resolution) > 2:
-        raise InputError("one or two numbers of pixels", where="--resolution", do="Correct the values")
+                         do="Name statistics made by setup_fid, or pass images as --reference")
     return options
 
 
@@ -76,7 +89,7 @@ def _job(request, options, plan):
     derived |= {f"features {name}": value for name, value in (plan.space.meta if plan.space else {}).items()}
     return Job(options.output_dir, f"compute_fid {'clean' if hasattr(options, 'mode') else 'fast'}", options,
                request=request, derived=derived, inputs=_inputs(options, plan),
-               about=[{"name": plan.told(name)} for name in names], owns=["table.csv"], show=show)
+               about=[{"name": plan.describe(name)} for name in names], owns=["table.csv"], show=show)
 
 
 def _inputs(options, plan):
@@ -85,7 +98,7 @@ def _inputs(options, plan):
     from common.features.stats_store import search_places
 
     if options.extractor != "small" and options.weights is None and plan.space is not None:
-        return None  # the weights were looked for
+        return None  # the weights were searched for
     images = [dataset_inputs(place) for place in (options.checkpoint, options.reference) if place]
     places = search_places(options.stats_dir) if options.dataset_name else []
     files = [options.weights] if options.weights else []
@@ -93,7 +106,7 @@ def _inputs(options, plan):
 
 
 def _circumstances(plan, generated, reference, excluded, notes):
-    """Return what belongs beside the numbers: sizes, feature space, notes."""
+    """Return what goes with the scores: counts, feature space, notes."""
     from common.metrics.intervals import bias_note, frechet_excess
     from tools.compute_fid.measure import is_fid
 
@@ -103,21 +116,23 @@ def _circumstances(plan, generated, reference, excluded, notes):
         excess = frechet_excess(generated.covariance, *counts) if known else None
         note = bias_note(min(counts), generated.width, excess)
         notes = [*notes, *([note] if note else [])]
-    made = hasattr(plan.generated, "generate")
+    is_generator = hasattr(plan.generated, "generate")
     return {
-        "generated": plan.told("generated"), "num_generated": generated.count, "excluded": len(excluded),
-        "reference": plan.told("reference") if reference else None,
+        "generated": plan.describe("generated"), "num_generated": generated.count, "excluded": len(excluded),
+        "reference": plan.describe("reference") if reference else None,
         "num_reference": reference.count if reference else None,
         "features": _space_name(generated), "antialias": generated.meta.get("antialias"),
-        "rounded": plan.options.round if made else None, "notes": notes,
+        "rounded": plan.options.round if is_generator else None,
+        "output_range": plan.generated.output_range if is_generator else None,
+        "resolution": generated.meta.get("resolution"), "notes": notes,
     }
 
 
 def _space_name(statistics):
-    """Return the feature space in words, such as inception-clean."""
+    """Return the name of the feature space, such as inception-clean."""
     meta = statistics.meta
     return "-".join(str(meta[name])
-                    for name in ("extractor", "resize") if name in meta) or f"not told, {statistics.width} wide"
+                    for name in ("extractor", "resize") if name in meta) or f"unknown, {statistics.width} dimensions"
 
 
 def _rows(results):
@@ -134,18 +149,17 @@ def _rows(results):
 
 
 def show(results):
-    """Print the table of the metrics, and the notes."""
+    """Print the scores and notes."""
     if not results:
         return
     rows = []
     for label, value, spread, what, interval in _rows(results):
-        told = "" if spread is None else f"+- {spread:.2g} {what}"
-        rows.append([label, f"{value:.6g}", told,
+        rows.append([label, f"{value:.6g}", "" if spread is None else f"+- {spread:.2g} {what}",
                      "" if interval is None else f"{interval[0]:.6g} to {interval[1]:.6g}"])
     against = f", against {results['reference']}" if results["reference"] else ""
     antialias = {None: "", True: ", antialias on", False: ", antialias off"}[results["antialias"]]
     console.show_table(f"{results['generated']}{against}; features {results['features']}{antialias}",
-                       ["measure", "value", "", "95 % interval"], rows)
+                       ["metric", "value", "", "95 % interval"], rows)
     for note in results["notes"]:
         console.say(f"note: {note}")
 

@@ -1,4 +1,4 @@
-"""Run real ImageNet images through a DMD2 or EDM network and store the outputs of its inner layers."""
+"""Run real ImageNet images through a DMD2 or EDM network and store the activations of its layers."""
 
 import sys
 from dataclasses import dataclass
@@ -7,12 +7,14 @@ from typing import List, Optional
 from common import flags
 from common.activations.layout import REAL, Tree
 from common.activations.options import ActivationOptions
-from common.cli import option, run
+from common.cli import run
+from common.options import option
 
 PROG = "extract_real_imagenet"
 DESCRIPTION = """\
-Real images (npz batches of the downsampled ImageNet, a tree or zip of JPEGs, an LMDB) through a class-conditional
-network of EDM or DMD2; the outputs of named layers go to a tree that process_embeddings and generate_dataset share."""
+Runs real images (npz batches of downsampled ImageNet, a tree or zip of JPEGs, an LMDB) through a class-conditional EDM
+or DMD2 network and stores the activations of named layers in the tree that process_embeddings reads and
+generate_dataset shares."""
 EPILOG = """\
 examples:
   extract_real_imagenet --checkpoint_path dmd2/pytorch_model.bin --npz_dir Imagenet64_train_npz --num_samples 10000
@@ -30,48 +32,47 @@ class ExtractOptions(ActivationOptions):
     lmdb_path: Optional[str] = option(None, "LMDB of 64 x 64 images (needs the package lmdb)", kind="how")
     num_samples: int = option(1000, "number of samples, capped at the size of the data set", kind="total", low=1)
     conditioning_sigma: float = option(80.0, "noise level the network is conditioned on")
-    split: str = option("val", "sub-folder of --imagenet_dir, or all of it; recorded for the others too",
+    split: str = option("val", "subfolder of --imagenet_dir, or all of it; only recorded for other sources",
                         choices=["val", "train", "all"])
-    seed: int = flags.seed("the order of samples, and of the noise of --input_mode noise", 10)
-    num_classes: Optional[int] = option(None, "draw so many classes by the seed (default: all)", low=1)
+    seed: int = flags.seed("the order of samples and the noise of --input_mode noise", 10)
+    num_classes: Optional[int] = option(None, "number of classes to draw at random (default: all)", low=1)
     target_classes: Optional[str] = option(None,
-                                           "classes, separated by commas: numbers in the network's order, synsets or "
-                                           "names")
-    class_balanced: bool = option(False, "as many samples of each class")
-    order: str = option("random", "visit the samples in random order, or (the same ones) as they are stored",
+                                           "only these classes, comma-separated: numbers in the network's order, "
+                                           "synsets or names")
+    class_balanced: bool = option(False, "equal number of samples per class")
+    order: str = option("random", "order of the chosen samples: random, or as stored",
                         choices=["random", "storage"])
     scores: Optional[str] = option(None,
-                                   "for --percentiles: a CSV with a score for each image, or denoise (the network's "
-                                   "error)", kind="how")
+                                   "for --percentiles: a CSV with a score per image, or denoise (the network's "
+                                   "denoising error)", kind="how")
     score_sigma: float = option(0.5, "noise level of --scores denoise", above=0)
-    score_column: str = option("score", "its column of scores; original_path or index is the other one that counts")
-    percentiles: List[float] = option([], "keep images whose score lies between two percentiles", nargs=2, type=float)
+    score_column: str = option("score", "score column of the CSV, beside original_path or index")
+    percentiles: List[float] = option([], "keep images with scores between two percentiles", nargs=2, type=float)
     percentile_scope: str = option("all", "percentiles over all images, or within each class", choices=["all", "class"])
-    input_mode: str = option("scale", "picture times sigma (as the original), plus sigma times noise, or clean",
+    input_mode: str = option("scale", "network input: sigma x image (as the original), image + sigma x noise, or clean",
                              choices=["scale", "noise", "clean"])
-    label_mode: str = option("own", "labels that the network is given: each image's, none, or uniform ones",
+    label_mode: str = option("own", "labels given to the network: each image's own, none, or uniform",
                              choices=["own", "none", "uniform"])
     class_map: str = option("imagenet",
-                            "how labels become classes: imagenet, none (label - 1; folders in sorted order), or a "
-                            ".json")
-    npz_subset: str = option("auto", "npz files: train (numbered), val, or numbered ones where there are any",
+                            "label-to-class map: imagenet, none (label - 1; folders in sorted order), or a .json")
+    npz_subset: str = option("auto", "npz files: train (numbered), val, or auto: numbered ones if there are any",
                              choices=["auto", "train", "val"])
     unpack: str = option("selected",
-                         "keep rows of compressed files uncompressed in the cache: the selected ones, or all",
+                         "rows of compressed files to keep uncompressed in the cache",
                          choices=["selected", "all"], kind="how")
     preprocess: str = option("squash",
-                             "JPEGs: squash (Lanczos), center-crop (as the training sets), box (as the npz sets)",
+                             "JPEGs: squash (Lanczos), center-crop (as in EDM's training sets), box (as npz)",
                              choices=["squash", "center-crop", "box"])
-    resize: str = option("box", "arrays of another size than the network's", choices=["box", "lanczos"])
-    format: str = option("npz", "npz batches with json (published), or one .npy a layer (fast)", choices=["npz", "npy"])
-    images: str = option("original", "store pictures as they came, as the network sees them, or none",
+    resize: str = option("box", "resampling of arrays of a size other than the network's", choices=["box", "lanczos"])
+    format: str = option("npz", "npz batches, json (published), or one .npy per layer (fast)", choices=["npz", "npy"])
+    images: str = option("original", "images to store: original files, the network's input size, or none",
                          choices=["original", "network", "none"])
-    reconstructions: bool = option(True, "store the network's images; without, it stops after the last wanted layer")
-    adapter: str = option("dmd2-imagenet-64", "name of the kind of network, for the metadata",
+    reconstructions: bool = option(True, "store the network's output; without, the pass ends at the last wanted layer")
+    adapter: str = option("dmd2-imagenet-64", "network name for the metadata",
                           choices=["dmd2-imagenet-64", "edm-imagenet-64"])
-    label_dropout: float = option(0.0, "accepted for old commands; has no effect in evaluation", kind="how")
+    label_dropout: float = option(0.0, "accepted for old commands, without effect at inference", kind="how")
     precision: str = flags.precision()
-    num_workers: int = flags.num_workers(2, "threads that decode and write", low=1)
+    num_workers: int = flags.num_workers(2, "threads that decode and write images", low=1)
 
 
 def main(options):

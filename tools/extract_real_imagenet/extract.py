@@ -1,23 +1,27 @@
 """From flags to a tree of activations: check everything, choose the samples, run the units, write the metadata."""
 
+from dataclasses import replace
+
 from common import console, parallel
 from common.activations.layout import REAL
-from common.activations.run import ActivationRun, open_network
+from common.activations.run import ActivationRun, checkpoint_or_default, open_network
 from common.errors import InputError
+from tools.extract_real_imagenet.select import check_percentiles, draw_classes, keep_percentiles, select
 
 
-def extract(options):
+def extract(request):
     """Run the extraction.
 
     results: num_samples, left_out, candidates, short_classes, layers, widths, format, images_per_second, output_dir.
     """
-    from common.activations.capture import check_feeding
+    from common.activations.capture import settle_feeding
     from common.datasets.imagenet.sources import Settings, open_source
     from common.device import pick_device
     from common.files import check_writable
 
-    check_flags(options)
-    check_feeding(options.input_mode, options.conditioning_sigma)
+    check_flags(request)
+    options = replace(request, checkpoint_path=checkpoint_or_default(request.checkpoint_path),
+                      input_mode=settle_feeding(request.input_mode, request.conditioning_sigma))
     names = ("class_map", "npz_subset", "preprocess", "resize", "num_workers")
     settings = Settings(**{name: getattr(options, name) for name in names}, keep_originals=options.images == "original",
                         split=None if options.split == "all" else options.split, unpack_all=options.unpack == "all")
@@ -33,7 +37,7 @@ def extract(options):
     with parallel.process_group(device.type):
         chosen = choose(options, source, network, weights)
         check_classes(options, source.classes[chosen.indices], network.config)
-        run = Extraction(options, source, network, weights, chosen)
+        run = Extraction(request, options, source, network, weights, chosen)
         return run.carry_out(run.identity(), run.inputs(), lambda: (
             f"would extract {len(chosen.indices):,} of {chosen.candidates:,} images into {run.tree.activations}",
             {"num_samples": len(chosen.indices), "candidates": chosen.candidates, "output_dir": options.output_dir}),
@@ -46,22 +50,23 @@ def check_flags(options):
         raise InputError("Cannot use both --num_classes and --target_classes", do="Choose one")
     if bool(options.percentiles) != (options.scores is not None):
         raise InputError("--percentiles and --scores go together",
-                         do="Give both: a CSV of scores (or denoise), and two percentiles")
+                         do="Give both: a CSV of scores or denoise, and two percentiles")
+    if options.percentiles:
+        check_percentiles(*options.percentiles)
 
 
 def choose(options, source, network, weights):
-    """Return the Selection that the flags ask for; InputError for unknown classes, or when nothing is left."""
+    """Return the Selection that the flags ask for; InputError for unknown classes or an empty selection."""
     import numpy as np
 
     from tools.extract_real_imagenet.scoring import find_scores
-    from tools.extract_real_imagenet.select import draw_classes, keep_percentiles, select
 
     wanted, mask, scores = None, None, None
     if options.num_classes is not None:
         wanted = draw_classes(options.seed, options.num_classes, len(source.class_index))
     if options.target_classes is not None:
         wanted = named_classes(options, source.class_index)
-    if options.percentiles and not (options.dry_run and options.scores == "denoise"):  # which would write to the cache
+    if options.percentiles and not (options.dry_run and options.scores == "denoise"):  # scoring writes to the cache
         allowed = source.classes >= 0 if wanted is None else np.isin(source.classes, wanted)
         check_classes(options, source.classes[allowed], network.config)
         scores = find_scores(options, source, network, weights, allowed)
@@ -80,16 +85,16 @@ def named_classes(options, index):
     words = [word.strip() for word in options.target_classes.split(",") if word.strip()]
     own = {name: int(number) for number, names in index.items() for name in (number, *names)}
     if options.class_map == "imagenet":
-        return sorted({parse_class(word) for word in words}) if words else _refuse_classes("names no class", index)
+        return sorted({parse_class(word) for word in words}) if words else _refuse_classes("no class given", index)
     for word in words:
         if word not in own:
             _refuse_classes(f"no class is called '{word}'", index)
-    return sorted({own[word] for word in words}) if words else _refuse_classes("names no class", index)
+    return sorted({own[word] for word in words}) if words else _refuse_classes("no class given", index)
 
 
 def _refuse_classes(what, index):
     numbers = sorted(map(int, index))
-    raise InputError(what, where="--target_classes", do=f"There are {len(numbers)}, {numbers[0]} .. {numbers[-1]}")
+    raise InputError(what, where="--target_classes", do=f"Choose among {numbers[0]} to {numbers[-1]}")
 
 
 def score_identity(options):
@@ -104,7 +109,7 @@ def check_classes(options, classes, config):
     if len(classes) and options.label_mode == "own" and config.label_dim and classes.max() >= config.label_dim:
         raise InputError(f"class {classes.max()} is out of range for a network of {config.label_dim} classes",
                          where=options.checkpoint_path,
-                         do="Use --class_map none where labels are the network's plus 1, a map of your own, or "
+                         do="Use --class_map none if labels are the network's classes plus 1, a map of your own, or "
                             "--label_mode none")
 
 
@@ -113,19 +118,19 @@ class Extraction(ActivationRun):
 
     tool, with_json, label = "extract_real_imagenet", True, "extracting"
 
-    def __init__(self, options, source, network, weights, chosen):
+    def __init__(self, request, options, source, network, weights, chosen):
         from common.activations.capture import Capture
 
-        super().__init__(options, options, REAL, network, chosen.indices)
+        super().__init__(request, options, REAL, network, chosen.indices)
         self.source, self.weights, self.chosen = source, weights, chosen
         self.capture = Capture(network, self.form.widths, options.input_mode, options.conditioning_sigma, options.seed,
                                options.label_mode, options.pool, options.dtype, images=options.reconstructions)
 
     def identity(self):
-        """Return the values that shape the results and are no flags."""
+        """Return what shapes the results besides the flags."""
         derived = {"checkpoint": self.weights["sha256"],
                    "source": self.source.identity() if parallel.is_main() else None}
-        if not self.chosen.extends:  # another number would be other samples from the first on
+        if not self.chosen.extends:  # a larger number would select other samples
             derived["fixed_num_samples"] = len(self.chosen.indices)
         if self.options.percentiles:
             derived["scores"] = score_identity(self.options)
@@ -153,29 +158,29 @@ class Extraction(ActivationRun):
 
         from common.activations.job import UnitResult
 
-        unit, found = loaded
-        numbers = unit.indices[found.rows]
-        arrays, reconstructed = self.capture.of_pixels(found.pixels, self.source.classes[numbers], numbers,
+        unit, batch = loaded
+        numbers = unit.indices[batch.rows]
+        arrays, reconstructed = self.capture.of_pixels(batch.pixels, self.source.classes[numbers], numbers,
                                                        self.options.batch_size)
-        if not found.rows:
+        if not batch.rows:
             arrays = {layer: np.empty((0, width), self.options.dtype) for layer, width in self.form.widths.items()}
-        left_out = {place: (self.source.title(int(unit.indices[place])), why) for place, why in found.left_out.items()}
+        skipped = {place: (self.source.title(int(unit.indices[place])), why) for place, why in batch.left_out.items()}
         samples = [self.batch_sample(row, int(number)) for row, number in enumerate(numbers)]
-        return UnitResult(unit, found.rows, arrays, self.pictures(unit, found, reconstructed), left_out, samples)
+        return UnitResult(unit, batch.rows, arrays, self.pictures(unit, batch, reconstructed), skipped, samples)
 
-    def pictures(self, unit, found, reconstructed):
-        """Return [(path, picture)] of the pictures that the flags ask for."""
+    def pictures(self, unit, batch, reconstructed):
+        """Return [(path, image)] of the images to store."""
         from common.activations.job import picture_path
         from common.datasets.imagenet.sources import planes_to_picture
 
-        positions, pictures = [unit.first + place for place in found.rows], []
+        positions, pictures = [unit.first + place for place in batch.rows], []
         if self.options.images == "original":
             pictures += [(picture_path(self.tree.images, position, self.source.suffix), picture)
-                         for position, picture in zip(positions, found.originals)]
+                         for position, picture in zip(positions, batch.originals)]
         elif self.options.images == "network":
             pictures += [(picture_path(self.tree.images, position), planes_to_picture(pixels))
-                         for position, pixels in zip(positions, found.pixels)]
-        if self.options.reconstructions and found.rows:
+                         for position, pixels in zip(positions, batch.pixels)]
+        if self.options.reconstructions and batch.rows:
             pictures += [(picture_path(self.tree.reconstructed, position), picture)
                          for position, picture in zip(positions, reconstructed)]
         return pictures
@@ -194,43 +199,46 @@ class Extraction(ActivationRun):
         options, tree = self.options, self.tree
         suffix = self.source.suffix if options.images == "original" else "png"
         for position, number, row in self.store.good_samples(self.units):
-            told = self.batch_sample(row, number)
+            entry = self.batch_sample(row, number)
             path, place = self.form.place(position, row)
             picture, image = picture_path(tree.images, position, suffix), picture_path(tree.reconstructed, position)
             scores = self.chosen.scores
             scored = {} if scores is None else {"score": float(scores[number])}
-            yield {"sample_id": picture.stem, "class_label": told["class_id"], "synset_id": told["synset_id"],
-                   "class_name": told["class_name"],
+            yield {"sample_id": picture.stem, "class_label": entry["class_id"], "synset_id": entry["synset_id"],
+                   "class_name": entry["class_name"],
                    "image_path": tree.relative(picture) if options.images != "none" else None,
                    "reconstructed_path": tree.relative(image) if options.reconstructions else None,
-                   "activation_path": path, "batch_index": place, "original_path": told["original_path"],
+                   "activation_path": path, "batch_index": place, "original_path": entry["original_path"],
                    "source": self.source.kind, "conditioning_sigma": options.conditioning_sigma,
                    **scored}
 
-    def head(self, count, left_out):
-        """Return the metadata before the samples: the published entries, and how the pictures were fed and stored."""
+    def head(self, count, skipped):
+        """Return the metadata above the samples: the published entries, and how the images were fed and stored."""
+        from common.activations.capture import level_fed
+
         options = self.options
         return {"model_type": self.tree.model, "adapter": options.adapter, "checkpoint": self.weights["name"],
                 "num_samples": count, "layers": self.layers, "conditioning_sigma": options.conditioning_sigma,
+                "sigma_fed": level_fed(options.input_mode, options.conditioning_sigma),
                 "seed": options.seed, "split": options.split, "input_mode": options.input_mode,
                 "label_mode": options.label_mode, **self.stored_as(),
                 "preprocess": options.preprocess if self.source.kind == "imagenet_real" else options.resize,
-                "left_out": left_out, "class_labels": self.source.class_index}
+                "left_out": skipped, "class_labels": self.source.class_index}
 
-    def conclude(self, count, left_out, rate):
-        """Say what was written, left out and short, and return the results."""
-        for title, why in left_out[:5]:
-            console.say(f"left out: {title}: {why}")
-        for kind, (wanted, found) in list(self.chosen.short.items())[:5]:
-            console.say(f"warning: class {kind} has {found} of {wanted} images wanted")
+    def conclude(self, count, skipped, rate):
+        """Report what was written, what was skipped and which classes ran short, and return the results."""
+        for title, why in skipped[:5]:
+            console.say(f"skipped: {title}: {why}")
+        for kind, (wanted, available) in list(self.chosen.short.items())[:5]:
+            console.say(f"warning: class {kind} has only {available} of the {wanted} images asked for")
         if len(self.chosen.short) > 5:
-            console.say(f"warning: {len(self.chosen.short):,} classes ran short in all")
-        console.show_table(str(self.tree.activations), ["samples", "left out", "layers", "values each", "images/s"],
-                           [[f"{count:,}", len(left_out), self.options.layers, f"{sum(self.form.widths.values()):,}",
-                             f"{rate:.3g}" if rate else "all there"]])
+            console.say(f"warning: {len(self.chosen.short):,} classes have too few images")
+        console.show_table(str(self.tree.activations), ["samples", "skipped", "layers", "values per image", "images/s"],
+                           [[f"{count:,}", len(skipped), self.options.layers, f"{sum(self.form.widths.values()):,}",
+                             f"{rate:.3g}" if rate else "-"]])
         console.say(f"next: python -m tools.process_embeddings --model {self.tree.model} --data_dir "
                     f"{self.options.output_dir}")
-        return {"num_samples": count, "left_out": len(left_out), "candidates": self.chosen.candidates,
+        return {"num_samples": count, "left_out": len(skipped), "candidates": self.chosen.candidates,
                 "short_classes": {str(kind): list(numbers) for kind, numbers in self.chosen.short.items()},
                 "layers": self.layers, "widths": self.form.widths, "format": self.options.format,
                 "images_per_second": rate, "output_dir": self.options.output_dir}

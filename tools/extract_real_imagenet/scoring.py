@@ -1,11 +1,11 @@
-"""Scores of images for percentile selection: columns of a CSV, or how badly the network denoises each image."""
+"""Scores of images for percentile selection: a CSV column, or each image's denoising error."""
 
 import hashlib
 import json
 
 from common.errors import InputError
 
-PART = 2048  # images whose scores are made and kept together
+PART = 2048  # images per cache file; a killed run loses at most one
 
 
 def find_scores(options, source, network, weights, wanted):
@@ -23,9 +23,8 @@ def find_scores(options, source, network, weights, wanted):
 def denoising_errors(options, source, network, weights, numbers):
     """Return (N,) float64: the mean over pixels of (D(x + sigma n; sigma) - x)^2 of the images `numbers`, else NaN.
 
-    sigma is --score_sigma; image i's noise depends on (seed, i) alone. Processes share the parts, which are kept in the
-    cache (GENPROBE_CACHE/imagenet_scores), so that a killed run goes on and another choice of percentiles costs
-    nothing.
+    sigma is --score_sigma; image i draws its noise from (seed, i) alone. Processes share the parts, which stay in the
+    cache (GENPROBE_CACHE/imagenet_scores): a killed run resumes, and other percentiles cost nothing.
     """
     import numpy as np
 
@@ -33,10 +32,9 @@ def denoising_errors(options, source, network, weights, numbers):
     from common.files import read_npz, write_npz
     from common.paths import cache_dir
 
-    told = [weights["sha256"], source.identity(), options.score_sigma, options.seed, options.label_mode,
-            options.preprocess,
-            options.resize, network.config.img_resolution]
-    key = hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()[:24]
+    shaping = [weights["sha256"], source.identity(), options.score_sigma, options.seed, options.label_mode,
+               options.preprocess, options.resize, network.config.img_resolution]
+    key = hashlib.sha256(json.dumps(shaping, sort_keys=True, default=str).encode()).hexdigest()[:24]
     parts = []
     for start in range(0, len(numbers), PART):
         chosen = numbers[start : start + PART]
@@ -68,17 +66,17 @@ def _errors(options, source, network, numbers, advance):
     errors = np.full(len(numbers), np.nan)
     for start in range(0, len(numbers), options.batch_size):
         chosen = numbers[start : start + options.batch_size]
-        found = source.load(chosen, config.img_resolution)
-        if found.rows:
-            read = chosen[found.rows]
-            x = torch.from_numpy(found.pixels).to(device).float() / 127.5 - 1
+        batch = source.load(chosen, config.img_resolution)
+        if batch.rows:
+            read = chosen[batch.rows]
+            x = torch.from_numpy(batch.pixels).to(device).float() / 127.5 - 1
             draws = [torch.randn(x.shape[1:], generator=unit_generator(options.seed, "score_noise", int(number)))
                      for number in read]
             with torch.inference_mode():
                 labels = label_vectors(source.classes[read], options.label_mode, config.label_dim, device)
                 denoised = network(x + options.score_sigma * torch.stack(draws).to(device), options.score_sigma, labels)
                 error = (denoised - x).double().square().flatten(1).mean(dim=1)
-            errors[start + np.array(found.rows)] = error.cpu().numpy()
+            errors[start + np.array(batch.rows)] = error.cpu().numpy()
         advance(len(chosen))
     return errors
 
@@ -86,7 +84,7 @@ def _errors(options, source, network, numbers, advance):
 def read_scores(path, column, source):
     """Return scores (N,) float64, NaN where the file has none, from a CSV with `column` and original_path or index.
 
-    Raises InputError for missing columns, values that are no numbers, and a file that names none of the images.
+    Raises InputError for missing columns, values that are not numbers, and a file that scores none of the images.
     """
     import csv
 
@@ -102,9 +100,9 @@ def read_scores(path, column, source):
         key = next((name for name in ("index", "original_path") if name in names), None)
         if column not in names or key is None:
             missing = f"no column '{column}'" if column not in names else "no column 'index' or 'original_path'"
-            raise InputError(missing, where=path, do=nearest(column, names) if names else "Give a CSV with a head line")
+            raise InputError(missing, where=path, do=nearest(column, names) if names else "Give a CSV with a header")
         places = {} if key == "index" else {source.title(number): number for number in range(len(source))}
-        for line, row in enumerate(rows, 2):
+        for line, row in enumerate(rows, 2):  # line 1 is the header
             try:
                 number = int(row[key]) if key == "index" else places.get(row[key], -1)
                 value = float(row[column])
@@ -113,6 +111,6 @@ def read_scores(path, column, source):
             if 0 <= number < len(scores):
                 scores[number] = value
     if np.isnan(scores).all():
-        raise InputError("scores none of the images", where=path,
-                         do="Name them as original_path in dataset_info.json does")
+        raise InputError("no row matches an image", where=path,
+                         do="Name images as original_path in dataset_info.json does")
     return scores

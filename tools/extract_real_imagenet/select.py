@@ -1,7 +1,7 @@
-"""Which images of a labelled set are taken, and in which order: reproducible from a seed, in any process.
+"""Which images of a labelled set are chosen, in which order: reproducible from the seed, in any process.
 
-The order of seed S is numpy's RandomState(S).permutation(N), of which a plain selection is the beginning. Every other
-selection takes images in that same order, so that a larger number of samples extends a smaller one.
+The order of seed S is numpy's RandomState(S).permutation(N), as in the original; a plain selection is its beginning.
+Any other selection follows the same order, so that a larger number of samples extends a smaller one.
 """
 
 from dataclasses import dataclass, field
@@ -13,13 +13,13 @@ ORDERS = ("random", "storage")
 
 @dataclass
 class Selection:
-    """Chosen images in their order of visit, and what there is to say about them."""
+    """The chosen images in their order, and what is reported about them."""
 
     indices: object  # (n,) int64
-    classes: list = field(default_factory=list)  # drawn or named, in ascending order; empty for all
-    short: dict = field(default_factory=dict)  # {class: (wanted, found)} of classes with too few images
+    classes: list = field(default_factory=list)  # drawn or named, ascending; empty for all
+    short: dict = field(default_factory=dict)  # {class: (wanted, available)} of classes with too few images
     candidates: int = 0  # images that could be chosen
-    scores: object = None  # (N,) float64 of all images, where the selection went by scores
+    scores: object = None  # (N,) float64 of all images, with --percentiles
     extends: bool = True  # a larger number of samples begins with the same ones
 
 
@@ -47,6 +47,13 @@ def quotas(num_samples, classes):
     return {number: each + (place < more) for place, number in enumerate(classes)}
 
 
+def check_percentiles(low, high):
+    """Raise InputError unless 0 <= low < high <= 100."""
+    if not 0 <= low < high <= 100:
+        raise InputError("expected two percentiles from 0 to 100, in ascending order",
+                         where=f"--percentiles {low:g} {high:g}", do="Correct the values")
+
+
 def keep_percentiles(scores, low, high, classes=None):
     """Return a mask (n,) of the images whose score lies between two percentiles, both ends included.
 
@@ -54,27 +61,24 @@ def keep_percentiles(scores, low, high, classes=None):
     """
     import numpy as np
 
-    if not 0 <= low < high <= 100:
-        raise InputError("expected two percentiles 0 .. 100, the lower one first",
-                         where=f"--percentiles {low:g} {high:g}",
-                         do="Correct the values")
-    kept, told = np.zeros(len(scores), bool), np.isfinite(scores)
-    groups = [np.flatnonzero(told)] if classes is None else [np.flatnonzero(told & (classes == c))
-                                                             for c in np.unique(classes)]
+    check_percentiles(low, high)
+    mask, scored = np.zeros(len(scores), bool), np.isfinite(scores)
+    groups = [np.flatnonzero(scored)] if classes is None else [np.flatnonzero(scored & (classes == c))
+                                                               for c in np.unique(classes)]
     for members in groups:
         if len(members):
             bounds = np.percentile(scores[members], [low, high])
-            kept[members] = (scores[members] >= bounds[0]) & (scores[members] <= bounds[1])
-    return kept
+            mask[members] = (scores[members] >= bounds[0]) & (scores[members] <= bounds[1])
+    return mask
 
 
 def select(classes, num_samples, seed, wanted=None, balanced=False, order="random", mask=None):
     """Return the Selection of at most num_samples images.
 
-    classes: (N,) class of each image, -1 for images never taken.  wanted: classes to take, None for all.
+    classes: (N,) class of each image, -1 for images never chosen.  wanted: classes to choose from, None for all.
     balanced: as many of each class (`quotas`), random within it by the seed.  mask: (N,) bool of allowed images.
     order: random, or storage: the same set in the order in which it is stored.
-    Raises InputError when nothing is left to choose.
+    Raises InputError when no image qualifies.
     """
     import numpy as np
 
@@ -88,7 +92,7 @@ def select(classes, num_samples, seed, wanted=None, balanced=False, order="rando
         allowed &= mask
     candidates = int(allowed.sum())
     if not candidates:
-        raise InputError("no image is left to choose", do="Choose other classes or percentiles, or check the source")
+        raise InputError("no image is selected", do="Choose other classes or percentiles, or check the source")
     visit = sample_order(seed, len(classes))
     visit = visit[allowed[visit]]
     short = {}
@@ -101,17 +105,17 @@ def select(classes, num_samples, seed, wanted=None, balanced=False, order="rando
 
 
 def within_quotas(visit, classes, wanted):
-    """Return (the part of `visit` within each class's quota, {class: (wanted, found)} of those that ran short).
+    """Return (the part of `visit` within each class's quota, {class: (wanted, available)} of those that ran short).
 
-    visit: image numbers in the order of preference.  classes: (N,) of all images.  wanted: {class: quota}.
+    visit: image numbers in order of preference.  classes: (N,) of all images.  wanted: {class: quota}.
     """
     import numpy as np
 
     labels = classes[visit]
     grouped = np.argsort(labels, kind="stable")  # by class, in the order of visit within each
     kinds, starts, counts = np.unique(labels[grouped], return_index=True, return_counts=True)
-    found = dict(zip(kinds.tolist(), counts.tolist()))
+    counted = dict(zip(kinds.tolist(), counts.tolist()))
     taken = [grouped[start : start + min(count, wanted.get(kind, 0))]
              for kind, start, count in zip(kinds.tolist(), starts.tolist(), counts.tolist())]
-    short = {kind: (number, found.get(kind, 0)) for kind, number in wanted.items() if found.get(kind, 0) < number}
+    short = {kind: (number, counted.get(kind, 0)) for kind, number in wanted.items() if counted.get(kind, 0) < number}
     return visit[np.sort(np.concatenate(taken))], short

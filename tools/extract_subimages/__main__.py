@@ -1,6 +1,6 @@
-"""Cut raw photos into a chunked data set: tiles of several scales, a reference and the place of each tile in it.
+"""Cut raw photos into a chunked data set: tiles at several scales, a reference image, and each tile's position in it.
 
-`inspect` looks at a data set: counts, sizes, checks of every folder, a picture. `items` shows what training sees of it.
+`inspect` checks a data set: counts, sizes, every folder, a contact sheet. `items` shows what training sees of it.
 """
 
 import sys
@@ -10,12 +10,13 @@ from common.errors import InputError
 
 PROG = "extract_subimages"
 DESCRIPTION = """\
-Raw photos -> chunked data set: for each photo a folder of tiles at several scales, ref.jpg (the whole square, small)
-and centers.pt (where each tile lies in it); or tar shards, parquet, or one square a photo to cut when reading."""
+Cuts raw photos into a chunked data set: per photo a folder of tiles at several scales, ref.jpg (the whole square,
+downsized) and centers.pt (the position of each tile in it); or tar shards, parquet, or one square per photo that
+readers cut."""
 EPILOG = """\
 subcommands:
-  inspect      counts, sizes and checks of a data set, and a picture of it
-  items        a picture of a data set's items, from the block of a training configuration
+  inspect      counts, sizes and checks of a data set, and a contact sheet
+  items        a contact sheet of training items, from a block of a training configuration
 
 examples:
   extract_subimages --input_folder photos --save_folder out/tiles --crop_sz 256 512 --step 128 256 --preview 4
@@ -29,12 +30,12 @@ def cli(words=None):
     if words and words[0] == "inspect":
         from tools.extract_subimages.inspection import InspectOptions, inspect
 
-        description = "Count and check everything in a chunked data set; exit status 2 when something is broken."
+        description = "Count and check everything in a chunked data set; exit status 2 if anything is broken."
         return run(inspect, InspectOptions, f"{PROG} inspect", description, "", words[1:], "inspect")
     if words and words[0] == "items":
         from tools.extract_subimages.items import ItemsOptions, show_items
 
-        description = "Draw the first items of a data set: corrupted beside clean, a tile's place, the multiscale tree."
+        description = "Draw items of a data set: corrupted beside clean, the tile's position, the multiscale tree."
         return run(show_items, ItemsOptions, f"{PROG} items", description, "", words[1:], "items")
     from tools.extract_subimages.options import SubimageOptions, expand
 
@@ -55,7 +56,7 @@ def main(options):
 
 
 def show(results):
-    """Print what an extraction made."""
+    """Print the results of an extraction."""
     from tools.extract_subimages.run import show
 
     show(results)

@@ -6,18 +6,11 @@ import json
 from common.datasets.dlas.chunked.centers import FILE as CENTERS
 from common.datasets.dlas.chunked.centers import centers_bytes
 from common.errors import as_input_error
+from common.images.photos import SkippedPhoto
 from tools.extract_subimages.options import excluded_strings
-from tools.extract_subimages.pixels import (
-    SkippedPhoto,
-    compact,
-    decode_photo,
-    make_encoder,
-    resize_area,
-    shrink_area,
-    silent_libraries,
-)
+from tools.extract_subimages.pixels import compact, decode_quietly, make_encoder, pixels_of, resize_area, shrink_area
 from tools.extract_subimages.sinks import GEOMETRY, FolderSink, SegmentSink, tile_json
-from tools.extract_subimages.sources import original_folder
+from tools.extract_subimages.sources import digest_of, original_folder
 from tools.extract_subimages.tiling import (
     frames_of,
     halved_size,
@@ -39,7 +32,8 @@ def layout_of(options, source, height, width):
     original = options.compat == "original"
     height, width, halved = halved_size(height, width, options.input_image_max_size_before_being_halved)
     if min(height, width) < options.min_size:
-        raise SkippedPhoto("too small", f"{height}x{width}, the smaller side must be {options.min_size}")
+        size = f"{height}x{width}{' after being halved' if halved else ''}"
+        raise SkippedPhoto("too small", f"{size}, the smaller side must be {options.min_size}")
     if min(height, width) < (2 if options.vertical_split else 1):
         raise SkippedPhoto("too small", f"{height}x{width}")
     skip = _excluded_scales(options, source)
@@ -71,21 +65,23 @@ def _read_mask(options, source):
     """Return the mask of a photo (H, W) or (H, W, C), or None when there is none."""
     if not options.use_masking:
         return None
-    import cv2
-    import numpy as np
-
+    path = mask_path(options, source)
     try:
-        with open(f"{options.mask_path}/{source.name}.png", "rb") as stream:
+        with open(path, "rb") as stream:
             data = stream.read()
     except FileNotFoundError:
         return None
-    with silent_libraries():
-        mask = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if data else None
-    if mask is None:
-        raise SkippedPhoto("unreadable mask", f"{source.name}.png")
-    if mask.dtype == np.uint16:
-        mask = (mask // 257).astype(np.uint8)
-    return mask[..., :3] if mask.ndim == 3 else mask
+    except OSError as error:
+        raise SkippedPhoto("unreadable mask", f"{source.name}.png") from error
+    try:
+        return decode_quietly(data, exif=False, keep_grey=True, icc=False).pixels
+    except SkippedPhoto as error:
+        raise SkippedPhoto("unreadable mask", f"{source.name}.png: {error.detail}") from error
+
+
+def mask_path(options, source):
+    """Return where the mask of a photo lies, if it has one."""
+    return f"{options.mask_path}/{source.name}.png"
 
 
 def _masked(records, mask, frame, options):
@@ -124,7 +120,7 @@ def read_source(source):
 def extract(options, unit):
     """Write the chunks of one photo. Returns {"chunks": [names], "tiles", "bytes"}; raises SkippedPhoto."""
     data = read_source(unit.source)
-    photo = decode_photo(data, options.exif, keep_grey=False, original=options.compat == "original")
+    photo = pixels_of(options, data)
     if photo.pixels.ndim == 2:
         raise SkippedPhoto("grey", "the original takes colour alone")
     halved, layout = layout_of(options, unit.source, *photo.pixels.shape[:2])
@@ -134,7 +130,9 @@ def extract(options, unit):
                          photo.pixels.shape[1] // 2) if halved else photo.pixels
     about = {"version": VERSION, "source": unit.source.path, "source_bytes": len(data),
              "source_sha256": hashlib.sha256(data).hexdigest(), "source_size": list(photo.stored_size),
-             "orientation": photo.orientation, "halved": halved}
+             "orientation": photo.orientation, "halved": halved, **photo.notes}
+    if options.use_masking:
+        about["mask_sha256"] = digest_of(mask_path(options, unit.source))
     names = chunk_names(options, unit, [frame for frame, _ in layout])
     packed = options.layout in ("packed", "parquet")
     sink = SegmentSink(options.save_folder, unit) if packed else FolderSink(options.save_folder)
@@ -153,11 +151,17 @@ def extract(options, unit):
     except BaseException:
         sink.abandon()
         raise
-    return {"chunks": names, "tiles": tiles, "bytes": sink.bytes}
+    return {"chunks": names, "tiles": tiles, "bytes": sink.bytes, "about": about}
 
 
 def _write_chunk(options, square, records, about, add):
     """Encode one chunk's files and hand them to add(name, data, record)."""
+    lengths = []
+
+    def add(name, data, record=None, put=add):
+        lengths.append(len(data))
+        put(name, data, record)
+
     encode = make_encoder(options.format, options.compression_level, options.subsampling, options.png_level)
     encode_reference = make_encoder("jpg", options.compression_level, options.subsampling)
     virtual = options.layout == "virtual"
@@ -172,7 +176,7 @@ def _write_chunk(options, square, records, about, add):
     centers = {record.id: ((record.row, record.col), record.width) for record in records}
     add(CENTERS, centers_bytes(centers))
     about = {**about, "reference": reference._asdict(), "layout": options.layout, "format": options.format,
-             "tiles": len(records)}
+             "tiles": len(records), "stored_bytes": sum(lengths)}
     add(GEOMETRY, (json.dumps(about) + "\n" + "".join(f"{tile_json(record)}\n" for record in records)).encode())
 
 

@@ -1,14 +1,15 @@
-"""The modes that write images side by side: single (tiles of one scale), pair (high and low resolution) and square.
+"""The modes with a flat folder: single (tiles of one scale), pair (high and low resolution) and square.
 
-Each photo also gets `geometry/<name>.jsonl`: a line about the photo, then a line for each file with its exact window.
+Each photo also gets `geometry/<name>.jsonl`: a line about the photo, then one per file with its exact window.
 """
 
 import hashlib
 import json
 
+from common.images.photos import SkippedPhoto
 from common.images.suffixes import is_image
 from tools.extract_subimages.chunks import read_source
-from tools.extract_subimages.pixels import SkippedPhoto, compact, decode_photo, make_encoder, resize_area
+from tools.extract_subimages.pixels import compact, make_encoder, pixels_of, resize_area
 from tools.extract_subimages.sinks import FlatSink
 from tools.extract_subimages.tiling import tile_windows
 
@@ -20,7 +21,7 @@ def extract_single(options, unit):
     data, photo = _decoded(options, unit.source)
     height, width = photo.pixels.shape[:2]
     if min(height, width) < options.min_size:
-        raise SkippedPhoto("too small", f"{height}x{width}, the smaller side must be {options.min_size}")
+        raise SkippedPhoto("too small", f"{height}x{width}, the smaller side must be at least {options.min_size}")
     windows = []
     for left, right in _halves(width, options.vertical_split):
         part = photo.pixels[:, left:right]
@@ -42,8 +43,8 @@ def _single_windows(options, height, width):
         side = min(height, width)
         return [((height - side) // 2, (width - side) // 2, side, crop)]
     size = int(crop * options.resize_final_img[0])
-    return [(top, left, crop, size) for top,
-            left in tile_windows((height, width), crop, options.step[0], options.thres_sz)]
+    windows = tile_windows((height, width), crop, options.step[0], options.thres_sz)
+    return [(top, left, crop, size) for top, left in windows]
 
 
 def extract_pair(options, unit):
@@ -51,13 +52,13 @@ def extract_pair(options, unit):
     if unit.partner is None:
         raise SkippedPhoto("no partner", f"no photo of this name in {options.pair_folder}")
     data, photo = _decoded(options, unit.source)
-    _, partner = _decoded(options, unit.partner)
+    partner_data, partner = _decoded(options, unit.partner)
     scale, crop = options.pair_scale, options.crop_sz[0]
     size, small = photo.pixels.shape[:2], partner.pixels.shape[:2]
     if size != (small[0] * scale, small[1] * scale):
         raise SkippedPhoto("sizes do not fit", f"{size[0]}x{size[1]} is not {scale} times {small[0]}x{small[1]}")
     if min(size) < options.min_size:
-        raise SkippedPhoto("too small", f"{size[0]}x{size[1]}, the smaller side must be {options.min_size}")
+        raise SkippedPhoto("too small", f"{size[0]}x{size[1]}, the smaller side must be at least {options.min_size}")
     origins = tile_windows(size, crop, options.step[0], options.thres_sz)
     if not origins:
         raise SkippedPhoto("no tile", f"{size[0]}x{size[1]} is smaller than the window of {crop}")
@@ -65,36 +66,37 @@ def extract_pair(options, unit):
     high = [(f"HR/{name}" % number, top, left, crop, crop) for number, (top, left) in enumerate(origins, 1)]
     low = [(f"LR/{name}" % number, top // scale, left // scale, crop // scale, crop // scale)
            for number, (top, left) in enumerate(origins, 1)]
-    about = {**_about(unit.source, data, photo), "partner": unit.partner.path, "scale": scale}
+    about = {**_about(unit.source, data, photo), "partner": unit.partner.path, "scale": scale,
+             "partner_sha256": hashlib.sha256(partner_data).hexdigest()}
     return _write_windows(options, unit, [(photo.pixels, high), (partner.pixels, low)], about)
 
 
 def _decoded(options, source):
-    """Return (bytes, Photo) of a source; grey stays grey."""
+    """Return (bytes, Photo) of a source; grey is kept."""
     data = read_source(source)
-    return data, decode_photo(data, options.exif, keep_grey=True, original=options.compat == "original")
+    return data, pixels_of(options, data, keep_grey=True)
 
 
 def _about(source, data, photo):
     return {"version": VERSION, "source": source.path, "source_bytes": len(data), "orientation": photo.orientation,
-            "source_sha256": hashlib.sha256(data).hexdigest(), "source_size": list(photo.stored_size)}
+            "source_sha256": hashlib.sha256(data).hexdigest(), "source_size": list(photo.stored_size), **photo.notes}
 
 
 def _write_windows(options, unit, parts, about):
     """Encode and write the windows. parts: [(pixels, [(file, top, left, side, stored side)])]."""
     encode = make_encoder(options.format, options.compression_level, options.subsampling, options.png_level)
-    sink, lines = FlatSink(options.save_folder, unit.stem), []
+    sink, lines = FlatSink(options.save_folder, unit.stem, options.compat == "original"), []
     try:
         for pixels, windows in parts:
             for file, top, left, side, size in windows:
                 tile = resize_area(pixels[top : top + side, left : left + side], size, size)
                 sink.add(file, encode(compact(tile)))
                 lines.append({"file": file, "top": top, "left": left, "crop": side, "size": size})
-        sink.finish(_lines({**about, "tiles": len(lines)}, lines))
+        sink.finish(_lines({**about, "tiles": len(lines), "stored_bytes": sink.bytes}, lines))
     except BaseException:
         sink.abandon()
         raise
-    return {"files": sink.names, "tiles": len(lines), "bytes": sink.bytes}
+    return {"files": sink.names, "tiles": len(lines), "bytes": sink.bytes, "about": about}
 
 
 def _lines(about, lines):
@@ -105,44 +107,44 @@ def extract_square(options, unit):
     """Write one image of --imgsize for a photo. Returns {"files", "tiles", "bytes"}; raises SkippedPhoto."""
     original = options.compat == "original"
     data = read_source(unit.source)
-    photo = decode_photo(data, options.exif, keep_alpha=True, original=original)
+    photo = pixels_of(options, data, keep_alpha=True)
     if photo.pixels.ndim == 2:
-        raise SkippedPhoto("grey", "the original takes colour alone")
+        raise SkippedPhoto("grey", "the original only takes colour")
     file, kind = _square_file(options, unit, original)
     top, left, height, width = square_window(*photo.pixels.shape[:2], options.imgsize, options.bottom_crop)
     window = photo.pixels[top : top + height, left : left + width]
     encode = make_encoder(kind, options.compression_level, options.subsampling, options.png_level)
-    sink = FlatSink(options.save_folder, unit.stem)
+    about = _about(unit.source, data, photo)
+    sink = FlatSink(options.save_folder, unit.stem, original)
     try:
         sink.add(file, encode(resize_area(window, options.imgsize[1], options.imgsize[0])))
         line = {"file": file, "top": top, "left": left, "height": height, "width": width, "size": options.imgsize[::-1]}
-        sink.finish(_lines({**_about(unit.source, data, photo), "tiles": 1}, [line]))
+        sink.finish(_lines({**about, "tiles": 1, "stored_bytes": sink.bytes}, [line]))
     except BaseException:
         sink.abandon()
         raise
-    return {"files": sink.names, "tiles": 1, "bytes": sink.bytes}
+    return {"files": sink.names, "tiles": 1, "bytes": sink.bytes, "about": about}
 
 
 def square_window(height, width, imgsize, bottom_crop):
-    """Return (top, left, height, width) of the centred window with the wanted aspect. Raises SkippedPhoto when too
-    small.
+    """Return (top, left, height, width) of the centred window of imgsize's aspect; SkippedPhoto for a small photo.
 
-    imgsize: (width, height).  bottom_crop: rows cut off below first, a fraction of the height or pixels.
+    imgsize: (width, height).  bottom_crop: rows cropped at the bottom first, a fraction of the height or pixels.
     """
     height -= int(height * bottom_crop) if bottom_crop < 1 else int(bottom_crop)
     if width < imgsize[0] or height < imgsize[1]:
-        raise SkippedPhoto("too small", f"{max(height, 0)}x{width}, {imgsize[1]}x{imgsize[0]} is wanted")
+        raise SkippedPhoto("too small", f"{max(height, 0)}x{width}, at least {imgsize[1]}x{imgsize[0]} is needed")
     aspect = imgsize[1] / imgsize[0]
-    wanted = height, width
+    size = height, width
     if height < width * aspect:
-        wanted = height, int(height / aspect)
+        size = height, int(height / aspect)
     elif width * aspect < height:
-        wanted = int(width * aspect), width
-    return (height - wanted[0]) // 2, (width - wanted[1]) // 2, *wanted
+        size = int(width * aspect), width  # the original's formula, exact for squares alone
+    return (height - size[0]) // 2, (width - size[1]) // 2, *size
 
 
 def _square_file(options, unit, original):
-    """Return (file name, kind of file). The original replaces the text `.webp` by the bare format, and nothing else."""
+    """Return (file name, file type). The original only replaces `.webp`, by the format without a dot."""
     if not original:
         return f"{unit.stem}.{options.format}", options.format
     name = unit.source.name.replace(".webp", options.format)

@@ -2,11 +2,13 @@
 
 import os
 from collections import Counter
+from pathlib import Path
 
 from common.datasets.dlas.chunked.centers import FILE as CENTERS
 from common.datasets.dlas.chunked.centers import read_centers
 from common.errors import InputError
 from common.images.suffixes import is_image
+from tools.extract_subimages.records import FLAT_GEOMETRY, GEOMETRY, listed_files, read_about, read_lines
 
 
 class Report:
@@ -25,9 +27,6 @@ class Report:
 
 def check_folder(path, report, decode=True):
     """Check one chunk folder, with or without a geometry file (data sets of the original have none)."""
-    from tools.extract_subimages.plan import read_lines
-    from tools.extract_subimages.sinks import GEOMETRY
-
     names = {entry.name: entry.stat().st_size for entry in os.scandir(path)}
     report.folders += 1
     report.bytes += sum(names.values())
@@ -51,6 +50,29 @@ def check_folder(path, report, decode=True):
         report.sound.append(path)
 
 
+def check_flat(root, path, report, decode=True):
+    """Check the files that a geometry file of the modes single, pair and square lists."""
+    lines = read_lines(path)
+    report.folders += 1
+    if read_about(path) is None or not len(listed_files(path)) == lines[0]["tiles"] == len(lines) - 1:
+        report.problem(f"{FLAT_GEOMETRY}/{path.name}", "is broken")
+        return
+    names = {line["file"] for line in lines[1:] if (root / line["file"]).is_file()}
+    report.bytes += path.stat().st_size + sum((root / name).stat().st_size for name in names)
+    for line in lines[1:]:
+        name, wanted = line["file"], line.get("size")
+        if name not in names:
+            report.problem(name, "is missing")
+            continue
+        report.tiles += 1
+        size = check_image(root / name, name, {Path(name).name}, report) if decode else None
+        wanted = tuple(wanted) if isinstance(wanted, list) else (wanted, wanted)
+        if size is not None:
+            report.sizes[f"{size[1]}x{size[0]}"] += 1
+        if size not in (None, wanted):
+            report.problem(name, f"has {size[0]}x{size[1]}, the geometry tells {wanted[0]}x{wanted[1]}")
+
+
 def _centers(path, names, report):
     if CENTERS not in names:
         report.problem(path.name, f"{CENTERS} is missing")
@@ -64,13 +86,14 @@ def _centers(path, names, report):
 
 def check_image(path, place, names, report):
     """Return (height, width) of an image that is there and can be read, else None and a problem."""
-    from tools.extract_subimages.pixels import SkippedPhoto, decode_photo
+    from common.images.photos import SkippedPhoto
+    from tools.extract_subimages.pixels import decode_quietly
 
     if path.name not in names:
         report.problem(place, "is missing")
         return None
     try:
-        return decode_photo(path.read_bytes(), exif=False).pixels.shape[:2]
+        return decode_quietly(path.read_bytes(), exif=False).pixels.shape[:2]
     except (SkippedPhoto, OSError) as error:
         report.problem(place, f"cannot be read ({getattr(error, 'detail', error)})")
         return None

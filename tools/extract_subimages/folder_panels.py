@@ -4,9 +4,9 @@ from common.datasets.dlas.chunked.centers import FILE as CENTERS
 from common.datasets.dlas.chunked.centers import read_centers
 from common.images.suffixes import is_image
 from tools.extract_subimages.pictures import Panel, choose_samples
-from tools.extract_subimages.pixels import decode_photo
-from tools.extract_subimages.plan import read_lines
-from tools.extract_subimages.preview import told_scales, window_panel
+from tools.extract_subimages.pixels import decode_quietly
+from tools.extract_subimages.preview import scale_captions, window_panel
+from tools.extract_subimages.records import read_lines
 from tools.extract_subimages.sinks import GEOMETRY
 from tools.extract_subimages.tiling import TileRecord
 
@@ -15,17 +15,17 @@ def folder_panel(path):
     """Return the Panel of a whole chunk folder, of ours or of the original."""
     lines = read_lines(path / GEOMETRY)
     if lines and lines[0]["layout"] == "virtual":
-        square = decode_photo((path / f"square.{lines[0]['format']}").read_bytes(), exif=False).pixels
+        square = decode_quietly((path / f"square.{lines[0]['format']}").read_bytes(), exif=False).pixels
         records = [_record(line) for line in lines[1:]]
         return window_panel(path.name, f"{lines[0]['source']}, virtual: tiles are cut from this square when read",
                             square, records)
-    reference = decode_photo((path / "ref.jpg").read_bytes(), exif=False).pixels
+    reference = decode_quietly((path / "ref.jpg").read_bytes(), exif=False).pixels
     centers = read_centers(path / CENTERS)
     side = reference.shape[0]
     told = {}
     if lines:
         scales = {line["id"]: line["scale"] for line in lines[1:]}
-        told = told_scales([_record(line) for line in lines[1:]])
+        told = scale_captions([_record(line) for line in lines[1:]])
     else:  # the original tells no scale: the width is the same for all tiles of one
         widths = sorted({width for _, width in centers.values()})
         scales = {key: widths.index(width) for key, (_, width) in centers.items()}
@@ -56,4 +56,4 @@ def _box(center, width, side):
 def _tile(path, number):
     """Return the pixels of a tile, whatever its file type."""
     found = next(entry for entry in sorted(path.glob(f"{number:08d}.*")) if is_image(entry.name))
-    return decode_photo(found.read_bytes(), exif=False).pixels
+    return decode_quietly(found.read_bytes(), exif=False).pixels

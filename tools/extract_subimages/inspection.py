@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from common import console
-from common.cli import REQUIRED, CommonOptions, Outcome, option
+from common.cli import Outcome
 from common.errors import InputError
 from common.files import check_writable, write_bytes
-from tools.extract_subimages.folder_checks import Report, check_folder
+from common.options import REQUIRED, CommonOptions, option
+from tools.extract_subimages.folder_checks import Report, check_flat, check_folder
+from tools.extract_subimages.records import FLAT_GEOMETRY, GEOMETRY
 
 NAMED = 30  # problems told in the error's line; the screen shows all
 
@@ -33,11 +35,17 @@ def inspect(options):
     shards = sorted([*root.glob("shard-*.tar"), *root.glob("shard-*.parquet")])
     folders = [path
                for path in sorted(root.iterdir())
-               if path.is_dir() and not path.name.startswith(".") and path.name != "geometry"]
-    if not shards and not folders:
+               if path.is_dir() and not path.name.startswith(".") and path.name != FLAT_GEOMETRY]
+    flat = sorted((root / FLAT_GEOMETRY).glob("*.jsonl"))
+    if flat:  # folders hold tiles side by side
+        folders = [path for path in folders if (path / GEOMETRY).exists()]
+    if not shards and not folders and not flat:
         raise InputError("no chunk folder and no shard in here", where=root,
                          do="Name the folder that extract_subimages wrote")
-    with console.progress("Checks", len(shards) + len(folders), unit="folders") as advance:
+    with console.progress("Checks", len(shards) + len(folders) + len(flat), unit="folders") as advance:
+        for path in flat:
+            check_flat(root, path, report, options.decode)
+            advance()
         for path in folders:
             check_folder(path, report, options.decode)
             advance()
@@ -86,7 +94,13 @@ def _write_picture(options, root, report):
     from tools.extract_subimages.pictures import draw_sheet
 
     output = Path(options.output or root / "inspect.png")
-    check_writable(output.parent)
+    try:
+        check_writable(output.parent)
+    except InputError as error:
+        if options.output:
+            raise
+        console.say(f"no picture: {error.what} ({output.parent}); --output names another place")
+        return None
     count = min(options.preview, len(report.sound))
     chosen = [report.sound[(2 * number + 1) * len(report.sound) // (2 * count)] for number in range(count)]
     stream = io.BytesIO()

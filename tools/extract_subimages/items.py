@@ -1,4 +1,4 @@
-"""`items`: what training sees - some items of a data set of a configuration, as a picture."""
+"""`items`: a contact sheet of what training sees, from a block of a training configuration."""
 
 import io
 from dataclasses import dataclass
@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Optional
 
 from common import console
-from common.cli import REQUIRED, CommonOptions, Outcome, option
+from common.cli import Outcome
 from common.errors import InputError, nearest
 from common.files import check_writable, write_bytes
+from common.options import REQUIRED, CommonOptions, option
 
 SIDE = 224  # pixels of a shown image, at least
 GAP = 8
@@ -20,10 +21,10 @@ class ItemsOptions(CommonOptions):
 
     options_file: str = option(REQUIRED, "YAML or JSON with the block of a data set, or several under `datasets`",
                                word=True)
-    block: Optional[str] = option(None, "which block, such as train (the first when not given)", kind="how")
-    num: int = option(4, "items shown, spread over the data set", kind="how")
-    epoch: int = option(0, "whose random crops and corruptions", kind="how")
-    output: str = option("items.png", "the picture to write", kind="how")
+    block: Optional[str] = option(None, "name of the block, such as train (default: the first)", kind="how")
+    num: int = option(4, "number of items, evenly spaced over the data set", kind="how")
+    epoch: int = option(0, "epoch of the random crops and corruptions", kind="how")
+    output: str = option("items.png", "contact sheet to write", kind="how")
 
 
 def show_items(options):
@@ -82,13 +83,13 @@ def _panels(item, mode):
             panels.append((f"lq{which} {low.shape[-1]}", low[number][:3]))
     reference = item.get("gt_fullsize_ref")
     if reference is not None and reference.dim() == 3 and bool(reference[:3].any()):
-        lit = 0.35 + 0.65 * (reference[3:] > 0.5)  # the tile's place stands out
-        panels.append(("its place in the reference", reference[:3] * lit))
+        lit = 0.35 + 0.65 * (reference[3:] > 0.5)  # the tile's position stands out
+        panels.append(("position in the reference", reference[:3] * lit))
     return panels
 
 
 def _tree(patches):
-    """Return one mosaic for each level of the multiscale tree: the whole, its quadrants, theirs in turn."""
+    """Return one mosaic per level of the multiscale tree: the whole, its quadrants, theirs in turn."""
     import torch
 
     from common.datasets.dlas.multiscale import patch_tree

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import List, Optional
 
-from common.cli import CommonOptions, check_bounds, option
 from common.errors import InputError, nearest
+from common.options import CommonOptions, check_bounds, option
 
 MODES = ["multiscale", "single", "square", "pair"]
 LAYOUTS = ["folders", "packed", "parquet", "virtual"]
@@ -33,7 +33,7 @@ DEFAULTS = {
 class SubimageOptions(CommonOptions):
     """Flags of `extract_subimages`."""
 
-    input_folder: List[str] = option([], "folder of photos, searched at any depth; needed (mode square takes several)",
+    input_folder: List[str] = option([], "required: folder of photos, searched at any depth (square takes several)",
                                      nargs="+", type=str, kind="how")
     save_folder: str = option("out/extract_subimages", "folder of the data set", kind="how")
     options: str = option("", "YAML or JSON file of these options, as the original's dictionary; flags go before it",
@@ -69,6 +69,8 @@ class SubimageOptions(CommonOptions):
                          "center: only the centred square is used; none: the full photo, the reference letter-boxed",
                          choices=["center", "none"])
     exif: bool = option(True, "turn photos upright as their Exif orientation says")
+    icc: str = option("srgb", "srgb: colours of other profiles (Display P3, Adobe RGB, ...) become sRGB's; keep: the "
+                      "stored numbers are taken as they are", choices=["srgb", "keep"])
     min_size: Optional[int] = option(None, "photos whose smaller side is below are skipped (512; single 256, others 0)",
                                      low=0)
     input_image_max_size_before_being_halved: int = option(5500,
@@ -76,7 +78,8 @@ class SubimageOptions(CommonOptions):
                                                            low=1)
     exclusions: List[str] = option([],
                                    "for each scale, comma-separated strings: where one occurs in a photo's path below "
-                                   "the input folder, the scale is left out ('' for none)", nargs="+", type=str)
+                                   "the input folder, the scale is left out ('' for none)", nargs="+", type=str,
+                                   empty=True)
     use_masking: bool = option(False, "keep only tiles that the mask of their photo shows (mean of at least 127.5)")
     mask_path: str = option("", "folder of masks, named as the photo with .png added", kind="how")
     dedup: bool = option(False, "skip photos whose file equals an earlier one's")
@@ -90,7 +93,7 @@ class SubimageOptions(CommonOptions):
                                 "square mode: rows cut off below; a fraction of the height under 1, pixels from 1 on",
                                 low=0)
     keep_folder: bool = option(False, "square mode: keep the folder directly below the input folder")
-    pair_folder: str = option("", "pair mode: folder of the low-resolution photos", kind="how")
+    pair_folder: str = option("", "required in pair mode: folder of the low-resolution photos", kind="how")
     pair_scale: int = option(4, "pair mode: how many times smaller the low-resolution photos are", low=1)
     preview: int = option(0, "show where the tiles of this many photos lie, in preview.png", kind="how", low=0)
     n_thread: Optional[int] = option(None, "worker processes, 0 for none (default: one per processor)", kind="how",
@@ -207,17 +210,29 @@ def _check_folders(options):
     if len(options.input_folder) > 1 and options.mode != "square":
         raise InputError("expects exactly one folder", where="--input_folder",
                          do="Only --mode square takes several")
+    if options.mode == "pair" and not options.pair_folder:
+        raise InputError("missing required flag", where="--pair_folder",
+                         do="Name the folder of the low-resolution photos")
     save = Path(options.save_folder).resolve()
     for name in [*options.input_folder, *([options.pair_folder] if options.mode == "pair" else [])]:
-        if not Path(name).is_dir():
-            what = "this is a file, not a folder" if Path(name).exists() else "no such folder"
-            raise InputError(what, where=name or "--pair_folder", do="Name a folder of photos")
+        if not name or not Path(name).is_dir():  # "" would be the current folder
+            what = "this is a file, not a folder" if name and Path(name).exists() else "no such folder"
+            raise InputError(what, where=name or "--input_folder", do="Name a folder of photos")
         if Path(name).resolve() in (save, *save.parents):
-            raise InputError("lies inside the folder of photos, where its tiles would be taken for photos",
+            raise InputError("is inside the folder of photos, where its tiles would be read as photos",
                              where=f"--save_folder {options.save_folder}", do="Choose another folder")
+        _refuse_inside(name, save)
     if options.use_masking and not Path(options.mask_path or "none").is_dir():
         raise InputError("no folder of masks", where=f"--mask_path {options.mask_path}",
                          do="Name one, or leave --use_masking out")
+    if options.use_masking:
+        _refuse_inside(options.mask_path, save)
+
+
+def _refuse_inside(name, save):
+    """Raise InputError where an input lies in the folder of the outputs."""
+    if save in (Path(name).resolve(), *Path(name).resolve().parents):
+        raise InputError("this input lies among the outputs", where=name, do="Choose another --save_folder")
 
 
 def _check_modes(options):
@@ -229,7 +244,7 @@ def _check_modes(options):
     if options.preview and options.mode != "multiscale":
         raise InputError(f"mode {options.mode} has no preview", where="--preview", do="Leave it out")
     if options.layout == "virtual" and options.only_resize:
-        raise InputError("there are no tiles to cut later", where="--only_resize", do="Use --layout folders")
+        raise InputError("there are no windows to cut later", where="--only_resize", do="Use --layout folders")
     if options.layout == "parquet":
         try:
             import pyarrow  # noqa: F401
@@ -245,7 +260,7 @@ def _check_modes(options):
 
 def _check_scales(options):
     if options.mode != "multiscale" and len(options.crop_sz) != 1:
-        raise InputError(f"mode {options.mode} has one scale", where="--crop_sz",
+        raise InputError(f"mode {options.mode} has a single scale", where="--crop_sz",
                          do="Give one size, or use --mode multiscale")
     factors = options.resize_final_img
     if options.compat == "none" and not len(options.crop_sz) == len(options.step) == len(factors):
@@ -257,7 +272,7 @@ def _check_scales(options):
         _check_pair(options)
     for crop, step, factor in zip(options.crop_sz, options.step, factors):
         if crop < 1 or step < 1 or int(crop * factor) < 1:
-            raise InputError(f"crop {crop}, step {step}, factor {factor:g} leave no pixel",
+            raise InputError(f"crop {crop}, step {step}, factor {factor:g} give empty tiles",
                              where="--crop_sz, --step, --resize_final_img",
                              do="Crop and step are at least 1, and so is crop times factor")
     if len(options.exclusions) > len(options.crop_sz) and options.compat == "none":

@@ -11,8 +11,9 @@ import os
 import shutil
 from pathlib import Path
 
-from common.errors import as_input_error
-from tools.extract_subimages.sinks import COLUMNS, SEGMENTS, segment_name, temporary_folder, write_file
+from common.errors import InputError, as_input_error
+from tools.extract_subimages.records import SEGMENTS, in_the_way, shard_lines
+from tools.extract_subimages.sinks import BLOCK, COLUMNS, segment_name, temporary_folder, write_file
 
 END = bytes(1024)  # of a tar file
 
@@ -20,41 +21,56 @@ END = bytes(1024)  # of a tar file
 class Shards:
     """The shards of one run. Units are settled one by one (`settle`), in any order; `close` writes what is left."""
 
-    def __init__(self, options, units):
+    def __init__(self, options, units, owned=()):
+        """owned: names of files in the data set's folder that an earlier run wrote."""
         self.options, self.units = options, units
         self.root = Path(options.save_folder)
         self.ending = "tar" if options.layout == "packed" else "parquet"
         self.limit = options.shard_mb * 1_000_000
-        self.tiles, self.chunks = {}, {}  # of units in finished shards, by index
-        self.paths = self._read_finished()
+        self.tiles, self.chunks, self.headers = {}, {}, {}  # of units in finished shards, by index
+        self.owned, self.paths = owned, []
+        self._read_finished()
         self.next = max(self.tiles, default=-1) + 1  # finished shards hold the first photos
         self.settled = {}  # index -> bytes of its piece, 0 for a skipped one
         self.pending, self.pending_bytes, self.joined = [], 0, None
 
     def _read_finished(self):
-        """Return the finished shards; note what they hold."""
+        """Note the finished shards and what they hold. Those behind one that is missing or damaged are made again."""
         indices = {unit.source.path: unit.index for unit in self.units}
-        paths = sorted(self.root.glob(f"shard-*.{self.ending}"))
-        for path in paths:
-            for line in path.with_suffix(".jsonl").read_text(encoding="utf-8").splitlines():
-                about = json.loads(line)
-                index = indices.get(about["header"]["source"], -1)
-                self.tiles[index] = self.tiles.get(index, 0) + about["header"]["tiles"]
+        while lines := whole_shard(self._final()):
+            for line in lines:
+                index = indices.get(line["header"]["source"], -1)
+                self.tiles[index] = self.tiles.get(index, 0) + line["header"]["tiles"]
                 self.chunks[index] = self.chunks.get(index, 0) + 1
-        return paths
+                self.headers[index] = line["header"]
+            self.paths.append(self._final())
+        finished = {path.stem for path in self.paths}
+        for name in self.owned:
+            if name.startswith("shard-") and Path(name).stem not in finished:
+                (self.root / name).unlink(missing_ok=True)
+
+    def header(self, unit):
+        """Return what is known of a unit that is in a shard or has its whole piece, else None."""
+        if unit.index in self.headers:
+            return self.headers[unit.index]
+        try:
+            index = self._index(unit)
+            whole = self._piece(unit).stat().st_size == index["bytes"]
+            return index["chunks"][0]["header"] if whole else None
+        except (OSError, ValueError, KeyError, IndexError, TypeError):
+            return None
 
     def finished(self, unit):
-        """Return {"chunks": count, "tiles"} of a unit that is in a shard or has its piece, else None."""
+        """Return {"chunks": count, "tiles", "about"} of a unit that has a header."""
         if unit.index in self.tiles:
             self._piece(unit).unlink(missing_ok=True)  # left by a kill right after the shard was written
             self._piece(unit).with_suffix(".json").unlink(missing_ok=True)
-            return {"chunks": [""] * self.chunks[unit.index], "tiles": self.tiles[unit.index]}
-        if not self._piece(unit).exists():
-            return None
+            return {"chunks": [""] * self.chunks[unit.index], "tiles": self.tiles[unit.index],
+                    "about": self.headers[unit.index]}
         index = self._index(unit)
         self.settle(unit, index["bytes"])
         tiles = sum(chunk["header"]["tiles"] for chunk in index["chunks"])
-        return {"chunks": [""] * len(index["chunks"]), "tiles": tiles}
+        return {"chunks": [""] * len(index["chunks"]), "tiles": tiles, "about": index["chunks"][0]["header"]}
 
     def _piece(self, unit):
         return self.root / SEGMENTS / segment_name(unit)
@@ -65,6 +81,10 @@ class Shards:
     def settle(self, unit, length=None):
         """Note that a unit's piece is there (its length is looked up), or that it was skipped (length 0)."""
         if unit.index < self.next:
+            if length is None:  # skipped when the shard was made
+                self._piece(unit).unlink()
+                raise InputError("can be read now, and the shards are finished without it", where=unit.source.full,
+                                 do="Use another folder, or --overwrite to start anew")
             return
         self.settled[unit.index] = os.path.getsize(self._piece(unit)) if length is None else length
         while self.next in self.settled:
@@ -110,6 +130,9 @@ class Shards:
         with self._errors():
             self.joined = self.joined or Path(temporary_folder(self.root)) / "shard"
             lines = (self._close_tar if self.ending == "tar" else self._join_parquet)(self.joined)
+            for path in (final, final.with_suffix(".jsonl")):
+                if os.path.lexists(path) and path.name not in self.owned:
+                    raise in_the_way(path)
             write_file(self.joined.with_name("index"), "".join(lines).encode())
             os.rename(self.joined.with_name("index"), final.with_suffix(".jsonl"))
             os.rename(self.joined, final)
@@ -136,7 +159,7 @@ class Shards:
         return lines
 
     def _join_parquet(self, path):
-        """Write a row for each sample, a row group for each photo; the reference is the row without an id."""
+        """Write a row for each tile, a row group for each photo; the first tile of a chunk has its reference."""
         import pyarrow
         import pyarrow.parquet
 
@@ -145,18 +168,53 @@ class Shards:
             data, rows = self._piece(unit).read_bytes(), []
             for chunk in self._index(unit)["chunks"]:
                 lines.append(json.dumps({"chunk": chunk["chunk"], "header": chunk["header"]}) + "\n")
-                for stem, where, length, *values in chunk["samples"]:
+                *tiles, (_, begins, size, *_) = chunk["samples"]
+                reference = data[begins : begins + size]
+                for stem, where, length, *values in tiles:
                     told = dict(zip(COLUMNS, values))
-                    row, col = told.pop("center") or (None, None)
-                    rows.append({"key": f"{chunk['chunk']}/{stem}", "source": chunk["header"]["source"], **told,
-                                 "row": row,
-                                 "col": col, "image": data[where : where + length]})
+                    row, col = told.pop("center")
+                    rows.append({"key": f"{utf8(chunk['chunk'])}/{stem}", **told,
+                                 "source": utf8(chunk["header"]["source"]),
+                                 "row": row, "col": col, "image": data[where : where + length],
+                                 "reference": reference})
+                    reference = None
             table = pyarrow.Table.from_pylist(rows, schema=_schema(pyarrow))
             writer = writer or pyarrow.parquet.ParquetWriter(path, table.schema, compression="none",
                                                              write_statistics=["id", "scale"])
             writer.write_table(table, row_group_size=len(rows))
         writer.close()
         return lines
+
+
+def utf8(name):
+    """Return a name with the bytes that are no UTF-8 written as \\udcff: parquet takes no others."""
+    return name.encode(errors="backslashreplace").decode()
+
+
+def whole_shard(path):
+    """Return the lines of a shard's index where the shard is there and as long as the index says, else None."""
+    lines = shard_lines(path)
+    if lines is None or not path.exists():
+        return None
+    if path.suffix == ".tar":
+        return lines if path.stat().st_size == _tar_length(lines) else None
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        rows = pyarrow.parquet.read_metadata(path).num_rows
+    except (pyarrow.ArrowException, OSError):
+        return None
+    return lines if rows == sum(line["header"]["tiles"] for line in lines) else None
+
+
+def _tar_length(lines):
+    """Return the bytes of a tar by where the last image, a reference, lies in it."""
+    try:
+        ends = max(begins + length for line in lines for _, begins, length, *_ in line["samples"])
+        return ends + -ends % BLOCK + len(END)
+    except (KeyError, TypeError, ValueError):
+        return None
 
 
 def _copied_by_system(source, target, length):
@@ -178,4 +236,5 @@ def _copied_by_system(source, target, length):
 def _schema(pyarrow):
     whole = [name for name in COLUMNS if name != "center"] + ["row", "col"]
     return pyarrow.schema([("key", pyarrow.string()), ("source", pyarrow.string()),
-                           *((name, pyarrow.int32()) for name in whole), ("image", pyarrow.binary())])
+                           *((name, pyarrow.int32()) for name in whole), ("image", pyarrow.binary()),
+                           ("reference", pyarrow.binary())])

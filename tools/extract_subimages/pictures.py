@@ -1,10 +1,10 @@
-"""The contact sheet: photos with the windows of their tiles, and some of the tiles beside them."""
+"""The contact sheet: photos with their windows, and some of the tiles."""
 
 from dataclasses import dataclass
 
 PICTURE, TILE, GAP, MARGIN = 440, 112, 12, 24  # pixels
 SAMPLES = 6  # tiles shown of each scale
-COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"]  # told apart by colour-blind people, too
+COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"]  # of Okabe and Ito
 INK, FAINT, PAPER = "#1a1a1a", "#6b6b6b", "#ffffff"
 
 
@@ -12,8 +12,8 @@ INK, FAINT, PAPER = "#1a1a1a", "#6b6b6b", "#ffffff"
 class Panel:
     """One photo of the sheet.
 
-    picture: (H, W, 3) uint8 BGR.  boxes: [(scale, left, top, right, bottom)] in parts of the picture, 0 to 1.
-    tiles: [(index into boxes, (h, w, 3) uint8 BGR)], some tiles of each scale.  told: {scale: what is said of it}.
+    picture: (H, W, 3) uint8 BGR.  boxes: [(scale, left, top, right, bottom)] as fractions of the picture.
+    tiles: [(index into boxes, (h, w, 3) uint8 BGR)], some tiles of each scale.  captions: {scale: text}.
     """
 
     title: str
@@ -21,11 +21,11 @@ class Panel:
     picture: object
     boxes: list
     tiles: list
-    told: dict
+    captions: dict
 
 
 def choose_samples(scales):
-    """Return indices of at most SAMPLES entries of each scale, spread over it. scales: the scale of each entry."""
+    """Return indices of at most SAMPLES entries of each scale, evenly spaced. scales: the scale of each entry."""
     chosen = []
     for scale in sorted(set(scales)):
         places = [index for index, value in enumerate(scales) if value == scale]
@@ -82,7 +82,7 @@ def _numbers(panel):
 
 
 def _picture(panel):
-    """Return the photo with every window in thin lines, those of the shown tiles in thick ones with their numbers."""
+    """Return the photo with all windows in thin lines, and those of the shown tiles thick and numbered."""
     from PIL import Image, ImageDraw
 
     height, width = panel.picture.shape[:2]
@@ -95,14 +95,14 @@ def _picture(panel):
     for index, box in enumerate(panel.boxes):
         if index not in shown:
             draw.rectangle(_pixels(box, photo.size), outline=f"{_colour(box[0])}70")
-    by_size = sorted(shown, key=lambda index: panel.boxes[index][1] - panel.boxes[index][3])  # the largest below
+    by_size = sorted(shown, key=lambda index: panel.boxes[index][1] - panel.boxes[index][3])  # largest at the bottom
     for index in by_size:
         draw.rectangle(_pixels(panel.boxes[index], photo.size), outline=_colour(panel.boxes[index][0]), width=3)
-    taken = {}  # windows that begin at one place have their numbers side by side
+    offsets = {}  # windows with the same corner get their numbers side by side
     for index in by_size:
         left, top, _, _ = _pixels(panel.boxes[index], photo.size)
-        shift = taken.get((left, top), 0)
-        taken[(left, top)] = shift + _badge(draw, left + shift, top, shown[index], _colour(panel.boxes[index][0]))
+        shift = offsets.get((left, top), 0)
+        offsets[(left, top)] = shift + _badge(draw, left + shift, top, shown[index], _colour(panel.boxes[index][0]))
     return Image.alpha_composite(photo.convert("RGBA"), lines).convert("RGB")
 
 
@@ -117,7 +117,7 @@ def _colour(scale):
 
 
 def _badge(draw, left, top, number, colour):
-    """Write a white number on a coloured field and return the field's width."""
+    """Draw a white number on a coloured badge and return the badge's width."""
     font = _font(13)
     wide = draw.textlength(str(number), font=font)
     draw.rectangle([left, top, left + wide + 8, top + 18], fill=colour)
@@ -126,11 +126,11 @@ def _badge(draw, left, top, number, colour):
 
 
 def _draw_strip(row, draw, panel, scale, left, top):
-    """Draw the tiles of one scale under a line about it."""
+    """Draw the tiles of one scale below their caption."""
     from PIL import Image
 
     draw.rectangle([left, top + 3, left + 12, top + 15], fill=_colour(scale))
-    draw.text((left + 20, top), panel.told.get(scale, ""), fill=INK, font=_font(14))
+    draw.text((left + 20, top), panel.captions.get(scale, ""), fill=INK, font=_font(14))
     numbers, place = _numbers(panel), left
     for index, tile in panel.tiles:
         if panel.boxes[index][0] != scale:

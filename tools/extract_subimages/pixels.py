@@ -1,31 +1,12 @@
-"""From the bytes of a photo to upright 8-bit pixels, and from pixels to the bytes of a tile (OpenCV, BGR order)."""
+"""From a photo's pixels to the bytes of a tile (OpenCV, BGR order); common.images.photos decodes the photo."""
 
 import contextlib
-import io
 import os
 import struct
-import warnings
-from dataclasses import dataclass
 
-PER_16_BITS = 1 / 257
+from common.images.photos import decode_photo, exif_orientation, no_warnings
+
 STRIP = 16  # rows of a result that are summed together
-
-
-class SkippedPhoto(Exception):
-    """A photo that gives no tiles: `reason` is one of a few kinds, `detail` says what was found."""
-
-    def __init__(self, reason, detail=""):
-        super().__init__(reason, detail)
-        self.reason, self.detail = reason, detail
-
-
-@dataclass
-class Photo:
-    """A decoded photo: pixels (H, W, 3) or (H, W) uint8 (uint16 under compat original), and what was done to it."""
-
-    pixels: object
-    stored_size: tuple  # (height, width) in the file
-    orientation: int  # Exif, 1 when upright or not asked for
 
 
 @contextlib.contextmanager
@@ -41,126 +22,16 @@ def silent_libraries():
         os.close(nothing)
 
 
-@contextlib.contextmanager
-def _no_warnings():
-    """Keep Pillow's remarks on odd metadata and large images off the screen."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
-
-
-def decode_photo(data, exif=True, keep_grey=False, keep_alpha=False, original=False):
-    """Return the Photo in the bytes of a file.
-
-    Grey becomes three channels (unless keep_grey), alpha is dropped (unless keep_alpha), 16-bit values are divided by
-    257. original: grey as it is, 16-bit values kept (they are cut off at 255 when a tile is stored), no rotation.
-    Raises SkippedPhoto for what cannot be decoded or has pixels of another kind.
-    """
-    import cv2
-    import numpy as np
-
-    if not data:
-        raise SkippedPhoto("unreadable", "the file is empty")
+def decode_quietly(data, **options):
+    """Return what common.images.photos.decode_photo gives, and keep what libraries print off the screen."""
     with silent_libraries():
-        try:
-            pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-        except (cv2.error, MemoryError) as error:
-            raise SkippedPhoto("unreadable", " ".join(str(error).split())[:200]) from error
-        if pixels is None:
-            pixels = None if original else _pillow_pixels(data)
-        if pixels is None:
-            raise SkippedPhoto("unreadable", "not a complete image of a known kind")
-        orientation = exif_orientation(data) if exif and not original else 1
-    stored = pixels.shape[:2]
-    if not original:
-        pixels = _eight_bits(pixels)
-    pixels = _channels(pixels, keep_grey or original, keep_alpha)
-    if orientation != 1 and not _is_tiff(data):  # OpenCV turns TIFF by itself
-        pixels = upright(pixels, orientation)
-    return Photo(pixels, stored, orientation)
+        return decode_photo(data, **options)
 
 
-def _pillow_pixels(data):
-    """Return BGR pixels of what Pillow can read and OpenCV cannot, else None."""
-    import numpy as np
-    from PIL import Image
-
-    try:
-        with _no_warnings(), Image.open(io.BytesIO(data)) as image:
-            if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-                return np.asarray(image)
-            return np.ascontiguousarray(np.asarray(image.convert("RGB"))[..., ::-1])
-    except (OSError, SyntaxError, ValueError, EOFError, struct.error, MemoryError, Image.DecompressionBombError):
-        return None
-
-
-def _eight_bits(pixels):
-    import numpy as np
-
-    if pixels.dtype == np.uint8:
-        return pixels
-    if pixels.dtype == np.uint16:
-        return (pixels.astype(np.float32) * np.float32(PER_16_BITS) + np.float32(0.5)).astype(np.uint8)
-    raise SkippedPhoto("pixels of another kind", f"{pixels.dtype} instead of 8 or 16 bits")
-
-
-def _channels(pixels, keep_grey, keep_alpha):
-    """Return pixels with the wanted channels, contiguous."""
-    import cv2
-    import numpy as np
-
-    if pixels.ndim == 3 and pixels.shape[2] == 1:
-        pixels = pixels[..., 0]
-    if pixels.ndim == 2:
-        return pixels if keep_grey else cv2.cvtColor(pixels, cv2.COLOR_GRAY2BGR)
-    if pixels.shape[2] == 2:
-        return _channels(np.ascontiguousarray(pixels[..., 0]), keep_grey, keep_alpha)
-    if pixels.shape[2] == 4 and not keep_alpha:
-        return np.ascontiguousarray(pixels[..., :3])
-    if pixels.shape[2] > 4:
-        raise SkippedPhoto("pixels of another kind", f"{pixels.shape[2]} channels")
-    return pixels
-
-
-def _is_tiff(data):
-    return data[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-
-
-def _may_have_exif(data):
-    """Return False where no Exif block can be: Pillow is slow to find out, in PNG by decoding all of it."""
-    if data[:2] == b"\xff\xd8":
-        return b"Exif" in data[:65536]
-    if data[:4] == b"\x89PNG":
-        return b"eXIf" in data
-    if data[:4] == b"RIFF":
-        return b"EXIF" in data
-    return _is_tiff(data) or data[4:8] == b"ftyp"  # AVIF
-
-
-def exif_orientation(data):
-    """Return the Exif orientation, 1 to 8, of the bytes of an image file; 1 when there is none."""
-    from PIL import Image
-
-    if not _may_have_exif(data):
-        return 1
-    try:
-        with _no_warnings(), Image.open(io.BytesIO(data)) as image:
-            found = image.getexif().get(0x0112, 1)
-    except (OSError, SyntaxError, ValueError, EOFError, TypeError, KeyError, struct.error,
-            Image.DecompressionBombError):
-        return 1
-    return found if isinstance(found, int) and 1 <= found <= 8 else 1
-
-
-def upright(pixels, orientation):
-    """Return pixels turned and mirrored as an Exif orientation of 2 to 8 says."""
-    import cv2
-    import numpy as np
-
-    if orientation in (5, 6, 7, 8):
-        pixels = cv2.transpose(pixels)
-    flips = {2: 1, 3: -1, 4: 0, 6: 1, 7: -1, 8: 0}
-    return np.ascontiguousarray(cv2.flip(pixels, flips[orientation]) if orientation in flips else pixels)
+def pixels_of(options, data, **kept):
+    """Return the common.images.photos.Photo of a file's bytes as the options say. kept: keep_grey, keep_alpha."""
+    return decode_quietly(data, exif=options.exif, original=options.compat == "original", icc=options.icc == "srgb",
+                          **kept)
 
 
 def header(path, exif=True):
@@ -168,7 +39,7 @@ def header(path, exif=True):
     from PIL import Image
 
     try:
-        with _no_warnings(), Image.open(path) as image:
+        with no_warnings(), Image.open(path) as image:
             width, height = image.size  # a TIFF's is already turned
             turned = False
             if exif and image.format != "TIFF":

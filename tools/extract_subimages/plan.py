@@ -1,15 +1,15 @@
 """Which photo becomes which folders or files, and which of these are there already, whole and of the same photo."""
 
-import hashlib
-import json
 import os
 from pathlib import Path, PurePosixPath
 
 from common.datasets.dlas.chunked.centers import FILE as CENTERS
-from tools.extract_subimages.chunks import layout_of
-from tools.extract_subimages.pixels import SkippedPhoto, decode_photo, header
-from tools.extract_subimages.sinks import GEOMETRY, flat_geometry
-from tools.extract_subimages.sources import PhotoUnit, original_folder, pair_partners, stable_stem
+from common.images.photos import SkippedPhoto
+from tools.extract_subimages.chunks import layout_of, mask_path
+from tools.extract_subimages.pixels import header, pixels_of
+from tools.extract_subimages.records import GEOMETRY, listed_files, read_about, read_lines
+from tools.extract_subimages.sinks import flat_geometry
+from tools.extract_subimages.sources import PhotoUnit, digest_of, original_folder, pair_partners, stable_stem
 
 
 def plan_units(options, sources, known=None):
@@ -70,7 +70,7 @@ def _size(options, source):
         return size
     try:  # rare: what OpenCV reads and Pillow does not
         data = Path(source.full).read_bytes()
-        return decode_photo(data, options.exif, original=options.compat == "original").pixels.shape[:2]
+        return pixels_of(options, data).pixels.shape[:2]
     except (SkippedPhoto, OSError):
         return None
 
@@ -85,7 +85,7 @@ def folder_names(options, unit):
 
 
 def finished(options, unit):
-    """Return {"chunks" or "files": [names], "tiles"} of a unit with whole outputs of this photo, else None."""
+    """Return {"chunks" or "files": [names], "tiles", "about"} of a unit with whole outputs of this name, else None."""
     if options.mode != "multiscale":
         return _finished_flat(options, unit)
     for name in folder_names(options, unit):
@@ -97,8 +97,8 @@ def finished(options, unit):
         others = [read_about(f"{options.save_folder}/{other}/{GEOMETRY}") for other in about.get("chunks", [])]
         whole = all(other is not None and chunk_is_whole(f"{options.save_folder}/{chunk}", other)
                     for chunk, other in zip(about.get("chunks", []), others))
-        if whole and _same_photo(about, unit.source, f"{options.save_folder}/{name}"):
-            return {"chunks": about["chunks"], "tiles": sum(other["tiles"] for other in others)}
+        if whole and about.get("source") == unit.source.path:
+            return {"chunks": about["chunks"], "tiles": sum(other["tiles"] for other in others), "about": about}
         return None
     return None
 
@@ -106,37 +106,25 @@ def finished(options, unit):
 def _finished_flat(options, unit):
     path = flat_geometry(options.save_folder, unit.stem)
     about = read_about(path)
-    if about is None or not _same_photo(about, unit.source, path):
+    if about is None or about.get("source") != unit.source.path:
         return None
-    files = [line["file"] for line in read_lines(path)[1:]]
-    if len(files) != about["tiles"] or not all(os.path.exists(f"{options.save_folder}/{file}") for file in files):
+    files = listed_files(path)
+    sizes = [os.path.getsize(f"{options.save_folder}/{file}") for file in files
+             if os.path.exists(f"{options.save_folder}/{file}")]
+    if not len(sizes) == len(files) == about["tiles"] or not _as_stored(sizes, about):
         return None
-    return {"files": files, "tiles": about["tiles"]}
+    return {"files": files, "tiles": about["tiles"], "about": about}
 
 
-def read_lines(path):
-    """Return the JSON lines of a geometry file; [] when it is missing or broken."""
-    try:
-        with open(path, encoding="utf-8") as stream:
-            return [json.loads(line) for line in stream]
-    except (OSError, ValueError):
-        return []
-
-
-def read_about(path):
-    """Return the first line of a geometry file, or None when it is missing or broken."""
-    try:
-        with open(path, encoding="utf-8") as stream:
-            about = json.loads(stream.readline())
-    except (OSError, ValueError):
-        return None
-    return about if isinstance(about, dict) and isinstance(about.get("tiles"), int) else None
+def _as_stored(sizes, about):
+    """True when files of these sizes have as many bytes as were written."""
+    return all(sizes) and sum(sizes) == about.get("stored_bytes", sum(sizes))
 
 
 def chunk_is_whole(folder, about):
-    """True when every file that the geometry tells is there."""
+    """True when every file that the geometry tells is there, as long as it was written."""
     try:
-        names = {entry.name for entry in os.scandir(folder)}
+        sizes = {entry.name: entry.stat().st_size for entry in os.scandir(folder)}
     except OSError:
         return False
     wanted = {"ref.jpg", CENTERS}
@@ -147,16 +135,13 @@ def chunk_is_whole(folder, about):
         if len(lines) != about["tiles"]:
             return False
         wanted |= {f"{line['id']:08d}.{about['format']}" for line in lines}
-    return wanted <= names
+    return wanted <= set(sizes) and _as_stored([sizes[name] for name in wanted], about)
 
 
-def _same_photo(about, source, made):
-    """True when outputs come from these very bytes: the photo is older than they and as long, or has the same hash."""
-    if about.get("source") != source.path or about.get("source_bytes") != source.bytes:
+def same_inputs(options, unit, about):
+    """True when outputs come from these very bytes: the photo's, its partner's, its mask's."""
+    if about.get("source_bytes") != unit.source.bytes or about.get("source_sha256") != digest_of(unit.source.full):
         return False
-    if os.stat(made).st_mtime_ns >= source.mtime_ns:
-        return True
-    try:
-        return hashlib.sha256(Path(source.full).read_bytes()).hexdigest() == about.get("source_sha256")
-    except OSError:
+    if unit.partner is not None and about.get("partner_sha256") != digest_of(unit.partner.full):
         return False
+    return not options.use_masking or about.get("mask_sha256") == digest_of(mask_path(options, unit.source))

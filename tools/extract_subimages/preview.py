@@ -1,16 +1,17 @@
-"""What a run would cut (`--dry_run`), and where it cut (`--preview`)."""
+"""How many tiles a run would cut (`--dry_run`), and where they are (`--preview`)."""
 
 import io
 
 from common.files import write_bytes
+from common.images.photos import SkippedPhoto
 from tools.extract_subimages.chunks import cut_tiles, layout_of, read_source
 from tools.extract_subimages.pictures import Panel, choose_samples, draw_sheet
-from tools.extract_subimages.pixels import SkippedPhoto, decode_photo, header, resize_area
+from tools.extract_subimages.pixels import header, pixels_of, resize_area
 from tools.extract_subimages.tiling import PhotoFrame, tile_windows
 
 
 def expected_tiles(options, unit):
-    """Return how many tiles a photo's header promises, or None when it would be skipped."""
+    """Return the number of tiles expected from a photo's header, or None if it would be skipped."""
     size = header(unit.source.full, options.exif and options.compat == "none")
     if size is None or (options.mode == "pair" and unit.partner is None):
         return None
@@ -43,7 +44,7 @@ def write_preview(options, units, path):
 
 def photo_panels(options, unit):
     """Return a Panel for each frame of a photo, drawn from the photo itself, whatever the layout."""
-    pixels = decode_photo(read_source(unit.source), options.exif).pixels
+    pixels = pixels_of(options, read_source(unit.source)).pixels
     stored = f"{pixels.shape[1]} x {pixels.shape[0]} px"
     halved, layout = layout_of(options, unit.source, *pixels.shape[:2])
     if halved:
@@ -58,7 +59,7 @@ def photo_panels(options, unit):
 
 
 def window_panel(title, about, pixels, records, frame=None):
-    """Return the Panel of a photo and the TileRecords of a frame of it (default: all); the rest is pale."""
+    """Return the Panel of a photo and the TileRecords of one of its frames (default: all of it); the rest is faded."""
     frame = frame or PhotoFrame("left", 0, 0, *pixels.shape[:2])
     inside = slice(frame.top, frame.top + frame.height), slice(frame.left, frame.left + frame.width)
     square = pixels[inside]
@@ -72,14 +73,14 @@ def window_panel(title, about, pixels, records, frame=None):
                       (top + record.crop) / height))
     chosen = choose_samples([record.scale for record in records])
     tiles = list(zip(chosen, cut_tiles(square, [records[index] for index in chosen])))
-    return Panel(title, about, picture, boxes, tiles, told_scales(records))
+    return Panel(title, about, picture, boxes, tiles, scale_captions(records))
 
 
-def told_scales(records):
-    """Return {scale: a line about its tiles}."""
-    told = {}
+def scale_captions(records):
+    """Return {scale: caption of its tiles}."""
+    captions = {}
     for record in records:
-        count = sum(other.scale == record.scale for other in records) if record.scale not in told else 0
+        count = sum(other.scale == record.scale for other in records) if record.scale not in captions else 0
         if count:
-            told[record.scale] = f"{count} windows of {record.crop} px, stored as {record.size} px"
-    return told
+            captions[record.scale] = f"{count} windows of {record.crop} px, stored as {record.size} px"
+    return captions

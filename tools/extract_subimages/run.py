@@ -5,26 +5,37 @@ import io
 import os
 import shutil
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from common import console
 from common.errors import InputError
 from common.files import TEMPORARY, write_bytes
-from common.images.suffixes import is_image
-from common.job import Job
+from common.job import START_ANEW, Job
 from common.record import LOCK, RECORD
-from tools.extract_subimages.chunks import extract
+from tools.extract_subimages.chunks import extract, mask_path
 from tools.extract_subimages.flat import extract_pair, extract_single, extract_square
 from tools.extract_subimages.options import resolve
 from tools.extract_subimages.packed import Shards
-from tools.extract_subimages.plan import finished, plan_units, read_about
-from tools.extract_subimages.sinks import GEOMETRY, SEGMENTS, UNFINISHED
-from tools.extract_subimages.sources import drop_duplicates, find_sources, listing
+from tools.extract_subimages.plan import finished, plan_units, same_inputs
+from tools.extract_subimages.records import (
+    GEOMETRY,
+    SEGMENTS,
+    UNFINISHED,
+    outputs_in,
+    read_about,
+    remove_chunk,
+    remove_flat,
+)
+from tools.extract_subimages.sinks import clear_unfinished, flat_geometry
+from tools.extract_subimages.sources import drop_duplicates, find_sources, listing, names_of
 from tools.extract_subimages.workers import WorkerError, Workers
 
 FUNCTIONS = {"multiscale": extract, "single": extract_single, "pair": extract_pair, "square": extract_square}
 SKIPPED = "skipped.csv"
-OWN_FILES = {RECORD, LOCK, SKIPPED, "preview.png", "inspect.png", "cache.pth", UNFINISHED, SEGMENTS}
+PREVIEW = "preview.png"
+NOTES = {"icc": "converted from another colour profile to sRGB", "icc_ignored": "with an unusable colour profile",
+         "pages": "with further pages or frames, of which the first was taken", "halved": "halved before they were cut"}
 PROG = "extract_subimages"
 
 
@@ -38,13 +49,19 @@ class Extraction:
             what = f"no photo in here ({self.others} other files)" if self.others else "this folder is empty"
             raise InputError(what, where=", ".join(options.input_folder),
                              do="Name a folder of jpg, png, webp, tif, bmp, ppm or avif files")
-        self.extent = listing(self.sources)
+        self.extent = listing(self.sources, self._other_inputs())
         self.doubles = []
         if options.dedup:
             self.sources, self.doubles = drop_duplicates(self.sources)
-        self.units, self.shards = [], None
+        self.units, self.shards, self.owned = [], None, set()
         self.done, self.skipped, self.broken = {}, {}, {}  # by index
         self.resumed = self.bytes = 0
+
+    def _other_inputs(self):
+        """Return the paths of the masks and of the photos of low resolution."""
+        if self.options.mode == "pair":
+            return [source.full for source in find_sources([self.options.pair_folder])[0]]
+        return [mask_path(self.options, source) for source in self.sources] if self.options.use_masking else []
 
     @property
     def is_packed(self):
@@ -55,15 +72,23 @@ class Extraction:
         """Make the units."""
         self.units = plan_units(self.options, self.sources, known)
 
-    def scan(self, skipped_before=()):
+    def scan(self):
         """Return the units that are still to do; those whose outputs are whole are noted as done."""
         self.done, todo = {}, []
-        self.shards = Shards(self.options, self.units) if self.is_packed else None
+        self.shards = Shards(self.options, self.units, self.owned) if self.is_packed else None
+        known = {}
         for unit in self.units:
-            found = self.shards.finished(unit) if self.is_packed else finished(self.options, unit)
-            if found is not None:
-                self.done[unit.index] = found
-            elif unit.source.path not in skipped_before:
+            found = {"about": self.shards.header(unit)} if self.is_packed else finished(self.options, unit)
+            known |= {unit.index: found} if found and found["about"] else {}
+        with ThreadPoolExecutor(max(self.options.n_thread, 1)) as pool:
+            same = pool.map(lambda index: same_inputs(self.options, self.units[index], known[index]["about"]), known)
+            changed = {index for index, is_same in zip(known, same) if not is_same}
+        for unit in self.units:
+            if unit.index in known and unit.index not in changed:
+                self.done[unit.index] = self.shards.finished(unit) if self.is_packed else known[unit.index]
+            elif self.is_packed and unit.index < self.shards.next and unit.index in changed:
+                raise InputError("has changed since it went into a shard", where=unit.source.full, do=START_ANEW)
+            else:
                 todo.append(unit)
         return todo
 
@@ -91,11 +116,16 @@ class Extraction:
     def _skip(self, unit, why):
         """Note a skipped photo; what an earlier version of it left goes."""
         self.skipped[unit.index] = why
-        if self.options.mode == "multiscale" and self.options.naming == "stable" and not self.is_packed:
+        root = Path(self.options.save_folder)
+        if self.options.mode != "multiscale":
+            path = flat_geometry(root, unit.stem)
+            if (read_about(path) or {}).get("source") == unit.source.path:
+                remove_flat(root, path)
+        elif self.options.naming == "stable" and not self.is_packed:
             for side in ("left", "right"):
-                folder = Path(self.options.save_folder) / f"{unit.stem}_{side}"
+                folder = root / f"{unit.stem}_{side}"
                 if (read_about(folder / GEOMETRY) or {}).get("source") == unit.source.path:
-                    shutil.rmtree(folder)
+                    remove_chunk(folder)
 
     def surprises(self):
         """Return {path: size or None} of photos whose tiles differ from their header's, if numbers run on."""
@@ -127,39 +157,49 @@ class Extraction:
             "tiles": sum(found["tiles"] for found in self.done.values()), "bytes_written": self.bytes,
             "already_there": self.resumed, "num_skipped": len(rows),
             "skipped": dict(sorted(Counter(row[1] for row in rows).items())),
-            "skipped_files": [row[0] for row in rows], "other_files": self.others,
+            "skipped_files": [row[0] for row in rows], "other_files": self.others, "notes": self._notes(),
         }
+
+    def _notes(self):
+        """Return {what was done to photos, or could not be: how many}."""
+        return dict(Counter(NOTES[key] for found in self.done.values() for key in NOTES if found["about"].get(key)))
 
 
 class ExtractionJob(Job):
-    """The job in --save_folder. Its folders bear the photos' names: they are known by what is in them."""
+    """The job in --save_folder: it owns the files that it names, and those that its geometry and indexes list."""
 
     def _owned(self, owns=None):
-        modes = self.owns if owns is None else owns
-        entries = self.folder.iterdir() if self.folder.exists() else ()
-        return sorted(path for path in entries if path.name not in (RECORD, LOCK)
-                      and any(_is_own(path, mode) for mode in modes))
+        owns = self.owns if owns is None else owns  # empty where no run has been
+        return sorted({*super()._owned(owns), *(outputs_in(self.folder) if owns else ())})
+
+    def owned(self):
+        """Return the outputs that are there, sorted."""
+        return self._owned()
 
 
 def main(request, workers=None):
     """Run `extract_subimages`; results: see Extraction.results. workers: Workers that are already started."""
     options = resolve(request)
     extraction, root = Extraction(options), Path(options.save_folder)
-    _refuse_foreign(root, options)
+    _refuse_foreign(root)
     inputs = [*options.input_folder, *([options.pair_folder] if options.mode == "pair" else []),
               *([options.mask_path] if options.use_masking else []), *([options.options] if options.options else [])]
     job = ExtractionJob(
-        root, PROG, options, request=request, inputs=inputs, extent=extraction.extent, owns=[options.mode],
-        derived={"the photos": extraction.extent} if extraction.is_packed else {}, content={"preview": options.preview},
+        root, PROG, options, request=request, inputs=inputs, extent=extraction.extent,
+        owns=[SKIPPED, UNFINISHED, SEGMENTS, *([PREVIEW] if options.preview else [])],
+        derived={"the photos": names_of(extraction.sources)} if extraction.is_packed else {},
+        content={"preview": options.preview},
         about=[{"name": Path(folder).name, **extraction.extent} for folder in options.input_folder],
         show=show)
-    return job.run(lambda: extract_all(extraction, root, workers), lambda: _dry_run(extraction))
+    return job.run(lambda: extract_all(extraction, job, workers), lambda: _dry_run(extraction))
 
 
-def extract_all(extraction, root, workers):
+def extract_all(extraction, job, workers):
     """Extract what is missing and write the reports; returns (results, files)."""
+    root = job.folder
     extraction.plan()
-    shutil.rmtree(root / UNFINISHED, ignore_errors=True)
+    clear_unfinished(root)
+    extraction.owned = {path.name for path in job.owned()}
     todo = extraction.scan()
     extraction.resumed = len(extraction.units) - len(todo)
     try:
@@ -173,7 +213,10 @@ def extract_all(extraction, root, workers):
     if not extraction.done:
         shutil.rmtree(root / SEGMENTS, ignore_errors=True)
         raise _nothing(extraction)
-    return _finish(extraction, root)
+    results, files = _finish(extraction, root)
+    indexes = [path.with_suffix(".jsonl") for path in files if path.suffix in (".tar", ".parquet")]
+    job.owns += [path.name for path in [*files, *indexes] if path.name not in job.owns]
+    return results, files
 
 
 def _do_all(extraction, todo, workers, options):
@@ -198,30 +241,19 @@ def _until_settled(extraction, todo, workers):
         extraction.work([unit for unit in extraction.scan() if unit.index not in extraction.skipped], workers)
     if extraction.options.naming == "original":
         for name in extraction.orphans():  # of an earlier numbering: the tree would hold two
-            shutil.rmtree(Path(extraction.options.save_folder) / name)
+            remove_chunk(Path(extraction.options.save_folder) / name)
     if extraction.shards is not None:
         extraction.shards.close()
 
 
-def _is_own(path, mode):
-    """True for what an extractor in this mode, this one or the original, writes into a data set."""
-    if path.name in (OWN_FILES if mode == "multiscale" else {*OWN_FILES, "geometry", "HR", "LR"}):
-        return True
-    if path.name.startswith("shard-") and path.suffix in (".tar", ".jsonl", ".parquet"):
-        return mode == "multiscale"
-    if path.is_dir():
-        return (path / GEOMETRY).exists() or (path / "centers.pt").exists()
-    return mode != "multiscale" and is_image(path.name)
-
-
-def _refuse_foreign(root, options):
+def _refuse_foreign(root):
     """Raise InputError where --save_folder holds something that is no part of a data set, and no run was there."""
     if not root.exists() or (root / RECORD).exists():
         return
     entries = [path for path in root.iterdir() if not (path.name.startswith(".") and path.name.endswith(TEMPORARY))]
-    foreign = [path for path in entries if path.name != LOCK and not _is_own(path, options.mode)]
+    foreign = sorted({path for path in entries if path.name != LOCK} - {*outputs_in(root), root / SKIPPED})
     if foreign:
-        raise InputError(f"holds {foreign[0].name}, which is no part of a data set", where=f"--save_folder {root}",
+        raise InputError(f"holds {foreign[0].name}, and no record says what wrote it", where=f"--save_folder {root}",
                          do="Choose a new folder")
 
 
@@ -265,6 +297,8 @@ def show(results):
                          results["num_skipped"]]])
     for reason, number in results["skipped"].items():
         console.say(f"skipped: {number} {reason} (named in {os.path.join(results['folder'], SKIPPED)})")
+    for note, number in results.get("notes", {}).items():
+        console.say(f"{number} photos {note}")
     if results.get("orphans"):
         console.say(f"{len(results['orphans'])} folders belong to no photo of the input any more, "
                     f"{results['orphans'][0]} the first")

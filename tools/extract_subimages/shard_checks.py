@@ -3,7 +3,9 @@
 import json
 from pathlib import Path
 
+from common.datasets.dlas.chunked.index import REFERENCES
 from tools.extract_subimages.folder_checks import check_ranges
+from tools.extract_subimages.packed import utf8
 
 
 def check_shard(path, report, decode=True):
@@ -42,7 +44,7 @@ def _tar_samples(path):
     try:
         with tarfile.open(path) as archive:
             for member in archive:
-                key, ending = member.name.rsplit(".", 1)
+                key, ending = member.name.removeprefix(REFERENCES).rsplit(".", 1)
                 members.setdefault(key, {})[ending] = (member.offset_data, archive.extractfile(member).read())
     except tarfile.TarError as error:
         raise ValueError(error) from error
@@ -61,13 +63,16 @@ def _parquet_samples(path):
     for row in pyarrow.parquet.read_table(path).to_pylist():
         told = {**row, "center": [row["row"], row["col"]]}
         samples[row["key"]] = (row["image"], None, told)
+        if row.get("reference") is not None:
+            samples[f"{row['key'].rpartition('/')[0]}/ref"] = (row["reference"], None, {})
     return samples
 
 
 def _check_chunk(path, line, samples, report, decode):
-    from tools.extract_subimages.pixels import SkippedPhoto, decode_photo
+    from common.images.photos import SkippedPhoto
+    from tools.extract_subimages.pixels import decode_quietly
 
-    name, header = line["chunk"], line["header"]
+    name, header = line["chunk"] if path.suffix == ".tar" else utf8(line["chunk"]), line["header"]
     side = (header["reference"]["side"],) * 2
     report.references[f"{side[1]}x{side[0]}"] += 1
     offsets = {entry[0]: entry[1] for entry in line.get("samples", [])}
@@ -81,7 +86,7 @@ def _check_chunk(path, line, samples, report, decode):
         if offset is not None and offsets.get(stem) != offset:
             report.problem(f"{path.name}: {key}", "does not lie where the index says")
         try:
-            size = decode_photo(data, exif=False).pixels.shape[:2] if decode else None
+            size = decode_quietly(data, exif=False).pixels.shape[:2] if decode else None
         except SkippedPhoto as error:
             report.problem(f"{path.name}: {key}", f"cannot be read ({error.detail})")
             continue

@@ -11,10 +11,21 @@ import shutil
 from pathlib import Path
 
 from common.datasets.dlas.chunked.centers import FILE as CENTERS
+from common.datasets.dlas.chunked.index import REFERENCES
 from common.errors import as_input_error
+from common.images.suffixes import is_image
+from tools.extract_subimages.records import (
+    FLAT_GEOMETRY,
+    GEOMETRY,
+    IN_CHUNK,
+    SEGMENTS,
+    UNFINISHED,
+    in_the_way,
+    listed_files,
+    read_about,
+    remove_flat,
+)
 
-UNFINISHED, SEGMENTS = ".unfinished", ".segments"
-GEOMETRY = "geometry.jsonl"
 BLOCK = 512  # of a tar file
 _numbers = itertools.count()
 
@@ -61,13 +72,19 @@ class FolderSink:
         return add
 
     def finish(self):
-        """Give every folder its final name; an older one of the name goes."""
+        """Give every folder its final name; an older chunk of the name goes, what else was put into it stays."""
         for folder, final in self.made:
             try:
                 os.rename(folder, final)
             except OSError as error:
-                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
                     raise (as_input_error(error, where=final) or error) from error
+                names = os.listdir(final) if os.path.isdir(final) else None
+                if names is None or (read_about(f"{final}/{GEOMETRY}") is None and any(map(is_image, names))):
+                    raise in_the_way(final) from error
+                for name in names:
+                    if not IN_CHUNK.fullmatch(name):
+                        os.rename(f"{final}/{name}", f"{folder}/{name}")
                 os.rename(final, f"{folder}-old")
                 os.rename(folder, final)
                 shutil.rmtree(f"{folder}-old")
@@ -81,8 +98,8 @@ class FolderSink:
 class SegmentSink:
     """A piece of a tar file for each photo, and a line of JSON that tells what is where in it.
 
-    Sample keys are `<chunk>/<id>` for tiles and `<chunk>/ref`; each has an image and a .json. The pieces are joined to
-    shards later (packed.py), in the order of the photos.
+    Samples are tiles, `<chunk>/<id>` with an image and a .json. References are no samples: they lie below a name that
+    webdataset passes over as metadata. The pieces are joined to shards later (packed.py), in the order of the photos.
     """
 
     def __init__(self, root, unit):
@@ -102,9 +119,9 @@ class SegmentSink:
                 entry["header"] = json.loads(bytes(data).split(b"\n", 1)[0])
                 return
             stem, ending = file.rsplit(".", 1)
-            where = self._member(f"{name}/{stem}.{ending}", data)
-            told = tile_json(record) if record is not None else '{"reference": true}'
-            self._member(f"{name}/{stem}.json", told.encode())
+            where = self._member(f"{REFERENCES if record is None else ''}{name}/{stem}.{ending}", data)
+            if record is not None:
+                self._member(f"{name}/{stem}.json", tile_json(record).encode())
             values = [None] * len(COLUMNS) if record is None else [*record[:6], record.width, [record.row, record.col]]
             entry["samples"].append([stem, where, len(data), *values])
 
@@ -178,14 +195,18 @@ _CONSTANT = sum(_OWNER) + sum(_TIME) + sum(b" " * 8) + sum(_REST)
 
 def flat_geometry(root, stem):
     """Return the path of the geometry file of a photo in the flat modes."""
-    return f"{root}/geometry/{stem.replace('/', '__')}.jsonl"
+    return f"{root}/{FLAT_GEOMETRY}/{stem.replace('/', '__')}.jsonl"
 
 
 class FlatSink:
-    """Tiles side by side in the data set; what belongs to a photo is told by `geometry/<name>.jsonl`, written last."""
+    """Tiles side by side in the data set; what belongs to a photo is told by `geometry/<name>.jsonl`, written last.
 
-    def __init__(self, root, stem):
+    replaces: also take the place of files that no record lists, as the original does.
+    """
+
+    def __init__(self, root, stem, replaces=False):
         self.root, self.stem, self.folder, self.names, self.bytes = str(root), stem, None, [], 0
+        self.replaces = replaces
 
     def add(self, file, data, record=None):
         """Write one file under a temporary name."""
@@ -195,19 +216,41 @@ class FlatSink:
         self.bytes += len(data)
 
     def finish(self, geometry):
-        """Give every file its final name, then write the geometry (bytes)."""
+        """Give every file its final name, then the geometry (bytes); files of an earlier version of the photo go."""
         self.folder = self.folder or temporary_folder(self.root)
+        final = flat_geometry(self.root, self.stem)
+        before, about = listed_files(final), read_about(final)
+        for path in () if self.replaces else [*(f"{self.root}/{name}" for name in {*self.names} - {*before}), final]:
+            if os.path.lexists(path) and (path != final or about is None):
+                raise in_the_way(path)
+        write_file(f"{self.folder}/{GEOMETRY}", geometry)  # what a run that ends now has put into place
+        if about is not None and about.get("source") == json.loads(geometry.split(b"\n", 1)[0])["source"]:
+            remove_flat(self.root, final, keep=self.names)
         for index, name in enumerate(self.names):
-            final = f"{self.root}/{name}"
             if "/" in name:
-                os.makedirs(os.path.dirname(final), exist_ok=True)
-            os.rename(f"{self.folder}/{index}", final)
-        os.makedirs(f"{self.root}/geometry", exist_ok=True)
-        write_file(f"{self.folder}/geometry", geometry)
-        os.rename(f"{self.folder}/geometry", flat_geometry(self.root, self.stem))
+                os.makedirs(os.path.dirname(f"{self.root}/{name}"), exist_ok=True)
+            os.rename(f"{self.folder}/{index}", f"{self.root}/{name}")
+        os.makedirs(f"{self.root}/{FLAT_GEOMETRY}", exist_ok=True)
+        os.rename(f"{self.folder}/{GEOMETRY}", final)
         os.rmdir(self.folder)
 
     def abandon(self):
         """Remove what is unfinished."""
         if self.folder is not None:
-            shutil.rmtree(self.folder, ignore_errors=True)
+            undo(self.root, self.folder)
+
+
+def undo(root, folder):
+    """Remove a temporary folder, and the flat tiles that were put into place from it."""
+    path = f"{folder}/{GEOMETRY}"
+    if read_about(path) is not None:
+        remove_flat(root, path, keep=[name for index, name in enumerate(listed_files(path))
+                                      if os.path.exists(f"{folder}/{index}")])
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def clear_unfinished(root):
+    """Remove what a run that was killed left unfinished."""
+    for folder in Path(root, UNFINISHED).glob("*"):
+        undo(root, folder)
+    shutil.rmtree(Path(root, UNFINISHED), ignore_errors=True)

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,9 @@ from common.images.suffixes import is_image
 ORIGINAL_SUFFIXES = (".jpg", ".JPG", ".jpeg", ".JPEG", ".png", ".PNG", ".ppm", ".PPM", ".bmp", ".BMP", ".webp", ".WEBP")
 OTHER_IMAGES = (".gif", ".heic", ".heif", ".jxl", ".jp2", ".psd", ".svg", ".raw", ".dng", ".cr2", ".cr3", ".nef",
                 ".arw", ".exr")
+MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n", b"GIF8", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"8BPS", b"qoif",
+         b"\0\0\0\x0cjP  ", b"\0\0\0\x0cJXL ", b"\xff\x0a", b"\xff\x4f\xff\x51", b"v/1\x01", b"#?RADIANCE", b"DDS ",
+         b"P5\n", b"P6\n", b"P7\n", b"Pf\n", b"PF\n", b"farbfeld")
 LONGEST = 180  # characters of a folder's name; file systems take 255 bytes
 
 
@@ -21,6 +25,7 @@ class Photo:
     path: str
     bytes: int
     mtime_ns: int
+    inode: tuple = ()  # (time of its last change in ns, its number): what a file of the same size and time differs in
 
     @property
     def name(self):
@@ -54,7 +59,11 @@ def find_sources(folders, original=False):
     found, passed, others = [], [], 0
     for folder in folders:
         inner, seen = [], set()
-        for root, below, files in os.walk(folder, followlinks=True):
+
+        def unreadable(error, folder=folder):
+            passed.append((os.path.relpath(error.filename, folder).replace(os.sep, "/"), "unreadable folder"))
+
+        for root, below, files in os.walk(folder, followlinks=True, onerror=unreadable):
             real = os.path.realpath(root)
             if real in seen:  # a link that leads back
                 below.clear()
@@ -66,10 +75,16 @@ def find_sources(folders, original=False):
             for name in names:
                 path = name if place == "." else f"{place}/{name}"
                 reason = _reason(name, original)
+                if reason == "" and not original and not name.startswith(".") and _begins_as_image(folder, path):
+                    reason = "file type not read"
                 if reason is None:
                     try:
                         status = os.stat(os.path.join(folder, path))
-                        found.append(Photo(str(folder), path, status.st_size, status.st_mtime_ns))
+                        if not stat.S_ISREG(status.st_mode):  # a FIFO would be waited for
+                            passed.append((path, "no regular file"))
+                            continue
+                        found.append(Photo(str(folder), path, status.st_size, status.st_mtime_ns,
+                                           (status.st_ctime_ns, status.st_ino)))
                     except OSError:  # a link that leads nowhere
                         passed.append((path, "unreadable"))
                 elif reason:
@@ -95,16 +110,28 @@ def _reason(name, original):
     return "named as a reference" if "ref.jpg" in name else None
 
 
+def _begins_as_image(folder, path):
+    """Return whether a regular file of another name begins as image files do."""
+    place = os.path.join(folder, path)
+    try:
+        if not stat.S_ISREG(os.stat(place).st_mode):
+            return False
+        with open(place, "rb") as stream:
+            head = stream.read(16)
+    except OSError:
+        return False
+    return (head.startswith(MAGIC) or (head[4:8] == b"ftyp" and head[8:11] in (b"avi", b"hei", b"mif", b"msf"))
+            or (head[:4] == b"RIFF" and head[8:12] == b"WEBP") or (head[:2] == b"BM" and head[6:10] == bytes(4)))
+
+
 def drop_duplicates(sources):
     """Return ([Photo] without those whose bytes equal an earlier one's, [(path, path of the earlier one)])."""
-    from common.files import file_hash
-
     sizes = {}
     for source in sources:
         sizes.setdefault(source.bytes, []).append(source)
     first, kept, doubles = {}, [], []
     for source in sources:
-        digest = file_hash(source.full) if len(sizes[source.bytes]) > 1 else None
+        digest = digest_of(source.full) if len(sizes[source.bytes]) > 1 else None
         if digest is not None and digest in first:
             doubles.append((source.path, first[digest]))
             continue
@@ -136,12 +163,41 @@ def original_folder(name, side, number):
     return f"{name}_{side}_{number}".replace(".jpg", "").replace(".png", "")
 
 
-def listing(sources):
-    """Return {"photos", "sha256"} of paths, sizes and times of writing, which tells whether photos changed."""
+def listing(sources, others=()):
+    """Return {"photos", "sha256"} of places, sizes, times and inodes, which tells whether a file may have changed.
+
+    others: paths of more files that tiles depend on, or None.
+    """
     digest = hashlib.sha256()
     for source in sources:
-        digest.update(f"{source.path}\t{source.bytes}\t{source.mtime_ns}\n".encode(errors="surrogateescape"))
+        place = os.path.join(os.path.realpath(source.folder), source.path)
+        digest.update(f"{place}\t{source.bytes}\t{source.mtime_ns}\t{source.inode}\n".encode(errors="surrogateescape"))
+    for path in others:
+        digest.update(f"{path}\t{_state(path)}\n".encode(errors="surrogateescape"))
     return {"photos": len(sources), "sha256": digest.hexdigest()}
+
+
+def _state(path):
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
+
+
+def digest_of(path):
+    """Return the hex SHA-256 of a file's bytes, or None when it cannot be read."""
+    try:
+        with open(path, "rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError:
+        return None
+
+
+def names_of(sources):
+    """Return how many photos there are, and some digits that stand for their names."""
+    names = "\n".join(source.path for source in sources).encode(errors="surrogateescape")
+    return f"{len(sources)} ({hashlib.sha256(names).hexdigest()[:8]})"
 
 
 def pair_partners(sources, folder, scale):

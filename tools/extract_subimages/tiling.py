@@ -1,8 +1,8 @@
-"""Where the tiles of a chunked data set lie: windows, centres, and what happens to a photo before it is cut.
+"""The geometry of a chunked data set: windows, centres, and what is done to a photo before it is cut.
 
-Whole numbers in, whole numbers out, no images: the extractor cuts by these rules, and readers of the virtual layout cut
-by them when they read. The rules are those of DL-Art-School's extractor; where it is wrong, `original=True` gives its
-answer. Sizes are (height, width), all in pixels of the upright photo after a possible halving.
+Integers in, integers out, no images: the extractor cuts by these rules, and so do readers of the virtual layout. The
+rules are those of DL-Art-School's extractor; where it is wrong, `original=True` reproduces it. Sizes are (height,
+width), all in pixels of the upright photo after a possible halving.
 """
 
 from typing import NamedTuple
@@ -25,7 +25,7 @@ class TileRecord(NamedTuple):
 class PhotoFrame(NamedTuple):
     """The part of a photo that is cut into tiles and shown in the reference."""
 
-    side: str  # "left" (also of photos that are not split) or "right"
+    side: str  # "left" (also for photos that are not split) or "right"
     top: int
     left: int
     height: int
@@ -37,16 +37,16 @@ class ReferencePlan(NamedTuple):
 
     side: int  # height and width of the reference
     factor: float
-    top: int  # rows above the picture, of a frame that is not square
+    top: int  # letterbox rows above the picture, 0 for a square frame
     left: int
     height: int  # size of the picture inside
     width: int
 
 
 def tile_starts(length, crop, step, threshold):
-    """Return where windows of `crop` pixels begin on an axis of `length` pixels; [] when the window is longer.
+    """Return where windows of `crop` pixels start on an axis of `length` pixels; [] when the window is longer.
 
-    Every `step` pixels from 0; a last window flush with the end when more than `threshold` pixels would be left over.
+    Every `step` pixels from 0, plus one flush with the end if more than `threshold` pixels would remain.
     """
     if crop > length:
         return []
@@ -71,8 +71,8 @@ def reference_side(crop_sz, resize_final_img):
 def reference_of(height, width, side, original=False):
     """Return how a frame is shown in a reference of `side` pixels.
 
-    A square fills it. Another frame is fitted into it and centred; the original squeezes it instead and takes the
-    factor of the rows for both axes.
+    A square fills it. Any other frame is letterboxed; the original squeezes it instead and uses the factor of the rows
+    for both axes.
     """
     if height == width or original:
         return ReferencePlan(side, height / side, 0, 0, side, side)
@@ -94,9 +94,9 @@ def tile_records(side, crop_sz, step, thres_sz, resize_final_img, *, first_id=1,
                  original=False):
     """Return the TileRecords of a square of `side` pixels (or of a (height, width)) in the order of their ids.
 
-    crop_sz, step, resize_final_img: one value for each scale; the shortest list decides how many there are.
-    thres_sz: one value for all.  skip: positions of scales that are left out.  Scales follow each other in order.
-    only_resize: one tile for each scale instead, the whole square.
+    crop_sz, step, resize_final_img: one value for each scale; the shortest list decides, as zip does in the original.
+    thres_sz: one value for all.  skip: positions of scales to omit.  Tiles are ordered by scale, then row by row.
+    only_resize: one tile per scale instead, the whole square.
     """
     height, width = side if isinstance(side, (tuple, list)) else (side, side)
     reference = reference_of(height, width, reference_side(crop_sz, resize_final_img), original)
@@ -121,18 +121,18 @@ def tile_records(side, crop_sz, step, thres_sz, resize_final_img, *, first_id=1,
 
 
 def halved_size(height, width, limit):
-    """Return (height, width, halved): both sides halved once, rounded down, when the larger exceeds `limit`."""
+    """Return (height, width, halved): both sides halved once, rounded down, if the larger exceeds `limit`."""
     if max(height, width) > limit:
         return height // 2, width // 2, True
     return height, width, False
 
 
 def frames_of(height, width, vertical_split=False, square="center", original=False):
-    """Return the Frames that a photo is cut to: one, or two where it is split in the middle.
+    """Return the PhotoFrames of a photo: one, or two if it is split in the middle.
 
-    square: "center" takes the centred square, "none" the full photo. Of a stereoscopic pair the halves lose their outer
-    columns, so that both show the same rows. Where half the width is less than the height the original takes frames
-    that are not square, from other rows on the left than on the right; here these are centred squares of the rows.
+    square: "center" takes the centred square, "none" the full photo. The halves of a stereo pair lose their outer
+    columns, so that both show the same rows. If half the width is less than the height, the original takes frames that
+    are not square, with different rows left and right; here both are squares of the same centred rows.
     """
     if not vertical_split:
         if square == "none":
@@ -154,8 +154,8 @@ def frames_of(height, width, vertical_split=False, square="center", original=Fal
 def mask_region(record, side, mask_shape, original_reference=None):
     """Return (top, bottom, left, right) of a tile's region in a mask of the square; bottom and right exclusive.
 
-    side: (height, width) of the square.  original_reference: the ReferencePlan, for the original's rule, which is right
-    only where the mask has 256 pixels and the window is as large as the reference.
+    side: (height, width) of the square.  original_reference: the ReferencePlan, for the original's rule, which only
+    holds for masks of 256 pixels and windows as large as the reference.
     """
     if original_reference is not None:
         scale = 256 / (record.crop * original_reference.factor)
@@ -164,6 +164,6 @@ def mask_region(record, side, mask_shape, original_reference=None):
         scales = mask_shape[0] / side[0], mask_shape[1] / side[1]
     top, bottom = int(record.top * scales[0]), int((record.top + record.crop) * scales[0])
     left, right = int(record.left * scales[1]), int((record.left + record.crop) * scales[1])
-    if original_reference is None:  # a mask smaller than the tiles still has a pixel for each
+    if original_reference is None:  # at least one pixel, however small the mask
         bottom, right = max(bottom, top + 1), max(right, left + 1)
     return top, bottom, left, right

@@ -1,6 +1,7 @@
-"""Worker processes that each do the whole of a photo's work; no image goes through a pipe.
+"""Worker processes that each do all the work on a photo; no image goes through a pipe.
 
-Workers end when the main process does, however it ends: their pipe closes. A worker that dies is told with its photo.
+Workers end when the main process does, however it ends: their pipe closes. A worker that dies is reported with its
+photo.
 """
 
 import contextlib
@@ -13,24 +14,24 @@ from multiprocessing.connection import wait
 from typing import Optional
 
 from common.errors import InputError
-from tools.extract_subimages.pixels import SkippedPhoto
+from common.images.photos import SkippedPhoto
 
-AHEAD = 2  # photos that a worker holds at once, so that it never waits; one at the end, so that none waits for it alone
+AHEAD = 2  # photos queued per worker, so that it never waits; one towards the end, to balance the load
 
 
 class WorkerError(Exception):
-    """What went wrong inside a worker, for a reason that is no fault of the photo."""
+    """An error inside a worker that is not the photo's fault."""
 
 
 @dataclass
 class Result:
-    """How a photo ended: what the function returned, or why it was skipped, or what broke."""
+    """The outcome of a photo: the function's value, or why it was skipped, or an error."""
 
     index: int
     value: Optional[dict] = None
     skipped: Optional[tuple] = None  # (reason, detail)
     broken: Optional[str] = None
-    refused: Optional[tuple] = None  # (what, where, do) of an InputError: the run cannot go on
+    refused: Optional[tuple] = None  # (what, where, do) of an InputError: the run cannot continue
 
 
 def attempt(function, options, unit):
@@ -49,7 +50,7 @@ def attempt(function, options, unit):
 
 def _serve(connection):
     """A worker's loop: (function, options) sets the job, a PhotoUnit asks for a Result."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the main process decides what an interruption means
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the main process handles interruptions
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     import cv2
 
@@ -59,7 +60,7 @@ def _serve(connection):
     try:
         while True:
             message = connection.recv()
-            if os.getppid() != parent:  # killed; what it had sent before still lies in the pipe
+            if os.getppid() != parent:  # it was killed, but messages are still in the pipe
                 return
             if isinstance(message, tuple):
                 job = message
@@ -74,20 +75,20 @@ def _keep_memory():
     """Have glibc reuse the memory of one photo for the next: 5 % less time with two workers."""
     import ctypes
 
-    trim_threshold, mmap_threshold = -1, -3  # names in malloc.h; other C libraries have no mallopt, or ignore it
+    trim_threshold, mmap_threshold = -1, -3  # constants of malloc.h; other C libraries lack mallopt, or ignore it
     with contextlib.suppress(OSError, AttributeError):
         mallopt = ctypes.CDLL(None).mallopt
         mallopt(trim_threshold, 1 << 28)
-        # of a photo's pixels, if that much is allowed
+        # more than a photo's pixels; 32 MB is the limit of some builds
         mallopt(mmap_threshold, 1 << 28) or mallopt(mmap_threshold, 1 << 25)
 
 
 class Workers:
-    """A pool of processes that serves one run after the other. With a count of 0 all is done in this process."""
+    """A pool of processes that serves runs in turn. With a count of 0 this process does all the work."""
 
     def __init__(self, count):
         self.pipes, self.processes = [], []
-        context = multiprocessing.get_context("spawn")  # nothing of this process, torch's threads among it, is copied
+        context = multiprocessing.get_context("spawn")  # forking beside torch's threads is unsafe
         for _ in range(count):
             ours, theirs = context.Pipe()
             process = context.Process(target=_serve, args=(theirs,), daemon=True)
@@ -108,7 +109,7 @@ class Workers:
             process.join(timeout=30)
 
     def run(self, function, options, units):
-        """Yield the Result of function(options, unit) by unit, as they come in. function: of module level."""
+        """Yield the Results of function(options, unit) as they come in. function: at module level, to be pickled."""
         if not self.pipes:
             import cv2
 
@@ -120,43 +121,43 @@ class Workers:
             finally:
                 cv2.setNumThreads(before)
             return
-        yield from self._share_out(function, options, list(units))
+        yield from self._distribute(function, options, list(units))
 
-    def _share_out(self, function, options, units):
-        waiting, held = list(reversed(units)), {pipe: [] for pipe in self.pipes}
+    def _distribute(self, function, options, units):
+        waiting, queued = list(reversed(units)), {pipe: [] for pipe in self.pipes}
         for pipe in self.pipes:
-            self._send(pipe, (function, options), held)
-            self._receive(pipe, held)
+            self._send(pipe, (function, options), queued)
+            self._receive(pipe, queued)
         for _ in range(AHEAD):
             for pipe in self.pipes:
-                self._next(pipe, waiting, held)
-        while any(held.values()):
-            for pipe in wait([pipe for pipe in self.pipes if held[pipe]]):
-                result = self._receive(pipe, held)
-                held[pipe].pop(0)
-                self._next(pipe, waiting, held)
+                self._next(pipe, waiting, queued)
+        while any(queued.values()):
+            for pipe in wait([pipe for pipe in self.pipes if queued[pipe]]):
+                result = self._receive(pipe, queued)
+                queued[pipe].pop(0)
+                self._next(pipe, waiting, queued)
                 yield result
 
-    def _next(self, pipe, waiting, held):
-        if len(waiting) > len(self.pipes) or (waiting and not held[pipe]):
-            held[pipe].append(waiting.pop())
-            self._send(pipe, held[pipe][-1], held)
+    def _next(self, pipe, waiting, queued):
+        if len(waiting) > len(self.pipes) or (waiting and not queued[pipe]):
+            queued[pipe].append(waiting.pop())
+            self._send(pipe, queued[pipe][-1], queued)
 
-    def _send(self, pipe, message, held):
+    def _send(self, pipe, message, queued):
         try:
             pipe.send(message)
         except (BrokenPipeError, ConnectionResetError):
-            raise self._died(pipe, held) from None
+            raise self._died(pipe, queued) from None
 
-    def _receive(self, pipe, held):
+    def _receive(self, pipe, queued):
         try:
             return pipe.recv()
         except (EOFError, ConnectionResetError):
-            raise self._died(pipe, held) from None
+            raise self._died(pipe, queued) from None
 
-    def _died(self, pipe, held):
-        """Return the error for a worker that ended by itself."""
+    def _died(self, pipe, queued):
+        """Return the error for a worker that died."""
         process = self.processes[self.pipes.index(pipe)]
         process.join(timeout=5)
-        unit = held[pipe][0].source.path if held[pipe] else "its start"
-        return WorkerError(f"{unit}: the worker died (exit status {process.exitcode}; a lack of memory, perhaps)")
+        unit = queued[pipe][0].source.path if queued[pipe] else "its start"
+        return WorkerError(f"{unit}: the worker died (exit status {process.exitcode}, perhaps out of memory)")

@@ -1,4 +1,4 @@
-"""Generate images with a DMD2 or EDM network and store them with the outputs of its inner layers."""
+"""Generate images with a DMD2 or EDM network and store them with the activations of its layers."""
 
 import sys
 from dataclasses import dataclass
@@ -7,14 +7,15 @@ from typing import Optional
 from common import flags
 from common.activations.layout import GENERATED, Tree
 from common.activations.options import ActivationOptions
-from common.cli import REQUIRED, option, run
+from common.cli import run
+from common.options import REQUIRED, option
 
 PROG = "generate_dataset"
 DESCRIPTION = """\
-Images of a class-conditional network of EDM or DMD2 (one step, few steps, EDM's Heun sampler, or stochastic multistep)
-with its activations, in the tree that extract_real_imagenet fills with real ones. For a comparison give both commands
-the same --input_mode, --conditioning_sigma and --label_mode: then real and generated pictures are fed to the network
-alike."""
+Samples images from a class-conditional EDM or DMD2 network (one step, few steps, EDM's Heun sampler, or stochastic
+multistep) and stores them with its activations, in the same tree as extract_real_imagenet. To compare the two, give
+both commands the same --input_mode, --conditioning_sigma and --label_mode: real and generated images are then fed to
+the network in the same way."""
 EPILOG = """\
 examples:
   generate_dataset --model imagenet --checkpoint_path dmd2/pytorch_model.bin --num_samples 10000
@@ -27,44 +28,43 @@ class GenerateOptions(ActivationOptions):
     """Flags of `generate_dataset`."""
 
     model: str = option(REQUIRED, "kind of model; only imagenet is implemented", choices=["imagenet", "sdxl", "sdv1.5"])
-    num_samples: int = option(1000, "number of images in all, existing ones included", kind="total", low=1)
-    samples_per_class: Optional[int] = option(None, "so many of each class in turn, beginning again after the last "
+    num_samples: int = option(1000, "total number of images, existing ones included", kind="total", low=1)
+    samples_per_class: Optional[int] = option(None, "images per class, class by class, cycling after the last "
                                               "(default: random classes)", low=1)
-    target_classes: Optional[str] = option(None, "only these classes, separated by commas: numbers, synsets or names")
+    target_classes: Optional[str] = option(None, "only these classes, comma-separated: numbers, synsets or names")
     conditioning_sigma: float = option(80.0,
-                                       "noise level at which activations are taken; --input_mode sampling starts there")
-    method: str = option("onestep", "sampler: onestep, fewstep for distilled networks, heun, multistep for others",
+                                       "noise level of the recorded pass; with --input_mode sampling its start")
+    method: str = option("onestep", "sampler: onestep or fewstep for distilled networks, heun or multistep for others",
                          choices=["onestep", "fewstep", "heun", "multistep"])
     num_steps: int = option(18, "noise levels of fewstep, heun and multistep")
     sigma_max: Optional[float] = option(None,
-                                        "noise level at the start (default: 80; --conditioning_sigma under "
-                                        "--input_mode sampling)")
-    sigma_min: float = option(0.002, "last noise level above 0")
+                                        "initial noise level (default: 80; with --input_mode sampling, "
+                                        "--conditioning_sigma)")
+    sigma_min: float = option(0.002, "lowest noise level above 0")
     rho: float = option(7.0, "rho of the Karras schedule")
-    S_churn: float = option(0.0, "EDM's stochasticity (heun): 40 for ImageNet-64 with 256 steps")
-    S_min: float = option(0.0, "lowest level with churn")
-    S_max: float = option(float("inf"), "highest level with churn")
-    S_noise: float = option(1.0, "noise factor during churn")
-    stochastic: bool = option(True, "fewstep: new noise between the levels")
-    eta: float = option(1.0, "stochasticity of multistep: 0 the ODE, 1 the reverse SDE, above 1 more",
-                        low=0)
-    guidance: float = option(1.0, "1 for none; only for networks trained with label dropout")
+    S_churn: float = option(0.0, "heun: EDM's stochasticity; 40 for ImageNet-64 with 256 steps")
+    S_min: float = option(0.0, "heun: lowest noise level with churn")
+    S_max: float = option(float("inf"), "heun: highest noise level with churn")
+    S_noise: float = option(1.0, "heun: noise factor during churn")
+    stochastic: bool = option(True, "fewstep: fresh noise between steps")
+    eta: float = option(1.0, "multistep: stochasticity eta; 0 the ODE, 1 the reverse SDE, above 1 more", low=0)
+    guidance: float = option(1.0, "guidance scale, 1 for none; needs a network trained with label dropout")
     input_mode: Optional[str] = option(None,
-                                       "activations of the sampling pass itself (default for onestep), or of the "
-                                       "finished picture fed as in extract_real_imagenet (default: scale)",
+                                       "pass whose activations are stored: sampling itself (default for onestep), or "
+                                       "the finished image fed as in extract_real_imagenet (default: scale)",
                                        choices=["sampling", "scale", "noise", "clean"])
     images_from: Optional[str] = option(None,
-                                        "--output_dir of a run with the same sampling: its pictures are fed, not "
-                                        "sampled again", kind="how")
-    label_mode: str = option("own", "labels of the pass that gives activations: each image's, none, or uniform ones",
+                                        "--output_dir of a run with the same sampling: feed its images instead of "
+                                        "sampling again", kind="how")
+    label_mode: str = option("own", "labels of the recorded pass: each image's own, none, or uniform",
                              choices=["own", "none", "uniform"])
-    format: str = option("npz", "npz batches (published), or one .npy a layer (fast)", choices=["npz", "npy"])
-    images: bool = option(True, "store the pictures")
-    seed: int = flags.seed("classes and noise; image i depends on it and i alone", 10)
+    format: str = option("npz", "npz batches (published), or one .npy per layer (fast)", choices=["npz", "npy"])
+    images: bool = option(True, "store the images")
+    seed: int = flags.seed("classes and noise; image i draws from (seed, i)", 10)
     precision: str = flags.precision([*flags.PRECISIONS, "fp16"])
-    mixed_precision: Optional[str] = option(None, "the multi-GPU original's name for --precision",
+    mixed_precision: Optional[str] = option(None, "alias of --precision in the multi-GPU original",
                                             choices=["no", "fp16", "bf16"])
-    num_workers: int = flags.num_workers(2, "threads that write", low=1)
+    num_workers: int = flags.num_workers(2, "writer threads", low=1)
     prompt_file: Optional[str] = option(None, "for text-to-image models, which are not implemented", kind="how")
     num_denoising_steps: int = option(4, "for text-to-image models, which are not implemented", kind="how")
 

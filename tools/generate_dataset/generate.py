@@ -1,10 +1,10 @@
-"""From flags to generated images with their activations."""
+"""From flags to generated images and their activations."""
 
 from dataclasses import replace
 
 from common import console, parallel
 from common.activations.layout import GENERATED, Tree
-from common.activations.run import ActivationRun, earlier_options, open_network
+from common.activations.run import ActivationRun, checkpoint_or_default, earlier_options, open_network
 from common.errors import InputError
 from tools.generate_dataset.pictures import EarlierPictures
 
@@ -33,18 +33,23 @@ def generate(request):
 
 
 def settle(options):
-    """Return the options with those filled in that depend on others; InputError for values that make no sense."""
+    """Return the options with dependent defaults filled in; InputError for values that make no sense."""
+    from common.activations.capture import settle_feeding
+
     if options.model != "imagenet":
         raise InputError(f"{options.model} is not yet implemented", where=f"--model {options.model}", do="Use imagenet")
-    settled = {"input_mode": options.input_mode or ("sampling" if options.method == "onestep" else "scale")}
+    settled = {"checkpoint_path": checkpoint_or_default(options.checkpoint_path),
+               "input_mode": options.input_mode or ("sampling" if options.method == "onestep" else "scale")}
     if options.mixed_precision not in (None, "no"):
         settled["precision"] = options.mixed_precision
     if options.sigma_max is None:
         settled["sigma_max"] = options.conditioning_sigma if settled["input_mode"] == "sampling" else 80.0
-    there = earlier_options(Tree(options.output_dir, GENERATED), options.overwrite).get("num_samples")
-    if isinstance(there, int) and there > options.num_samples:
-        console.say(f"note: {options.output_dir} already has {there:,} samples")
-        settled["num_samples"] = there
+    existing = earlier_options(Tree(options.output_dir, GENERATED), options.overwrite).get("num_samples")
+    if isinstance(existing, int) and existing > options.num_samples:
+        console.say(f"note: {options.output_dir} already has {existing:,} samples")
+        settled["num_samples"] = existing
+    if settled["input_mode"] != "sampling":
+        settled["input_mode"] = settle_feeding(settled["input_mode"], options.conditioning_sigma)
     options = replace(options, **settled)
     check_input_mode(options)
     return options
@@ -52,27 +57,24 @@ def settle(options):
 
 def check_input_mode(options):
     """Raise InputError for flags that do not go with the pass whose activations are stored."""
-    from common.activations.capture import check_feeding
-
     if options.input_mode != "sampling":
-        check_feeding(options.input_mode, options.conditioning_sigma)
         return
     if options.images_from is not None:
-        raise InputError("finished pictures do not tell the pass that made them", where="--images_from",
-                         do="Use --input_mode scale, noise or clean, or leave it out")
+        raise InputError("finished images lack the activations of their sampling pass", where="--images_from",
+                         do="Use --input_mode scale, noise or clean, or omit --images_from")
     if options.method != "onestep":
-        raise InputError("a sampler of several steps has no single pass whose activations could stand for the image",
+        raise InputError("several steps have no single pass to take activations from",
                          where="--input_mode sampling", do="Use scale, noise or clean")
     if options.label_mode != "own" or options.guidance != 1:
-        raise InputError("the sampling pass is given the image's own label, unguided", where="--input_mode sampling",
+        raise InputError("the sampling pass takes each image's own label, unguided", where="--input_mode sampling",
                          do="Use scale, noise or clean")
     if not 0 < options.conditioning_sigma < float("inf"):
-        raise InputError("the logarithm of this noise level is no number: every value would be NaN",
+        raise InputError("the log of this noise level is not finite: every activation would be NaN",
                          where=f"--conditioning_sigma {options.conditioning_sigma:g}",
-                         do="Use 80, where the networks start")
+                         do="Use 80, the initial noise level of the networks")
     if options.sigma_max != options.conditioning_sigma:
         raise InputError("the sampling pass starts at --conditioning_sigma", where=f"--sigma_max {options.sigma_max:g}",
-                         do="Leave one of the two out")
+                         do="Omit one of the two")
 
 
 def make_sampling(options):
@@ -94,8 +96,8 @@ def choose_classes(options, config):
     known = config.label_dim
     if known == 0:
         if options.target_classes is not None or options.samples_per_class is not None:
-            raise InputError("the network has no classes", where=options.checkpoint_path,
-                             do="Leave the flags of classes out")
+            raise InputError("the network is unconditional", where=options.checkpoint_path,
+                             do="Omit --target_classes and --samples_per_class")
         return None
     if options.target_classes is None:
         return class_sequence(options.seed, options.num_samples, known, options.samples_per_class)
@@ -105,15 +107,14 @@ def choose_classes(options, config):
     else:
         wanted = [int(word) if word.isdecimal() else known for word in words]
     if not wanted or max(wanted) >= known:
-        raise InputError(f"expected classes 0 .. {known - 1} of this network",
-                         where=f"--target_classes {options.target_classes}",
-                         do="Correct the value")
+        raise InputError(f"expected classes of this network, 0 to {known - 1}",
+                         where=f"--target_classes {options.target_classes}", do="Correct the value")
     wanted = np.array(sorted(set(wanted)), np.int64)
     return wanted[class_sequence(options.seed, options.num_samples, len(wanted), options.samples_per_class)]
 
 
 class Generation(ActivationRun):
-    """One job of generation."""
+    """One generation job."""
 
     tool, label = "generate_dataset", "generating"
 
@@ -167,24 +168,23 @@ class Generation(ActivationRun):
             return self.capture.stored(outputs), to_uint8(images, "dmd2")
 
     def sample_then_encode(self, numbers):
-        """Return ({layer: rows}, uint8 images) of a batch: sampled, then fed to the network as a real picture is."""
+        """Return ({layer: rows}, uint8 images) of a batch: sampled, then fed to the network like a real image."""
         import numpy as np
 
         from common.diffusion.edm_sampling import sample
         from common.images.pixels import to_uint8
 
         classes = None if self.classes is None else self.classes[numbers]
-        found = self.earlier.load(numbers) if self.earlier else {}
-        new = np.array([number not in found for number in numbers.tolist()])
+        sampled = self.earlier.load(numbers) if self.earlier else {}
+        new = np.array([number not in sampled for number in numbers.tolist()])
         if new.any():
             chosen = None if classes is None else classes[new]
-            made = to_uint8(sample(self.network, self.sampling, self.options.seed, numbers[new].tolist(), chosen),
-                            "dmd2")
-            found |= dict(zip(numbers[new].tolist(), made))
-        images = np.stack([found[number] for number in numbers.tolist()])
-        given = np.zeros(len(numbers), np.int64) if classes is None else classes
+            fresh = sample(self.network, self.sampling, self.options.seed, numbers[new].tolist(), chosen)
+            sampled |= dict(zip(numbers[new].tolist(), to_uint8(fresh, "dmd2")))
+        images = np.stack([sampled[number] for number in numbers.tolist()])
+        labels = np.zeros(len(numbers), np.int64) if classes is None else classes
         pixels = np.ascontiguousarray(images.transpose(0, 3, 1, 2))
-        return self.capture.of_pixels(pixels, given, numbers, len(numbers))[0], images
+        return self.capture.of_pixels(pixels, labels, numbers, len(numbers))[0], images
 
     def samples(self):
         """Yield the records of all samples, in order."""
@@ -198,8 +198,8 @@ class Generation(ActivationRun):
                    "image_path": self.tree.relative(picture) if self.options.images else None,
                    "activation_path": path, "batch_index": place}
 
-    def head(self, count, left_out):
-        """Return the metadata before the samples: the published entries, and how images and activations were made."""
+    def head(self, count, skipped):
+        """Return the metadata above the samples: the published entries, and how images and activations were made."""
         from common.datasets.imagenet.classes import COUNT, class_index
 
         options, known = self.options, self.network.config.label_dim
@@ -211,17 +211,16 @@ class Generation(ActivationRun):
                 "label_mode": options.label_mode, **self.stored_as(), "sampling": self.sampling.described(),
                 "class_labels": class_index() if known == COUNT else own}
 
-    def conclude(self, count, left_out, rate):
+    def conclude(self, count, skipped, rate):
         """Say what was written and return the results."""
         console.show_table(str(self.tree.activations),
-                           ["samples", "network calls each", "layers", "values each", "images/s"],
+                           ["samples", "network calls per image", "layers", "values per image", "images/s"],
                            [[f"{count:,}", self.sampling.calls, self.options.layers,
                              f"{sum(self.form.widths.values()):,}",
-                             f"{rate:.3g}" if rate else "all there"]])
+                             f"{rate:.3g}" if rate else "-"]])
         if self.options.input_mode == "sampling":
-            console.say("note: these activations saw noise where those of real images see pictures; to compare the "
-                        "two, "
-                        "give both commands the same --input_mode scale, noise or clean")
+            console.say("note: these activations come from a pass on noise, those of real images from one on images; "
+                        "to compare them, give both commands the same --input_mode scale, noise or clean")
         console.say(f"next: python -m tools.process_embeddings --model {self.tree.model} --data_dir "
                     f"{self.options.output_dir}")
         return {"num_samples": count, "layers": self.layers, "widths": self.form.widths, "format": self.options.format,

@@ -1,14 +1,15 @@
-"""Activations -> PCA and UMAP map, table, picture, and an explorer page; numbers that tell how far two sets overlap."""
+"""Activations -> PCA and UMAP map, table, figure, and an explorer page; measures of how far two sets overlap."""
 
 import sys
 from dataclasses import dataclass
 from typing import List, Optional
 
 from common import flags
-from common.cli import CommonOptions, option, run
+from common.cli import run
+from common.options import CommonOptions, option
 
 EPILOG = """\
-a set is MODEL, DIR:MODEL or NAME=DIR:MODEL, MODEL naming the folders DIR/metadata/MODEL and DIR/activations/MODEL
+a set is MODEL, DIR:MODEL or NAME=DIR:MODEL; it is read from DIR/metadata/MODEL and DIR/activations/MODEL
 
 examples:
   process_embeddings --model imagenet_real --data_dir data
@@ -21,28 +22,29 @@ examples:
 class MapOptions(CommonOptions):
     """Flags of `process_embeddings`."""
 
-    model: Optional[str] = option(None, "the set: imagenet (generated), imagenet_real, or another folder of metadata/")
-    models: List[str] = option([], "several sets in one map", nargs="+", metavar="SET")
+    model: Optional[str] = option(None, "the set: imagenet (generated), imagenet_real, or another folder in metadata/")
+    models: List[str] = option([], "several sets on one map", nargs="+", metavar="SET")
     project: List[str] = option([], "sets projected into the fitted map of the others", nargs="+", metavar="SET")
-    data_dir: str = option("data", "root of the tree that extract_real_imagenet and generate_dataset write")
-    output_dir: str = option("data/embeddings", "folder of the results", kind="how")
-    layer: str = option("all", "layers to use, by commas, or all")
-    n_neighbors: int = option(15, "UMAP: neighbours of a point, 5 (local) to 100 (global)", low=2)
+    data_dir: str = option("data", "output directory of extract_real_imagenet and generate_dataset")
+    output_dir: str = option("data/embeddings", "output directory", kind="how")
+    layer: str = option("all", "layers to use, comma-separated, or all")
+    n_neighbors: int = option(15, "UMAP: number of neighbours, 5 (local) to 100 (global)", low=2)
     min_dist: float = option(0.1, "UMAP: minimum distance of points in the map", low=0, high=1)
-    metric: str = option("euclidean", "UMAP: distance, any name that umap-learn knows")
+    metric: str = option("euclidean", "UMAP: distance between real vectors: euclidean, cosine, correlation, manhattan, "
+                                      "chebyshev, minkowski, canberra or braycurtis")
     n_components: int = option(2, "dimensions of the map", choices=[2, 3])
-    max_samples: Optional[int] = option(None, "only the first so many samples of each set", low=1)
-    no_normalize: bool = option(False, "leave out the standardisation of each feature")
-    pca: int = option(50, "principal components that UMAP gets; 0 for all features as they are", low=0)
+    max_samples: Optional[int] = option(None, "use only the first so many samples of each set", low=1)
+    no_normalize: bool = option(False, "skip the standardisation of each feature")
+    pca: int = option(50, "principal components passed to UMAP; 0 for all features, unreduced", low=0)
     random_state: int = flags.seed("PCA, UMAP and the metrics", 42)
-    fast: bool = option(False, "UMAP without a seed on all threads: quicker, another map each time")
-    low_memory: bool = option(False, "keep no copy of the activations in memory, however small", kind="how")
-    pickle: bool = option(False, "also write the original's .pkl (it holds the training matrix)")
+    fast: bool = option(False, "UMAP on all threads without a seed: faster, not reproducible")
+    low_memory: bool = option(False, "never keep a copy of the activations in memory", kind="how")
+    pickle: bool = option(False, "also write the original's .pkl (includes the training matrix)")
     explorer: bool = option(True, "write the explorer page")
-    more_maps: List[str] = option([], "finished maps (their .json) shown as further tabs of the page", nargs="+",
+    more_maps: List[str] = option([], "finished maps (their .json) to add as tabs of the page", nargs="+",
                                   metavar="FILE")
-    title: str = option("", "title of the map on the page; the names of the sets when not given")
-    atlas_mb: float = option(16.0, "largest size of the page's pictures in MB", low=0, high=500)
+    title: str = option("", "title of the map on the page (default: the names of the sets)")
+    atlas_mb: float = option(16.0, "maximum size of the page's thumbnails in MB", low=0, high=500)
 
 
 def _main(options):

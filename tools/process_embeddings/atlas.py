@@ -1,4 +1,4 @@
-"""Thumbnails of many images in few pictures: sheets of equal cells, as data URIs, of a bounded size in all."""
+"""Thumbnail atlas: many images in a few sheets of equal cells, as data URIs, of bounded total size."""
 
 import base64
 import io
@@ -6,15 +6,15 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-SIZES = (64, 48, 32, 24, 16)  # sides of a cell in pixels, the largest that fits the bound is taken
-SHEET = 2048  # largest side of a sheet: what every browser can decode
+SIZES = (64, 48, 32, 24, 16)  # cell sizes in pixels; the largest within the size limit is used
+SHEET = 2048  # largest side of a sheet, which every browser can decode
 QUALITY = 84
-TRIAL = 128  # images from which the size of all is foretold
+TRIAL = 128  # images from which the total size is estimated
 
 
 @dataclass
 class Atlas:
-    """Sheets of cells: cell c lies on sheet c // per_sheet, at column and row of c % per_sheet in `columns`."""
+    """Sheets of cells: cell c is on sheet c // per_sheet, at row and column divmod(c % per_sheet, columns)."""
 
     cell: int = 0
     columns: int = 0
@@ -25,9 +25,9 @@ class Atlas:
 
 
 def make_atlas(paths, limit_bytes, advance=lambda n: None):
-    """Return the Atlas of distinct image files; it takes at most limit_bytes, and leaves images out where it must.
+    """Return the Atlas of distinct image files; it takes at most limit_bytes, dropping images if necessary.
 
-    paths: existing image files.  What is left out is spread evenly.  Unreadable images are named in `unreadable`.
+    paths: existing image files.  Dropped ones are evenly spaced.  Unreadable images are named in `unreadable`.
     """
     if not paths:
         return Atlas()
@@ -35,7 +35,7 @@ def make_atlas(paths, limit_bytes, advance=lambda n: None):
     if not trial:
         return Atlas(unreadable=[str(path) for path in paths])
     cost = {size: _bytes_per_cell(trial, size) for size in SIZES}
-    room = limit_bytes * 0.92  # the last sheet is not full, and the trial not exact
+    room = limit_bytes * 0.92  # margin: the trial is an estimate
     size = next((size for size in SIZES if cost[size] * len(paths) <= room), SIZES[-1])
     paths = _spread(paths, int(room / cost[size]))
     atlas = Atlas(size, SHEET // size, (SHEET // size) ** 2)
@@ -57,19 +57,19 @@ def make_atlas(paths, limit_bytes, advance=lambda n: None):
 
 
 def _spread(items, count):
-    """Return at most `count` of the items, evenly spread."""
+    """Return at most `count` of the items, evenly spaced."""
     if len(items) <= count:
         return list(items)
     return [items[index] for index in np.linspace(0, len(items) - 1, count).astype(int)] if count > 0 else []
 
 
 def _read(path):
-    """Return a PIL RGB image whose sides are at most a few cells, or None when it cannot be read."""
+    """Return a PIL RGB image of at most 128 x 128, or None when it cannot be read."""
     from PIL import Image
 
     try:
         with Image.open(path) as image:
-            image.draft("RGB", (128, 128))  # large JPEGs are decoded small
+            image.draft("RGB", (128, 128))  # large JPEGs are decoded at reduced size
             image = image.convert("RGB")
             image.thumbnail((128, 128), Image.Resampling.BOX)
             return image
@@ -78,7 +78,7 @@ def _read(path):
 
 
 def _fit(image, size):
-    """Return uint8 (size, size, 3): the image's middle square, small ones enlarged without smoothing."""
+    """Return uint8 (size, size, 3): the central square, small images enlarged without smoothing."""
     from PIL import Image
 
     side = min(image.size)
@@ -101,7 +101,7 @@ def _jpeg(pixels):
     from PIL import Image
 
     stream = io.BytesIO()
-    # optimize=True fails where noise takes over a byte a pixel
+    # optimize=True fails where noise takes more than a byte per pixel
     Image.fromarray(pixels).save(stream, "JPEG", quality=QUALITY, subsampling=0)
     return stream.getvalue()
 

@@ -1,4 +1,4 @@
-"""The map itself (UMAP, McInnes et al. 2018, by umap-learn), and how true it is to the features."""
+"""The map itself (UMAP, McInnes et al. 2018, by umap-learn), and its faithfulness to the features."""
 
 import contextlib
 import warnings
@@ -8,23 +8,26 @@ import numpy as np
 
 from common.errors import InputError, nearest
 
-TILE = 512  # rows whose distances to all others are held at once
-TRUST_QUERIES = 4000  # points at which trustworthiness is taken; all others count as their neighbours
+TILE = 512  # rows of the distance matrix in memory at once
+TRUST_QUERIES = 4000  # points sampled for trustworthiness, with all points as candidate neighbours
+# The distances of umap-learn that mean something between real vectors of either sign. Its others are for sets, strings,
+# counts, distributions, points of a sphere or a ball, or need parameters: they fail, or give a map of nothing.
+METRICS = ("euclidean", "l2", "manhattan", "taxicab", "l1", "chebyshev", "linfinity", "linfty", "linf", "minkowski",
+           "canberra", "braycurtis", "cosine", "correlation")
 
 
 def check_metric(metric):
-    """Raise InputError for a distance that umap-learn does not know."""
-    from umap.distances import named_distances
-
-    if metric not in named_distances:
-        raise InputError(f"unknown distance '{metric}'", where="--metric", do=nearest(metric, named_distances))
+    """Raise InputError for a distance that is not in METRICS."""
+    if metric not in METRICS:
+        raise InputError(f"'{metric}' is not a distance between real vectors", where="--metric",
+                         do=nearest(metric, METRICS))
 
 
 def fit_map(features, n_neighbors, min_dist, metric, n_components, seed):
     """Return (fitted UMAP, float32 (N, n_components)) of features (N, D) float32.
 
-    seed None: on all threads, another map at each run. With a seed the same versions on the same kind of processor give
-    the same bits.
+    seed None: on all threads, not reproducible. With a seed the same versions on the same type of CPU give the same
+    bits.
     """
     import umap
 
@@ -37,10 +40,10 @@ def fit_map(features, n_neighbors, min_dist, metric, n_components, seed):
 
 
 def prepare_numba():
-    """Have numba leave torch its threads, and keep the machine code of UMAP's functions.
+    """Keep numba from changing torch's threads, and cache the compiled functions of UMAP.
 
-    Compiling them takes ten times as long as a map of 1,000 points. The code lies where numba keeps that of
-    pynndescent: in umap's own __pycache__, or in the user's cache where that cannot be written.
+    Compiling takes ten times as long as a map of 1,000 points. The cache is where numba keeps pynndescent's: in umap's
+    __pycache__, or in the user's cache if that is read-only.
     """
     import numba
     import umap.layouts
@@ -48,28 +51,28 @@ def prepare_numba():
     import umap.utils
     from numba.core.dispatcher import Dispatcher
 
-    if numba.config.THREADING_LAYER == "default":  # its choice, OpenMP, would set torch's number of threads as well
+    if numba.config.THREADING_LAYER == "default":  # it would choose OpenMP and change torch's thread count, too
         numba.config.THREADING_LAYER = "workqueue"
     for module in (umap.layouts, umap.umap_, umap.utils):
         for function in vars(module).values():
             if isinstance(function, Dispatcher) and function.py_func.__module__ == module.__name__:
-                with contextlib.suppress(RuntimeError):  # no place can be written: compiled each time
+                with contextlib.suppress(RuntimeError):  # no writable cache: compiled in each process
                     function.enable_caching()
 
 
 def compile_ahead():
-    """Make a small map and add to it, so that UMAP's compiled code is in its cache (`make setup`)."""
+    """Fit a small map and project into it, to fill the cache of compiled code (`make setup`)."""
     features = np.random.default_rng(0).standard_normal((64, 8), dtype=np.float32)
     for seed in (0, None):
         reducer, _ = fit_map(features, 5, 0.1, "euclidean", 2, seed)
-        lay_into(reducer, features[:8])
+        project_into(reducer, features[:8])
 
 
 @contextlib.contextmanager
 def seeded_eigenvectors(seed):
-    """Within it SciPy's Lanczos solver restarts from vectors by the seed (None: as it likes).
+    """Context in which SciPy's Lanczos solver draws its vectors from the seed (None: unseeded).
 
-    UMAP and scikit-learn hand it no generator: a map that falls into islands would begin elsewhere in each process.
+    UMAP and scikit-learn pass it no generator: a map of disconnected islands would start differently in each process.
     """
     if seed is None:
         yield
@@ -86,21 +89,21 @@ def seeded_eigenvectors(seed):
         yield
 
 
-def lay_into(reducer, features):
-    """Return float32 (N, n_components): further features in a finished map (the same each time: a fixed seed)."""
+def project_into(reducer, features):
+    """Return float32 (N, n_components): features projected into a fitted map, with UMAP's fixed transform seed."""
     with warnings.catch_warnings():
         _silence()
         return np.asarray(reducer.transform(features), np.float32)
 
 
 def _silence():
-    """Silence what is no news: a seed means one thread, few samples mean fewer neighbours, classes may be islands."""
+    """Silence expected warnings: one thread with a seed, fewer neighbours for few samples, disconnected islands."""
     for message in ("n_jobs value", ".*n_neighbors is larger", ".*not fully connected", "Spectral initiali"):
         warnings.filterwarnings("ignore", message=message)
 
 
 def squared_distances(rows, others):
-    """Return float32 (n, m) squared distances by one product; rounding may leave a small error, never below 0."""
+    """Return float32 (n, m) squared Euclidean distances by one matrix product, clipped at 0 against rounding."""
     product = rows @ others.T
     product *= -2
     product += np.einsum("ij,ij->i", rows, rows)[:, None]
@@ -114,7 +117,7 @@ def nearest_neighbours(features, k):
     Euclidean and exact; memory is TILE rows of distances.
     """
     features = np.ascontiguousarray(features, np.float32)
-    features = features - features.mean(axis=0)  # smaller numbers, smaller rounding errors
+    features = features - features.mean(axis=0)  # smaller norms, smaller rounding errors
     count = len(features)
     k = min(k, count - 1)
     index, distance = np.empty((count, k), np.int32), np.empty((count, k), np.float32)
@@ -122,23 +125,30 @@ def nearest_neighbours(features, k):
         tile = squared_distances(features[start : start + TILE], features)
         own = np.arange(len(tile))
         tile[own, start + own] = np.inf
-        found = np.argpartition(tile, k - 1, axis=1)[:, :k] if k < count - 1 else np.argsort(tile, axis=1)[:, :k]
-        values = np.take_along_axis(tile, found, axis=1)
-        order = np.lexsort((found, values), axis=1)  # ties by index, so that the answer is one
-        index[start : start + len(tile)] = np.take_along_axis(found, order, axis=1)
+        closest = np.argpartition(tile, k - 1, axis=1)[:, :k] if k < count - 1 else np.argsort(tile, axis=1)[:, :k]
+        values = np.take_along_axis(tile, closest, axis=1)
+        order = np.lexsort((closest, values), axis=1)  # ties by index, to be deterministic
+        index[start : start + len(tile)] = np.take_along_axis(closest, order, axis=1)
         distance[start : start + len(tile)] = np.sqrt(np.take_along_axis(values, order, axis=1))
     return index, distance
+
+
+def all_equal(features):
+    """Return whether all rows of features (N, D) are the same."""
+    return bool((features == features[:1]).all())
 
 
 def trustworthiness(features, embedding, k, seed=0):
     """Return the trustworthiness of a map (Venna and Kaski 2001), 1 when no point has a false neighbour.
 
-    features (N, D), embedding (N, d).  Above TRUST_QUERIES points it is the mean over so many drawn ones, with all
-    points as candidates; below, it is scikit-learn's number.
+    None for fewer than three points and for points that are all equal, which have no neighbours to be true to.
+
+    features (N, D), embedding (N, d).  Above TRUST_QUERIES points it is the mean over a random sample of so many, with
+    all points as candidates; below, it equals scikit-learn's.
     """
     count = len(features)
     k = min(k, (count - 1) // 2)
-    if k < 1:
+    if k < 1 or all_equal(features):
         return None
     chosen = np.arange(count)
     if count > TRUST_QUERIES:
@@ -151,8 +161,8 @@ def trustworthiness(features, embedding, k, seed=0):
         near, far = (squared_distances(rows[queries], rows) for rows in (embedding, features))
         for tile in (near, far):
             tile[np.arange(len(queries)), queries] = np.inf
-        found = np.argpartition(near, k, axis=1)[:, :k]
-        for column in found.T:
+        neighbours = np.argpartition(near, k, axis=1)[:, :k]
+        for column in neighbours.T:
             limit = far[np.arange(len(queries)), column]
             rank = 1 + np.count_nonzero(far < limit[:, None], axis=1)
             penalty += int(np.maximum(rank - k, 0).sum())

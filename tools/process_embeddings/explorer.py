@@ -1,8 +1,7 @@
-"""The explorer: one HTML file with points, records, neighbours and thumbnails of one or more maps, and nothing from
-elsewhere.
+"""The explorer: one self-contained HTML file with points, records, neighbours and thumbnails of one or more maps.
 
-The page's own parts lie in page/: markup, style, and scripts that are put together here. Arrays travel as base64 of
-their little-endian bytes, columns of records as numbers, words with an index, or one constant.
+Markup, style and scripts are in page/ and assembled here. Arrays are base64 of their little-endian bytes, columns of
+records are numbers, words with an index, or one constant.
 """
 
 import base64
@@ -19,9 +18,9 @@ import numpy as np
 from tools.process_embeddings.atlas import make_atlas
 
 SCRIPTS = ("data.js", "draw.js", "select.js", "panel.js", "main.js")
-NEIGHBOURS = 12  # shown at a click
-MANY = 20_000  # points from which on the page leaves out what takes room
-ROOMY = ("reconstructed_path", "activation_path", "batch_index")
+NEIGHBOURS = 12  # shown on a click
+MANY = 20_000  # points above which the page drops the BULKY columns
+BULKY = ("reconstructed_path", "activation_path", "batch_index")
 NO_SCORES = ("class_label", "batch_index", "sample_id")
 
 
@@ -32,7 +31,7 @@ class Tab:
     records: dictionaries.  embedding (N, 2 or 3).  group (N,) number of the set in `names`.  roots: of the sets'
     images. neighbours, distances (N, k) in feature space.  scores: {name: (N,)} computed besides the records' own
     columns.
-    numbers: [(what, value as shown)].  notes: sentences.  class_names: {label: name} for records without one.
+    numbers: [(measure, value as text)].  notes: sentences.  class_names: {label: name} for records without one.
     """
 
     title: str
@@ -59,14 +58,14 @@ def build_page(tabs, heading, atlas_bytes, advance=lambda n: None):
         "atlas": {"cell": atlas.cell, "columns": atlas.columns, "perSheet": atlas.per_sheet, "sheets": atlas.sheets},
         "tabs": [_tab(tab, [atlas.place.get(path, -1) for path in paths]) for tab, paths in zip(tabs, wanted)],
     }
-    told = {"thumbnails": len(atlas.place), "thumbnail_pixels": atlas.cell, "unreadable": atlas.unreadable}
-    return _assemble(heading, content), told
+    counts = {"thumbnails": len(atlas.place), "thumbnail_pixels": atlas.cell, "unreadable": atlas.unreadable}
+    return _assemble(heading, content), counts
 
 
 def _assemble(heading, content):
     page = files(__package__) / "page"
     text = {name: (page / name).read_text(encoding="utf-8") for name in ("explorer.html", "explorer.css", *SCRIPTS)}
-    # "<" never stands in the data, so that no text of a user's can end the script element
+    # "<" is escaped, so that no user text can close the script element
     data = json.dumps(content, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
     parts = {"TITLE": escape(heading), "CSS": text["explorer.css"], "DATA": data,
              "SCRIPT": '"use strict";\n' + "\n".join(text[name] for name in SCRIPTS)}
@@ -86,7 +85,7 @@ def _tab(tab, cells):
     count, k = len(tab.records), min(NEIGHBOURS, tab.neighbours.shape[1])
     fields = list(dict.fromkeys(name for record in tab.records for name in record))
     if count > MANY:
-        k, fields = min(k, 8), [name for name in fields if name not in ROOMY]
+        k, fields = min(k, 8), [name for name in fields if name not in BULKY]
     columns = [{"name": name, **encode_column([record.get(name) for record in tab.records])} for name in fields]
     for column in columns:
         column["score"] = column["kind"] == "number" and column["name"] not in NO_SCORES
@@ -102,13 +101,13 @@ def _tab(tab, cells):
 
 
 def pack(array, dtype):
-    """Return base64 text of an array's bytes in a type of a stated byte order."""
+    """Return base64 text of an array's bytes in a dtype of explicit byte order."""
     array = np.ascontiguousarray(array)
     return base64.b64encode(array.astype(dtype).tobytes()).decode()
 
 
 def class_of(record, class_names=None):
-    """Return what a record's class is called: its name, else the name of its number, else the number."""
+    """Return a record's class name: its own, else by its number, else the number."""
     label = str(record.get("class_label", "") if record.get("class_label") is not None else "")
     name = str(record.get("class_name") or (class_names or {}).get(label) or "")
     return name.replace("_", " ") or (f"class {label}" if label else "no class")
@@ -134,14 +133,14 @@ def _word(value):
 
 
 def _as_numbers(words):
-    """Return floats, NaN for missing ones, or None where a word is no number as it would be written again."""
-    found = []
+    """Return floats, NaN for missing ones, or None where a word is not a number in canonical form."""
+    numbers = []
     for word in words:
         try:
             number = float(word) if word else math.nan
         except ValueError:
             return None
         if word and (len(word) > 1 and word[0] == "0" and word[1] != "." or not math.isfinite(number)):
-            return None  # 007 is a name
-        found.append(number)
-    return found
+            return None  # 007 is an identifier
+        numbers.append(number)
+    return numbers

@@ -1,4 +1,4 @@
-"""From the command to the files: open, standardise, reduce, map, measure, write."""
+"""From the flags to the files: open, standardise, reduce, map, measure, write."""
 
 import os
 from pathlib import Path
@@ -13,9 +13,9 @@ from tools.process_embeddings import embed, explorer, overlap, read, reduce, wri
 
 PROG = "process_embeddings"
 
-KEPT = ("adapter", "checkpoint", "layers", "conditioning_sigma", "input_mode", "label_mode", "pool", "dtype",
-        "preprocess", "split", "seed")
-TRUST_K = 15
+SET_KEYS = ("adapter", "checkpoint", "layers", "conditioning_sigma", "input_mode", "label_mode", "pool", "dtype",
+            "preprocess", "split", "seed")
+TRUST_K = 15  # neighbours for trustworthiness
 
 
 def process(options):
@@ -31,7 +31,7 @@ def process(options):
     more = [write.read_map(Path(name)) for name in options.more_maps]
 
     def work():
-        if not parallel.is_main():  # under torchrun one process makes the map; it is one job
+        if not parallel.is_main():  # under torchrun a single process makes the map
             return {}, []
         made = make_map(base, further, options, stem.parent)
         results = measure_map(made, sets, options)
@@ -51,11 +51,11 @@ def check_flags(options):
         raise InputError(what, where="--model", do="Name one set with --model, or several with --models")
     if options.model in ("sdxl", "sdv1.5") and not (Path(options.data_dir) / "metadata" / options.model).is_dir():
         raise InputError("no tool here makes such activations", where=f"--model {options.model}",
-                         do="Name a set of --data_dir")
+                         do="Name a set in --data_dir")
 
 
 def _job(options, sets, stem):
-    """Return the Job; its record lies in a folder of the map's own name."""
+    """Return the Job; its record is in a folder named after the map."""
     places = [item.root / "metadata" / item.model / "dataset_info.json" for item in sets]
     about = [fingerprint(place) for place in places]
     derived = {f"metadata of {item.name}": entry["sha256"] for item, entry in zip(sets, about)}
@@ -77,7 +77,7 @@ class Map:
 
 
 def make_map(base, further, options, folder):
-    """Return the Map of the sets `base`, with the sets `further` laid into it."""
+    """Return the Map of the sets `base`, with the sets `further` projected into it."""
     console.say(f"reading {sum(len(item.records) for item in base)} samples of {base[0].rows.shape[1]} features")
     rows = reduce.cache_rows(_joined(base), folder, options.low_memory)
     scaler = reduce.fit_scaler(rows, not options.no_normalize, centre=options.pca > 0 or not options.no_normalize)
@@ -91,10 +91,10 @@ def make_map(base, further, options, folder):
     reducer, embedding = embed.fit_map(features, options.n_neighbors, options.min_dist, options.metric,
                                        options.n_components, seed)
     for item in further:
-        console.say(f"laying '{item.name}' into the map: {len(item.records)} samples")
+        console.say(f"projecting '{item.name}' into the fitted map: {len(item.records)} samples")
         extra = reduce.project(item.rows, scaler, components)
         features = np.concatenate([features, extra])
-        embedding = np.concatenate([embedding, embed.lay_into(reducer, extra)])
+        embedding = np.concatenate([embedding, embed.project_into(reducer, extra)])
     group = np.repeat(np.arange(len(base) + len(further)), [len(item.records) for item in (*base, *further)])
     return Map(scaler, components, reducer, features, embedding, group)
 
@@ -104,7 +104,7 @@ def _joined(sets):
 
 
 def measure_map(made, sets, options):
-    """Return the results: plain numbers under stable names; with two sets their pair's numbers stand at the top too."""
+    """Return the results under stable names; with two sets, those of their pair also at the top level."""
     names = [item.name for item in sets]
     labels = [record.get("class_label") for item in sets for record in item.records]
     pairs = overlap.compare_sets(names, made.group, made.features, made.embedding, options.random_state)
@@ -120,9 +120,11 @@ def measure_map(made, sets, options):
         results |= {key: value for key, value in pairs[0].items() if key not in ("a", "b", "num_a", "num_b")}
     notes = overlap.notes_on(sets)
     if made.scaler.replaced:
-        notes.append(f"{made.scaler.replaced} values were NaN or infinite and count as 0")
+        notes.append(f"{made.scaler.replaced} values were NaN or infinite and set to 0")
     if options.fast:
-        notes.append("made without a seed: another run gives another map")
+        notes.append("made without a seed: not reproducible")
+    if embed.all_equal(made.features):
+        notes.append("all samples have the same features: the map shows nothing")
     return results | {"pairs": pairs, "notes": notes}
 
 
@@ -147,21 +149,21 @@ def write_files(stem, made, sets, results, options, more):
         outputs.append("pkl")
     if options.explorer:
         own = tab_of(description, records, vars(made) | {"set": made.group}, stem.parent)
-        others = [tab_of(told, rows, arrays, Path(name).parent) for (told, rows, arrays),
-                  name in zip(more, options.more_maps)]
+        others = [tab_of(about, rows, arrays, Path(name).parent)
+                  for (about, rows, arrays), name in zip(more, options.more_maps)]
         results |= _write_page(path["html"], [own, *others], options)
         outputs.append("html")
-    write_json(path["json"], description)  # last: who finds it finds the others
+    write_json(path["json"], description)  # last: where it exists, so do the others
     return [path[ending] for ending in (*outputs, "json")]
 
 
 def _write_page(path, tabs, options):
     with console.progress("thumbnails", sum(len(tab.records) for tab in tabs), unit="image") as advance:
-        text, told = explorer.build_page(tabs, tabs[0].title, int(options.atlas_mb * 1e6), advance)
+        text, atlas = explorer.build_page(tabs, tabs[0].title, int(options.atlas_mb * 1e6), advance)
     write_text(path, text)
-    for name in told["unreadable"][:5]:
-        console.say(f"no thumbnail, the image cannot be read: {name}")
-    return {"thumbnails": told["thumbnails"], "unreadable_images": len(told["unreadable"]),
+    for name in atlas["unreadable"][:5]:
+        console.say(f"no thumbnail, cannot read {name}")
+    return {"thumbnails": atlas["thumbnails"], "unreadable_images": len(atlas["unreadable"]),
             "page_bytes": len(text.encode())}
 
 
@@ -182,7 +184,8 @@ def describe(sets, results, options, folder):
             "title": options.title or ", ".join(item.name for item in sets),
             "sets": [{"name": item.name, "model": item.model, "root": os.path.relpath(item.root, folder),
                       "projected": index >= len(sets) - len(options.project),
-                      **{key: item.info[key] for key in KEPT if key in item.info}} for index, item in enumerate(sets)],
+                      **{key: item.info[key] for key in SET_KEYS if key in item.info}}
+                     for index, item in enumerate(sets)],
             "class_names": _class_names(sets), "results": results,
             "versions": {name: importlib.metadata.version(name) for name in packages},
         },
@@ -191,34 +194,33 @@ def describe(sets, results, options, folder):
 
 def _class_names(sets):
     """Return {label: name} of the classes that occur, from the sets' class index ({"0": [synset, name]})."""
-    found = {}
+    class_names = {}
     for item in sets:
         index = item.info.get("class_labels")
         for label in {str(record.get("class_label")) for record in item.records} if isinstance(index, dict) else ():
             entry = index.get(label)
-            found[label] = entry[-1] if isinstance(entry, list) and entry else entry
-    return {label: str(name) for label, name in sorted(found.items()) if name}
+            class_names[label] = entry[-1] if isinstance(entry, list) and entry else entry
+    return {label: str(name) for label, name in sorted(class_names.items()) if name}
 
 
 def tab_of(description, records, arrays, folder):
     """Return the explorer's Tab of a finished map; folder: that of its description."""
-    told = description["map"]
-    names = [item["name"] for item in told["sets"]]
+    about = description["map"]
+    names = [item["name"] for item in about["sets"]]
     scores = {"feature distance to the nearest": arrays["distances"][:, 0]}
     if len(names) > 1:
-        scores = {"share of own set among neighbours": overlap.same_set_fraction_around(arrays["neighbours"],
-                                                                                        arrays["set"]),
-                  **scores}
+        own = overlap.same_set_fraction_around(arrays["neighbours"], arrays["set"])
+        scores = {"share of own set among neighbours": own, **scores}
     return explorer.Tab(
-        told["title"], records, arrays["embedding"], arrays["set"], names,
-        [folder / item["root"] for item in told["sets"]],
-        arrays["neighbours"], arrays["distances"], scores, numbers_of(told["results"]), told["results"]["notes"],
-        told["class_names"],
+        about["title"], records, arrays["embedding"], arrays["set"], names,
+        [folder / item["root"] for item in about["sets"]],
+        arrays["neighbours"], arrays["distances"], scores, numbers_of(about["results"]), about["results"]["notes"],
+        about["class_names"],
     )
 
 
 def numbers_of(results):
-    """Return [(what, value as shown)] of a map's numbers."""
+    """Return [(measure, value as text)] of a map."""
     shown = [("samples", f"{results['num_samples']:,}"), ("features", f"{results['features']:,}")]
     if results["variance_kept"] is not None:
         shown.append((f"variance in {results['components']} components", f"{results['variance_kept']:.1%}"))
@@ -240,7 +242,7 @@ def numbers_of(results):
 
 
 def show(results):
-    """Print the table of a map's numbers, and the notes."""
+    """Print the measures of a map, and the notes."""
     console.show_table("process_embeddings", ["", "value"], numbers_of(results))
     for note in results["notes"]:
         console.say(f"note: {note}")

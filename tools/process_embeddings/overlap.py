@@ -1,6 +1,6 @@
-"""Numbers that tell how far two sets of activations overlap; trustworthiness of a map does not.
+"""Measures of how far two sets of activations overlap, which the trustworthiness of a map is not.
 
-All are taken in the space that UMAP got (the principal components); the share of own neighbours also in the map.
+All are computed in the input space of UMAP (the principal components); the share of own neighbours also on the map.
 """
 
 from itertools import combinations
@@ -9,10 +9,10 @@ import numpy as np
 
 from common.errors import InputError
 
-LIMIT = 5000  # points of a set that enter; more change the third digit and cost their square
+LIMIT = 5000  # points per set; more change the third digit, at quadratic cost
 FOLDS = 5
 RESAMPLES = 500
-LEAST = 10  # points that both sets need
+LEAST = 10  # points that each set needs
 COVERAGE_K = 5  # as in Naeem et al. 2020
 ALIKE = ("input_mode", "label_mode", "conditioning_sigma", "layers", "pool", "checkpoint", "adapter", "preprocess")
 
@@ -21,11 +21,11 @@ def compare_sets(names, group, features, embedding, seed):
     """Return a dictionary for each pair of sets.
 
     names: of the sets.  group: (N,) set of each point.  features (N, k), embedding (N, d).
-    auc: of a classifier, 0.5 when nothing tells the sets apart.  own_neighbours, own_neighbours_map: share of points,
+    auc: of a classifier, 0.5 when the sets are indistinguishable.  own_neighbours, own_neighbours_map: share of points,
     as many of each set, whose nearest neighbour is of their own set, 0.5 when mixed.  coverage_of_a_by_b: share of a's
     points with one of b within the distance to their fifth neighbour in a.  *_low, *_high: 95 % interval.
     """
-    found = []
+    pairs = []
     for a, b in combinations(range(len(names)), 2):
         sides = [np.flatnonzero(group == number) for number in (a, b)]
         generator = np.random.default_rng([seed, a, b])
@@ -39,8 +39,8 @@ def compare_sets(names, group, features, embedding, seed):
                 entry |= _interval(name, *same_set_fraction(space[even[0]], space[even[1]]))
             entry["coverage_of_a_by_b"] = coverage(features[sides[0]], features[sides[1]])
             entry["coverage_of_b_by_a"] = coverage(features[sides[1]], features[sides[0]])
-        found.append(entry)
-    return found
+        pairs.append(entry)
+    return pairs
 
 
 def _interval(name, value, low, high):
@@ -50,8 +50,8 @@ def _interval(name, value, low, high):
 def classifier_auc(first, second, seed, resamples=RESAMPLES):
     """Return (AUC, low, high) of 5-fold logistic regression between two sets of rows, 95 % by bootstrap of the points.
 
-    Each point is scored by the classifier that has not seen it; a fold's scores count as ranks within the fold, because
-    the folds' classifiers have scales of their own.
+    Each point is scored by the classifier that was not trained on it; scores are ranks within the fold, because the
+    scales of the folds' classifiers differ.
     """
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import StratifiedKFold
@@ -61,10 +61,10 @@ def classifier_auc(first, second, seed, resamples=RESAMPLES):
     rows = np.concatenate([first, second]).astype(np.float64)
     kind = np.repeat([0, 1], [len(first), len(second)])
     scores = np.empty(len(rows))
-    for seen, unseen in StratifiedKFold(FOLDS, shuffle=True, random_state=seed).split(rows, kind):
+    for trained, tested in StratifiedKFold(FOLDS, shuffle=True, random_state=seed).split(rows, kind):
         model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=500, class_weight="balanced"))
-        margin = model.fit(rows[seen], kind[seen]).decision_function(rows[unseen])
-        scores[unseen] = _ranks(margin) / (len(margin) + 1)
+        margin = model.fit(rows[trained], kind[trained]).decision_function(rows[tested])
+        scores[tested] = _ranks(margin) / (len(margin) + 1)
     generator = np.random.default_rng(seed)
     sides = scores[kind == 0], scores[kind == 1]
     drawn = [auc(*(side[generator.integers(0, len(side), len(side))] for side in sides)) for _ in range(resamples)]
@@ -86,7 +86,7 @@ def _ranks(values):
 
 
 def same_set_fraction(first, second):
-    """Return (share, low, high): points whose nearest other is of their own set, with Wilson's interval."""
+    """Return (share, low, high): points whose nearest neighbour is of their own set, with Wilson's interval."""
     from tools.process_embeddings.embed import nearest_neighbours
 
     index, _ = nearest_neighbours(np.concatenate([first, second]), 1)
@@ -121,7 +121,7 @@ def same_set_fraction_around(index, group):
 
 
 def class_purity(embedding, labels, k=15):
-    """Return the share of map neighbours of a point's own class (1: the map shows the label and not the picture)."""
+    """Return the share of map neighbours of a point's own class (1: the map shows labels, not images)."""
     from tools.process_embeddings.embed import nearest_neighbours
 
     if len(set(labels)) < 2 or len(labels) < 3:
@@ -132,26 +132,24 @@ def class_purity(embedding, labels, k=15):
 
 
 def notes_on(sets):
-    """Return sentences on what makes the sets' comparison say something else than it seems."""
+    """Return warnings on sets that are not comparable, or dominated by their labels."""
     notes = []
     for first, second in combinations(sets, 2):
         for key in ALIKE:
             before, after = mode_of(first, key), mode_of(second, key)
             if before != after and None not in (before, after):
                 notes.append(f"'{first.name}' was extracted with {key} {_short(before)}, '{second.name}' with "
-                             f"{_short(after)}: what "
-                             "tells them apart may be that. Extract both alike")
+                             f"{_short(after)}, which may explain their difference. Extract both alike")
     for item in sets:
-        if mode_of(item,
-                   "label_mode") == "own" and len({str(record.get("class_label")) for record in item.records}) > 1:
-            notes.append(f"'{item.name}' was extracted with its class labels given to the network: the map shows the "
-                         f"label "
-                         "more than the picture. --label_mode none shows the picture")
+        labels = {str(record.get("class_label")) for record in item.records}
+        if mode_of(item, "label_mode") == "own" and len(labels) > 1:
+            notes.append(f"'{item.name}' was extracted with its class labels given to the network: the map shows "
+                         "labels more than images. Use --label_mode none for a map of images")
     return notes
 
 
 def mode_of(item, key):
-    """Return how a set was extracted, where its metadata say so, or what the original programs did."""
+    """Return how a set was extracted, by its metadata or, without, as the original programs did."""
     value = item.info.get(key)
     generated = item.info.get("model_type", item.model) == "imagenet"
     if value is None and key == "input_mode":
@@ -167,7 +165,7 @@ def _short(value):
 
 
 def check_size(count, n_components):
-    """Raise InputError for fewer samples than a map can be made of."""
+    """Raise InputError for too few samples for a map."""
     if count < n_components + 3:
-        raise InputError(f"{count} samples make no map of {n_components} dimensions", where="--max_samples",
-                         do=f"Give at least {n_components + 3}")
+        raise InputError(f"{count} samples are too few for a map of {n_components} dimensions", where="--max_samples",
+                         do=f"Use at least {n_components + 3}")

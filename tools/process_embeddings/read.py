@@ -1,4 +1,4 @@
-"""Sets of activations as the command names them: their records, and their rows without holding them all."""
+"""Sets of activations named on the command line: records, and rows read on demand."""
 
 import re
 from dataclasses import dataclass
@@ -15,8 +15,8 @@ from common.formats.rows import FirstRows
 class ActivationSet:
     """One set: `records` as in its dataset_info.json (`info` without them), `rows` (N, D) float32 in the same order.
 
-    root: the folder that image paths are relative to.  layers: {name: features}, in the order of the columns.
-    cheap: whether rows can be read again and again; those of .npz files may have to be inflated each time.
+    root: the folder that image paths are relative to.  layers: {name: features}, in column order.
+    cheap: whether rows are cheap to read repeatedly; those of .npz files may be inflated each time.
     """
 
     name: str
@@ -32,7 +32,7 @@ class ActivationSet:
 def open_set(word, data_dir, layer="all", limit=None):
     """Return the ActivationSet that `[NAME=][DIR:]MODEL` names.
 
-    layer: "all" or names by commas.  limit: only the first so many samples.
+    layer: "all" or comma-separated names.  limit: only the first so many samples.
     Raises InputError for missing or foreign files, unknown layers and an empty set.
     """
     name, root, model = parse_word(word, data_dir)
@@ -51,12 +51,12 @@ def parse_word(word, data_dir):
     name, equals, rest = word.rpartition("=")
     folder, colon, model = rest.rpartition(":")
     if not model or "/" in model or (equals and not name):
-        raise InputError("no set is written so", where=word, do="Write MODEL, DIR:MODEL or NAME=DIR:MODEL")
+        raise InputError("invalid name of a set", where=word, do="Write MODEL, DIR:MODEL or NAME=DIR:MODEL")
     return name or model, Path(folder if colon else data_dir), model
 
 
 def map_stem(options):
-    """Return the path of a map's files without their endings."""
+    """Return the path of a map's files without suffix."""
     base, further = ([parse_word(word, options.data_dir)[0] for word in words]
                      for words in (options.models or [options.model], options.project))
     return Path(options.output_dir) / file_stem(base, further, options.n_neighbors, options.min_dist)
@@ -77,11 +77,11 @@ def _check_files(activations, count):
     """Raise InputError, before any slow work, for a sample whose file is missing."""
     for path in dict.fromkeys(activations.npz_path(number)[0] for number in range(count)):
         if not path.is_file():
-            raise InputError("the activations of a sample are missing", where=path, do="Extract them again")
+            raise InputError("missing activations of a sample", where=path, do="Extract them again")
 
 
 class JoinedRows:
-    """Several sets' rows, one behind the other."""
+    """The rows of several sets, concatenated."""
 
     def __init__(self, parts, cheap=True):
         self.parts, self.cheap = list(parts), cheap
@@ -106,22 +106,22 @@ def check_alike(sets):
     first = sets[0]
     for other in sets[1:]:
         if other.layers != first.layers:
-            raise InputError(f"has layers {_told(other)}, '{first.name}' has {_told(first)}", where=other.name,
-                             do="Choose common ones with --layer, or extract the sets alike")
+            raise InputError(f"has layers {_sizes(other)}, '{first.name}' has {_sizes(first)}", where=other.name,
+                             do="Select common ones with --layer, or extract both sets alike")
     names = [item.name for item in sets]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice:
-        raise InputError("two sets have this name", where=twice, do="Write NAME=DIR:MODEL to tell them apart")
+        raise InputError("two sets have this name", where=twice, do="Write NAME=DIR:MODEL to distinguish them")
 
 
-def _told(item):
+def _sizes(item):
     return ", ".join(f"{name} ({size})" for name, size in item.layers.items())
 
 
 def file_stem(names, projected, n_neighbors, min_dist):
     """Return the published stem of output files, such as imagenet_real_umap_n15_d0.1.
 
-    Several names are joined by +; sets that are laid into the map stand before it: imagenet_in_imagenet_real_umap_...
+    Several names are joined by +; projected sets come first: imagenet_in_imagenet_real_umap_...
     """
     sets = f"{'+'.join(projected)}_in_{'+'.join(names)}" if projected else "+".join(names)
     return re.sub(r"[^\w.+-]", "_", f"{sets}_umap_n{n_neighbors}_d{min_dist}")

@@ -1,4 +1,4 @@
-"""Standardisation and principal components of more rows than memory holds: a few passes over blocks of rows.
+"""Out-of-core standardisation and principal components: a few passes over blocks of rows.
 
 Memory is that of a few blocks and of a few columns as wide as a row, however many rows there are. Few rows: the
 eigenvectors of X X^T. Many: randomised subspace iteration after Halko, Martinsson and Tropp (2011), each pass one
@@ -15,10 +15,10 @@ from common.errors import InputError
 BLOCK_BYTES = 1 << 26  # float32 bytes of a block of rows
 OVERSAMPLING = 14  # directions searched beyond those wanted
 MAX_PASSES = 5  # as many multiplications as scikit-learn makes
-STILL = 1e-3  # relative change of the variance found at which the search ends
+TOLERANCE = 1e-3  # relative change of the variance found at which the search ends
 EXACT = 2048  # rows or columns up to which the decomposition is exact
 COLUMNS = 8192  # products of longer rows are summed in float64
-HELD_BYTES = 1 << 28  # a matrix up to this size is kept in memory rather than read for each pass
+CACHED_BYTES = 1 << 28  # a matrix up to this size is kept in memory rather than read for each pass
 
 
 def blocks(rows, first=0):
@@ -29,14 +29,14 @@ def blocks(rows, first=0):
 
 
 def cache_rows(rows, folder, low_memory=False):
-    """Return the rows so that they can be passed over many times: as they are where that is cheap, else a copy.
+    """Return rows that are cheap to read repeatedly: the same object if it is, else a copy.
 
-    The copy is in memory up to HELD_BYTES (never with low_memory), else in an unnamed temporary file in `folder`, which
-    the system removes with the process.
+    The copy is in memory up to CACHED_BYTES (never with low_memory), else in an unnamed temporary file in `folder`,
+    which the system deletes with the process.
     """
     if getattr(rows, "cheap", False) or isinstance(rows, np.ndarray):
         return rows
-    if not low_memory and rows.shape[0] * rows.shape[1] * 4 <= HELD_BYTES:
+    if not low_memory and rows.shape[0] * rows.shape[1] * 4 <= CACHED_BYTES:
         return np.concatenate([block for _, block in blocks(rows)])
     folder.mkdir(parents=True, exist_ok=True)
     copy = _ScratchRows(rows.shape, folder)
@@ -67,7 +67,7 @@ class _ScratchRows:
 
 @dataclass
 class Scaler:
-    """v -> (v - mean) / scale for each feature; what is not finite becomes 0 before.
+    """v -> (v - mean) / scale per feature, with values that are not finite set to 0 first.
 
     mean, scale: (D,) float64.  replaced: values that were not finite.
     """
@@ -85,10 +85,10 @@ class Scaler:
 
 
 def fit_scaler(rows, normalize=True, centre=True):
-    """Return the Scaler of rows (N, D): population deviation, 1 where a feature is constant.
+    """Return the Scaler of rows (N, D): population standard deviation, 1 for a constant feature.
 
     normalize False: the scale is 1 everywhere.  centre False: the mean is 0 everywhere.
-    Raises InputError where a whole set holds no finite number.
+    Raises InputError when no value is finite.
     """
     mean, squares, count, replaced = np.zeros(rows.shape[1]), np.zeros(rows.shape[1]), 0, 0
     for _, block in blocks(rows):
@@ -102,10 +102,10 @@ def fit_scaler(rows, normalize=True, centre=True):
         mean += difference * (len(block) / total)
         count = total
     if replaced == count * rows.shape[1]:
-        raise InputError("every activation is NaN or infinite, as a conditioning sigma of 0 makes them",
+        raise InputError("every activation is NaN or infinite, as with a conditioning sigma of 0",
                          where="activations",
                          do="Extract them again with --input_mode clean or a sigma above 0")
-    variance = squares / count
+    variance = squares / count  # merged over blocks as by Chan et al. (1979); "constant" allows for rounding errors
     constant = variance <= count * np.finfo(float).eps * variance + (count * mean * np.finfo(float).eps) ** 2
     scale = np.where(constant, 1.0, np.sqrt(variance)) if normalize else np.ones_like(mean)
     return Scaler(mean if centre else np.zeros_like(mean), scale, replaced)
@@ -127,7 +127,7 @@ class Components:
 def fit_components(rows, scaler, count, seed):
     """Return (Components, coordinates float32 (N, k)) of standardised rows; k = count, at most N - 1 and D.
 
-    Exact where rows or columns are few; else to about 1e-3 of each variance, the same for the same seed.
+    Exact for few rows or columns; else accurate to about 1e-3 of each variance, and reproducible from the seed.
     """
     count = min(count, rows.shape[0] - 1, rows.shape[1])
     if rows.shape[1] <= EXACT:
@@ -153,9 +153,9 @@ def _row_space(rows, scaler, count):
 
 
 def _gram(rows, scaler):
-    """Return the lower triangle of X X^T (N, N), float64: HELD_BYTES of rows stay while the later ones pass by."""
+    """Return the lower triangle of X X^T (N, N), float64: CACHED_BYTES of rows stay while the later ones pass by."""
     count, width = rows.shape
-    gram, step = np.zeros((count, count)), max(1, HELD_BYTES // (4 * width))
+    gram, step = np.zeros((count, count)), max(1, CACHED_BYTES // (4 * width))
     for first in range(0, count, step):
         held = scaler(rows[first : first + step])
         last = first + len(held)
@@ -173,7 +173,7 @@ def _add_products(total, left, right):
 
 
 def _subspace(rows, scaler, count, seed):
-    """Return an orthonormal basis (D, k + OVERSAMPLING) that holds the leading directions of X."""
+    """Return an orthonormal basis (D, k + OVERSAMPLING) that spans the leading directions of X."""
     width = min(count + OVERSAMPLING, *rows.shape)
     basis = np.random.default_rng(seed).standard_normal((rows.shape[1], width), dtype=np.float32)
     before = 0.0
@@ -182,19 +182,21 @@ def _subspace(rows, scaler, count, seed):
         for _, block in blocks(rows):
             block = scaler(block)
             product += block.T @ (block @ basis)
-        found = np.sort(np.linalg.eigvalsh(basis.T.astype(np.float64) @ product))[::-1][:count].sum() if number else 0.0
+        explained = 0.0
+        if number:  # the first basis is random, not yet orthonormal
+            explained = np.sort(np.linalg.eigvalsh(basis.T.astype(np.float64) @ product))[::-1][:count].sum()
         basis = _orthonormal(product).astype(np.float32)
-        if number and abs(found - before) <= STILL * found:
+        if number and abs(explained - before) <= TOLERANCE * explained:
             break
-        before = found
+        before = explained
     return basis
 
 
 def _orthonormal(columns):
-    """Return an orthonormal basis of tall columns (D, l), twice by Cholesky of their products.
+    """Return an orthonormal basis of tall columns (D, l) by Cholesky QR, applied twice (CholeskyQR2).
 
-    That takes a fifth of the time of Householder's QR; the second round mends the first one's rounding. Columns that
-    are nearly dependent, as where the rows span less than l directions, go to QR.
+    This takes a fifth of the time of Householder QR; the second round removes the rounding errors of the first. Nearly
+    dependent columns, as when the rows span fewer than l directions, go to QR.
     """
     for _ in range(2):
         columns = columns / np.sqrt(np.einsum("ij,ij->j", columns, columns)).clip(1e-300)
@@ -222,7 +224,7 @@ def _decompose(rows, scaler, basis, count):
     values, vectors = np.linalg.eigh(gram)
     values, vectors = values[::-1][:count].clip(0), vectors[:, ::-1][:, :count]
     axes = (vectors if basis is None else basis @ vectors).T
-    signs = np.sign(axes[np.arange(count), np.abs(axes).argmax(axis=1)])  # so that two runs agree
+    signs = np.sign(axes[np.arange(count), np.abs(axes).argmax(axis=1)])  # fixes the arbitrary sign of each axis
     axes, vectors = axes * signs[:, None], vectors * signs
     freedom = max(rows.shape[0] - 1, 1)
     components = Components(axes.astype(np.float32), values / freedom, values / max(total, 1e-300))
@@ -232,6 +234,6 @@ def _decompose(rows, scaler, basis, count):
 
 
 def project(rows, scaler, components):
-    """Return float32 (N, k): further rows in the space of finished components (standardised rows without any)."""
+    """Return float32 (N, k): rows projected onto fitted components (standardised rows without components)."""
     parts = [scaler(block) if components is None else components(scaler(block)) for _, block in blocks(rows)]
     return np.concatenate(parts)

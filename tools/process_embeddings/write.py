@@ -1,4 +1,4 @@
-"""The files of a map: table and description as published, parameters as npz, a picture, the pickle on request."""
+"""The files of a map: table and description as published, parameters as npz, a figure, the pickle on request."""
 
 import csv
 import io
@@ -13,7 +13,7 @@ AXES = ("umap_x", "umap_y", "umap_z")
 
 
 def write_table(path, records, embedding, sets=None):
-    """Write the csv: the records' fields in their order, then coordinates; `set` before these where given."""
+    """Write the csv: the records' fields in their order, then `set` if given, then coordinates."""
     fields = list(dict.fromkeys(name for record in records for name in record))
     axes = AXES[: embedding.shape[1]]
     text = io.StringIO()
@@ -26,7 +26,7 @@ def write_table(path, records, embedding, sets=None):
 
 
 def write_overlap(path, results):
-    """Write the table of the sets' pairs, with trustworthiness and purity of their map beside (and not instead)."""
+    """Write the table of pairs of sets, with trustworthiness and class purity of the map beside."""
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow(["sets", "samples", "classifier AUC", "nearest is of own set", "the same in the map",
@@ -51,7 +51,7 @@ def _cell(value):
 
 
 def write_model(path, scaler, components, features, embedding, neighbours, distances, group):
-    """Write the npz: all that the map was made with and of; `fit_map` on `features` makes it again."""
+    """Write the npz: inputs and parameters of the map; `fit_map` on `features` reproduces it."""
     arrays = {"mean": scaler.mean, "scale": scaler.scale, "features": features, "embedding": embedding,
               "neighbours": neighbours, "distances": distances, "set": group.astype(np.int32)}
     if components is not None:
@@ -112,7 +112,7 @@ def write_plot(path, embedding, group, names, labels):
 def read_map(path):
     """Return (description, records, model arrays) of a finished map from its .json, .csv and .npz.
 
-    Raises InputError where one of them is missing or does not belong to the others.
+    Raises InputError when one of them is missing or does not match the others.
     """
     description = read_json(path)
     arrays = read_npz(path.with_suffix(".npz"), required=("embedding", "neighbours", "distances", "set"))
@@ -120,8 +120,8 @@ def read_map(path):
     with system_errors(table):
         records = list(csv.DictReader(io.StringIO(table.read_text(encoding="utf-8"))))
     if not isinstance(description, dict) or "map" not in description or len(records) != len(arrays["embedding"]):
-        raise InputError("not the description of a map with its table", where=path,
-                         do="Name a .json that process_embeddings wrote")
+        raise InputError("not the description of a map that matches its table", where=path,
+                         do="Pass a .json that process_embeddings wrote")
     for record in records:
         for name in ("set", *AXES):
             record.pop(name, None)

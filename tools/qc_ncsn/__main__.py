@@ -18,10 +18,10 @@ def _lazy(module):
 
 COMMANDS = {
     "train": ("train a U-, C- or QC-NCSN++", _lazy("train.command")),
-    "sample": ("sample images: predictor-corrector, ODE, multistep", _lazy("sample.command")),
+    "sample": ("sample images: predictor-corrector, ODE, multistep, Heun", _lazy("sample.command")),
     "eval": ("nll | asym | encode | fidis | prdc | nfe", _lazy("evaluate.command")),
     "convert": ("checkpoint to safetensors and back", _lazy("convert")),
-    "compare": ("runs side by side: table, samples, curves", _lazy("compare")),
+    "compare": ("compare runs: table, samples, curves", _lazy("compare")),
 }
 
 

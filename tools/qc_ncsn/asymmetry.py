@@ -34,11 +34,11 @@ def asymmetry(score, sde, x0, t, z, v, estimator="paper"):
 def antisymmetric_asymmetry(score, x, sigma, v):
     """Return (0.5 ||(J - J^T) v||^2, ||J^T v||^2) per row of v.
 
-    J v comes from the pullback itself: it is linear in its vector, so the derivative of u . pullback(w) by w is J u.
+    J v comes from the pullback too (double-backward trick): the derivative of u . pullback(w) with respect to w is J u.
     """
     with torch.enable_grad():
         _, pullback = score.linearise(x, sigma)
-        w = torch.zeros_like(v).requires_grad_(True)
+        w = torch.zeros_like(v).requires_grad_(True)  # pullback is linear in w, so any value does
         jtw = pullback(w)
         jv = torch.autograd.grad(jtw, w, v, retain_graph=True)[0]
     with torch.no_grad():
@@ -60,7 +60,7 @@ def exact_asymmetry(score, x, sigma):
 
 def normalised(asym, norm2):
     """Return the paper's per-image NAsym, 0.5 asym / (||J^T v||^2 + 1e-8)."""
-    return 0.5 * asym / (norm2 + 1e-8)
+    return 0.5 * asym / (norm2 + 1e-8)  # the epsilon of the original
 
 
 def noise_levels(count):

@@ -1,13 +1,14 @@
-"""Compare runs side by side: one table with paired differences, one figure of samples, loss and asymmetry curves."""
+"""Compare runs: one table with paired differences, samples, loss and asymmetry curves."""
 
 from dataclasses import dataclass
 from pathlib import Path
 from typing import List
 
 from common import console
-from common.cli import REQUIRED, CommonOptions, option, run
+from common.cli import run
 from common.errors import InputError
 from common.job import Job
+from common.options import REQUIRED, CommonOptions, option
 from tools.qc_ncsn.work_dir import WorkDir
 
 PROG = "qc_ncsn compare"
@@ -23,31 +24,39 @@ class CompareOptions(CommonOptions):
     """Flags of `qc_ncsn compare`."""
 
     workdirs: List[str] = option(REQUIRED, "work folders; differences are to the first", nargs="+", type=str)
-    names: List[str] = option([], "a name for each (the folders' names when not given); runs of the same name are "
-                              "repeats, whose mean and standard error over repeats are shown", nargs="*", type=str)
-    output_dir: str = option("out/qc_ncsn", "where table.csv, table.md and the pictures go", kind="how")
+    names: List[str] = option([], "a name for each (default: the folders' names); runs with the same name are "
+                              "repeats, shown as mean and standard error", nargs="*", type=str)
+    output_dir: str = option("out/qc_ncsn", "output directory for table.csv, table.md and figures", kind="how")
     title: str = option("QC-NCSN++ runs side by side", "title of the table")
 
 
 COLUMNS = {  # result name: (heading, format)
     "steps": ("last step", "{:.0f}"), "nll": ("bits/dim", "{:.3f}"),
-           "nll_difference": ("  less the first's", "{:+.3f}"),
+    "nll_difference": ("  less the first's", "{:+.3f}"),
     "asym": ("Asym", "{:.2e}"), "asym_ratio": ("  over the first's", "{:.3f}"), "nasym": ("NAsym", "{:.2e}"),
     "nasym_change": ("  change to the first's", "{:+.1%}"), "nasym_exact": ("NAsym, whole Jacobian", "{:.2e}"),
     "frechet": ("Frechet distance", "{:.4f}"), "fid": ("FID", "{:.2f}"), "inception_score": ("IS", "{:.2f}"),
     "precision": ("precision", "{:.3f}"), "recall": ("recall", "{:.3f}"), "density": ("density", "{:.3f}"),
     "coverage": ("coverage", "{:.3f}"), "nfe": ("calls/sample", "{:.0f}"),
 }
-WITH_ERROR = {"nll", "nll_difference", "asym", "nasym", "nasym_change", "nasym_exact"}  # of one run
-NO_ERROR = {"steps", "nfe"}
+WITH_ERROR = {"nll", "nll_difference", "asym", "nasym", "nasym_change", "nasym_exact"}  # shown for single runs, too
+NO_ERROR = {"steps", "nfe"}  # even over repeats
 
 
 def main(options):
-    """Run `qc_ncsn compare`; results: one entry per name with what was measured there."""
+    """Run `qc_ncsn compare`; results: one entry per name with its measurements."""
     works = [WorkDir(name) for name in options.workdirs]
     names = options.names or [work.root.name for work in works]
     if len(names) != len(works):
-        raise InputError(f"{len(names)} names for {len(works)} folders", where="--names", do="Give one for each")
+        raise InputError(f"{len(names)} names for {len(works)} folders", where="--names",
+                         do="Give one name per folder")
+    places = [work.root.resolve() for work in works]
+    for number, (name, place) in enumerate(zip(names, places)):
+        if place in places[:number]:
+            raise InputError("is given twice", where=works[number].root, do="Name each work folder once")
+        if not options.names and name in names[:number]:
+            raise InputError(f"two of the folders are called '{name}'", where="--workdirs",
+                             do="Tell them apart with --names; the same name makes them repeats")
     for work in works:
         if not work.root.is_dir():
             raise InputError("no such work folder", where=work.root,
@@ -55,6 +64,9 @@ def main(options):
     groups = {name: [work for work, own in zip(works, names) if own == name] for name in dict.fromkeys(names)}
     results = {name: merge(entries) for name, entries in measure(groups).items()}
     columns, rows = table(results)
+    for name, entry in results.items():
+        for kind, what in entry.get("unpaired", {}).items():
+            console.say(f"note: {kind} of {name} and {names[0]} differ in {what}: their difference is not shown")
     folder = Path(options.output_dir)
     job = Job(folder, PROG, options, content={"runs": results}, inputs=[work.root for work in works], owns=OWNS,
               show=lambda results: console.show_table(options.title, *table(results)))
@@ -75,20 +87,24 @@ def _results(folder):
 def gather(work):
     """Return what the finished runs in a work folder measured, under COLUMNS' names, with `_se` where known."""
     train, nll, asym, exact = (_results(folder) for folder in (work.root, work.nll, work.asym, work.asym_exact))
-    found = {"steps": train.get("step"), "nll": nll.get("nll"), "nll_se": nll.get("nll_se")}
+    measured = {"steps": train.get("step"), "nll": nll.get("nll"), "nll_se": nll.get("nll_se")}
     for name in ("asym", "nasym"):
-        found |= {name: asym.get(name), f"{name}_se": asym.get(f"{name}_se")}
-    found |= {"nasym_exact": exact.get("nasym"), "nasym_exact_se": exact.get("nasym_se")}
+        measured |= {name: asym.get(name), f"{name}_se": asym.get(f"{name}_se")}
+    measured |= {"nasym_exact": exact.get("nasym"), "nasym_exact_se": exact.get("nasym_se")}
     for suffix in ("", "_ode"):
         quality = {**_results(work.root / f"eval_fidis{suffix}"), **_results(work.root / f"eval_prdc{suffix}")}
-        found |= {name: quality[name]
-                  for name in ("fid", "inception_score", "precision", "recall", "density", "coverage")
-                  if name in quality}
-        found |= {"frechet": quality["frechet_distance"],
-                  "features": quality.get("features")} if "frechet_distance" in quality else {}
+        names = ("fid", "inception_score", "precision", "recall", "density", "coverage")
+        measured |= {name: quality[name] for name in names if name in quality}
+        if "frechet_distance" in quality:
+            measured |= {"frechet": quality["frechet_distance"], "features": quality.get("features")}
     sampled = [_results(part) for part in sorted(work.sampling().glob("*"))]
-    found["nfe"] = next((part["nfe"] for part in sampled if "nfe" in part), None)
-    return {name: value for name, value in found.items() if value is not None}
+    measured["nfe"] = next((part["nfe"] for part in sampled if "nfe" in part), None)
+    for kind in ALIKE:  # what was evaluated, beside the numbers
+        settings = evaluated(getattr(work, kind), kind)
+        if settings:
+            measured[f"{kind}_of"] = f"{settings['weights']}, {settings['num_images']} images, {settings['split']}"
+            measured[f"{kind}_of"] += f", {settings['estimator']}" if kind == "asym" else ""
+    return {name: value for name, value in measured.items() if value is not None}
 
 
 def measure(groups):
@@ -107,7 +123,7 @@ def measure(groups):
 
 
 def merge(entries):
-    """Return one run's entry as it is, or the mean of several with standard errors over them and all their values."""
+    """Return a single run's entry unchanged, or the mean over repeats with standard errors and all values."""
     if len(entries) == 1:
         return entries[0]
     merged = {"repeats": len(entries)}
@@ -117,27 +133,60 @@ def merge(entries):
             mean = sum(values) / len(values)
             spread = sum((value - mean) ** 2 for value in values) / (len(values) - 1)
             merged |= {name: mean, f"{name}_se": (spread / len(values)) ** 0.5, f"{name}_repeats": values}
-    return merged | {key: entries[0][key] for key in ("features",) if key in entries[0]}
+    return merged | {key: entries[0][key] for key in ("features", "nll_of", "asym_of") if key in entries[0]}
+
+
+# What two evaluations must have alike for their images to be paired, and what the table tells of each.
+ALIKE = {"nll": ("weights", "data", "split", "seed", "num_images", "total_repeat", "rtol", "atol", "coupling"),
+         "asym": ("weights", "data", "split", "seed", "num_images", "total_repeat", "nl", "slices", "estimator",
+                  "exact")}
+
+
+def evaluated(folder, kind):
+    """Return {entry of ALIKE: value} of a finished evaluation's record, {} without one."""
+    from common.files import read_json
+
+    path = folder / "run.json"
+    record = read_json(path) if path.exists() else {}
+    values = {**(record.get("options") or {}), **(record.get("derived") or {})}
+    return {name: values.get(name) for name in ALIKE[kind]} if record.get("status") == "done" else {}
+
+
+def unlike(first, work):
+    """Return {kind: first entry in which two runs' evaluations differ}, for those that cannot be paired."""
+    found = {}
+    for kind in ALIKE:
+        ours, theirs = evaluated(getattr(work, kind), kind), evaluated(getattr(first, kind), kind)
+        differing = [name for name in ours if ours[name] != theirs.get(name)] if theirs else []
+        found |= {kind: differing[0]} if differing else {}
+    return found
 
 
 def paired(first, work, base, own):
-    """Return differences to the first run, with standard errors from images measured with the same draws."""
+    """Return differences to the first run, with standard errors from images measured with the same draws; where the
+    evaluations differ in more than the model, {"unpaired": {kind: what differs}} in their place."""
     import numpy as np
 
-    found = {}
+    differences, differing = {}, unlike(first, work)
     ours, theirs = (_stacked(folder.nll, "bpd_*.npz", "bpd") for folder in (work, first))
-    if ours is not None and theirs is not None and ours.shape == theirs.shape:
-        difference = (ours - theirs).ravel()
-        found["nll_difference"] = float(difference.mean())
-        found["nll_difference_se"] = float(difference.std(ddof=1) / len(difference) ** 0.5)
+    if "nll" not in differing and ours is not None and theirs is not None and ours.shape == theirs.shape:
+        repeats = evaluated(work.nll, "nll").get("total_repeat") or 1
+        difference = (ours - theirs).reshape(repeats, -1).mean(axis=0)  # repeats of an image are one value
+        differences["nll_difference"] = float(difference.mean())
+        if len(difference) > 1:
+            differences["nll_difference_se"] = float(difference.std(ddof=1) / len(difference) ** 0.5)
     ours, theirs = (_stacked(folder.asym, "levels_*/level_*.npz", "nasym") for folder in (work, first))
-    if ours is not None and theirs is not None and ours.shape == theirs.shape and theirs.mean() > 0:
-        difference = (ours - theirs) / theirs.mean()
-        error = np.sqrt((difference.var(axis=1, ddof=1) / difference.shape[1]).sum()) / len(difference)
-        found |= {"nasym_change": float(difference.mean()), "nasym_change_se": float(error)}
-    if base.get("asym") and own.get("asym") is not None:
-        found["asym_ratio"] = own["asym"] / base["asym"]
-    return found
+    if "asym" not in differing and ours is not None and theirs is not None and ours.shape == theirs.shape \
+            and theirs.mean() > 0:
+        repeats = evaluated(work.asym, "asym").get("total_repeat") or 1
+        difference = ((ours - theirs) / theirs.mean()).reshape(repeats, -1, ours.shape[1]).mean(axis=0)
+        differences["nasym_change"] = float(difference.mean())
+        if difference.shape[1] > 1:
+            error = np.sqrt((difference.var(axis=1, ddof=1) / difference.shape[1]).sum()) / len(difference)
+            differences["nasym_change_se"] = float(error)
+    if "asym" not in differing and base.get("asym") and own.get("asym") is not None:
+        differences["asym_ratio"] = own["asym"] / base["asym"]
+    return differences | ({"unpaired": differing} if differing else {})
 
 
 def _stacked(folder, pattern, name):
@@ -158,6 +207,9 @@ def table(results):
     features = sorted({entry["features"] for entry in results.values() if "features" in entry})
     headings = {name: COLUMNS[name][0] for name in used} | {"frechet": f"Frechet distance, {', '.join(features)}"}
     rows = [[headings[name], *(_cell(entry, name) for entry in results.values())] for name in used]
+    for name, heading in (("nll_of", "bits/dim of"), ("asym_of", "Asym of")):
+        if any(name in entry for entry in results.values()):
+            rows.append([heading, *(entry.get(name, "") for entry in results.values())])
     return ["", *results], rows
 
 
@@ -233,16 +285,16 @@ def draw_losses(path, works):
 
 
 def draw_levels(path, works, name):
-    """Draw Asym or NAsym by noise level for each run that has it."""
+    """Draw Asym or NAsym by noise level for each run that measured it."""
     from tools.qc_ncsn.pictures import level_curves
 
-    found = {run_name: _results(work.asym) for run_name, work in works.items()}
-    found = {run_name: values for run_name, values in found.items() if f"{name}_by_level" in values}
-    if not found:
+    measured = {run_name: _results(work.asym) for run_name, work in works.items()}
+    measured = {run_name: values for run_name, values in measured.items() if f"{name}_by_level" in values}
+    if not measured:
         return None
     curves = {run_name: (values[f"{name}_by_level"], values[f"{name}_se_by_level"]) for run_name,
-              values in found.items()}
-    sigmas = next(iter(found.values()))["sigma"]
+              values in measured.items()}
+    sigmas = next(iter(measured.values()))["sigma"]
     curves = {run_name: curve for run_name, curve in curves.items() if len(curve[0]) == len(sigmas)}
     level_curves(path, sigmas, curves, {"asym": "Asym", "nasym": "NAsym"}[name], log=name == "asym")
     return path
@@ -250,6 +302,6 @@ def draw_levels(path, works, name):
 
 def cli(words=None):
     """Run the command on the given words (the process's own by default) and return its exit status."""
-    return run(main, CompareOptions, PROG, "Put finished runs side by side.", EPILOG, words, "compare",
+    return run(main, CompareOptions, PROG, "Compare finished runs side by side.", EPILOG, words, "compare",
                lambda options: options.output_dir,
                lambda results: console.show_table("Runs side by side", *table(results)))

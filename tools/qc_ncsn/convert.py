@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional
 
-from common.cli import REQUIRED, CommonOptions, Outcome, option, run
+from common.cli import Outcome, run
 from common.errors import InputError
+from common.options import REQUIRED, CommonOptions, option
 from common.score.config import preset
 
 EPILOG = """examples:
@@ -20,7 +21,7 @@ class ConvertOptions(CommonOptions):
 
     checkpoint: str = option(REQUIRED, "the file to convert, .pth or .safetensors")
     output: str = option(REQUIRED, "the file to write, of the other kind")
-    config: Optional[str] = option(None, "preset; only needed for checkpoints that do not name theirs")
+    config: Optional[str] = option(None, "preset, for checkpoints that do not store their configuration")
     weights: str = option("ema", "which weights to take from a .pth", choices=["ema", "raw"])
 
 
@@ -29,12 +30,12 @@ def main(options):
     import tempfile
 
     from common import console
-    from common.files import check_writable, file_hash
+    from common.files import check_writable
 
     source, target = Path(options.checkpoint), Path(options.output)
     kinds = {".safetensors": _from_safetensors, ".pth": _to_safetensors, ".pt": _to_safetensors}
     if source.suffix not in kinds or (source.suffix == ".safetensors") == (target.suffix == ".safetensors"):
-        raise InputError("one of the files must be .pth, the other .safetensors", where=f"{source} -> {target}",
+        raise InputError("one file must be .pth, the other .safetensors", where=f"{source} -> {target}",
                          do="Rename one")
     check_writable(target.parent)
     convert, exists = kinds[source.suffix], target.exists() and not options.overwrite
@@ -42,14 +43,25 @@ def main(options):
         with tempfile.TemporaryDirectory() as folder:
             again = Path(folder) / target.name
             results = convert(options, source, again)
-            if exists and file_hash(again) != file_hash(target):  # the same conversion gives the same bytes
-                raise InputError("exists, and this conversion gives another file", where=target,
+            if exists and not _same(again, target):
+                raise InputError("exists, and differs from this conversion", where=target,
                                  do="Choose another name, or pass --overwrite")
     else:
         results = convert(options, source, target)
     what = "up to date" if exists else "would be written" if options.dry_run else "written"
     console.say(f"{target}: {what}, {results['entries']} entries, {results['weights']} weights")
     return Outcome(results, [] if options.dry_run else [str(target)])
+
+
+def _same(first, second):
+    """Return whether two files hold the same; safetensors writes the entries of its header in any order."""
+    from common.files import file_hash
+    from common.formats.checkpoints import is_safetensors, load_safetensors
+
+    if not is_safetensors(first) or not is_safetensors(second):
+        return file_hash(first) == file_hash(second)
+    (ours, about), (theirs, other) = load_safetensors(first), load_safetensors(second)
+    return about == other and ours.keys() == theirs.keys() and all(ours[name].equal(theirs[name]) for name in ours)
 
 
 def _to_safetensors(options, source, target):
@@ -59,8 +71,8 @@ def _to_safetensors(options, source, target):
     state = read_checkpoint(source)
     config = preset(options.config) if options.config else stored_config(state)
     if config is None:
-        raise InputError("this checkpoint does not say which configuration it is of", where=source,
-                         do="Name it with --config, for example --config qc_cifar10")
+        raise InputError("this checkpoint does not store its configuration", where=source,
+                         do="Pass --config, for example --config qc_cifar10")
     network = build_network(config)
     load_weights(network, state, source, options.weights)
     tensors = network.state_dict()
@@ -70,7 +82,7 @@ def _to_safetensors(options, source, target):
 
 
 def _from_safetensors(options, source, target):
-    """The container asks for a moving average and an optimiser: the average is the weights, the optimiser is new."""
+    """The published container needs an EMA and an optimiser: the weights serve as EMA, the optimiser is fresh."""
     from common.formats.checkpoints import save_torch
     from common.score.models import build_network, load_weights, read_checkpoint, stored_config
     from tools.qc_ncsn.train.step import checkpoint_state, make_average, make_optimiser
@@ -78,16 +90,16 @@ def _from_safetensors(options, source, target):
     state = read_checkpoint(source)
     config = preset(options.config) if options.config else stored_config(state)
     if config is None:
-        raise InputError("the file does not say which configuration it is of", where=source, do="Name it with --config")
+        raise InputError("the file does not store its configuration", where=source, do="Pass --config")
     network = build_network(config)
     load_weights(network, state, source, state["weights"])
     average = make_average(network, config["model"]["ema_rate"])
     step = json.loads(state["genprobe"]).get("step")
-    whole = checkpoint_state(network, make_optimiser(network, config["optim"], 0), average, step or 0, config)
+    container = checkpoint_state(network, make_optimiser(network, config["optim"], 0), average, step or 0, config)
     if step is None:
-        del whole["step"]
-    save_torch(target, whole)
-    return {"entries": len(whole["model"]), "step": step, "weights": state["weights"]}
+        del container["step"]
+    save_torch(target, container)
+    return {"entries": len(container["model"]), "step": step, "weights": state["weights"]}
 
 
 def cli(words=None):

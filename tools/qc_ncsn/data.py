@@ -1,4 +1,4 @@
-"""Images of trainings and evaluations, and their draws."""
+"""Images for training and evaluation, and their random draws."""
 
 from common.errors import InputError
 from common.seeding import rademacher, unit_generator
@@ -12,7 +12,7 @@ def open_images(config, data_dir=None, split="train"):
     images = open_dataset(data["dataset"], split, data_dir=data_dir, size=data["image_size"])
     expected = (data["image_size"], data["image_size"], data["num_channels"])
     if tuple(images.image_shape) != expected:
-        raise InputError(f"images are {tuple(images.image_shape)}, the configuration has {expected} (H, W, C)",
+        raise InputError(f"images are {tuple(images.image_shape)}, the configuration expects {expected} (H, W, C)",
                          where=data["dataset"],
                          do="Pass --config.data.image_size and --config.data.num_channels to match")
     return images
@@ -20,10 +20,10 @@ def open_images(config, data_dir=None, split="train"):
 
 def cached_reader(images, memory_gb):
     """Return a function of indices -> uint8 images (n, H, W, C) that keeps decoded images in memory where they fit."""
-    from common.datasets.sets.imageset import EncodedImages
+    from common.datasets.sets.imageset import CompressedImages
     from common.training.pixels import ImageCache
 
-    if not isinstance(images, EncodedImages):
+    if not isinstance(images, CompressedImages):
         return images.read
     cache = ImageCache(lambda numbers: (slice(None), images.read(numbers)), len(images), images.image_shape, memory_gb)
     return lambda indices: cache.read(indices)[0]
@@ -38,7 +38,7 @@ def to_unit_range(pixels):
 
 def dequantise(x0, u):
     """Return images x0 in [0, 1], multiples of 1/255, with uniform noise in [0, 1): (u + 255 x0) / 256, in [0, 1)."""
-    return (u + 255 * x0) / 256
+    return (u + 255 * x0) / 256  # bytes are the bins [k, k + 1) / 256, hence the 8 bits of `bits_per_dim`'s offset
 
 
 def dequantised_batch(images, indices, seed, device, repeat=0):
@@ -58,7 +58,7 @@ def dequantised_batch(images, indices, seed, device, repeat=0):
 
 
 def asym_batch(images, indices, seed, device, repeat, level, slices):
-    """Return (x0, z, v) for one noise level: images as they are, Gaussian noise, and Rademacher vectors.
+    """Return (x0, z, v) for one noise level: clean images, Gaussian noise, and Rademacher vectors.
 
     Image i draws from (seed, repeat, level, i) alone. v: (slices B, C, H, W), slice-major.
     """

@@ -12,7 +12,7 @@ from common.nn.shapes import per_image
 def drift_and_divergence(score, sde, x, t, epsilon):
     """Return (f, eps . (df/dx)^T eps) of the drift f = -0.5 g(t)^2 s, from one forward pass and one pullback.
 
-    x, epsilon: (B, C, H, W) float32.  t: (B,) float32.  Returns (B, C, H, W) and (B,).
+    x, epsilon: (B, C, H, W) float32.  t: (B,) float32.  Returns (B, C, H, W) and (B,), Hutchinson's estimate.
     """
     s, pullback = score.linearise(x, sde.sigma(t))
     factor = -0.5 * sde.diffusion(t) ** 2
@@ -23,14 +23,14 @@ def drift_and_divergence(score, sde, x, t, epsilon):
 def bits_per_dim(score, sde, x, epsilon, rtol=1e-3, atol=1e-5, coupling="image", offset=8.0):
     """Return (bits/dim (B,) float64, latents (B, C, H, W) float64, evaluations (B,) int64).
 
-    x: dequantised images (B, C, H, W) float32 in [0, 1).  epsilon: Rademacher vectors like x, kept for the whole
-    solve (Hutchinson's trace estimate).  coupling: "image" solves each image with its own steps, "batch" all as one
-    system, as the original.  offset: log2(256 / data range): 8 for data in [0, 1], 7 for [-1, 1]; valid for 8-bit
+    x: dequantised images (B, C, H, W) float32 in [0, 1).  epsilon: Rademacher vectors like x, fixed for the whole
+    solve (Hutchinson's trace estimate).  coupling: "image" gives each image its own step sizes, "batch" solves all as
+    one system, as the original.  offset: log2(256 / data range): 8 for data in [0, 1], 7 for [-1, 1]; valid for 8-bit
     data.  Integrates from t = eps to 1 on x's device in float64, with the network in float32.
     """
     shape, size = x.shape, x[0].numel()
     if coupling == "batch":
-        # autograd's order of operations, as the original's: on hard fields, step choices hang on rounding
+        # autograd's order of operations, as in the original: on stiff fields the step sizes depend on rounding
         score = Score(score)
 
     def rates(t, state, rows):
@@ -45,7 +45,7 @@ def bits_per_dim(score, sde, x, epsilon, rtol=1e-3, atol=1e-5, coupling="image",
         state, evaluations = solve_rk45(rates, sde.eps, 1.0, state, rtol, atol)
     latents = state[:, :size].reshape(shape)
     log_p = sde.prior_logp(latents) + state[:, size]
-    return -log_p / (size * math.log(2)) + offset, latents, evaluations
+    return -log_p / (size * math.log(2)) + offset, latents, evaluations  # nats per image to bits per dimension
 
 
 def _solve_as_one(rates, start, end, state, rtol, atol):

@@ -5,7 +5,7 @@ import torch
 from common.diffusion.scores import row_dot, row_norm2
 from common.nn.shapes import per_image
 
-REG_WEIGHTS = {"sigma2": 2, "sigma4": 4}  # the power of sigma that weighs the regulariser over noise levels
+REG_WEIGHTS = {"sigma2": 2, "sigma4": 4}  # power of sigma in the weight of the regulariser; sigma2 is the paper's
 
 
 def training_loss(score, sde, x0, t, z, v=None, balancing_factor=0.0, reg_weight="sigma2", likelihood_weighting=False,
@@ -17,9 +17,9 @@ def training_loss(score, sde, x0, t, z, v=None, balancing_factor=0.0, reg_weight
     dsm = 0.5 ||sigma s + z||^2, or 0.5 ||s + z / sigma||^2 g(t)^2 with likelihood weighting.
     reg = sigma^p (||J^T v||^2 - v . J^T J^T v) averaged over the K vectors, whose mean over v is
     sigma^p 0.5 ||J - J^T||_F^2; p = 2 in the paper. One vector's value may be negative.
-    The original repeats each image K times and differentiates by hand in two passes; the network runs once here for
-    all vectors of an image, and one plain backward gives the same gradients.
-    details: a dictionary that receives the intermediate rows, for checks.
+    The original repeats each image K times and differentiates in two passes; here the network runs once for all vectors
+    of an image, and one plain backward gives the same gradients.
+    details: a dictionary that receives the intermediate values, for checks.
     """
     sigma = sde.sigma(t)
     x = x0 + per_image(sigma, x0) * z

@@ -1,31 +1,54 @@
-"""The model that a command works on: flags and loading."""
+"""The model of a command: flags and loading."""
 
 from dataclasses import dataclass
 from typing import List, Optional
 
-from common import flags
-from common.cli import REQUIRED, CommonOptions, option
+from common import console, flags
 from common.errors import InputError
+from common.options import REQUIRED, CommonOptions, option
 from common.score.config import check_config, override, preset
+from tools.qc_ncsn.work_dir import WorkDir
 
 
 @dataclass(kw_only=True)
-class ModelOptions(CommonOptions):
+class WorkOptions(CommonOptions):
+    """Flags of every command on a work folder."""
+
+    workdir: str = option(REQUIRED, "work folder, under results/ unless absolute or starting with a dot", kind="how")
+    config: Optional[str] = option(None, "preset, for checkpoints that do not store their configuration", kind="how")
+    set: List[str] = option([], "override an entry of the configuration; also --config.section.name=value",
+                            nargs="*", type=str, kind="how", metavar="SECTION.NAME=VALUE")
+
+
+@dataclass(kw_only=True)
+class ModelOptions(WorkOptions):
     """Flags that choose a model, shared by sampling and evaluation."""
 
-    workdir: str = option(REQUIRED, "work folder, below results/ unless absolute or starting with a dot", kind="how")
-    config: Optional[str] = option(None, "preset; only needed for checkpoints that do not name theirs", kind="how")
-    set: List[str] = option([], "another entry of the configuration, also as --config.section.name=value",
-                            nargs="*", type=str, kind="how", metavar="SECTION.NAME=VALUE")
-    checkpoint_idx: Optional[int] = option(None, "snapshot in the work folder (default: 70 if there, else the newest)",
-                                           kind="how")
-    checkpoint: Optional[str] = option(None, "path of a checkpoint, instead of a snapshot of the work folder",
+    checkpoint_idx: Optional[int] = option(None, "snapshot in the work folder (default: the newest; 70 in a folder of "
+                                           "the original's)", kind="how")
+    checkpoint: Optional[str] = option(None, "path of a checkpoint, instead of a snapshot in the work folder",
                                        kind="how")
     seed: int = flags.seed("the noise; image i draws from (seed, i)")
     device: str = flags.device()
     coupling: str = option("image",
-                           "image: each image by itself; batch: step sizes from the whole batch, as the original",
+                           "image: step sizes per image; batch: from the whole batch, as the original",
                            choices=["image", "batch"])
+
+
+def data_set_name(options):
+    """Return the name of the data set that a work folder's model was trained on, None if unknown.
+
+    The configuration says it: --config's, or the one in the newest checkpoint.
+    """
+    from common.score.models import find_checkpoint, read_checkpoint, stored_config
+
+    if options.config:
+        return override(preset(options.config), options.set)["data"]["dataset"]
+    try:
+        config = stored_config(read_checkpoint(find_checkpoint(WorkDir(options.workdir))))
+    except InputError:  # a folder of samples alone
+        return None
+    return config and config["data"]["dataset"]
 
 
 def load_model(options, work, device):
@@ -37,12 +60,18 @@ def load_model(options, work, device):
     if options.set:
         config = config or stored_config(read_checkpoint(path))
         if config is None:
-            raise InputError("this checkpoint does not say which configuration it is of", where=path, do="Add --config")
+            raise InputError("this checkpoint does not store its configuration", where=path, do="Pass --config")
         config = override(config, options.set)
     return LoadedModel(path, config and check_config(config), options.weights, device)
 
 
+def announce(model):
+    """Say which checkpoint and weights a command works with."""
+    step = "" if model.step is None else f", step {model.step:,}"
+    console.say(f"checkpoint: {model.path}{step}, {model.weights} weights")
+
+
 def model_inputs(options, model):
     """Return the paths on which the choice of a model, and its weights, depend."""
-    by_default = options.checkpoint is None and options.checkpoint_idx is None  # a newer one would be chosen
+    by_default = options.checkpoint is None and options.checkpoint_idx is None  # a newer snapshot would be chosen
     return [model.path.parent if by_default else model.path]

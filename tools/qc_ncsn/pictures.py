@@ -1,6 +1,5 @@
 """The plots of the evaluations."""
 
-
 import numpy as np
 
 from common.images.figures import new_figure, save_figure
@@ -20,7 +19,7 @@ def histogram(path, values, label, bins=30):
 def level_curves(path, sigmas, curves, ylabel, log=True):
     """Draw values per noise level with standard errors. curves: {label: (mean (T,), standard error (T,))}.
 
-    log: a logarithmic axis, on which values that are not positive (a gradient field's rounding) are left out.
+    log: a logarithmic axis, which omits values that are not positive (rounding, for a gradient field).
     """
     figure, axes = new_figure()
     for label, (mean, error) in curves.items():

@@ -4,13 +4,13 @@ from pathlib import Path
 
 
 def work_dir(name):
-    """Return qc_ncsn's folder for `--workdir name`: `results/name`, but absolute or dotted paths as they stand."""
+    """Return qc_ncsn's folder for `--workdir name`: `results/name`, absolute and dotted paths unchanged."""
     path = Path(name)
     return path if path.is_absolute() or str(name).startswith(".") else Path("results") / path
 
 
 class WorkDir:
-    """The published layout of one qc_ncsn work directory (spec of run_lib*.py)."""
+    """The published layout of one qc_ncsn work folder (run_lib*.py)."""
 
     def __init__(self, name):
         self.root = work_dir(name)

@@ -1,12 +1,13 @@
-"""Any folder of runs -> one self-contained HTML page of tables, pictures and curves."""
+"""Any folder of runs -> one self-contained HTML page of tables, figures and curves."""
 
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from common.cli import REQUIRED, CommonOptions, Outcome, option, run
+from common.cli import Outcome, run
 from common.errors import InputError
 from common.files import check_writable, write_text
+from common.options import REQUIRED, CommonOptions, option
 
 EPILOG = """examples:
   python -m tools.report out/demo
@@ -18,62 +19,61 @@ EPILOG = """examples:
 class ReportOptions(CommonOptions):
     """Flags of `report`."""
 
-    folder: str = option(REQUIRED, "folder of runs, searched at any depth", word=True)
-    output: str = option("", "the page to write; FOLDER/report.html when not given", kind="how")
-    title: str = option("", "heading of the page; the folder's name when not given")
+    folder: str = option(REQUIRED, "folder of runs, searched recursively", word=True)
+    output: str = option("", "page to write (default: FOLDER/report.html)", kind="how")
+    title: str = option("", "heading of the page (default: the folder's name)")
 
 
 def main(options):
-    """Write the page and return its counts. Raises InputError for a missing folder or one that holds nothing to
-    show."""
+    """Write the page and return its counts. Raises InputError for a missing folder or one without results."""
     from tools.report.find import scan
     from tools.report.page import build
 
     folder = Path(options.folder)
     if not folder.is_dir():
         what = "this is a file, not a folder" if folder.exists() else "no such folder"
-        raise InputError(what, where=folder, do="Name the folder that your runs were written to")
+        raise InputError(what, where=folder, do="Pass the output folder of your runs")
     output = Path(options.output or folder / "report.html")
     if output.is_dir():
-        raise InputError("this is a folder", where="--output", do=f"Name a file, such as {output / 'report.html'}")
+        raise InputError("this is a folder", where="--output", do=f"Pass a file, such as {output / 'report.html'}")
     check_writable(output.parent)
-    found = scan(folder, skip={output})
-    owners = [found.rest, *found.runs]
-    if not found.runs and not found.rest.tables and not found.rest.pictures:
-        raise InputError("no run.json, table or picture in here", where=folder,
-                         do="Name the folder that your runs were written to")
-    page = build(found, options.title or folder.resolve().name, output.parent)
+    scanned = scan(folder, skip={output})
+    owners = [scanned.rest, *scanned.runs]
+    if not scanned.runs and not scanned.rest.tables and not scanned.rest.pictures:
+        raise InputError("no run.json, table or picture here", where=folder,
+                         do="Pass the output folder of your runs")
+    page = build(scanned, options.title or folder.resolve().name, output.parent)
     if not options.dry_run:
         write_text(output, page)
     results = {
-        "runs": len(found.runs),
+        "runs": len(scanned.runs),
         "tables": sum(len(owner.tables) for owner in owners),
         "pictures": sum(len(owner.pictures) for owner in owners),
         "pages": sum(len(owner.pages) for owner in owners),
         "logs": sum(bool(owner.log) for owner in owners),
-        "unreadable": sorted(found.unreadable),
+        "unreadable": sorted(scanned.unreadable),
         "page_bytes": len(page.encode()),
     }
-    tell(owners, output, results, options.dry_run)
+    summarise(owners, output, results, options.dry_run)
     return Outcome(results=results, outputs=[] if options.dry_run else [str(output)])
 
 
-def tell(owners, output, results, dry_run):
-    """Show the tables that the page holds, and what was written."""
+def summarise(owners, output, results, dry_run):
+    """Print the tables on the page, and what was written."""
     from common import console
 
     for table in (table for owner in owners for table in owner.tables):
         if table.columns:
             console.show_table(table.name, table.columns, table.rows[:40])
     for name in results["unreadable"]:
-        console.say(f"could not be read: {name}")
+        console.say(f"unreadable: {name}")
     counts = f"{results['runs']} runs, {results['tables']} tables, {results['pictures']} pictures"
     console.say(f"{'would write' if dry_run else 'wrote'} {output}: {counts}, {results['page_bytes'] / 1e6:.1f} MB")
 
 
-def cli():
-    """Run `report` from the command line and return its exit status."""
-    return run(main, ReportOptions, "report", __doc__, EPILOG)
+def cli(words=None):
+    """Run the command on the given words (the process's own by default) and return its exit status."""
+    return run(main, ReportOptions, "report", __doc__, EPILOG, words)
 
 
 if __name__ == "__main__":

@@ -23,13 +23,13 @@ def charts(logs):
 
 def _series(rows):
     """Return {quantity: [(step, value)]} of the finite numbers in a log."""
-    found = {}
+    series = {}
     for index, row in enumerate(rows):
         step = next((row[axis] for axis in AXES if _is_number(row.get(axis))), index)
         for quantity, value in row.items():
             if quantity not in NOT_DRAWN and _is_number(value):
-                found.setdefault(quantity, []).append((step, float(value)))
-    return found
+                series.setdefault(quantity, []).append((step, float(value)))
+    return series
 
 
 def _is_number(value):
@@ -59,12 +59,12 @@ def draw(lines):
 
 
 def thin(points, most=POINTS):
-    """Return at most `most` points: means over equal stretches of a longer line."""
+    """Return at most `most` points: means over equal segments of a longer line."""
     if len(points) <= most:
         return points
     edges = [round(index * len(points) / most) for index in range(most + 1)]
-    stretches = [points[low:high] for low, high in zip(edges, edges[1:])]
-    return [tuple(sum(values) / len(values) for values in zip(*stretch)) for stretch in stretches]
+    segments = [points[low:high] for low, high in zip(edges, edges[1:])]
+    return [tuple(sum(values) / len(values) for values in zip(*segment)) for segment in segments]
 
 
 def _widen(low, high):
@@ -89,7 +89,7 @@ def _grid(x_low, x_high, y_low, y_high, logarithmic):
 
 
 def ticks(low, high, about=4):
-    """Return round values between low and high, about as many as asked."""
+    """Return about `about` round values between low and high."""
     step = 10 ** math.floor(math.log10((high - low) / about))
     step *= next((factor for factor in (1, 2, 5) if (high - low) / (step * factor) <= about + 2), 10)
     first = math.ceil(low / step - 1e-9)

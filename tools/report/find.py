@@ -1,14 +1,16 @@
-"""What a folder of runs holds: run records, tables, pictures, pages and training logs."""
+"""Scan of a folder of runs: run records, tables, pictures, pages and training logs."""
 
 import csv
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from common.console import shown
 from common.datasets.dlas.chunked.centers import FILE as CENTERS
 from common.errors import InputError
-from common.files import read_json, system_errors
+from common.files import check_fields, read_json, system_errors
 from common.images.suffixes import is_image
+from common.record import FIELDS
 from common.training.log import read_log
 
 TABLES = (".csv", ".md", ".txt")
@@ -16,7 +18,7 @@ TABLES = (".csv", ".md", ".txt")
 
 @dataclass
 class Table:
-    """One table: columns and rows of text, or `text` where the file is none of those we can take apart."""
+    """One table: columns and rows of text, or `text` where the file cannot be parsed."""
 
     name: str
     columns: list = field(default_factory=list)
@@ -26,7 +28,7 @@ class Table:
 
 @dataclass
 class Run:
-    """One folder with its run.json (`record` is None for a folder without one) and what lies in and below it."""
+    """One folder with its run.json (`record` is None for a folder without one) and its content."""
 
     name: str
     record: dict = None
@@ -48,7 +50,7 @@ class Run:
 
 @dataclass
 class ScanResult:
-    """Everything in a folder: the runs, what belongs to no run, and files that could not be read (name: reason)."""
+    """Everything in a folder: the runs, files outside any run, and unreadable files {name: reason}."""
 
     runs: list
     rest: Run
@@ -56,28 +58,28 @@ class ScanResult:
 
 
 def scan(folder, skip=()):
-    """Return what `folder` holds, in the order of paths. Hidden folders and the paths in `skip` are left out.
+    """Return the ScanResult of `folder`, in path order, without hidden folders and the paths in `skip`.
 
-    A file belongs to the nearest folder above it that has a run.json. The tiles of a chunked data set are left out.
+    A file belongs to the nearest folder above it that has a run.json. Tiles of chunked data sets are skipped.
     """
     folder = Path(folder)
-    found = ScanResult([], Run(""), {})
+    result = ScanResult([], Run(""), {})
     owners = {}
     for place, folders, files in os.walk(folder, onerror=_raise):
         folders[:] = sorted(name for name in folders if not name.startswith((".", "__")))
         place = Path(place)
-        owner = owners.get(place.parent, found.rest)
-        record = _attempt(found, folder, place / "run.json", _read_record) if "run.json" in files else None
+        owner = owners.get(place.parent, result.rest)
+        record = _attempt(result, folder, place / "run.json", _read_record) if "run.json" in files else None
         if record is not None:
-            owner = Run(str(place.relative_to(folder)), record)
-            found.runs.append(owner)
+            owner = Run(shown(place.relative_to(folder)), record)
+            result.runs.append(owner)
         owners[place] = owner
         if CENTERS in files:  # a chunk of a data set: its images are data, not results
             continue
         for path in (place / name for name in sorted(files)):
             if path not in skip and not path.name.startswith("."):
-                _take(found, folder, owner, path)
-    return found
+                _take(result, folder, owner, path)
+    return result
 
 
 def _raise(error):
@@ -85,49 +87,46 @@ def _raise(error):
         raise error
 
 
-def _take(found, folder, owner, path):
-    """Add one file to its owner if it is of a kind that the page shows."""
-    name, kind = str(path.relative_to(folder)), path.suffix.lower()
+def _take(result, folder, owner, path):
+    """Add one file to its owner if the page can show it."""
+    name, kind = shown(path.relative_to(folder)), path.suffix.lower()
     if is_image(kind):
         owner.pictures.append((name, path))
     elif kind == ".html":
         owner.pages.append((name, path))
     elif kind in TABLES and "table" in path.stem.lower() and not _has_better(path):
-        table = _attempt(found, folder, path, read_table)
+        table = _attempt(result, folder, path, read_table)
         if table is not None:
             table.name = name
             owner.tables.append(table)
     elif path.name == "log.jsonl":
-        owner.log += _attempt(found, folder, path, read_rows) or []
+        owner.log += _attempt(result, folder, path, read_rows) or []
 
 
 def _has_better(path):
-    """True when the same table stands there in a kind that says more about its columns (csv before md before txt)."""
+    """True when the same table exists in a more structured format (csv before md before txt)."""
     better = TABLES[: TABLES.index(path.suffix.lower())]
     return any(path.with_suffix(kind).exists() for kind in better)
 
 
-def _attempt(found, folder, path, read):
-    """Return what `read` makes of a file; one that cannot be read is noted with the reason."""
+def _attempt(result, folder, path, read):
+    """Return read(path); an unreadable file is recorded with the reason."""
     try:
         with system_errors(path):
             return read(path)
     except InputError as error:
-        found.unreadable[str(path.relative_to(folder))] = error.what
+        result.unreadable[shown(path.relative_to(folder))] = error.what
     except UnicodeDecodeError:
-        found.unreadable[str(path.relative_to(folder))] = "not UTF-8 text"
+        result.unreadable[shown(path.relative_to(folder))] = "not UTF-8 text"
     return None
 
 
 def _read_record(path):
-    record = read_json(path)
-    if not isinstance(record, dict):
-        raise InputError("no JSON object", where=path)
-    return record
+    return check_fields(read_json(path), FIELDS, path)
 
 
 def read_rows(path):
-    """Return the rows of a training log; InputError when it holds no JSON object at all."""
+    """Return the rows of a training log; InputError when no line is a JSON object."""
     rows = read_log(path, needs_step=False)
     if not rows and path.stat().st_size:
         raise InputError("no line is a JSON object", where=path)

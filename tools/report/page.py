@@ -1,7 +1,7 @@
-"""The page itself: what was found in a folder, as one HTML text without anything from elsewhere.
+"""The page itself: the content of a folder as one self-contained HTML text.
 
-Sections are keyed by tool. A tool whose runs say more than the common section shows gets a function in SECTIONS that
-takes its runs and returns HTML; it is put before the common section.
+Sections are keyed by tool. A tool that needs more than the common section gets a function in SECTIONS that takes its
+runs and returns HTML, placed before the common section.
 """
 
 import os
@@ -18,24 +18,24 @@ SECTIONS = {}
 
 ROWS = 60  # rows of a table that are shown
 PICTURES = 24  # pictures of one run that are shown
-SCALARS = 14  # results that stand as columns; all of them stand in the run's details
-NOT_COMPARED = {"json", "quiet", "debug", "dry_run", "overwrite", "workdir", "output_dir", "output"}  # screen, places
+SCALARS = 14  # results shown as columns; the run's details list all
+NOT_COMPARED = {"json", "quiet", "debug", "dry_run", "overwrite", "workdir", "output_dir", "output"}  # output and paths
 
 
-def build(found, title, place):
-    """Return the HTML page, which is to lie in folder `place`; unreadable pictures are added to found.unreadable."""
+def build(scanned, title, place):
+    """Return the HTML page, to be written in folder `place`; unreadable pictures are added to `scanned.unreadable`."""
     tools = {}
-    for run in found.runs:
+    for run in scanned.runs:
         tools.setdefault(run.tool, []).append(run)
-    body = [_pages([found.rest, *found.runs], place), _files(found, [found.rest])]
+    body = [_pages([scanned.rest, *scanned.runs], place), _files(scanned, [scanned.rest])]
     for tool, runs in sorted(tools.items()):
         extra = SECTIONS[tool](runs) if tool in SECTIONS else ""
-        body.append(f'<h2 id="{_anchor(tool)}">{escape(tool)}</h2>{extra}{_tool_section(found, runs)}')
-    head = f"<h1>{escape(title)}</h1>{_lead(found, tools)}"
+        body.append(f'<h2 id="{_anchor(tool)}">{escape(tool)}</h2>{extra}{_tool_section(scanned, runs)}')
+    head = f"<h1>{escape(title)}</h1>{_lead(scanned, tools)}"
     return (
         f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
         f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{CSS}</style></head>\n'
-        f"<body>{head}{_warnings(found)}{''.join(body)}</body></html>\n"
+        f"<body>{head}{_warnings(scanned)}{''.join(body)}</body></html>\n"
     )
 
 
@@ -43,29 +43,29 @@ def _anchor(tool):
     return "tool-" + re.sub(r"\W+", "-", tool)
 
 
-def _lead(found, tools):
+def _lead(scanned, tools):
     links = "".join(f'<a href="#{_anchor(tool)}">{escape(tool)}</a>' for tool in sorted(tools))
-    total = sum(run.record.get("seconds") or 0 for run in found.runs)
-    time = f", {duration(total)} of computing in all" if total else ""
+    total = sum(run.record.get("seconds") or 0 for run in scanned.runs)
+    time = f", {duration(total)} of computing in total" if total else ""
     runs = ", ".join(f"{tool}: {len(chosen)} run{'s' * (len(chosen) > 1)}" for tool, chosen in sorted(tools.items()))
     return f'<p class="lead">{escape(runs or "no runs")}{time}</p><nav>{links}</nav>'
 
 
-def _warnings(found):
-    if not found.unreadable:
+def _warnings(scanned):
+    if not scanned.unreadable:
         return ""
-    rows = "".join(f"<li>{escape(name)}: {escape(why)}</li>" for name, why in found.unreadable.items())
-    return f'<div class="warn"><b>{len(found.unreadable)} files could not be read</b><ul>{rows}</ul></div>'
+    rows = "".join(f"<li>{escape(name)}: {escape(why)}</li>" for name, why in scanned.unreadable.items())
+    return f'<div class="warn"><b>{len(scanned.unreadable)} unreadable files</b><ul>{rows}</ul></div>'
 
 
-def _tool_section(found, runs):
+def _tool_section(scanned, runs):
     """Return a tool's section: a table for each command, curves, tables and pictures, each run's details."""
     commands = {}
     for run in runs:
         commands.setdefault(run.command, []).append(run)
     tables = "".join(_runs_table(command, chosen) for command, chosen in commands.items())
     details = "".join(_details(run) for run in runs)
-    return f"{tables}{_curves(runs)}{_files(found, runs)}<h3>All options and results</h3>{details}"
+    return f"{tables}{_curves(runs)}{_files(scanned, runs)}<h3>All options and results</h3>{details}"
 
 
 def _runs_table(command, runs):
@@ -85,7 +85,7 @@ def _runs_table(command, runs):
 
 
 def differing(options):
-    """Return the names of options whose values differ between runs (one run: none), without screen and places."""
+    """Return the names of options whose values differ between runs (one run: none), except of output and paths."""
     names = [name for name in _union(options) if name not in NOT_COMPARED]
     return [name for name in names if len({repr(one.get(name)) for one in options}) > 1]
 
@@ -96,7 +96,7 @@ def _union(dictionaries):
 
 
 def _any_scalar(name, runs):
-    """True when a result is a number or a word in some run; paths stand in the details alone."""
+    """True when a result is a number or a word in some run; paths are only in the details."""
     values = [(run.record.get("results") or {}).get(name) for run in runs]
     return any(isinstance(value, (int, float)) or (isinstance(value, str) and "/" not in value) for value in values)
 
@@ -122,17 +122,17 @@ def _curves(runs):
     return f'<h3>Curves</h3><div class="charts">{"".join(figures)}</div>'
 
 
-def _files(found, runs):
+def _files(scanned, runs):
     """Return the tables and pictures of some runs."""
     tables = "".join(_table(table) for run in runs for table in run.tables)
-    figures = "".join(_figures(found, run) for run in runs)
-    notes = "".join(_left_out(run) for run in runs)
+    figures = "".join(_figures(scanned, run) for run in runs)
+    notes = "".join(_not_shown(run) for run in runs)
     pictures = f'<h3>Pictures</h3><div class="pictures">{figures}</div>{notes}' if figures else ""
     return (f"<h3>Tables</h3>{tables}" if tables else "") + pictures
 
 
 def _pages(owners, place):
-    """Return links to the pages that lie beside this one; they are not part of it."""
+    """Return links to the other pages in the folder."""
     links = [(name, quote(os.path.relpath(path, place))) for owner in owners for name, path in owner.pages]
     rows = "".join(f'<li><a href="{escape(link)}">{escape(name)}</a></li>' for name, link in links)
     return f"<h3>Pages in this folder</h3><ul>{rows}</ul>" if links else ""
@@ -148,13 +148,13 @@ def _table(table):
     return html_table(table.columns, rows, caption) + text
 
 
-def _figures(found, run):
+def _figures(scanned, run):
     figures = []
     for name, path in run.pictures[:PICTURES]:
         try:
             uri, width, height, tiny = figure_parts(path)
         except InputError as error:
-            found.unreadable[name] = error.what
+            scanned.unreadable[name] = error.what
             continue
         kind = ' class="tiny"' if tiny else ""
         image = f'<img{kind} src="{uri}" width="{width}" height="{height}" alt="{escape(name)}">'
@@ -162,7 +162,7 @@ def _figures(found, run):
     return "".join(figures)
 
 
-def _left_out(run):
+def _not_shown(run):
     left = len(run.pictures) - PICTURES
     where = escape(run.name or "the folder")
     return f'<p class="note">{left:,} more pictures in {where} are not shown</p>' if left > 0 else ""
@@ -181,7 +181,7 @@ def _details(run):
 
 
 def html_table(columns, rows, caption=""):
-    """Return an HTML table of texts; a column of numbers stands right-aligned."""
+    """Return an HTML table of texts; columns of numbers are right-aligned."""
     numeric = [_is_numeric([row[index] for row in rows if index < len(row)]) for index in range(len(columns))]
     kinds = [' class="number"' if number else "" for number in numeric]
     head = "".join(f"<th{kind}>{escape(str(name))}</th>" for name, kind in zip(columns, kinds))
@@ -196,13 +196,13 @@ def html_table(columns, rows, caption=""):
 
 
 def _is_numeric(cells):
-    """True when every cell that says something starts as a number does (`3.2 +- 0.1` is one)."""
-    told = [cell for cell in cells if cell.strip() not in ("", "-", "—")]
-    return bool(told) and all(re.match(r"[-+−<>~]?\s*[\d.]", cell) for cell in told)
+    """True when every non-empty cell starts like a number (`3.2 +- 0.1` is one)."""
+    filled = [cell for cell in cells if cell.strip() not in ("", "-", "—")]
+    return bool(filled) and all(re.match(r"[-+−<>~]?\s*[\d.]", cell) for cell in filled)
 
 
 def show(value):
-    """Return a value as a cell shows it: four significant digits, thousands parted, lists cut short."""
+    """Return a value as cell text: four significant digits, thousands separators, lists truncated."""
     if value is None or value == "":
         return "—"
     if isinstance(value, bool):
@@ -220,7 +220,7 @@ def show(value):
 
 
 def duration(seconds):
-    """Return seconds as people say them: 0.42 s, 3 min 5 s, 2 h 10 min."""
+    """Return seconds in readable form: 0.42 s, 3 min 5 s, 2 h 10 min."""
     if not isinstance(seconds, (int, float)):
         return ""
     if seconds < 60:

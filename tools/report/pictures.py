@@ -1,4 +1,4 @@
-"""Pictures as data URIs: as they stand when small, smaller when large."""
+"""Pictures as data URIs: unchanged when small, downsized when large."""
 
 import base64
 import io
@@ -7,7 +7,7 @@ from common.errors import InputError
 from common.files import system_errors
 
 LARGEST = 1600  # pixels of a side; larger pictures are scaled down
-HEAVIEST = 1_500_000  # bytes; heavier files are encoded again
+HEAVIEST = 1_500_000  # bytes; larger files are re-encoded
 TINY = 160  # pixels of a side up to which pictures are enlarged, without smoothing
 SHOWN = 320  # pixels that a tiny picture is enlarged to, about
 
@@ -27,7 +27,7 @@ def figure_parts(path):
                 data, kind = _encode(picture)
             width, height = picture.size
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise InputError("not a complete picture", where=path) from error
+        raise InputError("not a readable image", where=path) from error
     tiny = max(width, height) <= TINY
     factor = max(1, SHOWN // max(width, height)) if tiny else 1
     uri = f"data:image/{'png' if kind == 'PNG' else 'jpeg'};base64,{base64.b64encode(data).decode()}"

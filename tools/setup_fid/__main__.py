@@ -1,6 +1,6 @@
-"""Make and keep the statistics of a data set that FID and KID compare with.
+"""Compute and store the reference statistics of a data set for FID and KID.
 
-Subcommands list, show and compare look at what is stored; without one, --action decides.
+The subcommands list, show and compare inspect stored statistics; without one, --action decides.
 """
 
 import sys
@@ -8,22 +8,23 @@ from dataclasses import dataclass
 from typing import List, Optional
 
 from common import flags
-from common.cli import CommonOptions, option, run
+from common.cli import run
+from common.options import CommonOptions, option
 
 PROG = "setup_fid"
 DESCRIPTION = """\
-Statistics (mean and covariance of Inception features) of a folder, zip, array or named data set, in clean-fid's files.
-They lie in --stats_dir, else in GENPROBE_STATS, else in ./fid_stats, never inside an installed package."""
+Computes statistics (mean and covariance of Inception features) of a folder, zip, array or named data set in the format
+of clean-fid. They are stored in --stats_dir, else GENPROBE_STATS, else ./fid_stats, never in an installed package."""
 EPILOG = """\
 subcommands:
-  list         what is stored, and where
-  show         one file: images, extractor, how it was made
-  compare      the Frechet distance between two stored ones
+  list         stored statistics and their folders
+  show         one file: images, extractor, preprocessing
+  compare      Frechet distance between two of them
 
 examples:
   setup_fid --action compute_new --path images --name bdd_rect_256 --resolution 256 512 --n_imgs 50_000 --shuffle
   setup_fid list
-  setup_fid --action download --path fid_stats.tar.gz    (a file that you fetched; nothing is downloaded)"""
+  setup_fid --action download --path fid_stats.tar.gz    (a file you downloaded; the tool downloads nothing)"""
 
 
 @dataclass(kw_only=True)
@@ -31,29 +32,27 @@ class SetupOptions(CommonOptions):
     """Flags of `setup_fid`."""
 
     action: str = option("download",
-                         "compute_new: make statistics; download: say where published ones are, check fetched ones",
+                         "compute_new: compute statistics; download: say where to get published ones, check yours",
                          choices=["download", "compute_new"], kind="how")
     path: str = option("",
-                       "folder (nested too), zip, .npz or .npy of images, or a known data set; download: the fetched "
-                       "file",
-                       kind="how")
+                       "folder (nested too), zip, .npz or .npy of images, or a named data set; download: the "
+                       "downloaded file", kind="how")
     n_imgs: int = option(-1, "number of images, the first in path order; -1 for all", low=-1)
-    shuffle: bool = option(False, "shuffle the paths (seed 0) before the first n_imgs are taken")
-    name: Optional[str] = option(None, "name of the statistics, needed for compute_new; its case does not matter")
+    shuffle: bool = option(False, "shuffle the paths (seed 0) before taking the first n_imgs")
+    name: Optional[str] = option(None, "name of the statistics, required for compute_new; case-insensitive")
     batch_size: int = flags.batch_size(32, "-bs")
-    num_workers: int = flags.num_workers(8, "threads that read and resize images", "-j", low=1)
+    num_workers: int = flags.num_workers(8, "threads that read and resize images", "-j")
     resolution: List[int] = option([],
-                                   "first bring images to this square, or height and width: resized to cover, cut to "
-                                   "the centre; 0 leaves them; without it 256, and 0 with --extractor small", nargs="+",
-                                   short="-r")
+                                   "resize and centre-crop images to this side, or height and width, first; 0 for no "
+                                   "resizing (default: 256, with --extractor small 0)", nargs="+", short="-r")
     device: str = flags.device()
     stats_dir: Optional[str] = option(None, "folder of statistics (GENPROBE_STATS, else fid_stats)", kind="how")
     mode: str = option("clean", "clean-fid's preprocessing", choices=["clean", "legacy_pytorch", "legacy_tensorflow"])
-    extractor: str = option("inception", "network that makes the features", choices=["inception", "small", "dinov2"])
-    weights: Optional[str] = option(None, "weights of the network, where they are not in the usual places", kind="how")
-    antialias: bool = option(True, "antialias in the resize to --resolution; torchvision before 0.17 did not")
-    kid: bool = option(False, "also keep the features, for KID, precision and recall")
-    split: str = option("train", "split of a known data set", choices=["train", "test"])
+    extractor: str = option("inception", "feature extractor", choices=["inception", "small", "dinov2"])
+    weights: Optional[str] = option(None, "weights of the extractor, if not in one of the usual places", kind="how")
+    antialias: bool = option(True, "antialiased resize to --resolution; torchvision before 0.17 did not antialias")
+    kid: bool = option(False, "also store the features, for KID, precision and recall")
+    split: str = option("train", "split of a named data set", choices=["train", "test"])
     data_dir: Optional[str] = flags.data_dir()
 
 

@@ -8,20 +8,8 @@ from common.errors import InputError
 PROG = "setup_fid"
 
 
-def image_size(resolution, extractor):
-    """Return (height, width) of a --resolution, or None for images as they are. Raises InputError."""
-    given = list(resolution) or ([0] if extractor == "small" else [256])
-    if given == [0]:
-        return None
-    if len(given) > 2 or min(given) < 8:
-        raise InputError("one or two numbers of pixels, each at least 8",
-                         where=f"--resolution {' '.join(map(str, given))}",
-                         do="Give a side, or height and width, or 0")
-    return (given[0], given[-1])
-
-
 def compute_new(request):
-    """Make the statistics; results: name, file, num_images, excluded, features, resolution."""
+    """Compute the statistics; results: name, file, num_images, excluded, features, resolution."""
     from common.device import pick_device, set_precision
     from common.features.encode import encode, report_excluded
     from common.features.resize import CoverAndCrop
@@ -32,7 +20,7 @@ def compute_new(request):
     options = settle(request)
     images = open_images(options.path, options.n_imgs, options.shuffle, options.split, options.data_dir)
     if 0 < len(images) < options.n_imgs:
-        console.say(f"note: {images.what}; fewer than --n_imgs {options.n_imgs:,}")
+        console.say(f"note: {images.what}, fewer than --n_imgs {options.n_imgs:,}")
     device = pick_device(options.device, parallel.local_rank())
     set_precision("fp32")
     space = open_space(options.extractor, options.mode, options.weights, device)
@@ -42,8 +30,7 @@ def compute_new(request):
               about=[{"name": images.what}], owns=[f"../{target.name}", f"../{_kid_file(target).name}"], show=show)
 
     def work():
-        size = tuple(options.resolution) if options.resolution != [0] else None
-        change = CoverAndCrop((size[0], size[-1]), options.antialias) if size else None
+        change = CoverAndCrop(options.resolution, options.antialias) if options.resolution != [0] else None
         encoded = encode(images, space, options.batch_size, options.num_workers, change, label=f"{space.name} features")
         report_excluded(encoded)
         outputs = [target, *([_kid_file(target)] if options.kid else [])]
@@ -55,19 +42,20 @@ def compute_new(request):
 
 def settle(options):
     """Return the options checked, the name in lower case and the resolution filled in. Raises InputError."""
+    from common.features.resize import check_resolution
     from common.features.stats_store import check_name
 
     if not options.path:
-        raise InputError("needed with --action compute_new", where="--path",
-                         do="Name a folder, a zip, an array or a data set")
+        raise InputError("required with --action compute_new", where="--path",
+                         do="Pass a folder, a zip, an array or the name of a data set")
     if options.name is None:
-        raise InputError("needed with --action compute_new", where="--name",
-                         do="Say under which name to keep the statistics")
+        raise InputError("required with --action compute_new", where="--name",
+                         do="Choose a name for the statistics")
     if options.name != options.name.lower():
-        console.say(f"note: names are kept in lower case: {options.name.lower()}")
+        console.say(f"note: names are stored in lower case: {options.name.lower()}")
     if options.n_imgs == 0:
         raise InputError("must be -1 or above 0", where=f"--n_imgs {options.n_imgs}", do="Correct the value")
-    size = image_size(options.resolution, options.extractor)
+    size = check_resolution(options.resolution or ([0] if options.extractor == "small" else [256]))
     return replace(options, name=check_name(options.name), resolution=list(size or [0]))
 
 
@@ -79,7 +67,7 @@ def statistics_path(options, model):
 
 
 def record_folder(options):
-    """Return the folder of the record, None where it hangs on the network's file."""
+    """Return the folder of the record, None where its name depends on the network file."""
     if options.action == "download" or not options.name or options.extractor == "dinov2":
         return None
     from common.features.small_features import NAME
@@ -123,8 +111,8 @@ def _write(options, encoded, space, target):
 def show(results):
     """Print the table of a file of statistics."""
     if results:
-        size = " x ".join(map(str, results["resolution"])) if results["resolution"] != [0] else "as they are"
-        console.show_table(results["file"], ["name", "images", "left out", "features", "brought to"],
+        size = " x ".join(map(str, results["resolution"])) if results["resolution"] != [0] else "original"
+        console.show_table(results["file"], ["name", "images", "excluded", "features", "size"],
                            [[results["name"], f"{results['num_images']:,}", results["excluded"], results["features"],
                              size]])
         small, dino = (results["features"].startswith(name) for name in ("small", "dinov2"))

@@ -1,10 +1,11 @@
-"""`list`, `show` and `compare`: what statistics are stored."""
+"""`list`, `show` and `compare` of stored statistics."""
 
 from dataclasses import dataclass
 from typing import List, Optional
 
 from common import console
-from common.cli import REQUIRED, CommonOptions, Outcome, option, run
+from common.cli import Outcome, run
+from common.options import REQUIRED, CommonOptions, option
 
 PROG = "setup_fid"
 
@@ -20,7 +21,7 @@ class ListOptions(CommonOptions):
 class ShowOptions(ListOptions):
     """Flags of `setup_fid show`."""
 
-    name: str = option(REQUIRED, "name of the statistics, or the path of a file", word=True)
+    name: str = option(REQUIRED, "name of statistics, or the path of a file", word=True)
     mode: str = option("clean", "clean-fid's preprocessing", choices=["clean", "legacy_pytorch", "legacy_tensorflow"])
 
 
@@ -33,8 +34,8 @@ class CompareStatisticsOptions(ListOptions):
 
 
 COMMANDS = {
-    "list": (ListOptions, "List the stored statistics and the folders that are looked in."),
-    "show": (ShowOptions, "Show what a file of statistics holds and how it was made."),
+    "list": (ListOptions, "List the stored statistics and the folders searched."),
+    "show": (ShowOptions, "Show the content of a file of statistics and how it was made."),
     "compare": (CompareStatisticsOptions, "Compute the Frechet distance between two stored statistics."),
 }
 
@@ -52,7 +53,7 @@ def list_stored(options):
     from common.features.statistics import read_statistics
     from common.features.stats_store import search_places, stored_files
 
-    found, rows = [], []
+    files, rows = [], []
     for folder in search_places(options.stats_dir):
         for path in stored_files(folder):
             try:
@@ -60,23 +61,23 @@ def list_stored(options):
             except InputError as error:
                 rows.append([path.name, "", f"broken: {error.what}", "", str(folder)])
                 continue
-            found.append(facts)
-            rows.append([path.name, facts["num_images"] or "not told", facts["features"], facts["width"], str(folder)])
+            files.append(facts)
+            rows.append([path.name, facts["num_images"] or "unknown", facts["features"], facts["width"], str(folder)])
     if not rows:
-        console.say(f"nothing stored in {', '.join(map(str, search_places(options.stats_dir)))}")
+        console.say(f"no statistics in {', '.join(map(str, search_places(options.stats_dir)))}")
     else:
         console.show_table("Stored statistics", ["file", "images", "features", "width", "folder"], rows)
-    return Outcome({"files": found})
+    return Outcome({"files": files})
 
 
 def _facts(path, statistics):
     meta = statistics.meta
     return {"file": path.name, "folder": str(path.parent), "num_images": statistics.count, "width": statistics.width,
-            "features": meta.get("features") or meta.get("extractor") or "not told"}
+            "features": meta.get("features") or meta.get("extractor") or "unknown"}
 
 
 def _find(name, options):
-    """Return the path of a name or path."""
+    """Return the path of statistics given by name or path."""
     from pathlib import Path
 
     from common.features.stats_store import find_stats

@@ -1,4 +1,4 @@
-"""Which images a step sees, and every random number of it, from (seed, step, row) alone."""
+"""The images of a step and all its random numbers, each from (seed, step, row) alone."""
 
 import numpy as np
 import torch
@@ -9,7 +9,7 @@ from common.training.batches import Epochs, Groups
 from common.training.pixels import ImageCache
 from tools.train_edm.loss import loss_draws
 
-ATTEMPTS = 100  # draws for a row whose images cannot be read
+ATTEMPTS = 100  # redraws for a row whose images cannot be read
 
 
 def open_cache(source, side, memory_gb):
@@ -25,8 +25,8 @@ class EdmBatches:
     """The rows of training batches.
 
     images: an ImageCache.  title: function of an image's number -> its name in messages.
-    classes: (N,) int64, -1 for images that are never taken.  balanced: a row draws a class that occurs, all alike, then
-    an image of it; else rows go through seeded permutations of all images, one after the other.
+    classes: (N,) int64, -1 for images that are never drawn.  balanced: a row draws a class uniformly among those that
+    occur, then an image of it; else rows run through seeded permutations of all images, one per epoch.
     """
 
     def __init__(self, images, title, classes, seed, batch, balanced=False, xflip=False, p_mean=-1.2, p_std=1.2):
@@ -36,14 +36,14 @@ class EdmBatches:
         labels = classes[self.candidates]
         self.groups = Groups(self.candidates, labels if balanced else np.zeros_like(labels))
         self.epochs = None if balanced else Epochs(len(self.candidates), seed, batch)
-        # MKL chooses its code on the first call: were several threads' first ones at once, last bits could differ.
+        # MKL picks its kernels at the first call: made by several threads at once, it could change the last bits.
         torch.zeros(1).exp()
 
     def draw(self, step, first, last):
         """Return (images uint8 (n, 3, R, R), sigma (n,), noise (n, 3, R, R), classes (n,)) of rows [first, last)."""
         rows = range(first, last)
         draws = [unit_numpy(self.seed, "pick", step, row) for row in rows]
-        flips = np.array([generator.random() < 0.5 for generator in draws]) & self.xflip
+        flips = np.array([generator.random() < 0.5 for generator in draws]) & self.xflip  # drawn even where unused
         numbers = np.array([self._first(step, row, generator) for row, generator in zip(rows, draws)], np.int64)
         images, good = self.images.read(numbers)
         for place in np.flatnonzero(~good):
@@ -53,13 +53,13 @@ class EdmBatches:
         return torch.from_numpy(images), sigma, noise, torch.from_numpy(self.classes[numbers])
 
     def _first(self, step, row, generator):
-        """Return the image of a row; the evaluation's rows (a step without a number) are drawn like new ones."""
+        """Return the image of a row; rows of the evaluation (no step number) belong to no epoch and are drawn."""
         if self.epochs is None or not isinstance(step, int):
             return self.groups.draw(generator)
         return self.candidates[self.epochs(step, row)]
 
     def _another(self, generator):
-        """Return (number, pixels) in place of an image that cannot be read."""
+        """Return (number, pixels) of a replacement for an image that cannot be read."""
         for _ in range(ATTEMPTS):
             number = self.groups.draw(generator)
             pixels, good = self.images.read([number])

@@ -4,11 +4,14 @@ import torch
 
 from common.seeding import unit_generator
 
-P_MEAN, P_STD = -1.2, 1.2  # of ln sigma in training
+P_MEAN, P_STD = -1.2, 1.2  # of ln sigma, EDM table 1
 
 
 def loss_weight(sigma, sigma_data=0.5):
-    """Return lambda(sigma) = (sigma^2 + sigma_data^2) / (sigma sigma_data)^2, which makes every level count alike."""
+    """Return lambda(sigma) = 1 / c_out^2 = (sigma^2 + sigma_data^2) / (sigma sigma_data)^2.
+
+    With it the loss of an untrained network is about 1 at every noise level.
+    """
     return (sigma**2 + sigma_data**2) / (sigma * sigma_data) ** 2
 
 

@@ -1,11 +1,11 @@
-"""Sample pictures: images of the averaged network, a class in each row."""
+"""Sample grids: images from the averaged network, one class per row."""
 
 from common import console
 from common.errors import InputError
 from common.images.grids import save_grid
 
-ROWS = 16
-TOGETHER = 64
+ROWS = 16  # classes shown
+BATCH = 64  # images per forward pass
 
 
 def row_classes(classes, label_dim):
@@ -21,9 +21,9 @@ def row_classes(classes, label_dim):
 
 
 def draw_samples(path, network, rows, options):
-    """Write a picture of samples by Heun's sampler; image i starts from the noise of (seed, i) in every picture.
+    """Write a grid of samples by Heun's sampler; image i starts from the noise of (seed, i) in every grid.
 
-    rows: the class of each row, or None for eight rows without.
+    rows: the class of each row, or None for eight rows without classes.
     """
     import numpy as np
 
@@ -36,12 +36,12 @@ def draw_samples(path, network, rows, options):
     sampling = Sampling("heun", options.sample_steps, options.sample_sigma_max, options.sample_sigma_min)
     pixels = []
     try:
-        for first in range(0, count, TOGETHER):
-            part = slice(first, min(first + TOGETHER, count))
+        for first in range(0, count, BATCH):
+            part = slice(first, min(first + BATCH, count))
             images = sample(network, sampling, options.seed, range(count)[part],
                             None if classes is None else classes[part])
             pixels.append(to_uint8(images, "dmd2"))
-    except InputError as error:  # a network early in its training may be that far off
-        console.say(f"no {path.name}: {error}")
+    except InputError as error:  # early in training the samples may diverge
+        console.say(f"note: {path.name} not written: {error}")
         return
     save_grid(path, np.concatenate(pixels), columns=each, scale=max(1, 64 // options.resolution))

@@ -1,5 +1,4 @@
-"""The images that a network is trained on: what the flags name, under the face of
-`common.datasets.imagenet.sources`."""
+"""The training images that the flags name, behind the interface of `common.datasets.imagenet.sources`."""
 
 import re
 import zipfile
@@ -8,6 +7,7 @@ from pathlib import Path
 
 from common.datasets.imagenet.sources import ImageBatch, Settings, open_source
 from common.errors import InputError
+from common.formats.zips import open_zip
 
 FLAGS = ("npz_dir", "imagenet_dir", "lmdb_path")
 
@@ -18,13 +18,13 @@ def open_images(options):
 
     Classes are numbered as extract_real_imagenet numbers them under the same --class_map: both read through one module.
     """
-    given = [flag for flag in ("data", *FLAGS) if getattr(options, flag) is not None]
-    if not given:
-        raise InputError("no images are named", where="--data",
-                         do="Give a folder, a zip, an .npz, or a name such as digits")
-    if len(given) > 1:
-        raise InputError(f"Cannot use both --{given[0]} and --{given[1]}", do="Choose one")
-    if given == ["data"]:
+    sources = [flag for flag in ("data", *FLAGS) if getattr(options, flag) is not None]
+    if not sources:
+        raise InputError("no images given", where="--data",
+                         do="Pass a folder, a zip, an .npz, or a name such as digits")
+    if len(sources) > 1:
+        raise InputError(f"Cannot use both --{sources[0]} and --{sources[1]}", do="Choose one")
+    if sources == ["data"]:
         kind = _kind(Path(options.data))
         if kind is None:
             return options, SetSource(options)
@@ -35,12 +35,12 @@ def open_images(options):
     settings = Settings(**{name: getattr(options, name) for name in names},
                         split=None if options.split == "all" else options.split)
     if options.imagenet_dir is not None and not options.conditional:
-        settings = replace(settings, class_map="none")  # pictures in folders of any name, or in none
+        settings = replace(settings, class_map="none")  # the folders may have any names, or be missing
     return options, open_source(settings, **{flag: getattr(options, flag) for flag in FLAGS})
 
 
 def source_inputs(options):
-    """Return the paths of the images, None where a data set's files are looked for."""
+    """Return the paths of the images, None for a data set whose files are searched for."""
     from common.datasets import dataset_inputs
 
     places = [getattr(options, flag) for flag in FLAGS if getattr(options, flag) is not None]
@@ -66,8 +66,8 @@ def _has_train(path):
     if path.is_dir():
         return (path / "train").is_dir()
     if not zipfile.is_zipfile(path):
-        return False  # the reader says what is wrong with it
-    with zipfile.ZipFile(path) as archive:
+        return False  # the reader reports what is wrong with it
+    with open_zip(path) as archive:
         return any("train" in name.split("/")[:-1] for name in archive.namelist())
 
 
@@ -81,26 +81,26 @@ class SetSource:
 
         split = {None: "train", "val": "test"}.get(options.split, options.split)
         if split == "all":
-            raise InputError("a named data set has train and val", where="--split all", do="Choose one")
+            raise InputError("a named data set is read one split at a time", where="--split all", do="Use train or val")
         self.images = open_dataset(options.data, split, options.data_dir, options.resolution)
         self.labelled = self.images.labels is not None
         if options.conditional and not self.labelled:
             raise InputError("these images have no classes", where=f"--data {options.data}", do="Add --noconditional")
         self.classes = self.images.labels if self.labelled else np.zeros(len(self.images), np.int64)
         if self.classes.min(initial=0) < 0:
-            raise InputError(f"label {self.classes.min()} is below 0", where=f"--data {options.data}",
-                             do="Count classes from 0")
+            raise InputError(f"label {self.classes.min()} is negative", where=f"--data {options.data}",
+                             do="Number the classes from 0")
         self.class_index = {str(number): [str(number), str(number)]
                             for number in range(int(self.classes.max(initial=0)) + 1)}
 
     def check(self, side):
-        """Every image has been brought to its size."""
+        """Do nothing: images are resized on reading."""
 
     def prepare(self, indices):
-        """Nothing is to be made ready."""
+        """Do nothing: nothing has to be unpacked."""
 
     def notes(self):
-        """Return lines to say about the source."""
+        """Return notes for the user."""
         return []
 
     def title(self, number):
@@ -108,11 +108,11 @@ class SetSource:
         return f"{self.images.name} {number}"
 
     def identity(self):
-        """Return what the images are, for records."""
+        """Return the fingerprint of the images, for the record."""
         return self.images.fingerprint()
 
     def load(self, indices, side):
-        """Return the ImageBatch of some numbers."""
+        """Return the ImageBatch of the given image numbers."""
         import numpy as np
 
         pixels = self.images.read(np.asarray(indices)).transpose(0, 3, 1, 2)

@@ -1,4 +1,4 @@
-"""The training state in a file: what a killed run resumes from, and a network file in its own right.
+"""The training state in a file, from which a killed run resumes; it is a network file in its own right, too.
 
 checkpoint.pth is a torch.save of {"config", "ema", "model", "adam", "step", "losses"}: `common.networks.adm_weights`
 finds the averaged weights under `ema` and the others under `model`.
@@ -20,14 +20,14 @@ def save_state(path, network, average, optimiser, step, losses):
 
 
 def load_state(path, network, average, optimiser):
-    """Take over a stored state and return (steps done, losses of the last ones).
+    """Restore a saved state and return (steps done, losses of the last ones).
 
-    Raises InputError for a damaged file, and one of another architecture.
+    Raises InputError for a damaged file or another architecture.
     """
     import torch
 
     state = load_torch(path)
-    do = "Use the flags that it was trained with, another --output_dir, or --overwrite to start again"
+    do = "Use the flags of that training, another --output_dir, or --overwrite to start over"
     if not isinstance(state, dict) or not {"ema", "model", "adam", "step", "losses"} <= set(state):
         raise InputError("not a checkpoint of train_edm", where=path, do=do)
     load_strictly(network, state["model"], path, do)

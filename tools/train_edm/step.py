@@ -8,10 +8,10 @@ from tools.train_edm.loss import edm_loss
 
 
 class EdmLoss(nn.Module):
-    """EDM's loss as a module of the network, so that DistributedDataParallel can wrap all of it."""
+    """EDM's loss as a module around the network, for DistributedDataParallel to wrap."""
 
     def __init__(self, network, layout=torch.contiguous_format):
-        """layout: the order in memory that the network's convolutions are given."""
+        """layout: memory format of the images."""
         super().__init__()
         self.network, self.layout = network, layout
 

@@ -36,7 +36,7 @@ def train(request):
         derived["restored weights"] = file_hash(find_adm(options.restore))
         inputs = None if inputs is None else [*inputs, options.restore]
     if options.lr_decay == "cosine":
-        derived["steps of the cosine"] = options.steps  # the rate depends on where the run ends
+        derived["steps of the cosine"] = options.steps  # the learning rate depends on the last step
     folder = Path(options.output_dir)
     job = Job(folder, PROG, options, request=request, derived=derived, inputs=inputs, owns=OWNS)
     run = None
@@ -49,34 +49,34 @@ def train(request):
 
 
 def rehearse(options, config, source, run):
-    """Return (what would be done in a line, its results)."""
+    """Return (the line for --dry_run, its results)."""
     left = options.steps - (run.done if run else options.steps)
     images = int((source.classes >= 0).sum())
-    return (f"would train {left:,} steps of {options.batch_size} on {images:,} images of {config.label_dim} classes "
-            f"and write {options.output_dir}", {"steps": left, "images": images, "classes": config.label_dim})
+    return (f"would train {left:,} steps at batch size {options.batch_size} on {images:,} images of {config.label_dim} "
+            f"classes into {options.output_dir}", {"steps": left, "images": images, "classes": config.label_dim})
 
 
 def check_flags(options):
     """Raise InputError for flags that contradict each other."""
     rules = [("sample_sigma_min", options.sample_steps == 1 or options.sample_sigma_min < options.sample_sigma_max,
               "must be below --sample_sigma_max"),
-             ("label_dropout", options.conditional or options.label_dropout == 0, "needs a network with classes"),
-             ("label_dim", options.conditional or options.label_dim is None, "needs a network with classes"),
-             ("class_balanced", options.conditional or not options.class_balanced, "needs a network with classes"),
+             ("label_dropout", options.conditional or options.label_dropout == 0, "needs a class-conditional network"),
+             ("label_dim", options.conditional or options.label_dim is None, "needs a class-conditional network"),
+             ("class_balanced", options.conditional or not options.class_balanced, "needs a class-conditional network"),
              ("batch_size", options.batch_size >= options.accumulate * parallel.world_size(),
-              "cannot be split into so many processes and parts")]
+              "is smaller than the number of processes times --accumulate")]
     for name, good, what in rules:
         if not good:
             raise InputError(what, where=f"--{name} {getattr(options, name)}", do="Correct the value")
 
 
 def make_config(options, source):
-    """Return (options with the number of classes, AdmConfig) for these images; InputError when they make no network, or
-    have other classes."""
+    """Return (options with the number of classes, AdmConfig); InputError where the flags make no network, or these
+    images do not fit it."""
     from common.networks.adm_config import AdmConfig
 
     if not (source.classes >= 0).any():
-        raise InputError("no image is left to train on", where="--data", do="Check the source, and --class_map")
+        raise InputError("no images to train on", where="--data", do="Check the images and --class_map")
     most = int(source.classes.max())
     label_dim = 0
     if options.conditional:
@@ -85,7 +85,7 @@ def make_config(options, source):
         if most >= label_dim:
             raise InputError(f"class {most} is out of range for a network of {label_dim} classes",
                              where=f"--label_dim {label_dim}",
-                             do="Leave the flag out, or check --class_map")
+                             do="Omit the flag, or check --class_map")
     values = {name: getattr(options, name)
               for name in ("model_channels", "channel_mult", "channel_mult_emb", "num_blocks", "dropout")}
     values |= {"img_resolution": options.resolution, "label_dim": label_dim, "label_dropout": options.label_dropout,
@@ -98,11 +98,11 @@ def make_config(options, source):
 
 
 def notes(options, source, config):
-    """Return what the user should know about the images before the training."""
+    """Return notes on the images for the user."""
     import numpy as np
 
     lines = list(source.notes())
     occurring = len(np.unique(source.classes[source.classes >= 0]))
     if 10 * occurring < config.label_dim:
-        lines.append(f"note: {occurring} of {config.label_dim} classes occur; labels of your own want --class_map none")
+        lines.append(f"note: only {occurring} of {config.label_dim} classes occur; own labels need --class_map none")
     return lines

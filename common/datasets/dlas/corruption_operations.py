@@ -1,7 +1,7 @@
 """The named image corruptions of DL-Art-School configurations, each a function (image, strength, context) -> image.
 
-Images are (H, W, 3) float32 in 0..1 and are never written to; strength is in 0..1, 0 the mildest. Where the original
-does nothing, fails or shifts the mean, `Context.compat` tells whether its way is wanted (see docs/datasets.md).
+Images are (H, W, 3) float32 in 0..1 and are never modified; strength is in 0..1, 0 the mildest. Where the original
+does nothing, fails or shifts the mean, `Context.compat` selects its behaviour (see docs/datasets.md).
 """
 
 import io
@@ -12,17 +12,16 @@ import cv2
 import numpy as np
 
 JPEG_QUALITY = {"jpeg": (10, 20), "jpeg-low": (15, 10), "jpeg-medium": (23, 25), "jpeg-broad": (15, 60),
-                "jpeg-normal": (47, 35)}
+                "jpeg-normal": (47, 35)}  # (lowest, range), the original's
 RESAMPLING = (cv2.INTER_NEAREST, cv2.INTER_CUBIC, cv2.INTER_LINEAR, cv2.INTER_LANCZOS4)
 GREY = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601 luma
 
 
 @dataclass
 class Context:
-    """What an operation may look at beside image and strength.
+    """What an operation depends on beside image and strength.
 
-    name: the name as written in the options.  applied: all names applied to this image.  draws:
-    common.datasets.dlas.draws.
+    name: the name as written in the options.  applied: all names applied to this image.  draws: see dlas.draws.
     """
 
     name: str
@@ -32,7 +31,7 @@ class Context:
 
     @property
     def compat(self):
-        """True where the original's arithmetic is wanted, bias and all."""
+        """True for the original's arithmetic, with its bias."""
         return self.draws.compat
 
 
@@ -54,14 +53,14 @@ def blur_gaussian(image, strength, context):
 
 
 def blur_motion(image, strength, context):
-    """Average along a line of 3 strength x blur scale + 1 pixels at a random angle (the original fails above 0)."""
+    """Average along a line of 3 strength x blur scale + 1 pixels at a random angle (the original crashes above 0)."""
     angle = context.draws.integer(0, 360)
     kernel = line_kernel(context.blur_scale * 3 * strength + 1, angle)
     return cv2.filter2D(image, -1, kernel) if kernel.size > 1 else image
 
 
 def mask_block(image, strength, context):
-    """Coarsen one square block of up to half the shorter side, like a masked face. Nothing in the original."""
+    """Pixelate one square block of up to half the shorter side, like a masked face. No effect in the original."""
     height, width = image.shape[:2]
     side = int(round(strength * min(height, width) / 2))
     if context.compat or side < 2:
@@ -81,21 +80,21 @@ def resample(image, strength, context):
     if factor == 1:
         return image
     number = context.draws.integer(0, 4) % 4 if context.compat else context.draws.integer(0, 3)
-    # The original passes its list's index on, which OpenCV reads as nearest, linear, cubic, area.
+    # The original passes the index in its list, which OpenCV reads as nearest, linear, cubic, area.
     mode = number if context.compat else RESAMPLING[number]
     height, width = image.shape[:2]
     return cv2.resize(image, (max(width // factor, 1), max(height // factor, 1)), interpolation=mode)
 
 
 def shift_colors(image, strength, context):
-    """Add to each channel its own constant within +-.1 strength. Nothing in the original."""
+    """Add a constant within +-.1 strength to each channel. No effect in the original."""
     if context.compat:
         return image
     return image + ((context.draws.units((3,)) * 2 - 1) * 0.1 * strength).astype(np.float32)
 
 
 def interlace(image, strength, context):
-    """Move every second row sideways by up to 4 pixels, the same for all of them. Nothing in the original."""
+    """Shift all odd rows sideways by up to 4 pixels. No effect in the original."""
     shift = int(round(4 * strength))
     if context.compat or shift == 0:
         return image
@@ -107,7 +106,7 @@ def interlace(image, strength, context):
 
 
 def fringe_colors(image, strength, context):
-    """Enlarge red and shrink blue about the centre by up to 2 %, as a simple lens does. Nothing in the original."""
+    """Enlarge red and shrink blue about the centre by up to 2 %, like a simple lens. No effect in the original."""
     if context.compat or strength == 0:
         return image
     height, width = image.shape[:2]
@@ -121,19 +120,19 @@ def fringe_colors(image, strength, context):
 
 
 def add_noise(image, strength, context):
-    """Add uniform noise 6 strength / 255 wide (noise-5: 5 / 255) around 0; the original's begins at 0."""
+    """Add uniform noise of width 6 strength / 255 (noise-5: 5 / 255) around 0; the original's starts at 0."""
     width = 5 / 255 if context.name == "noise-5" else 6 * strength / 255
     noise = context.draws.units(image.shape)
     return (image + (noise if context.compat else noise - 0.5) * width).astype(np.float32)
 
 
 def compress_jpeg(image, strength, context):
-    """Compress as JPEG 4:2:0 with the quality of `jpeg_quality`; skipped where noise is applied too."""
+    """Compress as JPEG 4:2:0 at the quality of `jpeg_quality`; skipped if noise is applied too."""
     if "noise" in context.applied or "noise-5" in context.applied:
         return image
     from PIL import Image
 
-    # above 1 wraps around in the original
+    # the original does not clip: values above 1 wrap around
     pixels = (image * 255).astype(np.int32) if context.compat else (np.clip(image, 0, 1) * 255)
     buffer = io.BytesIO()
     Image.fromarray(pixels.astype(np.uint8)).save(buffer, "JPEG", quality=jpeg_quality(context.name, strength),
@@ -143,7 +142,7 @@ def compress_jpeg(image, strength, context):
 
 
 def brighten(image, strength, context):
-    """Add .3 strength to every value and clip: what the original calls saturation."""
+    """Add .3 strength to every value and clip: the original's "saturation"."""
     return np.clip(image + np.float32(0.3 * strength), 0, 1)
 
 
@@ -157,7 +156,7 @@ def leave(image, strength, context):
     return image
 
 
-# The first whose text stands in a name is meant: color_jitter before noise, block_noise before noise, and so on.
+# The first whose key is contained in a name applies: color_jitter before noise, block_noise before noise, and so on.
 OPERATIONS = {
     "color_quantization": quantise_colors, "color_jitter": jitter_colors, "gaussian_blur": blur_gaussian,
     "motion_blur": blur_motion, "block_noise": mask_block, "lq_resampling": resample, "color_shift": shift_colors,
@@ -168,7 +167,7 @@ NAMES = tuple(sorted({*OPERATIONS, *JPEG_QUALITY, "noise-5", "lq_resampling4x"})
 
 
 def find_operation(name):
-    """Return the function of a corruption's name, or None when there is none (as for a JPEG of an unknown kind)."""
+    """Return the function of a corruption's name, or None when there is none (or the kind of JPEG is unknown)."""
     for text, operation in OPERATIONS.items():
         if text in name:
             return None if operation is compress_jpeg and name not in JPEG_QUALITY else operation
@@ -176,23 +175,22 @@ def find_operation(name):
 
 
 def resampling_factor(name, strength):
-    """Return by how much lq_resampling shrinks: 1, 2 or 4."""
+    """Return the factor by which lq_resampling shrinks: 1, 2 or 4."""
     if name == "lq_resampling4x":
         return 4
     return 1 if strength < 0.3 else 2 if strength < 0.7 else 4
 
 
 def jpeg_quality(name, strength):
-    """Return the JPEG quality: the lowest plus (1 - strength) of the range, a whole number."""
+    """Return the JPEG quality: the lowest plus (1 - strength) of the range, an integer."""
     lowest, span = JPEG_QUALITY[name]
     return int((1 - strength) * span) + lowest
 
 
 def line_kernel(length, angle):
-    """Return the (S, S) float32 kernel, S odd, sum 1, of a line of `length` pixels (any number from 1) at an angle in
-    degrees.
+    """Return the (S, S) float32 kernel, S odd, sum 1, of a line of `length` pixels (a float from 1) at an angle.
 
-    Points along the line are spread over the four pixels around each, so the blur grows smoothly with the length.
+    angle: in degrees. Points are splatted on the four pixels around them, so the blur grows smoothly with the length.
     """
     reach = max(length - 1, 0) / 2
     half = math.ceil(reach)
@@ -210,17 +208,17 @@ def line_kernel(length, angle):
 def color_jitter(image, amount, draws):
     """Return the image with brightness, contrast, saturation and hue changed in random order, clipped to 0..1.
 
-    The first three are multiplied by a factor of 1 +- amount (towards black, the mean grey, the grey image), hue turned
-    by +- amount of the circle (at most a half). An amount of 1/255 or less changes nothing.
+    The first three are scaled by a factor of 1 +- amount (from black, the mean grey, the grey image), hue is rotated by
+    +- amount of the circle (at most half). An amount of 1/255 or less changes nothing.
     """
     if amount * 255 <= 1:
         return image
     steps = draws.order(4)
     factors = [draws.span(max(0.0, 1 - amount), 1 + amount) for _ in range(3)]
-    turn = draws.span(-min(amount, 0.5), min(amount, 0.5))
+    rotation = draws.span(-min(amount, 0.5), min(amount, 0.5))
     for step in steps:
         if step == 3:
-            image = turn_hue(image, turn)
+            image = rotate_hue(image, rotation)
             continue
         grey = (image @ GREY)[..., None]
         towards = (np.float32(0), grey.mean(dtype=np.float32), grey)[step]
@@ -228,8 +226,8 @@ def color_jitter(image, amount, draws):
     return image
 
 
-def turn_hue(image, turn):
-    """Return an RGB float32 image with its hue turned by `turn` of the circle."""
-    hsv = cv2.cvtColor(np.clip(image, 0, 1), cv2.COLOR_RGB2HSV)
-    hsv[..., 0] = (hsv[..., 0] + 360 * turn) % 360
+def rotate_hue(image, rotation):
+    """Return an RGB float32 image with its hue rotated by `rotation` of the circle."""
+    hsv = cv2.cvtColor(np.clip(image, 0, 1), cv2.COLOR_RGB2HSV)  # hue in degrees for float images
+    hsv[..., 0] = (hsv[..., 0] + 360 * rotation) % 360
     return np.clip(cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB), 0, 1)

@@ -19,35 +19,35 @@ from common.seeding import unit_numpy
 
 
 class Corruptor:
-    """The corruptions that a data set's options name.
+    """The corruptions of a data set's options.
 
     Keys: fixed_corruptions ([]), random_corruptions ([]), num_corrupts_per_image (0: no random ones),
-    corruption_blur_scale (1), cosine_bias (True: strengths lean towards 0), random_seed, compat (False).
+    corruption_blur_scale (1), cosine_bias (True: strengths are biased towards 0), random_seed, compat (False).
     compat=True, as argument or key, draws as the original: names from Python's global generator, strengths from a
     private one (random_seed), noise and resampling from the global ones; nothing is clipped, noise brightens, JPEG
-    wraps around, the names without effect keep having none.
-    Raises InputError for an unknown name, or random corruptions asked for without any name.
+    wraps around, and names without effect there have none.
+    Raises InputError for an unknown name, or random corruptions without any names.
     """
 
     def __init__(self, options, compat=None):
         values = OptionValues(options, "corruptions")
         self.compat = values.flag("compat") if compat is None else bool(compat)
         self.fixed = values.names("fixed_corruptions")
-        self.count = values.whole("num_corrupts_per_image", 0, low=0)
+        self.count = values.integer("num_corrupts_per_image", 0, low=0)
         self.random = values.names("random_corruptions") if self.count else []
         self.blur_scale = values.number("corruption_blur_scale", 1.0)
         self.cosine_bias = values.flag("cosine_bias", True)
-        self.seed = values.whole("random_seed", None, low=-(2**63))
+        self.seed = values.integer("random_seed", None, low=-(2**63))
         if self.count and not self.random:
             raise InputError(f"num_corrupts_per_image is {self.count}, but there is nothing to draw from",
-                             where="random_corruptions", do="Name some corruptions, or set num_corrupts_per_image to 0")
+                             where="random_corruptions", do="Add corruptions, or set num_corrupts_per_image to 0")
         for key, names in (("fixed_corruptions", self.fixed), ("random_corruptions", self.random)):
             for name in names:
                 check_name(name, key)
         self.reset()
 
     def reset(self):
-        """Begin the private generators anew, as the original's reset_random."""
+        """Reset the private generators, like the original's reset_random."""
         self._private = random.Random(self.seed)
         self._own = ItemDraws(unit_numpy(0 if self.seed is None else self.seed, "corruptions"))
 
@@ -55,10 +55,10 @@ class Corruptor:
         """Return the images corrupted: new (H, W, 3) float32 arrays of the same sizes, in 0..1 (compat: not clipped).
 
         images: list of (H, W, 3) float32 RGB in 0..1; the drawn names are the same for all of them.
-        rng: the item's numpy Generator or draws; without one the corruptor's own goes on from call to call, which
-        depends on the order of the calls. compat ignores it.
+        rng: the item's numpy Generator or draws; None: the corruptor's own, whose draws depend on the order of calls.
+        compat ignores it.
         return_entropy: also return the strengths of the fixed corruptions, image by image, as a list of floats.
-        With nothing configured the images are handed back as they are.
+        Without configured corruptions the same images are returned.
         """
         if not self.fixed and not self.count:
             return (images, []) if return_entropy else images
@@ -72,7 +72,7 @@ class Corruptor:
         return (results, strengths) if return_entropy else results
 
     def apply(self, image, name, strength, applied=None, draws=None):
-        """Return one corruption of an image at a strength; of lq_resampling the small image.
+        """Return an image corrupted at a strength; for lq_resampling the small image.
 
         applied: all names applied to this image (JPEG is skipped beside noise).
         """
@@ -82,7 +82,7 @@ class Corruptor:
         return image if self.compat else np.clip(image, 0, 1)
 
     def _corrupt_one(self, image, names, draws):
-        """Return (the image after all corruptions, the strengths drawn); sizes that resampling shrank are restored."""
+        """Return (the image after all corruptions, the drawn strengths); the size is restored after resampling."""
         strengths, shrunk = [], []
         for name in names:
             strength = self._strength(draws)
@@ -103,23 +103,23 @@ class Corruptor:
         return rng if isinstance(rng, (ItemDraws, LegacyDraws)) else ItemDraws(rng)
 
     def _strength(self, draws):
-        """Return a strength in 0..1: uniform u, or 1 - cos(u pi / 2) with the cosine bias."""
+        """Return a strength in 0..1: a uniform u, or 1 - cos(u pi / 2) with the cosine bias."""
         u = self._private.random() if self.compat else draws.unit()
         return 1 - math.cos(u * math.pi / 2) if self.cosine_bias else u
 
 
 def enlarge(image, before, factor, compat=False):
-    """Return an image that resampling shrank by a factor, enlarged bilinearly to the size `before` (H, W).
+    """Return an image that resampling shrank by a factor, enlarged bilinearly to its size `before` (H, W).
 
-    compat: enlarged by the factor, as the original, which loses the rows and columns that it does not divide.
+    compat: enlarged by the factor, as in the original, which loses the remainder of rows and columns.
     """
     height, width = (image.shape[0] * factor, image.shape[1] * factor) if compat else before
     return cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
 
 
 def check_name(name, key):
-    """Return the operation of a corruption's name. Raises InputError, with the nearest name, when there is none."""
+    """Return the operation of a corruption's name. Raises InputError with the nearest name when there is none."""
     operation = find_operation(name)
     if operation is None:
-        raise InputError(f"no corruption is called '{name}'", where=key, do=nearest(name, NAMES))
+        raise InputError(f"unknown corruption '{name}'", where=key, do=nearest(name, NAMES))
     return operation

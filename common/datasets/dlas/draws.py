@@ -1,7 +1,7 @@
-"""What a data set draws for one item: from the item's own generator, or from the process's global ones as the original.
+"""A data set's random draws for one item: from the item's own generator, or from global ones as in the original.
 
-Both kinds offer the same methods. `ItemDraws` makes an item the same whatever the number of workers; `LegacyDraws`
-draws from Python's, numpy's and torch's global generators in the order of the calls, for comparison with the original.
+Both kinds have the same methods. With `ItemDraws` an item does not depend on the number of workers; `LegacyDraws` draws
+from Python's, numpy's and torch's global generators in the order of the calls, for comparison with the original.
 """
 
 import random
@@ -20,7 +20,7 @@ class ItemDraws:
         return float(self.rng.random())
 
     def integer(self, low, high):
-        """Return a whole number of low..high, both included."""
+        """Return an integer of low..high, both included."""
         return int(self.rng.integers(low, high + 1))
 
     def choices(self, names, count):
@@ -48,7 +48,7 @@ class ItemDraws:
         return float(self.rng.uniform(low, high))
 
     def below(self, count):
-        """Return a whole number of 0..count-1 (torch's generator in the original)."""
+        """Return an integer of 0..count-1 (torch's generator in the original)."""
         return int(self.rng.integers(count))
 
 
@@ -62,7 +62,7 @@ class LegacyDraws:
         return random.random()
 
     def integer(self, low, high):
-        """Return a whole number of low..high, both included."""
+        """Return an integer of low..high, both included."""
         return random.randint(low, high)
 
     def choices(self, names, count):
@@ -82,7 +82,7 @@ class LegacyDraws:
         return np.random.rand(*shape)
 
     def normals(self, shape):
-        """Channels last, drawn channels first as the original's tensors."""
+        """Return standard normal floats (H, W, C), drawn as (C, H, W) like the original's tensors."""
         import torch
 
         height, width, channels = shape
@@ -99,7 +99,7 @@ class LegacyDraws:
         return torch.empty(1).uniform_(low, high).item()
 
     def below(self, count):
-        """Return a whole number of 0..count-1."""
+        """Return an integer of 0..count-1."""
         import torch
 
         return int(torch.randint(0, count, (1,)).item())

@@ -11,16 +11,16 @@ from common.errors import InputError
 from common.images.imresize import imresize
 from common.images.opencv import read_image
 
-REFERENCE_BLUR = 0.2  # blur of the reference against that of the tile
+REFERENCE_BLUR = 0.2  # blur of the reference relative to that of the tile
 
 
 class FullImageDataset(ItemDataset):
     """Items of `options` (keys: docs/datasets.md): dictionaries with
 
-    hq (3, H, W), lq (3, h, w); gt_fullsize_ref (4, H, W), lq_fullsize_ref (4, h, w), RGB and a mask of where hq lies;
-    all float32 in 0..1; gt_center, lq_center (2,) int64, row and column in the references; HQ_path, LQ_path (str).
-    phase `train`: tiles at target_size; any other phase: whole images, mask all ones, h = ceil(H / scale), cut so that
-    h and w are multiples of force_multiple.
+    hq (3, H, W), lq (3, h, w); gt_fullsize_ref (4, H, W), lq_fullsize_ref (4, h, w), RGB and a mask of the tile; all
+    float32 in 0..1; gt_center, lq_center (2,) int64, row and column in the references; HQ_path, LQ_path (str).
+    phase `train`: tiles at target_size; any other phase: whole images, mask all ones, h = ceil(H / scale), cropped so
+    that h and w are multiples of force_multiple.
     Raises InputError for a missing or wrong option, a folder without images, an unreadable image.
     """
 
@@ -29,12 +29,12 @@ class FullImageDataset(ItemDataset):
     def __init__(self, options):
         super().__init__(options, "fullimage")
         values = self.options
-        self.scale = values.whole("scale")
+        self.scale = values.integer("scale")
         self.train = values.get("phase", "val") == "train"
-        self.multiple = values.whole("force_multiple", 1)
+        self.multiple = values.integer("force_multiple", 1)
         self.lq_noise = values.number("lq_noise", 0.0)
         if self.train:
-            self.target_size, self.min_tile_size = values.whole("target_size"), values.whole("min_tile_size")
+            self.target_size, self.min_tile_size = values.integer("target_size"), values.integer("min_tile_size")
             if self.target_size > self.min_tile_size:
                 raise values.wrong("min_tile_size", self.min_tile_size, f"at least target_size, {self.target_size}")
             if self.target_size < self.scale:
@@ -62,9 +62,9 @@ class FullImageDataset(ItemDataset):
         if self.low_paths:
             choice = self.draws(index, "choice").integer(0, len(self.low_paths) - 1)
             low_path = self.low_paths[choice][index % len(self.low_paths[choice])]
-            # The same draws once more, so that both tiles show the same place; the original draws them apart.
-            again = self.draws(index)
-            lq = self._view(low_path, again, self.min_tile_size // self.scale if self.train else None)
+            # The same draws again, so that both tiles show the same region; the original draws twice.
+            same_draws = self.draws(index)
+            lq = self._view(low_path, same_draws, self.min_tile_size // self.scale if self.train else None)
         else:
             low_path = path
             lq = self._downscaled(hq, draws)
@@ -83,12 +83,11 @@ class FullImageDataset(ItemDataset):
         return self._tile(image, draws, max(tile_side, 1))
 
     def _tile(self, image, draws, least):
-        """Return a random square of a square image, its side from `least` up (half-normal), its place normal (.3)."""
+        """Return a random square of a square image: its side half-normal from `least` up, its position normal (.3)."""
         side = image.shape[0]
-        least_here = min(least, side)  # of an image smaller than the tile, the whole
-        size = least_here
+        smallest = size = min(least, side)  # an image smaller than the tile is used whole
         if not self.fixed_size:
-            size = int(least_here + (side - least_here) * min(abs(draws.normal(self.size_spread)), 1.0))
+            size = int(smallest + (side - smallest) * min(abs(draws.normal(self.size_spread)), 1.0))
         left, top = pick_start(side, size, draws), pick_start(side, size, draws)
         mask = np.zeros((side, side), np.float32)
         mask[top : top + size, left : left + size] = 1
@@ -97,10 +96,10 @@ class FullImageDataset(ItemDataset):
         return View(bilinear(tile, least), bilinear(image, least), bilinear(mask, least), middle)
 
     def _downscaled(self, hq, draws):
-        """Return the View at 1 / scale, by Matlab's bicubic; in training hq is first made a multiple of scale."""
+        """Return the View at 1 / scale, by Matlab's bicubic; in training hq is first resized to a multiple of scale."""
         size = hq.reference.shape[:2]
         if self.train:
-            draws.integer(0, 0)  # the original draws one of one scale here
+            draws.integer(0, 0)  # the original chooses from a list of one scale here
             side = max(hq.image.shape[0] // self.scale * self.scale, self.target_size)
             if side != hq.image.shape[0]:
                 hq.image = bilinear(hq.image, side)
@@ -109,13 +108,12 @@ class FullImageDataset(ItemDataset):
         return View(image, reference, hq.mask, move(hq.center, size, reference.shape[:2]))
 
     def _cut(self, hq, lq, path):
-        """Cut both views so that LQ sides are multiples of force_multiple; note sizes before, for the centres."""
+        """Crop both views so that LQ sides are multiples of force_multiple; store the sizes before, for the centres."""
         hq.size, lq.size = hq.reference.shape[:2], lq.reference.shape[:2]
         height, width = (length // self.multiple * self.multiple for length in lq.image.shape[:2])
         if not height or not width:
             raise InputError(f"an LQ image of {lq.image.shape[1]}x{lq.image.shape[0]} is smaller than force_multiple "
-                             f"{self.multiple}",
-                             where=path, do="Leave small images out, or lower force_multiple")
+                             f"{self.multiple}", where=path, do="Remove small images, or lower force_multiple")
         if (height, width) != lq.image.shape[:2]:
             lq.image, lq.reference = lq.image[:height, :width], lq.reference[:height, :width]
             height, width = height * self.scale, width * self.scale
@@ -128,7 +126,7 @@ class FullImageDataset(ItemDataset):
             return hq, lq
         kind, magnitude = draws.integer(0, 100), max(1, int(self.blur_magnitude * strength))
         if kind < 40:
-            width = magnitude | 1  # OpenCV takes odd widths only
+            width = magnitude | 1  # OpenCV accepts odd widths only
             lq = cv2.GaussianBlur(lq, (width, width), draws.integer(0, magnitude - 1))
         elif kind < 70:
             length = draws.integer(1, magnitude * 3 - 1)
@@ -140,14 +138,14 @@ class FullImageDataset(ItemDataset):
         item = {}
         for key, side, view, added in (("lq", "lq", lq, noise), ("hq", "gt", hq, 0)):
             mask = cv2.resize(view.mask, view.reference.shape[1::-1], interpolation=cv2.INTER_LINEAR)
-            reference = self._in_range(view.reference + added)  # the same noise: its size is the image's
+            reference = self._in_range(view.reference + added)  # the same noise: both have the same size
             item[key] = to_tensor(self._in_range(view.image + added))
             item[f"{side}_fullsize_ref"] = to_tensor(np.dstack([reference, mask]))
             item[f"{side}_center"] = torch.tensor(move(view.center, view.size, view.reference.shape[:2]))
         return item
 
     def _in_range(self, image):
-        """Return an image clipped to 0..1: bicubic and noise go beyond. The original leaves it."""
+        """Return an image clipped to 0..1: bicubic and noise overshoot. The original does not clip."""
         return image if self.compat else np.clip(image, 0, 1)
 
 
@@ -160,7 +158,7 @@ class View:
 
 
 def pick_start(length, size, draws):
-    """Return where a piece of `size` begins on `length` pixels: normal around the middle (.3 of the rest)."""
+    """Return the start of a crop of `size` on `length` pixels: normal around the middle (.3 of the spare pixels)."""
     spare = length - size
     return min(max(int(min(draws.normal(0.3), 1.0) * spare + spare // 2), 0), spare)
 
@@ -171,7 +169,7 @@ def move(point, old, new):
 
 
 def bilinear(image, side):
-    """Return an image resized to side x side (bilinear, without antialiasing, as the original)."""
+    """Return an image resized to side x side (bilinear, without antialiasing, as in the original)."""
     return cv2.resize(image, (side, side), interpolation=cv2.INTER_LINEAR)
 
 

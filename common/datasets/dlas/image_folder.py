@@ -23,7 +23,7 @@ from common.images.suffixes import is_image
 
 NORMALISATIONS = {"stylegan2_norm": ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)), "imagenet": (IMAGENET_MEAN, IMAGENET_STD)}
 IMAGE_KEYS = ("hq", "lq", "alt_hq", "alt_lq")
-FRAME_DIGITS = 8  # video frames are named <anything><8 digits>.<ending>
+FRAME_DIGITS = 8  # video frames are named <anything><8 digits>.<suffix>
 
 
 class ImageFolderDataset(ItemDataset):
@@ -31,7 +31,7 @@ class ImageFolderDataset(ItemDataset):
 
     hq (3, T, T) and lq (3, T / scale, T / scale), float32 in 0..1 unless normalised; corruption_entropy (n,) float32,
     the strengths of the fixed corruptions; HQ_path, LQ_path (str); has_alt (bool); alt_hq, alt_lq when an alternative
-    is asked for; labels (1, T, T) int64, labels_mask (1, T, T) float32 and label_strings {index: name} with a labeler;
+    is requested; labels (1, T, T) int64, labels_mask (1, T, T) float32 and label_strings {index: name} with a labeler;
     and the fixed parameters as tensors.
     Raises InputError for a missing or wrong option, a folder without images, an unreadable image.
     """
@@ -41,12 +41,12 @@ class ImageFolderDataset(ItemDataset):
     def __init__(self, options):
         super().__init__(options, "imagefolder")
         values = self.options
-        self.scale = values.whole("scale")
-        self.target_size = values.whole("target_size", None)
-        self.multiple = values.whole("force_multiple", 1)
-        self.center_crop = values.whole("center_crop_hq_sz", None)
+        self.scale = values.integer("scale")
+        self.target_size = values.integer("target_size", None)
+        self.multiple = values.integer("force_multiple", 1)
+        self.center_crop = values.integer("center_crop_hq_sz", None)
         self.corrupt_first = values.flag("corrupt_before_downsize")
-        self.first_factor = values.whole("corrupt_before_downsize_factor", 1)
+        self.first_factor = values.integer("corrupt_before_downsize_factor", 1)
         self.skip_lq, self.disable_flip = values.flag("skip_lq"), values.flag("disable_flip")
         self.rgb_n1_to_1, self.force_square = values.flag("rgb_n1_to_1"), values.flag("force_square", True)
         self.jitter = values.number("all_image_color_jitter", 0.0)
@@ -88,7 +88,7 @@ class ImageFolderDataset(ItemDataset):
         return self._finished(item) | self.fixed
 
     def _prepared(self, path, flip, draws):
-        """Return (the HQ image of a file after all transforms, the side it had before resizing)."""
+        """Return (the HQ image of a file after all transforms, its side before resizing)."""
         image = read_image(path, self.compat)
         if self.center_crop is not None:
             image = centre_crop(image, self.center_crop)
@@ -101,20 +101,19 @@ class ImageFolderDataset(ItemDataset):
         return self._resized(image, path), image.shape[0]
 
     def _resized(self, image, path):
-        """Return an image at target_size, cut at the bottom and right to the multiple."""
+        """Return an image at target_size, cropped at the bottom and right to the multiple."""
         size = self.target_size
         if size is not None and (image.shape[0] != size or (image.shape[1] != size and not self.compat)):
-            image = area(image, size, size)  # the original looks at the height only
+            image = area(image, size, size)  # the original checks the height only
         multiple = self.multiple * self.scale
         height, width = image.shape[0] // multiple * multiple, image.shape[1] // multiple * multiple
         if not height or not width:
             raise InputError(f"an image of {image.shape[1]}x{image.shape[0]} is smaller than force_multiple x scale = "
-                             f"{multiple}",
-                             where=path, do="Leave small images out, or set target_size")
+                             f"{multiple}", where=path, do="Remove small images, or set target_size")
         return image[:height, :width]
 
     def _low_quality(self, images, draws):
-        """Return ([LQ image], strengths): shrunk by scale and corrupted, in the order the options ask for."""
+        """Return ([LQ image], strengths): shrunk by scale and corrupted, in the order of the options."""
         factor, scale = (self.first_factor, self.scale // self.first_factor) if self.corrupt_first else (1, self.scale)
         if self.corrupt_first:
             images = [self._shrunk(image, factor) if factor > 1 else image for image in images]
@@ -126,7 +125,7 @@ class ImageFolderDataset(ItemDataset):
 
     def _shrunk(self, image, factor):
         height, width = image.shape[0] // factor, image.shape[1] // factor
-        if self.compat:  # the original hands height and width over in the wrong order
+        if self.compat:  # the original passes height and width in the wrong order
             height, width = width, height
         return area(image, height, width)
 
@@ -135,12 +134,12 @@ class ImageFolderDataset(ItemDataset):
         other = next_frame(path, self.compat) if self.next_frame else other_tile(path, draws)
         if other is None:
             return None
-        if self.compat:  # the original neither crops, flips nor squares the alternative
+        if self.compat:  # the original does not crop, flip or square the alternative
             return self._resized(read_image(other, self.compat), other)
         return self._prepared(other, flip, draws)[0]
 
     def _finished(self, item):
-        """Turn images into tensors, normalise them, bring them to -1..1, as asked for."""
+        """Convert images to tensors, and normalise them or scale them to -1..1 as the options say."""
         for key in IMAGE_KEYS:
             if key in item:
                 item[key] = to_tensor(item[key])
@@ -168,19 +167,19 @@ class ImageFolderDataset(ItemDataset):
 
     def _labeler(self, folders):
         """Return the PatchLabels that `labeler` describes, or None."""
-        values, given = self.options, self.options.get("labeler")
-        if given is None:
+        values, labeler = self.options, self.options.get("labeler")
+        if labeler is None:
             return None
-        if not isinstance(given, dict) or given.get("type") != "patch_labels" or not given.get("label_file"):
-            raise values.wrong("labeler", given, "{type: patch_labels, label_file: FILE}")
+        if not isinstance(labeler, dict) or labeler.get("type") != "patch_labels" or not labeler.get("label_file"):
+            raise values.wrong("labeler", labeler, "{type: patch_labels, label_file: FILE}")
         if len(folders) != 1:
-            raise values.wrong("paths", [str(path) for path, _ in folders], "one folder, beside a labeler")
+            raise values.wrong("paths", [str(path) for path, _ in folders], "one folder with a labeler")
         if not self.force_square:
-            raise values.wrong("force_square", False, "true, beside a labeler")
-        return PatchLabels(given["label_file"])
+            raise values.wrong("force_square", False, "true with a labeler")
+        return PatchLabels(labeler["label_file"])
 
     def _listed(self, folders):
-        """Return the paths of all folders, each as often as its weight says."""
+        """Return the paths of all folders, each repeated by its weight."""
         paths = []
         for folder, weight in folders:
             paths += list_files(folder, self.options.where) * weight
@@ -189,17 +188,17 @@ class ImageFolderDataset(ItemDataset):
 
 def fixed_parameters(values):
     """Return {key: tensor} of the option `fixed_parameters`."""
-    given = values.get("fixed_parameters", {})
-    if not isinstance(given, dict):
-        raise values.wrong("fixed_parameters", given, "a dictionary")
+    parameters = values.get("fixed_parameters", {})
+    if not isinstance(parameters, dict):
+        raise values.wrong("fixed_parameters", parameters, "a dictionary")
     try:
-        return {key: torch.tensor(value) for key, value in given.items()}
+        return {key: torch.tensor(value) for key, value in parameters.items()}
     except (TypeError, ValueError, RuntimeError) as error:
-        raise values.wrong("fixed_parameters", given, f"numbers or lists of them ({error})") from error
+        raise values.wrong("fixed_parameters", parameters, f"numbers or lists of them ({error})") from error
 
 
 def centre_crop(image, side):
-    """Return the middle side x side pixels of an (H, W, C) image; less where it is smaller."""
+    """Return the central side x side pixels of an (H, W, C) image; fewer where it is smaller."""
     top, left = (max(length // 2 - side // 2, 0) for length in image.shape[:2])
     return image[top : top + side, left : left + side]
 
@@ -207,7 +206,7 @@ def centre_crop(image, side):
 def next_frame(path, compat=False):
     """Return the path of the next video frame, whose name ends in 8 digits, or None when there is no such file.
 
-    compat: as the original, which writes n + 1 for n wherever n stands in the path, so 00000999 has no successor.
+    compat: as the original, which replaces n by n + 1 anywhere in the path, so 00000999 has no successor.
     """
     stem, ending = os.path.splitext(path)
     digits = stem[-FRAME_DIGITS:]

@@ -15,9 +15,9 @@ PATCH = ("patch_top", "patch_left", "patch_height", "patch_width")
 
 
 class PatchLabels:
-    """The labelled patches of one file, or of a list of files (the patches of a later file are added).
+    """The labelled patches of one file, or of a list of files together.
 
-    names: {index: label}.  Raises InputError for a file that is missing or of another form.
+    names: {index: label}.  Raises InputError for a file that is missing or of another format.
     """
 
     def __init__(self, files):
@@ -25,7 +25,7 @@ class PatchLabels:
         for path in files if isinstance(files, (list, tuple)) else [files]:
             self._add(path)
         if not self._patches:
-            raise InputError("no labelled image", where=files, do="Label some images, or leave the labeler out")
+            raise InputError("no labelled images", where=files, do="Label some images, or remove the labeler")
 
     def paths(self, folder):
         """Return the paths of the labelled images, in the file's order, below a folder."""
@@ -35,8 +35,7 @@ class PatchLabels:
     def tensors(self, path, size, side):
         """Return the labels of one image: labels (1, H, W) int64, labels_mask (1, H, W) float32, label_strings.
 
-        size: (H, W) of the HQ image.  side: of the square it was resized from; patches are divided (//) by the
-        quotient.
+        size: (H, W) of the HQ image.  side: of the square before resizing; patches are divided (//) by side // H.
         """
         labels = torch.zeros((1, *size), dtype=torch.int64)
         mask = torch.zeros((1, *size))
@@ -58,5 +57,5 @@ class PatchLabels:
                     self._patches.setdefault(name, []).append((patch, values[entry["label"]]))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise InputError(f"not a file of labelled patches ({type(error).__name__}: {error})", where=path,
-                             do="Give the labeller's JSON file") from error
+                             do="Use the labeller's JSON file") from error
         self.names |= {value: label for label, value in values.items()}

@@ -1,4 +1,4 @@
-"""What the data sets of `options` dictionaries have in common: seeds by item, lists of files, tensors."""
+"""Shared by the data sets of `options` dictionaries: seeds per item, lists of files, tensors."""
 
 import os
 import warnings
@@ -20,18 +20,18 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 class ItemDataset(torch.utils.data.Dataset):
     """A data set whose item i of epoch e depends on (random_seed, e, i) alone, not on workers or earlier items.
 
-    Three keys of the options belong to all of them: `random_seed` (0); `compat` (False), which draws from the global
-    generators in the original's order and leaves its arithmetic as it was; `broken_images`, what to do about a file
-    that cannot be read: `raise` (the default), or `next` to warn and take the item after it.
+    Three keys of the options apply to all of them: `random_seed` (0); `compat` (False), which draws from the global
+    generators in the original's order and keeps its arithmetic; `broken_images`, what to do about a file that cannot be
+    read: `raise` (the default), or `next` to warn and return the next item.
     A subclass has `item(index)` and `__len__`.
     """
 
     def __init__(self, options, mode):
         self.options = OptionValues(options, mode)
         self.compat = self.options.flag("compat")
-        self.seed = self.options.whole("random_seed", 0, low=-(2**63))
+        self.seed = self.options.integer("random_seed", 0, low=-(2**63))
         self.broken_images = self.options.one_of("broken_images", ("raise", "next"), "raise")
-        self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()  # workers that persist see set_epoch too
+        self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()  # persistent workers see set_epoch too
 
     def __getitem__(self, index):
         if not -len(self) <= index < len(self):
@@ -42,42 +42,42 @@ class ItemDataset(torch.utils.data.Dataset):
             try:
                 return self.item((index + step) % len(self))
             except InputError as error:
-                warnings.warn(f"{error} The next item is taken instead.", stacklevel=2)
+                warnings.warn(f"{error} The next item is used instead.", stacklevel=2)
         raise InputError("none of the images can be read", where=self.options.where, do="Check the files")
 
     def item(self, index):
-        """Return the item of a whole number of 0..len - 1, a dictionary."""
+        """Return item `index`, 0..len - 1, a dictionary."""
         raise NotImplementedError
 
     def set_epoch(self, epoch):
-        """Make the next pass draw anew: call it before each pass, with the number of the epoch."""
+        """Set the epoch, for other draws in the next pass: call it before each pass."""
         self._epoch.fill_(int(epoch))
 
     def draws(self, index, stream="item"):
-        """Return the draws of one item: the same at every call in the same epoch."""
+        """Return the draws of one item: the same for every call in the same epoch."""
         if self.compat:
             return LegacyDraws()
         return ItemDraws(unit_numpy(self.seed, stream, int(self._epoch), index))
 
 
 def list_files(folder, where, suffixes=SUFFIXES, keep_references=False):
-    """Return the image files below a folder as strings that begin with the folder as given, sorted.
+    """Return the image files below a folder as sorted strings that start with `folder`.
 
-    Names with `ref.jpg` in them (the references of chunked folders) and hidden files are left out.
-    Raises InputError for a folder that is not there or holds no image.
+    Names that contain `ref.jpg` (the references of chunked folders) and hidden files are skipped.
+    Raises InputError for a folder that does not exist or has no images.
     """
     folder = os.fspath(folder)
     if not os.path.isdir(folder):
         raise InputError("no such folder", where=folder, do=f"Check the paths of the {where} options")
-    found = [name
-             for name in list_images(folder, suffixes) if keep_references or "ref.jpg" not in os.path.basename(name)]
-    if not found:
-        raise InputError("no image in this folder", where=folder, do=f"Looked for {' '.join(suffixes)}, at any depth")
-    return sorted(os.path.join(folder, name) for name in found)
+    names = [name for name in list_images(folder, suffixes)
+             if keep_references or "ref.jpg" not in os.path.basename(name)]
+    if not names:
+        raise InputError("no images in this folder", where=folder, do=f"Looked for {' '.join(suffixes)}, at any depth")
+    return sorted(os.path.join(folder, name) for name in names)
 
 
 def to_tensor(image):
-    """Return an (H, W, C) array as a contiguous (C, H, W) float32 tensor of its own."""
+    """Return an (H, W, C) array as a contiguous (C, H, W) float32 tensor, a copy."""
     return torch.from_numpy(np.array(image.transpose(2, 0, 1), dtype=np.float32, order="C"))
 
 
@@ -95,14 +95,14 @@ def centre_square(image):
 
 
 def random_square(image, draws):
-    """Return a square of the shorter side, its place along the longer one normal around the middle (.3 of half)."""
+    """Return a square of the shorter side, its position on the longer one normal around the middle (.3 of half)."""
     height, width = image.shape[:2]
     if height == width:
         return image
     spare = abs(height - width)
     centre = spare // 2
     start = int(centre + max(min(draws.normal(0.3), 1.0), -1.0) * (centre - 2))
-    start = min(max(start, 0), spare)  # with few spare pixels the formula runs out of the image
+    start = min(max(start, 0), spare)  # with few spare pixels the formula leaves the image
     return image[start : start + width] if height > width else image[:, start : start + height]
 
 

@@ -1,7 +1,7 @@
 """The DataLoader of a data set block, with the keys of the original: n_workers, batch_size, phase, pin_memory.
 
-What an item holds depends on (random_seed, epoch, index) alone (`items.ItemDataset`), and the order of the items on
-(random_seed, epoch), so that the batches are the same with any number of workers.
+An item depends on (random_seed, epoch, index) alone (`items.ItemDataset`), and the order of the items on (random_seed,
+epoch), so that batches do not depend on the number of workers.
 """
 
 import random
@@ -17,8 +17,8 @@ from common.seeding import unit_numpy, unit_seed
 class EpochSampler(torch.utils.data.Sampler):
     """The positions of one epoch for one process: a permutation by (seed, epoch), every world-th from `rank`.
 
-    ratio: an epoch has ceil(length * ratio / world) items for each process, going round the data set where that is
-    more. Without shuffle the positions come in order. `set_epoch` makes the next pass another one.
+    ratio: an epoch has ceil(length * ratio / world) items per process, repeating the data set if that is more. Without
+    shuffle the positions come in order. `set_epoch` sets the epoch of the next pass.
     """
 
     def __init__(self, length, seed=0, shuffle=True, rank=0, world=1, ratio=1):
@@ -29,7 +29,7 @@ class EpochSampler(torch.utils.data.Sampler):
         self.epoch = 0
 
     def set_epoch(self, epoch):
-        """Make the next pass that of this epoch."""
+        """Set the epoch of the next pass."""
         self.epoch = int(epoch)
 
     def __len__(self):
@@ -47,8 +47,8 @@ class EpochSampler(torch.utils.data.Sampler):
 class EpochLoader(torch.utils.data.DataLoader):
     """A DataLoader that counts its passes: each `iter()` is the next epoch, from 0, for the data set and the sampler.
 
-    `set_epoch(e)` makes the next pass epoch e, as after a resume. Two passes at a time over one loader would share the
-    later one's epoch. What a worker raises as InputError comes out as one InputError with its own line.
+    `set_epoch(e)` makes the next pass epoch e, as after a resume. Two concurrent passes over one loader would share the
+    later one's epoch. An InputError in a worker becomes one InputError with the same line.
     """
 
     _next_epoch = 0
@@ -66,7 +66,7 @@ class EpochLoader(torch.utils.data.DataLoader):
 
 
 def _unwrapped(batches):
-    """Yield the batches; an InputError out of a worker, which comes with its traceback, is raised by its last line."""
+    """Yield the batches; an InputError from a worker, which includes its traceback, is reduced to its last line."""
     try:
         yield from batches
     except InputError as error:
@@ -80,24 +80,24 @@ def create_dataloader(dataset, options=None, global_options=None, sampler=None, 
     """Return the `EpochLoader` of a data set.
 
     options: the data set's block. phase "train": batch_size (16), n_workers (0), the last incomplete batch dropped,
-    shuffled unless a sampler is given or shuffle is False. Any other phase (as without `phase`): batch_size or 1, in
-    order, all items; its workers are n_workers_eval (0; the original has none).
-    pin_memory (True): where there is an accelerator.  persistent_workers (False), prefetch_factor: as in DataLoader.
-    global_options: with "dist" true, batch_size is divided among the processes and each sees its share of an epoch.
-    Raises InputError for wrong values, and for a batch_size that the processes do not divide.
+    shuffled unless a sampler is passed or shuffle is False. Any other phase (or no `phase`): batch_size or 1, in order,
+    all items; its workers are n_workers_eval (0; the original has none).
+    pin_memory (True): with an accelerator.  persistent_workers (False), prefetch_factor: as in DataLoader.
+    global_options: with "dist" true, batch_size is divided among the processes and each gets its share of an epoch.
+    Raises InputError for invalid values, and for a batch_size that is not divisible by the number of processes.
     """
     values = OptionValues(options or {}, (options or {}).get("mode") or "data loader")
     training = values.get("phase") == "train"
-    workers = values.whole("n_workers", 0, low=0) if training else values.whole("n_workers_eval", 0, low=0)
-    batch = values.whole("batch_size", 16 if training else 1)
-    seed = values.whole("random_seed", 0, low=-(2**63))
+    workers = values.integer("n_workers", 0, low=0) if training else values.integer("n_workers_eval", 0, low=0)
+    batch = values.integer("batch_size", 16 if training else 1)
+    seed = values.integer("random_seed", 0, low=-(2**63))
     rank, world = _processes(global_options)
     if training and batch % world:
-        raise InputError(f"batch_size {batch} is no multiple of the {world} processes", where="batch_size",
-                         do=f"Take {batch // world * world or world}")
+        raise InputError(f"batch_size {batch} is not divisible by {world} processes", where="batch_size",
+                         do=f"Use {batch // world * world or world}")
     if training and sampler is None:
         sampler = EpochSampler(len(dataset), seed, shuffle, rank, world)
-    more = {"prefetch_factor": values.whole("prefetch_factor", 2),
+    more = {"prefetch_factor": values.integer("prefetch_factor", 2),
             "persistent_workers": values.flag("persistent_workers")}
     return EpochLoader(
         dataset, batch_size=batch // world if training else batch, sampler=sampler, shuffle=False, drop_last=training,
@@ -109,20 +109,20 @@ def create_dataloader(dataset, options=None, global_options=None, sampler=None, 
 
 
 class WorkerSeeds:
-    """Seeds the global generators of a worker, for code of the user's that draws from them: each worker differs."""
+    """Seeds the global generators of each worker differently, for user code that draws from them."""
 
     def __init__(self, seed):
         self.seed = seed
 
     def __call__(self, worker):
-        # torch's seed of the worker differs from epoch to epoch; ours joins it with the seed of the options.
+        # torch's worker seed changes every epoch; ours combines it with the seed of the options.
         own = unit_seed(self.seed, "worker", worker, torch.initial_seed())
         random.seed(own)
         np.random.seed(own % 2**32)
 
 
 def collate_items(items):
-    """Return one batch of a list of items (dictionaries): tensors and numbers stacked, texts as lists.
+    """Return one batch of a list of items (dictionaries): tensors and numbers stacked, strings as lists.
 
     A value that is None in every item stays None. Raises InputError when the items differ in their keys or shapes,
     naming the key.
@@ -143,14 +143,14 @@ def collate_items(items):
         try:
             batch[key] = default_collate(values)
         except (RuntimeError, TypeError) as error:
-            told = ", ".join(sorted({str(getattr(value, "shape", type(value).__name__)) for value in values}))
-            raise InputError(f"'{key}' cannot be put in one batch: {told}", where="collate",
+            shapes = ", ".join(sorted({str(getattr(value, "shape", type(value).__name__)) for value in values}))
+            raise InputError(f"'{key}' cannot be batched: {shapes}", where="collate",
                              do="Set batch_size to 1") from error
     return batch
 
 
 def _processes(global_options):
-    """Return (rank, number of processes) when the options ask for distributed training, else (0, 1)."""
+    """Return (rank, number of processes) when the options request distributed training, else (0, 1)."""
     if not (global_options or {}).get("dist"):
         return 0, 1
     from common.parallel import rank, world_size

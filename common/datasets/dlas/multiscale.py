@@ -17,8 +17,8 @@ class MultiScaleDataset(ItemDataset):
 
     hq (P, 3, t, t) and lq (P, 3, t // scale, t // scale), float32 in 0..1, P = (4 ** num_scales - 1) / 3 patches in the
     order of `patch_tree`; GT_path (str).
-    The image is flipped, turned, cut to a random square and resized to hq_tile_size * 2 ** num_scales, so the smallest
-    quadrants have twice the tile's side. Corruptions act on that whole square (compat: in BGR order).
+    The image is flipped, transposed, cropped to a random square and resized to hq_tile_size * 2 ** num_scales, so the
+    smallest quadrants have twice the tile's side. Corruptions apply to that whole square (compat: in BGR order).
     Raises InputError for a missing or wrong option, a folder without images, an unreadable image.
     """
 
@@ -27,8 +27,8 @@ class MultiScaleDataset(ItemDataset):
     def __init__(self, options):
         super().__init__(options, "multiscale")
         values = self.options
-        self.tile_size, self.num_scales = values.whole("hq_tile_size"), values.whole("num_scales")
-        self.scale = values.whole("scale")
+        self.tile_size, self.num_scales = values.integer("hq_tile_size"), values.integer("num_scales")
+        self.scale = values.integer("scale")
         if self.scale > self.tile_size:
             raise values.wrong("scale", self.scale, f"at most hq_tile_size, {self.tile_size}")
         self.corruptor = Corruptor(options, self.compat)
@@ -62,24 +62,24 @@ class MultiScaleDataset(ItemDataset):
 
 def patches(image, tile_size, num_scales):
     """Return the patches of a square (S, S, C) image at tile_size: the whole, then quadrants as in `patch_tree`."""
-    found = [area(image, tile_size, tile_size)]
-    _add_quadrants(image, tile_size, num_scales - 1, found)
-    return found
+    tiles = [area(image, tile_size, tile_size)]
+    _add_quadrants(image, tile_size, num_scales - 1, tiles)
+    return tiles
 
 
-def _add_quadrants(image, tile_size, depth, found):
+def _add_quadrants(image, tile_size, depth, tiles):
     if depth == 0:
         return
     half = image.shape[0] // 2
     quadrants = [image[top : top + half, left : left + half] for top in (0, half) for left in (0, half)]
-    found += [area(quadrant, tile_size, tile_size) for quadrant in quadrants]
+    tiles += [area(quadrant, tile_size, tile_size) for quadrant in quadrants]
     for quadrant in quadrants:
-        _add_quadrants(quadrant, tile_size, depth - 1, found)
+        _add_quadrants(quadrant, tile_size, depth - 1, tiles)
 
 
 @dataclass(eq=False)
 class PatchNode:
-    """One patch: its index in an item, its place in its parent (left, top: 0 or .5 of the parent's side)."""
+    """One patch: its index in an item and its position in its parent (left, top: 0 or .5 of the parent's side)."""
 
     index: int
     parent: Optional["PatchNode"] = None
@@ -91,7 +91,7 @@ class PatchNode:
 def patch_tree(num_scales):
     """Return the leaves of the tree of patches, in the order of their parents; their `parent` leads up to the root.
 
-    The original's build_multiscale_patch_index_map, which never ends for one scale: here the root is then the leaf.
+    Like the original's build_multiscale_patch_index_map, which loops forever for one scale: here the root is the leaf.
     """
     root, leaves = PatchNode(0), []
     _grow(root, num_scales - 1, 1, leaves)

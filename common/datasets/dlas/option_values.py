@@ -10,22 +10,21 @@ REQUIRED = object()
 
 
 class OptionValues:
-    """One block's options; every reading method takes the key and a default and raises an InputError that names the
-    key.
+    """One block's options; each reading method takes a key and a default, and raises an InputError naming the key.
 
-    where: what the block is called in messages (its mode).  Keys that nobody asks for are left alone, as configurations
-    carry many (name, batch_size, n_workers, ...); a required key that is missing is looked for among them.
+    where: the block's name in messages (its mode).  Unused keys are ignored, as configurations have many (name,
+    batch_size, n_workers, ...); for a missing required key the most similar of them is suggested.
     """
 
     def __init__(self, options, where):
         if not isinstance(options, Mapping):
             raise InputError(f"options are a {type(options).__name__}, expected a dictionary", where=where,
                              do="Pass the data set block")
-        self.given, self.where = options, where
+        self.block, self.where = options, where
 
     def get(self, key, default=None):
-        """Return a value of any type; default when it is missing or None. Raises InputError when it is REQUIRED."""
-        value = self.given.get(key) if key in self.given else None
+        """Return a value of any type, the default when it is missing or None; InputError if that is REQUIRED."""
+        value = self.block.get(key) if key in self.block else None
         if value is not None:
             return value
         if default is REQUIRED:
@@ -33,12 +32,12 @@ class OptionValues:
         return default
 
     def missing(self, key):
-        """Return the InputError for a required key, with the given key that looks most like it."""
+        """Return the InputError for a missing required key, suggesting the most similar key of the block."""
         from difflib import get_close_matches
 
-        others = [str(name) for name, value in self.given.items() if value is not None]
+        others = [str(name) for name, value in self.block.items() if value is not None]
         close = get_close_matches(key, others, n=1, cutoff=0.7)
-        do = f"Did you write '{close[0]}' for it?" if close else f"Add '{key}' to the options"
+        do = f"Is '{close[0]}' a typo?" if close else f"Add '{key}' to the options"
         return InputError(f"the key '{key}' is missing", where=self.where, do=do)
 
     def wrong(self, key, value, expected):
@@ -46,33 +45,33 @@ class OptionValues:
         return InputError(f"'{key}' is {value!r}, expected {expected}", where=self.where,
                           do=f"Change '{key}' in the options")
 
-    def whole(self, key, default=REQUIRED, low=1):
-        """Return a whole number of at least `low` (or the default as it is)."""
+    def integer(self, key, default=REQUIRED, low=1):
+        """Return an integer of at least `low` (or the default, unchecked)."""
         value = self.get(key, default)
         if value is default:
             return value
         if not _is_number(value) or not math.isfinite(value) or value != int(value) or value < low:
-            raise self.wrong(key, value, f"a whole number from {low}")
+            raise self.wrong(key, value, f"an integer of at least {low}")
         return int(value)
 
     def number(self, key, default=REQUIRED, low=0.0):
-        """Return a number of at least `low` as float (or the default as it is)."""
+        """Return a number of at least `low` as float (or the default, unchecked)."""
         value = self.get(key, default)
         if value is default:
             return value
         if not _is_number(value) or not low <= value < math.inf:
-            raise self.wrong(key, value, f"a number from {low:g}")
+            raise self.wrong(key, value, f"a number of at least {low:g}")
         return float(value)
 
     def flag(self, key, default=False):
-        """Return a truth value. Whole numbers are taken as Python does, words are not."""
+        """Return a bool. Integers convert as in Python, strings are an error."""
         value = self.get(key, default)
         if not isinstance(value, Integral):  # bool is one
             raise self.wrong(key, value, "true or false")
         return bool(value)
 
     def one_of(self, key, known, default=REQUIRED):
-        """Return one of the `known` words (or the default as it is)."""
+        """Return one of the `known` words (or the default, unchecked)."""
         value = self.get(key, default)
         if value is not default and value not in tuple(known):
             raise InputError(f"'{key}' is {value!r}", where=self.where, do=nearest(value, known))
@@ -86,7 +85,7 @@ class OptionValues:
         return list(value)
 
     def folders(self, key, weights_key=None):
-        """Return [(folder, repeats)] of a path or a list of paths, with whole-number weights (default 1)."""
+        """Return [(folder, repeats)] of a path or a list of paths, with integer weights (default 1)."""
         value = self.get(key, REQUIRED)
         paths = list(value) if isinstance(value, (list, tuple)) else [value]
         if not paths or not all(isinstance(path, str) or hasattr(path, "__fspath__") for path in paths):
@@ -94,9 +93,9 @@ class OptionValues:
         weights = self.get(weights_key) if weights_key and isinstance(value, (list, tuple)) else None
         if weights is None:
             weights = [1] * len(paths)
-        whole = isinstance(weights, (list, tuple)) and all(type(weight) is int and weight >= 0 for weight in weights)
-        if not whole or len(weights) != len(paths) or not any(weights):
-            raise self.wrong(weights_key, weights, f"{len(paths)} whole numbers, one for each of '{key}', not all 0")
+        integers = isinstance(weights, (list, tuple)) and all(type(weight) is int and weight >= 0 for weight in weights)
+        if not integers or len(weights) != len(paths) or not any(weights):
+            raise self.wrong(weights_key, weights, f"{len(paths)} integers, one for each of '{key}', not all 0")
         return list(zip(paths, weights))
 
 

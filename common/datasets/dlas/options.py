@@ -40,29 +40,29 @@ def create_dataset(options, return_collate=False):
     """Return the data set of a block's `mode`, built from the block; with return_collate, (data set, collate function).
 
     options: dictionary; a missing key and None read as the default.
-    Raises InputError for a mode that is missing or unknown (with the nearest name), and what the class raises for its
-    own keys: the ones that are missing all in one message.
+    Raises InputError for a missing or unknown mode (with the nearest name), and for invalid keys of its class: all that
+    are missing in one message.
     """
     if not isinstance(options, dict):
         raise InputError(f"options are a {type(options).__name__}, expected a dictionary", where="options",
                          do="Pass the block of one data set")
     modes, mode = known_modes(), options.get("mode")
     if mode is None:
-        raise InputError("the key 'mode' is missing: it names the kind of data set", where="options",
+        raise InputError("the key 'mode' is missing", where="options",
                          do=f"Known: {', '.join(sorted(modes))}")
     if mode not in modes:
-        raise InputError(f"no data set mode '{mode}'", where="mode", do=nearest(mode, modes))
+        raise InputError(f"unknown data set mode '{mode}'", where="mode", do=nearest(mode, modes))
     module, _, name = modes[mode].partition(":")
-    found = getattr(importlib.import_module(module), name)
-    check_required(options, getattr(found, "REQUIRED", ()), mode)
-    dataset = found(wrap(options))
+    kind = getattr(importlib.import_module(module), name)
+    check_required(options, getattr(kind, "REQUIRED", ()), mode)
+    dataset = kind(wrap(options))
     return (dataset, getattr(dataset, "collate", collate_items)) if return_collate else dataset
 
 
 def check_required(options, keys, mode):
-    """Raise one InputError that names every key of `keys` that is missing or None.
+    """Raise one InputError that lists every key of `keys` that is missing or None.
 
-    A key may be a pair (key, unless): it is not needed where the key `unless` is set.
+    A key may be a pair (key, unless): it is not required if the key `unless` is set.
     """
     missing = []
     for key in keys:
@@ -80,7 +80,7 @@ def check_required(options, keys, mode):
 def wrap(value, seen=None):
     """Return a copy of a value in which every dictionary, at any depth, reads missing keys as None.
 
-    What YAML anchors share stays shared (an anchor in itself too), so that the copy is no larger than the value.
+    Values shared by YAML anchors stay shared (recursive anchors too), so that the copy is no larger than the value.
     """
     seen = {} if seen is None else seen
     if id(value) in seen:
@@ -100,33 +100,33 @@ def load_options(path):
     """Return {block name: Options} of the data set blocks of a .yml, .yaml or .json configuration.
 
     The blocks are those of the file's `datasets`; a file that is itself one block (it has a `mode`) is named train.
-    Each gets `phase` (its name before the first "_"), `data_type` "img", and the file's `scale` where it has none, as
-    the original's loader gives them. Raises InputError for a file that is missing, damaged, or has no block.
+    Each gets `phase` (its name before the first "_"), `data_type` "img", and the file's `scale` if it has none, as in
+    the original's loader. Raises InputError for a file that is missing, damaged, or has no block.
     """
     value = _read(path)
     if not isinstance(value, dict):
         raise InputError(f"holds a {type(value).__name__}, expected a mapping", where=path,
-                         do="Give a configuration with 'datasets'")
+                         do="Use a configuration with 'datasets'")
     blocks = {"train": value} if "mode" in value and "datasets" not in value else value.get("datasets")
     if not isinstance(blocks, dict) or not blocks:
-        raise InputError("there is no data set block: neither 'datasets' nor 'mode'", where=path,
-                         do="Give a configuration with 'datasets'")
-    found = {}
+        raise InputError("no data set block: neither 'datasets' nor 'mode'", where=path,
+                         do="Use a configuration with 'datasets'")
+    wrapped = {}
     for name, block in blocks.items():
         if not isinstance(block, dict):
             raise InputError(f"the block '{name}' is a {type(block).__name__}, expected a mapping", where=path,
-                             do="Give its keys")
+                             do="Add its keys")
         options = wrap(block)
         options["phase"] = options["phase"] or str(name).split("_")[0]
         options["data_type"] = options["data_type"] or "img"
         if options["scale"] is None and value.get("scale") is not None:
             options["scale"] = value["scale"]
-        found[str(name)] = options
-    return found
+        wrapped[str(name)] = options
+    return wrapped
 
 
 def _read(path):
-    """Return the value of a YAML file, or of a JSON file (by its ending); nothing but plain values is made from it."""
+    """Return the value of a YAML file, or of a JSON file (by its suffix); only plain values are loaded."""
     import json
 
     import yaml
@@ -137,4 +137,4 @@ def _read(path):
         text = data.decode("utf-8-sig")
         return json.loads(text) if str(path).lower().endswith(".json") else yaml.safe_load(text)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise InputError(f"neither valid YAML nor JSON ({error})", where=path, do="Mend the file") from error
+        raise InputError(f"neither valid YAML nor JSON ({error})", where=path, do="Fix the file") from error

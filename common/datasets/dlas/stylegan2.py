@@ -15,9 +15,9 @@ class Stylegan2Dataset(ItemDataset):
     """Items of `options` (path, target_size, aug_prob; transparent False): dictionaries with
 
     hq and lq, the same (3, T, T) float32 tensor in 0..1, (4, T, T) when transparent; GT_path (str).
-    The shorter side is brought to target_size, then, with probability aug_prob, a random crop (area .5 to 1, aspect .98
-    to 1.02) is resized to the square, else the middle is cut out.
-    compat: files by ending (jpg, jpeg, png, webp) and references (ref.jpg) included.
+    The shorter side is resized to target_size, then, with probability aug_prob, a random crop (area .5 to 1, aspect .98
+    to 1.02) is resized to the square, else the image is center-cropped.
+    compat: files ordered by suffix (jpg, jpeg, png, webp), references (ref.jpg) included.
     Raises InputError for a missing or wrong option, a folder without images, an unreadable image.
     """
 
@@ -29,7 +29,7 @@ class Stylegan2Dataset(ItemDataset):
         folder = values.get("path", REQUIRED)
         if not isinstance(folder, (str, os.PathLike)):
             raise values.wrong("path", folder, "the path of a folder")
-        self.target_size = values.whole("target_size")
+        self.target_size = values.integer("target_size")
         self.aug_prob = values.number("aug_prob")
         if self.aug_prob > 1:
             raise values.wrong("aug_prob", self.aug_prob, "a probability, 0 to 1")
@@ -49,7 +49,7 @@ class Stylegan2Dataset(ItemDataset):
     def item(self, index):
         """See ItemDataset."""
         draws, path = self.draws(index), self.paths[index]
-        image = resize_short_side(open_image(path, self.mode, path), self.target_size)
+        image = resize_short_side(open_image(path, self.mode, path, photo=not self.compat), self.target_size)
         if draws.unit() < self.aug_prob:
             image = random_resized_crop(image, self.target_size, draws, CROP_SCALE, CROP_RATIO)
         else:

@@ -36,16 +36,16 @@ class TorchDataset(ItemDataset):
         super().__init__(options, "torch_dataset")
         values = self.options
         name = values.one_of("dataset", SOURCES)
-        self.image_size = values.whole("image_size")
+        self.image_size = values.integer("image_size")
         self.random_crop = values.flag("random_crop")
         given = values.get("kwargs", {})
         kwargs = OptionValues(given, f"{values.where}: kwargs")
-        for key in kwargs.given:
+        for key in kwargs.block:
             if key not in KWARGS[name]:
                 raise InputError(f"no keyword '{key}' for {name}", where=kwargs.where, do=nearest(key, KWARGS[name]))
         self.source = SOURCES[name](name, kwargs)
-        count = values.whole("fixed_len", len(self.source), low=0)
-        self.offset = values.whole("offset", 0, low=0)
+        count = values.integer("fixed_len", len(self.source), low=0)
+        self.offset = values.integer("offset", 0, low=0)
         if count > len(self.source):
             raise values.wrong("fixed_len", count, f"at most {len(self.source)}, the images of {name}")
         if self.offset >= count:
@@ -92,14 +92,17 @@ class TorchArrays:
 
 
 class ClassFolders:
-    """Image files in one folder per class, at any depth; classes are numbered from 0 in the order of their names."""
+    """Image files in one folder per class, at any depth; classes are numbered from 0 in the order of their names.
+
+    Hidden folders, and those without an image, are no classes: they would shift the labels of all that follow.
+    """
 
     def __init__(self, root, title):
         if not os.path.isdir(root):
             raise InputError("no such folder", where=root, do=f"{title} needs one folder per class in it")
-        self.classes = sorted(entry.name for entry in os.scandir(root) if entry.is_dir())
-        labels = {name: label for label, name in enumerate(self.classes)}
         names = sorted((name for name in list_images(root) if "/" in name), key=os.path.split)
+        self.classes = sorted({name.partition("/")[0] for name in names})
+        labels = {name: label for label, name in enumerate(self.classes)}
         self._files = sorted(((os.path.join(root, name), labels[name.partition("/")[0]]) for name in names),
                              key=lambda file: file[1])
         if not self._files:

@@ -1,4 +1,4 @@
-"""The 1,000 classes of ImageNet (ILSVRC 2012) in both orders in which they are numbered.
+"""The 1,000 classes of ImageNet (ILSVRC 2012) in both numberings.
 
 - network order, 0 .. 999: synsets sorted (0 tench, 1 goldfish, ...); what EDM's and DMD2's networks, folders of images
   and LMDB files use;
@@ -25,12 +25,12 @@ def _rows():
 
 
 def class_index():
-    """Return {"0": [synset, name], ..., "999": ...} in network order, as the class index files have it."""
+    """Return {"0": [synset, name], ..., "999": ...} in network order, as in class index files."""
     return {str(number): [synset, name] for number, (synset, name, _) in enumerate(_rows())}
 
 
 def synset_of(number):
-    """Return the synset (as n01440764) of a class in network order."""
+    """Return the synset (such as n01440764) of a class in network order."""
     return _rows()[number][0]
 
 
@@ -53,8 +53,7 @@ def npz_to_network():
 def label_to_class(labels, where=None):
     """Return network classes 0 .. 999, int64, of labels 1 .. 1000 of the downsampled sets (one number or an array).
 
-    where: the file's name for messages. Raises InputError for a label outside 1 .. 1000, or labels that are no
-    integers.
+    where: the file's name for messages. Raises InputError for labels outside 1 .. 1000 or that are not integers.
     """
     import numpy as np
 
@@ -63,15 +62,15 @@ def label_to_class(labels, where=None):
         raise InputError(f"the labels are {labels.dtype}, expected integers", where=where, do="Use the published files")
     wrong = labels[(labels < 1) | (labels > COUNT)]
     if wrong.size:
-        do = "Use the published files; labels that start at 0 must be raised by 1"
+        do = "Use the published files; add 1 to labels that start at 0"
         raise InputError(f"label {wrong.flat[0]} is outside 1 .. {COUNT}", where=where, do=do)
     return npz_to_network()[labels.astype(np.int64) - 1].astype(np.int64)
 
 
 def parse_class(text, where="--target_classes"):
-    """Return the network class that a user names: a number 0 .. 999, a synset, or a class name (case and blanks aside).
+    """Return the network class for a number 0 .. 999, a synset, or a class name (ignoring case; spaces are allowed).
 
-    Raises InputError for an unknown one, and for a name that two classes share (naming their numbers).
+    Raises InputError for an unknown one, and for a name that two classes share (listing their numbers).
     """
     from common.errors import nearest
 
@@ -81,12 +80,12 @@ def parse_class(text, where="--target_classes"):
     if text in synset_numbers():
         return synset_numbers()[text]
     wanted = text.lower().replace(" ", "_")
-    found = [number for number, (_, name, _) in enumerate(_rows()) if name.lower() == wanted]
-    if len(found) == 1:
-        return found[0]
-    if found:
-        numbers = " and ".join(f"{number} ({synset_of(number)})" for number in found)
-        raise InputError(f"'{text}' is the name of two classes, {numbers}", where=where, do="Give the number")
+    matches = [number for number, (_, name, _) in enumerate(_rows()) if name.lower() == wanted]
+    if len(matches) == 1:
+        return matches[0]
+    if matches:
+        numbers = " and ".join(f"{number} ({synset_of(number)})" for number in matches)
+        raise InputError(f"'{text}' is the name of two classes, {numbers}", where=where, do="Pass the number")
     do = nearest(text, [name for _, name, _ in _rows()]) if not text.isdecimal() else f"Use 0 .. {COUNT - 1}"
-    raise InputError(f"no class is called '{text}'", where=where,
+    raise InputError(f"unknown class '{text}'", where=where,
                      do=do if len(do) < 100 else f"Use 0 .. {COUNT - 1}, a synset or a name")

@@ -16,7 +16,7 @@ NESTED = ("imagenet", "imagenet32", "imagenet-32", "Imagenet32_train", "Imagenet
 
 
 def imagenet_roots(data_dir):
-    """Return the folders to look in: data_dir and usual names below it, or ./imagenet without data_dir."""
+    """Return the folders to search: data_dir and the usual names below it, or ./imagenet without data_dir."""
     from common.datasets.sets.locate import search_roots
 
     return [Path("imagenet")] if data_dir is None else search_roots(data_dir, NESTED)
@@ -25,8 +25,8 @@ def imagenet_roots(data_dir):
 def open_imagenet32(split, roots, size=None):
     """Return the ImageSet of one split from the first of the folders `roots` that has a file of it.
 
-    train: batches 1, 2, ... in numeric order as far as they are there. Labels 0..999.
-    Raises InputError when no file is there, a batch before the last one is missing, or a file is broken.
+    train: the existing batches 1, 2, ... in numeric order. Labels 0..999.
+    Raises InputError when there is no file, a batch before the last one is missing, or a file is broken.
     """
     import numpy as np
 
@@ -36,7 +36,7 @@ def open_imagenet32(split, roots, size=None):
             break
     else:
         wanted = ["train_data_batch_1 .. train_data_batch_10"] if split == "train" else ["val_data"]
-        do = "put the unpacked files in ./imagenet, or name their folder with --data_dir"
+        do = "put the unpacked files in ./imagenet, or pass their folder with --data_dir"
         raise missing_data("imagenet", split, [*wanted, "the same as .npz"], roots, PUBLISHED, do)
     images, labels = zip(*(read_file(path) for path in paths))
     return ArrayImages("imagenet32", split, images, np.concatenate(labels), channels_first=True, size=size)
@@ -48,16 +48,16 @@ def _present(path):
 
 
 def _train_files(root):
-    """Return the batch files present in a folder in numeric order; InputError when one is missing between them."""
-    found = {number: _present(root / f"train_data_batch_{number}") for number in range(1, 11)}
-    present = [number for number, paths in found.items() if paths]
+    """Return the batch files of a folder in numeric order; InputError when one between them is missing."""
+    files = {number: _present(root / f"train_data_batch_{number}") for number in range(1, 11)}
+    present = [number for number, paths in files.items() if paths]
     for number in range(1, max(present, default=0)):
-        if not found[number]:
+        if not files[number]:
             raise InputError(
-                f"no such file, but train_data_batch_{present[-1]} is there", where=root / f"train_data_batch_{number}",
-                do=f"Get the missing batch from {PUBLISHED}",
+                f"no such file, but train_data_batch_{present[-1]} exists", where=root / f"train_data_batch_{number}",
+                do=f"Download the missing batch from {PUBLISHED}",
             )
-    return [path for paths in found.values() for path in paths]
+    return [path for paths in files.values() for path in paths]
 
 
 def read_file(path):
@@ -69,6 +69,6 @@ def read_file(path):
     from common.formats.pickles import read_pickle
 
     entries = read_npz(path, required=("data", "labels")) if path.suffix == ".npz" else read_pickle(path)
-    do = "Use the published files; labels that start at 0 must be raised by 1"
+    do = "Use the published files; add 1 to labels that start at 0"
     labels = check_labels(plain_key(entries, "labels", path), 1, 1000, path, do=do)
     return check_planes(plain_key(entries, "data", path), labels, path), labels - 1

@@ -6,9 +6,9 @@ from common.errors import InputError
 
 
 class LmdbImages:
-    """The images of an LMDB folder by number. classes: (N,) int64.  side: their pixels.
+    """The images of an LMDB folder by number. classes: (N,) int64.  side: of the images, in pixels.
 
-    Raises InputError where the package lmdb is not installed, for a missing or foreign file, and labels out of range.
+    Raises InputError when the package lmdb is not installed, for a missing or foreign file, and labels out of range.
     """
 
     def __init__(self, path):
@@ -19,50 +19,53 @@ class LmdbImages:
         except ImportError as error:
             raise InputError("the package 'lmdb' is not installed", where="--lmdb_path",
                              do="pip install lmdb") from error
-        self.path = Path(path)
+        self.path, self._damage = Path(path), lmdb.Error
         if not self.path.exists():
             raise InputError("no such file or folder", where=path, do="Check the path")
         try:
             self._base = lmdb.open(str(path), readonly=True, lock=False, readahead=False, subdir=self.path.is_dir())
         except lmdb.Error as error:
             raise InputError(f"cannot be opened as an LMDB ({error})", where=path,
-                             do="Name the folder that holds data.mdb") from error
+                             do="Pass the folder that contains data.mdb") from error
         file = self.path / "data.mdb" if self.path.is_dir() else self.path
         if file.stat().st_size < (self._base.info()["last_pgno"] + 1) * self._base.stat()["psize"]:
-            # reading behind its end would kill the process
-            raise InputError("the file is cut off", where=file, do="Copy it again")
+            # LMDB maps the file: reading past its end would kill the process
+            raise InputError("the file is truncated", where=file, do="Copy it again")
         self._reader = self._base.begin(buffers=True)
         shape = self._shape("images_shape")
-        count = self._shape("labels_shape")[0]
+        count, *_ = (*self._shape("labels_shape"), 0)
         if len(shape) != 4 or shape[1] != 3 or shape[2] != shape[3] or shape[0] != count:
             raise InputError(f"images of shape {shape} and {count} labels, expected (n, 3, side, side)", where=path,
-                             do="Make it again")
+                             do="Create it again")
         self.side, self._count = shape[2], count
-        labels = [np.frombuffer(self._get(f"labels_{number}_data"), np.int64) for number in range(count)]
-        if any(label.shape != (1,) for label in labels):
+        labels = [bytes(self._get(f"labels_{number}_data")) for number in range(count)]
+        if any(len(label) != 8 for label in labels):
             raise InputError("a label is not one int64", where=path, do="Make it again")
-        self.classes = np.concatenate(labels) if labels else np.empty(0, np.int64)
+        self.classes = np.frombuffer(b"".join(labels), np.int64)
         if count == 0 or self.classes.min() < 0:
-            raise InputError("no images, or labels below 0", where=path, do="Make it again")
+            raise InputError("no images, or labels below 0", where=path, do="Create it again")
 
     def _get(self, key):
-        value = self._reader.get(key.encode())
+        try:
+            value = self._reader.get(key.encode())
+        except self._damage as error:
+            raise InputError(f"damaged at '{key}' ({error})", where=self.path, do="Copy it again") from error
         if value is None:
-            raise InputError(f"no entry '{key}'", where=self.path, do="Give an LMDB of the published form")
+            raise InputError(f"no entry '{key}'", where=self.path, do="Use an LMDB of the published layout")
         return value
 
     def _shape(self, key):
         try:
             return tuple(int(number) for number in bytes(self._get(key)).decode().split())
         except ValueError as error:
-            raise InputError(f"'{key}' is no row of numbers", where=self.path,
-                             do="Give an LMDB of the published form") from error
+            raise InputError(f"'{key}' is not a row of numbers", where=self.path,
+                             do="Use an LMDB of the published layout") from error
 
     def __len__(self):
         return self._count
 
     def identity(self):
-        """Return what the images are, for records."""
+        """Return what identifies the images, for records."""
         import hashlib
 
         return {"images": len(self), "side": self.side,
@@ -77,6 +80,6 @@ class LmdbImages:
             data = self._get(f"images_{int(number)}_data")
             if len(data) != size:
                 raise InputError(f"image {number} has {len(data)} bytes, expected {size}", where=self.path,
-                                 do="Make it again")
+                                 do="Create it again")
             out[place] = np.frombuffer(data, np.uint8).reshape(3, self.side, self.side)
         return out

@@ -1,12 +1,12 @@
-"""The downsampled ImageNet (Chrabaszcz et al. 2017) as npz batches: an index kept between runs, and any rows at once.
+"""The downsampled ImageNet (Chrabaszcz et al. 2017) as npz batches: a cached index, and random access to rows.
 
 A folder has train_data_batch_1.npz .. train_data_batch_10.npz, or val_data.npz, or the same as pickles without a
 suffix; each with `data` uint8 (rows, 3 side side), R, G and B planes, and `labels` 1..1000 in the order of the ILSVRC
-development kit. The files count in the order of their numbers, and image g is row g of all files put together.
+development kit. The files are in the order of their numbers, and image g is row g of all files concatenated.
 
-Uncompressed arrays are read row by row where they lie, in the order of their places in the files: a batch costs its own
-bytes, not the files'. (Reading, not mapping: pages of a map count as the process's memory and are slow when cold.)
-Compressed arrays and pickles are unpacked once, see `NpzBatches.unpack`.
+Uncompressed arrays are read row by row in place, in file order: a batch costs its own bytes, not the files'. (Reading,
+not mapping: mapped pages count as the process's memory and are slow when cold.) Compressed arrays and pickles are
+unpacked once, see `NpzBatches.unpack`.
 """
 
 import hashlib
@@ -23,8 +23,8 @@ from common.files import read_npz, system_errors, write_npz
 from common.paths import cache_dir
 
 PUBLISHED = "https://image-net.org/download-images (downsampled)"
-INDEX_FORMAT = 1  # of the index's file; another one is made anew
-VECTORS = 512  # rows of one system call; the system's own limit is 1,024
+INDEX_FORMAT = 1  # of the index file; part of its key
+VECTORS = 512  # rows per system call; the limit, IOV_MAX, is 1,024
 LAYOUT_DO = "Use the published files, or the same layout: data uint8 (rows, 3 side side), labels 1..1000"
 
 
@@ -42,23 +42,23 @@ class Batch:
 
     @property
     def stop(self):
-        """Number of the first image behind this file."""
+        """Number of the first image after this file."""
         return self.first + self.rows
 
 
 def batch_paths(folder, subset="auto"):
-    """Return the batch files of a folder in the order of the numbers that end their names, unnumbered ones behind.
+    """Return the batch files of a folder in the order of the numbers that end their names.
 
-    subset: train (numbered files), val (val_data alone), or auto: numbered ones where there are any, else the others.
-    Beside .npz, files without a suffix called train_data_batch_<n> or val_data count (pickles) where no .npz is there.
+    subset: train (numbered files), val (val_data alone), or auto: numbered ones if there are any, else the others.
+    In a folder without .npz, files called train_data_batch_<n> or val_data without a suffix are used (pickles).
     """
     folder = Path(folder)
     with system_errors(folder):
         names = sorted(entry.name for entry in os.scandir(folder) if entry.is_file() and not entry.name.startswith("."))
-    found = [name for name in names if name.endswith(".npz")]
-    found = found or [name for name in names if re.fullmatch(r"train_data_batch_\d+|val_data", name)]
-    numbered = [name for name in found if _number(name) is not None]
-    others = [name for name in found if _number(name) is None]
+    batches = [name for name in names if name.endswith(".npz")]
+    batches = batches or [name for name in names if re.fullmatch(r"train_data_batch_\d+|val_data", name)]
+    numbered = [name for name in batches if _number(name) is not None]
+    others = [name for name in batches if _number(name) is None]
     chosen = {"train": numbered, "val": [name for name in others if name.startswith("val")],
               "auto": numbered or others}[subset]
     if not chosen:
@@ -69,73 +69,72 @@ def batch_paths(folder, subset="auto"):
 
 
 def _number(name):
-    """Return the number behind the last underscore of a file's name, or None."""
-    found = re.search(r"_(\d+)$", name.removesuffix(".npz"))
-    return int(found.group(1)) if found else None
+    """Return the number after the last underscore of a file name, or None."""
+    match = re.search(r"_(\d+)$", name.removesuffix(".npz"))
+    return int(match.group(1)) if match else None
 
 
 def open_npz_batches(folder, subset="auto"):
-    """Return the NpzBatches of a folder; the index comes from the cache when all files are as they were.
+    """Return the NpzBatches of a folder; the index comes from the cache when no file has changed.
 
     Raises InputError for a folder without such files, a truncated or foreign file, labels outside 1..1000.
     """
     paths = batch_paths(folder, subset)
-    told = []
+    stamps = []
     for path in paths:
         with system_errors(path):
             state = path.stat()
-        told.append([path.name, state.st_size, state.st_mtime_ns])
+        stamps.append([path.name, state.st_size, state.st_mtime_ns])
     key = hashlib.sha256(json.dumps([INDEX_FORMAT, str(Path(folder).resolve()), subset]).encode()).hexdigest()[:24]
-    kept = cache_dir() / "imagenet_npz" / f"index_{key}.npz"
-    found = _read_index(kept, told, paths)
-    if found is None:
-        found = _make_index(paths, told)
-        _keep_index(kept, told, *found)
-    return NpzBatches(*found)
+    cached = cache_dir() / "imagenet_npz" / f"index_{key}.npz"
+    index = _read_index(cached, stamps, paths)
+    if index is None:
+        index = _make_index(paths, stamps)
+        _write_index(cached, stamps, *index)
+    return NpzBatches(*index)
 
 
-def _read_index(kept, told, paths):
-    """Return (batches, labels) of an index file, or None when there is none that fits the files as they are."""
+def _read_index(cached, stamps, paths):
+    """Return (batches, labels) of a cached index, or None when there is none for the current files."""
     import numpy as np
 
-    if not kept.exists():
+    if not cached.exists():
         return None
     try:
-        held = read_npz(kept, required=("files", "labels"))
-        files = json.loads(str(held["files"]))
-        if [file[:3] for file in files] != told:
+        arrays = read_npz(cached, required=("files", "labels"))
+        files = json.loads(str(arrays["files"]))
+        if [file[:3] for file in files] != stamps:
             return None
         batches = _numbered([Batch(path, *file[1:]) for path, file in zip(paths, files)])
-    except (InputError, ValueError, TypeError):  # of another kind or damaged: made anew
+    except (InputError, ValueError, TypeError):  # another format, or damaged
         return None
-    return (batches, held["labels"].astype(np.int16)) if len(held["labels"]) == batches[-1].stop else None
+    return (batches, arrays["labels"].astype(np.int16)) if len(arrays["labels"]) == batches[-1].stop else None
 
 
-def _keep_index(kept, told, batches, labels):
+def _write_index(cached, stamps, batches, labels):
     import numpy as np
 
-    files = [[*file, batch.rows, batch.offset, batch.side] for file, batch in zip(told, batches)]
+    files = [[*stamp, batch.rows, batch.offset, batch.side] for stamp, batch in zip(stamps, batches)]
     try:
-        write_npz(kept, compressed=False, files=np.array(json.dumps(files)), labels=labels)
-    except InputError as error:  # a cache that cannot be written costs the next start its time, and nothing else
+        write_npz(cached, compressed=False, files=np.array(json.dumps(files)), labels=labels)
+    except InputError as error:  # without a cache only the next start is slower
         from common import console
 
-        console.say(f"note: the index of these files is not kept ({error})")
+        console.say(f"note: the index of these files is not cached ({error})")
 
 
-def _make_index(paths, told):
+def _make_index(paths, stamps):
     """Return (batches, labels (N,) int16 as stored) from the files' headers and labels."""
     import numpy as np
 
     batches, labels = [], []
-    for path, (_, size, changed) in zip(paths, told):
-        rows, side, offset, found = _inspect(path)
+    for path, (_, size, changed) in zip(paths, stamps):
+        rows, side, offset, batch_labels = _inspect(path)
         if batches and side != batches[0].side:
             raise InputError(f"images of {side} x {side} pixels, but {batches[0].side} x {batches[0].side} in "
-                             f"{batches[0].path.name}",
-                             where=path, do="Keep each size in a folder of its own")
+                             f"{batches[0].path.name}", where=path, do="Keep each size in a folder of its own")
         batches.append(Batch(path, size, changed, rows, offset, side))
-        labels.append(found)
+        labels.append(batch_labels)
     return _numbered(batches), np.concatenate(labels)
 
 
@@ -149,7 +148,7 @@ def _numbered(batches):
 
 
 def _inspect(path):
-    """Return (rows, side, offset or -1, labels int16) of one file, without reading its images where it is an npz."""
+    """Return (rows, side, offset or -1, labels int16) of one file; of an npz the images are not read."""
     import numpy as np
 
     from common.formats.npz import npz_place
@@ -169,14 +168,14 @@ def _inspect(path):
         raise InputError(f"'labels' is {labels.dtype} {labels.shape} for {shape[0]} images", where=path, do=LAYOUT_DO)
     if labels.size and not 1 <= int(labels.min()) <= int(labels.max()) <= 1000:
         raise InputError(f"labels run {labels.min()} .. {labels.max()}, expected 1 .. 1000", where=path,
-                         do="Use the published files; labels that start at 0 must be raised by 1")
+                         do="Use the published files; add 1 to labels that start at 0")
     return shape[0], side, -1 if offset is None else offset, labels.astype(np.int16)
 
 
 class NpzBatches:
     """Images of all batch files by their global number.
 
-    labels: (N,) int16, 1..1000 as stored.  side: their pixels.  Use as a context manager, or close().
+    labels: (N,) int16, 1..1000 as stored.  side: in pixels.  Use as a context manager, or close().
     """
 
     def __init__(self, batches, labels):
@@ -191,12 +190,12 @@ class NpzBatches:
         return len(self.labels)
 
     def identity(self):
-        """Return what the images are, for records: [file name, bytes, rows] of each file, side, hash of the labels."""
+        """Return what identifies the images, for records: [file name, bytes, rows] of each file, side, label hash."""
         files = [[batch.path.name, batch.size, batch.rows] for batch in self.batches]
         return {"files": files, "side": self.side, "labels_sha256": hashlib.sha256(self.labels.tobytes()).hexdigest()}
 
     def places(self, indices):
-        """Return (file, row), int64 arrays (n,): the number of the file in order and the row in it of each image."""
+        """Return (file, row), int64 arrays (n,): each image's file number and its row there."""
         import numpy as np
 
         indices = np.asarray(indices, np.int64)
@@ -206,10 +205,10 @@ class NpzBatches:
         return files, indices - np.array([batch.first for batch in self.batches])[files]
 
     def read(self, indices, out=None):
-        """Return uint8 (n, 3, side, side), the images of the given numbers in the given order.
+        """Return uint8 (n, 3, side, side), the images of these numbers in this order.
 
         out: an array of this shape to read into.  Files that cannot be read in place must have been unpacked.
-        Raises InputError when a file has become shorter, or is gone.
+        Raises InputError when a file was truncated or removed.
         """
         import numpy as np
 
@@ -235,7 +234,7 @@ class NpzBatches:
             path, base = batch.path, batch.offset
             if base < 0:
                 if self._unpacked is None:
-                    raise RuntimeError("compressed rows are read after unpack()")
+                    raise RuntimeError("call unpack() before reading compressed rows")
                 path, numbers, base = self._unpacked.place(batch.first + numbers)
             yield self._stream(path), path, base, numbers.tolist(), chosen.tolist()
 
@@ -246,7 +245,7 @@ class NpzBatches:
         return self._streams[path]
 
     def _read_rows(self, stream, path, base, numbers, positions, targets):
-        """Read ascending rows into their positions; rows that follow one another in the file take one system call."""
+        """Read ascending rows into their positions; consecutive rows take one system call."""
         size, start = self.row_bytes, 0
         with system_errors(path):
             while start < len(numbers):
@@ -259,17 +258,17 @@ class NpzBatches:
                 start = stop
 
     def announce(self, indices):
-        """Ask the system to fetch these images from the disk meanwhile, for a `read` that follows."""
+        """Ask the system to prefetch these images from disk for a later `read`."""
         for stream, _, base, numbers, _ in self._requests(indices):
             for number in numbers:
                 os.posix_fadvise(stream, base + number * self.row_bytes, self.row_bytes, os.POSIX_FADV_WILLNEED)
 
     def unpack(self, indices=None):
-        """Make the given images (all without any) of compressed and pickled files readable; nothing for other files.
+        """Make these images (None: all) of compressed and pickled files readable; no effect on other files.
 
-        Each such file is inflated once, front to back, and the wanted rows are kept uncompressed in the cache
-        (GENPROBE_CACHE/imagenet_npz) under a key of files and rows: the next run with the same ones inflates nothing,
-        and after all rows were asked for, no run does.
+        Each such file is inflated once, front to back, and the requested rows are cached uncompressed
+        (GENPROBE_CACHE/imagenet_npz) under a key of files and rows: the next run with the same rows inflates nothing,
+        and once all rows are cached, no run does.
         """
         from common.datasets.imagenet.unpacked import unpack
 

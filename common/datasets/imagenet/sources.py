@@ -1,5 +1,4 @@
-"""ImageNet and sets like it (npz batches, trees or zips of files, LMDB) under one face: numbered images with classes,
-titles and pixels.
+"""ImageNet and sets like it (npz batches, trees or zips of files, LMDB): numbered images with classes, titles, pixels.
 
 One reader for extraction and training: the same flags on the same source give the same class numbers.
 """
@@ -13,7 +12,7 @@ from common.errors import InputError, Parameter
 
 @dataclass
 class ImageBatch:
-    """Some images: rows (places of readable ones), uint8 pixels (n, 3, R, R), pictures to store as they came."""
+    """Some images: rows (places of readable ones), uint8 pixels (n, 3, R, R), originals to store unchanged."""
 
     rows: list
     pixels: object
@@ -26,9 +25,9 @@ class Settings:
     """How a source is read.
 
     class_map: see `read_class_map`.  npz_subset: files of a folder, see npz_batches.  split: sub-folder of a tree, None
-    for all of it.  preprocess, resize: how files and arrays are brought to the network's size.
-    keep_originals: also return the pictures as they came.  unpack_all: unpack compressed files whole, not the rows that
-    are wanted.  num_workers: threads that decode.
+    for all of it.  preprocess, resize: how files and arrays are resized to the network's input.
+    keep_originals: also return the original pictures.  unpack_all: unpack compressed files completely, not only the
+    requested rows.  num_workers: threads that decode.
     """
 
     class_map: str = "imagenet"
@@ -42,7 +41,7 @@ class Settings:
 
 
 def open_source(settings, npz_dir=None, imagenet_dir=None, lmdb_path=None):
-    """Return the source at the one place that is given; InputError for none or more than one."""
+    """Return the source at the one path that is set; InputError for none or more than one."""
     places = {"imagenet_dir": imagenet_dir, "npz_dir": npz_dir, "lmdb_path": lmdb_path}
     named = [name for name, place in places.items() if place is not None]
     if not named:
@@ -58,7 +57,7 @@ def read_class_map(name, labels, where):
 
     imagenet: the permutation from the development kit's order to the network's.  none: label - 1.  A .json: a list of
     classes (entry label - 1), or a class index {"0": [synset, name]} in the order of the labels.
-    Raises InputError for a file of another kind, repeated or negative classes, and labels beyond it.
+    Raises InputError for a file of another kind, repeated or negative classes, and labels out of range.
     """
     import numpy as np
 
@@ -71,14 +70,14 @@ def read_class_map(name, labels, where):
         return labels - 1, {str(number): [str(number), f"class_{number}"]
                             for number in range(int(labels.max(initial=1)))}
     if not name.endswith(".json"):
-        raise InputError("must be imagenet, none, or a .json", where=Parameter("class_map", name), do="See the page")
+        raise InputError("must be imagenet, none or a .json", where=Parameter("class_map", name), do="See the docs")
     value = read_json(name)
-    do = "Give a list of classes (entry label - 1), or a class index {\"0\": [synset, name], ...} in the labels' order"
+    do = "Use a list of classes (entry label - 1), or a class index {\"0\": [synset, name], ...} in the labels' order"
     if isinstance(value, dict):
         value = _from_index(value, name, do)
     numbers = isinstance(value, list) and all(type(item) is int and item >= 0 for item in value)
     if not numbers or len(set(value)) != len(value):
-        raise InputError("not a class map: its entries must be different whole numbers from 0", where=name, do=do)
+        raise InputError("not a class map: its entries must be distinct non-negative integers", where=name, do=do)
     if labels.size and labels.max() > len(value):
         raise InputError(f"a map of {len(value)} labels, but the data have label {labels.max()}", where=name, do=do)
     index = imagenet_classes.class_index()
@@ -101,7 +100,7 @@ def planes_to_picture(pixels):
 
 
 class ArraySource:
-    """What sources of equally large arrays share: a `reader` with `read`, `side` and `identity`."""
+    """The base of sources of arrays of one size: a `reader` with `read`, `side` and `identity`."""
 
     suffix = "png"
 
@@ -112,7 +111,7 @@ class ArraySource:
         return len(self.classes)
 
     def check(self, side):
-        """Raise InputError where the arrays cannot be brought to the network's size."""
+        """Raise InputError when the arrays cannot be resized to the network's input."""
         import numpy as np
 
         from common.images.network_size import resize_planes
@@ -120,7 +119,7 @@ class ArraySource:
         resize_planes(np.zeros((1, 3, self.reader.side, self.reader.side), np.uint8), side, self.settings.resize)
 
     def load(self, indices, side):
-        """Return the ImageBatch of some numbers."""
+        """Return the ImageBatch of these numbers."""
         from common.images.network_size import resize_planes
 
         pixels = self.reader.read(indices)
@@ -128,14 +127,14 @@ class ArraySource:
         return ImageBatch(list(range(len(indices))), resize_planes(pixels, side, self.settings.resize), originals)
 
     def identity(self):
-        """Return what shapes the pixels and classes, for records."""
+        """Return what determines the pixels and classes, for records."""
         return {**self.reader.identity(), "class_map": self.settings.class_map}
 
     def prepare(self, indices):
-        """Make ready to load these images."""
+        """Prepare to load these images."""
 
     def notes(self):
-        """Return lines to say about the source."""
+        """Return notes about the source, for the console."""
         return []
 
 
@@ -159,13 +158,13 @@ class NpzSource(ArraySource):
         self.reader.unpack(None if self.settings.unpack_all else indices)
 
     def load(self, indices, side):
-        """Return the ImageBatch of some numbers."""
-        self.reader.announce(indices)  # so that the disk fetches all of a batch's rows at a time
+        """Return the ImageBatch of these numbers."""
+        self.reader.announce(indices)  # so that the disk fetches a whole batch at once
         return super().load(indices, side)
 
 
 class LmdbSource(ArraySource):
-    """An LMDB, whose labels are in the network's order already."""
+    """An LMDB, whose labels are already in network order."""
 
     kind = "imagenet_real_lmdb"
 
@@ -195,7 +194,7 @@ class TreeSource:
         from common.datasets.imagenet.tree import ImageTree
 
         if settings.class_map not in ("imagenet", "none"):
-            raise InputError("a map of labels is for npz files", where=Parameter("class_map"),
+            raise InputError("a label map needs npz files", where=Parameter("class_map"),
                              do="Use imagenet or none")
         self.settings = settings
         self.tree = ImageTree(path, settings.split, settings.class_map == "imagenet")
@@ -212,25 +211,24 @@ class TreeSource:
         return self.tree.names[number]
 
     def check(self, side):
-        """Every picture fits every size."""
+        """Accept any size: files are resized one by one."""
 
     def prepare(self, indices):
-        """Nothing is to be made ready."""
+        """Do nothing: files need no preparation."""
 
     def identity(self):
-        """Return what shapes the pixels and classes, for records."""
+        """Return what determines the pixels and classes, for records."""
         return {**self.tree.identity(), "class_map": self.settings.class_map}
 
     def notes(self):
-        """Return lines to say about the source."""
+        """Return notes about the source, for the console."""
         if not self.tree.unknown:
             return []
         names = ", ".join(sorted(self.tree.unknown)[:5])
-        return [f"warning: {sum(self.tree.unknown.values()):,} images in folders that are no synset are left out "
-                f"({names})"]
+        return [f"warning: skipped {sum(self.tree.unknown.values()):,} images in folders that are no synsets ({names})"]
 
     def load(self, indices, side):
-        """Return the ImageBatch of some numbers; damaged ones are left out."""
+        """Return the ImageBatch of these numbers; damaged images are skipped."""
         import numpy as np
 
         def one(number):
@@ -240,15 +238,15 @@ class TreeSource:
                 return error
             return pixels, jpeg_bytes(image) if self.settings.keep_originals else None
 
-        found = list(self._pool.map(one, indices))
-        rows = [place for place, item in enumerate(found) if not isinstance(item, InputError)]
-        pixels = np.stack([found[place][0] for place in rows]) if rows else np.empty((0, 3, side, side), np.uint8)
-        left_out = {place: item.what for place, item in enumerate(found) if isinstance(item, InputError)}
-        return ImageBatch(rows, pixels, [found[place][1] for place in rows], left_out)
+        items = list(self._pool.map(one, indices))
+        rows = [place for place, item in enumerate(items) if not isinstance(item, InputError)]
+        pixels = np.stack([items[place][0] for place in rows]) if rows else np.empty((0, 3, side, side), np.uint8)
+        left_out = {place: item.what for place, item in enumerate(items) if isinstance(item, InputError)}
+        return ImageBatch(rows, pixels, [items[place][1] for place in rows], left_out)
 
 
 def jpeg_bytes(image):
-    """Return a Pillow image as JPEG of quality 75, in full size, as the original stores its pictures."""
+    """Return a Pillow image as JPEG of quality 75, at full size, as the original stores them."""
     import io
 
     stream = io.BytesIO()

@@ -1,20 +1,20 @@
 """ImageNet as single files: a tree of class folders, on the disk or in a zip.
 
 ROOT/{train,val}/n01440764/NAME.JPEG; image files (common/images/suffixes.py) at any depth. An image's class is the name
-of its own folder: a synset, or (without ImageNet's class map) any name, the sorted names counting 0, 1, 2, ... A
-dataset.json beside the folders, as EDM's and StyleGAN's dataset tools write, {"labels": [[NAME, class], ...]}, goes
-before the names.
+of its own folder: a synset, or (without ImageNet's class map) any name, the sorted names being 0, 1, 2, ... A
+dataset.json beside the folders, {"labels": [[NAME, class], ...]} as EDM's and StyleGAN's dataset tools write it, takes
+precedence over the names.
 """
 
 import hashlib
 import json
 import os
-import zipfile
 from collections import Counter
 from pathlib import Path
 
 from common.errors import InputError
 from common.files import system_errors
+from common.formats.zips import open_zip, zip_errors
 from common.images.network_size import decode_image, prepare_image
 from common.images.suffixes import images_among
 
@@ -28,7 +28,7 @@ class FolderFiles:
         self.root = Path(root)
 
     def names(self, split):
-        """Return sorted names `split/...` of the images below a sub-folder (None: of all); InputError without it."""
+        """Return sorted names `split/...` of the images below a sub-folder (None: of all); InputError if missing."""
         from common.datasets.sets.folders import list_images
 
         place = self.root / (split or "")
@@ -53,22 +53,16 @@ class FolderFiles:
 
 
 class ZipFiles:
-    """Files in a zip; a folder around everything is passed over."""
+    """Files in a zip; a top folder around everything is ignored."""
 
     def __init__(self, path):
         import threading
 
         self.root, self._lock = Path(path), threading.Lock()
-        try:
-            with system_errors(path):
-                self._archive = zipfile.ZipFile(path)
-        except zipfile.BadZipFile as error:
-            raise InputError(f"not a complete zip file ({error})", where=path,
-                             do="Copy or make the file again") from error
-        self._entries = {}
+        self._archive, self._entries = open_zip(path), {}
 
     def names(self, split):
-        """Return sorted names `split/...` of the images in the folder `split` (None: of all, names as they are)."""
+        """Return sorted names `split/...` of the images in the folder `split` (None: of all, with full names)."""
         from common.datasets.sets.zip import visible_names
 
         files = [name for name in visible_names(self._archive) if split is None or split in name.split("/")[:-1]]
@@ -83,14 +77,8 @@ class ZipFiles:
 
     def read(self, name):
         """Return an entry's bytes, its check sum compared."""
-        import zlib
-
-        try:
-            with self._lock:
-                return self._archive.read(self._entries[name])
-        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
-            raise InputError(f"cannot be unpacked ({error})", where=f"{self.root}: {name}",
-                             do="Make the file again") from error
+        with zip_errors(f"{self.root}: {name}", "cannot be unpacked"), self._lock:
+            return self._archive.read(self._entries[name])
 
     def optional(self, name):
         """Return an entry's bytes, None when there is no such entry."""
@@ -108,11 +96,11 @@ class ImageTree:
     """The images of a split in sorted order of their names; an image's number is its place in that order.
 
     split: a sub-folder, or None for a tree without splits (ROOT/n01440764/NAME.JPEG).
-    names: [`val/n01440764/a.JPEG`, ...].  classes: (N,) int64, -1 where the folder is no known synset.
+    names: [`val/n01440764/a.JPEG`, ...].  classes: (N,) int64, -1 where the folder is not a known synset.
     """
 
     def __init__(self, root, split, synsets=True):
-        """synsets: folders are ImageNet's; else any names, counted in their sorted order."""
+        """synsets: folders are ImageNet's; else any names, numbered in sorted order."""
         import numpy as np
 
         from common.datasets.imagenet.classes import synset_numbers
@@ -122,10 +110,10 @@ class ImageTree:
         if not self.names:
             inner = f"{split}/n01440764/*.JPEG" if split else "class folders with images"
             raise InputError(f"No images found in {Path(root) / (split or '')}", do=f"Expected {inner} and so on")
-        self.told = told = None if synsets else self._told()
-        if told is not None:
-            self.classes, self.unknown = np.array([told.get(name, -1) for name in self.names], np.int64), Counter()
-            self.folder_classes = {f"class_{number}": number for number in sorted(set(told.values()))}
+        self.labels = labels = None if synsets else self._read_labels()
+        if labels is not None:
+            self.classes, self.unknown = np.array([labels.get(name, -1) for name in self.names], np.int64), Counter()
+            self.folder_classes = {f"class_{number}": number for number in sorted(set(labels.values()))}
             return
         folders = [f"/{name}".split("/")[-2] for name in self.names]
         numbers = synset_numbers() if synsets else {name: number for number, name in enumerate(sorted(set(folders)))}
@@ -137,30 +125,29 @@ class ImageTree:
                              where=Path(root) / (split or ""),
                              do="Sort the images into folders such as n01440764, or use --class_map none")
 
-    def _told(self):
+    def _read_labels(self):
         """Return {name: class} of dataset.json, None where there is none or it has no labels."""
         data = self.files.optional(LABELS)
         if data is None:
             return None
         where, do = f"{self.files.root}: {LABELS}", 'Expected {"labels": [["00000/img00000000.png", 0], ...]}'
         try:
-            labels = json.loads(data)["labels"]
-            told = {str(name): number for name, number in labels or []}
+            labels = {str(name): number for name, number in json.loads(data)["labels"] or []}
         except (ValueError, KeyError, TypeError) as error:
-            raise InputError(f"no list of labels ({error})", where=where, do=do) from error
-        if not all(type(number) is int and number >= 0 for number in told.values()):
-            raise InputError("a label is no whole number from 0", where=where, do=do)
-        return told or None
+            raise InputError(f"not a list of labels ({error})", where=where, do=do) from error
+        if not all(type(number) is int and number >= 0 for number in labels.values()):
+            raise InputError("a label is not a non-negative integer", where=where, do=do)
+        return labels or None
 
     def __len__(self):
         return len(self.names)
 
     def identity(self):
-        """Return {"images", "listing_sha256"}: how many, and a hash over names and sizes."""
+        """Return {"images", "listing_sha256"}: their number, and a hash over names and sizes."""
         digest = hashlib.sha256()
         for name in self.names:
             digest.update(f"{name}\t{self.files.size(name)}\n".encode(errors="surrogateescape"))
-        if self.told:
+        if self.labels:
             digest.update(self.classes.tobytes())
         return {"images": len(self), "listing_sha256": digest.hexdigest()}
 

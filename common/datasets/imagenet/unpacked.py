@@ -1,4 +1,4 @@
-"""Uncompressed copies of rows of compressed npz batches and pickles, kept in the cache."""
+"""Uncompressed copies of rows of compressed npz batches and pickles, in the cache."""
 
 import hashlib
 
@@ -20,12 +20,12 @@ class Unpacked:
 
         rows = np.searchsorted(self.numbers, indices)
         if len(indices) and (rows.max() >= len(self.numbers) or not np.array_equal(self.numbers[rows], indices)):
-            raise RuntimeError("an image that was not unpacked is read")
+            raise RuntimeError("image was not unpacked")
         return self.path, rows, self.offset
 
 
 def unpack(images, indices=None):
-    """Return the Unpacked rows of an NpzBatches's compressed files, None when it has none; see NpzBatches.unpack."""
+    """Return the Unpacked rows of an NpzBatches' compressed files, None when it has none; see NpzBatches.unpack."""
     import numpy as np
 
     from common.files import exclusive
@@ -36,7 +36,7 @@ def unpack(images, indices=None):
     everything = np.concatenate([np.arange(batch.first, batch.stop) for batch in packed])
     wanted = everything if indices is None else np.intersect1d(indices, everything)
     folder = cache_dir() / "imagenet_npz"
-    for numbers in (everything, wanted):
+    for numbers in (everything, wanted):  # a complete copy serves every request
         path = folder / f"rows_{_key(packed, numbers)}.npy"
         if path.exists():
             break
@@ -52,8 +52,8 @@ def unpack(images, indices=None):
 
 
 def _key(packed, numbers):
-    told = repr([(str(batch.path.resolve()), batch.size, batch.changed, batch.first) for batch in packed]).encode()
-    return hashlib.sha256(told + numbers.astype("<i8").tobytes()).hexdigest()[:24]
+    files = repr([(str(batch.path.resolve()), batch.size, batch.changed, batch.first) for batch in packed]).encode()
+    return hashlib.sha256(files + numbers.astype("<i8").tobytes()).hexdigest()[:24]
 
 
 def _write(path, images, packed, wanted):
@@ -72,12 +72,11 @@ def _write(path, images, packed, wanted):
             first = batch.first
             for rows in stream_rows(batch):
                 if len(rows) + first > batch.stop or rows.shape[1] != images.row_bytes:
-                    raise InputError("has changed since it was looked at", where=batch.path, do="Run the command again")
+                    raise InputError("changed while it was read", where=batch.path, do="Run the command again")
                 low, high = np.searchsorted(wanted, [first, first + len(rows)])
                 target.write(rows[wanted[low:high] - first].tobytes())
                 first += len(rows)
                 advance(len(rows))
-
 
 
 def stream_rows(batch):

@@ -1,1 +1,1 @@
-"""Named image data sets, and images of one's own."""
+"""Named image data sets, and the user's own images."""

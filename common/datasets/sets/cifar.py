@@ -1,4 +1,4 @@
-"""CIFAR-10 and CIFAR-100 from the makers' archives (Krizhevsky 2009), as folders or as the .tar.gz itself.
+"""CIFAR-10 and CIFAR-100 from the original archives (Krizhevsky 2009), as folders or as the .tar.gz itself.
 
 python form: pickled dicts with data uint8 (n, 3072), rows of 1024 R, 1024 G, 1024 B, each 32 x 32 row-major, and labels
 (CIFAR-100: fine_labels). binary form: records of 1 label byte (CIFAR-100: coarse, then fine) and the same 3072 bytes.
@@ -38,20 +38,20 @@ BATCHES = {
 
 @dataclass(frozen=True)
 class CifarFiles:
-    """One published form of a data set at one place: a folder, or an archive."""
+    """One published form of a data set: a folder or an archive."""
 
     form: str
     path: Path
 
 
 def looked_for(name):
-    """Return the names of the folders and archives that `find_cifar` knows."""
+    """Return the names of the folders and archives that `find_cifar` looks for."""
     return [*FORMS[name], *dict.fromkeys(ARCHIVES[form] for form in FORMS[name])]
 
 
 def find_cifar(name, roots):
-    """Return the first `CifarFiles` of a data set in the folders `roots` (a root may be the folder or archive
-    itself)."""
+    """Return the first `CifarFiles` of a data set in the folders `roots` (a root may be the folder or archive itself).
+    """
     for root in roots:
         for form in FORMS[name]:
             if (root / form).is_dir():
@@ -66,19 +66,19 @@ def find_cifar(name, roots):
     return None
 
 
-def open_cifar(name, split, found, size=None):
+def open_cifar(name, split, source, size=None):
     """Return the ImageSet of one split, labels 0..9 or 0..99 (the fine ones).
 
     Raises InputError naming a missing, broken or unexpected file.
     """
-    names = BATCHES[found.form][split]
-    files = _from_archive(found, names) if found.path.is_file() else _from_folder(found, names)
-    read = _read_pickled if found.form.endswith(("py", "python")) else _read_binary
+    names = BATCHES[source.form][split]
+    files = _from_archive(source, names) if source.path.is_file() else _from_folder(source, names)
+    read = _read_pickled if source.form.endswith(("py", "python")) else _read_binary
     parts = [read(name, data, where) for data, where in files]
     return _joined(name, split, parts, size)
 
 
-def read_coarse_labels(split, found):
+def read_coarse_labels(split, source):
     """Return the (N,) int64 coarse labels, 0..19, of one split of CIFAR-100, in the order of its images.
 
     Raises InputError naming a missing, broken or unexpected file.
@@ -87,9 +87,9 @@ def read_coarse_labels(split, found):
 
     from common.formats.pickles import loads_plain
 
-    names, labels = BATCHES[found.form][split], []
-    for data, where in _from_archive(found, names) if found.path.is_file() else _from_folder(found, names):
-        if found.form.endswith("binary"):
+    names, labels = BATCHES[source.form][split], []
+    for data, where in _from_archive(source, names) if source.path.is_file() else _from_folder(source, names):
+        if source.form.endswith("binary"):
             part = _records("cifar100", data, where)[:, 0]
         else:
             part = plain_key(loads_plain(data, where), "coarse_labels", where)
@@ -104,40 +104,40 @@ def _joined(name, split, parts, size):
     return ArrayImages(name, split, images, np.concatenate(labels), channels_first=True, size=size)
 
 
-def _from_folder(found, names):
+def _from_folder(source, names):
     """Yield (bytes, path) of each file, in order."""
     from common.files import system_errors
 
     for name in names:
-        path = found.path / name
+        path = source.path / name
         with system_errors(path):
             if not path.is_file():
-                raise InputError("no such file", where=path, do=f"Unpack {ARCHIVES[found.form]} from {PUBLISHED} again")
+                raise InputError("no such file", where=path, do=f"Unpack {ARCHIVES[source.form]} from {PUBLISHED}")
             yield path.read_bytes(), path
 
 
-def _from_archive(found, names):
+def _from_archive(source, names):
     """Return [(bytes, 'archive: member')] of each file, in the order of `names`; one pass over the .tar.gz."""
     from common.files import system_errors
 
     wanted, data = set(names), {}
     try:
-        with system_errors(found.path), tarfile.open(found.path, "r|gz") as archive:
+        with system_errors(source.path), tarfile.open(source.path, "r|gz") as archive:
             for member in archive:
                 path = PurePosixPath(member.name)
-                if member.isfile() and path.name in wanted and path.parent.name == found.form:
+                if member.isfile() and path.name in wanted and path.parent.name == source.form:
                     data[path.name] = archive.extractfile(member).read()
                     if len(data) == len(wanted):
                         break
     except (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError) as error:
-        raise InputError(f"not a complete .tar.gz ({error})", where=found.path,
-                         do=f"Get it again from {PUBLISHED}") from error
+        raise InputError(f"not a complete .tar.gz ({error})", where=source.path,
+                         do=f"Download it again from {PUBLISHED}") from error
     missing = [name for name in names if name not in data]
     if missing:
         raise InputError(
-            f"no {found.form}/{missing[0]} in the archive", where=found.path, do=f"Get it again from {PUBLISHED}"
+            f"no {source.form}/{missing[0]} in the archive", where=source.path, do=f"Download it again from {PUBLISHED}"
         )
-    return [(data[name], f"{found.path}: {found.form}/{name}") for name in names]
+    return [(data[name], f"{source.path}: {source.form}/{name}") for name in names]
 
 
 def _read_pickled(name, data, where):
@@ -153,7 +153,7 @@ def _read_pickled(name, data, where):
 def _read_binary(name, data, where):
     """Return (n, 3, 32, 32) uint8 images and (n,) int64 labels of one binary batch."""
     rows = _records(name, data, where)
-    labels = check_labels(rows[:, -3073], 0, CLASSES[name] - 1, where)
+    labels = check_labels(rows[:, -3073], 0, CLASSES[name] - 1, where)  # the byte before the pixels: the fine label
     return rows[:, -3072:].reshape(-1, 3, 32, 32), labels
 
 
@@ -165,6 +165,6 @@ def _records(name, data, where):
     if len(data) == 0 or len(data) % record:
         raise InputError(
             f"{len(data)} bytes, expected a multiple of {record}", where=where,
-            do=f"Get the archive again from {PUBLISHED}"
+            do=f"Download the archive again from {PUBLISHED}"
         )
     return np.frombuffer(data, np.uint8).reshape(-1, record)

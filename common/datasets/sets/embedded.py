@@ -2,8 +2,8 @@
 
 digits: 1,797 real scans of handwritten digits (8 x 8, 1 channel, 16 grey levels), uint8 = round(255/16 * value).
 photos32, photos64: square patches of the two bundled photographs (china, flower; 640 x 427 pixels, RGB). Train patches
-lie in columns 0..511, test patches in columns 512..639, so no pixel is in both; within a split they stand on a grid of
-STRIDE pixels and overlap.
+come from columns 0..511, test patches from columns 512..639, so no pixel is in both; within a split they lie on a grid
+of STRIDE pixels and overlap.
 """
 
 from common.datasets.sets.imageset import ArrayImages
@@ -24,7 +24,7 @@ def open_embedded(name, split, size=None):
 
 
 def fixed_permutation(count):
-    """Return a permutation of `count` rows that is the same for good.
+    """Return a permutation of `count` rows that never changes.
 
     From numpy's RandomState, whose streams are frozen; those of default_rng may change between versions of numpy.
     """
@@ -45,7 +45,7 @@ def load_digits(split):
 
 
 def patch_corners(split, patch):
-    """Return (N, 3) integers: photograph (0 or 1), top row and left column of each patch, in a fixed mixed order."""
+    """Return (N, 3) integers: photograph (0 or 1), top row and left column of each patch, in a fixed shuffled order."""
     import numpy as np
 
     first, end = COLUMNS[split]

@@ -5,9 +5,13 @@ import os
 from contextlib import contextmanager
 from pathlib import Path
 
+from common.datasets.dlas.chunked.centers import FILE as CENTERS
 from common.datasets.sets.imageset import CompressedImages
 from common.datasets.sets.splits import split_names
+from common.errors import as_input_error
 from common.images.suffixes import SUFFIXES, images_among
+
+DRAWN = ("preview.png", "inspect.png")
 
 
 def open_folder(path, split, size=None):
@@ -23,26 +27,45 @@ def open_folder(path, split, size=None):
 def list_images(folder, suffixes=SUFFIXES):
     """Yield the image files below a folder as POSIX paths relative to it; links to folders are followed once.
 
-    Hidden files and folders are left out, and so are files with other suffixes (any case), which a note counts.
+    Hidden files and folders are left out, and so are files with other suffixes (any case), which a note counts, and the
+    pictures that extract_subimages draws of a data set.
     """
     return images_among(_walk(folder), folder, suffixes)
 
 
 def _walk(folder):
-    """Yield all files below a folder, as list_images does."""
-    seen = set()
-    for root, folders, files in os.walk(folder, followlinks=True):
-        real = os.path.realpath(root)
-        if real in seen:
-            folders.clear()
-            continue
-        seen.add(real)
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        below = os.path.relpath(root, folder).replace(os.sep, "/")
-        below = "" if below == "." else f"{below}/"
-        for name in files:
-            if not name.startswith("."):
-                yield below + name
+    """Yield all files below a folder, as list_images does.
+
+    Links to folders come last, so that none takes a file away from the folder that it lies in.
+    """
+    seen, links = set(), [""]
+    while links:
+        for root, folders, files in os.walk(os.path.join(folder, links.pop(0)), onerror=_refuse):
+            real = os.path.realpath(root)
+            if real in seen:
+                folders.clear()
+                continue
+            seen.add(real)
+            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            below = os.path.relpath(root, folder).replace(os.sep, "/")
+            below = "" if below == "." else f"{below}/"
+            links += [below + name for name in folders if os.path.islink(os.path.join(root, name))]
+            for name in files:
+                if not name.startswith(".") and not (below == "" and _is_drawn(folder, name)):
+                    yield below + name
+
+
+def _is_drawn(folder, name):
+    """Return whether a file is a picture that extract_subimages drew of the data set in this folder."""
+    if name not in DRAWN:
+        return False
+    return os.path.exists(os.path.join(folder, "run.json")) or any(
+        os.path.exists(os.path.join(entry.path, CENTERS)) for entry in os.scandir(folder) if entry.is_dir())
+
+
+def _refuse(error):
+    """Raise what os.walk would pass over: a folder that cannot be listed."""
+    raise as_input_error(error, where=error.filename) or error
 
 
 class FolderStore:

@@ -8,8 +8,8 @@ class ImageSet:
 
     name, split: text.  labels: (N,) int64 from 0, or None.  image_shape: (H, W, C).
     rows: (N,) positions in the store of this split's images, or None for all of them in order.
-    A subclass gives `_load(positions)`, (n, H, W, C) uint8, and `_identity()`, plain values that identify its files.
-    An ImageSet can be sent to worker processes; open files do not travel, they are opened again.
+    A subclass has `_load(positions)`, (n, H, W, C) uint8, and `_identity()`, plain values that identify its files.
+    An ImageSet can be pickled for worker processes, which open its files again.
     """
 
     def __init__(self, name, split, count, image_shape, labels=None, rows=None):
@@ -49,18 +49,18 @@ class ImageSet:
 
 
 class ArrayImages(ImageSet):
-    """Images held as uint8 arrays (in memory, or mapped from a file).
+    """Images stored as uint8 arrays (in memory, or mapped from a file).
 
     parts: list of arrays (or `npz.MappedArray`s), (n, H, W, C), or (n, C, H, W) with channels_first; they are not
-    joined, so that a large set is held once.  size: (H, W) that images of another size are brought to when read.
-    identity: plain values for the fingerprint; without them the pixels and labels are hashed, which gives the same
-    answer for the same images from any container.
+    concatenated, which would double the memory.  size: (H, W) to resize and crop images of another size to when read.
+    identity: plain values for the fingerprint; None: pixels and labels are hashed, which gives the same result for the
+    same images in any container.
     """
 
     def __init__(self, name, split, parts, labels=None, channels_first=False, rows=None, size=None, identity=None):
         import numpy as np
 
-        self._parts, self._channels_first, self._given = list(parts), channels_first, identity
+        self._parts, self._channels_first, self._identity_values = list(parts), channels_first, identity
         self._ends = np.cumsum([part.shape[0] for part in self._parts])
         _, *shape = self._parts[0].shape
         height, width, channels = (*shape[1:], shape[0]) if channels_first else shape
@@ -76,10 +76,10 @@ class ArrayImages(ImageSet):
         for number in np.unique(which):
             chosen = which == number
             start = self._ends[number - 1] if number else 0
-            found = self._parts[number][positions[chosen] - start]
+            rows = self._parts[number][positions[chosen] - start]
             if images is None:
-                images = np.empty((len(positions), *found.shape[1:]), np.uint8)
-            images[chosen] = found
+                images = np.empty((len(positions), *rows.shape[1:]), np.uint8)
+            images[chosen] = rows
         images = images.transpose(0, 2, 3, 1) if self._channels_first else images
         if self._size is None:
             return images
@@ -88,8 +88,8 @@ class ArrayImages(ImageSet):
         return np.stack([fit_array(image, self._size) for image in images])
 
     def _identity(self):
-        if self._given is not None:
-            return self._given
+        if self._identity_values is not None:
+            return self._identity_values
         import numpy as np
 
         digest = hashlib.sha256()
@@ -101,14 +101,14 @@ class ArrayImages(ImageSet):
 
 
 class CompressedImages(ImageSet):
-    """Images decoded from a store of files (PNG, JPEG, ...) each time they are read; nothing decoded is kept.
+    """Images decoded from a store of files (PNG, JPEG, ...) each time they are read, without a cache.
 
     store: has len(), `read(position)` -> bytes, `open(position)` -> a context with the same as a binary stream,
     `title(position)` -> the image's name in messages, and `identity()` -> plain values.
-    size: (H, W) that every image is brought to, or None: then all must have the size of the first.
-    Grey and transparent images come out as RGB.
-    Raises InputError naming the first image that is not one or, without size, has another size; the headers of the
-    first HEADERS images are looked at when the set is opened, the rest when they are read.
+    size: (H, W) to resize and crop every image to, or None: then all must have the size of the first.
+    Grey and transparent images become RGB.
+    Raises InputError naming the first image that cannot be read or, without size, has another size; the headers of the
+    first HEADERS images are checked when the set is opened, the rest when they are read.
     """
 
     HEADERS = 1000
@@ -121,20 +121,20 @@ class CompressedImages(ImageSet):
         shape = size
         for position in positions[: self.HEADERS]:
             with store.open(position) as stream:
-                found = header_size(stream, store.title(position))
-            shape = shape or found
-            self._check_size(found, shape, position, positions[0])
+                own_size = header_size(stream, store.title(position))
+            shape = shape or own_size
+            self._check_size(own_size, shape, position, positions[0])
         super().__init__(name, split, len(store), (*shape, 3), labels, rows)
 
-    def _check_size(self, found, expected, position, first=None):
-        if self._size is not None or found == expected:
+    def _check_size(self, size, expected, position, first=None):
+        if self._size is not None or size == expected:
             return
         from common.errors import InputError
 
         like = f" as {self._store.title(first)}" if first is not None else ""
         raise InputError(
-            f"image is {found[1]} x {found[0]} (width x height), expected {expected[1]} x {expected[0]}{like}",
-            where=self._store.title(position), do="Give a size to bring all images to, or remove the odd ones",
+            f"image is {size[1]} x {size[0]} (width x height), expected {expected[1]} x {expected[0]}{like}",
+            where=self._store.title(position), do="Pass a size to resize all images to, or remove this one",
         )
 
     def _load(self, positions):

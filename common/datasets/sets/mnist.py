@@ -1,4 +1,4 @@
-"""MNIST and Fashion-MNIST from the makers' idx files, plain or gzipped (LeCun et al. 1998; Xiao et al. 2017).
+"""MNIST and Fashion-MNIST from the original idx files, plain or gzipped (LeCun et al. 1998; Xiao et al. 2017).
 
 idx: two zero bytes, 8 for uint8, the number of axes, each length as a big-endian 32-bit number, then the values.
 """
@@ -20,15 +20,15 @@ def read_mnist(name, split, root):
     """Return (images (N, 28, 28) uint8, labels (N,) int64 0..9) of one split below a folder.
 
     name: mnist or fmnist.  split: train or test.  root: as torchvision's (files in root/MNIST/raw), or the files'
-    folder. Raises InputError when the files are missing (nothing is downloaded), broken or of another form.
+    folder. Raises InputError when the files are missing (nothing is downloaded), broken or of another layout.
     """
     kinds = ("images-idx3-ubyte", "labels-idx1-ubyte")
-    found = [_find(name, f"{STEMS[split]}-{kind}", root, split) for kind in kinds]
-    images, labels = (_read_idx(path, axes) for path, axes in zip(found, (3, 1)))
-    labels = check_labels(labels, 0, 9, found[1], do=f"Get it again from {PUBLISHED[name]}")
+    paths = [_find(name, f"{STEMS[split]}-{kind}", root, split) for kind in kinds]
+    images, labels = (_read_idx(path, axes) for path, axes in zip(paths, (3, 1)))
+    labels = check_labels(labels, 0, 9, paths[1], do=f"Download it again from {PUBLISHED[name]}")
     if len(images) != len(labels) or not len(images):
-        raise InputError(f"{len(images)} images and {len(labels)} labels", where=found[0],
-                         do=f"Get both files again from {PUBLISHED[name]}")
+        raise InputError(f"{len(images)} images and {len(labels)} labels", where=paths[0],
+                         do=f"Download both files again from {PUBLISHED[name]}")
     return images, labels
 
 
@@ -36,7 +36,7 @@ def _find(name, stem, root, split):
     """Return the path of one file, gzipped or not, in the usual folders below root."""
     roots = [Path(root) / FOLDERS[name] / "raw", Path(root) / "raw", Path(root)]
     for folder in roots:
-        for file in (stem, stem.replace("-idx", ".idx"), f"{stem}.gz"):
+        for file in (stem, stem.replace("-idx", ".idx"), f"{stem}.gz"):  # .idx: in some mirrors
             if (folder / file).is_file():
                 return folder / file
     raise missing_data(name, split, [f"{stem}[.gz]"], [Path(root)], PUBLISHED[name], f"put it in {roots[0]}")
@@ -51,9 +51,9 @@ def _read_idx(path, axes):
         with system_errors(path), (gzip.open(path) if path.suffix == ".gz" else open(path, "rb")) as stream:
             data = stream.read()
     except (gzip.BadGzipFile, zlib.error, EOFError) as error:
-        raise InputError(f"not a complete .gz ({error})", where=path, do="Get the file again") from error
+        raise InputError(f"not a complete .gz ({error})", where=path, do="Download the file again") from error
     head = 4 + 4 * axes
     shape = [int.from_bytes(data[4 + 4 * axis : 8 + 4 * axis], "big") for axis in range(axes)]
     if data[:4] != bytes([0, 0, 8, axes]) or len(data) != head + int(np.prod(shape, dtype=object)):
-        raise InputError(f"not an idx file of uint8 with {axes} axes", where=path, do="Get the file again")
+        raise InputError(f"not an idx file of uint8 with {axes} axes", where=path, do="Download the file again")
     return np.frombuffer(data, np.uint8, offset=head).reshape(shape)

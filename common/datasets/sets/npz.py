@@ -1,4 +1,4 @@
-"""Images in a .npz or .npy file: uint8, (N, H, W, C) or (N, C, H, W), memory-mapped where not compressed."""
+"""Images in a .npz or .npy file: uint8, (N, H, W, C) or (N, C, H, W), memory-mapped unless compressed."""
 
 import zipfile
 from pathlib import Path
@@ -6,6 +6,8 @@ from pathlib import Path
 from common.datasets.sets.imageset import ArrayImages
 from common.datasets.sets.splits import split_rows
 from common.errors import InputError
+from common.formats.npy import npy_header
+from common.formats.zips import open_zip
 
 IMAGE_KEYS = ("images", "samples", "data", "arr_0", "x")
 LABEL_KEYS = ("labels", "label", "y")
@@ -31,13 +33,10 @@ def open_npz(path, split, size=None):
 
 def _open_arrays(path):
     """Return images (array or MappedArray), labels or None, and the identity of a .npz file."""
-    from common.files import read_npz, system_errors
+    from common.files import read_npz
 
-    try:
-        with system_errors(path), zipfile.ZipFile(path) as archive:
-            members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
-    except zipfile.BadZipFile as error:
-        raise InputError(f"not a complete .npz file ({error})", where=path, do="Make or copy the file again") from error
+    with open_zip(path, "not a complete .npz file") as archive:
+        members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
     key = next((name for name in IMAGE_KEYS if name in members), None)
     if key is None:
         raise InputError(
@@ -58,12 +57,12 @@ def _open_arrays(path):
 
 
 def _member_start(path, info):
-    """Return where the data of a stored zip member begins: behind its local header (30 bytes, name, extra field)."""
+    """Return the offset of a stored zip member's data: after its local header (30 bytes, name, extra field)."""
     with open(path, "rb") as stream:
         stream.seek(info.header_offset)
         header = stream.read(30)
     if len(header) < 30 or header[:4] != b"PK\x03\x04":
-        raise InputError("not a complete .npz file", where=path, do="Make or copy the file again")
+        raise InputError("not a complete .npz file", where=path, do="Recreate the file or copy it again")
     return info.header_offset + 30 + int.from_bytes(header[26:28], "little") + int.from_bytes(header[28:30], "little")
 
 
@@ -87,7 +86,7 @@ class MappedArray:
 
 
 def _map(path, start, where):
-    """Return the .npy data that begin at byte `start` of a file as MappedArray; InputError when they are not uint8."""
+    """Return the .npy data that start at byte `start` of a file as MappedArray; InputError when they are not uint8."""
     import numpy as np
 
     from common.files import system_errors
@@ -95,16 +94,14 @@ def _map(path, start, where):
     try:
         with system_errors(path), open(path, "rb") as stream:
             stream.seek(start)
-            version = np.lib.format.read_magic(stream)
-            read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-            shape, fortran, dtype = read(stream)
+            shape, fortran, dtype = npy_header(stream)
             offset = stream.tell()
     except (ValueError, EOFError) as error:
         raise InputError(f"not a complete .npy array ({error})", where=where,
-                         do="Make or copy the file again") from error
+                         do="Recreate the file or copy it again") from error
     _check_images(shape, dtype, where)
     if offset + np.prod(shape, dtype=np.int64) > path.stat().st_size:
-        raise InputError(f"array of shape {shape} is cut short", where=where, do="Make or copy the file again")
+        raise InputError(f"array of shape {shape} is truncated", where=where, do="Recreate the file or copy it again")
     return MappedArray(path, offset, shape, "F" if fortran else "C")
 
 
@@ -130,12 +127,15 @@ def _channels_first(images, where):
 
 
 def _check_labels(labels, shape, key, where):
-    """Return labels as int64 (N,), or None; InputError when they are not one integer an image."""
+    """Return labels as int64 (N,), or None; InputError when they are not one integer per image."""
     if labels is None:
         return None
+    if labels.ndim == 2 and labels.shape[1] > 1 and labels.dtype.kind in "iufb" and (labels.sum(axis=1) == 1).all() \
+            and (labels.max(axis=1) == 1).all():  # one-hot
+        labels = labels.argmax(axis=1)
     if labels.dtype.kind not in "iu" or labels.size != shape[0] or labels.shape[0] != shape[0]:
         raise InputError(
-            f"'{key}' is {labels.dtype} {labels.shape}, expected {shape[0]} integers as there are images", where=where,
-            do="Store one integer an image, or no labels",
+            f"'{key}' is {labels.dtype} {labels.shape}, expected {shape[0]} integers, one per image", where=where,
+            do="Store one integer per image, or no labels",
         )
     return labels.reshape(-1).astype("int64")

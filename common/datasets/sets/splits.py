@@ -1,4 +1,4 @@
-"""Which images of the user's own files are train and which are test."""
+"""The train and test splits of the user's own images."""
 
 from common.datasets.sets.embedded import fixed_permutation
 from common.errors import InputError
@@ -9,8 +9,8 @@ TEST_FOLDERS = ("test", "val", "validation")
 def split_names(names, split, where):
     """Return the sorted names (POSIX paths) that belong to a split.
 
-    `all` are all of them. Where train/ and one of test/, val/, validation/ both stand at the top (or below one common
-    top folder), these are the splits and whatever lies beside them is in neither. Otherwise `split_rows` decides.
+    `all` is all of them. If train/ and one of test/, val/, validation/ are both at the top (or below one common top
+    folder), these are the splits, and anything beside them is in neither. Otherwise `split_rows` decides.
     Raises InputError when a split would be empty.
     """
     names = sorted(names)
@@ -28,18 +28,17 @@ def split_names(names, split, where):
 
 
 def split_rows(count, split, where):
-    """Return the rows of a split, ascending (`all`: every row): of a fixed permutation the last 10 % (rounded, at least
-    1) are test.
+    """Return the rows of a split, ascending: the last 10 % (rounded, at least 1) of a fixed permutation are test.
 
-    Raises InputError when there are fewer than two images to split.
+    `all`: every row. Raises InputError when there are fewer than two images to split.
     """
     import numpy as np
 
     if split == "all" and count:
         return np.arange(count)
     if count < 2:
-        found = "no image" if count == 0 else "one image"
-        raise InputError(f"{found} found, expected at least two", where=where, do="Give a data set with more images")
+        raise InputError(f"{'no image' if count == 0 else 'one image'} found, expected at least two", where=where,
+                         do="Use a data set with more images")
     test = max(1, round(count / 10))
     order = fixed_permutation(count)
     return np.sort(order[:-test] if split == "train" else order[-test:])

@@ -1,6 +1,6 @@
-"""SVHN, cropped digits, from the makers' MATLAB files (Netzer et al. 2011): train_32x32.mat and test_32x32.mat.
+"""SVHN, cropped digits, from the original MATLAB files (Netzer et al. 2011): train_32x32.mat and test_32x32.mat.
 
-X is uint8 (32, 32, 3, N), y (N, 1) with 1..9 for themselves and 10 for the digit 0.
+X is uint8 (32, 32, 3, N), y (N, 1) the digits 1..9, and 10 for the digit 0.
 """
 
 import struct
@@ -14,7 +14,7 @@ PUBLISHED = "http://ufldl.stanford.edu/housenumbers/"
 
 
 def file_name(split):
-    """Return the makers' name of a split's file."""
+    """Return the published name of a split's file."""
     return f"{split}_32x32.mat"
 
 
@@ -37,12 +37,12 @@ def open_svhn(split, path, size=None):
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[:3] != (32, 32, 3) or not images.shape[3]:
         raise InputError(
             f"X is {images.dtype} {images.shape}, expected uint8 (32, 32, 3, N)", where=path,
-            do=f"Get it from {PUBLISHED}"
+            do=f"Download it from {PUBLISHED}"
         )
-    labels = check_labels(labels.reshape(-1), 1, 10, path, "y", do=f"Get it from {PUBLISHED}")
+    labels = check_labels(labels.reshape(-1), 1, 10, path, "y", do=f"Download it from {PUBLISHED}")
     if len(labels) != images.shape[3]:
         raise InputError(f"{images.shape[3]} images and {len(labels)} labels", where=path,
-                         do=f"Get it from {PUBLISHED}")
+                         do=f"Download it from {PUBLISHED}")
     images = np.ascontiguousarray(images.transpose(3, 0, 1, 2))
     return ArrayImages("svhn", split, [images], labels % 10, size=size)
 
@@ -60,8 +60,8 @@ def _load(path):
     except (ValueError, TypeError, KeyError, IndexError, EOFError, OSError, NotImplementedError, OverflowError,
             MemoryError, MatReadError, zlib.error, struct.error) as error:
         raise InputError(f"not a complete MATLAB file ({error})", where=path,
-                         do=f"Get it again from {PUBLISHED}") from error
+                         do=f"Download it again from {PUBLISHED}") from error
     missing = [name for name in ("X", "y") if name not in arrays]
     if missing:
-        raise InputError(f"no variable '{missing[0]}' in the file", where=path, do=f"Get it from {PUBLISHED}")
+        raise InputError(f"no variable '{missing[0]}' in the file", where=path, do=f"Download it from {PUBLISHED}")
     return arrays

@@ -2,7 +2,7 @@
 
 Layout: NAME/VERSION/NAME-SPLIT.tfrecord-xxxxx-of-yyyyy (or .array_record-), dataset_info.json with the length of each
 shard; every record is a tf.train.Example with image (PNG), label and id. Images come in the order of the shards, which
-tfds has shuffled by hash: another order than the makers' archives.
+tfds shuffles by hash: not the order of the original archives.
 """
 
 import io
@@ -47,8 +47,8 @@ def find_tfds(name, split, roots):
 def open_tfds(name, split, prepared, size=None):
     """Return the ImageSet of a prepared split. The records stay encoded in memory; PNGs are decoded when read.
 
-    Raises InputError for a broken shard, a record without image and label, or a number of records that is not the
-    one in dataset_info.json.
+    Raises InputError for a broken shard, a record without image and label, or a number of records that differs from
+    dataset_info.json.
     """
     import numpy as np
 
@@ -59,7 +59,7 @@ def open_tfds(name, split, prepared, size=None):
         records = read(path)
         if expected and len(expected) == len(prepared.shards) and expected[number] != len(records):
             raise InputError(
-                f"{len(records)} records, dataset_info.json says {expected[number]}", where=path, do=ADVICE
+                f"{len(records)} records, dataset_info.json has {expected[number]}", where=path, do=ADVICE
             )
         for place, record in enumerate(records):
             image, label = _image_and_label(record, f"{path}: record {place}")
@@ -67,13 +67,13 @@ def open_tfds(name, split, prepared, size=None):
             labels.append(label)
             titles.append((path, place))
     if not images:
-        raise InputError("no record in the split", where=prepared.folder, do=ADVICE)
+        raise InputError("no records in the split", where=prepared.folder, do=ADVICE)
     labels = check_labels(np.array(labels, np.int64), 0, CLASSES[name] - 1, prepared.folder, "label")
     return CompressedImages(name, split, RecordStore(prepared.shards, images, titles), labels, size=size)
 
 
 class RecordStore:
-    """Encoded images held in memory, with the shard and record that each came from."""
+    """Encoded images in memory, with the shard and record of each."""
 
     def __init__(self, shards, images, titles):
         self._shards, self._images, self._titles = shards, images, titles
@@ -95,36 +95,36 @@ class RecordStore:
         return f"{path}: record {place}"
 
     def identity(self):
-        """Return what tells these images from others, for run records."""
+        """Return what identifies these images, for run records."""
         from common.files import fingerprint
 
         return {"files": [fingerprint(path) for path in self._shards]}
 
 
 def _versions(folder):
-    """Return the version folders (three numbers) in a folder, newest first."""
+    """Return the version folders (such as 3.0.2) in a folder, newest first."""
     if not folder.is_dir():
         return []
-    named = [path for path in folder.iterdir() if re.fullmatch(r"\d+\.\d+\.\d+", path.name) and path.is_dir()]
-    return sorted(named, key=lambda path: [int(part) for part in path.name.split(".")], reverse=True)
+    versions = [path for path in folder.iterdir() if re.fullmatch(r"\d+\.\d+\.\d+", path.name) and path.is_dir()]
+    return sorted(versions, key=lambda path: [int(part) for part in path.name.split(".")], reverse=True)
 
 
 def _shards(folder, prefix):
-    """Return the shard paths that start with `prefix` in order; InputError when one of `-of-` so many is missing."""
-    found = sorted(folder.glob(f"{prefix}[0-9]*-of-*[0-9]")) if folder.is_dir() else []
-    found = [path for path in found if re.fullmatch(r"\d+-of-\d+", path.name.removeprefix(prefix))]
-    if not found:
+    """Return the shard paths that start with `prefix` in order; InputError when one of the `-of-` total is missing."""
+    shards = sorted(folder.glob(f"{prefix}[0-9]*-of-*[0-9]")) if folder.is_dir() else []
+    shards = [path for path in shards if re.fullmatch(r"\d+-of-\d+", path.name.removeprefix(prefix))]
+    if not shards:
         return ()
-    total = int(found[0].name.rpartition("-of-")[2])
+    total = int(shards[0].name.rpartition("-of-")[2])
     expected = tuple(folder / f"{prefix}{number:05d}-of-{total:05d}" for number in range(total))
     for path in expected:
         if not path.is_file():
-            raise InputError(f"no such file, but {found[0].name} is there", where=path, do=ADVICE)
+            raise InputError(f"no such file, but {shards[0].name} exists", where=path, do=ADVICE)
     return expected
 
 
 def _shard_lengths(folder, split):
-    """Return the records in each shard as dataset_info.json says, or None when it does not."""
+    """Return the number of records of each shard from dataset_info.json, None when it is missing there."""
     from common.files import read_json
 
     path = folder / "dataset_info.json"
@@ -144,7 +144,7 @@ def _read_tfrecord(path):
 
 
 def _read_array_record(path):
-    """Return the records of one array_record file; its reader answers 0 records, not an error, for most broken ones."""
+    """Return the records of one array_record file; its reader returns 0 records, not an error, for most broken ones."""
     try:
         from array_record.python.array_record_module import ArrayRecordReader
     except ImportError as error:
@@ -173,7 +173,7 @@ def _image_and_label(record, where):
     for name, kind in (("image", bytes), ("label", int)):
         values = features.get(name, [])
         if len(values) != 1 or not isinstance(values[0], kind):
-            has = ", ".join(sorted(features)) or "none"
-            raise InputError(f"no single {kind.__name__} feature '{name}', the record has {has}", where=where,
+            names = ", ".join(sorted(features)) or "none"
+            raise InputError(f"no single {kind.__name__} feature '{name}', the record has {names}", where=where,
                              do=ADVICE)
     return features["image"][0], features["label"][0]

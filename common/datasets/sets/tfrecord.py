@@ -8,14 +8,14 @@ from functools import cache
 
 from common.errors import InputError
 
-MASK_DELTA = 0xA282EAD8
+MASK_DELTA = 0xA282EAD8  # kMaskDelta of tensorflow/core/lib/hash/crc32c.h
 
 
 def read_records(path):
     """Return the payloads (bytes) of a TFRecord file, in order. Both checksums of every record are verified.
 
-    The checksums of all records advance together, two bytes at a time, so that 100 MB of 3 kB records take about a
-    second. Raises InputError naming the file and record when it is cut short or a checksum does not hold.
+    The checksums of all records are computed together, two bytes at a time, so that 100 MB of 3 kB records take about
+    a second. Raises InputError naming the file and record when it is truncated or a checksum does not match.
     """
     import numpy as np
 
@@ -26,7 +26,7 @@ def read_records(path):
     starts, lengths = _record_bounds(data, path)
     wrong = np.flatnonzero(masked_crc32c(data, starts, lengths) != _words(data, starts + lengths))
     if wrong.size:
-        raise _broken(path, f"record {wrong[0]}: the payload does not have its checksum")
+        raise _broken(path, f"record {wrong[0]}: the payload does not match its checksum")
     return [data[start : start + length].tobytes() for start, length in zip(starts, lengths)]
 
 
@@ -38,12 +38,12 @@ def _record_bounds(data, path):
     while place < len(data):
         header = data[place : place + 12]
         if len(header) < 12:
-            raise _broken(path, f"record {len(starts)} is cut short")
+            raise _broken(path, f"record {len(starts)} is truncated")
         if crc32c(header[:8].tobytes()) != int(_words(header, np.array([8]))[0]):
-            raise _broken(path, f"record {len(starts)}: its length does not have its checksum")
+            raise _broken(path, f"record {len(starts)}: the length does not match its checksum")
         length = int.from_bytes(header[:8].tobytes(), "little")
         if place + 16 + length > len(data):
-            raise _broken(path, f"record {len(starts)} is cut short")
+            raise _broken(path, f"record {len(starts)} is truncated")
         starts.append(place + 12)
         lengths.append(length)
         place += 16 + length
@@ -51,7 +51,7 @@ def _record_bounds(data, path):
 
 
 def _words(data, starts):
-    """Return the little-endian uint32 that stands at each of `starts`."""
+    """Return the little-endian uint32 at each of `starts`."""
     import numpy as np
 
     parts = data[starts[:, None] + np.arange(4)].astype(np.uint32)
@@ -59,7 +59,7 @@ def _words(data, starts):
 
 
 def _broken(path, what):
-    return InputError(f"{what}; this is not a complete TFRecord file", where=path, do="Prepare or copy the file again")
+    return InputError(f"{what}; not a complete TFRecord file", where=path, do="Prepare or copy the file again")
 
 
 @cache
@@ -99,7 +99,7 @@ def masked_crc32c(data, starts, lengths):
     bytewise, pairwise = _tables()
     order = np.argsort(-lengths, kind="stable")
     starts, lengths = starts[order], lengths[order]
-    # How many pieces, longest first, still have both bytes of the pair at each step.
+    # The number of pieces, longest first, that still have both bytes of the pair at each step.
     active = np.searchsorted(-lengths, -2 * np.arange(1, lengths.max(initial=0) // 2 + 1), side="right")
     value = np.full(len(starts), 0xFFFFFFFF, np.uint32)
     for step, count in enumerate(active):
@@ -116,7 +116,7 @@ def masked_crc32c(data, starts, lengths):
 
 
 def parse_example(message):
-    """Return {feature name: list of bytes, or list of int} of a tf.train.Example; float features are left out.
+    """Return {feature name: list of bytes, or list of int} of a tf.train.Example; float features are skipped.
 
     Raises ValueError when the message is not one.
     """
@@ -161,7 +161,7 @@ def _fields(message):
         elif wire in (1, 2, 5):
             length, place = _varint(message, place) if wire == 2 else (8 if wire == 1 else 4, place)
             if place + length > len(message):
-                raise ValueError("a field is cut short")
+                raise ValueError("a field is truncated")
             value = message[place : place + length]
             place += length
         else:
@@ -178,4 +178,4 @@ def _varint(message, place):
         place, shift = place + 1, shift + 7
         if byte < 0x80:
             return value & 0xFFFFFFFFFFFFFFFF, place
-    raise ValueError("a number is cut short")
+    raise ValueError("a number is truncated")

@@ -123,11 +123,11 @@ def test_a_flat_set_is_read(tmp_path):
     np.testing.assert_array_equal(activations.rows()[:], np.hstack([arrays["encoder_bottleneck"], arrays["midblock"]]))
 
 
-def test_missing_activations_are_told(tmp_path):
+def test_missing_activations_are_reported(tmp_path):
     with pytest.raises(InputError, match="no activations of 'imagenet'"):
         open_activations(tmp_path, "imagenet")
     fill(Tree(tmp_path, "imagenet_real"), NpzForm, make(2), 2, 2)
-    with pytest.raises(InputError, match="There are imagenet_real"):
+    with pytest.raises(InputError, match="Available: imagenet_real"):
         open_activations(tmp_path, "imagenet")
 
 

@@ -480,7 +480,7 @@ def test_fixed_len_counts_before_the_offset(folder):
 
 @pytest.mark.parametrize(("mode", "changes", "said"), [
     ("stylegan2", {"target_size": None, "targetsize": 3},
-     "the key 'target_size' is missing. Did you write 'targetsize' for it?"),
+     "the key 'target_size' is missing. Is 'targetsize' a typo?"),
     ("stylegan2", {"path": None}, "stylegan2: the key 'path' is missing"),
     ("stylegan2", {"aug_prob": None}, "'aug_prob' is missing"),
     ("stylegan2", {"aug_prob": 2}, "a probability"),
@@ -488,12 +488,12 @@ def test_fixed_len_counts_before_the_offset(folder):
     ("stylegan2", {"path": 3}, "the path of a folder"),
     ("imagefolder", {"paths": None}, "'paths' is missing"),
     ("imagefolder", {"scale": None}, "'scale' is missing"),
-    ("imagefolder", {"scale": 0}, "'scale' is 0, expected a whole number from 1"),
+    ("imagefolder", {"scale": 0}, "'scale' is 0, expected an integer of at least 1"),
     ("imagefolder", {"target_size": 30, "force_multiple": 4}, "target_size // scale to be a multiple of 4"),
     ("imagefolder", {"normalize": "imagnet"}, "Did you mean imagenet?"),
     ("imagefolder", {"normalize": ["imagenet"]}, "'normalize' is ['imagenet']"),
-    ("imagefolder", {"weights": [1, 2]}, "1 whole numbers, one for each of 'paths'"),
-    ("imagefolder", {"weights": [0.5]}, "whole numbers"),
+    ("imagefolder", {"weights": [1, 2]}, "1 integers, one for each of 'paths'"),
+    ("imagefolder", {"weights": [0.5]}, "integers, one for each"),
     ("imagefolder", {"fetch_alt_image": True, "fetch_alt_tiled_image": True}, "both set"),
     ("imagefolder", {"fixed_corruptions": ["gaussian_blr"]}, "Did you mean gaussian_blur?"),
     ("imagefolder", {"corrupt_before_downsize_factor": 3}, "a divisor of scale"),
@@ -507,7 +507,7 @@ def test_fixed_len_counts_before_the_offset(folder):
     ("fullimage", {"min_tile_size": 8}, "at least target_size, 16"),
     ("multiscale", {"hq_tile_size": None}, "'hq_tile_size' is missing"),
     ("multiscale", {"num_scales": None}, "'num_scales' is missing"),
-    ("multiscale", {"num_scales": 1.5}, "a whole number"),
+    ("multiscale", {"num_scales": 1.5}, "expected an integer"),
     ("multiscale", {"paths": []}, "a list of paths"),
     ("torch_dataset", {"dataset": "mnst"}, "Did you mean mnist?"),
     ("torch_dataset", {"dataset": None}, "'dataset' is missing"),
@@ -515,7 +515,7 @@ def test_fixed_len_counts_before_the_offset(folder):
     ("torch_dataset", {"kwargs": None}, "torch_dataset: kwargs: the key 'root' is missing"),
     ("torch_dataset", {"kwargs": {"root": ".", "trian": True}}, "no keyword 'trian' for imagefolder"),
     ("torch_dataset", {"kwargs": {"root": "nowhere"}}, "nowhere: no such folder"),
-    ("torch_dataset", {"dataset": "mnist"}, "nothing is downloaded for you"),
+    ("torch_dataset", {"dataset": "mnist"}, "this program never downloads"),
     ("torch_dataset", {"dataset": "cifar100"}, "https://www.cs.toronto.edu/~kriz/cifar.html"),
     ("torch_dataset", {"dataset": "imagenet"}, "https://image-net.org"),
     ("torch_dataset", {"fixed_len": 1000}, "'fixed_len' is 1000, expected at most"),
@@ -541,7 +541,7 @@ def test_each_required_key_is_asked_for_by_name(mode, folder):
 def test_a_folder_without_images_is_named(mode, folder, tmp_path):
     (tmp_path / "empty").mkdir()
     key = {"stylegan2": "path", "fullimage": "dataroot_GT"}.get(mode, "paths")
-    with pytest.raises(InputError, match="empty: no image in this folder"):
+    with pytest.raises(InputError, match="empty: no images in this folder"):
         create(mode, folder, **{key: str(tmp_path / "empty"), "weights": None})
 
 

@@ -127,7 +127,7 @@ def test_mixed_sizes_name_the_first_odd_one_unless_a_size_is_given(tmp_path):
     write_folder(tmp_path, IMAGES[:2], "test")
     for number in (4, 7):
         Image.fromarray(pixels(1, 16)[0][:12]).save(tmp_path / "train" / "0" / f"{number:03d}.png")
-    with pytest.raises(InputError, match=r"004\.png: image is 16 x 12 .* expected 8 x 8 as .*000\.png.*Give a size"):
+    with pytest.raises(InputError, match=r"004\.png: image is 16 x 12 .* expected 8 x 8 as .*000\.png.*Pass a size"):
         open_dataset(tmp_path, "train")
     got = everything(tmp_path, "train", size=8)
     np.testing.assert_array_equal(got[:4], IMAGES[:4])
@@ -301,5 +301,5 @@ def test_a_truncated_npy_is_named(tmp_path):
     path = tmp_path / "a.npy"
     np.save(path, IMAGES)
     os.truncate(path, 1000)
-    with pytest.raises(InputError, match=r"a\.npy: array of shape .* cut short"):
+    with pytest.raises(InputError, match=r"a\.npy: array of shape .* truncated"):
         open_dataset(path, "train")

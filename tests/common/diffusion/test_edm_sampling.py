@@ -88,7 +88,7 @@ def test_settings_that_make_no_sense_are_named():
                               (Sampling("multistep", eta=-1.0), "eta -1.0")):
         with pytest.raises(InputError, match=message):
             sample(network, sampling, 0, [0], [0])
-    with pytest.raises(InputError, match="no classes to guide by"):
+    with pytest.raises(InputError, match="the network is unconditional"):
         sample(small_network(label_dim=0), Sampling(guidance=2.0), 0, [0])
 
 

@@ -1,16 +1,20 @@
 """Features of a set: the same rows whatever the batches, threads and interruptions; what cannot be used is named."""
 
+import errno
 import json
 
 import numpy as np
 import pytest
 
+from common.datasets.sets.folders import FolderStore
 from common.errors import InputError
+from common.features import content
 from common.features import encode as encoding
 from common.features.encode import encode
 from common.features.small_features import small_features
 from common.features.sources import open_images
 from common.features.spaces import SmallSpace
+from common.files import system_errors
 from tests.common.metrics.pictures import picture, write_folder, write_odd_folder
 
 
@@ -95,6 +99,33 @@ def test_what_cannot_be_used_is_left_out_and_named(tmp_path, capsys):
     assert "3 images" in capsys.readouterr().err
 
 
+def test_M2_what_the_system_refuses_for_a_while_is_in_no_kept_set(tmp_path, monkeypatch):
+    """Refused from the start: left out, and back the next time. Refused only after it was hashed: an error."""
+    folder = write_folder(tmp_path / "real")
+    read, hash_of = FolderStore.read, content._hash
+
+    def refuse(path):
+        if str(path).endswith("000.png"):
+            raise PermissionError(errno.EACCES, "refused")
+        return hash_of(path)
+
+    def refuse_read(store, index):
+        with system_errors(store.title(index)):
+            refuse(store.title(index))
+        return read(store, index)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FolderStore, "read", refuse_read)
+        with pytest.raises(InputError, match="permission denied"):
+            encode(open_images(folder), Counting())
+        patch.setattr(content, "_hash", refuse)
+        patch.setenv("GENPROBE_CACHE", str(tmp_path / "another"))
+        found = encode(open_images(folder), Counting())
+        assert (found.count, found.excluded) == (11, [[str(folder / "000.png"), "permission denied"]])
+    monkeypatch.setenv("GENPROBE_CACHE", str(tmp_path / "another"))
+    assert encode(open_images(folder), Counting()).count == 12
+
+
 class NotFinite(Counting):
     """A network that gives NaN for its second image."""
 
@@ -116,7 +147,7 @@ def test_too_few_images_are_an_error_that_names_one(tmp_path):
     (tmp_path / "bad").mkdir()
     for number in range(3):
         (tmp_path / "bad" / f"{number}.png").write_bytes(b"no")
-    with pytest.raises(InputError, match=r"0 of 3 images can be used.*0\.png"):
+    with pytest.raises(InputError, match=r"0 of 3 images are usable.*0\.png"):
         encode(open_images(tmp_path / "bad"), Counting())
 
 

@@ -1,5 +1,7 @@
 """Images from every kind of place: which ones, in which order, as which pixels."""
 
+import errno
+import os
 import random
 
 import numpy as np
@@ -7,6 +9,7 @@ import pytest
 from PIL import Image
 
 from common.errors import InputError
+from common.features import content
 from common.features.content import content_hashes
 from common.features.sources import open_images
 from tests.common.metrics.pictures import picture, write_folder, write_odd_folder, write_zip
@@ -111,10 +114,45 @@ def test_a_file_is_hashed_once_until_it_changes(tmp_path, monkeypatch):
     assert content_hashes(open_images(folder)._store) == first
 
 
+def test_M2_a_rewrite_of_the_same_size_and_time_is_another_image(tmp_path):
+    for name, seed in (("a", 1), ("b", 2)):
+        (tmp_path / name).mkdir()
+        for number in range(3):
+            np.save(tmp_path / name / f"{number}.npy", picture(seed + 10 * number))
+    times = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "a").iterdir()}
+    first, other = (open_images(tmp_path / name).identity() for name in "ab")
+    for path in (tmp_path / "b").iterdir():  # as tar, unzip and rsync leave files
+        (tmp_path / "a" / path.name).write_bytes(path.read_bytes())
+        os.utime(tmp_path / "a" / path.name, ns=(times[path.name],) * 2)
+    assert open_images(tmp_path / "a").identity() == other != first
+
+
+def test_M2_a_file_that_could_not_be_read_is_read_the_next_time(tmp_path, monkeypatch):
+    folder = write_folder(tmp_path / "real")
+    monkeypatch.setenv("GENPROBE_CACHE", str(tmp_path / "other"))
+    whole = content_hashes(open_images(folder)._store)
+    monkeypatch.setenv("GENPROBE_CACHE", str(tmp_path / "cache"))
+    with monkeypatch.context() as patch:
+        patch.setattr("common.features.content._hash", refuse_zero(content._hash))
+        assert content_hashes(open_images(folder)._store) == ["unreadable", *whole[1:]]
+    assert content_hashes(open_images(folder)._store) == whole
+
+
+def refuse_zero(function):
+    """Return a function of a path that is not allowed to read 000.png."""
+
+    def refuse(path):
+        if str(path).endswith("000.png"):
+            raise PermissionError(errno.EACCES, "refused", str(path))
+        return function(path)
+
+    return refuse
+
+
 @pytest.mark.parametrize(("make", "what"), [
-    (lambda path: path.mkdir(), "no image here"),
+    (lambda path: path.mkdir(), "no images here"),
     (lambda path: path.write_text("x"), "neither a folder"),
-    (lambda path: None, "no such folder or file, and no data set of this name"),
+    (lambda path: None, "no such folder, file or data set"),
     (lambda path: np.save(path.with_name("given.npy"), np.zeros((2, 3))), "expected uint8"),
 ])
 def test_places_that_hold_no_images(tmp_path, make, what):

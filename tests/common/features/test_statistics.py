@@ -152,7 +152,7 @@ def test_comparison_of_meta():
     assert check_comparable(side(extractor="a", resize="clean"), side(extractor="a", resize="clean")) == []
     notes = check_comparable(side("one.npz", extractor="a"),
                              side("two.npz", extractor="a", resize="clean", weights="x"))
-    assert notes == ["resize of one.npz is unknown: taken to be the same"]
+    assert notes == ["resize of one.npz is unknown: assumed equal"]
     for other, what in (({"extractor": "b"}, "one.npz has extractor a, two.npz b"),
                         ({"extractor": "a", "resize": "fast"}, "resize clean, two.npz fast")):
         with pytest.raises(InputError, match=what):
@@ -169,7 +169,10 @@ def test_comparison_of_meta():
 
 def test_qc_ncsn_names_its_feature_space(tmp_path):
     np.savez(tmp_path / "stat.npz", pool_3=ROWS, features=np.array("small-features-v1"))
-    assert read_statistics(tmp_path / "stat.npz").meta == {"extractor": "small-features-v1"}
+    assert read_statistics(tmp_path / "stat.npz").meta == {"extractor": "small-features-v1", "resolution": [0]}
+    np.savez(tmp_path / "stat.npz", pool_3=ROWS, features=np.array("inception-clean"))
+    told = read_statistics(tmp_path / "stat.npz").meta
+    assert (told["extractor"], told["resize"]) == ("inception", "clean")
 
 
 def with_value(array, value, place=(2,)):
@@ -194,7 +197,7 @@ BROKEN = {
     "mu NaN": ({"mu": with_value(MU, np.nan), "sigma": SIGMA}, "'mu' holds NaN"),
     "sigma NaN": ({"mu": MU, "sigma": with_value(SIGMA, np.inf, (2, 3))}, "'sigma' holds NaN"),
     "not symmetric": ({"mu": MU, "sigma": with_value(SIGMA, 99.0, (2, 3))}, "'sigma' is not symmetric"),
-    "negative variance": ({"mu": MU, "sigma": with_value(SIGMA, -9.0, (2, 2))}, "variances from 0 on"),
+    "negative variance": ({"mu": MU, "sigma": with_value(SIGMA, -9.0, (2, 2))}, "non-negative variances"),
     "mu_float64": ({"mu": MU, "sigma": SIGMA, "mu_float64": MU[:3]}, r"'mu_float64' is float64 \(3,\)"),
     "meta": ({"mu": MU, "sigma": SIGMA, "meta": np.array("[1]")}, "'meta' is not a JSON object"),
     "meta count": ({"mu": MU, "sigma": SIGMA, "meta": np.array(json.dumps({"count": "x"}))}, "'count' is 'x'"),

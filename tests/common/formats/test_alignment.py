@@ -8,8 +8,9 @@ import struct
 import pytest
 import torch
 
-from common.formats.checkpoints import aligned, load_safetensors, load_strictly, save_safetensors, save_torch
+from common.formats.checkpoints import load_safetensors, load_strictly, save_safetensors, save_torch
 from common.formats.exported_program import ExportedProgram
+from common.formats.tensors import aligned
 from common.formats.torchscript import load_torchscript
 from common.networks.adm_weights import load_adm
 from common.score.config import override, preset

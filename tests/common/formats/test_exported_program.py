@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from common.errors import InputError
-from common.formats.exported_program import ExportedProgram
+from common.formats.exported_program import ARITHMETIC, ExportedProgram
 from common.generators import open_generator
 from tests.common.programs import WIDTH, Quiet, Small, exported
 
@@ -117,6 +117,8 @@ def in_weights(name, data):
      "asks for torch.os.system; only ATen operators on dense tensors are run, and nothing was yet"),
     (edited(in_node("torch.ops.aten.from_file.default", "ran")), "asks for torch.ops.aten.from_file.default"),
     (edited(in_node("torch.ops.aten.save.default", "ran")), "asks for torch.ops.aten.save.default"),
+    (edited(in_node("torch.ops.aten._print.default", "on stdout")), "asks for torch.ops.aten._print.default"),
+    (edited(in_node("torch.ops._c10d_functional.broadcast.default")), "asks for torch.ops._c10d_functional.broadcast"),
     (edited(in_node("torch.ops.higher_order.cond")), "asks for torch.ops.higher_order.cond"),
     (edited(in_node("torch.ops.aten.__class__.mro")), "asks for torch.ops.aten.__class__.mro"),
     (edited(in_name), None), (in_inputs, None), (in_weights, "asks for the pickled object (io|_io).open"),
@@ -138,6 +140,16 @@ def test_nothing_in_an_exported_program_runs_but_operators(change, refused, tmp_
         assert torch.equal(open_generator(path).generate([1], 0),
                            open_generator(tmp_path / "good.pt2").generate([1], 0))
     assert not (tmp_path / "ran").exists()
+
+
+def test_arithmetic_on_sizes_ends():
+    """7^(2^62) would not, nor a number squared sixty times, nor a list repeated."""
+    power, times = ARITHMETIC["_operator.pow"], ARITHMETIC["_operator.mul"]
+    assert (power(3, 4), times(3, 4)) == (81, 12)
+    for function, numbers in ((power, (7, 1 << 62)), (times, (1 << 64, 2)), (times, ([1], 10**10)),
+                              (ARITHMETIC["_operator.lshift"], (1, 1 << 40))):
+        with pytest.raises(ValueError, match="no size"):
+            function(*numbers)
 
 
 def test_a_compiled_library_in_an_archive_is_not_loaded(tmp_path):

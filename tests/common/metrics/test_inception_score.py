@@ -85,5 +85,5 @@ def test_too_many_rows_are_an_error():
     score = InceptionScore(10)
     score.add(LOGITS[:7])
     score.add(LOGITS[:7])
-    with pytest.raises(InputError, match="14 rows of logits came, expected 10"):
+    with pytest.raises(InputError, match="14 rows of logits, expected 10"):
         score.result()

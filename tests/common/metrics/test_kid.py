@@ -97,9 +97,9 @@ def test_input_errors():
         (lambda: kid(REAL, FAKE[:1]), "1 images are too few"),
         (lambda: kid(broken, FAKE), "NaN or infinity"),
         (lambda: kid_subsets(broken, FAKE, 2, 83), "NaN or infinity"),
-        (lambda: kid_subsets(REAL, FAKE, order="torch_fidelity"), "61 images are fewer than the 1000"),
+        (lambda: kid_subsets(REAL, FAKE, order="torch_fidelity"), "61 images are fewer than the subset size 1000"),
         (lambda: kid_subsets(REAL, FAKE, order="other"), "unknown"),
-        (lambda: kid_subsets(REAL, FAKE, 0), "not enough"),
+        (lambda: kid_subsets(REAL, FAKE, 0), "0 subsets of 61 images are too few"),
         (lambda: kid(REAL[0], FAKE), "expected"),
     ):
         with np.errstate(invalid="ignore"), pytest.raises(InputError, match=what):

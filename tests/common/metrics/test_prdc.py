@@ -70,7 +70,7 @@ def test_input_errors():
     _, real, fake = next(sets())
     with pytest.raises(InputError, match="16 and 8 wide"):
         prdc(real, fake[:, :8])
-    with pytest.raises(InputError, match="no neighbour number 3"):
+    with pytest.raises(InputError, match="k = 3 needs at least 4 generated images, there are 3"):
         prdc(real, fake[:3])
     fake[7, 7] = np.nan
     with pytest.raises(InputError, match="NaN"):
@@ -108,3 +108,12 @@ def test_order_of_rows_is_of_no_consequence():
     generator = np.random.default_rng(3)
     permuted = prdc(real[generator.permutation(130)], fake[generator.permutation(90)])
     assert permuted == pytest.approx(prdc(real, fake), rel=1e-12)
+
+
+@pytest.mark.parametrize("scale", [1e19, 1e37, 1e-25])
+def test_M9_the_size_of_the_features_does_not_matter(scale):
+    real, fake = (np.random.default_rng(seed).standard_normal((60, 8)).astype(np.float32) for seed in (1, 2))
+    expected = prdc(real, fake)
+    assert 0 < expected["precision"] < 1
+    factor = np.float32(2.0 ** round(np.log2(scale)))
+    assert prdc(real * factor, fake * factor) == expected

@@ -83,10 +83,10 @@ def test_unknown_layers_and_replacements_of_another_shape_are_refused():
     network = small_network()
     given = draws(network)
     with pytest.raises(InputError,
-                       match="no layer is called 'bottleneck'.*encoder_block_0 .. encoder_block_3.*decoder_block_0 .. "
+                       match="unknown layer 'bottleneck'.*encoder_block_0 .. encoder_block_3.*decoder_block_0 .. "
                              "decoder_block_6"):
         network.run(*given, layers=["midblock", "bottleneck"])
-    with pytest.raises(InputError, match="no layer is called 'encoder_block_4'"):
+    with pytest.raises(InputError, match="unknown layer 'encoder_block_4'"):
         network.run(*given, layers=["encoder_block_4"])
     with pytest.raises(InputError, match=r"'midblock' has shape \(1, 64, 8, 8\), expected \(1 or 3, 64, 4, 4\)"):
         network.run(*given, replace={"midblock": torch.zeros(1, 64, 8, 8)})

@@ -54,17 +54,17 @@ def test_configurations_go_through_json_and_back():
 
 @pytest.mark.parametrize(("changes", "message"), [
     ({"model_type": "SongUNet"}, "the network is a SongUNet; only DhariwalUNet"),
-    ({"channels": 3}, "made with 'channels', which is not known"),
+    ({"channels": 3}, "unknown network argument 'channels'"),
     ({"img_resolution": 6, "channel_mult": (1, 2, 2)}, "6 pixels cannot be halved 2 times"),
     ({"img_resolution": "8"}, "expected an integer, not '8'"),
     ({"channel_mult": [1.5]}, "expected an integer, not 1.5"),
     ({"channel_mult": []}, "a size is out of range"),
-    ({"model_channels": 200}, "200 channels do not divide"),
+    ({"model_channels": 200}, "200 channels are not divisible"),
     ({"model_channels": 1 << 40}, "out of range"),
-    ({"sigma_data": 0}, "noise levels"),
-    ({"sigma_data": float("nan")}, "noise levels"),
+    ({"sigma_data": 0}, "expected 0 <= sigma_min < sigma_max"),
+    ({"sigma_data": float("nan")}, "expected 0 <= sigma_min < sigma_max"),
     ({"dropout": 1.0}, "dropout"),
-    ({"num_blocks": None}, "makes no sense"),
+    ({"num_blocks": None}, "invalid network configuration"),
 ])
 def test_configurations_that_make_no_network_are_refused(changes, message):
     with pytest.raises(InputError, match=message):

@@ -68,6 +68,8 @@ def test_files_of_old_torch_and_safetensors_load(tmp_path):
     check_same(tmp_path / "old.pth", network)
     safetensors.torch.save_file(state_of(network), tmp_path / "net.safetensors")
     check_same(tmp_path / "net.safetensors", network)
+    torch.save({"state_dict": state_of(network), "hyper_parameters": {"lr": 0.1}, "loops": {}}, tmp_path / "net.ckpt")
+    check_same(tmp_path / "net.ckpt", network)  # of Lightning
     shutil.copy(tmp_path / "net.safetensors", tmp_path / "renamed.pth")  # the content decides, not the name
     check_same(tmp_path / "renamed.pth", network)
 

@@ -97,5 +97,5 @@ def test_a_configuration_from_a_file_is_completed_with_what_came_later():
     assert complete(stored, "x.pth")["sampling"]["eta"] == BASE["sampling"]["eta"]
     assert complete(stored, "x.pth")["model"] == preset("u_digits")["model"]
     del stored["model"]["nf"]
-    with pytest.raises(InputError, match="x.pth: the configuration stored in it lacks a valid model.nf"):
+    with pytest.raises(InputError, match="x.pth: its configuration lacks a valid model.nf"):
         complete(stored, "x.pth")

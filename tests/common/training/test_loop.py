@@ -122,7 +122,7 @@ def spoil_gradient(gan):
 def test_what_is_not_finite_touches_neither_weights_nor_the_state(spoil, tmp_path):
     gan = Gan(tmp_path, save_every=2)
     spoil(gan)
-    with pytest.raises(NotFinite, match="no longer finite at step 4; what was saved after step 2 is kept"):
+    with pytest.raises(NotFinite, match="no longer finite at step 4; the state after step 2 is saved"):
         gan.loop.run()
     quiet = train(tmp_path / "quiet", last=3)
     assert torch.equal(parameters(gan), parameters(quiet))

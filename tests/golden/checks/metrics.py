@@ -24,6 +24,16 @@ def ratios(case, got):
     }
 
 
+def by_command(metric, generated, reference=None, **options):
+    """Return the values of `compute_fid --metrics METRIC` of two sets of features; logits alone are a set, too."""
+    from common.features.statistics import Statistics
+    from tools.compute_fid.__main__ import CleanOptions
+    from tools.compute_fid.measure import measure
+
+    sides = [None if rows is None else Statistics(features=rows, logits=rows) for rows in (generated, reference)]
+    return measure(*sides, CleanOptions(checkpoint="", metrics=[metric], interval=False, **options), "cpu")
+
+
 @check("metrics/frechet")
 def frechet(case):
     """Every pair: from the stored mean and covariance, and from the features."""
@@ -38,6 +48,8 @@ def frechet(case):
         if "reference_from_features" in pair:
             got = frechet_distance_of_rows(*(case.arrays[f"{name}_feats{side}"] for side in (1, 2)))
             found[f"{name} from features"] = within(got, pair["reference_from_features"], **FRECHET)
+            got = by_command("fid", *(case.arrays[f"{name}_feats{side}"] for side in (1, 2)))
+            found[f"{name} by command"] = within([*got.values()], [pair["reference_from_features"]], **FRECHET)
     return Judged(found)
 
 
@@ -58,6 +70,9 @@ def kid(case):
         "torch_fidelity_mean": mean, "torch_fidelity_std": deviation,
     }
     found = ratios(case, got)
+    by_flags = by_command("kid", *features, kid_subsets=num, kid_subset_size=size, seed=seed)
+    by_flags = {"full_unbiased": by_flags["kid"], "clean_fid": by_flags["kid_subsets"]}
+    found |= {f"{name} by command": ratio for name, ratio in ratios(case, by_flags).items()}
     drawn = zip(*subset_rows(len(features[0]), len(features[1]), num, size, seed))
     for name, rows in zip(("idx1", "idx2"), drawn):
         if name in case.arrays:
@@ -76,6 +91,10 @@ def inception_score(case):
         splits, shuffled = re.fullmatch(r"splits(\d+)_shuffle(True|False)", name).groups()
         got = inception_score_of(logits, int(splits), TORCH_FIDELITY_SEED if shuffled == "True" else None)
         found[name] = within(got, expected, **limits(case.spec["tolerance"], name))
+        if splits == "1" or shuffled == "True":
+            got = by_command("is", logits, splits=int(splits))
+            got = got["inception_score"], got.get("inception_score_std", 0.0)
+            found[f"{name} by command"] = within(got, expected, **limits(case.spec["tolerance"], name))
     return Judged(found)
 
 
@@ -93,6 +112,9 @@ def prdc(case):
             got = prdc(real, fake, k, inclusive=inclusive)
             for value, expected in pair.get(kind, {}).items():
                 found[f"{name} {kind} {value}"] = within(got[value], expected, atol=1.0 / counts[value])
+        got = by_command("prdc", fake, real, nearest_k=k)
+        for value, expected in pair.get("prdc", {}).items():
+            found[f"{name} {value} by command"] = within(got[value], expected, atol=1.0 / counts[value])
         for kind, rows in (("real", real), ("fake", fake)):
             if f"{name}_radii_{kind}" in case.arrays:
                 radii = np.sqrt(squared_radii(rows, k))
@@ -111,7 +133,11 @@ def mind(case):
     seed = case.spec.get("seed", 2020)
     fewer = min(map(len, features))
     got = {"value": mind(*features, num, seed), "value_equal": mind(*(rows[:fewer] for rows in features), num, seed)}
-    return Judged(ratios(case, got))
+    found = ratios(case, got)
+    if (num, seed) == (1000, 2020):  # the command has no flags for these
+        by_flags = ratios(case, {"value": by_command("mind", *features)["mind"]})
+        found |= {f"{name} by command": ratio for name, ratio in by_flags.items()}
+    return Judged(found)
 
 
 @check("metrics/edm_stats")

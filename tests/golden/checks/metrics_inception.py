@@ -5,6 +5,7 @@ import torch
 from PIL import Image
 
 from common.features import resize
+from common.features.spaces import InceptionSpace
 from common.networks.inception import InceptionFeatures, InceptionV3
 from common.networks.inception_weights import build_inception, script_names
 from tests.golden.compare import Judged, within
@@ -43,7 +44,20 @@ def inception_fid(case):
                     ratios[f"{group}_{name}"] = within(found[what], wanted[name], atol=limit)
                     if f"plain {what}" in found:
                         ratios[f"plain {group}_{name}"] = within(found[f"plain {what}"], wanted[name], atol=limit)
+        for mode in {mode_of(name) for name in wanted} - {None}:
+            features, logits = encoded(case.arrays[f"{group}_u8"], network, mode)
+            for name, got, limit in ((f"{mode}_2048", features, FEATURES), (f"{mode}_logits_unbiased", logits, LOGITS)):
+                if name in wanted:
+                    ratios[f"encoded {group}_{name}"] = within(got, wanted[name], atol=limit)
     return Judged(ratios)
+
+
+def encoded(images, network, mode):
+    """Return the features and logits of images as the commands take them."""
+    features = InceptionFeatures(network)
+    features.weights = {"file": "filled", "sha256": "filled"}
+    space = InceptionSpace(features, mode)
+    return space.encode([space.prepare(image) for image in images])
 
 
 def mode_of(name):

@@ -1,10 +1,12 @@
 """compute_fid: the numbers of common.metrics from every kind of input, told with what they can be compared."""
 
 import json
+import re
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from common.features.small_features import small_features
 from common.features.sources import open_images
@@ -59,7 +61,7 @@ def test_statistics_of_setup_fid_are_a_reference(here):
 def test_kid_needs_features(here):
     results_of("setup_fid", "--action", "compute_new", "--path", "real", "--name", "real", *SMALL)
     line = refusal_of("compute_fid", "clean", "fake", "--dataset_name", "real", "--metrics", "kid", "--quiet", *SMALL)
-    assert "mean and covariance only, kid needs the features" in line
+    assert "only mean and covariance, kid needs features" in line
     assert "frechet_distance" in score("fake", "--dataset_name", "real")
 
 
@@ -131,7 +133,7 @@ def test_images_that_are_not_finite_are_counted_and_left_out(here):
     assert ended.status == 0
     assert ended.results["excluded"] > 0
     assert ended.results["num_generated"] == 60 - ended.results["excluded"]
-    assert "left out" in ended.err
+    assert "skipped" in ended.err
 
 
 def test_odd_images_are_named_and_the_rest_is_scored(here):
@@ -194,7 +196,7 @@ WORDS = ("clean", "fake", "--reference", "real", *SMALL)
     ((*WORDS, "--metrics", "prdc", "--nearest_k", "0"), "--nearest_k 0"),
     ((*WORDS, "--metrics", "prdc", "--nearest_k", "11"), "--nearest_k"),
     ((*WORDS, "--metrics", "is"), "no logits"),
-    (("clean", "nowhere", "--reference", "real", *SMALL), "nowhere: no such folder or file"),
+    (("clean", "nowhere", "--reference", "real", *SMALL), "nowhere: no such folder, file or data set"),
     (("clean", "fake", "--dataset_name", "typo", *SMALL), "no statistics 'typo'"),
     (("clean", "fake", "--reference", "real", "--weights", "no.pth"), "no Inception weights here"),
     (("clean", "fake", "--reference", "real", "--extractor", "dinov2"), "DINOv2 needs its network"),
@@ -247,7 +249,7 @@ def test_dinov2_features_of_the_users_network(here):
     assert results["frechet_distance"] > 0
     assert results["features"] == "dinov2"
     torch.jit.script(torch.nn.Identity()).save("identity.pt")
-    assert "expected one row an image" in refusal_of("compute_fid", "clean", *words[:6], "identity.pt", "--quiet")
+    assert "expected one row per image" in refusal_of("compute_fid", "clean", *words[:6], "identity.pt", "--quiet")
 
 
 def test_edm_and_edm2_statistics_are_references(here):
@@ -259,3 +261,246 @@ def test_edm_and_edm2_statistics_are_references(here):
     for reference in (case / "edm.npz", case / "edm2.pkl"):
         results = results_of("compute_fid", "clean", "stored.npz", "--reference", reference)
         assert results["frechet_distance"] == pytest.approx(0, abs=1e-9)
+
+
+STORED = "fid_stats/x_clean_small-features-v1_custom_na"
+
+
+def test_M1_features_of_other_images_beside_statistics_are_not_used(here):
+    """setup_fid clears its companion file; one that came otherwise is refused by name."""
+    words = ("--action", "compute_new", "--name", "x", *SMALL)
+    results_of("setup_fid", *words, "--path", "fake", "--kid")
+    stale = (here / f"{STORED}_kid.npz").read_bytes()
+    results_of("setup_fid", *words, "--path", "real", "--overwrite")
+    named = ("fake", "--dataset_name", "x", "--metrics")
+    assert score(*named, "fid")["frechet_distance"] == pytest.approx(
+        score("fake", "--reference", "real")["frechet_distance"], rel=1e-6)
+    assert "kid needs features" in refusal_of("compute_fid", "clean", *named, "kid", "--quiet", *SMALL)
+    (here / f"{STORED}_kid.npz").write_bytes(stale)
+    for metric in ("fid", "kid"):
+        line = refusal_of("compute_fid", "clean", *named, metric, "--quiet", *SMALL)
+        assert f"{STORED}_kid.npz: these are not the features of the images of {STORED}.npz" in line
+    write_folder(here / "other", 12, first=60)  # as many images, too
+    results_of("setup_fid", *words[:2], "--name", "y", *SMALL, "--path", "other", "--kid")
+    (here / f"{STORED}_kid.npz").write_bytes((here / f"{STORED.replace('x_', 'y_')}_kid.npz").read_bytes())
+    assert "not the features" in refusal_of("compute_fid", "clean", *named, "fid", "--quiet", *SMALL)
+
+
+def test_M3_the_inception_score_is_of_logits_without_bias(here, inception_weights):
+    """As torch-fidelity's: of the images, through the command."""
+    from common.features.resize import normalise, resize_image
+    from common.networks.inception import InceptionFeatures
+    from common.networks.inception_weights import build_inception
+    from tests.common.metrics.distances import inception_score_of
+
+    write_folder(here / "five", 5, first=40)
+    state = torch.load(inception_weights, weights_only=True)
+    state["fc.bias"][:9] += 5
+    torch.save(state, here / "biased.pth")
+    words = ("clean", "five", "--metrics", "is", "--splits", "1", "--weights", "biased.pth", "--device", "cpu")
+    score = results_of("compute_fid", *words)["inception_score"]
+    network = InceptionFeatures(build_inception(state))
+    images = open_images("five")
+    x = [normalise(resize_image(images.load(index), "clean"), "clean") for index in range(5)]
+    pooled = network.features(torch.from_numpy(np.stack(x)).permute(0, 3, 1, 2))
+    expected, other = (inception_score_of(network.logits(pooled, bias=bias).numpy())[0] for bias in (False, True))
+    assert score - 1 == pytest.approx(expected - 1, rel=0.01)
+    assert other - 1 != pytest.approx(expected - 1, rel=0.1)
+
+
+def test_M4_images_are_prepared_as_the_stored_reference_was(here):
+    """Without -r, in the same way; another -r is a note that names both."""
+    setup = ("--action", "compute_new", "--path", "real", *SMALL, "-r", "10", "12")
+    results_of("setup_fid", *setup, "--name", "x", "--noantialias")
+    results = score("real", "--dataset_name", "x")
+    assert results["frechet_distance"] == pytest.approx(0, abs=1e-9)
+    assert (results["resolution"], results["notes"]) == ([10, 12], [])
+    results_of("setup_fid", *setup, "--name", "y")
+    assert score("real", "--dataset_name", "y")["frechet_distance"] == pytest.approx(0, abs=1e-9)
+    for words, size in ((("-r", "0"), "as they are"), (("-r", "8"), "8 x 8")):
+        results = score("real", "--dataset_name", "x", *words)
+        (note,) = results["notes"]
+        assert f"real (12 images) {size}" in note
+        assert f"{STORED}.npz 10 x 12, antialias off" in note
+        assert results["frechet_distance"] > 1e-3
+    stored = score(f"{STORED}.npz", "--reference", "real")  # whichever side is stored
+    assert stored["frechet_distance"] == pytest.approx(0, abs=1e-9)
+    (note,) = score(f"{STORED}.npz", "--dataset_name", "y")["notes"]
+    assert "not prepared alike" in note
+
+
+def test_M4_generated_images_of_another_size_than_the_reference_are_a_note(here):
+    torch.jit.script(Pattern(False)).save("pattern.pt")
+    results_of("setup_fid", "--action", "compute_new", "--path", "real", *SMALL, "-r", "12", "--name", "x")
+    results_of("setup_fid", "--action", "compute_new", "--path", "real", *SMALL, "-r", "8", "--name", "same")
+    words = ("pattern.pt", "--num_gen", "12", "--z_dim", "6", "--dataset_name")
+    (note,) = score(*words, "x")["notes"]
+    assert f"{STORED}.npz 12 x 12" in note
+    assert "pattern.pt (torchscript, 12 images, seed 0) 8 x 8" in note
+    assert score(*words, "same")["notes"] == []
+    assert score(*words[:-1], "--reference", "real")["notes"] == []
+
+
+def test_M4_a_stored_resolution_that_is_none_is_refused(here):
+    np.savez(here / "odd.npz", mu=np.zeros(128), sigma=np.eye(128), meta=np.array('{"resolution": ["a", 3, 1e9]}'))
+    line = refusal_of("compute_fid", "clean", "fake", "--reference", "odd.npz", "--quiet", *SMALL)
+    assert "odd.npz: resolution" in line
+
+
+def test_M5_a_generators_default_number_acts_on_no_other_input(here, monkeypatch):
+    monkeypatch.setattr("tools.compute_fid.sides.NUM_GEN", 5)
+    np.savez(here / "fake.npz", images=np.stack([open_images("fake").load(index) for index in range(10)]))
+    for place in ("fake", "fake.npz"):
+        results = score(place, "--reference", "real")
+        assert (results["num_generated"], results["notes"]) == (10, [])
+        results = score(place, "--reference", "real", "--num_gen", "6")
+        assert results["num_generated"] == 6
+        assert "the first ones in path order, as many as --num_gen" in results["notes"][0]
+        (note,) = score(place, "--reference", "real", "--num_gen", "60")["notes"]
+        assert "fewer than --num_gen 60" in note
+    torch.jit.script(Pattern(False)).save("pattern.pt")
+    assert score("pattern.pt", "--reference", "real", "--z_dim", "6")["num_generated"] == 5
+
+
+@pytest.mark.parametrize("words", [
+    ("fake", "--z_dim", "6"), ("fake", "--output_range", "unit"), ("fake", "--config", "u_digits"),
+    ("fake", "--noround"), ("fake", "--method", "ode"), ("fake", "--num_steps", "3"), ("fake", "--nearest_k", "5"),
+    ("fake", "--splits", "1"),
+    ("fake", "--kid_subsets", "3"), ("fake", "--kid_subset_size", "3"), ("fake", "--split", "test"),
+    ("fake", "--reference_split", "test"), ("stored.npz", "--num_gen", "5"),
+])
+def test_M14_an_option_that_acts_on_nothing_is_refused(here, words):
+    """So that it blocks no resume, and is not thought to act."""
+    np.savez(here / "stored.npz", feats=features("fake"))
+    line = refusal_of("compute_fid", "clean", *words, "--reference", "real", "--quiet", *SMALL)
+    assert f"{words[1]}: acts on" in line
+
+
+def test_M14_a_resolution_needs_image_files(here):
+    np.savez(here / "stored.npz", feats=features("fake"))
+    words = ("clean", "stored.npz", "--reference", "stored.npz", "-r", "8", "--quiet", *SMALL)
+    assert "--resolution: acts on image files" in refusal_of("compute_fid", *words)
+
+
+def test_M16_train_and_test_of_one_data_set_are_compared(here):
+    results = score("digits", "--reference", "digits", "--reference_split", "test", "--num_gen", "400")
+    assert (results["num_generated"], results["num_reference"]) == (400, 297)
+    assert results["frechet_distance"] > 0
+
+
+class Unit(torch.nn.Module):
+    """z (n, 6) -> images (n, 3, 8, 8) in 0..1, which a module in -1..1 never gives."""
+
+    def forward(self, z):
+        return torch.sigmoid(z).mean(1)[:, None, None, None].expand(-1, 3, 8, 8)
+
+
+def test_M7_the_range_of_a_generator_is_told_and_an_unlikely_one_refused(here):
+    torch.jit.script(Unit()).save("unit.pt")
+    words = ("unit.pt", "--reference", "real", "--num_gen", "8", "--z_dim", "6")
+    line = refusal_of("compute_fid", "clean", *words, "--quiet", *SMALL)
+    assert "its values run from" in line
+    assert "--output_range signed or unit or bytes" in line
+    assert score(*words, "--output_range", "unit")["output_range"] == "unit"
+    assert score(*words, "--output_range", "signed")["output_range"] == "signed"  # the user knows
+    torch.jit.script(Pattern(False)).save("pattern.pt")
+    assert score("pattern.pt", *words[1:])["output_range"] == "signed"
+    assert score("fake", "--reference", "real")["output_range"] is None
+
+
+@pytest.mark.parametrize(("change", "told"), [(lambda x: x / 255, "to 1"), (lambda x: x / 127.5 - 1, "from -1"),
+                                              (lambda x: x * 257, "to 6")])
+def test_M7_floats_that_are_no_grey_levels_are_left_out_by_name(here, change, told):
+    images = [open_images("fake").load(index).astype(np.float32) for index in range(6)]
+    for folder, count in (("all", 6), ("some", 3)):
+        (here / folder).mkdir()
+        for number, image in enumerate(images):
+            image = image - image.min() + 255 * (image == image.max()) if number < count else image
+            np.save(here / folder / f"{number}.npy", change(image.clip(0, 255)) if number < count else image)
+    line = refusal_of("compute_fid", "clean", "all", "--reference", "real", "--quiet", *SMALL)
+    assert "0 of 6 images" in line
+    assert told in line
+    results = score("some", "--reference", "real")
+    assert (results["num_generated"], results["excluded"]) == (3, 3)
+
+
+@pytest.mark.parametrize(("tool", "words", "flag"), [
+    ("compute_fid", ("clean", "", "--reference", "real"), "CHECKPOINT"),
+    ("compute_fid", ("clean", "fake", "--reference", ""), "--reference"),
+    ("compute_fid", ("clean", "fake", "--reference", "real", "--output_dir", ""), "--output_dir"),
+    ("setup_fid", ("--action", "compute_new", "--path", "real", "--name", "x", "--stats_dir", ""), "--stats_dir"),
+    ("extract_subimages", ("--input_folder", "", "--save_folder", "out"), "--input_folder"),
+    ("train_edm", ("--data", ""), "--data"),
+    ("process_embeddings", ("--models", ""), "--models"),
+])
+def test_M6_an_empty_path_is_not_the_current_folder(here, tool, words, flag):
+    before = sorted(here.rglob("*"))
+    assert f"error: {flag}: is empty" in refusal_of(tool, *words, "--quiet")
+    assert sorted(here.rglob("*")) == before
+
+
+def test_M11_features_and_images_in_the_forms_of_others(here):
+    """Features as .npy, images with one-hot labels, and EDM2's other entry."""
+    import pickle
+
+    rows = features("fake")
+    np.save(here / "rows.npy", rows)
+    assert score("rows.npy", "--reference", "real")["frechet_distance"] == pytest.approx(
+        score("fake", "--reference", "real")["frechet_distance"], rel=1e-6)
+    images = np.stack([open_images("fake").load(index) for index in range(10)])
+    np.savez(here / "labelled.npz", images=images, labels=np.eye(10, dtype=np.float32)[::-1])
+    assert score("labelled.npz", "--reference", "fake")["frechet_distance"] == pytest.approx(0, abs=1e-9)
+    few = rows[:, :12].astype(np.float64)
+    moments = {"mu": few.mean(0), "sigma": np.cov(few, rowvar=False)}
+    (here / "edm2.pkl").write_bytes(pickle.dumps({"num_images": 10, "fd_dinov2": moments,
+                                                  "fid": {"mu": np.zeros(4), "sigma": np.eye(4)}}))
+    np.savez(here / "few.npz", feats=few.astype(np.float32))
+    words = ("clean", "few.npz", "--reference", "edm2.pkl", "--extractor", "dinov2", "--device", "cpu")
+    assert results_of("compute_fid", *words)["frechet_distance"] == pytest.approx(0, abs=1e-6)
+
+
+class Rows(torch.nn.Module):
+    """z to an image, with an error that is no RuntimeError."""
+
+    def forward(self, z):
+        return z.flatten(1)[:, torch.tensor([10**7])]
+
+
+def test_M13_a_module_of_another_kind_is_no_internal_error(here):
+    torch.jit.script(Rows()).save("rows.pt")
+    torch.jit.script(Pattern(False)).save("pattern.pt")
+    for name in ("rows.pt", "pattern.pt"):
+        words = ("clean", "fake", "--reference", "real", "--device", "cpu", "--quiet")
+        line = refusal_of("compute_fid", *words, "--extractor", "dinov2", "--weights", name)
+        assert "--weights: the network fails" in line
+    assert "--seed -1" in refusal_of("compute_fid", *words, "--extractor", "small", "--metrics", "kid", "--seed", "-1")
+
+
+def test_M14_one_place_spelled_in_two_ways_is_one_input(here):
+    words = ("--output_dir", "scores")
+    first = score("fake", "--reference", "real", *words)
+    assert score("./fake/", "--reference", here / "real", *words) == first
+    Image.fromarray(open_images("real").load(0)).save(here / "fake" / "020.png")
+    line = refusal_of("compute_fid", "clean", "fake", "--reference", "real", *words, *SMALL)
+    assert re.search(r"has generated content \w{8}\.\.\., this command has \w{8}\. ", line)
+
+
+def test_M15_M16_equal_runs_tell_the_same_of_images_that_are_left_out(here):
+    write_odd_folder(here / "odd")
+    results, kept = [], []
+    for cache in ("one", "two"):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("GENPROBE_CACHE", str(here / cache))
+            results.append(score("fake", "--reference", "odd"))
+        kept += [path.read_bytes() for path in (here / cache).rglob("set.json") if b"odd" in path.read_bytes()]
+    assert results[0] == results[1]
+    assert results[0]["excluded_reference"] == 2
+    assert kept[0] == kept[1]
+    assert b" at 0x" not in kept[0]
+
+
+def test_names_that_mean_something_else_are_answered(here):
+    words = ("clean", "fake", *SMALL, "--quiet")
+    assert "Did you mean prdc?" in refusal_of("compute_fid", *words, "--reference", "real", "--metrics", "precision")
+    np.savez(here / "stats.npz", mu=np.zeros(128), sigma=np.eye(128))
+    assert "Pass it as --reference" in refusal_of("compute_fid", *words, "--dataset_name", "./stats.npz")

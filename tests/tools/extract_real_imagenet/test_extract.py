@@ -242,12 +242,10 @@ def test_pictures_of_a_tree_and_a_broken_one(source, form):
 REFUSED = {
     "Either --imagenet_dir or --npz_dir must be provided": (*FULL,),
     "Cannot use both --imagenet_dir and --npz_dir": (*FULL, "--npz_dir", "stored", "--imagenet_dir", "tree"),
-    "--input_mode clean": (*SMALL, "--conditioning_sigma", "0"),
-    "no noise at level 0": (*SMALL, "--conditioning_sigma", "0", "--input_mode", "noise"),
-    "no layer is called 'bottleneck'": (*SMALL, "--layers", "bottleneck,midblock"),
-    "no layer is named": (*SMALL, "--layers", ","),
+    "unknown layer 'bottleneck'": (*SMALL, "--layers", "bottleneck,midblock"),
+    "expected at least one layer": (*SMALL, "--layers", ","),
     "class 278 is out of range for a network of 4": (*SMALL, "--class_map", "imagenet", "--target_classes", "kit_fox"),
-    "There are 4, 0 .. 3": (*SMALL, "--target_classes", "4"),
+    "Choose among 0 to 3": (*SMALL, "--target_classes", "4"),
     "there are 4 classes": (*SMALL, "--num_classes", "5"),
     "Cannot use both --num_classes": (*SMALL, "--num_classes", "2", "--target_classes", "1"),
     "No NPZ files found": (*FULL, "--npz_dir", "tree"),
@@ -258,8 +256,9 @@ REFUSED = {
     "not a class index": (*SMALL, "--class_map", "index.json"),
     "must be imagenet, none": (*SMALL, "--class_map", "sorted"),
     "--percentiles and --scores go together": (*SMALL, "--percentiles", "10", "20"),
+    "two percentiles from 0 to 100": (*SMALL, "--scores", "none.csv", "--percentiles", "25", "0"),  # before the scores
     "must be at least 1": (*SMALL, "--batch_size", "0"),
-    "cannot be brought to 12": (*SMALL, "--checkpoint_path", "twelve.safetensors"),
+    "box resizing needs a multiple of 12": (*SMALL, "--checkpoint_path", "twelve.safetensors"),
 }
 
 
@@ -281,11 +280,28 @@ def test_a_truncated_file_is_named(here, made):
     assert "train_data_batch_2.npz" in refusal_of("extract_real_imagenet", *SMALL, "--npz_dir", "cut")
 
 
-def test_sigma_zero_works_in_clean_mode_and_dry_runs_write_nothing(here):
+def test_a_dry_run_writes_nothing(here):
     results_of("extract_real_imagenet", *SMALL, "--conditioning_sigma", "0", "--input_mode", "clean", "--dry_run")
     assert not (here / "data").exists()
-    extract("--conditioning_sigma", "0", "--input_mode", "clean")
-    assert np.isfinite(open_activations("data", "imagenet_real").rows()[:]).all()
+
+
+@pytest.mark.parametrize("mode", [(), ("--input_mode", "noise"), ("--input_mode", "clean")])
+def test_sigma_zero_of_the_users_command_is_the_clean_image(here, mode):
+    ended = call_tool("extract_real_imagenet", *SMALL, "--num_samples", "4", "--conditioning_sigma", "0.0", *mode)
+    assert ended.status == 0, ended.err
+    assert ("fed at the lowest level of the training, 0.002" in ended.err) == ("clean" not in mode)
+    assert (info()["conditioning_sigma"], info()["sigma_fed"], info()["input_mode"]) == (0.0, 0.002, "clean")
+    rows = open_activations("data", "imagenet_real").rows()[:]
+    assert np.isfinite(rows).all()
+    extract("--num_samples", "4", "--conditioning_sigma", "0.002", "--input_mode", "clean", "--output_dir", "other")
+    np.testing.assert_array_equal(rows, open_activations("other", "imagenet_real").rows()[:])
+
+
+def test_the_layers_of_a_batch_stand_in_the_order_asked_for(here):
+    names = ["decoder_block_1", "encoder_bottleneck", "encoder_block_0"]
+    extract("--num_samples", "2", "--layers", ",".join(names))
+    batch = json.loads((here / "data" / "activations" / "imagenet_real" / "batch_000000.json").read_text())
+    assert batch["layers"] == info()["layers"] == names
 
 
 def test_larger_arrays_are_brought_to_the_networks_size(here):

@@ -66,5 +66,5 @@ def test_classes_are_drawn_like_the_original():
 def test_unknown_classes_are_never_taken_and_nothing_left_is_said():
     kinds = np.array([-1, 3, -1, 3])
     assert sorted(select(kinds, 10, 0).indices) == [1, 3]
-    with pytest.raises(InputError, match="no image is left"):
+    with pytest.raises(InputError, match="no image is selected"):
         select(kinds, 10, 0, wanted=[2])

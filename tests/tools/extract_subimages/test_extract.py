@@ -68,9 +68,11 @@ def test_all_layouts_hold_the_same_tiles(tmp_path):
                 for path in (tmp_path / "folders").rglob("*.jpg")}
     with tarfile.open(tmp_path / "packed" / "shard-000000.tar") as archive:
         members = {member.name: archive.extractfile(member).read() for member in archive}
-    assert {name[:-4]: data for name, data in members.items() if name.endswith(".jpg")} == expected
+    images = {name[:-4]: data for name, data in members.items() if name.endswith(".jpg")}
+    assert {name.removeprefix("__references__/"): data for name, data in images.items()} == expected
     rows = pyarrow.parquet.read_table(tmp_path / "parquet" / "shard-000000.parquet").to_pylist()
-    assert {row["key"]: row["image"] for row in rows} == expected
+    references = {f"{row['key'][:-9]}/ref": row["reference"] for row in rows if row["reference"] is not None}
+    assert {row["key"]: row["image"] for row in rows} | references == expected
     tiles = lines(tmp_path / "folders" / "a_left")[1]
     assert [json.loads(members[f"a_left/{tile['id']:08d}.json"]) for tile in tiles] == tiles
     index = [json.loads(line) for line in (tmp_path / "packed" / "shard-000000.jsonl").read_text().splitlines()]
@@ -266,9 +268,9 @@ def test_options_file_flags_and_spellings(tmp_path):
     (["--compression_level", "101"], "must be from 0 to 100"),
     (["--crop_sz", "32", "x"], "expected an integer"), (["--dest", "lmdb"], "--layout packed"),
     (["--use_masking"], "no folder of masks"),
-    (["--layout", "virtual", "--only_resize"], "no tiles to cut later"), (["--step", "0", "1"], "leave no pixel"),
+    (["--layout", "virtual", "--only_resize"], "no windows to cut later"), (["--step", "0", "1"], "give empty tiles"),
     (["--exclusions", "a", "b", "c"], "3 lists for 2 scales"), (["--cropsz", "1"], "Did you mean --crop_sz?"),
-    (["--mode", "single"], "has one scale"), (["--naming", "original", "--layout", "packed"], "running numbers"),
+    (["--mode", "single"], "has a single scale"), (["--naming", "original", "--layout", "packed"], "running numbers"),
 ])
 def test_wrong_options_are_named(words, told, tmp_path):
     make_photos(tmp_path / "in", 1)
@@ -278,7 +280,7 @@ def test_wrong_options_are_named(words, told, tmp_path):
 
 def test_folders_that_must_not_be_written_to(tmp_path):
     folder = make_photos(tmp_path / "in", 1)
-    assert "lies inside the folder of photos" in refuse(folder, folder / "tiles")
+    assert "is inside the folder of photos" in refuse(folder, folder / "tiles")
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "thesis.txt").write_text("x")
     assert "holds thesis.txt" in refuse(folder, tmp_path / "full", "--overwrite")
@@ -380,3 +382,29 @@ def test_help_shows_the_command():
     assert ended.status == 0
     assert "--crop_sz" in ended.out
     assert SMALL[0] == "--crop_sz"
+
+
+def test_S19_a_missing_folder_is_named_by_its_own_flag(tmp_path):
+    folder = make_photos(tmp_path / "in", 1)
+    words = ("--input_folder", folder, "--save_folder", tmp_path / "out")
+    assert "--pair_folder: missing required flag" in refusal_of(TOOL, *words, "--mode", "pair")
+    assert "--input_folder: is empty" in refusal_of(TOOL, "--input_folder", "", "--save_folder", tmp_path / "out")
+
+
+def test_S22_another_preview_is_drawn_and_halving_is_told(tmp_path):
+    folder = make_photos(tmp_path / "in", 2)
+    sheets = []
+    for layout in ("folders", "packed"):
+        for count in ("2", "1", "2"):
+            extract(folder, tmp_path / layout, "--layout", layout, "--preview", count)
+            sheets.append((tmp_path / layout / "preview.png").read_bytes())
+        (folder / "a.jpg").touch()
+        extract(folder, tmp_path / layout, "--layout", layout, "--preview", "2")
+    assert sheets[0] == sheets[2] == sheets[3] == sheets[5] != sheets[1] == sheets[4]
+    write(folder / "wide.png", photo(0, 100, 600))
+    results = extract(folder, tmp_path / "halved", "--input_image_max_size_before_being_halved", "500")
+    assert results["skipped_files"] == ["wide.png"]
+    assert "50x300 after being halved" in (tmp_path / "halved" / "skipped.csv").read_text()
+    (folder / "bad.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(60))
+    extract(folder, tmp_path / "bad")
+    assert "OpenCV(" not in (tmp_path / "bad" / "skipped.csv").read_text()

@@ -84,7 +84,7 @@ def damage_size(folder):
     (damage_missing, "b_left: tile 00000004 is missing"), (damage_extra, "b_left: tile 00000099 is not in centers.pt"),
     (damage_truncated, "b_left/00000005.jpg: cannot be read"),
     (damage_range, "centre 400, 5 with width 9 of tile 3 lies outside"),
-    (damage_centers, "b_left/centers.pt: not a file of torch.save"),
+    (damage_centers, "b_left/centers.pt: cannot be"),
     (damage_no_centers, "b_left: centers.pt is missing"),
     (damage_reference, "b_left/ref.jpg: is missing"), (damage_sidecar, "tile 2: centers.pt and the geometry differ"),
     (damage_sidecar_cut, "geometry.jsonl is broken"), (damage_size, "has 16x16, the geometry tells 32x32"),
@@ -118,3 +118,42 @@ def test_other_layouts(layout, tmp_path):
 def test_nothing_to_look_at(tmp_path):
     assert "no chunk folder" in refusal_of(TOOL, "inspect", tmp_path)
     assert "no such folder" in refusal_of(TOOL, "inspect", tmp_path / "none")
+
+
+@pytest.mark.parametrize("words", [("--mode", "single"), ("--mode", "square"), ("--mode", "pair")])
+def test_S20_the_flat_modes_outputs_are_checked_too(words, tmp_path):
+    from tests.tools.extract_subimages.test_ownership import SINGLE, pair
+
+    if "pair" in words:
+        results = pair(tmp_path)
+    else:
+        words = SINGLE if "single" in words else words
+        results = extract(make_photos(tmp_path / "in", 2), tmp_path / "out", *words)
+    report = results_of(TOOL, "inspect", tmp_path / "out")
+    assert (report["tiles"], report["problems"]) == (results["tiles"], [])
+    first = sorted(path for path in (tmp_path / "out").rglob("*.*") if path.suffix in (".png", ".jpg"))[0]
+    name = first.relative_to(tmp_path / "out").as_posix()
+    write(first, photo(0, 5, 7))
+    assert f"{name}: has 5x7, the geometry tells" in refusal_of(TOOL, "inspect", tmp_path / "out", "--quiet")
+    first.write_bytes(b"")
+    assert f"{name}: cannot be read" in refusal_of(TOOL, "inspect", tmp_path / "out", "--quiet")
+    first.unlink()
+    for more in ((), ("--nodecode",)):
+        assert f"{name}: is missing" in refusal_of(TOOL, "inspect", tmp_path / "out", "--quiet", *more)
+    (tmp_path / "out" / "geometry" / sorted(path.name for path in (tmp_path / "out" / "geometry").iterdir())[0]) \
+        .write_text('{"half')
+    assert "is broken" in refusal_of(TOOL, "inspect", tmp_path / "out", "--quiet")
+
+
+def test_S20_a_read_only_data_set_gets_its_report(whole, monkeypatch):
+    from common.errors import InputError
+    from tools.extract_subimages import inspection
+
+    def refuse(folder):
+        raise InputError("no permission to write", where=folder, do="Choose another place")
+
+    monkeypatch.setattr(inspection, "check_writable", refuse)
+    results = results_of(TOOL, "inspect", whole)
+    assert results["picture"] is None
+    assert results["tiles"] > 0
+    assert "no permission to write" in refusal_of(TOOL, "inspect", whole, "--quiet", "--output", whole / "x.png")

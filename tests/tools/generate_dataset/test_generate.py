@@ -124,10 +124,10 @@ def test_pictures_of_an_earlier_run_are_fed_again(here, monkeypatch):
     generate("--num_samples", "7", *heun, out="sampled")
     assert np.abs(pictures("fed").astype(int) - pictures("sampled")).max() <= 1
     refusals = {"made with num_steps 2, this command has 3": [*fed, "--num_steps", "3"],
-                "its pictures were made with seed": [*fed, "--seed", "1"],
-                "no record of a run": [*heun, "--images_from", "none"],
+                "its images were made with seed": [*fed, "--seed", "1"],
+                "no generate_dataset run here": [*heun, "--images_from", "none"],
                 "own --output_dir": [*fed, "--output_dir", "data"],
-                "do not tell the pass": ["--images_from", "data"]}
+                "lack the activations": ["--images_from", "data"]}
     for what, words in refusals.items():
         assert what in refusal_of("generate_dataset", *SMALL, "--num_samples", "5", "--output_dir", "other", *words)
     (here / "data/images/imagenet/sample_000001.png").write_bytes(b"no picture")
@@ -162,16 +162,15 @@ def test_chosen_classes_and_networks_without_any():
 
 REFUSED = {
     "sdxl is not yet implemented": ("--model", "sdxl"),
-    "every value would be NaN": ("--conditioning_sigma", "0"),
-    "--input_mode clean": ("--conditioning_sigma", "0", "--input_mode", "scale"),
+    "every activation would be NaN": ("--conditioning_sigma", "0"),
     "no single pass": ("--method", "heun", "--input_mode", "sampling"),
     "unguided": ("--guidance", "2"),
     "starts at --conditioning_sigma": ("--sigma_max", "20"),
-    "expected classes 0 .. 3": ("--target_classes", "4"),
+    "of this network, 0 to 3": ("--target_classes", "4"),
     "--eta -1": ("--method", "multistep", "--eta", "-1"),
-    "expected below sigma_max": ("--method", "heun", "--sigma_min", "90"),
-    "no layer is called": ("--layers", "middle"),
-    "the network has no classes": ("--checkpoint_path", "free.safetensors", "--samples_per_class", "2"),
+    "expected less than sigma_max": ("--method", "heun", "--sigma_min", "90"),
+    "unknown layer 'middle'": ("--layers", "middle"),
+    "the network is unconditional": ("--checkpoint_path", "free.safetensors", "--samples_per_class", "2"),
     "must be at least 1": ("--samples_per_class", "0"),
     "needs CUDA": ("--mixed_precision", "bf16"),
 }

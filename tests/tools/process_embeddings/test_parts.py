@@ -53,7 +53,7 @@ def test_scaler_is_that_of_scikit_learn_over_blocks(monkeypatch):
 @pytest.mark.parametrize(("count", "width"), [(40, 9000), (300, 60), (700, 3000)])
 def test_components_are_those_of_the_full_decomposition(count, width, exact, monkeypatch):
     monkeypatch.setattr(reduce, "BLOCK_BYTES", width * 4 * 33)
-    monkeypatch.setattr(reduce, "HELD_BYTES", width * 4 * 300)
+    monkeypatch.setattr(reduce, "CACHED_BYTES", width * 4 * 300)
     monkeypatch.setattr(reduce, "EXACT", 2048 if exact else 10)
     rows = CountedRows(count, width)[0:count]
     scaler = reduce.fit_scaler(rows)
@@ -68,7 +68,7 @@ def test_components_are_those_of_the_full_decomposition(count, width, exact, mon
 
 def test_few_rows_keep_components_far_below_the_first(monkeypatch):
     """Singular values over four decades, where the products between rows have eight."""
-    monkeypatch.setattr(reduce, "HELD_BYTES", 3000 * 4 * 60)
+    monkeypatch.setattr(reduce, "CACHED_BYTES", 3000 * 4 * 60)
     random, scale = np.random.default_rng(0), np.geomspace(1, 1e-4, 20)
     left, right = (np.linalg.qr(random.standard_normal((size, 20)))[0] for size in (150, 3000))
     rows = (left * scale @ right.T).astype(np.float32)
@@ -105,7 +105,7 @@ def test_memory_does_not_grow_with_the_number_of_rows(monkeypatch):
 def test_memory_of_an_exact_decomposition_is_that_of_the_rows_held(monkeypatch):
     """500 rows of 16,384 are 33 MB, the basis and its copies 10 MB, the products between rows 2 MB."""
     monkeypatch.setattr(reduce, "BLOCK_BYTES", 1 << 20)
-    monkeypatch.setattr(reduce, "HELD_BYTES", 1 << 21)
+    monkeypatch.setattr(reduce, "CACHED_BYTES", 1 << 21)
     rows, scaler = CountedRows(500, 16384), reduce.Scaler(np.zeros(16384), np.ones(16384))
     tracemalloc.start()
     reduce.fit_components(rows, scaler, 5, seed=0)
@@ -137,6 +137,11 @@ def test_neighbours_and_trustworthiness_are_those_of_scikit_learn():
     for width in (2, 5):
         assert abs(embed.trustworthiness(rows, rows[:, :width], 15)
                    - trustworthiness(rows, rows[:, :width], n_neighbors=15)) < 1e-9
+
+
+def test_equal_points_have_no_trustworthiness():  # field fault A4: it was 1
+    rows = np.ones((40, 3), np.float32)
+    assert embed.trustworthiness(rows, np.random.default_rng(0).normal(size=(40, 2)), 15) is None
 
 
 def test_trustworthiness_of_many_points_is_an_estimate_of_the_same(monkeypatch):

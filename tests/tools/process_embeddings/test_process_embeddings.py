@@ -33,7 +33,7 @@ def quick(monkeypatch):
     from tools.process_embeddings import embed
 
     monkeypatch.setattr(embed, "fit_map", lambda features, *rest: (None, np.ascontiguousarray(features[:, : rest[3]])))
-    monkeypatch.setattr(embed, "lay_into", lambda reducer, features: np.ascontiguousarray(features[:, :2]))
+    monkeypatch.setattr(embed, "project_into", lambda reducer, features: np.ascontiguousarray(features[:, :2]))
 
 
 def read_table(path):
@@ -196,10 +196,10 @@ def test_dry_run_writes_nothing(trees, tmp_path):
         (["--model", "imagenet", "--layer", "midblok"], "Did you mean midblock?"),
         (["--model", "imagenet", "--min_dist", 2], "from 0 to 1"),
         (["--model", "imagenet", "--n_neighbors", 1], "at least 2"),
-        (["--model", "imagenet", "--max_samples", 3], "3 samples make no map"),
+        (["--model", "imagenet", "--max_samples", 3], "3 samples are too few"),
         (["--models", "imagenet", "imagenet"], "two sets have this name"),
         (["--model", "imagenet", "--n_components", 4], "--n_components"),
-        (["--model", "a/b"], "no set is written so"),
+        (["--model", "a/b"], "invalid name of a set"),
         (["--model", "imagenet", "--more_maps", "none.json"], "none.json"),
     ],
 )
@@ -213,6 +213,13 @@ def test_an_unknown_distance_is_named(trees, tmp_path):
     line = refusal_of("process_embeddings", "--model", "imagenet", "--data_dir", trees / "a", "--output_dir", tmp_path,
                       "--metric", "euclidian", "--quiet")
     assert "Did you mean euclidean?" in line
+
+
+@pytest.mark.parametrize("metric", ["haversine", "mahalanobis", "jaccard", "ll_dirichlet", "seuclidean"])
+def test_distances_that_mean_nothing_between_real_vectors_are_refused(metric, trees, tmp_path):  # field fault A4
+    line = refusal_of("process_embeddings", "--model", "imagenet", "--data_dir", trees / "a", "--output_dir", tmp_path,
+                      "--metric", metric, "--quiet")
+    assert f"'{metric}' is not a distance between real vectors" in line
 
 
 def test_a_missing_or_short_activation_file_is_named(trees, tmp_path):

@@ -135,7 +135,7 @@ def checkpoint_that_is_a_tensor(place):
     return place.sample(torch.zeros(3))
 
 
-@case("'model' is no dictionary of tensors")
+@case("'model' is not a dictionary of tensors")
 def checkpoint_of_other_values(place):
     return place.spoil(model={"module.sigmas": 3})
 
@@ -145,7 +145,7 @@ def checkpoint_with_half_an_average(place):
     return place.spoil(ema={"decay": 0.9})
 
 
-@case("'shadow_params' of 'ema' is no list of tensors")
+@case("'shadow_params' of 'ema' is not a list of tensors")
 def checkpoint_with_an_average_of_other_values(place):
     return place.spoil(ema={**place.state()["ema"], "shadow_params": {"a": 1}})
 
@@ -193,25 +193,25 @@ def checkpoint_with_a_misshapen_average(place):
     return place.spoil(ema={**ema, "shadow_params": [torch.zeros(1), *ema["shadow_params"][1:]]})
 
 
-@case("bad.pth", "expected", "another --config")
+@case("bad.pth: was trained with model.nf 4", "configuration has 8", "Leave --config out")
 def checkpoint_of_another_configuration(place):
     return place.sample(place.state(), "--config", "u_digits", "--config.model.nf=8",
                         "--config.model.attn_resolutions=4")
 
 
-@case("does not say which configuration it is of", "--config qc_cifar10")
+@case("does not store its configuration", "qc_cifar10")
 def checkpoint_that_names_no_configuration(place):
     return place.spoil(genprobe=None)
 
 
-@case("bad.pth: the configuration stored in it lacks a valid model.nf")
+@case("bad.pth: its configuration lacks a valid model.nf")
 def checkpoint_with_a_damaged_configuration(place):
     extra = json.loads(place.state()["genprobe"])
     extra["config"]["model"]["nf"] = "many"
     return place.spoil(genprobe=json.dumps(extra))
 
 
-@case("bad.pth: 'step' or 'genprobe' is not as this program writes it")
+@case("bad.pth: invalid 'step' or 'genprobe' entry")
 def checkpoint_with_broken_extras(place):
     return place.spoil(genprobe="{")
 
@@ -244,7 +244,7 @@ def safetensors_truncated(place):
     return (*SAMPLE, "--checkpoint", place.root / "bad.safetensors")
 
 
-@case("the file holds the ema weights only", "--weights ema")
+@case("the file has the ema weights only", "--weights ema")
 def safetensors_of_the_other_weights(place):
     whole = place.root / "whole.safetensors"
     good("convert", "--checkpoint", place.trained / "checkpoints" / "checkpoint_1.pth", "--output", whole)
@@ -255,7 +255,7 @@ simple("no_checkpoint_in_the_folder", (*SAMPLE, "--workdir", "./empty"), "checkp
        "Train first")
 
 
-@case("checkpoint_7.pth: no such checkpoint", "Snapshots that are there: 1")
+@case("checkpoint_7.pth: no such checkpoint", "Available snapshots: 1")
 def snapshot_missing(place):
     return (*SAMPLE, "--workdir", place.trained, "--checkpoint_idx", "7")
 
@@ -285,7 +285,7 @@ def restore_of_misshapen_moments(place):
     return (*TRAIN, "--n_iters", "9", "--restore", place.root / "restore.pth")
 
 
-@case("weights.safetensors: this file holds weights only", ".pth")
+@case("weights.safetensors: this file has weights only", ".pth")
 def restore_of_weights_alone(place):
     path = place.root / "weights.safetensors"
     good("convert", "--checkpoint", place.trained / "checkpoints" / "checkpoint_1.pth", "--output", path)
@@ -393,8 +393,9 @@ def data_npz_broken(place):
     return (*TRAIN, "--dataset", place.root / "broken.npz")
 
 
-simple("data_set_unknown", (*TRAIN, "--dataset", "digts"), "digts: no data set of this name", "Did you mean digits?")
-simple("more_images_than_there_are", (*NLL, "--num_images", "298"), "--num_images 298", "the data set has 297 images")
+simple("data_set_unknown", (*TRAIN, "--dataset", "digts"), "digts: no such data set or path", "Did you mean digits?")
+simple("more_images_than_there_are", (*NLL, "--num_images", "298"), "--num_images 298",
+       "the data set has only 297 images")
 
 # ---- configurations
 
@@ -408,11 +409,11 @@ simple("value_missing", (*TRAIN, "--config.model.nf"), "--config.model.nf: expec
 simple("value_not_supported", (*TRAIN, "--config.model.nonlinearity=relu"), "only 'swish' is supported")
 simple("value_out_of_range", (*TRAIN, "--config.model.dropout=1.5"), "--config.model.dropout=1.5: must lie in [0, 1)")
 simple("value_nan", (*TRAIN, "--balancing_fac", "nan"), "--balancing_fac nan: must be a finite number")
-simple("size_that_cannot_be_halved", (*TRAIN, "--config.data.image_size=7"), "data.image_size=7: must divide by 2")
+simple("size_that_cannot_be_halved", (*TRAIN, "--config.data.image_size=7"), "image_size=7: must be divisible by 2")
 simple("last_step_before_the_first", (*TRAIN, "--init_step", "9"),
        "--n_iters 4: the first step is 9: there is nothing to do")
 simple("regulariser_on_a_conservative_model", (*TRAIN, "--config.model.energy=true", "--balancing_fac", "1"),
-       "--balancing_fac: a C-NCSN++ is conservative already")
+       "--balancing_fac: a C-NCSN++ is already conservative")
 
 # ---- flags
 
@@ -461,12 +462,12 @@ def work_folder_is_a_file(place):
     return TRAIN
 
 
-@case("nll", "Calculate first")
+@case("nll", "Compute it first")
 def nothing_stored_to_read(place):
     return ("eval", "nll", "--read")
 
 
-@case("asym", "Calculate first")
+@case("asym", "Compute it first")
 def no_asymmetry_stored_to_read(place):
     return ("eval", "asym", "--read")
 
@@ -504,7 +505,7 @@ def conversion_to_the_same_kind(place):
             place.root / "b.pth")
 
 
-@case("there.safetensors: exists, and this conversion gives another file", "--overwrite")
+@case("there.safetensors: exists, and differs from this conversion", "--overwrite")
 def conversion_onto_a_file(place):
     (place.root / "there.safetensors").write_text("mine")
     path = place.trained / "checkpoints" / "checkpoint_1.pth"
@@ -605,7 +606,7 @@ def test_a_read_only_place_is_found_before_any_work(words, place, monkeypatch):
 
     monkeypatch.setattr(path_type, "write_bytes", write_bytes)
     check_message(call(*words),
-                  [str(place.work), "the place is read-only", "Choose an output folder on a writable disk"])
+                  [str(place.work), "read-only file system", "Choose an output folder on a writable disk"])
     assert listing(place.root) == {}
 
 

@@ -45,6 +45,17 @@ def test_weights_survive_the_way_there_and_back(weights, checkpoint, tmp_path):
     assert LoadedModel(there, None, weights).config == LoadedModel(back, None, weights).config
 
 
+def test_a_conversion_made_already_answers_and_another_is_refused(checkpoint, tmp_path):
+    words = ("convert", "--checkpoint", checkpoint, "--output", tmp_path / "w.safetensors")
+    good(*words)
+    before = (tmp_path / "w.safetensors").read_bytes()
+    ended = call(*words)
+    assert (ended.status, "up to date" in ended.err) == (0, True)
+    ended = call(*words, "--weights", "raw")
+    assert (ended.status, "differs from this conversion" in ended.err) == (2, True)
+    assert (tmp_path / "w.safetensors").read_bytes() == before
+
+
 def test_raw_and_average_differ(checkpoint):
     raw, ema = weights_of(checkpoint, "raw"), weights_of(checkpoint, "ema")
     assert any(not torch.equal(raw[name], ema[name]) for name in raw)
@@ -71,7 +82,7 @@ def test_a_dry_run_writes_nothing(checkpoint, tmp_path):
 def test_a_published_file_needs_its_configuration(tmp_path):
     ended = call("convert", "--checkpoint", PUBLISHED, "--output", tmp_path / "x.safetensors")
     assert ended.status == 2
-    assert "Name it with --config" in ended.err
+    assert "Pass --config" in ended.err
 
 
 def test_a_program_that_reads_the_published_container_reads_ours(checkpoint):

@@ -143,5 +143,5 @@ def test_the_published_path_of_a_configuration_is_a_preset(tmp_path):
                  "--dataset", "photos32", "--config.model.nf=8", "--config.model.num_res_blocks=1", "--dry_run",
                  "--device", "cpu")
     assert ended.status == 0, ended.err
-    assert "would train 450,002 steps of 128" in ended.err
+    assert "would train 450,002 steps at batch size 128" in ended.err
     assert not (tmp_path / "W").exists()

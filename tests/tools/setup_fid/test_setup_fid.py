@@ -167,14 +167,17 @@ NEW = ("--action", "compute_new", "--path", "real", "--name", "mine", *SMALL)
 
 
 @pytest.mark.parametrize(("words", "line"), [
-    (("--action", "compute_new", "--name", "x"), "--path: needed"),
-    (("--action", "compute_new", "--path", "real"), "--name: needed"),
+    (("--action", "compute_new", "--name", "x"), "--path: required"),
+    (("--action", "compute_new", "--path", "real"), "--name: required"),
     ((*NEW, "--n_imgs", "0"), "--n_imgs 0: must be -1 or above 0"),
     ((*NEW, "-bs", "0"), "--batch_size 0: must be at least 1"),
-    ((*NEW, "-j", "0"), "--num_workers 0: must be at least 1"),
-    ((*NEW, "-r", "1", "2", "3"), "--resolution 1 2 3: one or two numbers"),
-    ((*NEW[:3], "nowhere", *NEW[4:]), "nowhere: no such folder or file"),
-    ((*NEW[:5], "../up", *NEW[6:]), "is no name for statistics"),
+    ((*NEW, "-j", "-1"), "--num_workers -1: must be at least 0"),
+    ((*NEW, "-r", "100000"), "--resolution 100000: expected one or two sizes in pixels, each from 8 to 8,192"),  # M13
+    (NEW[2:], "--name: images are encoded with --action compute_new only. Add --action compute_new."),
+    (("--path", "real"), "--path: images are encoded with --action compute_new only"),
+    ((*NEW, "-r", "1", "2", "3"), "--resolution 1 2 3: expected one or two sizes"),
+    ((*NEW[:3], "nowhere", *NEW[4:]), "nowhere: no such folder, file or data set"),
+    ((*NEW[:5], "../up", *NEW[6:]), "invalid name '"),
     (("--action", "compute_new", "--path", "real", "--name", "x", "--weights", "no.pth"), "no Inception weights here"),
     (("--action", "compute_neu",), "choose from 'download', 'compute_new'"),
     (("show", "nothing"), "no statistics 'nothing'"),
@@ -188,7 +191,7 @@ def test_bad_input_is_one_line_and_nothing_is_written(here, words, line):
 
 def test_a_folder_without_images_and_a_place_that_is_a_file(here):
     (here / "empty").mkdir()
-    assert "no image here" in refusal_of("setup_fid", *NEW[:3], "empty", *NEW[4:])
+    assert "no images here" in refusal_of("setup_fid", *NEW[:3], "empty", *NEW[4:])
     (here / "fid_stats").write_text("in the way")
     assert "fid_stats" in refusal_of("setup_fid", *NEW)
 
@@ -240,3 +243,39 @@ def test_a_full_or_read_only_place_is_one_line_and_nothing_is_half_written(here,
     line = refusal_of("setup_fid", *NEW, "--stats_dir", "full", "--quiet")
     assert what in line
     assert [path for path in (here / "full").rglob("*") if path.is_file()] == []
+
+
+def test_M1_a_fetched_file_in_the_place_of_made_ones_is_not_taken_for_them(here):
+    """Its record goes with it: the same length is not the same file."""
+    first = compute()
+    fetched = here / "fetched" / FILE
+    fetched.parent.mkdir()
+    fetched.write_bytes((here / compute("--path", "digits", "--n_imgs", "12", "--stats_dir", "b")["file"]).read_bytes())
+    results_of("setup_fid", "--path", fetched, "--overwrite")
+    assert (here / first["file"]).read_bytes() == fetched.read_bytes()
+    assert "no record says what wrote it" in refusal_of("setup_fid", *NEW)
+    assert compute("--overwrite") == first
+
+
+def test_M10_a_run_that_bad_input_ended_blocks_no_other(here):
+    (here / "bad").mkdir()
+    for name in ("a.png", "b.png"):
+        (here / "bad" / name).write_bytes(b"no image")
+    words = ("--action", "compute_new", "--name", "mine", *SMALL, "--path")
+    line = refusal_of("setup_fid", *words, "bad", "--quiet")
+    assert "0 of 2 images are usable" in line
+    assert " at 0x" not in line  # M15
+    assert not (here / "fid_stats").exists() or list((here / "fid_stats").rglob("*")) == []
+    assert results_of("setup_fid", *words, "real", "-j", "0")["num_images"] == 12
+
+
+def test_M16_the_whole_photo_beside_tiles_is_no_image_of_the_set(here):
+    picture_of = Image.fromarray(picture(70))
+    for number in range(3):
+        (here / "tiles" / "photo").mkdir(parents=True, exist_ok=True)
+        picture_of.save(here / "tiles" / "photo" / f"{number}.png")
+    picture_of.save(here / "tiles" / "photo" / "ref.jpg")
+    words = ("--action", "compute_new", "--path", "tiles", *SMALL, "--name")
+    assert results_of("setup_fid", *words, "four")["num_images"] == 4
+    (here / "tiles" / "photo" / "centers.pt").write_bytes(b"")
+    assert results_of("setup_fid", *words, "three")["num_images"] == 3

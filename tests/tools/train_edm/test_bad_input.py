@@ -10,36 +10,36 @@ from tests.tools.commands import refusal_of
 from tests.tools.train_edm.runs import TINY, contents, train
 
 MISTAKES = {
-    "no images are named": ("--npz_dir",),
+    "no images given": ("--npz_dir",),
     "Cannot use both --data and --npz_dir": ("--data", "colours"),
     "Cannot use both --npz_dir and --imagenet_dir": ("--imagenet_dir", "colours"),
-    "must be imagenet, none, or a .json": ("--class_map", "wrong"),
+    "must be imagenet, none or a .json": ("--class_map", "wrong"),
     "a map of 2 labels, but the data have label 3": ("--class_map", "short.json"),
     "class 2 is out of range for a network of 2 classes": ("--label_dim", "2"),
     "10 pixels cannot be halved 2 times": ("--resolution", "10", "--channel_mult", "1", "1", "1", "--resize",
                                            "lanczos"),
-    "images of 8 pixels cannot be brought to 6": ("--resolution", "6"),
-    "do not divide into the groups": ("--model_channels", "18"),
+    "box resizing needs a multiple of 6 pixels, the images have 8": ("--resolution", "6"),
+    "are not divisible into normalisation groups": ("--model_channels", "18"),
     "--steps 0: must be at least 1": ("--steps", "0"),
     "--lr 0.0: must be above 0": ("--lr", "0"),
     "--lr nan: must be above 0": ("--lr", "nan"),
     "--p_std 0.0: must be above 0": ("--p_std", "0"),
     "--dropout 1.0: must be at least 0 and below 1": ("--dropout", "1"),
-    "--label_dropout 0.1: needs a network with classes": ("--noconditional", "--noclass_balanced", "--label_dropout",
-                                                          "0.1"),
-    "--class_balanced True: needs a network with classes": ("--noconditional",),
-    "cannot be split into so many": ("--accumulate", "9"),
+    "--label_dropout 0.1: needs a class-conditional network": ("--noconditional", "--noclass_balanced",
+                                                               "--label_dropout", "0.1"),
+    "--class_balanced True: needs a class-conditional network": ("--noconditional",),
+    "is smaller than the number of processes": ("--accumulate", "9"),
     "must be below --sample_sigma_max": ("--sample_sigma_min", "30"),
     "invalid choice 'linear'": ("--lr_decay", "linear"),
     "invalid choice 'big'": ("--preset", "big"),
-    "Give the architecture of that file": ("--restore", "other.safetensors"),
+    "Match that file": ("--restore", "other.safetensors"),
     "no such file": ("--restore", "missing.pth"),
     "unknown device": ("--device", "tpu"),
 }
 SOURCES = {
     "No NPZ files found": ("--npz_dir", "empty"),
     "No images found in": ("--imagenet_dir", "empty"),
-    "no data set of this name": ("--data", "digts"),
+    "no such data set or path": ("--data", "digts"),
     "these images have no classes": ("--data", "photos32"),
     "no class folder is a synset": ("--imagenet_dir", "pets"),
     "split directory not found": ("--imagenet_dir", "pets", "--split", "val"),
@@ -69,7 +69,7 @@ def made(here):
 @pytest.mark.parametrize("what", MISTAKES)
 def test_mistakes_take_one_line_and_write_nothing(what, made):
     words = list(TINY)
-    if what == "no images are named":
+    if what == "no images given":
         del words[words.index("--npz_dir") : words.index("--npz_dir") + 2]
     else:
         words += MISTAKES[what]
@@ -111,7 +111,7 @@ def test_a_checkpoint_of_another_architecture_or_past_the_end_is_refused(made):
     write_json(made / "out" / "run.json", {**{name: record[name] for name in kept}, "status": "running", "options": {}})
     assert "is missing" in refusal_of("train_edm", *TINY, "--steps", "6", "--output_dir", "out", "--num_blocks", "2",
                                       "--quiet")
-    assert "6 steps are done already" in refusal_of("train_edm", *TINY, "--steps", "5", "--output_dir", "out",
-                                                    "--quiet")
+    assert "this run is already at step 6" in refusal_of("train_edm", *TINY, "--steps", "5", "--output_dir", "out",
+                                                         "--quiet")
     (made / "out" / "checkpoint.pth").write_bytes((made / "out" / "checkpoint.pth").read_bytes()[:5000])
     assert "truncated" in refusal_of("train_edm", *TINY, "--steps", "6", "--output_dir", "out", "--quiet")

@@ -106,7 +106,7 @@ def test_losses_that_are_no_numbers_end_the_run_and_keep_what_was_saved(here):
     saved["checkpoint.pth"] = (here / "out" / "checkpoint.pth").read_bytes()
     ended = call_tool("train_edm", *TINY, "--lr_decay", "none", "--steps", "20", "--output_dir", "out", "--quiet")
     assert ended.status == 2
-    assert "no longer finite at step 11; what was saved after step 10 is kept" in ended.err
+    assert "no longer finite at step 11; the state after step 10 is saved" in ended.err
     assert ended.err.count("\n") == 1
     assert contents("out") == saved
 

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import Optional
 
-from common.cli import Outcome, option, run
+from common.cli import Outcome, run
+from common.options import option
 from tools.qc_ncsn.evaluate.model import EvalOptions, evaluate
 from tools.qc_ncsn.work_dir import WorkDir
 
@@ -23,7 +24,7 @@ class AsymOptions(EvalOptions):
     estimator: str = option("paper",
                             "paper: ||J'v||^2 - v.J'J'v; antisymmetric: 0.5||(J - J')v||^2, same mean, less noise",
                             choices=["paper", "antisymmetric"])
-    exact: bool = option(False, "the whole Jacobian instead of random vectors, for small images")
+    exact: bool = option(False, "exact Jacobian instead of random vectors, for small images")
 
 
 def main(options):
@@ -44,13 +45,13 @@ def _read(work):
     from common import console
     from tools.qc_ncsn.evaluate.stored import read_asym
 
-    found = read_asym(work.asym)
-    lost = "not in the file: the original stores Asym under both names"
-    nasym = lost if found["nasym"] is None else f"{found['nasym']:.3e}"
+    stored = read_asym(work.asym)
+    missing = "not in the file: the original stores Asym under both names"
+    nasym = missing if stored["nasym"] is None else f"{stored['nasym']:.3e}"
     console.show_table(str(work.asym), ["levels", "Asym", "NAsym"],
-                       [[found["num_levels"], f"{found['asym']:.3e}", nasym]])
-    return Outcome({"asym": found["asym"], "nasym": found["nasym"], "levels": found["num_levels"],
-                    "asym_by_level": found["asym_levels"], "nasym_by_level": found["nasym_levels"]})
+                       [[stored["num_levels"], f"{stored['asym']:.3e}", nasym]])
+    return Outcome({"asym": stored["asym"], "nasym": stored["nasym"], "levels": stored["num_levels"],
+                    "asym_by_level": stored["asym_levels"], "nasym_by_level": stored["nasym_levels"]})
 
 
 def _run(options, model, images, folder, device):
@@ -103,9 +104,10 @@ def _measure_level(options, model, images, path, device, repeat, number, level, 
 def summarise(options, model, folder, levels, write):
     """Return the results over all levels and repeats, and write repeat_<r>.npz, the per-level table and the curve.
 
-    Asym and NAsym are means over images, then over levels, as in the paper; standard errors take images as independent
-    within a level and levels as independent. nasym_ratio is 0.5 sum asym / sum norm2 per level, then the mean over
-    levels: the ratio of means, of which the mean of ratios is a biased estimate.
+    Asym and NAsym are means over images, then over levels, as in the paper; standard errors take images (means over
+    their repeats) as independent within a level and levels as independent, and are NaN for one image. nasym_ratio is
+    0.5 sum asym / sum norm2 per level, then the mean over levels: the ratio of means, of which the mean of ratios is a
+    biased estimate.
     """
     import numpy as np
     import torch
@@ -114,20 +116,19 @@ def summarise(options, model, folder, levels, write):
     from tools.qc_ncsn.pictures import level_curves
 
     sigmas = model.sde.sigma(torch.tensor(levels, dtype=torch.float64) * (1 - model.sde.eps) + model.sde.eps).numpy()
-    curves = []
+    curves, values = [], {"asym": [], "nasym": []}
     for repeat in range(options.total_repeat):
         stored = [read_npz(_level_path(folder, repeat, number)) for number in range(len(levels))]
         columns = {name: np.array([level[name].mean() for level in stored]) for name in ("asym", "nasym", "norm2")}
         for name in ("asym", "nasym"):
-            rows = [level[name] for level in stored]
-            columns[f"{name}_se"] = np.array([row.std(ddof=min(1, len(row) - 1)) / len(row) ** 0.5 for row in rows])
+            values[name].append([level[name] for level in stored])
+            columns[f"{name}_se"] = _error(np.array(values[name][-1]))
         columns["nasym_ratio"] = 0.5 * columns["asym"] / np.maximum(columns["norm2"], 1e-300)
         curves.append(columns)
         if write:
             write_npz(folder / f"repeat_{repeat}.npz", **columns, sigma=sigmas, level=np.array(levels))
     mean = {name: np.mean([columns[name] for columns in curves], axis=0) for name in ("asym", "nasym", "nasym_ratio")}
-    error = {name: np.sqrt(np.sum([columns[f"{name}_se"] ** 2 for columns in curves], axis=0)) / len(curves)
-             for name in ("asym", "nasym")}
+    error = {name: _error(np.mean(repeats, axis=0)) for name, repeats in values.items()}
     count = len(levels)
     results = {
         "asym": float(mean["asym"].mean()), "asym_se": float(np.sqrt(np.sum(error["asym"] ** 2)) / count),
@@ -149,15 +150,26 @@ def summarise(options, model, folder, levels, write):
     return results
 
 
+def _error(values):
+    """Return the standard error over images of each level; values: (levels, images)."""
+    import numpy as np
+
+    count = values.shape[1]
+    return values.std(axis=1, ddof=1) / count**0.5 if count > 1 else np.full(len(values), np.nan)
+
+
 def show(results):
-    """Print the table of a measurement."""
+    """Print the results as a table."""
     from common import console
+
+    def with_error(name):
+        error = results[f"{name}_se"]
+        return f"{results[name]:.3e}" + ("" if error is None or error != error else f" +- {error:.1e}")
 
     console.show_table("Asymmetry of the score's Jacobian",
                        ["weights", "images", "levels", "Asym", "NAsym", "NAsym, ratio of means"],
                        [[results["weights"], results["num_images"], results["levels"],
-                         f"{results['asym']:.3e} +- {results['asym_se']:.1e}",
-                         f"{results['nasym']:.3e} +- {results['nasym_se']:.1e}", f"{results['nasym_ratio']:.3e}"]])
+                         with_error("asym"), with_error("nasym"), f"{results['nasym_ratio']:.3e}"]])
 
 
 def cli(words=None):

@@ -1,4 +1,4 @@
-"""`qc_ncsn eval`: one evaluation a word, each in a module of its own."""
+"""`qc_ncsn eval`: one subcommand per evaluation."""
 
 from common.cli import dispatch
 
@@ -17,11 +17,11 @@ def _lazy(module):
 
 COMMANDS = {
     "nll": ("negative log-likelihood in bits/dim", _lazy("nll")),
-    "asym": ("Asym and NAsym over noise levels", _lazy("asym")),
-    "encode": ("features of stored samples, or of a data set", _lazy("encode")),
+    "asym": ("Asym and NAsym by noise level", _lazy("asym")),
+    "encode": ("features of stored samples and of a data set", _lazy("encode")),
     "fidis": ("Frechet distance and Inception score of stored features", _lazy("stored_scores:cli_fidis")),
     "prdc": ("precision, recall, density and coverage of stored features", _lazy("stored_scores:cli_prdc")),
-    "nfe": ("mean network calls of stored samples", _lazy("stored_scores:cli_nfe")),
+    "nfe": ("mean NFE of stored samples", _lazy("stored_scores:cli_nfe")),
 }
 
 

@@ -1,23 +1,24 @@
-"""Encode stored samples, and the data set beside them, into features (run_lib_evaluation_fidis.py --encode)."""
+"""Encode stored samples and the data set into features (run_lib_evaluation_fidis.py --encode)."""
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Optional
 
 from common import console, flags, parallel
-from common.cli import REQUIRED, CommonOptions, option
 from common.cli import run as run_command
 from common.errors import InputError
 from common.files import file_hash, plain
+from common.options import option
 from tools.qc_ncsn.evaluate.stored import check_distinct, stored_text
+from tools.qc_ncsn.model import WorkOptions, data_set_name
 from tools.qc_ncsn.work_dir import WorkDir
 
 PROG = "qc_ncsn eval encode"
 DESCRIPTION = """\
 Encode the stored samples of a work folder (eval_sampling[_ode]/<division>/samples_<round>.npz) into features,
 stat[_ode]/generated_stat.npz, which fidis and prdc compare with those of the data set, stat[_ode]/dataset_stat.npz.
-Memory does not grow with the number of images, and a killed run goes on: features are made in parts, in the cache."""
+Memory does not grow with the number of images, and a killed run resumes: features are cached in parts."""
 
 EPILOG = """\
 examples:
@@ -26,26 +27,28 @@ examples:
 
 
 @dataclass(kw_only=True)
-class EncodeOptions(CommonOptions):
+class EncodeOptions(WorkOptions):
     """Flags of `qc_ncsn eval encode`."""
 
-    workdir: str = option(REQUIRED, "work folder: results/NAME, or an absolute or dotted path", kind="how")
+    encode: bool = option(False, "encode (the default)", kind="how")
     ode: bool = option(False, "use eval_sampling_ode and stat_ode")
-    features: str = option("small", "feature space: small-features-v1, or Inception's pool_3 and logits, as for FID",
-                           choices=["small", "inception"])
-    weights: Optional[str] = option(None, "Inception's weights, where they are not in the usual places", kind="how")
+    features: Optional[str] = option(None, "feature space: Inception's pool_3 and logits, as for FID, or "
+                                     "small-features-v1 (default: inception if its weights are found)",
+                                     choices=["small", "inception"])
+    weights: Optional[str] = option(None, "Inception weights, if not in one of the usual places", kind="how")
     encode_dataset: bool = option(False, "also encode the data set", kind="how")
-    dataset: Optional[str] = option(None, "data set to encode: a name (digits, cifar10, ...) or a path", kind="how")
+    dataset: Optional[str] = option(None, "data set to encode: a name (digits, cifar10, ...) or a path (default: the "
+                                    "one of the configuration)", kind="how")
     data_dir: Optional[str] = flags.data_dir()
-    split: str = option("train", "split of the data set to encode; the reference is by convention the train split",
+    split: str = option("train", "split of the data set to encode; by convention the reference is the train split",
                         choices=["train", "test"], kind="how")
-    bs: int = flags.batch_size(2500, "--batch_size", "images per forward pass, at most 512, of Inception 64")
+    bs: int = flags.batch_size(2500, "--batch_size", "images per forward pass, at most 512 (Inception: 64)")
     device: str = flags.device()
 
 
 @dataclass
 class FeatureFile:
-    """Images to encode into one file: count, description, identity, a source of common.features.encode."""
+    """Images to encode into one file: their number, description, hash, and source (see common.features.encode)."""
 
     path: object
     count: int
@@ -55,7 +58,7 @@ class FeatureFile:
     images: object
 
     def stored(self):
-        """Return the text kept in the .npz, by which a later run knows that the file is up to date."""
+        """Return the text stored in the .npz, by which a later run sees that the file is up to date."""
         return json.dumps({"what": self.what, "images": self.count, "sha256": self.digest}, sort_keys=True)
 
 
@@ -69,17 +72,37 @@ def cli(words=None):
     return run_command(main, EncodeOptions, PROG, DESCRIPTION, EPILOG, words, "eval encode", stat_folder)
 
 
-def main(options):
-    """Encode what is not encoded yet; returns an Outcome whose results name files, counts and the feature space."""
+def settle(options):
+    """Return the options with the feature space and, if it is encoded, the data set filled in."""
+    from common.networks.inception_weights import find_inception
+
+    features, dataset = options.features, options.dataset
+    if features is None:
+        try:
+            features = "inception" if find_inception(options.weights) else None
+        except InputError:
+            if options.weights:
+                raise
+            features = "small"
+            console.say("note: no Inception weights found, encoding in small-features-v1, which gives no FID; "
+                        "--features inception says where they are published")
+    if options.encode_dataset and dataset is None:
+        dataset = data_set_name(options)
+    return replace(options, features=features, dataset=dataset)
+
+
+def main(request):
+    """Encode what is missing; returns an Outcome whose results name files, counts and the feature space."""
     from common.device import pick_device, set_precision
     from common.features.spaces import open_space
     from common.job import Job
 
+    options = settle(request)
     sources = _check(options)
     device = pick_device(options.device, parallel.local_rank())
     set_precision("fp32")
     space = open_space(options.features, "legacy_tensorflow", options.weights, device)
-    job = Job(stat_folder(options), PROG, options, owns=[source.path.name for source in sources],
+    job = Job(stat_folder(options), PROG, options, request=request, owns=[source.path.name for source in sources],
               content={source.path.name: source.stored() for source in sources}, inputs=_inputs(options),
               about=[{"name": source.what, "images": source.count, "sha256": source.digest} for source in sources])
 
@@ -101,12 +124,15 @@ def main(options):
 
 
 def _inputs(options):
-    """Return the paths that are read, None where the data set's are not known."""
+    """Return the paths that are read, None if those of the data set are unknown."""
     from common.datasets import dataset_inputs
 
     data = dataset_inputs(options.dataset) if options.encode_dataset else []
     weights = [options.weights] if options.weights else []
-    return None if data is None else [WorkDir(options.workdir).sampling(options.ode), *data, *weights]
+    if data is None or (options.features == "inception" and not weights):  # searched for in several places
+        return None
+    work = WorkDir(options.workdir)
+    return [work.sampling(options.ode), *data, *weights, *([work.checkpoints] if options.encode_dataset else [])]
 
 
 def _check(options):
@@ -119,7 +145,7 @@ def _check(options):
         sources.append(_data_set(work, options))
         if sources[0].image_shape != sources[-1].image_shape:
             raise InputError(f"images are {sources[-1].image_shape}, the samples {sources[0].image_shape}",
-                             where=f"--dataset {options.dataset}", do="Name the data set the model was trained on")
+                             where=f"--dataset {options.dataset}", do="Pass the data set the model was trained on")
     for source in sources:
         _check_replaceable(source, options)
     return sources
@@ -135,17 +161,17 @@ def _samples(work, ode):
     files = work.sample_files(ode)
     if not files:
         raise InputError("no <division>/samples_<round>.npz here", where=work.sampling(ode),
-                         do="Draw samples first: qc_ncsn sample")
+                         do="Generate samples first: qc_ncsn sample")
     shapes = {}
     for path in files:
         shape, dtype = npz_shape(path, "samples")
         if len(shape) != 4 or dtype != np.uint8:
             raise InputError(f"'samples' is {dtype} {shape}, expected uint8 (n, height, width, channels)", where=path,
-                             do="Draw these samples again")
+                             do="Generate these samples again")
         shapes[path] = shape
         if shape[1:] != shapes[files[0]][1:]:
             raise InputError(f"images are {shape[1:]}, those of {files[0]} are {shapes[files[0]][1:]}", where=path,
-                             do="Keep samples of one run in a work folder")
+                             do="Keep the samples of each run in a work folder of their own")
     check_distinct(files)
     count = sum(shape[0] for shape in shapes.values())
     hashes = [(f"{path.parent.name}/{path.name}", file_hash(path)) for path in files]
@@ -163,7 +189,7 @@ def _data_set(work, options):
 
     if options.dataset is None:
         raise InputError("needed with --encode_dataset", where="--dataset",
-                         do="Name the data set the model was trained on")
+                         do="Pass the data set the model was trained on")
     images = open_dataset(options.dataset, options.split, options.data_dir)
     identity = json.dumps(plain(images.fingerprint()), sort_keys=True)
     return FeatureFile(
@@ -174,17 +200,17 @@ def _data_set(work, options):
 
 
 def _check_replaceable(source, options):
-    """Raise InputError when the output holds something that this command must not replace unasked."""
+    """Raise InputError when the output has features that this command must not replace without --overwrite."""
     if options.overwrite or not source.path.exists():
         return
     stored = _stored_source(source.path)
     if stored is None:
-        raise InputError("is there already, with features that this tool did not make", where=source.path,
-                         do="fidis and prdc use it as it is; --overwrite replaces it")
+        raise InputError("already exists, with features from elsewhere", where=source.path,
+                         do="fidis and prdc can use it; --overwrite replaces it")
     if stored["what"] != source.what:
         raise InputError(f"holds the features of {stored['what']}, this command asks for {source.what}",
                          where=source.path,
-                         do="Use the same --dataset and --split, another folder, or --overwrite to start anew")
+                         do="Use the same --dataset and --split, another folder, or --overwrite to start over")
 
 
 def _stored_source(path):
@@ -193,12 +219,12 @@ def _stored_source(path):
 
 
 def _is_current(source, space):
-    """True when the file holds the features of just these images."""
+    """True when the file has the features of exactly these images."""
     if not source.path.exists():
         return False
     current = stored_text(source.path, "source") == source.stored()
     if not current:
-        console.say(f"{source.path}: the images have changed since, encoding them anew")
+        console.say(f"{source.path}: the images have changed, encoding them again")
     return current and stored_text(source.path, "features") == space.name
 
 
@@ -215,7 +241,7 @@ def _encode(source, space, options):
                      label=f"encoding {source.what}")
     if encoded.excluded:
         title, reason = encoded.excluded[0]
-        raise InputError(reason, where=title, do="Draw these samples again")
+        raise InputError(reason, where=title, do="Generate these samples again")
     if not parallel.is_main():
         return
     with encoded.statistics() as statistics:
@@ -226,14 +252,13 @@ def _encode(source, space, options):
 
 
 def _results(sources, space):
-    """Return the results: the files of these FeatureFiles, and the data set's file that an earlier run may have
-    left."""
-    told = {source.path: (source.count, source.what) for source in sources}
+    """Return the results: these files, and the data set's file from an earlier run if there is one."""
+    entries = {source.path: (source.count, source.what) for source in sources}
     data_set = sources[0].path.with_name("dataset_stat.npz")
-    if data_set not in told and data_set.exists() and (stored := _stored_source(data_set)):
-        told[data_set] = (stored["images"], stored["what"])
+    if data_set not in entries and data_set.exists() and (stored := _stored_source(data_set)):
+        entries[data_set] = (stored["images"], stored["what"])
     results = {"features": space.name, "features_description": space.description}
-    for path, (count, what) in told.items():
+    for path, (count, what) in entries.items():
         kind = path.name.removesuffix("_stat.npz")
         results |= {f"num_{kind}": count, f"{kind}_stat": str(path), f"{kind}_images": what}
     return results

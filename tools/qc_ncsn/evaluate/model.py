@@ -1,13 +1,13 @@
-"""What the evaluations of a model share: the images, their draws, and the flags that choose them."""
+"""What the evaluations of a model share: flags, images, and the recorded job."""
 
 from dataclasses import dataclass, replace
 from typing import Optional
 
 from common import flags
-from common.cli import option
 from common.errors import InputError
+from common.options import option
 from tools.qc_ncsn.data import open_images
-from tools.qc_ncsn.model import ModelOptions, load_model, model_inputs
+from tools.qc_ncsn.model import ModelOptions, announce, load_model, model_inputs
 from tools.qc_ncsn.work_dir import WorkDir
 
 
@@ -15,19 +15,19 @@ from tools.qc_ncsn.work_dir import WorkDir
 class EvalOptions(ModelOptions):
     """Flags of `qc_ncsn eval nll` and `asym`."""
 
-    calculate: bool = option(False, "compute; this is what happens without --read", kind="how")
+    calculate: bool = option(False, "compute (the default without --read)", kind="how")
     read: bool = option(False, "show the stored results", kind="how")
     bs: Optional[int] = flags.batch_size(None, "--batch_size", "images per forward pass (default: the preset's)")
     total_repeat: Optional[int] = option(None, "repeats with new draws (default: the preset's)", kind="total", low=1)
-    weights: str = option("raw", "which weights of the checkpoint; raw as in the paper's numbers",
+    weights: str = option("raw", "weights of the checkpoint to use; raw as in the paper",
                           choices=["raw", "ema"])
     dataset: Optional[str] = option(None, "another data set: a name, an image folder, a zip or an npz")
     data_dir: Optional[str] = flags.data_dir()
-    split: str = option("test", "which part of the data set", choices=["test", "train"])
-    num_images: Optional[int] = option(None, "number of images, the first ones (default: all)", kind="total", low=1)
+    split: str = option("test", "split of the data set", choices=["test", "train"])
+    num_images: Optional[int] = option(None, "use only the first so many images (default: all)", kind="total", low=1)
 
 
-# Flags that are entries of the configuration's `eval` section, which they overrule.
+# Flags that override entries of the configuration's section `eval`.
 EVAL_FLAGS = {"bs": "batch_size", "total_repeat": "total_repeat", "nl": "noise_levels"}
 
 
@@ -39,15 +39,15 @@ def settle(options, config):
         config = {**config, "data": {**config["data"], "dataset": options.dataset}}
     images = open_images(config, options.data_dir, options.split)
     if options.num_images is not None and options.num_images > len(images):
-        raise InputError(f"the data set has {len(images):,} images", where=f"--num_images {options.num_images}",
+        raise InputError(f"the data set has only {len(images):,} images", where=f"--num_images {options.num_images}",
                          do="Ask for fewer")
     return images, replace(options, **settled, num_images=options.num_images or len(images))
 
 
 def evaluate(request, command, folder, measure, show, owns):
-    """Measure a model into a folder of its work folder, resuming what is there; returns the Outcome.
+    """Measure a model, with results in a subfolder of its work folder; resumes a killed run; returns the Outcome.
 
-    measure(options, model, images, folder, device) -> (results, files).  show(results) prints them.  owns: what is
+    measure(options, model, images, folder, device) -> (results, files).  show(results) prints them.  owns: the files
     written in the folder.
     """
     from common import parallel
@@ -65,6 +65,11 @@ def evaluate(request, command, folder, measure, show, owns):
     job = Job(folder, command, options, request=request, about=[source], owns=owns, show=show,
               derived={"checkpoint sha256": source["sha256"], "data": images.fingerprint()},
               inputs=None if data is None else [*model_inputs(request, model), *data])
-    return job.run(lambda: measure(options, model, images, folder, device), lambda: (
-        f"would measure {options.num_images:,} images {options.total_repeat} times into {folder}",
-        {"num_images": options.num_images}), device)
+
+    def work():
+        announce(model)
+        return measure(options, model, images, folder, device)
+
+    line = (f"would evaluate {model.path} on {options.num_images:,} images, {options.total_repeat} repeats, "
+            f"into {folder}")
+    return job.run(work, lambda: (line, {"num_images": options.num_images}), device)

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from common.cli import Outcome, option, run
+from common.cli import Outcome, run
+from common.options import option
 from tools.qc_ncsn.evaluate.model import EvalOptions, evaluate
 from tools.qc_ncsn.work_dir import WorkDir
 
@@ -33,11 +34,11 @@ def _read(work):
     from common import console
     from tools.qc_ncsn.evaluate.stored import read_nll
 
-    found = read_nll(work.nll)
-    row = [found["num_images"], f"{found['bits_per_dim']:.3f} +- {found['bits_per_dim_stderr']:.3f}", found["nfe"]]
+    stored = read_nll(work.nll)
+    row = [stored["num_images"], f"{stored['bits_per_dim']:.3f} +- {stored['bits_per_dim_stderr']:.3f}", stored["nfe"]]
     console.show_table(str(work.nll), ["images", "bits/dim", "NFE"], [row])
-    return Outcome({"nll": found["bits_per_dim"], "nll_se": found["bits_per_dim_stderr"], "nfe": found["nfe"],
-                    "num_images": found["num_images"], "num_files": found["num_files"]})
+    return Outcome({"nll": stored["bits_per_dim"], "nll_se": stored["bits_per_dim_stderr"], "nfe": stored["nfe"],
+                    "num_images": stored["num_images"], "num_files": stored["num_files"]})
 
 
 def _batches(options):
@@ -61,7 +62,6 @@ def _run(options, model, images, folder, device):
 
     batches = _batches(options)
     paths = [folder / f"bpd_{number}.npz" for number in range(len(batches))]
-    offset = 7.0 if model.config["data"]["centered"] else 8.0
 
     def is_complete(number):
         repeat, indices = batches[number]
@@ -71,8 +71,7 @@ def _run(options, model, images, folder, device):
     def make(number, advance):
         repeat, indices = batches[number]
         x, epsilon = dequantised_batch(images, indices, options.seed, device, repeat)
-        bpd, _, calls = bits_per_dim(model.score, model.sde, x, epsilon, options.rtol, options.atol, options.coupling,
-                                     offset)
+        bpd, _, calls = bits_per_dim(model.score, model.sde, x, epsilon, options.rtol, options.atol, options.coupling)
         calls = calls.cpu().numpy()
         write_npz(paths[number], bpd=bpd.float().cpu().numpy(), nfe=np.int64(round(calls.mean())), index=indices,
                   repeat=np.int64(repeat), nfe_per_image=calls)
@@ -82,7 +81,9 @@ def _run(options, model, images, folder, device):
     stored = [read_npz(path, required=("bpd", "nfe_per_image")) for path in paths]
     bpd = np.concatenate([part["bpd"] for part in stored]).astype(np.float64)
     calls = np.concatenate([part["nfe_per_image"] for part in stored])
-    results = {"nll": float(bpd.mean()), "nll_se": float(bpd.std(ddof=1) / len(bpd) ** 0.5) if len(bpd) > 1 else None,
+    by_image = bpd.reshape(options.total_repeat, options.num_images).mean(axis=0)  # repeats of an image are one value
+    error = float(by_image.std(ddof=1) / len(by_image) ** 0.5) if len(by_image) > 1 else None
+    results = {"nll": float(bpd.mean()), "nll_se": error,
                "nfe": float(calls.mean()), "num_images": options.num_images, "repeats": options.total_repeat,
                "weights": options.weights, "checkpoint": str(model.path)}
     if parallel.is_main():
@@ -93,7 +94,7 @@ def _run(options, model, images, folder, device):
 
 
 def show(results):
-    """Print the table of a measurement."""
+    """Print the results as a table."""
     from common import console
 
     error = f" +- {results['nll_se']:.3f}" if results["nll_se"] is not None else ""

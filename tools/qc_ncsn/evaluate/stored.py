@@ -1,8 +1,8 @@
-"""What a finished work folder holds: encoded features, likelihoods, asymmetries.
+"""Reading of a finished work folder: encoded features, likelihoods, asymmetries.
 
 Layout of run_lib_evaluation*.py: stat[_ode]/{generated,dataset}_stat.npz (pool_3 (n, d), logit (n, c), float32; logit
 may be missing), nll/bpd_<batch>.npz (bpd (b,), nfe), asym/repeat_<r>.npz (asym (T,), nasym (T,)). Ours adds `features`,
-the name of the feature space; files without it hold Inception's pool_3, as the original wrote them.
+the name of the feature space; files without it have Inception's pool_3, as the original wrote them.
 """
 
 import math
@@ -15,7 +15,7 @@ INCEPTION = "inception"
 
 
 def open_generated(path):
-    """Return the Statistics (common.features.statistics) of encoded images, rows and logits in their file.
+    """Return the Statistics (common.features.statistics) of encoded images; rows and logits stay on disk.
 
     Raises InputError for a file that is missing, broken, foreign, or has no features.
     """
@@ -34,14 +34,14 @@ def is_inception(statistics):
 
 def stored_text(path, name):
     """Return the text stored as array `name` of an .npz file, or None."""
-    found = read_npz(path, optional=(name,)).get(name)
-    return None if found is None else str(found.reshape(-1)[0])
+    text = read_npz(path, optional=(name,)).get(name)
+    return None if text is None else str(text.reshape(-1)[0])
 
 
 def find_reference(work, ode=False, stats=None, dataset=None, work_only=False):
-    """Return the path of the data set's features: --stats, or the first that exists of the places the tools use.
+    """Return the path of the data set's features: --stats, or the first existing one of the usual places.
 
-    Raises InputError that lists every place looked at.
+    Raises InputError that lists all of them.
     """
     if stats is not None:
         return Path(stats)
@@ -51,26 +51,33 @@ def find_reference(work, ode=False, stats=None, dataset=None, work_only=False):
     for place in places:
         if place.exists():
             return place
-    hint = "" if dataset or work_only else "; name the data set with --dataset to look in results/ too"
+    hint = "" if dataset or work_only else "; --dataset NAME also searches results/"
     raise InputError(
-        f"no features of the data set (looked for {', '.join(map(str, places))})", where=work.stat(ode),
-        do=f"Make them with qc_ncsn eval encode --encode_dataset, or give their file with --stats{hint}",
+        f"no features of the data set (searched {', '.join(map(str, places))})", where=work.stat(ode),
+        do=f"Create them with qc_ncsn eval encode --encode_dataset, or pass a file with --stats{hint}",
     )
 
 
+def features_name(statistics):
+    """Return the feature space of Statistics and its preprocessing, such as inception-clean."""
+    known = [str(statistics.meta[name]) for name in ("extractor", "resize") if name in statistics.meta]
+    return "-".join(known) or INCEPTION
+
+
 def check_comparable(generated, reference):
-    """Raise InputError unless two Statistics hold features of the same space."""
-    names = [side.meta.get("extractor", INCEPTION) for side in (generated, reference)]
-    same = names[0] == names[1] or (is_inception(generated) and is_inception(reference))
+    """Raise InputError unless two Statistics hold features of the same space; unnamed ones may have any
+    preprocessing."""
+    names = [features_name(side) for side in (generated, reference)]
+    same = names[0] == names[1] or (is_inception(generated) and is_inception(reference) and INCEPTION in names)
     if same and generated.width == reference.width:
         return
-    told = [f"{name} ({side.width} wide)" for name, side in zip(names, (generated, reference))]
-    raise InputError(f"the features are {told[1]}, those of {generated.path} are {told[0]}", where=reference.path,
-                     do="Encode both with the same --features")
+    spaces = [f"{name} ({side.width} dimensions)" for name, side in zip(names, (generated, reference))]
+    raise InputError(f"the features are {spaces[1]}, those of {generated.path} are {spaces[0]}", where=reference.path,
+                     do="Encode both with the same --features (setup_fid: and --mode legacy_tensorflow)")
 
 
 def read_nll(folder):
-    """Return what nll/bpd_<batch>.npz tell: bits_per_dim and its standard error over images, nfe, counts.
+    """Return the content of nll/bpd_<batch>.npz: bits_per_dim and its standard error over images, nfe, counts.
 
     Each image counts once, whatever its batch. {"bits_per_dim", "bits_per_dim_stderr", "nfe" (integer part of the mean
     over batches, as the original prints), "num_images", "num_files"}.
@@ -79,28 +86,40 @@ def read_nll(folder):
     import numpy as np
 
     files = _numbered(folder, "bpd_")
-    read = [read_npz(path, required=("bpd", "nfe"), optional=("repeat",)) for path in files]
+    read = [read_npz(path, required=("bpd", "nfe"), optional=("repeat", "index")) for path in files]
     if not check_distinct(files):
         _check_sizes(files, [entry["bpd"].size for entry in read])
     for path, entry in zip(files, read):
         if not np.isfinite(entry["bpd"]).all():
-            raise InputError("'bpd' holds NaN or infinity", where=path, do="Remove the file and calculate again")
+            raise InputError("'bpd' has NaN or infinite values", where=path, do="Delete the file and compute it again")
     bpd = np.concatenate([entry["bpd"].reshape(-1) for entry in read]).astype(np.float64)
-    spread = bpd.std(ddof=1) / math.sqrt(len(bpd)) if len(bpd) > 1 else float("nan")
+    images = _means_by_image(bpd, read)
+    spread = images.std(ddof=1) / math.sqrt(len(images)) if len(images) > 1 else float("nan")
     return {
         "bits_per_dim": float(bpd.mean()), "bits_per_dim_stderr": float(spread),
-        "nfe": int(np.mean([entry["nfe"] for entry in read])), "num_images": len(bpd), "num_files": len(files),
+        "nfe": int(np.mean([entry["nfe"] for entry in read])), "num_images": len(images), "num_files": len(files),
     }
 
 
-def check_distinct(files):
-    """Return True when our files (with `index`, the numbers of their images) hold each image once, False for foreign
-    ones.
+def _means_by_image(values, read):
+    """Return the mean over repeats of each image, (images,), of values in the order of the files; those of the original
+    do not say which images they hold, and count one by one."""
+    import numpy as np
 
-    Raises InputError when two files hold the same image of the same repeat, or only some tell their images: files that
-    an older run left behind.
+    if not all("index" in entry for entry in read):
+        return values
+    index = np.concatenate([entry["index"].reshape(-1) for entry in read])
+    _, place = np.unique(index, return_inverse=True)
+    return np.bincount(place, weights=values) / np.bincount(place)
+
+
+def check_distinct(files):
+    """Return True when our files (with `index`, their image numbers) have each image once, False for foreign files.
+
+    Raises InputError when two files have the same image of the same repeat, or only some have an `index`: files that an
+    older run left behind.
     """
-    held, foreign = {}, []
+    seen, foreign = {}, []
     for path in files:
         entry = read_npz(path, optional=("index", "repeat"))
         if "index" not in entry:
@@ -108,30 +127,28 @@ def check_distinct(files):
             continue
         repeat = int(entry.get("repeat", 0))
         for image in entry["index"].reshape(-1).tolist():
-            if (repeat, image) in held:
-                raise InputError(f"image {image} is also in {held[repeat, image]}: files of different runs are mixed",
-                                 where=path, do="Remove the files of the older run, or use --overwrite")
-            held[repeat, image] = path
-    if foreign and held:
-        raise InputError(f"does not tell its images, {next(iter(held.values()))} does: files of different runs are "
-                         f"mixed",
-                         where=foreign[0], do="Remove the files of the older run, or use --overwrite")
+            if (repeat, image) in seen:
+                raise InputError(f"image {image} is also in {seen[repeat, image]}: files of different runs are mixed",
+                                 where=path, do="Delete the files of the older run, or use --overwrite")
+            seen[repeat, image] = path
+    if foreign and seen:
+        raise InputError(f"has no 'index', {next(iter(seen.values()))} has one: files of different runs are mixed",
+                         where=foreign[0], do="Delete the files of the older run, or use --overwrite")
     return not foreign
 
 
 def _check_sizes(files, sizes):
-    """Raise InputError unless all files hold as many images as the first, the last one possibly fewer."""
+    """Raise InputError unless all files have as many images as the first, the last one possibly fewer."""
     for path, size in zip(files, sizes):
         if size != sizes[0] and not (path == files[-1] and size < sizes[0]):
             raise InputError(
-                f"holds {size} images, {files[0].name} holds {sizes[0]}: files of runs with different batch sizes are "
-                f"mixed",
-                where=path, do="Remove the files of the older run, or calculate again with --overwrite",
+                f"has {size} images, {files[0].name} {sizes[0]}: files of runs with different batch sizes are mixed",
+                where=path, do="Delete the files of the older run, or compute again with --overwrite",
             )
 
 
 def read_asym(folder):
-    """Return what asym/repeat_<r>.npz tell, means over levels and repeats.
+    """Return the content of asym/repeat_<r>.npz, means over levels and repeats.
 
     {"asym", "nasym", "asym_levels" (T,), "nasym_levels" (T,), "num_levels", "num_files"}. The original stores asym
     under both names; then nasym and nasym_levels are None: its value is not in the file.
@@ -146,28 +163,28 @@ def read_asym(folder):
             if entry[name].shape != read[0]["asym"].shape:
                 raise InputError(
                     f"'{name}' has shape {entry[name].shape}, 'asym' of {files[0].name} {read[0]['asym'].shape}",
-                    where=path, do="Remove the files of the older run, or calculate again with --overwrite",
+                    where=path, do="Delete the files of the older run, or compute again with --overwrite",
                 )
             if not np.isfinite(entry[name]).all():
-                raise InputError(f"'{name}' holds NaN or infinity", where=path,
-                                 do="Remove the file and calculate again")
+                raise InputError(f"'{name}' has NaN or infinite values", where=path,
+                                 do="Delete the file and compute it again")
     levels = {name: np.mean([entry[name] for entry in read], axis=0, dtype=np.float64) for name in ("asym", "nasym")}
-    lost = any(np.array_equal(entry["asym"], entry["nasym"]) for entry in read)
+    missing = any(np.array_equal(entry["asym"], entry["nasym"]) for entry in read)
     return {
-        "asym": float(levels["asym"].mean()), "nasym": None if lost else float(levels["nasym"].mean()),
-        "asym_levels": levels["asym"], "nasym_levels": None if lost else levels["nasym"],
+        "asym": float(levels["asym"].mean()), "nasym": None if missing else float(levels["nasym"].mean()),
+        "asym_levels": levels["asym"], "nasym_levels": None if missing else levels["nasym"],
         "num_levels": levels["asym"].size, "num_files": len(files),
     }
 
 
 def _numbered(folder, stem):
     """Return the files <stem><number>.npz of a folder by number. Raises InputError when there is none, or a gap."""
-    found = [path for path in Path(folder).glob(f"{stem}*.npz") if path.stem.removeprefix(stem).isdigit()]
-    found.sort(key=lambda path: int(path.stem.removeprefix(stem)))
-    if not found:
-        raise InputError(f"no {stem}<number>.npz here", where=folder, do="Calculate first (without --read)")
-    for number, path in enumerate(found):
+    files = [path for path in Path(folder).glob(f"{stem}*.npz") if path.stem.removeprefix(stem).isdigit()]
+    files.sort(key=lambda path: int(path.stem.removeprefix(stem)))
+    if not files:
+        raise InputError(f"no {stem}<number>.npz here", where=folder, do="Compute it first (without --read)")
+    for number, path in enumerate(files):
         if path.stem != f"{stem}{number}":
-            raise InputError(f"{stem}{number}.npz is missing, later ones are there", where=folder,
-                             do="Calculate again: only the missing files are made")
-    return found
+            raise InputError(f"{stem}{number}.npz is missing, later ones exist", where=folder,
+                             do="Run again without --read: only missing files are computed")
+    return files

@@ -8,24 +8,26 @@ from dataclasses import dataclass
 from typing import Optional
 
 from common import console, flags, parallel
-from common.cli import REQUIRED, CommonOptions, Outcome, option
+from common.cli import Outcome
 from common.cli import run as run_command
 from common.errors import InputError
 from common.files import fingerprint, read_json, read_npz, write_bytes, write_text
 from common.job import Job
-from tools.qc_ncsn.evaluate.stored import INCEPTION, check_comparable, find_reference, is_inception, open_generated
+from common.options import option
+from tools.qc_ncsn.evaluate.stored import check_comparable, features_name, find_reference, is_inception, open_generated
+from tools.qc_ncsn.model import WorkOptions, data_set_name
 from tools.qc_ncsn.work_dir import WorkDir
 
 DESCRIPTIONS = {
     "fidis": """\
 Frechet distance between the features of the samples and of the data set, and the Inception score of the samples.
-With Inception's pool_3 the distance is the FID; with other features it bears their name. The generated rows are cut to
-the first as many as the data set has, as in the original, unless --all_rows. Memory does not grow with them.""",
+With Inception's pool_3 the distance is the FID; otherwise it is named after the features. Unless --all_rows is given,
+only as many generated rows are used as the data set has, as in the original. Memory use is constant.""",
     "prdc": """\
-Precision, recall, density and coverage of the samples' features against the data set's (Naeem et al. 2020). The
-generated rows are cut to the first as many as the data set has, as in the original, unless --all_rows.""",
+Precision, recall, density and coverage of the samples' features against the data set's (Naeem et al. 2020). Unless
+--all_rows is given, only as many generated rows are used as the data set has, as in the original.""",
     "nfe": """\
-Mean number of network calls over the sample files of a work folder (what the original prints as AVG NFE).""",
+Mean number of network calls over the sample files of a work folder (the AVG NFE of the original).""",
 }
 LABELS = {
     "fid": "FID", "inception_score": "Inception score", "inception_score_std": "  its deviation over splits",
@@ -35,13 +37,13 @@ LABELS = {
 
 
 @dataclass(kw_only=True)
-class StoredOptions(CommonOptions):
+class StoredOptions(WorkOptions):
     """Flags of all three commands."""
 
-    workdir: str = option(REQUIRED, "work folder: results/NAME, or an absolute or dotted path", kind="how")
     ode: bool = option(False, "use the folders with suffix _ode")
-    calculate: bool = option(False, "compute; this is what happens without --read", kind="how")
+    calculate: bool = option(False, "compute (the default without --read)", kind="how")
     read: bool = option(False, "show the stored results", kind="how")
+    bs: int = flags.batch_size(2500, "--batch_size", "accepted for old commands, without effect here")
 
 
 @dataclass(kw_only=True)
@@ -49,25 +51,28 @@ class FeatureOptions(StoredOptions):
     """Flags of the commands that compare features."""
 
     stats: Optional[str] = option(None,
-                                  "features of the data set, or for fidis any file of statistics; default: see "
-                                  "--dataset")
-    dataset: Optional[str] = option(None, "where WORKDIR/stat[_ode]/dataset_stat.npz is missing, look for "
-                                    "results/DATASET_stats.npz and results/stats/DATASET/stats.npz")
-    encode_dataset: bool = option(False, "take the reference from the work folder only")
-    all_rows: bool = option(False, "use all generated rows, also where there are more than in the data set")
+                                  "features of the data set, or for fidis any file of statistics (default: see "
+                                  "--dataset)")
+    dataset: Optional[str] = option(None, "if WORKDIR/stat[_ode]/dataset_stat.npz is missing, use "
+                                    "results/DATASET_stats.npz or results/stats/DATASET/stats.npz (default: the data "
+                                    "set of --config)", kind="how")
+    encode_dataset: bool = option(False, "only take the reference from the work folder", kind="how")
+    all_rows: bool = option(False, "use all generated rows, even if there are more than in the data set")
 
 
 @dataclass(kw_only=True)
 class FidisOptions(FeatureOptions):
     """Flags of `qc_ncsn eval fidis`."""
 
-    splits: int = option(1, "splits of the Inception score; the original takes all samples as one, others ten", low=1)
+    fidis: bool = option(False, "compute (the default)", kind="how")
+    splits: int = option(1, "splits of the Inception score; 1 as in the original, usually 10", low=1)
 
 
 @dataclass(kw_only=True)
 class PrdcOptions(FeatureOptions):
     """Flags of `qc_ncsn eval prdc`."""
 
+    prdc: bool = option(False, "compute (the default)", kind="how")
     nearest_k: int = option(3, "k of the k-NN radius", low=1)
     device: str = flags.device()
 
@@ -145,48 +150,53 @@ def open_pair(options):
     work = WorkDir(options.workdir)
     generated_path = work.stat(options.ode) / "generated_stat.npz"
     if not generated_path.exists():
-        raise InputError("no encoded samples", where=generated_path, do="Make them with qc_ncsn eval encode")
+        raise InputError("no encoded samples", where=generated_path, do="Create them with qc_ncsn eval encode")
     generated = open_generated(generated_path)
-    reference = read_statistics(find_reference(work, options.ode, options.stats, options.dataset,
+    reference = read_statistics(find_reference(work, options.ode, options.stats, _dataset(options),
                                                options.encode_dataset))
     check_comparable(generated, reference)
     if hasattr(options, "nearest_k") and reference.features is None:
-        raise InputError("holds mean and covariance only, prdc needs the features", where=reference.path,
-                         do="Encode the data set, or give its features with --stats")
+        raise InputError("has only mean and covariance, prdc needs features", where=reference.path,
+                         do="Encode the data set, or pass its features with --stats")
     count = generated.count if options.all_rows else min(generated.count, reference.count or generated.count)
     logits = None if generated.logits is None else FirstRows(generated.logits, count)
     cut = Statistics(features=FirstRows(generated.features, count), logits=logits, meta=generated.meta,
                      path=generated.path)
     _check_numbers(options, cut, reference)
     if count < generated.count:
-        console.say(f"{generated.path}: only the first {count} of {generated.count} rows count, as many as the "
+        console.say(f"{generated.path}: using the first {count} of {generated.count} rows, as many as the "
                     f"reference has")
     return cut, reference
 
 
 def _plan_features(options, measure):
     """Return (input files, function that computes the results) after checking the inputs."""
+    from common.features.statistics import preparation_notes
+
     generated, reference = open_pair(options)
-    counted = f"{reference.count} images" if reference.count else "number of images not told"
-    console.say(f"reference: {reference.path} ({counted}, {reference.meta.get('extractor', INCEPTION)})")
+    notes = preparation_notes(generated, reference)
+    for note in notes:
+        console.say(f"note: {note}")
+    counted = f"{reference.count} images" if reference.count else "unknown number of images"
+    console.say(f"reference: {reference.path} ({counted}, {features_name(reference)})")
 
     def compute():
-        told = {"num_generated": generated.count, "num_dataset": reference.count,
-                "features": generated.meta.get("extractor", INCEPTION), "reference": str(reference.path)}
-        return {**measure(generated, reference, options), **told}
+        context = {"num_generated": generated.count, "num_dataset": reference.count,
+                   "features": features_name(generated), "reference": str(reference.path), "notes": notes}
+        return {**measure(generated, reference, options), **context}
 
     return [generated.path, reference.path], compute
 
 
 def _check_numbers(options, generated, reference):
-    """Raise InputError when there are too few images, or when a flag's number makes no sense."""
+    """Raise InputError when there are too few images for --splits or --nearest_k."""
     nearest_k, splits = getattr(options, "nearest_k", 1), getattr(options, "splits", 1)
     if generated.logits is not None and splits > generated.count:
         raise InputError(f"{splits} splits of {generated.count} images", where="--splits",
-                         do="Give more images or fewer splits")
+                         do="Encode more images, or use fewer splits")
     for side in (generated, reference):
         if side.count is not None and side.count <= nearest_k:
-            raise InputError(f"{side.count} images, more than {nearest_k} are needed", where=side.path,
+            raise InputError(f"has {side.count} images, at least {nearest_k + 1} are required", where=side.path,
                              do="Encode more images")
 
 
@@ -198,13 +208,13 @@ def read_nfe(work, ode=False):
     files = work.sample_files(ode)
     if not files:
         raise InputError("no <division>/samples_<round>.npz here", where=work.sampling(ode),
-                         do="Draw samples first: qc_ncsn sample")
+                         do="Generate samples first: qc_ncsn sample")
     calls = []
     for path in files:
         nfe = read_npz(path, required=("nfe",))["nfe"]
         if nfe.size != 1 or nfe.dtype.kind not in "iuf":
             raise InputError(f"'nfe' is {nfe.dtype} {nfe.shape}, expected one number", where=path,
-                             do="Draw these samples again")
+                             do="Generate these samples again")
         calls.append(nfe.reshape(-1)[0].item())
     mean = sum(calls) / len(calls)
     results = {"avg_nfe": int(mean), "mean_nfe": mean, "min_nfe": min(calls), "max_nfe": max(calls),
@@ -232,7 +242,7 @@ def _evaluate(options, command, plan):
               show=lambda results: _show(command, results))
 
     def work():
-        if not parallel.is_main():  # one process computes; it is one job
+        if not parallel.is_main():  # a single process computes
             return {}, []
         results = compute()
         _write(command, results, outputs)
@@ -247,12 +257,17 @@ def record_folder(command, options):
     return WorkDir(options.workdir).root / f"eval_{command}{'_ode' if options.ode else ''}"
 
 
+def _dataset(options):
+    """Return the name of the data set whose features are searched for."""
+    return options.dataset or (data_set_name(options) if options.config else None)
+
+
 def _watched(command, options, inputs):
-    """Return the paths whose change may give other results: the inputs, and the places where they were looked for."""
+    """Return the paths whose change may change the results: the inputs and the places searched for them."""
     work = WorkDir(options.workdir)
     if command == "nfe":
         return [work.sampling(options.ode)]
-    dataset = options.dataset
+    dataset = _dataset(options)
     places = [] if dataset is None else [f"results/{dataset}_stats.npz", f"results/stats/{dataset}/stats.npz"]
     return [*inputs, work.stat(options.ode) / "dataset_stat.npz", *places]
 

@@ -4,10 +4,11 @@ from dataclasses import dataclass, replace
 from typing import Optional
 
 from common import flags
-from common.cli import option, run
+from common.cli import run
 from common.errors import InputError
+from common.options import option
 from common.score.config import sampling_rules
-from tools.qc_ncsn.model import ModelOptions, load_model, model_inputs
+from tools.qc_ncsn.model import ModelOptions, announce, load_model, model_inputs
 from tools.qc_ncsn.work_dir import WorkDir
 
 PROG = "qc_ncsn sample"
@@ -16,7 +17,7 @@ EPILOG = """examples:
   qc_ncsn sample --workdir digits_u --num_samples 300 --method multistep --num_steps 50
   qc_ncsn sample --config qc_cifar10 --workdir qc --checkpoint_idx 70 --num_divisions 10 --division_idx 0"""
 
-# Flags that are entries of the configuration's `sampling` section, which they overrule.
+# Flags that override entries of the configuration's section `sampling`.
 SAMPLING_FLAGS = ("method", "num_scales", "num_steps", "snr", "rtol", "atol", "sigma_max", "eta")
 
 
@@ -25,22 +26,22 @@ class SampleOptions(ModelOptions):
     """Flags of `qc_ncsn sample`."""
 
     num_samples: Optional[int] = option(None, "images over all divisions (default: the preset's)", kind="total", low=1)
-    num_divisions: int = option(1, "independent processes that share the job", kind="how", low=1)
-    division_idx: int = option(0, "the part that this process makes", kind="how", low=0)
+    num_divisions: int = option(1, "number of independent processes that share the job", kind="how", low=1)
+    division_idx: int = option(0, "index of this process's part", kind="how", low=0)
     bs: int = flags.batch_size(2500, "--batch_size")
     method: Optional[str] = option(None, "pc, ode, multistep or heun (default: the preset's)",
                                    choices=["pc", "ode", "multistep", "heun"])
-    ode: bool = option(False, "the same as --method ode; samples go to eval_sampling_ode")
-    num_scales: Optional[int] = option(None, "steps of the PC sampler, two network calls each")
+    ode: bool = option(False, "same as --method ode; samples go to eval_sampling_ode")
+    num_scales: Optional[int] = option(None, "steps of pc, two network calls each")
     num_steps: Optional[int] = option(None, "steps of multistep (one network call each) and heun (two)")
-    snr: Optional[float] = option(None, "signal-to-noise ratio of the Langevin corrector")
+    snr: Optional[float] = option(None, "pc: signal-to-noise ratio of the Langevin corrector")
     rtol: Optional[float] = option(None, "relative tolerance of the ODE solver")
     atol: Optional[float] = option(None, "absolute tolerance of the ODE solver")
-    sigma_max: Optional[float] = option(None, "first noise level of multistep and heun; 0: the SDE's")
-    eta: Optional[float] = option(None, "stochasticity of the multistep sampler: 0 the ODE, 1 the reverse SDE, above 1 "
-                                  "more, as Langevin steps")
-    weights: str = option("ema", "which weights of the checkpoint", choices=["ema", "raw"])
-    deterministic: bool = option(False, "ask for deterministic kernels (seeds always count here)", kind="how")
+    sigma_max: Optional[float] = option(None, "initial noise level of multistep and heun; 0: the SDE's")
+    eta: Optional[float] = option(None, "multistep: stochasticity eta; 0 the ODE, 1 the reverse SDE, above 1 more, "
+                                  "like Langevin steps")
+    weights: str = option("ema", "weights of the checkpoint to use", choices=["ema", "raw"])
+    deterministic: bool = option(False, "use deterministic kernels (seeds are always respected)", kind="how")
     precision: str = flags.precision()
     compile: bool = flags.compile()
 
@@ -51,14 +52,14 @@ def check_flags(options):
         raise InputError(f"must be below --num_divisions {options.num_divisions}",
                          where=f"--division_idx {options.division_idx}", do="Correct the value")
     if options.ode and options.method not in (None, "ode"):
-        raise InputError(f"contradicts --method {options.method}", where="--ode", do="Leave one of them out")
+        raise InputError(f"contradicts --method {options.method}", where="--ode", do="Omit one of them")
 
 
 def settle(options, config):
     """Return (options with the configuration's values where no flag was given, its `sampling` section with the flags
     applied)."""
-    given = {name: getattr(options, name) for name in SAMPLING_FLAGS if getattr(options, name) is not None}
-    settings = {**config["sampling"], **given, **({"method": "ode"} if options.ode else {})}
+    overrides = {name: getattr(options, name) for name in SAMPLING_FLAGS if getattr(options, name) is not None}
+    settings = {**config["sampling"], **overrides, **({"method": "ode"} if options.ode else {})}
     for good, name, what in sampling_rules(settings, config["model"]):
         key = name.removeprefix("sampling.")
         if not good:
@@ -105,6 +106,7 @@ def main(request):
     def work():
         from tools.qc_ncsn.sample.run import make_rounds
 
+        announce(model)
         results = make_rounds(options, Sampler(model, settings, options.coupling), rounds, folder, device)
         results |= {"method": settings["method"], "checkpoint": str(model.path), "weights": options.weights}
         return results, [folder / f"samples_{number}.npz" for number in range(len(rounds))]

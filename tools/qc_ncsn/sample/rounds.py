@@ -1,4 +1,4 @@
-"""Which images the divisions and rounds of a job hold, and which rounds are stored already."""
+"""The images of each division and round of a job, and which rounds are already stored."""
 
 import numpy as np
 
@@ -6,7 +6,7 @@ from common.units import stored_arrays
 
 
 def division_bounds(num_samples, num_divisions, division):
-    """Return (first, last) global image numbers of a division: every image belongs to one, sizes differ by one."""
+    """Return (first, last) global image numbers of a division: they cover all images, sizes differ by at most one."""
     return division * num_samples // num_divisions, (division + 1) * num_samples // num_divisions
 
 

@@ -1,4 +1,4 @@
-"""The sampling job: rounds of images as files, those that are there skipped, the rest shared among processes."""
+"""The sampling job: one file per round of images; existing files are skipped, the rest shared among processes."""
 
 import time
 
@@ -15,7 +15,7 @@ from tools.qc_ncsn.sample.rounds import is_complete
 
 
 def make_rounds(options, sampler, rounds, folder, device):
-    """Write samples_<r>.npz and .png for every round that is not there yet; return the job's results."""
+    """Write samples_<r>.npz and .png for every missing round; return the job's results."""
     if options.deterministic:
         torch.use_deterministic_algorithms(True, warn_only=True)
     if options.compile:

@@ -4,8 +4,9 @@ from dataclasses import dataclass, replace
 from typing import List, Optional
 
 from common import flags
-from common.cli import REQUIRED, CommonOptions, option, run
+from common.cli import run
 from common.errors import InputError
+from common.options import REQUIRED, CommonOptions, option
 from common.score.config import check_config, override, preset
 from tools.qc_ncsn.data import open_images
 from tools.qc_ncsn.work_dir import WorkDir
@@ -24,31 +25,31 @@ class TrainOptions(CommonOptions):
 
     config: str = option(REQUIRED, "preset (python -m tools presets) or the path of a published configuration",
                          kind="how")
-    workdir: str = option(REQUIRED, "work folder, below results/ unless absolute or starting with a dot", kind="how")
+    workdir: str = option(REQUIRED, "work folder, under results/ unless absolute or starting with a dot", kind="how")
     slices: Optional[int] = option(None, "K, random vectors per image in the regulariser (default: the preset's)")
     bs: Optional[int] = option(None, "batch size over all processes (default: the preset's)",
                                short="--batch_size")
-    balancing_fac: Optional[float] = option(None, "lambda, weight of the regulariser; 0 or less switches it off")
+    balancing_fac: Optional[float] = option(None, "lambda, weight of the regulariser; 0 or less disables it")
     reg_weight: Optional[str] = option(None,
-                                       "the regulariser's weight over noise levels: sigma2 as in the paper, or sigma4",
+                                       "weight of the regulariser by noise level: sigma2 as in the paper, or sigma4",
                                        choices=["sigma2", "sigma4"])
-    restore: Optional[str] = option(None, "checkpoint to start from: weights, moving average and optimiser")
-    fresh_optimizer: bool = option(False, "with --restore: take weights and moving average, but a new optimiser")
+    restore: Optional[str] = option(None, "checkpoint to start from: weights, EMA and optimiser")
+    fresh_optimizer: bool = option(False, "with --restore: load weights and EMA, but start a new optimiser")
     init_step: Optional[int] = option(None, "first step (default: after the restored one, or the preset's)")
     n_iters: Optional[int] = option(None, "last step, inclusive (default: the preset's)", kind="total")
     dataset: Optional[str] = option(None, "another data set: a name, an image folder, a zip or an npz")
     data_dir: Optional[str] = flags.data_dir()
     seed: int = flags.seed("weights, batches and noise")
-    set: List[str] = option([], "another entry of the configuration, also as --config.section.name=value",
+    set: List[str] = option([], "override an entry of the configuration; also --config.section.name=value",
                             nargs="*", type=str, kind="how", metavar="SECTION.NAME=VALUE")
     accumulate: int = flags.accumulate()
     activation_checkpointing: bool = option(False, "gradient checkpointing", kind="how")
     precision: str = flags.precision()
-    fused: bool = option(False, "Adam's fused kernel: faster, and other last bits")
+    fused: bool = option(False, "fused Adam kernel: faster, differs in the last bits")
     memory_gb: float = flags.memory_gb()
     compile: bool = flags.compile()
     device: str = flags.device()
-    num_workers: int = flags.num_workers(0, "threads that prepare batches ahead")
+    num_workers: int = flags.num_workers(0, "threads that prefetch batches")
     log_freq: Optional[int] = option(None, "steps between lines of log.jsonl", kind="how")
     tensorboard: bool = flags.tensorboard()
     wandb: bool = flags.wandb()
@@ -68,22 +69,22 @@ def settle(options):
         elif name != "init_step":
             settled[name] = config[section][key]
     if config["model"]["energy"] and config["loss"]["balancing_fac"] > 0:
-        raise InputError("a C-NCSN++ is conservative already", where="--balancing_fac",
-                         do="Leave the flag out, or pass 0")
+        raise InputError("a C-NCSN++ is already conservative", where="--balancing_fac",
+                         do="Omit the flag, or pass 0")
     if options.fresh_optimizer and not options.restore:
-        raise InputError("needs a checkpoint to start from", where="--fresh_optimizer", do="Add --restore PATH")
+        raise InputError("needs --restore", where="--fresh_optimizer", do="Add --restore PATH")
     return replace(options, **settled), config
 
 
 def flat(config):
-    """Return {"section.name": value} of what shapes a run: how often it logs or saves does not."""
+    """Return {"section.name": value} of the entries that shape a run; logging and saving intervals do not."""
     skipped = {"n_iters", "log_freq", "snapshot_freq", "snapshot_freq_for_preemption", "snapshot_sampling",
                "snapshot_nll"}
     values = {}
     for section in ("training", "data", "model", "optim", "loss"):
         values |= {f"{section}.{key}": value for key, value in config[section].items() if key not in skipped}
     if config["optim"]["schedule"] == "cosine":
-        values["training.n_iters"] = config["training"]["n_iters"]  # the rate depends on where the run ends
+        values["training.n_iters"] = config["training"]["n_iters"]  # the learning rate depends on the last step
     return values
 
 
@@ -118,8 +119,8 @@ def main(request):
 
     def rehearse():
         steps = training["n_iters"] - training["init_step"] + 1
-        return (f"would train {steps:,} steps of {training['batch_size']} on {len(images):,} images of "
-                f"{config['data']['dataset']} and write {work.root}", {"steps": steps, "images": len(images)})
+        return (f"would train {steps:,} steps at batch size {training['batch_size']} on {len(images):,} images of "
+                f"{config['data']['dataset']} into {work.root}", {"steps": steps, "images": len(images)})
 
     return job.run(lambda: (run.loop(), [work.meta_checkpoint, work.json_log]), rehearse, device)
 

@@ -25,18 +25,17 @@ from tools.qc_ncsn.train.step import (
     make_optimiser,
 )
 
-ADVICE = ("Train in another --workdir with --restore of the last checkpoint and a smaller --config.optim.lr or "
-          "--balancing_fac")
+ADVICE = ("Use another --workdir, --restore the last checkpoint, and lower --config.optim.lr or --balancing_fac")
 
 
 class ScoreTraining:
     """One run in one work folder.
 
-    restored: the dictionary of --restore's checkpoint, or None.  anew: leave aside what the folder holds.
+    restored: the dictionary of --restore's checkpoint, or None.  overwrite: ignore the folder's earlier state.
     Making one reads and checks everything a run starts from, and writes nothing; `loop` does the work.
     """
 
-    def __init__(self, options, config, work, images, device, restored=None, anew=False):
+    def __init__(self, options, config, work, images, device, restored=None, overwrite=False):
         self.options, self.config, self.work, self.device = options, config, work, device
         self.training, self.balancing_factor = config["training"], config["loss"]["balancing_fac"]
         self.network = build_network(config, options.seed).to(device).train()
@@ -55,7 +54,7 @@ class ScoreTraining:
         self.log = Log(work.root, options.tensorboard, options.wandb,
                        {"loss": "training_loss", "reg": "training_reg"}, [_Notes(work.log)])
         self._check_parts()
-        if not anew:
+        if not overwrite:
             self._resume()
 
     def _check_parts(self):
@@ -65,7 +64,7 @@ class ScoreTraining:
                              do="Use a larger batch, fewer processes or a smaller --accumulate")
 
     def _resume(self):
-        """Take over the newest checkpoint of this folder, if there is one."""
+        """Load the newest checkpoint of this folder, if there is one."""
         newest = self.work.newest_checkpoint()
         state, where = None, None
         if self.work.meta_checkpoint.exists():
@@ -78,12 +77,11 @@ class ScoreTraining:
         if state is None:
             return
         if not isinstance(state.get("step"), int):
-            raise InputError("this checkpoint does not say after which step it was saved", where=where,
-                             do="Use another --workdir, and pass the file as --restore with --init_step")
+            raise InputError("this checkpoint does not store its training step", where=where,
+                             do="Use another --workdir, and pass the file to --restore with --init_step")
         if state["step"] > self.last:
             raise InputError(f"this checkpoint is of step {state['step']:,}, past the last step {self.last:,}",
-                             where=where,
-                             do="Pass a larger --n_iters, or another --workdir")
+                             where=where, do="Pass a larger --n_iters, or another --workdir")
         load_training_state(state, where, self.network, self.optimiser, self.average, resume="genprobe" in state)
         self.done = state["step"]
         self.saved = state["step"] if where == self.work.meta_checkpoint else None
@@ -95,7 +93,7 @@ class ScoreTraining:
         score = make_score(self.network, self.config["model"]["energy"])
         module = ScoreLoss(self.network, score, self.sde, self.config["loss"], training["likelihood_weighting"])
         every = training["snapshot_freq"]
-        # The state is saved before a snapshot, too: its tests may take long.
+        # The state is saved before a snapshot, too: evaluating one may take long.
         plan = Plan(self.first, self.last, training["batch_size"], training["log_freq"],
                     (training["snapshot_freq_for_preemption"], every), options.accumulate, options.num_workers,
                     log_speed=False)
@@ -130,7 +128,7 @@ class ScoreTraining:
         save_torch(path, checkpoint_state(self.network, self.optimiser, self.average, step, self.config))
 
     def _snapshot(self, path, step):
-        """Test and save a snapshot. One right after a start is a file alone: its tests ran before."""
+        """Evaluate and save a snapshot; the one right after a restore is only saved, as it was evaluated before."""
         if step != self.first:
             test_snapshot(self, step)
         self._save(path, step)

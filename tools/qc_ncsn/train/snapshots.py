@@ -1,4 +1,4 @@
-"""What a training snapshot is tested with: likelihood of one test batch, and nine samples."""
+"""Evaluation of a training snapshot: likelihood of one test batch, and nine samples."""
 
 import copy
 
@@ -18,14 +18,14 @@ from tools.qc_ncsn.likelihood import bits_per_dim
 
 
 def test_snapshot(run, step):
-    """NLL of one test batch with the raw weights, nine samples with the averaged ones, as far as asked for."""
+    """Compute the NLL of one test batch with raw weights and nine samples with EMA weights, as configured."""
     network = copy.deepcopy(run.network)
     parameters = [parameter for _, parameter in trainable(network)]
     score = make_score(network.eval().requires_grad_(False), run.config["model"]["energy"])
     if run.training["snapshot_nll"]:
         try:
             nll = test_nll(score, run.sde, run.config, run.options, run.device)
-        except StepTooSmall:  # a network in the middle of its training may be that far off
+        except StepTooSmall:  # the ODE of a half-trained network may be too stiff
             nll = float("nan")
         run.log.tell({"nll": nll}, step)
     if run.training["snapshot_sampling"]:

@@ -1,4 +1,4 @@
-"""The training step's parts: loss, draws, Adam, moving average, and the published checkpoint that resumes it."""
+"""The parts of a training step: loss, draws, Adam, EMA, and the published checkpoint that resumes it."""
 
 import json
 
@@ -17,7 +17,7 @@ from tools.qc_ncsn.losses import training_loss
 
 
 class ScoreLoss(nn.Module):
-    """The loss as a module of the network, so that DistributedDataParallel and torch.compile can wrap all of it."""
+    """The loss as a module around the network, for DistributedDataParallel and torch.compile to wrap."""
 
     def __init__(self, network, score, sde, loss, likelihood_weighting=False):
         super().__init__()
@@ -29,7 +29,7 @@ class ScoreLoss(nn.Module):
     def forward(self, x0, t, z, v):
         """Return (dsm, reg) per image (B,) for images x0 (B, C, H, W), times (B,), noise, and vectors (K B, C, H,
         W)."""
-        if self.separate_masks:  # a row, and so dropout masks of its own, for each vector, as in the original
+        if self.separate_masks:  # one row, and so one dropout mask, per vector, as in the original
             slices = v.shape[0] // x0.shape[0]
             x0, t, z = (value.repeat(slices, *[1] * (value.dim() - 1)) for value in (x0, t, z))
         dsm, reg = training_loss(self.score, self.sde, x0, t, z, v, self.balancing_factor, self.reg_weight,
@@ -40,8 +40,8 @@ class ScoreLoss(nn.Module):
 
 
 def make_optimiser(network, optim, total_steps, fused=False):
-    """Return Adam for a network by a configuration's section `optim`; the first of the warm-up's rates is 0."""
-    # All parameters, the Fourier frequencies too: the published optimiser state numbers them so.
+    """Return Adam for a network by a configuration's section `optim`; the warm-up starts at a rate of 0."""
+    # All parameters, the frozen Fourier frequencies too: the published optimiser state counts them.
     adam = torch.optim.Adam(network.parameters(), lr=optim["lr"], betas=(optim["beta1"], optim["beta2"]),
                             eps=optim["eps"], weight_decay=optim["weight_decay"], fused=fused or None)
     cosine = max(total_steps, 1) if optim["schedule"] == "cosine" else 0
@@ -50,14 +50,14 @@ def make_optimiser(network, optim, total_steps, fused=False):
 
 
 def make_average(network, decay):
-    """Return the moving average of a network's trained parameters."""
+    """Return the EMA of a network's trained parameters."""
     return Average([parameter for _, parameter in trainable(network)], ramp_up(decay))
 
 
 class ScoreBatches:
-    """The training batches: which images, and every random number of a step, from (seed, step, place in the batch).
+    """The training batches: images and all random numbers of a step, from (seed, step, row of the batch).
 
-    read: function of indices -> uint8 images (n, H, W, C).  count: of the images.
+    read: function of indices -> uint8 images (n, H, W, C).  count: number of images.
     """
 
     def __init__(self, read, count, seed, batch, slices, flip):
@@ -74,7 +74,7 @@ class ScoreBatches:
         u, z, v, flips = [], [], [], []
         for row in range(first, last):
             generator = unit_generator(self.seed, "train", step, row)
-            uniform = torch.rand(2, generator=generator)
+            uniform = torch.rand(2, generator=generator)  # time and flip; drawn even without flips
             u.append(uniform[0])
             flips.append(bool(uniform[1] < 0.5))
             z.append(torch.randn(shape, generator=generator))
@@ -101,20 +101,20 @@ def checkpoint_state(network, optimiser, average, step, config):
 
 
 def load_training_state(state, where, network, optimiser, average, fresh_optimizer=False, resume=False):
-    """Load weights, moving average and optimiser from a checkpoint's dictionary.
+    """Load weights, EMA and optimiser from a checkpoint's dictionary.
 
-    resume: also the number of updates done since the run began, which drives the warm-up; a run that merely starts
-    from a checkpoint warms up again, as the original's does.
+    resume: also the number of updates done since the run began, which drives the warm-up; a run that only starts
+    from a checkpoint warms up again, as in the original.
     """
     from common.errors import InputError
 
     if state["ema"] is None:
-        raise InputError("this file holds weights only, no optimiser or moving average", where=where,
+        raise InputError("this file has weights only, no optimiser or EMA", where=where,
                          do="Train from a .pth checkpoint")
     load_weights(network, state, where)
     load_average(average, state["ema"]["shadow_params"], int(state["ema"]["num_updates"]), where,
-                 "Give the checkpoint of this configuration")
+                 "Use a checkpoint of this configuration")
     if not fresh_optimizer:
         updates = json.loads(state["genprobe"])["updates"] if resume else optimiser.updates
         load_optimiser(optimiser, state["optimizer"], updates, where,
-                       "Pass --fresh_optimizer to start with a new one")
+                       "Pass --fresh_optimizer to start a new one")

@@ -1,6 +1,6 @@
 """Chunked image data sets of DL-Art-School: one folder of tiles, ref.jpg and centers.pt for each photo.
 
-MODES tells `options.create_dataset` which class stands behind a mode name ("module:Class").
+MODES maps the mode names of `options.create_dataset` to classes ("module:Class").
 """
 
 MODES = {
@@ -11,7 +11,7 @@ MODES = {
 
 
 class DatasetWarning(UserWarning):
-    """Something in a data set that is passed over or substituted; the text names the file."""
+    """Something in a data set that is skipped or replaced; the text names the file."""
 
 
 def warn(text):

@@ -1,7 +1,7 @@
-"""What the chunked data sets share: options, the flat index, reading a tile with its reference, mask and centre.
+"""The base of the chunked data sets: options, the flat index, reading a tile with its reference, mask and centre.
 
-After DL-Art-School's BaseUnsupervisedImageDataset. Pixels stay integers of 16 bits until the tensors are made: as exact
-as floats for what 8-bit files hold (1/65535), and half as much to move.
+After DL-Art-School's BaseUnsupervisedImageDataset. Pixels stay uint16 until they become tensors: as exact as floats for
+8-bit files (1/65535), and half the bytes.
 """
 
 from bisect import bisect_right
@@ -19,23 +19,22 @@ from common.datasets.dlas.corruptions import Corruptor
 from common.datasets.dlas.items import ItemDataset
 from common.errors import InputError
 
-MASK_OUTSIDE = 0.1
-# What the original assumes of every tile without metadata, whatever the size: that it is all of a 256-pixel reference.
+MASK_OUTSIDE = 0.1  # the original's weight of pixels outside the tile
+# The original's assumption for every tile without metadata, at any size: that it covers a 256-pixel reference.
 DEFAULT_CENTER = (128, 128, 256)
 UNIT = np.float32(1 / 65535)
 
 
 class MissingCenter(InputError, FileNotFoundError):
-    """A tile whose number is not in centers.pt, although metadata are asked for (the original's FileNotFoundError)."""
+    """A tile whose number is not in centers.pt, although metadata are required (the original's FileNotFoundError)."""
 
 
 @dataclass(slots=True)
 class Frame:
-    """One tile as read: hq (T, T, 3) RGB, uint16 (compat: float32 in 0..1), its chunk's Reference, where it lies, and
-    its path.
+    """One tile as read: hq (T, T, 3) RGB, uint16 (compat: float32 in 0..1), its chunk's Reference, position and path.
 
     center: (row, col) in pixels of hq; low_center: of the low-quality image.
-    rows, columns: (T,) float32, the share of each row and column of the mask that the tile covers; None without
+    rows, columns: (T,) float32, the fraction of each row and column of the mask that the tile covers; None without a
     reference.
     """
 
@@ -49,41 +48,41 @@ class Frame:
 
 
 class ChunkedDataset(ItemDataset):
-    """The base of the chunked classes; a subclass says which frames make up an item.
+    """The base of the chunked classes; a subclass defines the frames of an item.
 
     options: the data set block, a dictionary in which a missing key reads as None. Keys (defaults):
-    paths: a folder, or a list of folders with `weights`, whole numbers: how often each is repeated (1 each).
+    paths: a folder, or a list of folders with integer `weights`: how often each is repeated (1 each).
     target_size: side of the high-quality image; tiles of another size are resized by area.
-    scale: the low-quality side is target_size // scale; not needed with eval.  force_multiple (1): divides that side.
-    eval (False): low quality = high quality, nothing is corrupted.
+    scale: the low-quality side is target_size // scale; not required with eval.  force_multiple (1): divides that side.
+    eval (False): low quality = high quality, without corruptions.
     need_ref (False): read ref.jpg.  strict, needs_metadata (False): with need_ref, read centers.pt; a tile that is not
     in it raises MissingCenter.  ignore_first (0): tiles of each folder to skip.
     corrupt_before_downsize (False), and the corruption keys of `corruptions.Corruptor`.
-    Ours: random_seed (0), compat (False), broken_images ("raise"; "next": a warning names the file that cannot be read,
-    and the next item takes its place) as in `items.ItemDataset`; cache_mb (128): memory for references in each
-    process, and as much for squares of the virtual layout; refresh_cache (False): write a stale cache.pth anew.
+    Ours: random_seed (0), compat (False), broken_images ("raise"; "next": a warning names the unreadable file, and the
+    next item is used) as in `items.ItemDataset`; cache_mb (128): memory for references in each process, and the same
+    again for squares of the virtual layout; refresh_cache (False): rewrite a stale cache.pth.
     compat also keeps the original's floats (16-bit files divided by 255), and scales mask and centre by the tile's
-    size, which is right only where reference and tiles are of one size.
-    Raises InputError for a missing or wrong key and for a folder that is no chunked data set.
+    size, which is correct only if reference and tiles have the same size.
+    Raises InputError for a missing or wrong key and for a folder that is not a chunked data set.
     """
 
     MODE = "chunked"
-    REQUIRED = ("paths", "target_size", ("scale", "eval"))  # scale is not needed with eval
+    REQUIRED = ("paths", "target_size", ("scale", "eval"))  # scale is not required with eval
 
     def __init__(self, options):
         super().__init__(options, self.MODE)
         values = self.options
-        self.target = values.whole("target_size")
+        self.target = values.integer("target_size")
         self.for_eval = values.flag("eval")
-        self.scale = 1 if self.for_eval else values.whole("scale")
+        self.scale = 1 if self.for_eval else values.integer("scale")
         self.low = self.target // self.scale
-        multiple = values.whole("force_multiple", 1)
+        multiple = values.integer("force_multiple", 1)
         if self.low == 0 or self.low % multiple:
-            raise InputError(f"target_size // scale is {self.low}, no multiple of {multiple}", where=self.MODE,
+            raise InputError(f"target_size // scale is {self.low}, not a multiple of {multiple}", where=self.MODE,
                              do="Change target_size, scale or force_multiple")
         self.need_ref = values.flag("need_ref")
         self.with_centers = values.flag("strict") | values.flag("needs_metadata")
-        self.first = values.whole("ignore_first", 0, low=0)
+        self.first = values.integer("ignore_first", 0, low=0)
         self.corrupt_first = values.flag("corrupt_before_downsize")
         self.corruptor = Corruptor(options)
         self.corrupts = bool(self.corruptor.fixed or self.corruptor.count) and not self.for_eval
@@ -99,16 +98,16 @@ class ChunkedDataset(ItemDataset):
         if note_cache(listing, self.options.flag("refresh_cache")):
             save_index(listing)
         chunks = open_chunks(listing, self.limit)
-        kept = [chunk for chunk in chunks if len(chunk) > self.first]
-        if not kept:
+        usable = [chunk for chunk in chunks if len(chunk) > self.first]
+        if not usable:
             raise InputError(f"no folder has more than {self.first} tiles", where=root, do="Change ignore_first")
-        return kept, repeats
+        return usable, repeats
 
     def __len__(self):
         return self._ends[-1] if self._ends else 0
 
     def item(self, index):
-        """Return the item 0..len-1 as a dictionary. Raises InputError naming a file that cannot be read."""
+        """Return item 0..len-1 as a dictionary. Raises InputError naming a file that cannot be read."""
         frames = [self.read_frame(self.chunks[number], tile) for number, tile in self.frames_of(*self.locate(index))]
         return self.collect(frames, self.low_images(frames, index))
 
@@ -126,7 +125,7 @@ class ChunkedDataset(ItemDataset):
         raise NotImplementedError
 
     def get_paths(self):
-        """Return the paths of all tiles as text, in the order of the items, repeated by weight."""
+        """Return the paths of all tiles as strings, in the order of the items, repeated by weight."""
         return [chunk.label(tile) for chunk in self.chunks for tile in range(self.first, len(chunk))]
 
     def read_frame(self, chunk, tile):
@@ -148,16 +147,15 @@ class ChunkedDataset(ItemDataset):
         """Return (row, col, width) of a tile in pixels of the reference."""
         if not self.with_centers:
             return DEFAULT_CENTER
-        found = reference.centers.get(chunk.tile_id(tile))
-        if found is None:
-            raise MissingCenter(f"there is no centre of this tile in the centers.pt beside it, which has "
-                                f"{len(reference.centers)}",
+        center = reference.centers.get(chunk.tile_id(tile))
+        if center is None:
+            raise MissingCenter(f"this tile's centre is missing in centers.pt, which has {len(reference.centers)}",
                                 where=chunk.label(tile),
                                 do="Extract this photo again, or set strict and needs_metadata to false")
-        return found
+        return center
 
     def low_images(self, frames, index):
-        """Return the low-quality images of an item, (3, L, L) float32 each, corrupted as the options say."""
+        """Return the low-quality images of an item, (3, L, L) float32 each, corrupted according to the options."""
         if self.for_eval:
             return [to_planes(frame.hq) for frame in frames]
         if not self.corrupts:
@@ -171,11 +169,10 @@ class ChunkedDataset(ItemDataset):
         return [np.ascontiguousarray(image.transpose(2, 0, 1), np.float32) for image in images]
 
     def full_reference(self, frame, low=False):
-        """Return the reference (RGB) and the mask of a frame as (4, T, T) float32, or (4, L, L) of the low-quality
-        image.
+        """Return a frame's reference (RGB) and mask as (4, T, T) float32, or low=True (4, L, L).
 
-        The mask is 1 where the tile lies, .1 elsewhere, between them along edges that fall inside a pixel; reference
-        and mask are 0 without ref.jpg.
+        The mask is 1 inside the tile, .1 outside, and in between where an edge falls inside a pixel; reference and mask
+        are 0 without ref.jpg.
         """
         side = self.low if low else self.target
         if frame.rows is None:
@@ -191,17 +188,17 @@ class ChunkedDataset(ItemDataset):
 def to_planes(pixels):
     """Return (H, W, 3) uint16 (or float32) pixels as (3, H, W) float32 in 0..1."""
     planes = np.empty((3, *pixels.shape[:2]), np.float32)
-    planes[...] = to_floats(pixels).transpose(2, 0, 1)  # in two steps: half the time of one that changes both
+    planes[...] = to_floats(pixels).transpose(2, 0, 1)  # two steps: half the time of converting while transposing
     return planes
 
 
 def to_floats(pixels, out=None):
-    """Return uint16 pixels in 0..65535 as float32 in 0..1, in `out` where it is given; floats are taken as they are."""
+    """Return uint16 pixels in 0..65535 as float32 in 0..1, optionally in `out`; floats are unchanged."""
     return np.multiply(pixels, UNIT if pixels.dtype == np.uint16 else np.float32(1), out=out, dtype=np.float32)
 
 
 def to_centers(pairs):
-    """Return (row, col) pairs as an int64 tensor (n, 2), or (2,) of a single pair."""
+    """Return (row, col) pairs as an int64 tensor (n, 2), or (2,) for a single pair."""
     return torch.tensor(pairs, dtype=torch.int64)
 
 

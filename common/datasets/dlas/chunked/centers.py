@@ -1,7 +1,7 @@
-"""centers.pt of chunked data sets: {tile id: ((row, col), width)}, plain whole numbers, in torch's zip container.
+"""centers.pt of chunked data sets: {tile id: ((row, col), width)}, plain integers, in torch's zip container.
 
-Written byte for byte as torch.save writes it, without torch: importing it costs 1.4 s in each worker process. Read by
-the restricted unpickler, so that no file can run code; a small file takes 0.1 ms.
+Written byte for byte like torch.save, without torch: importing it costs 1.4 s in each worker process. Read by the
+restricted unpickler, so that no file can run code; a small file takes 0.1 ms.
 """
 
 import pickle
@@ -10,14 +10,14 @@ import zlib
 
 from common.errors import InputError
 from common.files import system_errors
-from common.formats.pickles import loads_plain, torch_pickle
+from common.formats.pickles import loads_plain_torch
 
 FILE = "centers.pt"
 LARGEST_NUMBER = 1 << 31
 DO = "Extract this photo again"
-_ALIGNMENT = 64
+_ALIGNMENT = 64  # of record data, torch's
 _FLAGS = 0x0808  # sizes and checksum follow the data; names are UTF-8
-_NAMES_HASH = "02908468677762923104"  # torch's own hash over the six record names, which are always the same
+_NAMES_HASH = "02908468677762923104"  # torch's own hash of the six record names, which never change
 _END_VERSIONS = (0x031E, 0x002D)  # made by, needed: as miniz writes its zip64 end
 
 
@@ -46,21 +46,21 @@ def centers_bytes(centers):
 
 
 def _serialization_id(records):
-    """Return torch's serialization id: the hash of the names, then the checksums folded together, 20 digits each."""
+    """Return torch's serialization id: the hash of the names, then the combined checksums, 20 digits each."""
     folded = 0
     for _, data in records:
-        folded ^= (zlib.crc32(data) + 0x9E3779B9 + (folded << 6) + (folded >> 2)) & (2**64 - 1)
+        folded ^= (zlib.crc32(data) + 0x9E3779B9 + (folded << 6) + (folded >> 2)) & (2**64 - 1)  # boost's hash_combine
     return f"{_NAMES_HASH}{folded:020d}".encode()
 
 
 def read_centers(path):
     """Return {id: ((row, col), width)} (ints, pixels of the reference) of a centers.pt file.
 
-    Raises InputError naming a file that is missing, damaged, or holds or asks for anything else.
+    Raises InputError naming a file that is missing, damaged, or contains or loads anything else.
     """
     with system_errors(path), open(path, "rb") as stream:
         data = stream.read()
-    value = loads_plain(torch_pickle(data, path), path)
+    value = loads_plain_torch(data, path)
     if not isinstance(value, dict):
         raise InputError(f"holds a {type(value).__name__}, expected a dictionary of tile centres", where=path, do=DO)
     for tile, entry in value.items():

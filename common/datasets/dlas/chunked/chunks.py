@@ -1,8 +1,10 @@
 """The chunks of a data set: one for each photo, with its tiles, its reference and the centres of its tiles.
 
 Every layout offers what `FolderChunk` has: len(), name, label(k), tile_id(k), read_tile(k), read_reference(),
-read_centers(). Pixels are (H, W, 3) RGB, uint8 or uint16 as stored.
+read_centers(), read_source(). Pixels are (H, W, 3) RGB, uint8 or uint16 as stored.
 """
+
+import json
 
 import cv2
 import numpy as np
@@ -72,6 +74,18 @@ class FolderChunk:
         return {tile: (row, col, width) for tile, ((row, col), width) in stored.items()}
 
 
+    def read_source(self):
+        """Return the path of the photo below its input folder as the geometry records it, or None."""
+        if GEOMETRY not in self._others.split("/"):
+            return None
+        try:
+            with open(f"{self.root}/{self.name}/{GEOMETRY}", "rb") as stream:
+                source = json.loads(stream.readline())["source"]
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+            return None
+        return source if isinstance(source, str) else None
+
+
 class VirtualChunk(FolderChunk):
     """A chunk folder with one square image; its tiles are cut from it when they are read, as geometry.jsonl says."""
 
@@ -108,7 +122,7 @@ def decode_whole(data, where):
     if data[:2] != b"\xff\xd8":
         return decode_rgb(data, where)
     if data.rfind(b"\xff\xd9") < 0:
-        raise InputError("cut short: the end of the JPEG is missing", where=where, do="Extract this photo again")
+        raise InputError("truncated: the end of the JPEG is missing", where=where, do="Extract this photo again")
     # The same pixels as decode_rgb gives, without a pass to swap the channels. JPEG has neither 16 bits nor alpha.
     pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
     return decode_rgb(data, where) if pixels is None else pixels  # which raises the InputError

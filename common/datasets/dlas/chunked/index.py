@@ -1,11 +1,11 @@
-"""The index of a chunked data set: which folders it has and which files are in them. It takes the place of cache.pth.
+"""The index of a chunked data set: its folders and the files in them. It replaces cache.pth.
 
 It is checked against the folders on each start, so nothing has to be deleted by hand: the root is listed, and a folder
-whose times of modification and of change are those on record is not listed again. A folder whose times are younger than
-two seconds when the index is written is not trusted next time, because a file could still come into it within the
-clock's grain. The index holds names relative to the root and no options, so it serves every option and moves with the
-data. It is JSON: reading it runs nothing, and one that is damaged is made anew. In a read-only data set it lies in
-GENPROBE_CACHE; where that cannot be written either, each start lists all folders (some 20 us a folder).
+whose modification and change times match the index is not listed again. A folder changed less than two seconds before
+the index is written is not trusted next time, because another file could be added within the clock's resolution. The
+index has names relative to the root and no options, so it is valid for every option and moves with the data. It is
+JSON: reading it executes nothing, and a damaged one is rebuilt. For a read-only data set it is in GENPROBE_CACHE; if
+that cannot be written either, each start lists all folders (some 20 us per folder).
 """
 
 import json
@@ -20,18 +20,19 @@ from common.images.suffixes import is_image, note_skipped
 
 FILE = "genprobe_index.json"
 FORMAT, VERSION = "genprobe chunk index", 2
-RACY_NS = 2_000_000_000  # the coarsest clock among common file systems (FAT: 2 s)
+RACY_NS = 2_000_000_000  # the coarsest clock of common file systems (FAT: 2 s)
 REFERENCE, GEOMETRY, SQUARE = "ref.jpg", "geometry.jsonl", "square."
+REFERENCES = "__references__/"  # before the names of references in a tar: webdataset passes over `__x__/`
 
 
 @dataclass(slots=True)
 class Folder:
-    """One chunk folder: its name, its stamp, and its files' names joined by "/", which no file name can hold.
+    """One chunk folder: its name, its stamp, and its files' names joined by "/", which no file name can contain.
 
-    stamp: (modified, changed) in ns; (0, 0) is never trusted.  tiles: image files, sorted; those whose name contains
-    ref.jpg are no tiles.  others: the other files.  inner: folders inside, as Folders named relative to the root.
-    Where a square image and its geometry stand for tiles that are cut when read, tiles holds the names they would have,
-    others the square, and the stamp has the geometry's times too.
+    stamp: (modified, changed) in ns; (0, 0) is never trusted.  tiles: image files, sorted, except those whose name
+    contains ref.jpg.  others: the other files.  inner: folders inside, as Folders named relative to the root.
+    In the virtual layout (a square image and its geometry) tiles are the names that extracted tiles would have, others
+    includes the square, and the stamp has the geometry's times too.
     """
 
     name: str
@@ -43,9 +44,9 @@ class Folder:
 
 @dataclass(slots=True)
 class Listing:
-    """What a data set's root holds: its chunk folders and its own files, each sorted by name.
+    """The contents of a data set's root: its chunk folders and its own files, each sorted by name.
 
-    fresh: how many folders had to be listed on this start.  notes: what is known of cache.pth (`legacy_cache`).
+    fresh: how many folders had to be listed on this start.  notes: the state of cache.pth (`legacy_cache`).
     """
 
     root: str
@@ -56,7 +57,7 @@ class Listing:
 
 
 def open_index(root):
-    """Return the `Listing` of a data set's root as it is now, and bring the stored index up to date where it is not.
+    """Return the current `Listing` of a data set's root, and update the stored index if it has changed.
 
     Raises InputError when the root, or a folder in it, cannot be read.
     """
@@ -64,31 +65,31 @@ def open_index(root):
     folders, files = _list_root(root)
     stored, notes = _read(os.path.join(root, FILE)) if FILE in files else ({}, {})
     listing = Listing(root, [], files, notes=notes)
-    unknown = _validate(root, folders, stored, listing)
-    if unknown:
-        elsewhere, notes = _read(_cached_path(root))
+    changed = _validate(root, folders, stored, listing)
+    if changed:
+        cached, notes = _read(_cached_path(root))
         listing.notes = listing.notes or notes
-        unknown = _validate(root, unknown, elsewhere, listing)
-        listing.folders += [_scan(root, name) for name in unknown]
+        changed = _validate(root, changed, cached, listing)
+        listing.folders += [_scan(root, name) for name in changed]
         listing.folders.sort(key=lambda folder: folder.name)
-    listing.fresh = len(unknown)
+    listing.fresh = len(changed)
     _note_skipped(listing)
-    if unknown or len(stored) > len(folders):
+    if changed or len(stored) > len(folders):
         save_index(listing)
     return listing
 
 
 def _note_skipped(listing):
-    """Note the files in chunk folders that are neither tiles nor what belongs beside them."""
+    """Note the files in chunk folders that are neither tiles nor expected beside them."""
     skipped = []
-    for others, count in Counter(folder.others for folder in listing.folders).items():  # nearly all hold the same
+    for others, count in Counter(folder.others for folder in listing.folders).items():  # nearly all are the same
         names = filter(None, others.split("/"))
         skipped += count * [name for name in names if not name.endswith(".pt") and not is_image(name)]
     note_skipped(skipped, listing.root)
 
 
 def save_index(listing):
-    """Write the index beside the data, or below GENPROBE_CACHE where the data set is read-only; else nowhere."""
+    """Write the index beside the data, or below GENPROBE_CACHE for a read-only data set, if at all possible."""
     trusted_before = time.time_ns() - RACY_NS
     value = {"format": FORMAT, "version": VERSION, "notes": listing.notes,
              "folders": [_to_row(folder, trusted_before) for folder in listing.folders]}
@@ -97,16 +98,16 @@ def save_index(listing):
         try:
             _write(path, text)
             return
-        except (InputError, OSError):  # a disk that is full or read-only costs only the time of the next start
+        except (InputError, OSError):  # without an index only the next start is slower
             continue
 
 
 def _list_root(root):
-    """Return (names of the folders, names of the files) in the root, sorted; hidden ones are passed over."""
+    """Return (names of the folders, names of the files) in the root, sorted; hidden ones are ignored."""
     folders, files = [], []
     with system_errors(root):
         if not os.path.isdir(root) and os.path.exists(root):
-            raise InputError("not a folder", where=root, do="Give the folder that holds the chunk folders")
+            raise InputError("not a folder", where=root, do="Pass the folder that contains the chunk folders")
         with os.scandir(root) as entries:
             for entry in entries:
                 if not entry.name.startswith("."):
@@ -115,15 +116,15 @@ def _list_root(root):
 
 
 def _validate(root, names, stored, listing):
-    """Add the stored folders that are as on record to the listing; return the names of those that are not."""
-    unknown = []
+    """Add the unchanged stored folders to the listing; return the names of new and changed ones."""
+    changed = []
     for name in names:
         folder = stored.get(name)
         if folder is not None and _is_current(root, folder):
             listing.folders.append(folder)
         else:
-            unknown.append(name)
-    return unknown
+            changed.append(name)
+    return changed
 
 
 def _is_current(root, folder):
@@ -136,20 +137,20 @@ def _is_current(root, folder):
 
 
 def _stamp(path):
-    """Return (modified, changed) of a folder or file in ns, or (-1, -1) when it is gone.
+    """Return (modified, changed) of a folder or file in ns, or (-1, -1) when it does not exist.
 
-    The change time too: copying tools set the modification time of a folder to that of their source, whatever they
-    have left out; nothing sets the change time.
+    The change time too: copying tools set the modification time of a folder to that of their source, even for an
+    incomplete copy; nothing sets the change time.
     """
     try:
-        found = os.stat(path)
+        status = os.stat(path)
     except FileNotFoundError:
         return (-1, -1)
-    return (found.st_mtime_ns, found.st_ctime_ns)
+    return (status.st_mtime_ns, status.st_ctime_ns)
 
 
 def _scan(root, name):
-    """Return the Folder `name` (relative to the root) as it is. Its stamp is taken first: what follows shows."""
+    """Return the current Folder `name` (relative to the root). Its stamp comes first, so later changes are noticed."""
     path = f"{root}/{name}"
     stamp = _stamp(path)
     with system_errors(path):
@@ -157,8 +158,8 @@ def _scan(root, name):
     tiles = [entry for entry in names if is_image(entry) and REFERENCE not in entry]
     others, inner = [], []
     for entry in set(names).difference(tiles):
-        # Names of files that belong here are not asked whether they are folders: that costs more than listing them.
-        # Links to folders are not followed, as by the original: they can lead round in a circle.
+        # Expected files are not tested for being folders: that costs more than listing them.
+        # Links to folders are not followed, as in the original: they can form a cycle.
         below = f"{path}/{entry}"
         is_file = entry.endswith((REFERENCE, ".pt", ".jsonl"))
         is_folder = not is_file and os.path.isdir(below) and not os.path.islink(below)
@@ -172,14 +173,14 @@ def _scan(root, name):
 
 
 def _virtual_tiles(path, square, stamp):
-    """Return (names of the tiles that the geometry cuts from a square, stamp); none, untrusted, where broken."""
+    """Return (names of the tiles that the geometry crops from a square, stamp); ([], untrusted) if it is broken."""
     from common.datasets.dlas.chunked import warn
     from common.datasets.dlas.chunked.virtual import read_geometry, virtual_name
 
     try:
         return sorted(virtual_name(number, square) for number in read_geometry(f"{path}/{GEOMETRY}")), stamp
     except InputError as error:
-        warn(f"{error} This folder is left out")
+        warn(f"{error} This folder is skipped")
         return [], (0, 0)
 
 
@@ -209,7 +210,7 @@ def _read(path):
 
 
 def _write(path, text):
-    """Write the index under its final name by one rename. Not synced to the disk: half an index is only made anew."""
+    """Write the index under its final name by one rename. Not synced to disk: a damaged index is rebuilt anyway."""
     folder, name = os.path.split(path)
     temporary = os.path.join(folder, f".{name}.{os.getpid()}{TEMPORARY}")
     if folder and not os.path.isdir(folder):
@@ -225,7 +226,7 @@ def _write(path, text):
 
 
 def _cached_path(root):
-    """Return where the index of a read-only data set lies: named by a hash of its place."""
+    """Return the path of the index of a read-only data set, named by a hash of the root."""
     import hashlib
 
     from common.paths import cache_dir

@@ -1,10 +1,10 @@
-"""An existing cache.pth of the original: read as a hint, never trusted, and nothing of it is ever run.
+"""An existing cache.pth of the original: checked, never trusted, and never executed.
 
 It is a torch pickle of ChunkWithReference objects (path, tiles, need_metadata, need_ref) or, from an image folder, of a
-list of paths. The data set's own index says what is there; of cache.pth it is only told to the user that it is stale
-(the original's readers go by it), damaged, or asks for something that it must not get. All three are warnings: a file
-that is not needed is no reason to refuse the data beside it. On request (`refresh_cache`) a stale one is written anew,
-for those who go on using the original beside this; not unasked, for its tiles may be fewer on purpose (ignore_first).
+list of paths. Our own index replaces it; the user is only warned when a cache.pth is stale (the original's readers use
+it), damaged, or loads something that it must not: an unused file is no reason to reject the data beside it. On request
+(`refresh_cache`) a stale one is rewritten, for those who still use the original; not by default, since it may list
+fewer tiles on purpose (ignore_first).
 """
 
 import os
@@ -24,57 +24,57 @@ STALE = " is stale: "
 
 
 def read_cache(path):
-    """Return {folder name: [tile file names]} that a cache.pth lists, for a cache of chunks or of image paths.
+    """Return the {folder name: [tile file names]} of a cache.pth of chunks or of image paths.
 
-    Raises InputError for a missing, oversized or damaged file, and for one that asks for any global but the class
-    ChunkWithReference (from whatever module), which becomes a bare holder of attributes.
+    Raises InputError for a missing, oversized or damaged file, and for one that loads any global but the class
+    ChunkWithReference (from any module), which becomes a plain record of attributes.
     """
-    from common.formats.pickles import loads_plain, torch_pickle
+    from common.formats.pickles import loads_plain_torch
 
     with system_errors(path), open(path, "rb") as stream:
         if os.fstat(stream.fileno()).st_size > LARGEST:
-            raise InputError("too large to be looked through", where=path, do="Remove it")
+            raise InputError("too large to check", where=path, do="Remove it")
         data = stream.read()
-    value = loads_plain(torch_pickle(data, path), path, holders=(CLASS,))
+    value = loads_plain_torch(data, path, holders=(CLASS,))
     if not isinstance(value, list):
         raise InputError(f"holds a {type(value).__name__}, expected a list", where=path, do="Remove it")
-    found = {}
+    listed = {}
     for entry in value:
-        tiles = [entry] if isinstance(entry, str) else getattr(entry, "tiles", None)
+        tiles = [entry] if isinstance(entry, str) else getattr(entry, "attributes", {}).get("tiles")
         if not isinstance(tiles, list) or not all(isinstance(tile, str) for tile in tiles):
             raise InputError("holds something that is neither a chunk nor a path", where=path, do="Remove it")
         for tile in tiles:
             parent, _, name = tile.replace("\\", "/").rpartition("/")
-            found.setdefault(parent.rpartition("/")[2], []).append(name)
-    return found
+            listed.setdefault(parent.rpartition("/")[2], []).append(name)
+    return listed
 
 
 def note_cache(listing, refresh=False):
-    """Say of a cache.pth in the data set's root what is wrong with it; refresh: write a stale one anew instead.
+    """Warn of what is wrong with a cache.pth in the data set's root; refresh: rewrite a stale one instead.
 
-    listing: index.Listing; its notes remember the state, so that the file is read only when something has changed.
-    Returns True when the notes have changed and are worth saving.
+    listing: index.Listing; its notes store the state, so that the file is read only when something has changed.
+    Returns True when the notes have changed and should be saved.
     """
     if FILE not in listing.files:
         return False
     path = os.path.join(listing.root, FILE)
     try:
-        found = os.stat(path)
+        status = os.stat(path)
     except OSError:
         return False
-    state = [found.st_size, found.st_mtime_ns]
+    state = [status.st_size, status.st_mtime_ns]
     if not listing.fresh and listing.notes.get("cache_pth", [])[:2] == state:
-        said = listing.notes["cache_pth"][2]
+        verdict = listing.notes["cache_pth"][2]
     else:
-        said = _verdict(path, listing)
-    if refresh and isinstance(said, str) and STALE in said:
+        verdict = _verdict(path, listing)
+    if refresh and isinstance(verdict, str) and STALE in verdict:
         write_cache(listing)
-        found, said = os.stat(path), ""
-        state = [found.st_size, found.st_mtime_ns]
-    if isinstance(said, str) and said:
-        warn(said)
-    changed = listing.notes.get("cache_pth") != [*state, said]
-    listing.notes["cache_pth"] = [*state, said]
+        status, verdict = os.stat(path), ""
+        state = [status.st_size, status.st_mtime_ns]
+    if isinstance(verdict, str) and verdict:
+        warn(verdict)
+    changed = listing.notes.get("cache_pth") != [*state, verdict]
+    listing.notes["cache_pth"] = [*state, verdict]
     return changed
 
 
@@ -83,20 +83,20 @@ def _verdict(path, listing):
     try:
         listed = read_cache(path)
     except InputError as error:
-        return f"{error} It is not used: the folders are read themselves"
-    there = {folder.name: folder.tiles.split("/") for folder in listing.folders if folder.tiles}
-    if {name: sorted(tiles) for name, tiles in listed.items()} == there:
+        return f"{error} It is not used: the folders themselves are read"
+    existing = {folder.name: folder.tiles.split("/") for folder in listing.folders if folder.tiles}
+    if {name: sorted(tiles) for name, tiles in listed.items()} == existing:
         return ""
-    counts = [f"{sum(map(len, side.values()))} tiles in {len(side)} folders" for side in (listed, there)]
+    counts = [f"{sum(map(len, side.values()))} tiles in {len(side)} folders" for side in (listed, existing)]
     return f"{path}{STALE}it lists {counts[0]}, there are {counts[1]}. It is not used, but the original's readers would"
 
 
 class _Chunk:
-    """Stands for the original's class while its objects are pickled."""
+    """Replaces the original's class while its objects are pickled."""
 
 
 class _NamingPickler(pickle._Pickler):
-    """Writes `_Chunk` under the name of the original's class, which need not be there."""
+    """Writes `_Chunk` under the name of the original's class, which need not be installed."""
 
     def save_global(self, obj, name=None):
         if obj is not _Chunk:
@@ -108,9 +108,9 @@ class _NamingPickler(pickle._Pickler):
 
 
 def write_cache(listing, need_ref=True, need_metadata=True):
-    """Write the cache.pth of a data set of folders as the original would write it now: absolute paths, sorted tiles.
+    """Write the cache.pth of a data set of folders like the original: absolute paths, sorted tiles.
 
-    need_ref, need_metadata: options that the original keeps in this file and takes from it. Raises InputError where the
+    need_ref, need_metadata: options that the original stores in this file and reads from it. Raises InputError when the
     file cannot be written.
     """
     import torch

@@ -1,5 +1,6 @@
 """MultiFrameDataset (mode multi_frame_extensible): the same tile in consecutive frames of a clip."""
 
+import os
 import re
 
 import numpy as np
@@ -10,6 +11,7 @@ from common.datasets.dlas.chunked.base import ChunkedDataset, to_centers, to_pla
 from common.errors import InputError
 
 SUFFIX_LENGTH = 12
+RIGHT = re.compile(r"_right(_\d+)?$")
 
 
 class FramesDataset(ChunkedDataset):
@@ -53,9 +55,10 @@ class FramesDataset(ChunkedDataset):
 class MultiFrameDataset(FramesDataset):
     """Items of num_frames (N) consecutive frames, the item's own tile in the last of them.
 
-    Options beside those of `ChunkedDataset`: num_frames; frame_suffix_len (12): a folder belongs to the clip that its
-    name without its last 12 characters tells; frame_regex: instead, the first group of this pattern (or the whole
-    match) searched in the folder's name.
+    Options beside those of `ChunkedDataset`: num_frames; frame_suffix_len (12): a frame belongs to the clip that the
+    name of its photo without the last 12 characters tells, by the path that the geometry records, or the folder's name
+    where none does; frame_regex: instead, the first group of this pattern (or the whole match) searched in the folder's
+    name.
     The window ends at the item's frame; before the start of the clip, its first frame is repeated.
     compat: the original's window (see `original_window`).
     """
@@ -65,8 +68,8 @@ class MultiFrameDataset(FramesDataset):
 
     def __init__(self, options):
         super().__init__(options)
-        self.num_frames = self.options.whole("num_frames")
-        self.suffix = self.options.whole("frame_suffix_len", SUFFIX_LENGTH, low=0)
+        self.num_frames = self.options.integer("num_frames")
+        self.suffix = self.options.integer("frame_suffix_len", SUFFIX_LENGTH, low=0)
         self.pattern = self._pattern(self.options.get("frame_regex"))
         self._clips, self._rank = self._find_clips()
         self._names = [chunk.name for chunk in self.chunks] if self.compat else []
@@ -78,9 +81,15 @@ class MultiFrameDataset(FramesDataset):
         clip, rank = self._clips[number], self._rank[number]
         return self.with_tile([clip[max(rank - back, 0)] for back in reversed(range(self.num_frames))], tile)
 
-    def clip_name(self, name):
-        """Return the clip that a folder belongs to by its name."""
+    def clip_name(self, chunk):
+        """Return the clip that a chunk belongs to, by its photo's name or its folder's."""
+        name = chunk.name
         if self.pattern is None:
+            source = chunk.read_source()
+            if source is not None:
+                folder, _, file = source.rpartition("/")
+                side = "right" if RIGHT.search(name) else "left"
+                return folder, os.path.splitext(file)[0][: -self.suffix or None], side
             return name[: len(name) - self.suffix] if len(name) > self.suffix else ""
         found = self.pattern.search(name)
         if found is None:
@@ -100,7 +109,7 @@ class MultiFrameDataset(FramesDataset):
             for _ in range(repeats):
                 found = {}
                 for number, chunk in enumerate(chunks, start):
-                    clip = found.setdefault(self.clip_name(chunk.name), [])
+                    clip = found.setdefault(self.clip_name(chunk), [])
                     ranks.append(len(clip))
                     clips.append(clip)
                     clip.append(number)

@@ -1,4 +1,4 @@
-"""Opening a chunk, whatever form it was written in."""
+"""Opening chunks of any layout."""
 
 from common.datasets.dlas.chunked.chunks import SHARD_ENDINGS, FolderChunk, VirtualChunk
 from common.datasets.dlas.chunked.index import SQUARE
@@ -10,8 +10,7 @@ from common.errors import InputError
 def open_chunks(listing, limit=0):
     """Return the chunks of a data set with at least one tile, in the order of their names.
 
-    listing: index.Listing.  limit: bytes for decoded squares of the virtual layout.  Raises InputError when there is
-    none.
+    listing: index.Listing.  limit: bytes for decoded squares of the virtual layout.  InputError if there are none.
     """
     root = listing.root.rstrip("/") or "/"
     squares, chunks = Squares(limit), []
@@ -24,7 +23,7 @@ def open_chunks(listing, limit=0):
         chunks = sorted([*chunks, *open_packed(listing, limit)], key=lambda chunk: chunk.name)
     if not chunks:
         count = len(listing.folders)
-        what = f"{count} folders, none with a tile" if count else "no folder and no shard in it"
+        what = f"{count} folders, none with tiles" if count else "no folders or shards in it"
         raise InputError(f"not a chunked data set: {what}", where=listing.root,
-                         do="Give the save_folder of extract_subimages: it holds a folder for each photo")
+                         do="Pass the save_folder of extract_subimages, with a folder per photo")
     return chunks

@@ -1,8 +1,9 @@
 """Chunks in shards: tar files that webdataset readers take, and parquet files, both as extract_subimages packs them.
 
-A sample is an image with a key `<chunk>/<tile>` and its number, centre and width; the reference is the sample without a
-number. Beside shard-000000.tar lies shard-000000.jsonl, a line for each chunk, which tells where each image lies; a tar
-without it is looked through member by member on each start. Parquet files tell it in their columns.
+A sample is an image with a key `<chunk>/<tile>` and its number, centre and width. A reference lies in a tar as
+`__references__/<chunk>/ref`, in parquet in a column of its own beside the first tile of its chunk. Beside
+shard-000000.tar lies shard-000000.jsonl, a line for each chunk, which tells where each image lies; a tar without it is
+looked through member by member on each start. Parquet files tell it in their columns.
 """
 
 import json
@@ -11,7 +12,7 @@ from collections import OrderedDict
 
 from common.datasets.dlas.chunked import warn
 from common.datasets.dlas.chunked.chunks import FolderChunk, decode_whole
-from common.datasets.dlas.chunked.index import Folder
+from common.datasets.dlas.chunked.index import REFERENCES, Folder
 from common.errors import InputError
 from common.files import system_errors
 from common.images.suffixes import is_image
@@ -23,12 +24,13 @@ DO = "Extract the data set again, or copy this shard again"
 class PackedChunk(FolderChunk):
     """A chunk in a shard; its tiles bear the names they would have in the layout of folders."""
 
-    __slots__ = ("_shard", "_spans", "_reference", "_centers")
+    __slots__ = ("_shard", "_spans", "_reference", "_centers", "_source")
 
-    def __init__(self, root, name, shard, samples, ending):
+    def __init__(self, root, name, shard, samples, ending, source=None):
         """samples: [(stem, span for shard.read, id or None, (row, col, width) or None)] of one chunk."""
         tiles = sorted((stem, span) for stem, span, number, _ in samples if number is not None)
         super().__init__(root, Folder(name, (), "/".join(f"{stem}{ending}" for stem, _ in tiles), ""))
+        self._source = source if isinstance(source, str) else None
         self._shard, self._spans = shard, [span for _, span in tiles]
         self._reference = next((span for _, span, number, _ in samples if number is None), None)
         self._centers = {number: place for _, _, number, place in samples if number is not None and place is not None}
@@ -44,6 +46,10 @@ class PackedChunk(FolderChunk):
     def read_centers(self):
         """Return {id: (row, col, width)}, in pixels of the reference."""
         return self._centers
+
+    def read_source(self):
+        """Return the path of the photo below its input folder, or None."""
+        return self._source
 
     def _read(self, span, label):
         return decode_whole(self._shard.read(span), f"{self._shard.path}: {label}")
@@ -67,30 +73,35 @@ class TarShard:
 
 
 class ParquetShard:
-    """Images in a parquet file, by (row group, row in it); the row groups read last are kept, up to `limit` bytes."""
+    """Images in a parquet file, by (row group, row in it, column); the row groups read last are kept, up to `limit`
+    bytes."""
 
     def __init__(self, path, limit):
         self.path, self.limit = path, limit
         self._groups, self._bytes = OrderedDict(), 0
 
     def read(self, span):
-        """Return the image's bytes at a span (row group, row); a few groups stay in memory."""
-        group, row = span
-        if group in self._groups:
-            self._groups.move_to_end(group)
+        """Return the image's bytes at a span (row group, row, column); a few groups stay in memory."""
+        group, row, name = span
+        if (group, name) in self._groups:
+            self._groups.move_to_end((group, name))
         else:
             with parquet_errors(self.path) as parquet:
-                column = parquet.ParquetFile(self.path).read_row_group(group, columns=["image"]).column("image")
-                self._groups[group] = column.to_pylist()
-                self._bytes += column.nbytes
+                column = parquet.ParquetFile(self.path).read_row_group(group, columns=[name]).column(name)
+                self._groups[group, name] = images = column.to_pylist()
+                self._bytes += _length(images)
             while self._bytes > self.limit and len(self._groups) > 1:
                 _, images = self._groups.popitem(last=False)
-                self._bytes -= sum(map(len, images))
-        return self._groups[group][row]
+                self._bytes -= _length(images)
+        return self._groups[group, name][row]
 
     def __getstate__(self):
         """Workers start with none."""
         return {"path": self.path, "limit": self.limit, "_groups": OrderedDict(), "_bytes": 0}
+
+
+def _length(images):
+    return sum(len(image) for image in images if image is not None)
 
 
 def open_packed(listing, limit):
@@ -109,11 +120,11 @@ def _open_tar(root, path):
     """Return the chunks of a tar, told by the .jsonl beside it, or by its members where there is none."""
     shard, told = TarShard(path), f"{path.removesuffix('.tar')}.jsonl"
     rows = _read_told(told, path) if os.path.exists(told) else _read_members(path)
-    return [chunk for name, samples, ending in rows if len(chunk := PackedChunk(root, name, shard, samples, ending))]
+    return [chunk for name, *rest in rows if len(chunk := PackedChunk(root, name, shard, *rest))]
 
 
 def _read_told(told, path):
-    """Yield (chunk, samples, ending) of the lines of a shard's .jsonl; every image must lie in the shard."""
+    """Yield (chunk, samples, ending, source) of the lines of a shard's .jsonl; every image must lie in the shard."""
     with system_errors(told), open(told, "rb") as stream:
         lines = stream.read().splitlines()
     with system_errors(path):
@@ -133,7 +144,7 @@ def _read_told(told, path):
                                      where=told, do=DO)
                 place = (*sample[center], sample[width]) if sample[number] is not None and sample[center] else None
                 samples.append(_checked(sample[name], span, sample[number], place))
-            yield str(row["chunk"]), samples, f".{row['header']['format']}"
+            yield str(row["chunk"]), samples, f".{row['header']['format']}", row["header"].get("source")
     except (ValueError, KeyError, TypeError, IndexError, RecursionError) as error:
         raise InputError(f"not the index of a shard ({type(error).__name__}: {error})", where=told, do=DO) from error
 
@@ -154,7 +165,7 @@ def _read_members(path):
                     images[stem] = (member.offset_data, member.size, f"{dot}{ending}")
         chunks = {}
         for key, (offset, length, ending) in images.items():
-            name, _, stem = key.rpartition("/")
+            name, _, stem = key.removeprefix(REFERENCES).rpartition("/")
             told = places.get(key, {})
             place = (*told["center"], told["width"]) if told.get("center") else None
             number = told.get("id", int(stem) if stem.isascii() and stem.isdigit() else None)
@@ -167,17 +178,22 @@ def _read_members(path):
 
 def _open_parquet(root, path, limit):
     """Return the chunks of a parquet file: all columns but the images are read."""
-    chunks, shard = {}, ParquetShard(path, limit)
+    chunks, sources, shard = {}, {}, ParquetShard(path, limit)
     with parquet_errors(path) as parquet:
         file = parquet.ParquetFile(path)
         for group in range(file.num_row_groups):
-            columns = file.read_row_group(group, columns=["key", *COLUMNS]).to_pydict()
+            wanted = ["key", *COLUMNS, *({"source"} & {*file.schema_arrow.names})]
+            columns = file.read_row_group(group, columns=wanted).to_pydict()
             for row, (key, number, *place) in enumerate(zip(columns["key"], *(columns[name] for name in COLUMNS))):
                 name, _, stem = key.rpartition("/")
-                sample = _checked(stem, (group, row), number, None if None in place else tuple(place))
+                sample = _checked(stem, (group, row, "image"), number, None if None in place else tuple(place))
+                if name not in chunks and "reference" in file.schema_arrow.names:
+                    chunks[name] = [("ref", (group, row, "reference"), None, None)]
                 chunks.setdefault(name, []).append(sample)
+                sources[name] = columns["source"][row] if "source" in columns else None
     ending = _told_ending(f"{path.removesuffix('.parquet')}.jsonl")
-    return [chunk for name, samples in chunks.items() if len(chunk := PackedChunk(root, name, shard, samples, ending))]
+    return [chunk for name, samples in chunks.items()
+            if len(chunk := PackedChunk(root, name, shard, samples, ending, sources[name]))]
 
 
 def _told_ending(told):

@@ -10,11 +10,10 @@ SIDE = re.compile(r"^(.*)_(left|right)(.*)$", re.DOTALL)
 
 
 class PairedFrameDataset(FramesDataset):
-    """Items of two frames, left and right: shapes as in FramesDataset with N = 2; each pair comes once from either
-    half.
+    """Items of two frames, left and right: shapes as in FramesDataset with N = 2; each pair comes once per half.
 
-    Folders are paired by name: `<photo>_left<...>` with `<photo>_right<...>`, in the order of the numbers behind them
-    where a name comes more than once. A half without its other half is named in a DatasetWarning and left out.
+    Folders are paired by name: `<photo>_left<...>` with `<photo>_right<...>`, in the order of the numbers after them if
+    a name is repeated. A half without its counterpart is skipped with a DatasetWarning.
     compat: the original's rule instead, a folder with _left in its name with the next one, any other with the previous.
     """
 
@@ -25,26 +24,26 @@ class PairedFrameDataset(FramesDataset):
         self._pairs = [] if self.compat else self._find_pairs()
 
     def _open_root(self, root, repeats):
-        """As the base, without the halves that stand alone (compat keeps them)."""
+        """Like the base, without single halves (compat keeps them)."""
         chunks, repeats = super()._open_root(root, repeats)
         if self.compat:
             return chunks, repeats
         partners = match_halves([chunk.name for chunk in chunks])
-        alone = [chunk.name for number, chunk in enumerate(chunks) if number not in partners]
-        if alone:
-            warn(f"{root}: {len(alone)} folders have no other half and are left out, first of them {alone[0]}")
-        kept = [chunk for number, chunk in enumerate(chunks) if number in partners]
-        if not kept:
-            raise InputError("no folder has an other half (_left and _right in the names)", where=root,
+        single = [chunk.name for number, chunk in enumerate(chunks) if number not in partners]
+        if single:
+            warn(f"{root}: skipped {len(single)} folders without their other half, the first is {single[0]}")
+        paired = [chunk for number, chunk in enumerate(chunks) if number in partners]
+        if not paired:
+            raise InputError("no folder has its other half (_left and _right in the names)", where=root,
                              do="Extract the photos with --vertical_split")
-        return kept, repeats
+        return paired, repeats
 
     def frames_of(self, number, tile):
         """Return [(position in self.chunks, tile)] of the left and the right half."""
         if self.compat:
             left = number if "_left" in self.chunks[number].name else number - 1
             if left + 1 >= len(self.chunks):
-                raise InputError(f"there is no folder after {self.chunks[number].name}", where="compat",
+                raise InputError(f"no folder after {self.chunks[number].name}", where="compat",
                                  do="Set compat to false")
             return [(left % len(self.chunks), tile), (left + 1, tile)]
         pair = self._pairs[number]
@@ -53,7 +52,7 @@ class PairedFrameDataset(FramesDataset):
             raise InputError(f"the other half of {self.chunks[number].name} has no tile {tile}", where=self.MODE,
                              do="Extract both halves with the same options")
         if tile >= count:
-            warn(f"{self.chunks[number].name}: the other half has no tile {tile}; tile {count - 1} takes its place")
+            warn(f"{self.chunks[number].name}: the other half has no tile {tile}; tile {count - 1} is used instead")
         return [(half, min(tile, count - 1)) for half in pair]
 
     def _find_pairs(self):
@@ -68,11 +67,11 @@ class PairedFrameDataset(FramesDataset):
 
 
 def match_halves(names):
-    """Return {position: (left, right)} of the folder names that have an other half."""
+    """Return {position: (left, right)} of the folder names with both halves."""
     sides = {}
     for number, name in enumerate(names):
-        if found := SIDE.match(name):
-            photo, side, rest = found.groups()
+        if match := SIDE.match(name):
+            photo, side, rest = match.groups()
             sides.setdefault(photo, {"left": [], "right": []})[side].append((_number(rest), rest, number))
     partners = {}
     for halves in sides.values():
@@ -82,7 +81,7 @@ def match_halves(names):
 
 
 def _pair_up(lefts, rights):
-    """Return [(left, right)] positions: where both halves of each photo are there, in order; else by k and k + 1."""
+    """Return [(left, right)] positions: in order if both halves of every photo exist, else by numbers k and k + 1."""
     if len(lefts) == len(rights):
         return [(left[2], right[2]) for left, right in zip(lefts, rights)]
     numbered = {right[0]: right[2] for right in rights}
@@ -91,5 +90,5 @@ def _pair_up(lefts, rights):
 
 def _number(text):
     """Return the number at the end of a folder's name, or -1."""
-    found = re.search(r"(\d+)$", text)
-    return int(found.group(1)) if found else -1
+    match = re.search(r"(\d+)$", text)
+    return int(match.group(1)) if match else -1

@@ -1,4 +1,4 @@
-"""SingleImageDataset (mode single_image_extensible): one tile an item, with the whole photo as its reference."""
+"""SingleImageDataset (mode single_image_extensible): one tile per item, with the whole photo as its reference."""
 
 import torch
 

@@ -1,7 +1,7 @@
-"""The virtual layout of extract_subimages: one square image for each photo; geometry.jsonl tells where its tiles lie.
+"""The virtual layout of extract_subimages: one square image per photo, and its tiles' windows in geometry.jsonl.
 
-The first line of geometry.jsonl is about the photo, each further one about a tile: id, top, left, crop (the window in
-the square), size (side of the tile), and more that is not needed here.
+The first line of geometry.jsonl describes the photo, each further one a tile: id, top, left, crop (the window in the
+square), size (side of the tile), and more that is not used here.
 """
 
 import json
@@ -15,7 +15,7 @@ LARGEST_SIDE = 1 << 16
 
 
 class Window(NamedTuple):
-    """Where a tile is cut from the square, and the side that the cut is resized to by area."""
+    """The crop of a tile from the square, and the side that it is resized to by area."""
 
     top: int
     left: int
@@ -29,20 +29,20 @@ def read_geometry(path):
         lines = stream.read().splitlines()
     try:
         rows = [json.loads(line) for line in lines[1:]]
-        found = {row["id"]: Window(row["top"], row["left"], row["crop"], row["size"]) for row in rows}
-        told = json.loads(lines[0])["tiles"]
+        windows = {row["id"]: Window(row["top"], row["left"], row["crop"], row["size"]) for row in rows}
+        expected = json.loads(lines[0])["tiles"]
     except (ValueError, KeyError, TypeError, IndexError, RecursionError) as error:
         raise InputError(f"not the geometry of a photo ({type(error).__name__}: {error})", where=path,
                          do="Extract this photo again") from error
-    numbers = [number for tile, window in found.items() for number in (tile, *window)]
-    if not all(type(number) is int and 0 <= number < 1 << 31 for number in numbers) or len(found) != told:
-        raise InputError(f"holds {len(found)} tiles, told are {told}, or a place is no whole number", where=path,
-                         do="Extract this photo again")
-    return found
+    numbers = [number for tile, window in windows.items() for number in (tile, *window)]
+    if not all(type(number) is int and 0 <= number < 1 << 31 for number in numbers) or len(windows) != expected:
+        raise InputError(f"{len(windows)} tiles, the header says {expected}, or a coordinate is not an integer",
+                         where=path, do="Extract this photo again")
+    return windows
 
 
 def virtual_name(number, square):
-    """Return the file name that a tile of a square (file name) would have in the layout of folders."""
+    """Return the file name that a tile of a square (file name) would have in the folder layout."""
     return f"{number:08d}.{square.rpartition('.')[2]}"
 
 
@@ -53,31 +53,31 @@ def cut_tile(pixels, window, where):
     height, width = pixels.shape[:2]
     inside = window.crop and window.top + window.crop <= height and window.left + window.crop <= width
     if not inside or not 0 < window.size < LARGEST_SIDE:
-        raise InputError(f"{window} does not lie in the square, which has {height}x{width} pixels", where=where,
+        raise InputError(f"{window} leaves the square of {height}x{width} pixels", where=where,
                          do="Extract this photo again")
     return resize(pixels[window.top : window.top + window.crop, window.left : window.left + window.crop], window.size)
 
 
 class Squares:
-    """The squares that were read last, decoded, in at most `limit` bytes (but always one)."""
+    """An LRU cache of decoded squares in at most `limit` bytes (but always one)."""
 
     def __init__(self, limit):
         self.limit = limit
-        self._kept, self._bytes = OrderedDict(), 0
+        self._cache, self._bytes = OrderedDict(), 0
 
     def get(self, chunk):
         """Return (pixels, {id: Window}) of a chunk. Raises InputError when they cannot be read."""
-        found = self._kept.get(chunk)
-        if found is not None:
-            self._kept.move_to_end(chunk)
-            return found
-        found = self._kept[chunk] = chunk.read_square()
-        self._bytes += found[0].nbytes
-        while self._bytes > self.limit and len(self._kept) > 1:
-            _, (pixels, _) = self._kept.popitem(last=False)
+        entry = self._cache.get(chunk)
+        if entry is not None:
+            self._cache.move_to_end(chunk)
+            return entry
+        entry = self._cache[chunk] = chunk.read_square()
+        self._bytes += entry[0].nbytes
+        while self._bytes > self.limit and len(self._cache) > 1:
+            _, (pixels, _) = self._cache.popitem(last=False)
             self._bytes -= pixels.nbytes
-        return found
+        return entry
 
     def __getstate__(self):
-        """Workers start with none."""
-        return {"limit": self.limit, "_kept": OrderedDict(), "_bytes": 0}
+        """Workers start with an empty cache."""
+        return {"limit": self.limit, "_cache": OrderedDict(), "_bytes": 0}

@@ -207,14 +207,14 @@ def test_names_are_matched_by_what_they_contain():
 
 
 @pytest.mark.parametrize(("options", "said"), [
-    ({"fixed_corruptions": ["gausian_blurr"]}, "no corruption is called 'gausian_blurr'. Did you mean gaussian_blur?"),
+    ({"fixed_corruptions": ["gausian_blurr"]}, "unknown corruption 'gausian_blurr'. Did you mean gaussian_blur?"),
     ({"fixed_corruptions": ["jpeg-brod"]}, "Did you mean jpeg-broad?"),
-    ({"random_corruptions": ["bogus"], "num_corrupts_per_image": 1}, "no corruption is called 'bogus'"),
+    ({"random_corruptions": ["bogus"], "num_corrupts_per_image": 1}, "unknown corruption 'bogus'"),
     ({"num_corrupts_per_image": 2}, "random_corruptions: num_corrupts_per_image is 2"),
-    ({"num_corrupts_per_image": -1}, "a whole number from 0"),
-    ({"num_corrupts_per_image": float("inf")}, "a whole number from 0"),
+    ({"num_corrupts_per_image": -1}, "an integer of at least 0"),
+    ({"num_corrupts_per_image": float("inf")}, "an integer of at least 0"),
     ({"fixed_corruptions": "jpeg"}, "a list of names"),
-    ({"corruption_blur_scale": "big"}, "a number from 0"),
+    ({"corruption_blur_scale": "big"}, "a number of at least 0"),
     ({"cosine_bias": "yes"}, "true or false"),
     (["jpeg"], "expected a dictionary"),
 ])

@@ -169,7 +169,7 @@ def test_batch_size_must_be_a_multiple_of_the_processes(monkeypatch, tmp_path):
     root = make_folders(tmp_path / "set")
     options = options_for(root, phase="train", batch_size=3)
     dataset = create_dataset(options)
-    with pytest.raises(InputError, match="no multiple of the 2 processes"):
+    with pytest.raises(InputError, match="not divisible by 2 processes"):
         create_dataloader(dataset, options, {"dist": True})
     loader = create_dataloader(dataset, {**options, "batch_size": 4}, {"dist": True})
     assert (loader.batch_size, len(loader.sampler)) == (2, 3)
@@ -180,7 +180,7 @@ def test_collate():
                            {"x": torch.zeros(2), "name": "b", "n": 2, "none": None}])
     assert batch["x"].shape == (2, 2)
     assert (batch["name"], batch["n"].tolist(), batch["none"]) == (["a", "b"], [1, 2], None)
-    with pytest.raises(InputError, match="'x' cannot be put in one batch"):
+    with pytest.raises(InputError, match="'x' cannot be batched"):
         collate_items([{"x": torch.ones(2)}, {"x": torch.ones(3)}])
     with pytest.raises(InputError, match="'y' is not in every item"):
         collate_items([{"x": 1, "y": 2}, {"x": 1}])

@@ -102,7 +102,7 @@ def test_boxes_are_means():
     assert np.abs(resize_planes(pixels, 8) - means).max() <= 0.5
     assert resize_planes(pixels, 16) is pixels
     assert resize_planes(pixels, 12, "lanczos").shape == (3, 3, 12, 12)
-    with pytest.raises(InputError, match="whole boxes"):
+    with pytest.raises(InputError, match="box resizing needs a multiple"):
         resize_planes(pixels, 12)
 
 
@@ -124,6 +124,25 @@ def test_lmdb(tmp_path):
         (tmp_path / "cut" / "data.mdb").write_bytes(data[:length])
         with pytest.raises(InputError, match="cut off"):
             LmdbImages(tmp_path / "cut")
+
+
+def test_a_damaged_lmdb_is_named(monkeypatch, tmp_path):
+    """Its library finds damage when a page is read, not when the file is opened."""
+    import sys
+    import types
+
+    class CorruptedError(Exception):
+        pass
+
+    def get(key):
+        raise CorruptedError("MDB_CORRUPTED: Located page was wrong type")
+
+    base = types.SimpleNamespace(info=lambda: {"last_pgno": 0}, stat=lambda: {"psize": 0},
+                                 begin=lambda buffers: types.SimpleNamespace(get=get))
+    monkeypatch.setitem(sys.modules, "lmdb", types.SimpleNamespace(Error=CorruptedError, open=lambda *_, **__: base))
+    (tmp_path / "data.mdb").write_bytes(b"")
+    with pytest.raises(InputError, match="damaged at 'images_shape' .MDB_CORRUPTED"):
+        LmdbImages(tmp_path)
 
 
 def test_lmdb_is_optional(monkeypatch, tmp_path):

@@ -109,7 +109,7 @@ def test_names_and_splits_in_any_case_and_spelling():
 
 @pytest.mark.parametrize(("name", "split", "text"), [
     ("cifar11", "train", "Did you mean cifar10?"), ("digits", "tests", "Did you mean test?"),
-    ("nowhere/at/all", "train", "no such path"),
+    ("nowhere/at/all", "train", "no such data set or path"),
 ])
 def test_unknown_names_are_input_errors_with_the_nearest(name, split, text):
     with pytest.raises(InputError) as caught:

@@ -107,7 +107,7 @@ def test_a_missing_shard_is_named(tmp_path):
 def test_a_shard_with_fewer_records_than_announced_is_named(tmp_path, kind):
     paths = prepare(tmp_path, kind=kind)
     (tfrecord if kind == "tfrecord" else array_record)(paths[1], records()[4:6])
-    with pytest.raises(InputError, match=r"00001-of-00002: 2 records, dataset_info\.json says 3"):
+    with pytest.raises(InputError, match=r"00001-of-00002: 2 records, dataset_info\.json has 3"):
         open_dataset("cifar10", "train", data_dir=tmp_path)
 
 
@@ -122,7 +122,7 @@ def test_every_truncation_of_a_tfrecord_is_an_input_error(tmp_path):
         if length in ends:
             assert len(read_records(path)) == ends[length]
         else:
-            with pytest.raises(InputError, match="cut short"):
+            with pytest.raises(InputError, match="truncated"):
                 read_records(path)
 
 
@@ -200,5 +200,5 @@ def test_unexpected_records_are_input_errors(tmp_path, record, text):
 def test_a_length_that_runs_past_the_end_is_not_followed(tmp_path):
     length = struct.pack("<Q", 1 << 60)
     (tmp_path / "file").write_bytes(length + struct.pack("<I", slow_crc32c(length)) + b"x" * 50)
-    with pytest.raises(InputError, match="cut short"):
+    with pytest.raises(InputError, match="truncated"):
         read_records(tmp_path / "file")

@@ -197,9 +197,9 @@ def test_bad_features_are_named_and_nothing_is_written(capsys, encoded):
     cases = [
         ({"pool_3": broken_pool}, ("fidis", "prdc"), "row 33 of 'pool_3' holds NaN"),
         ({"logit": broken_logit}, ("fidis",), "row 5 of 'logit' holds NaN or infinity"),
-        ({"pool_3": pool[:, :8]}, ("fidis", "prdc"), "8 wide"),
+        ({"pool_3": pool[:, :8]}, ("fidis", "prdc"), "8 dimensions"),
         ({"pool_3": None}, ("fidis", "prdc"), "nor pool_3 are in the file, which has logit"),
-        ({"pool_3": pool[:1], "logit": None}, ("fidis", "prdc"), "1 images, more than"),
+        ({"pool_3": pool[:1], "logit": None}, ("fidis", "prdc"), "has 1 images, at least"),
         ({"pool_3": pool[0]}, ("fidis",), "expected floats (images, features)"),
         ({"logit": logit[:7]}, ("fidis",), "'pool_3' has 70 rows, 'logit' 7"),
         ({"features": np.array("small-features-v1")}, ("fidis", "prdc"),
@@ -255,7 +255,7 @@ def test_bad_samples_are_named_and_nothing_is_written(capsys, work):
 def test_encode_refuses_what_it_cannot_do(capsys, work, encoded):
     assert "no Inception weights here" in run(capsys, "encode", "--features", "inception", "--weights", "none.pth",
                                               "--overwrite", status=2)
-    assert "that this tool did not make" in run(capsys, "encode", status=2)
+    assert "with features from elsewhere" in run(capsys, "encode", status=2)
     assert "--dataset" in run(capsys, "encode", "--encode_dataset", status=2)
     assert "samples (8, 8, 1)" in run(capsys, "encode", "--encode_dataset", "--dataset", "photos32", status=2)
     run(capsys, "encode", "--encode_dataset", "--dataset", "digits", "--overwrite")
@@ -265,7 +265,7 @@ def test_encode_refuses_what_it_cannot_do(capsys, work, encoded):
 
 def test_flags_out_of_range(capsys, encoded):
     assert "--nearest_k" in run(capsys, "prdc", "--nearest_k", "0", status=2)
-    assert "more than 60 are needed" in run(capsys, "prdc", "--nearest_k", "60", status=2)
+    assert "at least 61 are required" in run(capsys, "prdc", "--nearest_k", "60", status=2)
     assert "--splits" in run(capsys, "fidis", "--splits", "61", status=2)
     assert "no stored results" in run(capsys, "fidis", "--read", status=2)
     assert "--bs" in run(capsys, "encode", "--bs", "0", status=2)
@@ -305,7 +305,7 @@ def test_likelihoods_of_several_repeats_are_told_from_stale_ones(tmp_path):
     for number, (repeat, index) in enumerate(((0, [0, 1]), (0, [2]), (1, [0, 1]), (1, [2]))):
         write_npz(tmp_path / f"bpd_{number}.npz", bpd=np.ones(len(index), np.float32), nfe=np.int64(1), index=index,
                   repeat=repeat)
-    assert read_nll(tmp_path)["num_images"] == 6
+    assert read_nll(tmp_path)["num_images"] == 3
     write_npz(tmp_path / "bpd_4.npz", bpd=np.ones(1, np.float32), nfe=np.int64(1), index=[1], repeat=0)
     with pytest.raises(InputError, match="image 1 is also in"):
         read_nll(tmp_path)
@@ -324,3 +324,20 @@ def test_nasym_that_the_original_lost_is_not_invented(tmp_path):
     write_npz(tmp_path / "repeat_1.npz", asym=np.array([4.0, 6.0]), nasym=np.array([4.0, 6.0]))
     found = read_asym(tmp_path)
     assert (found["asym"], found["nasym"], found["num_files"]) == (4.0, None, 2)
+
+
+def test_M4_statistics_prepared_otherwise_are_named(capsys, encoded):
+    """fidis --stats with another preprocessing is refused, with another size noted."""
+    rows = np.random.default_rng(5).standard_normal((60, 24)).astype(np.float32)
+    np.savez(encoded / "generated_stat.npz", pool_3=rows, features=np.array("inception-legacy_tensorflow"))
+    moments = {"mu": rows.mean(0), "sigma": np.cov(rows, rowvar=False)}
+    for resize, resolution in (("clean", 0), ("legacy_tensorflow", 0), ("legacy_tensorflow", 256)):
+        meta = {"extractor": "inception", "resize": resize, "resolution": [resolution]}
+        np.savez("reference.npz", **moments, meta=np.array(json.dumps(meta)))
+        words = ("fidis", "--stats", "reference.npz", "--overwrite")
+        if resize == "clean":
+            assert "the features are inception-clean (24 dimensions), those of" in run(capsys, *words, status=2)
+        else:
+            notes = run(capsys, *words)["results"]["notes"]
+            assert len(notes) == (resolution > 0)
+            assert all("reference.npz 256 x 256" in note for note in notes)

@@ -103,7 +103,7 @@ def test_halves_that_stand_alone_are_left_out(tmp_path):
         dataset = create_dataset({**options_for(root), "mode": "paired_frame"})
     assert len(dataset) == 4
     lone = make_folders(tmp_path / "lone", names=("x",))
-    with pytest.warns(UserWarning, match="no other half"), pytest.raises(InputError, match="vertical_split"):
+    with pytest.warns(UserWarning, match="without their other half"), pytest.raises(InputError, match="vertical_split"):
         create_dataset({**options_for(lone), "mode": "paired_frame"})
 
 
@@ -113,3 +113,23 @@ def test_photos_of_one_name_are_paired_by_number():
         "a_left_0": "a_right_1", "a_left_2": "a_right_3", "a_left_10": "a_right_11"}
     assert match_halves(["a_left_0", "a_left_2", "a_right_3"]) == {1: (1, 2), 2: (1, 2)}
     assert match_halves(["x_left_left", "x_left_right"]) == {0: (0, 1), 1: (0, 1)}
+
+
+@pytest.mark.parametrize("words", [(), ("--layout", "packed"), ("--layout", "parquet"), ("--naming", "original"),
+                                   ("--layout", "virtual")])
+def test_S10_clips_go_by_the_names_of_photos_not_by_the_suffix_of_their_folders(words, tmp_path):
+    """Counters of 12 digits: `_left`, or `_left_7`, would eat into them, so that clips fall apart or run together."""
+    from tests.tools.extract_subimages.photos import extract, photo, write
+
+    names = [f"{cam}_{number}" for cam in ("cam", "cam2") for number in range(163999999998, 164000000002)]
+    for number, name in enumerate(names):
+        write(tmp_path / "in" / f"{name}.jpg", photo(number))
+    extract(tmp_path / "in", tmp_path / "set", *words)
+    dataset = multi(tmp_path / "set", target_size=32)
+    chunks = [chunk.name for chunk in dataset.chunks]
+    windows = [[frame for frame, _ in dataset.frames_of(number, 0)] for number in range(len(chunks))]
+    assert len(chunks) == 8
+    for number, window in enumerate(windows):
+        clip = [other for other in range(8) if chunks[other].split("_")[0] == chunks[number].split("_")[0]]
+        rank = clip.index(number)
+        assert window == [clip[max(rank - back, 0)] for back in (2, 1, 0)]

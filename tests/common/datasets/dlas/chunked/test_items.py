@@ -166,7 +166,7 @@ def test_broken_tiles_are_named_and_replaced_or_raised(root, tmp_path):
 def test_a_broken_reference_is_named_for_every_tile_of_its_folder(root, tmp_path):
     path = tmp_path / "set/a_left_0/ref.jpg"
     path.write_bytes(path.read_bytes()[:-40])  # OpenCV would fill the rest with grey
-    with pytest.raises(InputError, match="a_left_0/ref.jpg: cut short"):
+    with pytest.raises(InputError, match="a_left_0/ref.jpg: truncated"):
         create_dataset(options_for(root, need_ref=True))[1]
     dataset = create_dataset(options_for(root, need_ref=True, broken_images="next"))
     with pytest.warns(UserWarning, match="ref.jpg"):
@@ -210,7 +210,7 @@ def test_references_stay_within_their_memory(tmp_path):
 @pytest.mark.parametrize(("change", "match"), [
     ({"target_size": None}, "target_size"), ({"scale": None}, "scale"), ({"paths": None}, "paths"),
     ({"target_size": None, "scale": None}, "'target_size', 'scale' are missing"), ({"scale": 32}, "scale is 0"),
-    ({"force_multiple": 3}, "no multiple of 3"), ({"target_size": "big"}, "target_size"),
+    ({"force_multiple": 3}, "not a multiple of 3"), ({"target_size": "big"}, "target_size"),
     ({"ignore_first": -1}, "ignore_first"),
     ({"fixed_corruptions": ["gausian_blur"]}, "gaussian_blur"), ({"broken_images": "skip"}, "broken_images"),
 ])

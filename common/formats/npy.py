@@ -1,0 +1,47 @@
+"""Arrays in .npy form (numpy.lib.format), of which nothing is believed before it is checked."""
+
+import math
+
+DAMAGE = (ValueError, EOFError)  # what the functions below raise
+
+
+def npy_header(stream):
+    """Return (shape, columns first, dtype) of a .npy stream, which then stands at the first value.
+
+    Raises ValueError or EOFError when it does not begin as one, whatever its header is instead of Python.
+    """
+    import tokenize
+
+    import numpy as np
+
+    try:
+        version = np.lib.format.read_magic(stream)
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, columns_first, dtype = read(stream)
+    except (tokenize.TokenError, SyntaxError, TypeError, LookupError, OverflowError, MemoryError,
+            RecursionError) as error:
+        raise ValueError(f"its header cannot be read ({error})") from error
+    if any(side < 0 for side in shape):
+        raise ValueError(f"its header says shape {shape}")
+    return shape, columns_first, dtype
+
+
+def read_npy(stream, size):
+    """Return the array of a .npy stream of `size` bytes, read to its end.
+
+    Raises ValueError or EOFError for a damaged one, for one of Python objects, and for a shape beyond its bytes.
+    """
+    import numpy as np
+
+    shape, columns_first, dtype = npy_header(stream)
+    if dtype.hasobject:
+        raise ValueError("it holds Python objects, which only a pickle can")
+    count = math.prod(shape) * dtype.itemsize
+    if count > size:
+        raise EOFError(f"{size:,} bytes are no {dtype} of shape {shape}")
+    data = np.empty(count, np.uint8)
+    if stream.readinto(data) != count:
+        raise EOFError(f"it ends before an array of shape {shape} is complete")
+    if stream.read(1):  # also makes zipfile compare the check sum
+        raise ValueError("it is longer than its header says")
+    return np.ndarray(shape, dtype, data if count else None, order="F" if columns_first else "C")

@@ -1,0 +1,190 @@
+"""From command-line words to options.
+
+argparse-dataclass builds the parser; what it lacks (both spellings of a flag, defaults and bounds in the help, booleans
+in the originals' spellings, one-line errors with the nearest name) is added here.
+"""
+
+import dataclasses
+import re
+import typing
+from dataclasses import MISSING, field
+
+from common.errors import InputError, nearest
+from common.options import CommonOptions, bounds_text, check_bounds, is_bounded
+
+
+def parse(options_class, argv, prog, description="", epilog=""):
+    """Return an options_class made from command-line words. Raises InputError for anything the words have wrong."""
+    parser = _make_parser(options_class, prog, description, epilog)
+    given = parser.parse_args(_normalise(options_class, list(argv)))
+    options = options_class(**{item.name: getattr(given, item.name) for item in dataclasses.fields(options_class)})
+    check_bounds(options)
+    return options
+
+
+def _make_parser(options_class, prog, description, epilog):
+    import argparse
+
+    from argparse_dataclass import ArgumentParser
+
+    class Parser(ArgumentParser):
+        def error(self, message):
+            raise _flag_error(options_class, message)
+
+        def format_help(self):
+            switches = [action for action in self._actions if action.type is _parse_bool]
+            for action in switches:  # shown as bare switches; parsed with a value, which _normalise adds
+                action.nargs = 0
+            text = super().format_help()
+            for action in switches:
+                action.nargs = None
+            return text
+
+    return Parser(
+        _mirror(options_class), prog=prog, description=description, epilog=epilog, allow_abbrev=False,
+        formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(prog, max_help_position=30, width=110),
+    )
+
+
+def _mirror(options_class):
+    """Return a class of the same fields for argparse-dataclass: both spellings, defaults told, required ones first."""
+    common = {item.name for item in dataclasses.fields(CommonOptions)}
+    items = sorted(dataclasses.fields(options_class), key=lambda item: (not _is_required(item), item.name in common))
+    hints = typing.get_type_hints(options_class)
+    mirrored = []
+    for item in items:
+        extra = {} if _is_required(item) else {"default": item.default}
+        if item.default_factory is not MISSING:
+            extra = {"default_factory": item.default_factory}
+        mirrored.append((item.name, object, field(metadata=_flag_metadata(item, hints[item.name]), **extra)))
+    return dataclasses.make_dataclass(f"{options_class.__name__}Flags", mirrored, kw_only=True)
+
+
+def _is_required(item):
+    return item.default is MISSING and item.default_factory is MISSING
+
+
+def _flag_metadata(item, hint):
+    """Return argparse-dataclass metadata for one field."""
+    names = [item.name] if item.metadata.get("word") else [*item.metadata.get("short", ()), f"--{item.name}"]
+    if "_" in item.name and not item.metadata.get("word"):
+        names.append(f"--{item.name.replace('_', '-')}")
+    kind = _parse_bool if hint is bool else item.metadata.get("type") or _element_type(hint)
+    text = item.metadata.get("help", "").replace("%", "%%")
+    bounds = f"{bounds_text(item)}; " if is_bounded(item) else ""
+    default = _default_text(item)
+    if "default:" in text and default == "default: none":  # the text says what stands for it
+        bounds, default = bounds.removesuffix("; "), ""
+    added = f" ({bounds}{default})" if bounds or default else ""
+    metadata = {"args": names, "type": kind, "help": f"{text}{added}"}
+    for key in ("choices", "nargs"):
+        if item.metadata.get(key) is not None:
+            metadata[key] = item.metadata[key]
+    if hint is not bool and not metadata.get("choices"):
+        plain = item.name if item.metadata.get("word") else getattr(kind, "__name__", "value").strip("_")
+        metadata["metavar"] = item.metadata.get("metavar") or plain.upper()
+    return metadata
+
+
+def _element_type(hint):
+    """Return the type of one word: int for int, Optional[int], List[int]."""
+    arguments = [part for part in typing.get_args(hint) if part is not type(None)]
+    return _element_type(arguments[0]) if arguments else hint
+
+
+def _default_text(item):
+    if _is_required(item):
+        return "required"
+    default = item.default if item.default is not MISSING else item.default_factory()
+    if isinstance(default, bool):
+        return f"default: on; --no_{item.name} for off" if default else "default: off"
+    if default in (None, [], ""):
+        return "default: none"
+    return f"default: {' '.join(map(str, default)) if isinstance(default, list) else default}"
+
+
+def _parse_bool(word):
+    values = {"true": True, "yes": True, "1": True, "on": True, "false": False, "no": False, "0": False, "off": False}
+    if word.lower() not in values:
+        raise ValueError(word)
+    return values[word.lower()]
+
+
+def _normalise(options_class, words):
+    """Return the words with the originals' spellings made uniform.
+
+    One or two dashes; --flag, --noflag, --no-flag, --flag=true for booleans; --config.section.name=value as --set.
+    """
+    booleans = {item.name for item in dataclasses.fields(options_class) if item.type in (bool, "bool")}
+    names = {item.name for item in dataclasses.fields(options_class) if not item.metadata.get("word")}
+    result = []
+    for index, word in enumerate(words):
+        if word == "--":
+            return result + words[index:]
+        name, equals, value = word.lstrip("-").partition("=")
+        name = name.replace("-", "_") if name.replace("-", "_").removeprefix("no").lstrip("_") in names else name
+        negated = name.removeprefix("no").lstrip("_")
+        if not word.startswith("-"):
+            result.append(word)
+        elif name.startswith("config.") and "set" in names:
+            result += ["--set", name.removeprefix("config.") + equals + value]
+        elif name in booleans:
+            result.append(f"--{name}={value or 'true'}")
+        elif name not in names and negated in booleans and not equals:
+            result.append(f"--{negated}=false")
+        elif name in names:
+            result.append(f"--{name}{equals}{value}")
+        elif word.startswith("--") and name != "help":
+            raise _unknown_flag(f"--{name}", names)
+        else:
+            result.append(word)
+    return _gather_overrides(result)
+
+
+def _gather_overrides(words):
+    """Return the words with every `--set a=1`, `--set a 1` put behind one last `--set` (argparse keeps only one)."""
+    kept, overrides, rest = [], [], iter(words)
+    for word in rest:
+        if word != "--set":
+            kept.append(word)
+            continue
+        entry = next(rest, "")
+        value = "" if "=" in entry else next(rest, "--")
+        if value.startswith("--"):
+            raise InputError("expected a value", where=f"--config.{entry}", do="Write --config.section.name=value")
+        overrides.append(entry if "=" in entry else f"{entry}={value}")
+    return kept + (["--set", *overrides] if overrides else [])
+
+
+def _unknown_flag(word, names):
+    return InputError("unknown flag", where=word, do=nearest(word, [f"--{name}" for name in names]))
+
+
+def _flag_error(options_class, message):
+    """Return the InputError for one of argparse's messages."""
+    if message.startswith("unrecognized arguments: "):
+        word = message.split(": ", 1)[1].split()[0].split("=")[0]
+        if not word.startswith("-"):
+            return InputError("unexpected argument", where=word, do="Flags start with --; see --help")
+        return _unknown_flag(word, [item.name for item in dataclasses.fields(options_class)])
+    if message.startswith("the following arguments are required: "):
+        missing = message.split(": ", 1)[1].split(", ")[0].split("/")
+        name = next((word for word in missing if word.startswith("--")), missing[0])
+        return InputError("missing required flag", where=name, do="See --help")
+    if message.startswith("argument "):
+        name, _, what = message.removeprefix("argument ").partition(": ")
+        name = next((word for word in name.split("/") if word.startswith("--")), name)
+        return InputError(_plain_words(what), where=name, do="See --help")
+    return InputError(message, do="See --help")
+
+
+def _plain_words(message):
+    """Return what argparse says about one flag's value in other words than a programmer's."""
+    kinds = {"int": "an integer", "float": "a number", "_parse_bool": "true or false"}
+    found = re.fullmatch(r"invalid (\w+) value: (.*)", message)
+    if found and found.group(1) in kinds:
+        return f"expected {kinds[found.group(1)]}, not {found.group(2)}"
+    if message.startswith("invalid choice: "):
+        value, _, known = message.removeprefix("invalid choice: ").rstrip(")").partition(" (choose from ")
+        return f"invalid choice {value} (choose from {known})"
+    return "expected a value" if message.startswith("expected one argument") else message

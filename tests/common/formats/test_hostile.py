@@ -1,0 +1,88 @@
+"""Hostile files of every kind: refused in one line that says why; nothing of them runs, writes, hangs or grows."""
+
+import contextlib
+import resource
+import signal
+
+import pytest
+
+from common.errors import InputError
+from common.formats.checkpoints import load_torch
+from common.formats.lightning import load_lightning
+from common.formats.pickles import read_pickle
+from common.formats.script_module import load_script
+from common.formats.torchscript import load_torchscript
+from tests.common.formats import hostile_files as hostile
+
+pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
+
+
+@contextlib.contextmanager
+def within_bounds(seconds=5, size=2 << 30):
+    """Fail what takes longer; more memory than now and `size` is refused by the system, as a MemoryError."""
+    def stop(*_):
+        raise TimeoutError(f"more than {seconds} s")
+
+    with open("/proc/self/statm") as stream:
+        used = int(stream.read().split()[0]) * resource.getpagesize()
+    limits, handler = resource.getrlimit(resource.RLIMIT_AS), signal.signal(signal.SIGALRM, stop)
+    resource.setrlimit(resource.RLIMIT_AS, (used + size, limits[1]))
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, handler)
+        resource.setrlimit(resource.RLIMIT_AS, limits)
+
+
+def check(read, path, said):
+    """Assert that a file, the only one in its folder, is refused in one line that says why."""
+    with within_bounds(), pytest.raises(InputError, match=said) as caught:
+        read(path)
+    line = str(caught.value)
+    assert line.startswith(str(path))
+    assert "\n" not in line
+    assert len(line) < 500
+    assert "MemoryError" not in line
+    assert [entry.name for entry in path.parent.iterdir()] == [path.name]
+
+
+@pytest.fixture
+def path(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "evil"
+
+
+@pytest.mark.parametrize("name", hostile.PLAIN)
+def test_data_pickles(name, path):
+    body, said = hostile.PLAIN[name]
+    path.write_bytes(hostile.pickled(body))
+    check(read_pickle, path, said)
+
+
+@pytest.mark.parametrize("name", hostile.CHECKPOINTS)
+def test_checkpoints(name, path):
+    body, said = hostile.CHECKPOINTS[name]
+    hostile.zipped(path, body, _0=hostile.FLOATS)
+    check(load_torch, path, said)
+
+
+@pytest.mark.parametrize("name", hostile.LIGHTNING)
+def test_lightning(name, path):
+    body, said = hostile.LIGHTNING[name]
+    hostile.zipped(path, b"}(" + hostile.text("state_dict") + b"}" + hostile.text("hyper_parameters") + body + b"u")
+    check(load_lightning, path, said)
+
+
+@pytest.mark.parametrize("name", hostile.SCRIPTS)
+def test_scripts(name, path):
+    change, said = hostile.SCRIPTS[name]
+    hostile.script(path, change)
+    check(lambda path: load_script(path, "cpu"), path, said)
+
+
+def test_the_script_that_they_are_made_from_is_read(path):
+    hostile.script(path)
+    assert load_script(path, "cpu").inner.weight.shape == (3, 3)
+    assert load_torchscript(path).keys() == {"inner.weight", "inner.bias"}
