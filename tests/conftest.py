@@ -4,11 +4,17 @@ One thread for each test process: small networks gain nothing from more, and los
 """
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch and numpy are imported
+
+# A shell's background jobs and nohup start with these ignored, and hand that on to what the tests start.
+for _name, _usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+    if signal.getsignal(_name) == signal.SIG_IGN:
+        signal.signal(_name, _usual)
 
 
 def pytest_ignore_collect(collection_path, config):
