@@ -87,7 +87,8 @@ class Tape:
     def join(self, a, b):
         """Channels of a, then of b."""
         width = a.tensor.shape[1]
-        return self._push(torch.cat([a.tensor, b.tensor], 1), [a, b], lambda g: (g[:, :width], g[:, width:]))
+        return self._push(torch.cat([a.tensor, b.tensor], 1), [a, b],
+                          lambda g: g.split((width, g.shape[1] - width), 1))
 
     def conv(self, module, x):
         """A plain convolution."""
@@ -130,7 +131,15 @@ class Tape:
 
 def conv_back(module, g):
     """Return the input cotangent of an nn.Conv2d."""
+    # oneDNN's 1x1 convolution takes twice the time of a product; the weight gradients of all rows must not outgrow g.
+    if module.kernel_size == (1, 1) and g[0, 0].numel() >= module.in_channels:
+        return _mix(module.weight[:, :, 0, 0].t(), g.flatten(2)).unflatten(2, g.shape[2:])
     return F.conv_transpose2d(g, module.weight, stride=module.stride, padding=module.padding)
+
+
+def _mix(weight, x):
+    """Return weight (I, O) times each row of x (B, O, N), without the copy that torch.matmul makes of x."""
+    return torch.bmm(weight.expand(len(x), *weight.shape), x)
 
 
 def normalise(module, x):
@@ -161,31 +170,57 @@ def norm_back(x_hat, g):
     With x_hat = (x - mean) rstd, the transposed Jacobian takes g to rstd (g - mean(g) - x_hat mean(g x_hat)).
     """
     stack = g.reshape(-1, *x_hat.shape)  # (K, B, G, M)
-    return _project(x_hat, stack, (stack * x_hat).mean(-1, keepdim=True)).reshape(g.shape)
+    along = (stack * x_hat).mean(-1, keepdim=True)
+    return torch.addcmul(stack - stack.mean(-1, keepdim=True), x_hat, along, value=-1).reshape(g.shape)
 
 
-def _project(x_hat, stack, along):
-    """Return stack - mean(stack) - x_hat along: stack without constants and x_hat. along = mean(stack x_hat)."""
-    return torch.addcmul(stack - stack.mean(-1, keepdim=True), x_hat, along, value=-1)
+def _project(x_hat, stack, out):
+    """Write norm_back of a stack (K, B, G, M) into `out`, which may be the stack; returns mean(stack x_hat)."""
+    along = (stack * x_hat).mean(-1, keepdim=True)
+    torch.sub(stack, stack.mean(-1, keepdim=True), out=out).addcmul_(x_hat, along, value=-1)
+    return along
 
 
 class _ScaledNormBack(torch.autograd.Function):
-    """norm_back of g times scale, with its own derivative: the projection is symmetric, so it serves both ways."""
+    """norm_back of g times scale, with its own derivative: the projection is symmetric, so it serves both ways.
+
+    A training step spends a fifth of its time here, all of it memory traffic: own temporaries are overwritten.
+    """
 
     @staticmethod
     def forward(ctx, g, scale, x_hat):
-        ctx.save_for_backward(g, scale, x_hat)
-        return norm_back(x_hat, times(g, scale))
+        result = times(g, scale)
+        along = _project(x_hat, stack := result.view(-1, *x_hat.shape), stack)
+        ctx.save_for_backward(g, scale, x_hat, along)
+        return result
 
     @staticmethod
     def backward(ctx, w):
-        g, scale, x_hat = ctx.saved_tensors
-        w_stack, u = w.reshape(-1, *x_hat.shape), times(g, scale).reshape(-1, *x_hat.shape)
-        w_along, u_along = ((stack * x_hat).mean(-1, keepdim=True) for stack in (w_stack, u))
-        projected = _project(x_hat, w_stack, w_along).reshape(g.shape)
-        d_x_hat = -torch.addcmul(w_stack * u_along, u, w_along).sum(0)
+        g, scale, x_hat, u_along = ctx.saved_tensors
+        if torch.is_grad_enabled():  # create_graph: let autograd differentiate this derivative
+            return _differentiable_grad(lambda g, scale, x_hat: norm_back(x_hat, times(g, scale)), ctx,
+                                        (g, scale, x_hat), w)
+        projected = torch.empty_like(g, dtype=w.dtype, memory_format=torch.contiguous_format)
+        w_along = _project(x_hat, w.reshape(-1, *x_hat.shape), projected.view(-1, *x_hat.shape))
+        d_x_hat = _weighted_sum(u_along, w) + scale.reshape(x_hat.shape) * _weighted_sum(w_along, g)
         d_scale = _slices(projected * g, scale).sum(0)
-        return times(projected, scale), d_scale, d_x_hat
+        return _slices(projected, scale).mul_(scale).view(g.shape), d_scale, -d_x_hat
+
+
+def _weighted_sum(weights, stack):
+    """Return the sum over slices of a stack (K B, C, H, W) times weights (K, B, G, 1): (B, G, C/G H W)."""
+    slices, batch, groups, _ = weights.shape
+    stack = stack.reshape(slices, batch * groups, -1).to(weights.dtype)
+    return torch.bmm(weights.view(slices, -1, 1).permute(1, 2, 0), stack.transpose(0, 1)).view(batch, groups, -1)
+
+
+def _differentiable_grad(function, ctx, inputs, cotangents):
+    """Return the needed gradients of function(*inputs), themselves differentiable."""
+    needed = ctx.needs_input_grad[: len(inputs)]
+    inputs = [value.view_as(value) for value in inputs]  # aliases: no gradient through one input's graph to another
+    wanted = [value for value, need in zip(inputs, needed) if need]
+    gradients = iter(torch.autograd.grad(function(*inputs), wanted, cotangents, create_graph=True))
+    return tuple(next(gradients) if need else None for need in needed)
 
 
 class _NormSwish(torch.autograd.Function):
@@ -207,11 +242,8 @@ class _NormSwish(torch.autograd.Function):
     def backward(ctx, wy, w_x_hat, w_scale):
         x, weight, bias, x_hat, rstd = ctx.saved_tensors
         if torch.is_grad_enabled():  # create_graph: let autograd differentiate this derivative
-            outputs = _norm_swish_plain(x, weight, bias, ctx.groups, ctx.eps)
-            needed = ctx.needs_input_grad[:3]
-            inputs = [value for value, need in zip((x, weight, bias), needed) if need]
-            gradients = iter(torch.autograd.grad(outputs, inputs, (wy, w_x_hat, w_scale), create_graph=True))
-            return (*(next(gradients) if need else None for need in needed), None, None)
+            return *_differentiable_grad(lambda *values: _norm_swish_plain(*values, ctx.groups, ctx.eps), ctx,
+                                         (x, weight, bias), (wy, w_x_hat, w_scale)), None, None
         h, gate, slope = _swish(x_hat, weight, bias, x.shape)
         spread = weight[:, None, None]
         by_rstd = _by_group(w_scale, rstd)  # cotangent of slope * weight
@@ -249,9 +281,10 @@ def _norm_swish_plain(x, weight, bias, groups, eps):
     return h * gate, x_hat, _by_group(slope * weight[:, None, None], rstd)
 
 
-def norm_swish(module, x):
-    """Return (swish(GroupNorm(x)), pullback)."""
+def norm_swish(module, x, factor=1.0):
+    """Return (swish(GroupNorm(x)), pullback); the cotangents come out times `factor`."""
     y, x_hat, scale = _NormSwish.apply(x, module.weight, module.bias, module.num_groups, module.eps)
+    scale = scale if factor == 1 else scale * factor
     return y, lambda g: _ScaledNormBack.apply(g, scale, x_hat)
 
 
@@ -262,20 +295,19 @@ def residual_block(module, x, embedding, kernel):
     if module.resample is not None:
         a, x = module.resample(a, kernel), module.resample(x, kernel)  # (B, C, H', W')
     a = module.Conv_0(a) + module.Dense_0(embedding)[:, :, None, None]  # (B, C', H', W')
-    a, back_1 = norm_swish(module.GroupNorm_1, a)
+    a, back_1 = norm_swish(module.GroupNorm_1, a, half)  # cheaper on its (B, ...) scale than on g's K B rows
     mask = module.Dropout_0.mask(a)
     a = module.Conv_1(a if mask is None else a * mask)  # (B, C', H', W')
     shortcut = module.Conv_2(x) if hasattr(module, "Conv_2") else x  # (B, C', H', W')
 
     def pullback(g):
-        g = g * half  # (K B, C', H', W')
         through = conv_back(module.Conv_1, g)
         through = back_1(through if mask is None else times(through, mask))
         through = conv_back(module.Conv_0, through)  # (K B, C, H', W')
         around = conv_back(module.Conv_2, g) if hasattr(module, "Conv_2") else g  # (K B, C, H', W')
         if module.resample is not None:
             through, around = (resample_back(module.resample, part, kernel) for part in (through, around))
-        return back_0(through) + around  # (K B, C, H, W)
+        return torch.add(back_0(through), around, alpha=half)  # (K B, C, H, W)
 
     return (shortcut + a) * half, pullback
 
@@ -294,18 +326,25 @@ def attention_block(module, x):
     layers = (module.NIN_0, module.NIN_1, module.NIN_2)
     q, k, v = (torch.matmul(layer.W.t(), h) + layer.b[:, None] for layer in layers)  # (B, C, N) each
     p = torch.softmax(q.transpose(1, 2) @ k * scale, dim=-1)  # (B, N, N): row n weighs the keys of query n
-    o = v @ p.transpose(1, 2)  # (B, C, N)
-    out = torch.matmul(module.NIN_3.W.t(), o) + module.NIN_3.b[:, None]  # (B, C, N)
+    v_out = torch.matmul(module.NIN_3.W.t(), v)  # (B, C, N)
+    o = v_out @ p.transpose(1, 2)  # (B, C, N)
+    out = (x + (o + module.NIN_3.b[:, None]).reshape(x.shape)) * half
+    # Weights and factors act on q, k, v and o once per image; the K vectors of the image share the results.
+    to_q, to_k = (torch.matmul(layer.W, part) * scale for layer, part in zip(layers, (k, q)))
+    from_v, from_o, to_v = v_out * half, o * half, layers[2].W @ module.NIN_3.W * half
+    spread = (weight * rstd.repeat_interleave(x.shape[1] // rstd.shape[1], 1)[..., None]).expand_as(x)
 
     def pullback(g):
-        g = g * half
-        stack = g.reshape(-1, x.shape[0], *h.shape[1:])  # (K, B, C, N)
-        go = torch.matmul(module.NIN_3.W, stack)  # (K, B, C, N)
-        gp = go.transpose(2, 3) @ v  # (K, B, N, N)
-        gs = p * (gp - (go * o).sum(2)[..., None]) * scale  # softmax backwards: sum_m gp p = go . o for each query
-        gq, gk, gv = k @ gs.transpose(2, 3), q @ gs, go @ p  # (K, B, C, N) each
-        gh = sum(torch.matmul(layer.W, part) for layer, part in zip(layers, (gq, gk, gv)))  # (K, B, C, N)
-        spread = (weight * rstd.repeat_interleave(x.shape[1] // rstd.shape[1], 1)[..., None]).expand_as(x)
-        return norm_back(x_hat, times(gh.reshape(g.shape), spread)) + g  # (K B, C, H, W)
+        rows = g.flatten(2)  # (K B, C, N)
+        q_part, k_part, v_part, p_part = (_repeat(part, len(g)) for part in (to_q, to_k, from_v, p))
+        gp = rows.transpose(1, 2) @ v_part  # (K B, N, N)
+        gs = times(gp - times(rows, from_o).sum(1)[..., None], p)  # softmax backwards: sum_m gp p = g . o per query
+        gh = q_part @ gs.transpose(1, 2) + k_part @ gs + _mix(to_v, rows @ p_part)  # (K B, C, N)
+        return torch.add(_ScaledNormBack.apply(gh.reshape(g.shape), spread, x_hat), g, alpha=half)  # (K B, C, H, W)
 
-    return (x + out.reshape(x.shape)) * half, pullback
+    return out, pullback
+
+
+def _repeat(x, count):
+    """Return x (B, ...) once for each slice: (count, ...)."""
+    return x if len(x) == count else x.repeat(count // len(x), *[1] * (x.dim() - 1))

@@ -56,6 +56,24 @@ def _made_up_loss(s, jtv):
     return s.square().sum() + (jtv**3).sum() + jtv.square().sum()
 
 
+def test_third_derivatives_are_autograds():
+    """A conservative score's transposed Jacobian is the second derivative of its energy; a loss on it takes a third."""
+    network = small_network(dtype=torch.float64, attn_resolutions=(8, 4)).train()
+    x, sigma, v = draws(network, 2, dtype=torch.float64)
+    point = x.clone().requires_grad_(True)
+    energy = -(plain_score(network, point, sigma).flatten(1).square().sum(1) / (2 * sigma)).sum()
+    s = torch.autograd.grad(energy, point, create_graph=True)[0]
+    jtv = torch.autograd.grad(s, point, v, create_graph=True)[0]
+    expected = torch.autograd.grad(jtv.square().sum(), trained(network))
+
+    got_s, pullback = make_score(network, conservative=True).linearise(x, sigma)
+    got = torch.autograd.grad(pullback(v).square().sum(), trained(network))
+    torch.testing.assert_close(got_s, s, rtol=1e-9, atol=1e-9)
+    largest = max(float(gradient.abs().max()) for gradient in expected)
+    for mine, theirs in zip(got, expected):
+        torch.testing.assert_close(mine, theirs, rtol=1e-7, atol=1e-11 * largest)
+
+
 def test_without_gradients_it_keeps_no_graph(network):
     x, sigma, v = draws(network, 2, 2, dtype=torch.float64)
     with torch.no_grad():
