@@ -160,7 +160,7 @@ def read_json(path):
         text = Path(path).read_bytes()
     try:
         return json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"not valid JSON ({error})", where=path, do="Restore or remove the file") from error
 
 

@@ -48,7 +48,7 @@ def checked_zip(file):
     """Return the ZipFile of a path or a binary stream.
 
     Raises one of DAMAGE for what is no zip, for a member that is there twice, for members that overlap, and for one
-    that is far larger than its compressed bytes can honestly be.
+    that is, or that are together, far larger than their compressed bytes can honestly be.
     """
     archive = zipfile.ZipFile(file)
     try:
@@ -60,14 +60,17 @@ def checked_zip(file):
 
 
 def _check_members(archive):
-    total, names = 0, set()
+    total, unfolded, names = 0, 0, set()
     for entry in archive.infolist():
         total += entry.compress_size
+        unfolded += entry.file_size
         names.add(entry.filename)
         if entry.file_size > LARGE and entry.file_size > HIGHEST_RATIO * entry.compress_size:
             raise ValueError(f"'{entry.filename}' unfolds from {entry.compress_size:,} to {entry.file_size:,} bytes")
         if entry.compress_type == zipfile.ZIP_STORED and entry.file_size != entry.compress_size:
             raise ValueError(f"'{entry.filename}' has two sizes")
+    if unfolded > LARGE and unfolded > HIGHEST_RATIO * total:
+        raise ValueError(f"its members unfold from {total:,} to {unfolded:,} bytes")
     if len(names) != len(archive.filelist):
         raise ValueError("a member is there twice")
     if total > archive.fp.seek(0, os.SEEK_END):

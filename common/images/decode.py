@@ -6,6 +6,7 @@ import struct
 from contextlib import contextmanager
 
 from common.errors import InputError
+from common.images.bounds import check_claims
 
 
 def decode(data, where, size=None):
@@ -19,7 +20,7 @@ def decode(data, where, size=None):
     import numpy as np
     from PIL import Image
 
-    with image_errors(where), Image.open(io.BytesIO(data)) as image:
+    with image_errors(where, data), Image.open(io.BytesIO(data)) as image:
         image = eight_bits(image).convert("RGB")
         return np.asarray(image if size is None else fit(image, size))
 
@@ -81,12 +82,17 @@ def fit_array(pixels, size):
 
 
 @contextmanager
-def image_errors(where):
-    """Turn what Pillow raises for an invalid image file into an InputError about `where`."""
+def image_errors(where, data=b""):
+    """Turn what Pillow raises for an invalid image file into an InputError about `where`.
+
+    data: the file's bytes where all of it is to be decoded; they may not claim more than they can hold.
+    """
     from PIL import Image
 
     try:
+        check_claims(data)
         yield
-    except (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError) as error:
+    except (OSError, SyntaxError, ValueError, EOFError, TypeError, LookupError, struct.error, MemoryError,
+            Image.DecompressionBombError) as error:
         reason = re.sub(r" <[^<>]* at 0x\w+>", "", str(error))  # an object's address, another one in each run
         raise InputError(f"not a readable image ({reason})", where=where, do="Restore or remove this file") from error

@@ -11,6 +11,7 @@ import struct
 import warnings
 from dataclasses import dataclass, field
 
+from common.images.bounds import check_claims
 from common.images.profiles import has_profile, jpeg_segments, srgb_pixels
 from common.images.tiff import PREMULTIPLIED, WHITE_IS_ZERO, YCBCR, is_tiff, tiff_header
 
@@ -55,6 +56,10 @@ def decode_photo(data, exif=True, keep_grey=False, keep_alpha=False, original=Fa
     """
     if not data:
         raise SkippedPhoto("unreadable", "the file is empty")
+    try:
+        check_claims(data)
+    except ValueError as error:
+        raise SkippedPhoto("unreadable", str(error)) from error
     notes = {}
     try:
         pixels = _opencv_pixels(data) if original else _full_range(data, notes)

@@ -27,7 +27,9 @@ def jpeg_segments(data):
     place = 2
     while place + 4 <= len(data):
         if data[place] != 0xFF:
-            place += 1
+            place = data.find(b"\xff", place)
+            if place < 0:
+                return
             continue
         marker = data[place + 1]
         if marker == 0xDA:

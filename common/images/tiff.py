@@ -89,7 +89,7 @@ def _directory(data, place, order, big):
         value, held = entry + (12 if big else 8), (8 if big else 4)
         if number * SIZES[kind] > held:
             value, = struct.unpack_from(order + ("Q" if big else "I"), data, value)
-        if tag in (254, 258, 259, 262, 274, 277, 284, 338, 339):
+        if tag in (254, 256, 257, 258, 259, 262, 274, 277, 284, 338, 339):
             tags[tag] = struct.unpack_from(f"{order}{min(number, 8)}{FORMATS[kind]}", data, value)
         else:
             tags[tag] = (number,)

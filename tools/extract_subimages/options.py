@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import List, Optional
 
 from common.errors import InputError, nearest
+from common.formats.settings import read_settings
 from common.options import CommonOptions, check_bounds, option
 
 MODES = ["multiscale", "single", "square", "pair"]
@@ -143,16 +144,7 @@ def _split(name, value):
 
 def read_options(path):
     """Return the dictionary of a YAML or JSON options file. Raises InputError naming the file."""
-    import yaml
-
-    from common.files import system_errors
-
-    with system_errors(path or "--options"):
-        text = Path(path).read_text(encoding="utf-8", errors="replace")
-    try:
-        found = json.loads(text) if path.endswith(".json") else yaml.safe_load(text)
-    except (ValueError, yaml.YAMLError) as error:
-        raise InputError(f"neither YAML nor JSON ({error})", where=path, do="Correct the file") from error
+    found = read_settings(path or "--options")
     if not isinstance(found, dict):
         raise InputError("no dictionary of options", where=path, do="Write lines such as crop_sz: [256, 512]")
     return found

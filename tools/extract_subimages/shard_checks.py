@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 from common.datasets.dlas.chunked.index import REFERENCES
+from common.formats.tars import tar_members
 from tools.extract_subimages.folder_checks import check_ranges
 from tools.extract_subimages.packed import utf8
 
@@ -17,12 +18,14 @@ def check_shard(path, report, decode=True):
     read = _tar_samples if path.suffix == ".tar" else _parquet_samples
     try:
         samples = read(path)
-    except (OSError, ValueError, KeyError) as error:  # tarfile's and pyarrow's errors are among these
+    except (OSError, LookupError, TypeError, ValueError, EOFError, RuntimeError, AttributeError) as error:
+        # tarfile's and pyarrow's errors are among these
         report.problem(path.name, f"cannot be read ({error})")
         return
-    for line in lines:
+    for number, line in enumerate(lines, 1):
         report.folders += 1
-        _check_chunk(path, line, samples, report, decode)
+        with report.reading(f"{path.with_suffix('.jsonl').name} line {number}"):
+            _check_chunk(path, line, samples, report, decode)
     for key in sorted(samples):
         report.problem(path.name, f"sample {key} is not in the index")
 
@@ -31,7 +34,7 @@ def _index(path, report):
     index = Path(path).with_suffix(".jsonl")
     try:
         return [json.loads(line) for line in index.read_text(encoding="utf-8").splitlines()]
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         report.problem(index.name, f"cannot be read ({error})")
         return None
 
@@ -42,8 +45,8 @@ def _tar_samples(path):
 
     members = {}
     try:
-        with tarfile.open(path) as archive:
-            for member in archive:
+        with tarfile.open(path, "r:") as archive:
+            for member in tar_members(archive, path.stat().st_size):
                 key, ending = member.name.removeprefix(REFERENCES).rsplit(".", 1)
                 members.setdefault(key, {})[ending] = (member.offset_data, archive.extractfile(member).read())
     except tarfile.TarError as error:

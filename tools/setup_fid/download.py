@@ -6,6 +6,7 @@ from pathlib import Path, PurePosixPath
 from common import console
 from common.cli import Outcome
 from common.errors import InputError
+from common.formats.tars import tar_errors, tar_members
 from common.record import RECORD
 
 ARCHIVE = "fid_stats.tar.gz"
@@ -81,19 +82,12 @@ def _copy_in(path, folder, overwrite):
 
 def _members(path):
     """Yield (file name, bytes) of an archive's .npz files; folders in their names are dropped."""
-    try:
-        with tarfile.open(path) as archive:
-            members = 0
-            for member in archive:
-                name = PurePosixPath(member.name).name
-                if not member.isfile() or not name.endswith(".npz") or name.startswith("."):
-                    continue
-                if member.size > LARGEST:
-                    raise InputError(f"'{member.name}' has {member.size:,} bytes, too many for statistics", where=path,
-                                     do="Download the archive again")
+    members = 0
+    with tar_errors(path, "not a complete .tar.gz archive", "Download it again"), tarfile.open(path) as archive:
+        for member in tar_members(archive, LARGEST):
+            name = PurePosixPath(member.name).name
+            if name.endswith(".npz") and not name.startswith("."):
                 members += 1
                 yield name, archive.extractfile(member).read()
-    except (tarfile.TarError, EOFError, OSError) as error:
-        raise InputError(f"not a complete .tar.gz archive ({error})", where=path, do="Download it again") from error
     if not members:
         raise InputError("no .npz file in this archive", where=path, do="Download it again")

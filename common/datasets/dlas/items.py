@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from common.datasets.dlas.draws import ItemDraws, LegacyDraws
-from common.datasets.dlas.option_values import OptionValues
+from common.datasets.dlas.option_values import SEEDS, OptionValues
 from common.datasets.sets.folders import list_images
 from common.errors import InputError
 from common.images.suffixes import SUFFIXES
@@ -30,7 +30,7 @@ class ItemDataset(torch.utils.data.Dataset, ABC):
     def __init__(self, options, mode):
         self.options = OptionValues(options, mode)
         self.compat = self.options.flag("compat")
-        self.seed = self.options.integer("random_seed", 0, low=-(2**63))
+        self.seed = self.options.integer("random_seed", 0, low=-SEEDS, high=SEEDS)
         self.broken_images = self.options.one_of("broken_images", ("raise", "next"), "raise")
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()  # persistent workers see set_epoch too
 

@@ -11,7 +11,7 @@ import importlib.util
 from common.datasets.dlas.loader import collate_items, create_dataloader
 from common.datasets.dlas.option_values import OptionValues
 from common.errors import InputError, nearest
-from common.files import system_errors
+from common.formats.settings import read_settings
 
 __all__ = ["Options", "create_dataloader", "create_dataset", "known_modes", "load_options"]
 
@@ -103,7 +103,7 @@ def load_options(path):
     Each gets `phase` (its name before the first "_"), `data_type` "img", and the file's `scale` if it has none, as in
     the original's loader. Raises InputError for a file that is missing, damaged, or has no block.
     """
-    value = _read(path)
+    value = read_settings(path)
     if not isinstance(value, dict):
         raise InputError(f"holds a {type(value).__name__}, expected a mapping", where=path,
                          do="Use a configuration with 'datasets'")
@@ -123,18 +123,3 @@ def load_options(path):
             options["scale"] = value["scale"]
         wrapped[str(name)] = options
     return wrapped
-
-
-def _read(path):
-    """Return the value of a YAML file, or of a JSON file (by its suffix); only plain values are loaded."""
-    import json
-
-    import yaml
-
-    with system_errors(path), open(path, "rb") as stream:
-        data = stream.read()
-    try:
-        text = data.decode("utf-8-sig")
-        return json.loads(text) if str(path).lower().endswith(".json") else yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise InputError(f"neither valid YAML nor JSON ({error})", where=path, do="Fix the file") from error

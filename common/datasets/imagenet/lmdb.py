@@ -38,6 +38,9 @@ class LmdbImages:
             raise InputError(f"images of shape {shape} and {count} labels, expected (n, 3, side, side)", where=path,
                              do="Create it again")
         self.side, self._count = shape[2], count
+        if count and len(self._get("images_0_data")) != 3 * self.side**2:
+            raise InputError(f"images of shape {shape}, the first has {len(self._get('images_0_data')):,} bytes",
+                             where=path, do="Create it again")
         labels = [bytes(self._get(f"labels_{number}_data")) for number in range(count)]
         if any(len(label) != 8 for label in labels):
             raise InputError("a label is not one int64", where=path, do="Make it again")

@@ -3,12 +3,11 @@
 idx: two zero bytes, 8 for uint8, the number of axes, each length as a big-endian 32-bit number, then the values.
 """
 
-import gzip
-import zlib
 from pathlib import Path
 
 from common.datasets.sets.locate import check_labels, missing_data
 from common.errors import InputError
+from common.formats.tars import open_gzip, tar_errors
 
 PUBLISHED = {"mnist": "https://ossci-datasets.s3.amazonaws.com/mnist/",
              "fmnist": "https://github.com/zalandoresearch/fashion-mnist"}
@@ -45,15 +44,12 @@ def _find(name, stem, root, split):
 def _read_idx(path, axes):
     import numpy as np
 
-    from common.files import system_errors
-
-    try:
-        with system_errors(path), (gzip.open(path) if path.suffix == ".gz" else open(path, "rb")) as stream:
-            data = stream.read()
-    except (gzip.BadGzipFile, zlib.error, EOFError) as error:
-        raise InputError(f"not a complete .gz ({error})", where=path, do="Download the file again") from error
+    do = "Download the file again"
+    with (tar_errors(path, "not a complete .gz", do),
+          open_gzip(path) if path.suffix == ".gz" else open(path, "rb") as stream):
+        data = stream.read()
     head = 4 + 4 * axes
     shape = [int.from_bytes(data[4 + 4 * axis : 8 + 4 * axis], "big") for axis in range(axes)]
     if data[:4] != bytes([0, 0, 8, axes]) or len(data) != head + int(np.prod(shape, dtype=object)):
-        raise InputError(f"not an idx file of uint8 with {axes} axes", where=path, do="Download the file again")
+        raise InputError(f"not an idx file of uint8 with {axes} axes", where=path, do=do)
     return np.frombuffer(data, np.uint8, offset=head).reshape(shape)

@@ -1,9 +1,5 @@
 """Hostile files of every kind: refused in one line that says why; nothing of them runs, writes, hangs or grows."""
 
-import contextlib
-import resource
-import signal
-
 import pytest
 
 from common.errors import InputError
@@ -13,27 +9,9 @@ from common.formats.pickles import read_pickle
 from common.formats.script_module import load_script
 from common.formats.torchscript import load_torchscript
 from tests.common.formats import hostile_files as hostile
+from tests.common.limits import within_bounds
 
 pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
-
-
-@contextlib.contextmanager
-def within_bounds(seconds=5, size=2 << 30):
-    """Fail what takes longer; more memory than now and `size` is refused by the system, as a MemoryError."""
-    def stop(*_):
-        raise TimeoutError(f"more than {seconds} s")
-
-    with open("/proc/self/statm") as stream:
-        used = int(stream.read().split()[0]) * resource.getpagesize()
-    limits, handler = resource.getrlimit(resource.RLIMIT_AS), signal.signal(signal.SIGALRM, stop)
-    resource.setrlimit(resource.RLIMIT_AS, (used + size, limits[1]))
-    signal.alarm(seconds)
-    try:
-        yield
-    finally:
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, handler)
-        resource.setrlimit(resource.RLIMIT_AS, limits)
 
 
 def check(read, path, said):
