@@ -4,8 +4,10 @@ import os
 
 from common.activations.layout import Tree
 from common.errors import InputError
-from common.files import read_json, read_npz, system_errors
+from common.files import check_fields, read_json, read_npz, system_errors
 from common.formats.npy import npy_header
+
+SAMPLE = {"activation_path": str, "image_path": str, "sample_id": str, "batch_index": int}
 
 
 def open_activations(root, model):
@@ -21,6 +23,9 @@ def open_activations(root, model):
     info = read_json(tree.info)
     if not isinstance(info, dict) or not isinstance(info.get("samples"), list) or not info["samples"]:
         raise InputError("no samples listed", where=tree.info, do="Run the extraction again")
+    check_fields(info, {"layers": list, "class_labels": dict}, tree.info)
+    for number, record in enumerate(info["samples"]):
+        check_fields(record, SAMPLE, f"{tree.info}: sample {number}")
     return Activations(tree, info)
 
 
@@ -45,7 +50,7 @@ class Activations:
 
     def _layers(self):
         if self.form == "flat":
-            return list(read_json(self._flat())["layers"])
+            return list(_flat_shapes(self._flat()))
         if self.form == "npy":
             listed = self.info.get("layers") or []
             files = [path.stem for path in sorted(self.tree.activations.glob("*.npy")) if path.stem != "done"]
@@ -151,9 +156,8 @@ class _FlatSource(_NpySource):
         import math
 
         description_path = activations._flat()
-        description = read_json(description_path)
         self.layer, self.path = layer, description_path.with_suffix("")
-        sizes = {name: math.prod(description["shapes"][name]) for name in sorted(description["layers"])}
+        sizes = {name: math.prod(shape) for name, shape in sorted(_flat_shapes(description_path).items())}
         self.left, self.width = sum(size for name, size in sizes.items() if name < layer), sizes[layer]
         with system_errors(self.path):
             self.stream = open(self.path, "rb")
@@ -210,6 +214,17 @@ class _NpzSource:
                 raise InputError(f"'{self.layer}' has shape {array.shape}, {self.width} values in other files",
                                  where=path, do="Run the extraction again") from error
         return self._last[1]
+
+
+def _flat_shapes(path):
+    """Return {layer: shape} of the json beside a flat .npy; InputError where it is none."""
+    description = check_fields(read_json(path), {"layers": list, "shapes": dict}, path)
+    shapes = {name: (description.get("shapes") or {}).get(name) for name in map(str, description.get("layers") or ())}
+    for name, shape in shapes.items():
+        if not isinstance(shape, list) or not all(type(size) is int and 0 < size < 1 << 40 for size in shape):
+            raise InputError(f"the shape of '{name}' is {shape!r:.60}, expected a list of sizes", where=path,
+                             do="Convert it again")
+    return shapes
 
 
 def _npy_header(stream, path):

@@ -98,7 +98,7 @@ def _map_npy(path):
             if dtype.hasobject:
                 raise ValueError("it holds Python objects")
             return np.memmap(stream, dtype, "r", stream.tell(), shape, "F" if columns_first else "C")
-    except (ValueError, EOFError) as error:
+    except (ValueError, EOFError, OverflowError) as error:
         raise InputError(f"cannot be read as a .npy array ({error})", where=path,
                          do="Make or copy the file again") from error
 

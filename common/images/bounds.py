@@ -11,6 +11,9 @@ from common.formats.zips import HIGHEST_RATIO
 from common.images.profiles import jpeg_segments
 from common.images.tiff import is_tiff, tiff_header
 
+# What Pillow raises for damaged files, beside its DecompressionBombError.
+PILLOW_ERRORS = (OSError, SyntaxError, ValueError, EOFError, TypeError, LookupError, AttributeError, ArithmeticError,
+                 RuntimeError, MemoryError, struct.error)
 LARGE = 1 << 28  # bytes of pixels from which on the ratio counts: 89 megapixels, from where Pillow warns
 MOST_SCANS = 500  # of a progressive JPEG, each of which passes over all its pixels; encoders write about ten
 FRAMES = (*range(0xC0, 0xC4), *range(0xC5, 0xC8), *range(0xC9, 0xCC), *range(0xCD, 0xD0))  # JPEG's markers of a size

@@ -2,11 +2,10 @@
 
 import io
 import re
-import struct
 from contextlib import contextmanager
 
 from common.errors import InputError
-from common.images.bounds import check_claims
+from common.images.bounds import PILLOW_ERRORS, check_claims
 
 
 def decode(data, where, size=None):
@@ -92,7 +91,6 @@ def image_errors(where, data=b""):
     try:
         check_claims(data)
         yield
-    except (OSError, SyntaxError, ValueError, EOFError, TypeError, LookupError, struct.error, MemoryError,
-            Image.DecompressionBombError) as error:
+    except (*PILLOW_ERRORS, Image.DecompressionBombError) as error:
         reason = re.sub(r" <[^<>]* at 0x\w+>", "", str(error))  # an object's address, another one in each run
         raise InputError(f"not a readable image ({reason})", where=where, do="Restore or remove this file") from error

@@ -7,11 +7,10 @@ brought to it, or read by Pillow, or refused by name.
 import contextlib
 import io
 import re
-import struct
 import warnings
 from dataclasses import dataclass, field
 
-from common.images.bounds import check_claims
+from common.images.bounds import PILLOW_ERRORS, check_claims
 from common.images.profiles import has_profile, jpeg_segments, srgb_pixels
 from common.images.tiff import PREMULTIPLIED, WHITE_IS_ZERO, YCBCR, is_tiff, tiff_header
 
@@ -156,9 +155,6 @@ def _count_frames(data, notes):
               Image.open(io.BytesIO(data)) as image):
             if getattr(image, "n_frames", 1) > 1:
                 notes["pages"] = image.n_frames
-
-
-PILLOW_ERRORS = (OSError, SyntaxError, ValueError, EOFError, TypeError, KeyError, struct.error, MemoryError)
 
 
 def _pillow_pixels(data):

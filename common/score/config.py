@@ -193,11 +193,18 @@ def complete(config, where):
         for key, value in entries.items():
             kinds = {tuple: (list, tuple), float: (int, float)}.get(type(value), type(value))
             required = section in ("model", "data")
-            if not isinstance(stored, dict) or (key in stored or required) and not isinstance(stored.get(key), kinds):
+            if not isinstance(stored, dict) or (key in stored or required) and not _is_kind(stored.get(key), kinds):
                 raise InputError(f"its configuration lacks a valid {section}.{key}", where=where,
                                  do="The file is damaged; use another checkpoint")
             result[section][key] = tuple(stored[key]) if isinstance(value, tuple) else stored.get(key, value)
     return check_config(result)
+
+
+def _is_kind(value, kinds):
+    """True for a value of a type or several; a number is no bool, and a list is one of whole numbers."""
+    if isinstance(value, bool) or not isinstance(value, kinds):
+        return isinstance(value, bool) and kinds is bool
+    return not isinstance(value, (list, tuple)) or all(type(item) is int for item in value)
 
 
 # What shapes a network or what is measured of it; the rest of `model` only shapes its training.
@@ -224,21 +231,9 @@ FLAGS = {"training.batch_size": "bs", "training.n_iters": "n_iters", "loss.balan
 
 def check_config(config):
     """Raise InputError for entries that are out of range or contradict each other."""
-    model, training, sampling, data, optim = (config[name]
-                                              for name in ("model", "training", "sampling", "data", "optim"))
+    model, training, sampling, data, optim = map(config.get, ("model", "training", "sampling", "data", "optim"))
     rules = [
-        (0 < model["sigma_min"] < model["sigma_max"], "model.sigma_min", "must lie between 0 and model.sigma_max"),
-        (model["sigma_max"] < math.inf, "model.sigma_max", "must be finite"),
-        (model["num_scales"] >= 1, "model.num_scales", "must be at least 1"),
-        (0 <= model["init_scale"] < math.inf, "model.init_scale", "must be at least 0"),
-        (0 < model["fourier_scale"] < math.inf, "model.fourier_scale", "must be above 0"),
-        (min(model["ch_mult"], default=0) >= 1, "model.ch_mult", "must be one or more integers from 1"),
-        (0 <= model["dropout"] < 1, "model.dropout", "must lie in [0, 1)"),
-        (0 <= model["ema_rate"] < 1, "model.ema_rate", "must lie in [0, 1)"),
-        (model["nf"] >= 4 and model["nf"] % 4 == 0, "model.nf", "must be a multiple of 4"),
-        (model["num_res_blocks"] >= 1, "model.num_res_blocks", "must be at least 1"),
-        (data["image_size"] % 2 ** (len(model["ch_mult"]) - 1) == 0, "data.image_size",
-         f"must be divisible by {2 ** (len(model['ch_mult']) - 1)} for {len(model['ch_mult'])} levels"),
+        *network_rules(model, data),
         (training["batch_size"] >= 1, "training.batch_size", "must be at least 1"),
         (training["n_iters"] >= training["init_step"] >= 0, "training.n_iters",
          f"the first step is {training['init_step']:,}: there is nothing to do"),
@@ -270,6 +265,28 @@ def check_config(config):
             flag = f"--{FLAGS[name]} " if name in FLAGS else f"--config.{name}{'=' if key else ''}"
             raise InputError(what, where=f"{flag}{config[section][key] if key else ''}", do="Correct the value")
     return config
+
+
+def network_rules(model, data):
+    """Return [(valid, entry, requirement)] for the sections `model` and `data`."""
+    return [
+        (0 < model["sigma_min"] < model["sigma_max"], "model.sigma_min", "must lie between 0 and model.sigma_max"),
+        (model["sigma_max"] < math.inf, "model.sigma_max", "must be finite"),
+        (model["num_scales"] >= 1, "model.num_scales", "must be at least 1"),
+        (0 <= model["init_scale"] < math.inf, "model.init_scale", "must be at least 0"),
+        (0 < model["fourier_scale"] < math.inf, "model.fourier_scale", "must be above 0"),
+        (min(model["ch_mult"], default=0) >= 1, "model.ch_mult", "must be one or more integers from 1"),
+        (len(model["ch_mult"]) <= 16 and max(model["ch_mult"], default=0) <= 64, "model.ch_mult",
+         "must be at most 16 integers up to 64"),
+        (0 <= model["dropout"] < 1, "model.dropout", "must lie in [0, 1)"),
+        (0 <= model["ema_rate"] < 1, "model.ema_rate", "must lie in [0, 1)"),
+        (4 <= model["nf"] <= 1 << 14 and model["nf"] % 4 == 0, "model.nf", "must be a multiple of 4 up to 16,384"),
+        (1 <= model["num_res_blocks"] <= 64, "model.num_res_blocks", "must be at least 1 and at most 64"),
+        (1 <= data["image_size"] <= 1 << 14, "data.image_size", "must be at least 1 and at most 16,384"),
+        (1 <= data["num_channels"] <= 1024, "data.num_channels", "must be at least 1 and at most 1,024"),
+        (data["image_size"] % 2 ** (len(model["ch_mult"]) - 1) == 0, "data.image_size",
+         f"must be divisible by {2 ** (len(model['ch_mult']) - 1)} for {len(model['ch_mult'])} levels"),
+    ]
 
 
 def sampling_rules(sampling, model):

@@ -125,6 +125,16 @@ def load_weights(network, state, where, weights="raw"):
             parameter.data.copy_(tensor)
 
 
+def _check_size(config, state, where):
+    """Raise InputError where a configuration asks for more numbers than the file has, before room is made for them."""
+    with torch.device("meta"):
+        wanted = sum(value.numel() for value in NCSNpp(network_config(config)).state_dict().values())
+    stored = sum(value.numel() for value in state["model"].values())
+    if wanted > max(2 * stored, 1 << 24):
+        raise InputError(f"its configuration is of a network of {wanted:,} numbers, the file has {stored:,}",
+                         where=where, do="Give the checkpoint of this configuration, or another --config")
+
+
 class LoadedModel:
     """A network ready for evaluation: `score`, `sde`, `config`, and which file and weights it came from."""
 
@@ -139,6 +149,7 @@ class LoadedModel:
         if self.config is None:
             raise InputError("this checkpoint does not store its configuration", where=path,
                              do="Pass one with `config`, for example qc_cifar10")
+        _check_size(self.config, state, path)
         self.network = build_network(self.config)
         load_weights(self.network, state, path, weights)
         self.network.eval().requires_grad_(False).to(device)

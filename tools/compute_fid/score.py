@@ -166,12 +166,12 @@ def show(results):
 
 def _write_table(folder, results):
     """Write table.csv and return its path."""
-    from common.files import write_text
+    from common.formats.tables import write_table
 
-    path, lines = folder / "table.csv", ["measure,value,spread,of what,95 % low,95 % high"]
+    path, rows = folder / "table.csv", []
     for label, value, spread, what, interval in _rows(results):
         numbers = [value, spread, *(interval or (None, None))]
         value, spread, low, high = ("" if number is None else f"{number:.8g}" for number in numbers)
-        lines.append(",".join([label, value, spread, what, low, high]))
-    write_text(path, "\n".join(lines) + "\n")
+        rows.append([label, value, spread, what, low, high])
+    write_table(path, ["measure", "value", "spread", "of what", "95 % low", "95 % high"], rows)
     return str(path)

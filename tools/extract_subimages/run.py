@@ -1,7 +1,5 @@
 """The run: find the photos, leave out what is done, share out the rest, report what was skipped."""
 
-import csv
-import io
 import os
 import shutil
 from collections import Counter
@@ -10,7 +8,8 @@ from pathlib import Path
 
 from common import console
 from common.errors import InputError
-from common.files import TEMPORARY, write_bytes
+from common.files import TEMPORARY
+from common.formats.tables import write_table
 from common.job import START_ANEW, Job
 from common.record import LOCK, RECORD
 from tools.extract_subimages.chunks import extract, mask_path
@@ -272,9 +271,7 @@ def _finish(extraction, root):
     results = extraction.results()
     orphans = extraction.orphans()
     results["orphans"] = orphans
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([("file", "reason", "detail"), *extraction.rows()])
-    write_bytes(root / SKIPPED, text.getvalue().encode(errors="backslashreplace"))
+    write_table(root / SKIPPED, ("file", "reason", "detail"), extraction.rows())
     outputs = [root / SKIPPED, *(extraction.shards.paths if extraction.shards is not None else ())]
     if extraction.options.preview:
         outputs.append(_preview(extraction, root))

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from common.activations.layout import GENERATED, Tree
 from common.errors import InputError
+from common.images.bounds import PILLOW_ERRORS
 
 SHAPING = ("seed", "method", "num_steps", "sigma_max", "sigma_min", "rho", "S_churn", "S_min", "S_max", "S_noise",
            "stochastic", "eta", "guidance", "samples_per_class", "target_classes", "weights", "part", "precision")
@@ -51,7 +52,7 @@ class EarlierPictures:
             try:
                 with Image.open(path) as image:
                     pixels = np.asarray(image)
-            except (OSError, SyntaxError, ValueError) as error:
+            except (*PILLOW_ERRORS, Image.DecompressionBombError) as error:
                 raise InputError(f"cannot be read ({error})", where=path,
                                  do="Delete it to have it sampled again") from error
             if pixels.shape != self.shape or pixels.dtype != np.uint8:

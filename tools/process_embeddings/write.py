@@ -1,13 +1,13 @@
 """The files of a map: table and description as published, parameters as npz, a figure, the pickle on request."""
 
-import csv
 import io
 import json
 
 import numpy as np
 
 from common.errors import InputError
-from common.files import atomic_path, read_json, read_npz, system_errors, write_bytes, write_npz, write_text
+from common.files import atomic_path, read_json, read_npz, write_bytes, write_npz
+from common.formats import tables
 
 AXES = ("umap_x", "umap_y", "umap_z")
 
@@ -16,34 +16,28 @@ def write_table(path, records, embedding, sets=None):
     """Write the csv: the records' fields in their order, then `set` if given, then coordinates."""
     fields = list(dict.fromkeys(name for record in records for name in record))
     axes = AXES[: embedding.shape[1]]
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow([*fields, *(["set"] if sets is not None else []), *axes])
-    for index, (record, point) in enumerate(zip(records, embedding)):
-        cells = [_cell(record.get(name)) for name in fields]
-        table.writerow([*cells, *([sets[index]] if sets is not None else []), *(str(value) for value in point)])
-    write_text(path, text.getvalue())
+    rows = [[*(_cell(record.get(name)) for name in fields), *([sets[index]] if sets is not None else []), *point]
+            for index, (record, point) in enumerate(zip(records, embedding))]
+    tables.write_table(path, [*fields, *(["set"] if sets is not None else []), *axes], rows)
 
 
 def write_overlap(path, results):
     """Write the table of pairs of sets, with trustworthiness and class purity of the map beside."""
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(["sets", "samples", "classifier AUC", "nearest is of own set", "the same in the map",
-                    "coverage of the first",
-                    "coverage of the second", "trustworthiness", "map neighbours of the same class"])
+    header, rows = ["sets", "samples", "classifier AUC", "nearest is of own set", "the same in the map",
+                    "coverage of the first", "coverage of the second", "trustworthiness",
+                    "map neighbours of the same class"], []
     beside = [f"{results[name]:.3f}" if results[name] is not None else ""
               for name in ("trustworthiness", "class_purity")]
     for pair in results["pairs"]:
         sizes = [f"{pair['a']} / {pair['b']}", f"{pair['num_a']} / {pair['num_b']}"]
         if "auc" not in pair:
-            table.writerow([*sizes, *["too few points"] * 5, *beside])
+            rows.append([*sizes, *["too few points"] * 5, *beside])
             continue
         intervals = [f"{pair[name]:.3f} ({pair[name + '_low']:.3f} to {pair[name + '_high']:.3f})"
                      for name in ("auc", "own_neighbours", "own_neighbours_map")]
         shares = [f"{pair[name]:.3f}" for name in ("coverage_of_a_by_b", "coverage_of_b_by_a")]
-        table.writerow([*sizes, *intervals, *shares, *beside])
-    write_text(path, text.getvalue())
+        rows.append([*sizes, *intervals, *shares, *beside])
+    tables.write_table(path, header, rows)
 
 
 def _cell(value):
@@ -117,8 +111,7 @@ def read_map(path):
     description = read_json(path)
     arrays = read_npz(path.with_suffix(".npz"), required=("embedding", "neighbours", "distances", "set"))
     table = path.with_suffix(".csv")
-    with system_errors(table):
-        records = list(csv.DictReader(io.StringIO(table.read_text(encoding="utf-8"))))
+    _, records = tables.read_records(table)
     if not isinstance(description, dict) or "map" not in description or len(records) != len(arrays["embedding"]):
         raise InputError("not the description of a map that matches its table", where=path,
                          do="Pass a .json that process_embeddings wrote")

@@ -226,13 +226,12 @@ def _cell(entry, name):
 def write(folder, title, works, columns, rows):
     """Write the table and the pictures; return their paths."""
     from common.files import write_text
+    from common.formats.tables import write_table
 
     lines = [f"# {title}", "", "| " + " | ".join(columns) + " |", "|" + " --- |" * len(columns)]
     lines += ["| " + " | ".join(row) + " |" for row in rows]
     write_text(folder / "table.md", "\n".join(lines) + "\n")
-    quoted = [",".join(f'"{cell.strip()}"' if "," in cell else cell.strip() for cell in row)
-              for row in [columns, *rows]]
-    write_text(folder / "table.csv", "\n".join(quoted) + "\n")
+    write_table(folder / "table.csv", columns, [[cell.strip() for cell in row] for row in rows])
     pictures = [draw_samples(folder / "samples.png", works), draw_losses(folder / "loss.png", works)]
     pictures += [draw_levels(folder / f"{name}.png", works, name) for name in ("asym", "nasym")]
     return [str(folder / "table.csv"), str(folder / "table.md"), *(str(path) for path in pictures if path)]

@@ -112,7 +112,8 @@ def summarise(options, model, folder, levels, write):
     import numpy as np
     import torch
 
-    from common.files import read_npz, write_npz, write_text
+    from common.files import read_npz, write_npz
+    from common.formats.tables import write_table
     from tools.qc_ncsn.pictures import level_curves
 
     sigmas = model.sde.sigma(torch.tensor(levels, dtype=torch.float64) * (1 - model.sde.eps) + model.sde.eps).numpy()
@@ -142,9 +143,8 @@ def summarise(options, model, folder, levels, write):
     }
     if write:
         rows = zip(sigmas, mean["asym"], error["asym"], mean["nasym"], error["nasym"], mean["nasym_ratio"])
-        lines = ["sigma,asym,asym_se,nasym,nasym_se,nasym_ratio"] + [",".join(f"{value:.6g}" for value in row)
-                                                                     for row in rows]
-        write_text(folder / "table.csv", "\n".join(lines) + "\n")
+        write_table(folder / "table.csv", ["sigma", "asym", "asym_se", "nasym", "nasym_se", "nasym_ratio"],
+                    [[f"{value:.6g}" for value in row] for row in rows])
         level_curves(folder / "asym.png", sigmas, {"Asym": (mean["asym"], error["asym"])}, "Asym")
         level_curves(folder / "nasym.png", sigmas, {"NAsym": (mean["nasym"], error["nasym"])}, "NAsym", log=False)
     return results
