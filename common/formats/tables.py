@@ -25,11 +25,14 @@ def cell_text(value):
 
 def table_text(header, rows):
     """Return a CSV table; header: the first row, or None."""
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    for row in rows if header is None else [header, *rows]:
-        writer.writerow(list(map(cell_text, row)))
-    return stream.getvalue()
+    lines = (",".join(map(_quoted, row)) for row in (rows if header is None else [header, *rows]))
+    return "".join(f"{line or _quoted('', True)}\n" for line in lines)
+
+
+def _quoted(value, always=False):
+    """Return a cell as it stands in a line; the library's writer leaves a lone CR without quotes."""
+    text = cell_text(value)
+    return '"' + text.replace('"', '""') + '"' if always or re.search(r'[,"\r\n]', text) else text
 
 
 def write_table(path, header, rows):

@@ -299,7 +299,7 @@ def sampling_rules(sampling, model):
         (0 < sampling["rtol"] < 1, "sampling.rtol", "must lie between 0 and 1"),
         (0 < sampling["atol"] < math.inf, "sampling.atol", "must be above 0"),
         (0 <= sampling["eta"] < math.inf, "sampling.eta", "must be at least 0"),
-        (sampling["rho"] > 0, "sampling.rho", "must be above 0"),
+        (0 < sampling["rho"] <= 1000, "sampling.rho", "must be above 0 and at most 1,000"),
         (sampling["sigma_max"] == 0 or model["sigma_min"] < sampling["sigma_max"] < math.inf, "sampling.sigma_max",
          f"must be above model.sigma_min ({model['sigma_min']}), or 0 for the SDE's"),
     ]

@@ -122,7 +122,7 @@ def test_lmdb(tmp_path):
     (tmp_path / "cut").mkdir()
     for length in (5000, len(data) - 4096):
         (tmp_path / "cut" / "data.mdb").write_bytes(data[:length])
-        with pytest.raises(InputError, match="cut off"):
+        with pytest.raises(InputError, match="truncated"):
             LmdbImages(tmp_path / "cut")
 
 
