@@ -33,28 +33,28 @@ def path(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("name", hostile.PLAIN)
-def test_data_pickles(name, path):
+def test_R2_pickles_that_cost_or_do_more_than_they_hold(name, path):
     body, said = hostile.PLAIN[name]
     path.write_bytes(hostile.pickled(body))
     check(read_pickle, path, said)
 
 
 @pytest.mark.parametrize("name", hostile.CHECKPOINTS)
-def test_checkpoints(name, path):
+def test_R2_checkpoints_that_cost_or_do_more_than_they_hold(name, path):
     body, said = hostile.CHECKPOINTS[name]
     hostile.zipped(path, body, _0=hostile.FLOATS)
     check(load_torch, path, said)
 
 
 @pytest.mark.parametrize("name", hostile.LIGHTNING)
-def test_lightning(name, path):
+def test_R2_lightning_files_that_cost_or_do_more_than_they_hold(name, path):
     body, said = hostile.LIGHTNING[name]
     hostile.zipped(path, b"}(" + hostile.text("state_dict") + b"}" + hostile.text("hyper_parameters") + body + b"u")
     check(load_lightning, path, said)
 
 
 @pytest.mark.parametrize("name", hostile.SCRIPTS)
-def test_scripts(name, path):
+def test_R1_R2_scripts_that_do_more_than_compute(name, path):
     change, said = hostile.SCRIPTS[name]
     hostile.script(path, change)
     check(lambda path: load_script(path, "cpu"), path, said)

@@ -126,7 +126,7 @@ def test_lmdb(tmp_path):
             LmdbImages(tmp_path / "cut")
 
 
-def test_a_damaged_lmdb_is_named(monkeypatch, tmp_path):
+def test_R5_a_damaged_lmdb_is_named(monkeypatch, tmp_path):
     """Its library finds damage when a page is read, not when the file is opened."""
     import sys
     import types
