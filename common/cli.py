@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from common.errors import InputError, as_input_error, nearest
 from common.parser import parse
+from common.paths import cache_dir
 
 
 @dataclass
@@ -40,6 +41,7 @@ def run(main, options_class, prog, description, epilog="", argv=None, subcommand
     console.outlive_terminal()
     try:
         _check_folder()
+        os.environ.setdefault("MPLCONFIGDIR", str(cache_dir().absolute() / "matplotlib"))  # not the home directory
         options = parse(options_class, words, prog, description, epilog)
         console.set_quiet(getattr(options, "quiet", False))
         signal.signal(signal.SIGTERM, _interrupt)

@@ -6,6 +6,7 @@ that names the first such option, and so is a folder that another tool's record 
 """
 
 import dataclasses
+import json
 import os
 import platform
 import re
@@ -15,7 +16,7 @@ from pathlib import Path
 from common import console, parallel
 from common.cli import Outcome
 from common.errors import InputError
-from common.files import check_writable, lock_file, plain, remove_leftovers, write_json
+from common.files import check_writable, lock_file, plain, remove_leftovers, write_bytes, write_json
 from common.record import LOCK, RECORD, command_of, is_whole, read_record, request_of, sizes_of, stamps_of
 
 START_ANEW = "Use the same value, another folder, or --overwrite to start anew"
@@ -51,6 +52,7 @@ class Job:
         self.extra = {}  # more entries of the finished record, such as the machine
         self.stamps = None if inputs is None else stamps_of(inputs)
         self._lock, self._made_folder = None, False
+        self._earlier = None  # the bytes of the record of a finished run that this one does again
 
     def run(self, work, rehearse, device=None):
         """Do the job and return its Outcome.
@@ -108,6 +110,7 @@ class Job:
             if results is not None:
                 self.release()
                 return results
+            self._earlier = self.path.read_bytes() if self.path.exists() and not self.overwrite else None
             owned = self._owned()
             remove_leftovers(self.folder, [path for path in owned if path.is_dir()])
             if self.overwrite:  # killed meanwhile, it leaves a record that says so, and the next run goes on clearing
@@ -143,8 +146,15 @@ class Job:
                                "options": self._options(), "derived": self.derived, "owns": self.owns})
 
     def _withdraw(self):
-        """Take back the record of a run that bad input ended before it wrote anything, so that it blocks no other."""
-        if parallel.is_main() and not self._owned():
+        """Take back the record of a run that bad input ended before it wrote anything, so that it blocks no other.
+
+        What a finished run left untouched is finished still.
+        """
+        if not parallel.is_main():
+            return
+        if self._earlier is not None and is_whole(json.loads(self._earlier), self.folder):
+            write_bytes(self.path, self._earlier)
+        elif not self._owned():
             self.path.unlink(missing_ok=True)
             self._lock_path.unlink(missing_ok=True)
             self._remove_empty()

@@ -20,6 +20,7 @@ from pathlib import Path
 from common.datasets.sets.locate import read_pickled_batch
 from common.errors import InputError
 from common.files import read_npz, system_errors, write_npz
+from common.formats.zips import open_zip
 from common.paths import cache_dir
 
 PUBLISHED = "https://image-net.org/download-images (downsampled)"
@@ -84,7 +85,7 @@ def open_npz_batches(folder, subset="auto"):
     for path in paths:
         with system_errors(path):
             state = path.stat()
-        stamps.append([path.name, state.st_size, state.st_mtime_ns])
+        stamps.append([path.name, state.st_size, state.st_ctime_ns])  # unlike mtime no program sets it
     key = hashlib.sha256(json.dumps([INDEX_FORMAT, str(Path(folder).resolve()), subset]).encode()).hexdigest()[:24]
     cached = cache_dir() / "imagenet_npz" / f"index_{key}.npz"
     index = _read_index(cached, stamps, paths)
@@ -172,6 +173,20 @@ def _inspect(path):
     return shape[0], side, -1 if offset is None else offset, labels.astype(np.int16)
 
 
+def _check_sum(path):
+    """Return the CRC-32 of a batch's images, which an .npz tells, or of a whole pickle."""
+    import zlib
+
+    if path.suffix == ".npz":
+        with open_zip(path) as archive:
+            return archive.getinfo("data.npy").CRC
+    total = 0
+    with system_errors(path), open(path, "rb") as stream:
+        while block := stream.read(1 << 20):
+            total = zlib.crc32(block, total)
+    return total
+
+
 class NpzBatches:
     """Images of all batch files by their global number.
 
@@ -190,8 +205,9 @@ class NpzBatches:
         return len(self.labels)
 
     def identity(self):
-        """Return what identifies the images, for records: [file name, bytes, rows] of each file, side, label hash."""
-        files = [[batch.path.name, batch.size, batch.rows] for batch in self.batches]
+        """Return what identifies the images, for records: [file name, bytes, rows, check sum] of each file, side, label
+        hash."""
+        files = [[batch.path.name, batch.size, batch.rows, _check_sum(batch.path)] for batch in self.batches]
         return {"files": files, "side": self.side, "labels_sha256": hashlib.sha256(self.labels.tobytes()).hexdigest()}
 
     def places(self, indices):

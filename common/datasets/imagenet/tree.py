@@ -51,6 +51,13 @@ class FolderFiles:
         """Return a file's size in bytes."""
         return os.path.getsize(self.root / name)
 
+    def marks(self, names):
+        """Return what identifies the contents of each file."""
+        from common.datasets.sets.folders import FolderStore
+        from common.features.content import file_marks
+
+        return file_marks(FolderStore(self.root, names))
+
 
 class ZipFiles:
     """Files in a zip; a top folder around everything is ignored."""
@@ -90,6 +97,10 @@ class ZipFiles:
     def size(self, name):
         """Return an entry's size in bytes, unpacked."""
         return self._entries[name].file_size
+
+    def marks(self, names):
+        """Return the check sum of each entry."""
+        return [self._entries[name].CRC for name in names]
 
 
 class ImageTree:
@@ -143,10 +154,10 @@ class ImageTree:
         return len(self.names)
 
     def identity(self):
-        """Return {"images", "listing_sha256"}: their number, and a hash over names and sizes."""
+        """Return {"images", "listing_sha256"}: their number, and a hash over names, sizes and marks of the contents."""
         digest = hashlib.sha256()
-        for name in self.names:
-            digest.update(f"{name}\t{self.files.size(name)}\n".encode(errors="surrogateescape"))
+        for name, mark in zip(self.names, self.files.marks(self.names)):
+            digest.update(f"{name}\t{self.files.size(name)}\t{mark}\n".encode(errors="surrogateescape"))
         if self.labels:
             digest.update(self.classes.tobytes())
         return {"images": len(self), "listing_sha256": digest.hexdigest()}

@@ -96,14 +96,12 @@ class FolderStore:
         return self.folder / self._names[position]
 
     def identity(self):
-        """Return {"bytes", "listing_sha256"}: the total size and a hash over names and sizes."""
-        from common.files import system_errors
+        """Return {"bytes", "listing_sha256"}: the total size and a hash over names, sizes and marks of the contents."""
+        from common.features.content import file_marks
 
         digest, total = hashlib.sha256(), 0
-        for name in self._names:
-            path = self.folder / name
-            with system_errors(path):
-                length = path.stat().st_size
-            digest.update(f"{name}\t{length}\n".encode(errors="surrogateescape"))
+        for name, mark in zip(self._names, file_marks(self)):
+            length = (self.folder / name).stat().st_size
+            digest.update(f"{name}\t{length}\t{mark}\n".encode(errors="surrogateescape"))
             total += length
         return {"bytes": total, "listing_sha256": digest.hexdigest()}
