@@ -63,7 +63,7 @@ def wandb():
 
 def class_map():
     """Return the flag of how the labels of a labelled source become classes."""
-    return option("imagenet", "label-to-class map: imagenet, none (label - 1; folders in sorted order), or a .json")
+    return option("imagenet", "label-to-class map: imagenet, none (label - 1; folders by number or name), or a .json")
 
 
 def npz_subset():

@@ -189,8 +189,9 @@ class Job:
                 continue
             if kind == "total" and value is not None and before[name] is not None and value > before[name]:
                 continue
-            raise InputError(f"the run in this folder has {name} {_short(before[name])}, this command has "
-                             f"{_short(value)}", where=self.path, do=START_ANEW)
+            named, there, here = _first_difference(name, before[name], value)
+            raise InputError(f"the run in this folder has {named} {_short(there)}, this command has {_short(here)}",
+                             where=self.path, do=START_ANEW)
         return earlier
 
     def _refuse_foreign(self, earlier):
@@ -239,6 +240,14 @@ def _same_place(before, value):
     """True for two spellings of one path, such as in/a and in/a/; what is there is compared apart."""
     return isinstance(before, str) and isinstance(value, str) and os.path.exists(value) \
         and os.path.realpath(before) == os.path.realpath(value)
+
+
+def _first_difference(name, before, value):
+    """Return (name, before, value) of the first entry in which two objects of the same entries differ, else of both."""
+    if isinstance(before, dict) and isinstance(value, dict) and before.keys() == value.keys():
+        inner = next(key for key in value if before[key] != value[key])
+        return _first_difference(f"{name}: {inner}", before[inner], value[inner])
+    return name, before, value
 
 
 def _short(value):

@@ -59,13 +59,14 @@ def choose(options, source, network, weights):
     """Return the Selection that the flags ask for; InputError for unknown classes or an empty selection."""
     import numpy as np
 
+    from common.datasets.imagenet.classes import parse_classes
     from tools.extract_real_imagenet.scoring import find_scores
 
     wanted, mask, scores = None, None, None
     if options.num_classes is not None:
-        wanted = draw_classes(options.seed, options.num_classes, len(source.class_index))
+        wanted = draw_classes(options.seed, options.num_classes, sorted(map(int, source.class_index)))
     if options.target_classes is not None:
-        wanted = named_classes(options, source.class_index)
+        wanted = parse_classes(options.target_classes, source.class_index)
     if options.percentiles and not (options.dry_run and options.scores == "denoise"):  # scoring writes to the cache
         allowed = source.classes >= 0 if wanted is None else np.isin(source.classes, wanted)
         check_classes(options, source.classes[allowed], network.config)
@@ -76,25 +77,6 @@ def choose(options, source, network, weights):
                     mask)
     chosen.scores = scores
     return chosen
-
-
-def named_classes(options, index):
-    """Return the sorted classes of --target_classes; InputError for one that is not in the source's class index."""
-    from common.datasets.imagenet.classes import parse_class
-
-    words = [word.strip() for word in options.target_classes.split(",") if word.strip()]
-    own = {name: int(number) for number, names in index.items() for name in (number, *names)}
-    if options.class_map == "imagenet":
-        return sorted({parse_class(word) for word in words}) if words else _refuse_classes("no class given", index)
-    for word in words:
-        if word not in own:
-            _refuse_classes(f"no class is called '{word}'", index)
-    return sorted({own[word] for word in words}) if words else _refuse_classes("no class given", index)
-
-
-def _refuse_classes(what, index):
-    numbers = sorted(map(int, index))
-    raise InputError(what, where="--target_classes", do=f"Choose among {numbers[0]} to {numbers[-1]}")
 
 
 def score_identity(options):
@@ -132,6 +114,7 @@ class Extraction(ActivationRun):
                    "source": self.source.identity() if parallel.is_main() else None}
         if not self.chosen.extends:  # a larger number would select other samples
             derived["fixed_num_samples"] = len(self.chosen.indices)
+        derived |= self.source.map_identity()
         if self.options.percentiles:
             derived["scores"] = score_identity(self.options)
         return derived

@@ -90,7 +90,7 @@ def choose_classes(options, config):
     """Return the class (n,) int64 of each image, or None for an unconditional network; InputError for unknown ones."""
     import numpy as np
 
-    from common.datasets.imagenet.classes import COUNT, parse_class
+    from common.datasets.imagenet.classes import parse_classes
     from common.diffusion.labels import class_sequence
 
     known = config.label_dim
@@ -101,16 +101,16 @@ def choose_classes(options, config):
         return None
     if options.target_classes is None:
         return class_sequence(options.seed, options.num_samples, known, options.samples_per_class)
-    words = [word.strip() for word in options.target_classes.split(",") if word.strip()]
-    if known == COUNT:
-        wanted = [parse_class(word) for word in words]
-    else:
-        wanted = [int(word) if word.isdecimal() else known for word in words]
-    if not wanted or max(wanted) >= known:
-        raise InputError(f"expected classes of this network, 0 to {known - 1}",
-                         where=f"--target_classes {options.target_classes}", do="Correct the value")
-    wanted = np.array(sorted(set(wanted)), np.int64)
+    wanted = np.array(parse_classes(options.target_classes, class_labels(known)), np.int64)
     return wanted[class_sequence(options.seed, options.num_samples, len(wanted), options.samples_per_class)]
+
+
+def class_labels(count):
+    """Return the class index of a network: ImageNet's for 1,000 classes."""
+    from common.datasets.imagenet.class_maps import plain_index
+    from common.datasets.imagenet.classes import COUNT, class_index
+
+    return class_index() if count == COUNT else plain_index(range(count))
 
 
 class Generation(ActivationRun):
@@ -200,16 +200,13 @@ class Generation(ActivationRun):
 
     def head(self, count, skipped):
         """Return the metadata above the samples: the published entries, and how images and activations were made."""
-        from common.datasets.imagenet.classes import COUNT, class_index
-
-        options, known = self.options, self.network.config.label_dim
-        own = {str(number): [str(number), f"class_{number}"] for number in range(known)}
+        options = self.options
         return {"model_type": self.tree.model, "checkpoint": self.weights["name"], "num_samples": count,
                 "layers": self.layers,
                 "conditioning_sigma": options.conditioning_sigma, "seed": options.seed,
                 "input_mode": options.input_mode,
                 "label_mode": options.label_mode, **self.stored_as(), "sampling": self.sampling.described(),
-                "class_labels": class_index() if known == COUNT else own}
+                "class_labels": class_labels(self.network.config.label_dim)}
 
     def conclude(self, count, skipped, rate):
         """Say what was written and return the results."""

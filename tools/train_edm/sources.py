@@ -35,7 +35,7 @@ def open_images(options):
     settings = Settings(**{name: getattr(options, name) for name in names},
                         split=None if options.split == "all" else options.split)
     if options.imagenet_dir is not None and not options.conditional:
-        settings = replace(settings, class_map="none")  # the folders may have any names, or be missing
+        settings = replace(settings, class_map="none", labelled=False)  # the folders may have any names, or be missing
     return options, open_source(settings, **{flag: getattr(options, flag) for flag in FLAGS})
 
 
@@ -110,6 +110,10 @@ class SetSource:
     def identity(self):
         """Return the fingerprint of the images, for the record."""
         return self.images.fingerprint()
+
+    def map_identity(self):
+        """Return {}: these images have labels of their own."""
+        return {}
 
     def load(self, indices, side):
         """Return the ImageBatch of the given image numbers."""

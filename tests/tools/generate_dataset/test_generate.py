@@ -166,7 +166,7 @@ REFUSED = {
     "no single pass": ("--method", "heun", "--input_mode", "sampling"),
     "unguided": ("--guidance", "2"),
     "starts at --conditioning_sigma": ("--sigma_max", "20"),
-    "of this network, 0 to 3": ("--target_classes", "4"),
+    "unknown class '4'. Use 0 .. 3": ("--target_classes", "4"),
     "--eta -1": ("--method", "multistep", "--eta", "-1"),
     "expected less than sigma_max": ("--method", "heun", "--sigma_min", "90"),
     "unknown layer 'middle'": ("--layers", "middle"),
