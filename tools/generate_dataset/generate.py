@@ -44,7 +44,9 @@ def settle(options):
         settled["precision"] = options.mixed_precision
     if options.sigma_max is None:
         settled["sigma_max"] = options.conditioning_sigma if settled["input_mode"] == "sampling" else 80.0
-    existing = earlier_options(Tree(options.output_dir, GENERATED), options.overwrite).get("num_samples")
+    earlier = earlier_options(Tree(options.output_dir, GENERATED), options.overwrite)
+    settled["to_uint8"] = conversion(options, earlier)
+    existing = earlier.get("num_samples")
     if isinstance(existing, int) and existing > options.num_samples:
         console.say(f"note: {options.output_dir} already has {existing:,} samples")
         settled["num_samples"] = existing
@@ -53,6 +55,22 @@ def settle(options):
     options = replace(options, **settled)
     check_input_mode(options)
     return options
+
+
+def conversion(options, earlier):
+    """Return how values become bytes. earlier: options of the run in the folder, which goes on as it began; runs from
+    before there was a choice did as DMD2."""
+    began = earlier.get("to_uint8", "dmd2") if earlier else None
+    if began and options.to_uint8 not in (None, began):
+        raise InputError(f"the images in this folder were converted as by {began}",
+                         where=f"--to_uint8 {options.to_uint8}",
+                         do=f"Use {began}, another folder, or --overwrite to start anew")
+    return options.to_uint8 or began or own_conversion(options.method)
+
+
+def own_conversion(method):
+    """Return how the origin of a sampler makes bytes."""
+    return "edm" if method == "heun" else "dmd2"
 
 
 def check_input_mode(options):
@@ -165,7 +183,7 @@ class Generation(ActivationRun):
             images, outputs = network.run(sigma * noise(), sigma, labels, layers=list(self.form.widths))
             if not bool(images.isfinite().all()):
                 raise not_finite("the images")
-            return self.capture.stored(outputs), to_uint8(images, "dmd2")
+            return self.capture.stored(outputs), to_uint8(images, self.options.to_uint8)
 
     def sample_then_encode(self, numbers):
         """Return ({layer: rows}, uint8 images) of a batch: sampled, then fed to the network like a real image."""
@@ -180,7 +198,7 @@ class Generation(ActivationRun):
         if new.any():
             chosen = None if classes is None else classes[new]
             fresh = sample(self.network, self.sampling, self.options.seed, numbers[new].tolist(), chosen)
-            sampled |= dict(zip(numbers[new].tolist(), to_uint8(fresh, "dmd2")))
+            sampled |= dict(zip(numbers[new].tolist(), to_uint8(fresh, self.options.to_uint8)))
         images = np.stack([sampled[number] for number in numbers.tolist()])
         labels = np.zeros(len(numbers), np.int64) if classes is None else classes
         pixels = np.ascontiguousarray(images.transpose(0, 3, 1, 2))
@@ -206,6 +224,7 @@ class Generation(ActivationRun):
                 "conditioning_sigma": options.conditioning_sigma, "seed": options.seed,
                 "input_mode": options.input_mode,
                 "label_mode": options.label_mode, **self.stored_as(), "sampling": self.sampling.described(),
+                "to_uint8": options.to_uint8,
                 "class_labels": class_labels(self.network.config.label_dim)}
 
     def conclude(self, count, skipped, rate):
@@ -215,6 +234,8 @@ class Generation(ActivationRun):
                            [[f"{count:,}", self.sampling.calls, self.options.layers,
                              f"{sum(self.form.widths.values()):,}",
                              f"{rate:.3g}" if rate else "-"]])
+        if self.request.to_uint8 is None and self.options.to_uint8 != own_conversion(self.options.method):
+            console.say(f"note: the images go on as they began, converted as by --to_uint8 {self.options.to_uint8}")
         if self.options.input_mode == "sampling":
             console.say("note: these activations come from a pass on noise, those of real images from one on images; "
                         "to compare them, give both commands the same --input_mode scale, noise or clean")

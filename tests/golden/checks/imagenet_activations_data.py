@@ -65,7 +65,7 @@ def npz_facts(case, images):
             order, quota = np.arange(len(images)), dict.fromkeys(wanted, int(found[2]))
             got[key] = within_quotas(order, images.labels - 1, quota)[0]
         elif found := re.fullmatch(r"random_(\d+)_classes_seed(\d+)", key):
-            got[key] = np.array(draw_classes(int(found[2]), len(expected), 1000))
+            got[key] = np.array(draw_classes(int(found[2]), len(expected), range(1000)))
     return got
 
 
