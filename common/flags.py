@@ -66,6 +66,12 @@ def class_map():
     return option("imagenet", "label-to-class map: imagenet, none (label - 1; folders by number or name), or a .json")
 
 
+def npz_partial():
+    """Return the flag that accepts an npz folder with missing batches."""
+    return option(False, "accept an npz folder in which batches are missing; images are numbered over those there",
+                  kind="how")
+
+
 def npz_subset():
     """Return the flag of which batches of an npz folder are read."""
     return option("auto", "npz files: train (numbered), val, or auto: numbered ones if there are any",

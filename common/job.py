@@ -50,7 +50,7 @@ class Job:
         self.overwrite = bool(getattr(options, "overwrite", False))  # earlier outputs are to go
         self.extra = {}  # more entries of the finished record, such as the machine
         self.stamps = None if inputs is None else stamps_of(inputs)
-        self._lock, self._made_folder = None, False
+        self._lock, self._made = None, []
 
     def run(self, work, rehearse, device=None):
         """Do the job and return its Outcome.
@@ -100,7 +100,7 @@ class Job:
 
         With --overwrite what the job owns goes first.
         """
-        self._made_folder = not self.folder.exists()
+        self._made = [folder for folder in (self.folder, *self.folder.parents) if not folder.exists()]
         self.folder.mkdir(parents=True, exist_ok=True)
         try:
             self._lock = lock_file(self._lock_path, self.folder)
@@ -150,9 +150,11 @@ class Job:
             self._remove_empty()
 
     def _remove_empty(self):
-        """Remove the folder, if this job made it, where nothing was put into it."""
-        if self._made_folder and not any(self.folder.iterdir()):
-            self.folder.rmdir()
+        """Remove the folder, and those around it, that this job made, where nothing was put into them."""
+        for folder in self._made:
+            if any(folder.iterdir()):
+                break
+            folder.rmdir()
 
     def answer(self):
         """Return the results of this very job when it is finished and its files are there, else None; writes

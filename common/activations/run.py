@@ -12,6 +12,7 @@ from common.activations.job import Store, split_units
 from common.activations.layout import Tree, write_info
 from common.activations.store import NpyForm, NpzForm
 from common.errors import InputError, Parameter
+from common.files import remove_tree
 from common.job import Job
 from common.units import make_pipelined
 
@@ -96,7 +97,7 @@ class ActivationRun(ABC):
         kind = NpzForm if options.format == "npz" else NpyForm
         self.form = kind(self.tree, widths, options.dtype, len(indices), per_file)
         self.units = split_units(indices, per_file)
-        self.store = Store(self.tree, self.form, self.layers if self.with_json else None)
+        self.store = Store(self.tree, self.form, self.layers if self.with_json else None, self.picture_paths)
 
     def carry_out(self, derived, inputs, rehearse, device):
         """Run the job and return its Outcome; see common.job.Job for the arguments."""
@@ -107,7 +108,20 @@ class ActivationRun(ABC):
         return job.run(self.work, rehearse, device)
 
     def work(self):
-        """Compute the missing units and write the metadata; returns (results, files) in the main process."""
+        """Compute the missing units and write the metadata; returns (results, files) in the main process.
+
+        Where bad input ends it before a sample is stored, all that was begun is removed again.
+        """
+        try:
+            return self._work()
+        except InputError:
+            if parallel.is_main() and not any(True for _ in self.store.stored(self.units)):
+                self.form.close()
+                for folder in (self.tree.activations, self.tree.images, self.tree.reconstructed):
+                    remove_tree(folder)
+            raise
+
+    def _work(self):
         if parallel.is_main():
             self.form.prepare()
         parallel.barrier()  # the folders are ready
@@ -131,6 +145,10 @@ class ActivationRun(ABC):
         """Return the metadata entries that describe how activations are stored."""
         return {"pool": self.options.pool, "dtype": self.options.dtype, "format": self.options.format,
                 "widths": self.form.widths}
+
+    @abstractmethod
+    def picture_paths(self, position):
+        """Return the paths of the pictures of the sample at a position."""
 
     def prepare(self):  # noqa: B027 (most sources need none)
         """Prepare the source; called in every process before units are loaded."""

@@ -61,6 +61,9 @@ class NpzForm:
 
         write_npz(self.path(unit), self.compressed, **{layer: arrays[layer] for layer in self.widths})
 
+    def close(self):
+        """Do nothing: no file stays open."""
+
     def finish(self):
         """Do nothing: units are final as written."""
 
@@ -86,12 +89,17 @@ class NpyForm:
         self._streams = {}
 
     def prepare(self):
-        """Create the files in full size, or enlarge those of a shorter run; in one process, before any writes."""
+        """Create the files in full size, or enlarge those of a shorter run; in one process, before any writes.
+
+        Samples whose rows a damaged or missing file has lost are marked as missing first.
+        """
         from common.files import system_errors
 
         folder = self.tree.activations
         with system_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
+            *layers, (done, _, _) = self._files()
+            self._forget(done, min(_rows_held(path, shape, dtype) for path, shape, dtype in layers))
             for path, shape, dtype in self._files():
                 final, partial = path, _partial(path)
                 if final.exists() and _npy_rows(final) != self.count:
@@ -99,11 +107,28 @@ class NpyForm:
                 if not final.exists() and _npy_rows(partial) != self.count:
                     _resize(partial, shape, dtype)
 
+    def _forget(self, done, rows):
+        """Mark the samples from number `rows` on as missing."""
+        if done.exists() and os.path.getsize(done) > HEADER + rows:
+            os.replace(done, _partial(done))
+        done = _partial(done)
+        if done.exists() and (lost := os.path.getsize(done) - HEADER - rows) > 0:
+            with open(done, "r+b") as stream:
+                stream.seek(HEADER + rows)
+                stream.write(bytes(lost))
+                stream.flush()
+                os.fsync(stream.fileno())
+
     def _files(self):
         """Return [(path, shape, dtype)]; the mask comes last: once it has its final name, all others have theirs."""
         folder = self.tree.activations
         layers = [(folder / f"{layer}.npy", (self.count, width), self.dtype) for layer, width in self.widths.items()]
         return [*layers, (folder / "done.npy", (self.count,), "uint8")]
+
+    def close(self):
+        """Close the files."""
+        while self._streams:
+            os.close(self._streams.popitem()[1])
 
     def _stream(self, path):
         """Return a descriptor of a file under its current name."""
@@ -118,7 +143,8 @@ class NpyForm:
         start, stop = unit * self.per_unit, min((unit + 1) * self.per_unit, self.count)
         stream = self._stream(self._files()[-1][0])
         mask = np.frombuffer(os.pread(stream, stop - start, HEADER + start), np.uint8)
-        return int((mask == PRESENT).sum()) if mask.all() else None
+        good = (mask == PRESENT) | (mask == SKIPPED)
+        return int((mask == PRESENT).sum()) if len(mask) == stop - start and good.all() else None
 
     def write(self, unit, rows, arrays):
         """Write the {layer: (n, D)} of a unit's good samples, then the mask; rows: their places in the unit."""
@@ -144,8 +170,7 @@ class NpyForm:
         """Give the complete files their final names, the mask last; in one process, after all writes."""
         for stream in self._streams.values():
             os.fsync(stream)
-            os.close(stream)
-        self._streams.clear()
+        self.close()
         for path, _, _ in self._files():
             if not path.exists():
                 os.replace(_partial(path), path)
@@ -178,6 +203,23 @@ def _write_all(stream, array, offset):
     while len(data):
         written = os.pwrite(stream, data, offset)
         data, offset = data[written:], offset + written
+
+
+def _rows_held(path, shape, dtype):
+    """Return how many rows of this shape and dtype a layer's file has, under either name."""
+    import numpy as np
+
+    from common.formats.npy import npy_header
+
+    path = path if path.exists() else _partial(path)
+    try:
+        with open(path, "rb") as stream:
+            found, columns, kind = npy_header(stream)
+            size = os.fstat(stream.fileno()).st_size - stream.tell()
+    except (OSError, ValueError, EOFError):
+        return 0
+    row_bytes = math.prod(shape[1:]) * np.dtype(dtype).itemsize
+    return size // row_bytes if (found[1:], kind, columns) == (shape[1:], np.dtype(dtype), False) else 0
 
 
 def _npy_rows(path):

@@ -152,7 +152,7 @@ class Generation(ActivationRun):
         """Return the UnitResult of a unit."""
         import numpy as np
 
-        from common.activations.job import UnitResult, picture_path
+        from common.activations.job import UnitResult
 
         arrays, images = [], []
         for start in range(0, len(loaded.indices), self.options.batch_size):
@@ -162,9 +162,15 @@ class Generation(ActivationRun):
             arrays.append(rows)
             images.append(pictures)
         joined = {layer: np.concatenate([rows[layer] for rows in arrays]) for layer in self.form.widths}
-        pictures = [(picture_path(self.tree.images, int(number)), picture)
-                    for number, picture in zip(loaded.indices, np.concatenate(images))] if self.options.images else []
+        pictures = [(path, picture) for number, picture in zip(loaded.indices, np.concatenate(images))
+                    for path in self.picture_paths(int(number))]
         return UnitResult(loaded, list(range(len(loaded.indices))), joined, pictures)
+
+    def picture_paths(self, position):
+        """Return [the path of a sample's picture], [] where none are stored."""
+        from common.activations.job import picture_path
+
+        return [picture_path(self.tree.images, position)] if self.options.images else []
 
     def one_step(self, numbers):
         """Return ({layer: rows}, uint8 images) of a batch, both from one pass on noise."""
@@ -206,14 +212,14 @@ class Generation(ActivationRun):
 
     def samples(self):
         """Yield the records of all samples, in order."""
-        from common.activations.job import picture_path
+        from common.activations.layout import sample_name
 
         for position, number, row in self.store.good_samples(self.units):
             path, place = self.form.place(position, row)
-            picture = picture_path(self.tree.images, position)
-            yield {"sample_id": picture.stem,
+            pictures = [self.tree.relative(path) for path in self.picture_paths(position)]
+            yield {"sample_id": sample_name(position),
                    "class_label": None if self.classes is None else int(self.classes[number]),
-                   "image_path": self.tree.relative(picture) if self.options.images else None,
+                   "image_path": pictures[0] if pictures else None,
                    "activation_path": path, "batch_index": place}
 
     def head(self, count, skipped):

@@ -31,7 +31,7 @@ def open_images(options):
         options = replace(options, **{kind: options.data}, data=None)
     if options.imagenet_dir is not None and options.split is None:
         options = replace(options, split="train" if _has_train(Path(options.imagenet_dir)) else "all")
-    names = ("npz_subset", "class_map", "num_workers", "resize", "preprocess")
+    names = ("npz_subset", "npz_partial", "class_map", "num_workers", "resize", "preprocess")
     settings = Settings(**{name: getattr(options, name) for name in names},
                         split=None if options.split == "all" else options.split)
     if options.imagenet_dir is not None and not options.conditional:
@@ -57,7 +57,8 @@ def _kind(path):
         return None
     if (path / "data.mdb").exists():
         return "lmdb_path"
-    batches = any(re.fullmatch(r".*\.npz|train_data_batch_\d+|val_data", entry.name) for entry in path.iterdir())
+    batches = any(re.fullmatch(r".*\.[nN][pP][zZ]|train_data_batch_\d+|val_data", entry.name)
+                  for entry in path.iterdir())
     return "npz_dir" if batches else "imagenet_dir"
 
 

@@ -26,7 +26,7 @@ class Settings:
     """How a source is read.
 
     class_map: see `read_class_map`.  labelled: False for images in any folders, all of class 0.
-    npz_subset: files of a folder, see npz_batches.  split: sub-folder of a tree, None for all of it.
+    npz_subset, npz_partial: files of a folder, see npz_names.  split: sub-folder of a tree, None for all of it.
     preprocess, resize: how files and arrays are resized to the network's input.
     keep_originals: also return the original pictures.  unpack_all: unpack compressed files completely, not only the
     requested rows.  num_workers: threads that decode.
@@ -35,6 +35,7 @@ class Settings:
     class_map: str = "imagenet"
     labelled: bool = True
     npz_subset: str = "auto"
+    npz_partial: bool = False
     split: str = None
     preprocess: str = "squash"
     resize: str = "box"
@@ -118,8 +119,12 @@ class NpzSource(ArraySource):
     def __init__(self, path, settings):
         from common.datasets.imagenet.npz_batches import open_npz_batches
 
-        super().__init__(settings, open_npz_batches(path, settings.npz_subset))
+        super().__init__(settings, open_npz_batches(path, settings.npz_subset, settings.npz_partial))
         self.classes, self.class_index = read_class_map(settings.class_map, self.reader.labels, path)
+
+    def notes(self):
+        """Return notes about the source, for the console."""
+        return self.reader.notes
 
     def title(self, number):
         """Return an image's name in records."""

@@ -52,8 +52,11 @@ class FolderFiles:
         return self.read(name) if (self.root / name).is_file() else None
 
     def size(self, name):
-        """Return a file's size in bytes."""
-        return os.path.getsize(self.root / name)
+        """Return a file's size in bytes, None for one that cannot be reached, such as a link to nothing."""
+        try:
+            return os.path.getsize(self.root / name)
+        except OSError:
+            return None
 
 
 class ZipFiles:
