@@ -200,7 +200,7 @@ class Extraction(ActivationRun):
         from common.activations.capture import level_fed
 
         options = self.options
-        return {"model_type": self.tree.model, "adapter": options.adapter, "checkpoint": self.weights["name"],
+        return {"model_type": self.tree.model, "adapter": options.adapter, "checkpoint": self.weights["path"],
                 "num_samples": count, "layers": self.layers, "conditioning_sigma": options.conditioning_sigma,
                 "sigma_fed": level_fed(options.input_mode, options.conditioning_sigma),
                 "seed": options.seed, "split": options.split, "input_mode": options.input_mode,

@@ -225,7 +225,7 @@ class Generation(ActivationRun):
     def head(self, count, skipped):
         """Return the metadata above the samples: the published entries, and how images and activations were made."""
         options = self.options
-        return {"model_type": self.tree.model, "checkpoint": self.weights["name"], "num_samples": count,
+        return {"model_type": self.tree.model, "checkpoint": self.weights["path"], "num_samples": count,
                 "layers": self.layers,
                 "conditioning_sigma": options.conditioning_sigma, "seed": options.seed,
                 "input_mode": options.input_mode,

@@ -40,12 +40,14 @@ def test_a14_what_is_torn_or_deleted_is_mended_by_the_same_command(workplace, na
             assert contents(workplace / "data") == expected, (file, length)
 
 
-def test_a14_rows_that_a_layer_lost_are_not_taken_for_zeros_when_a_set_grows(workplace):
+@pytest.mark.parametrize("length", [0, 60, 128, 9000, 50_000])
+@pytest.mark.parametrize(("source", "first", "all"), [("npz", 9, 18), ("tree, npy", 4, 6)])
+def test_a14_rows_that_were_lost_are_not_taken_for_zeros_when_a_set_grows(workplace, source, first, all, length):
     write_batches(workplace / "npz")
-    words = (*COMMANDS["npy"], "--num_samples")
-    results_of(*words, "9")
-    for layer, length in (("midblock", 300), ("encoder_bottleneck", 40)):
-        os.truncate(workplace / f"data/activations/imagenet_real/{layer}.npy", length)
-    results_of(*words, "18")
-    results_of(*words, "18", "--output_dir", "whole")
+    write_tree(workplace / "tree")
+    words = (*COMMANDS[source], "--format", "npy", "--num_samples")
+    results_of(*words, first)
+    os.truncate(workplace / "data/activations/imagenet_real/activations.npy", length)
+    results_of(*words, all)
+    results_of(*words, all, "--output_dir", "whole")
     assert contents(workplace / "data") == contents(workplace / "whole")
