@@ -230,6 +230,17 @@ def remove_leftovers(folder, below=()):
         leftover.unlink(missing_ok=True)
 
 
+def remove_tree(folder):
+    """Remove a folder with all that it holds, if there is one, and the folder around it where nothing else is there."""
+    import shutil
+
+    folder = Path(folder)
+    if folder.is_dir() and not folder.is_symlink():
+        shutil.rmtree(folder)
+        if not any(folder.parent.iterdir()):
+            folder.parent.rmdir()
+
+
 def check_writable(folder):
     """Check, before any slow work, that files can be created in `folder`; leaves nothing behind."""
     folder = Path(folder)

@@ -51,7 +51,7 @@ class Job:
         self.overwrite = bool(getattr(options, "overwrite", False))  # earlier outputs are to go
         self.extra = {}  # more entries of the finished record, such as the machine
         self.stamps = None if inputs is None else stamps_of(inputs)
-        self._lock, self._made_folder = None, False
+        self._lock, self._made = None, []
         self._earlier = None  # the bytes of the record of a finished run that this one does again
 
     def run(self, work, rehearse, device=None):
@@ -102,7 +102,7 @@ class Job:
 
         With --overwrite what the job owns goes first.
         """
-        self._made_folder = not self.folder.exists()
+        self._made = [folder for folder in (self.folder, *self.folder.parents) if not folder.exists()]
         self.folder.mkdir(parents=True, exist_ok=True)
         try:
             self._lock = lock_file(self._lock_path, self.folder)
@@ -160,9 +160,11 @@ class Job:
             self._remove_empty()
 
     def _remove_empty(self):
-        """Remove the folder, if this job made it, where nothing was put into it."""
-        if self._made_folder and not any(self.folder.iterdir()):
-            self.folder.rmdir()
+        """Remove the folder, and those around it, that this job made, where nothing was put into them."""
+        for folder in self._made:
+            if any(folder.iterdir()):
+                break
+            folder.rmdir()
 
     def answer(self):
         """Return the results of this very job when it is finished and its files are there, else None; writes
@@ -199,8 +201,9 @@ class Job:
                 continue
             if kind == "total" and value is not None and before[name] is not None and value > before[name]:
                 continue
-            raise InputError(f"the run in this folder has {name} {_short(before[name])}, this command has "
-                             f"{_short(value)}", where=self.path, do=START_ANEW)
+            named, there, here = _first_difference(name, before[name], value)
+            raise InputError(f"the run in this folder has {named} {_short(there)}, this command has {_short(here)}",
+                             where=self.path, do=START_ANEW)
         return earlier
 
     def _refuse_foreign(self, earlier):
@@ -249,6 +252,14 @@ def _same_place(before, value):
     """True for two spellings of one path, such as in/a and in/a/; what is there is compared apart."""
     return isinstance(before, str) and isinstance(value, str) and os.path.exists(value) \
         and os.path.realpath(before) == os.path.realpath(value)
+
+
+def _first_difference(name, before, value):
+    """Return (name, before, value) of the first entry in which two objects of the same entries differ, else of both."""
+    if isinstance(before, dict) and isinstance(value, dict) and before.keys() == value.keys():
+        inner = next(key for key in value if before[key] != value[key])
+        return _first_difference(f"{name}: {inner}", before[inner], value[inner])
+    return name, before, value
 
 
 def _short(value):

@@ -55,6 +55,7 @@ class ExtractOptions(ActivationOptions):
                              choices=["own", "none", "uniform"])
     class_map: str = flags.class_map()
     npz_subset: str = flags.npz_subset()
+    npz_partial: bool = flags.npz_partial()
     unpack: str = option("selected",
                          "rows of compressed files to keep uncompressed in the cache",
                          choices=["selected", "all"], kind="how")

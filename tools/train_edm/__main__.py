@@ -44,6 +44,7 @@ class EdmTrainOptions(CommonOptions):
     split: Optional[str] = option(None, "subfolder of a tree, or all of it (default: train if there is one)",
                                   choices=["train", "val", "all"])
     npz_subset: str = flags.npz_subset()
+    npz_partial: bool = flags.npz_partial()
     class_map: str = flags.class_map()
     preprocess: str = option("squash", "image files: squash (Lanczos), center-crop (as in EDM's training sets), or box",
                              choices=["squash", "center-crop", "box"])
