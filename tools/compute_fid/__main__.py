@@ -62,6 +62,9 @@ class ScoreOptions(CommonOptions):
     output_range: Optional[str] = option(None,
                                          "generator: output range of a module: signed -1 to 1 (default), unit 0 to 1, "
                                          "bytes 0 to 255", choices=["signed", "unit", "bytes"])
+    num_classes: Optional[int] = option(None, "generator: classes of a module of z and labels; image i's class is "
+                                        "drawn from (seed, i)", low=1)
+    class_label: Optional[int] = option(None, "generator: this class alone, from 0", low=0)
     output_dir: Optional[str] = option(None, "also write run.json and table.csv there, for `report`", kind="how")
 
 

@@ -3,14 +3,18 @@
 from common.errors import InputError
 
 
-def measure(generated, reference, options, device):
+def measure(generated, reference, options, device, rows=None):
     """Return {metric: value, metric_se: standard error, ...} of the metrics that the options name.
 
     generated, reference: Statistics; reference may be None if only the Inception score is asked for.
+    rows: {"generated" or "reference": Statistics} that take a side's place where a metric needs features or logits.
     """
-    results = {}
+    results, rows = {}, rows or {}
     for name in options.metrics:
-        results |= MEASURES[name](generated, reference, options, device)
+        sides = (generated, reference)
+        if name != "fid":
+            sides = rows.get("generated", generated), rows.get("reference", reference)
+        results |= MEASURES[name](*sides, options, device)
     return results
 
 

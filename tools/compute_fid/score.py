@@ -23,7 +23,7 @@ def score(request):
     """Run `compute_fid`; results: the metrics asked for, both sides, and how the features were made."""
     from common.device import pick_device, set_precision
     from tools.compute_fid.measure import measure
-    from tools.compute_fid.plan import Plan, compare
+    from tools.compute_fid.plan import Plan
 
     options = settle(request)
     device = pick_device(options.device, parallel.local_rank())
@@ -33,10 +33,11 @@ def score(request):
 
         def work():
             (generated, excluded), (reference, excluded_reference) = plan.sides()
+            rows, notes = plan.rows()
             if not parallel.is_main():
                 return {}, []
-            notes = plan.notes + compare(generated, reference)
-            results = measure(generated, reference, options, device)
+            notes = list(dict.fromkeys([*plan.notes, *notes, *_comparisons(generated, reference, rows)]))
+            results = measure(generated, reference, options, device, rows)
             results |= _circumstances(plan, generated, reference, excluded, notes)
             results["excluded_reference"] = len(excluded_reference)
             return results, [_write_table(Path(options.output_dir), results)] if options.output_dir else []
@@ -51,6 +52,16 @@ def score(request):
         results, _ = work()
     show(results)
     return Outcome(results)
+
+
+def _comparisons(generated, reference, rows):
+    """Return notes on the comparability of the sides, and of the rows that take the place of one."""
+    from tools.compute_fid.plan import compare
+
+    pairs = [(generated, reference)]
+    if rows:
+        pairs.append((rows.get("generated", generated), rows.get("reference", reference)))
+    return [note for pair in pairs for note in compare(*pair)]
 
 
 def settle(options):
