@@ -69,11 +69,17 @@ class Plan:
         acts = dict.fromkeys(OF_GENERATORS, (made, "a generator"))
         acts["num_gen"] = (self.generated is not None, "images, not on stored features or statistics")
         acts["resolution"] = (any(not hasattr(source, "generate") for source in sources), "image files")
+        metrics, small = {*self.options.metrics}, self.options.extractor == "small"
+        acts["seed"] = (made or "kid" in metrics, "generated images, or on the metric kid")
+        acts["interval"] = (bool(metrics & {"fid", "kid", "is"}), "the metrics fid, kid and is")
+        acts["weights"] = (not small, "the extractors inception and dinov2")
+        acts["mode"] = (self.options.extractor == "inception" or self.options.dataset_name, "the extractor inception")
+        acts["antialias"] = (self.options.extractor == "inception", "the extractor inception")
         acts["split"] = acts["reference_split"] = (bool(named), "a known data set")
         for name, (effective, on) in acts.items():
-            if is_given(self.options, name) and not effective:
-                raise InputError(f"acts on {on}, which is not scored here", where=f"--{'no' * (name == 'round')}{name}",
-                                 do="Leave it out")
+            if hasattr(self.options, name) and is_given(self.options, name) and not effective:
+                no = "no" * (getattr(self.options, name) is False)
+                raise InputError(f"acts on {on}, which is not scored here", where=f"--{no}{name}", do="Leave it out")
 
     def _count_notes(self):
         """Return what --num_gen makes of images that are not generated."""

@@ -367,7 +367,9 @@ def test_M5_a_generators_default_number_acts_on_no_other_input(here, monkeypatch
     ("fake", "--noround"), ("fake", "--method", "ode"), ("fake", "--num_steps", "3"), ("fake", "--nearest_k", "5"),
     ("fake", "--splits", "1"),
     ("fake", "--kid_subsets", "3"), ("fake", "--kid_subset_size", "3"), ("fake", "--split", "test"),
-    ("fake", "--reference_split", "test"), ("stored.npz", "--num_gen", "5"),
+    ("fake", "--reference_split", "test"), ("stored.npz", "--num_gen", "5"), ("fake", "--seed", "3"),
+    ("fake", "--weights", "no.pth"), ("fake", "--mode", "legacy_pytorch"), ("fake", "--num_classes", "3"),
+    ("fake", "--nointerval", "--metrics", "prdc"),
 ])
 def test_M14_an_option_that_acts_on_nothing_is_refused(here, words):
     """So that it blocks no resume, and is not thought to act."""
