@@ -46,6 +46,7 @@ class Statistics:
         assert mean is not None or features is not None
         self._mean, self._covariance = mean, covariance
         self.features, self.logits, self.path = features, logits, path
+        self._gaussian = None
         self.meta = {key: value for key, value in (meta or {}).items() if key not in ("count", "width")}
         self.count = count if features is None else features.shape[0]
 
@@ -76,19 +77,16 @@ class Statistics:
             taken = statistics_of_rows(blocks(self.features), self.width)
             self._mean, self._covariance = taken.mean, taken.covariance
 
-    def moments(self):
-        """Return the FeatureStatistics of as many rows. Raises InputError when their number is unknown."""
-        if self.count is None:
-            raise InputError("the number of images is unknown", where=self.path,
-                             do="Make the statistics again from images")
-        result = FeatureStatistics(0)
-        result.count, result.mean = self.count, self.mean
-        result.scatter = self.covariance * (self.count - 1)
-        return result
+    def mean_of_rows(self):
+        """Return the mean (D,), of a side of few rows without its covariance."""
+        return self.gaussian().mean
 
     def gaussian(self):
         """Return the `Gaussian` for distances: by rows where there are at most D, else by mean and covariance."""
-        return Gaussian.of_few(self.features[: self.count]) if self.is_short else Gaussian(self.mean, self.covariance)
+        if self._gaussian is None:
+            rows = self.features[: self.count] if self.is_short else None
+            self._gaussian = Gaussian(self.mean, self.covariance) if rows is None else Gaussian.of_few(rows)
+        return self._gaussian
 
     def close(self):
         """Close the files that rows come from."""

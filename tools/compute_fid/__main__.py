@@ -49,7 +49,13 @@ class ScoreOptions(CommonOptions):
     splits: int = option(10, "is: splits of the Inception score over permuted images; 1 as in QC-NCSN", low=1)
     kid_subsets: int = option(100, "kid: number of subsets for clean-fid's estimate; 0 to skip it", low=0)
     kid_subset_size: int = option(1000, "kid: images per subset", low=2)
-    interval: bool = option(True, "standard error and 95 % interval by the jackknife, when features are available")
+    kid_order: str = option("clean_fid", "kid: draw the subsets as clean-fid or torch-fidelity (with its --seed 2020)",
+                            choices=["clean_fid", "torch_fidelity"])
+    kid_pairs: str = option("auto", "kid: all pairs of images, subsets alone, or auto: all where they are no more than "
+                            "those of the subsets (10,000 images)", choices=["auto", "all", "subsets"])
+    kid_kernel: str = option("poly", "kid: the cubic kernel, or torch-fidelity's rbf", choices=["poly", "rbf"])
+    kid_sigma: float = option(10.0, "kid: sigma of the rbf kernel", above=0)
+    interval: bool = option(True, "standard error and 95 % interval when features are available")
     split: str = option("train", "split of named data sets", choices=["train", "test"])
     reference_split: Optional[str] = option(None, "split of the reference (default: --split)",
                                             choices=["train", "test"])

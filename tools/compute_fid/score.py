@@ -8,11 +8,12 @@ from common.cli import Outcome
 from common.errors import InputError, nearest
 from tools.compute_fid.names import METRICS
 
-OF_METRICS = {"nearest_k": "prdc", "splits": "is", "kid_subsets": "kid", "kid_subset_size": "kid"}
+OF_METRICS = {"nearest_k": "prdc", "splits": "is", "kid_subsets": "kid", "kid_subset_size": "kid",
+              "kid_order": "kid", "kid_pairs": "kid", "kid_kernel": "kid"}
 PARTS = {"precision": "prdc", "recall": "prdc", "density": "prdc", "coverage": "prdc", "prc": "prdc",
          "inception_score": "is", "isc": "is"}  # what users may call a metric
 LABELS = {
-    "fid": "FID", "frechet_distance": "Frechet distance", "kid": "KID (all pairs)",
+    "fid": "FID", "frechet_distance": "Frechet distance", "kid": "KID",
     "kid_subsets": "KID (mean of subsets)",
     "inception_score": "Inception score", "precision": "Precision", "recall": "Recall", "density": "Density",
     "coverage": "Coverage", "mind": "MIND",
@@ -81,6 +82,8 @@ def settle(options):
         if is_given(options, name) and metric not in options.metrics:
             raise InputError(f"acts on the metric {metric}, which is not asked for", where=f"--{name}",
                              do=f"Leave it out, or give --metrics {','.join([*options.metrics, metric])}")
+    if is_given(options, "kid_sigma") and options.kid_kernel != "rbf":
+        raise InputError("acts on the kernel rbf", where="--kid_sigma", do="Leave it out, or give --kid_kernel rbf")
     if options.num_gen is None and is_generator(options.checkpoint):
         options = replace(options, num_gen=NUM_GEN)
     if options.dataset_name and options.reference:
