@@ -46,6 +46,7 @@ class ScoreOptions(CommonOptions):
                                    "leave them; default: as the stored side was", nargs="+", short="-r")
     round: bool = option(True, "round generated images to uint8, like files; clean-fid scores floats")
     nearest_k: int = option(3, "prdc: k of the k-NN radius", low=1)
+    inclusive: bool = option(False, "prdc: <= radius, as torch-fidelity and Kynkaanniemi et al.; prdc itself has <")
     splits: int = option(10, "is: splits of the Inception score over permuted images; 1 as in QC-NCSN", low=1)
     kid_subsets: int = option(100, "kid: number of subsets for clean-fid's estimate; 0 to skip it", low=0)
     kid_subset_size: int = option(1000, "kid: images per subset", low=2)

@@ -97,7 +97,8 @@ def _prdc(generated, reference, options, device):
     """Precision, recall, density and coverage."""
     from common.metrics.prdc import prdc
 
-    return {**prdc(reference.features, generated.features, options.nearest_k, device), "nearest_k": options.nearest_k}
+    values = prdc(reference.features, generated.features, options.nearest_k, device, options.inclusive)
+    return {**values, "nearest_k": options.nearest_k}
 
 
 def _mind(generated, reference, options, device):
