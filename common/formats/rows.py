@@ -118,13 +118,6 @@ def gather(rows, index):
     return np.concatenate([rows[i : i + 1] for i in distinct]).astype(np.float64)[inverse]
 
 
-def group_blocks(rows, group, num_groups):
-    """Yield float64 blocks of the rows group, group + num_groups, group + 2 num_groups and so on."""
-    index = np.arange(group, rows.shape[0], num_groups)
-    for start in range(0, len(index), BLOCK):
-        yield gather(rows, index[start : start + BLOCK])
-
-
 def check_same_width(rows1, rows2):
     """Raise InputError unless both sets of features are (n, D) with the same D."""
     if len(rows1.shape) != 2 or len(rows2.shape) != 2:

@@ -92,4 +92,17 @@ def _kind_of_archive(path):
     if "serialized_exported_program.json" in names:
         raise InputError("a torch.export program as torch 2.7 and earlier wrote it", where=path,
                          do="Load it and save it again with torch 2.8 or later")
+    if "data.pkl" in members:
+        _refuse_weights(path)
     return "ncsnpp" if "data.pkl" in members else None
+
+
+def _refuse_weights(path):
+    """Raise InputError for a checkpoint that is a state_dict beside other things, as Lightning writes it."""
+    with open_zip(path) as archive:
+        name = next(name for name in archive.namelist() if name.partition("/")[2] == "data.pkl")
+        words = archive.read(name)
+    if b"state_dict" in words and b"shadow_params" not in words:
+        kind = "a Lightning checkpoint" if b"pytorch-lightning" in words else "a checkpoint with a state_dict"
+        raise InputError(f"{kind}: weights, without the network that makes images of them", where=path,
+                         do="Export the generator as TorchScript (.pt) or with torch.export (.pt2)")

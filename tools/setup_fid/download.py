@@ -23,7 +23,7 @@ def check_fetched(options):
     from common.features.stats_store import stats_dir, stored_files
 
     folder = stats_dir(options.stats_dir)
-    if options.name or Path(options.path or "-").is_dir():
+    if options.name or _holds_images(options.path):
         raise InputError("images are encoded with --action compute_new only", do="Add --action compute_new",
                          where="--name" if options.name else "--path")
     if options.path and options.dry_run:
@@ -78,6 +78,19 @@ def _copy_in(path, folder, overwrite):
         write_bytes(target, data)
         copied += 1
     console.say(f"{copied} files copied from {path} to {folder}")
+
+
+def _holds_images(place):
+    """True for a place that setup_fid takes images from, and no archive of statistics."""
+    from common.datasets import KNOWN
+    from common.features.sources import ARCHIVES
+    from common.formats.npz import npz_names
+
+    path, suffix = Path(place or "-"), Path(place or "-").suffix.lower()
+    if path.is_file() and suffix == ".npz":
+        return not {"mu", "feats"} & set(npz_names(path))
+    images = (".zip", ".npy", *(end for end in ARCHIVES if end != ".tar"))
+    return path.is_dir() or (path.is_file() and suffix in images) or str(place).lower() in KNOWN
 
 
 def _members(path):
