@@ -4,9 +4,7 @@ Markup, style and scripts are in page/ and assembled here. Arrays are base64 of 
 records are numbers, words with an index, or one constant.
 """
 
-import base64
 import json
-import math
 import re
 from dataclasses import dataclass, field
 from html import escape
@@ -16,12 +14,13 @@ from pathlib import Path
 import numpy as np
 
 from tools.process_embeddings.atlas import make_atlas
+from tools.process_embeddings.classes import find_classes
+from tools.process_embeddings.columns import encode_column, pack
 
 SCRIPTS = ("data.js", "draw.js", "select.js", "panel.js", "main.js")
 NEIGHBOURS = 12  # shown on a click
 MANY = 20_000  # points above which the page drops the BULKY columns
 BULKY = ("reconstructed_path", "activation_path", "batch_index")
-NO_SCORES = ("class_label", "batch_index", "sample_id")
 
 
 @dataclass
@@ -87,60 +86,14 @@ def _tab(tab, cells):
     if count > MANY:
         k, fields = min(k, 8), [name for name in fields if name not in BULKY]
     columns = [{"name": name, **encode_column([record.get(name) for record in tab.records])} for name in fields]
-    for column in columns:
-        column["score"] = column["kind"] == "number" and column["name"] not in NO_SCORES
     for name, values in tab.scores.items():
-        columns.append({"name": name, **encode_column(np.asarray(values).tolist()), "score": True, "computed": True})
+        values = [str(value) for value in np.asarray(values, np.float32)]
+        columns.append({"name": name, **encode_column(values), "computed": True})
+    classes = find_classes(tab.records, tab.class_names)
     return {
         "title": tab.title, "count": count, "dimensions": tab.embedding.shape[1], "sets": list(tab.names),
         "points": pack(tab.embedding, "<f4"), "set": pack(tab.group, "<u2"), "cell": pack(cells, "<i4"),
-        "class": encode_column([class_of(record, tab.class_names) for record in tab.records]),
+        "classes": classes.names, "class": pack(classes.of, "<u4"),
         "k": k, "neighbours": pack(tab.neighbours[:, :k], "<u4"), "distances": pack(tab.distances[:, :k], "<f4"),
         "columns": columns, "numbers": [list(map(str, pair)) for pair in tab.numbers], "notes": list(tab.notes),
     }
-
-
-def pack(array, dtype):
-    """Return base64 text of an array's bytes in a dtype of explicit byte order."""
-    array = np.ascontiguousarray(array)
-    return base64.b64encode(array.astype(dtype).tobytes()).decode()
-
-
-def class_of(record, class_names=None):
-    """Return a record's class name: its own, else by its number, else the number."""
-    label = str(record.get("class_label", "") if record.get("class_label") is not None else "")
-    name = str(record.get("class_name") or (class_names or {}).get(label) or "")
-    return name.replace("_", " ") or (f"class {label}" if label else "no class")
-
-
-def encode_column(values):
-    """Return {"kind": "constant" | "number" | "text", ...} for one column's values (None or "": missing)."""
-    words = ["" if value is None else value if isinstance(value, str) else _word(value) for value in values]
-    distinct = list(dict.fromkeys(words))
-    if len(distinct) == 1:
-        return {"kind": "constant", "value": distinct[0]}
-    numbers = _as_numbers(words)
-    if numbers is not None:
-        whole = all(number.is_integer() for number in numbers if math.isfinite(number))
-        return {"kind": "number", "data": pack(numbers, "<f8" if whole else "<f4"), "whole": whole}
-    place = {word: number for number, word in enumerate(distinct)}
-    index = [] if len(distinct) == len(words) else [place[word] for word in words]
-    return {"kind": "text", "words": distinct, "index": pack(index, "<u4")}
-
-
-def _word(value):
-    return json.dumps(value) if isinstance(value, (dict, list, bool)) else str(value)
-
-
-def _as_numbers(words):
-    """Return floats, NaN for missing ones, or None where a word is not a number in canonical form."""
-    numbers = []
-    for word in words:
-        try:
-            number = float(word) if word else math.nan
-        except ValueError:
-            return None
-        if word and (len(word) > 1 and word[0] == "0" and word[1] != "." or not math.isfinite(number)):
-            return None  # 007 is an identifier
-        numbers.append(number)
-    return numbers

@@ -10,6 +10,7 @@ from common.errors import InputError
 from common.files import fingerprint, write_json, write_text
 from common.job import Job
 from tools.process_embeddings import embed, explorer, overlap, read, reduce, write
+from tools.process_embeddings.classes import find_classes
 
 PROG = "process_embeddings"
 
@@ -34,8 +35,9 @@ def process(options):
         if not parallel.is_main():  # under torchrun a single process makes the map
             return {}, []
         made = make_map(base, further, options, stem.parent)
-        results = measure_map(made, sets, options)
-        outputs = write_files(stem, made, sets, results, options, more)
+        classes = find_classes([record for item in sets for record in item.records], _class_names(sets))
+        results = measure_map(made, sets, classes, options)
+        outputs = write_files(stem, made, sets, classes, results, options, more)
         console.say(f"wrote {stem}.csv, .json, .npz, .png{', .html' if options.explorer else ''}")
         return results, outputs
 
@@ -103,10 +105,9 @@ def _joined(sets):
     return read.JoinedRows([item.rows for item in sets], all(item.cheap for item in sets))
 
 
-def measure_map(made, sets, options):
+def measure_map(made, sets, classes, options):
     """Return the results under stable names; with two sets, those of their pair also at the top level."""
     names = [item.name for item in sets]
-    labels = [record.get("class_label") for item in sets for record in item.records]
     pairs = overlap.compare_sets(names, made.group, made.features, made.embedding, options.random_state)
     results = {
         "num_samples": len(made.features), "features": sets[0].rows.shape[1], "sets": names,
@@ -114,7 +115,7 @@ def measure_map(made, sets, options):
         "variance_kept": float(made.components.ratio.sum()) if made.components is not None else None,
         "replaced": made.scaler.replaced,
         "trustworthiness": embed.trustworthiness(made.features, made.embedding, TRUST_K, options.random_state),
-        "class_purity": overlap.class_purity(made.embedding, labels),
+        "class_purity": overlap.class_purity(made.embedding, classes),
     }
     if len(pairs) == 1:
         results |= {key: value for key, value in pairs[0].items() if key not in ("a", "b", "num_a", "num_b")}
@@ -128,7 +129,7 @@ def measure_map(made, sets, options):
     return results | {"pairs": pairs, "notes": notes}
 
 
-def write_files(stem, made, sets, results, options, more):
+def write_files(stem, made, sets, classes, results, options, more):
     """Write everything and return the paths."""
     path = {ending: stem.with_name(f"{stem.name}.{ending}") for ending in ("csv", "json", "npz", "png", "html", "pkl")}
     records = [record for item in sets for record in item.records]
@@ -137,7 +138,7 @@ def write_files(stem, made, sets, results, options, more):
                       [names[number] for number in made.group] if len(sets) > 1 else None)
     write.write_model(path["npz"], made.scaler, made.components, made.features, made.embedding, made.neighbours,
                       made.distances, made.group)
-    write.write_plot(path["png"], made.embedding, made.group, names, [record.get("class_label") for record in records])
+    write.write_plot(path["png"], made.embedding, made.group, names, classes)
     outputs = ["csv", "npz", "png"]
     if results["pairs"]:
         path["table"] = stem.with_name(f"{stem.name}_table.csv")

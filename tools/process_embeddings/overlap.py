@@ -120,15 +120,18 @@ def same_set_fraction_around(index, group):
     return (group[index] == group[:, None]).mean(axis=1, dtype=np.float32)
 
 
-def class_purity(embedding, labels, k=15):
-    """Return the share of map neighbours of a point's own class (1: the map shows labels, not images)."""
+def class_purity(embedding, classes, k=15):
+    """Return the share of map neighbours of a point's own class (1: the map shows labels, not images).
+
+    classes: the Classes of the samples; those of no known class are left out.  None for fewer than two classes.
+    """
     from tools.process_embeddings.embed import nearest_neighbours
 
-    if len(set(labels)) < 2 or len(labels) < 3:
+    embedding, of = embedding[classes.known], classes.of[classes.known]
+    if len(of) < 3 or (of == of[0]).all():
         return None
-    _, coded = np.unique([str(label) for label in labels], return_inverse=True)
     index, _ = nearest_neighbours(embedding, k)
-    return float((coded[index] == coded[:, None]).mean())
+    return float((of[index] == of[:, None]).mean())
 
 
 def notes_on(sets):

@@ -8,28 +8,34 @@ function bytes(text) {
   return array.buffer;
 }
 
-// A column as {name, at(i) -> text, number(i) -> float or undefined}.
+// A column as {name, at(i) -> its very text, values: one float for each point where it holds numbers}.
 function openColumn(column) {
   if (column.kind === "constant") return { ...column, at: () => column.value };
   if (column.kind === "number") {
-    const values = column.whole ? new Float64Array(bytes(column.data)) : new Float32Array(bytes(column.data));
-    const show = (v) => (Number.isNaN(v) ? "" : column.whole ? String(v) : String(Number(v.toPrecision(6))));
-    return { ...column, values, at: (i) => show(values[i]) };
+    const values = new Float64Array(bytes(column.data)), show = column.whole ? String : pythonText;
+    return { ...column, values, at: (i) => (Number.isNaN(values[i]) ? "" : show(values[i])) };
   }
   const index = column.index ? new Uint32Array(bytes(column.index)) : null;
-  return { ...column, at: index ? (i) => column.words[index[i]] : (i) => column.words[i] };
+  const at = index ? (i) => column.words[index[i]] : (i) => column.words[i];
+  const ofWords = column.values && new Float64Array(bytes(column.values));
+  return { ...column, at, values: ofWords && (index ? Float64Array.from(index, (k) => ofWords[k]) : ofWords) };
 }
 
-// Class names in the order of their numbers ("class 2" before "class 10"), and the class of each point.
-function openClasses(column, count) {
-  const words = column.kind === "constant" ? [column.value] : column.words;
-  const order = words.map((_, i) => i).sort((a, b) => words[a].localeCompare(words[b], "en", { numeric: true }));
-  const place = new Uint32Array(words.length);
-  order.forEach((from, to) => { place[from] = to; });
-  const index = column.kind === "text" && column.index ? new Uint32Array(bytes(column.index)) : null;
-  const of = new Uint32Array(count);
-  for (let i = 0; i < count; i++) of[i] = place[column.kind === "constant" ? 0 : index ? index[i] : i];
-  return { names: order.map((i) => words[i]), of };
+// A float as Python, and so the table, writes it: 80.0, 1e-05.
+function pythonText(value) {
+  const size = Math.abs(value);
+  if (size !== 0 && (size < 1e-4 || size >= 1e16)) {
+    const [digits, power] = value.toExponential().split("e");
+    return `${digits}e${power[0]}${power.slice(1).padStart(2, "0")}`;
+  }
+  return (Object.is(value, -0) ? "-0" : String(value)) + (Number.isInteger(value) ? ".0" : "");
+}
+
+// A float32 by the fewest digits that name it, as the table has it.
+function floatText(value) {
+  let digits = 6;
+  while (digits < 9 && Math.fround(Number(value.toPrecision(digits))) !== value) digits++;
+  return pythonText(Number(value.toPrecision(digits)));
 }
 
 function openTab(raw) {
@@ -37,7 +43,7 @@ function openTab(raw) {
     title: raw.title, count: raw.count, dimensions: raw.dimensions, sets: raw.sets, k: raw.k, numbers: raw.numbers, notes: raw.notes,
     points: new Float32Array(bytes(raw.points)), set: new Uint16Array(bytes(raw.set)), cell: new Int32Array(bytes(raw.cell)),
     neighbours: new Uint32Array(bytes(raw.neighbours)), distances: new Float32Array(bytes(raw.distances)),
-    columns: raw.columns.map(openColumn), classes: openClasses(raw.class, raw.count),
+    columns: raw.columns.map(openColumn), classes: { names: raw.classes, of: new Uint32Array(bytes(raw.class)) },
   };
   tab.order = shuffled(tab.count); // drawn in this order, so that no set hides another
   tab.shown = new Uint8Array(tab.count).fill(1);

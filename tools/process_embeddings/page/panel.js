@@ -94,7 +94,7 @@ function findClass() {
 }
 
 function showColours(tab) {
-  const select = byId("colour"), scores = tab.columns.filter((column) => column.score && column.values).map((column) => column.name);
+  const select = byId("colour"), scores = tab.columns.filter((column) => column.values).map((column) => column.name);
   const known = ["set", "class", ...scores];
   if (!known.includes(state.colourBy)) state.colourBy = tab.sets.length > 1 ? "set" : "class";
   select.replaceChildren(...known.map((name) => make("option", { value: name, textContent: name, selected: name === state.colourBy })));

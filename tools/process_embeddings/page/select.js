@@ -54,7 +54,7 @@ function selectionCsv(tab) {
   const axes = ["umap_x", "umap_y", "umap_z"].slice(0, tab.dimensions);
   const lines = [["set", "class", ...tab.columns.map((column) => column.name), ...axes]];
   for (const i of selectedIndices(tab)) {
-    const place = axes.map((_, axis) => String(Number(tab.points[i * tab.dimensions + axis].toPrecision(8))));
+    const place = axes.map((_, axis) => floatText(tab.points[i * tab.dimensions + axis]));
     lines.push([tab.sets[tab.set[i]], tab.classes.names[tab.classes.of[i]], ...tab.columns.map((column) => column.at(i)), ...place]);
   }
   return lines.map((line) => line.map(quote).join(",")).join("\n") + "\n";
