@@ -162,8 +162,9 @@ class Job:
             return None
         if earlier.get("extent") != self.extent:
             return None
-        if earlier.get("content", self.content) != self.content:
-            console.say(f"{self.folder}: the inputs have changed since, running again")
+        changed = _changes(earlier.get("content", self.content), self.content)
+        if changed:
+            console.say(f"{self.folder}: changed since the last run: {', '.join(changed)}; running again")
             return None
         self.finished = earlier
         return earlier["results"]
@@ -239,6 +240,14 @@ def _same_place(before, value):
     """True for two spellings of one path, such as in/a and in/a/; what is there is compared apart."""
     return isinstance(before, str) and isinstance(value, str) and os.path.exists(value) \
         and os.path.realpath(before) == os.path.realpath(value)
+
+
+def _changes(before, after):
+    """Return the names of entries that differ between two dictionaries, those of numbers with both values."""
+    names = [name for name in {**before, **after} if before.get(name) != after.get(name)]
+    values = [(before.get(name), after.get(name)) for name in names]
+    return [f"{name} ({pair[0]}, now {pair[1]})" if all(isinstance(value, int) for value in pair) else name
+            for name, pair in zip(names, values)]
 
 
 def _short(value):

@@ -1,5 +1,6 @@
 """From the flags to the files: open, standardise, reduce, map, measure, write."""
 
+import hashlib
 import os
 from pathlib import Path
 
@@ -57,16 +58,32 @@ def check_flags(options):
 
 
 def _job(options, sets, stem):
-    """Return the Job; its record is in a folder named after the map."""
-    places = [item.root / "metadata" / item.model / "dataset_info.json" for item in sets]
-    about = [fingerprint(place) for place in places]
-    derived = {f"metadata of {item.name}": entry["sha256"] for item, entry in zip(sets, about)}
-    if options.explorer and options.more_maps:
-        derived["more_maps"] = [fingerprint(Path(name))["sha256"] for name in options.more_maps]
+    """Return the Job; its record is in a folder named after the map.
+
+    The sets are content, which may change: a set that was extended is mapped again into the same files, which hold
+    nothing but what the sets give.
+    """
+    about = [fingerprint(item.root / "metadata" / item.model / "dataset_info.json") for item in sets]
+    content = {}
+    for item, entry in zip(sets, about):
+        kinds = ["activations", *(["images"] if options.explorer else [])]
+        content |= {f"samples of {item.name}": len(item.records), f"metadata of {item.name}": entry["sha256"],
+                    **{f"{kind} of {item.name}": _files_in(item.root / kind / item.model) for kind in kinds}}
+    if options.explorer:
+        content |= {name: fingerprint(Path(name))["sha256"] for name in options.more_maps}
     endings = (".csv", "_table.csv", ".json", ".npz", ".png", ".html", ".pkl")
     folders = [item.root / kind / item.model for item in sets for kind in ("metadata", "activations", "images")]
-    return Job(stem, PROG, options, derived=derived, about=about, inputs=[*folders, *options.more_maps],
+    return Job(stem, PROG, options, content=content, about=about, inputs=[*folders, *options.more_maps],
                owns=[f"../{stem.name}{ending}" for ending in endings], show=show)
+
+
+def _files_in(folder):
+    """Return a digest of the names, sizes and times of the files of a folder."""
+    digest = hashlib.sha256()
+    for entry in sorted(os.scandir(folder), key=lambda entry: entry.name) if folder.is_dir() else ():
+        status = entry.stat()
+        digest.update(f"{entry.name}\0{status.st_size}\0{status.st_mtime_ns}\0".encode(errors="surrogateescape"))
+    return digest.hexdigest()
 
 
 class Map:

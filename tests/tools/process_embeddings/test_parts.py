@@ -246,7 +246,7 @@ def test_a1_classes_of_one_name_stay_two():
     found = find_classes([machine, bird, {"class_label": 134}, {"class_label": "517"}])
     assert found.names == ["crane (134)", "crane (517)"]
     assert found.of.tolist() == [1, 0, 0, 1]
-    by_synset = find_classes([{"synset_id": "n1", "class_name": "maillot"}, {"synset_id": "n2", "class_name": "maillot"}])
+    by_synset = find_classes([{"synset_id": synset, "class_name": "maillot"} for synset in ("n1", "n2")])
     assert by_synset.names == ["maillot (n1)", "maillot (n2)"]
     one_number = find_classes([{**bird, "class_label": 1}, {**machine, "class_label": 1}, {"class_label": 1}])
     assert len(set(one_number.of.tolist())) == 3
@@ -254,7 +254,7 @@ def test_a1_classes_of_one_name_stay_two():
 
 
 def test_a1_class_purity_is_of_numbers_and_of_samples_that_have_one():
-    points = np.repeat([[0.0, 0], [9, 9]], 20, axis=0).astype(np.float32) + np.random.default_rng(0).normal(size=(40, 2))
+    points = np.repeat([[0.0, 0], [9, 9]], 20, axis=0) + np.random.default_rng(0).normal(size=(40, 2))
     records = [{"class_label": number, "class_name": "crane"} for number in np.repeat([134, 517], 20).tolist()]
     assert overlap.class_purity(points, find_classes(records), 5) == 1
     assert overlap.class_purity(points[:20], find_classes(records[:20]), 5) is None

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import shutil
 
 import numpy as np
@@ -116,6 +117,43 @@ def test_a_finished_map_is_answered_and_another_option_is_refused(trees, tmp_pat
     assert results_of("process_embeddings", *words, "--pca", 5, "--overwrite")["components"] == 5
     # a map of its own beside it
     assert results_of("process_embeddings", *words, "--n_neighbors", 7)["num_samples"] == 30
+
+
+@pytest.mark.usefixtures("quick")
+def test_a15_an_extended_set_is_mapped_again_and_the_line_says_what_changed(tmp_path):
+    layers, labels, images = clusters(30, 3, 1)
+    words = ["--model", "imagenet_real", "--data_dir", tmp_path, "--output_dir", tmp_path / "maps"]
+    for count in (20, 30):
+        write_tree(tmp_path, "imagenet_real", {name: rows[:count] for name, rows in layers.items()}, labels[:count],
+                   NAMES, images[:count], **SAME)
+        ended = call_tool("process_embeddings", *words)
+        assert ended.status == 0, ended.err
+    assert "samples of imagenet_real (20, now 30)" in ended.err
+    _, rows = read_table(tmp_path / "maps" / "imagenet_real_umap_n15_d0.1.csv")
+    assert len(rows) == 30
+    assert "up to date" in call_tool("process_embeddings", *words).err
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("kind", ["activations", "images"])
+def test_a15_a_replaced_file_under_the_same_metadata_is_noticed(kind, trees, tmp_path):
+    shutil.copytree(trees / "a", tmp_path / "a")
+    words = ["--model", "imagenet", "--data_dir", tmp_path / "a", "--output_dir", tmp_path / "maps"]
+    assert call_tool("process_embeddings", *words).status == 0
+    file = sorted((tmp_path / "a" / kind / "imagenet").iterdir())[0]
+    file.write_bytes(file.read_bytes())
+    os.utime(file, ns=(10**18, 10**18))  # equal size, older
+    ended = call_tool("process_embeddings", *words)
+    assert f"changed since the last run: {kind} of imagenet; running again" in ended.err
+    assert ended.status == 0
+
+
+@pytest.mark.usefixtures("quick")
+def test_a15_more_first_samples_extend_the_map_and_fewer_are_refused_by_name(trees, tmp_path):
+    words = ["--model", "imagenet", "--data_dir", trees / "a", "--output_dir", tmp_path]
+    assert results_of("process_embeddings", *words, "--max_samples", 12)["num_samples"] == 12
+    assert results_of("process_embeddings", *words, "--max_samples", 20)["num_samples"] == 20
+    assert "max_samples 20, this command has 12" in refusal_of("process_embeddings", *words, "--max_samples", 12)
 
 
 @pytest.mark.usefixtures("quick")
