@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -86,13 +87,21 @@ def _files_in(folder):
     return digest.hexdigest()
 
 
+@dataclass
 class Map:
-    """A finished map: scaler, components or None, reducer, features (N, k), embedding (N, d), group (N,)."""
+    """A finished map: scaler, components or None, reducer, features (N, k), embedding (N, d), group (N,) of the sets.
 
-    def __init__(self, scaler, components, reducer, features, embedding, group):
-        self.scaler, self.components, self.reducer = scaler, components, reducer
-        self.features, self.embedding, self.group = features, embedding, group
-        self.neighbours, self.distances = embed.nearest_neighbours(features, explorer.NEIGHBOURS)
+    neighbours, distances (N, NEIGHBOURS): Euclidean, in the features.
+    """
+
+    scaler: object
+    components: object
+    reducer: object
+    features: np.ndarray
+    embedding: np.ndarray
+    group: np.ndarray
+    neighbours: np.ndarray
+    distances: np.ndarray
 
 
 def make_map(base, further, options, folder):
@@ -107,15 +116,25 @@ def make_map(base, further, options, folder):
         features = reduce.project(rows, scaler, None)
     console.say(f"mapping {features.shape[0]} x {features.shape[1]}")
     seed = None if options.fast else options.random_state
+    found = _neighbours(features, options, seed)
     reducer, embedding = embed.fit_map(features, options.n_neighbors, options.min_dist, options.metric,
-                                       options.n_components, seed)
+                                       options.n_components, seed, found if options.metric == "euclidean" else None)
     for item in further:
         console.say(f"projecting '{item.name}' into the fitted map: {len(item.records)} samples")
         extra = reduce.project(item.rows, scaler, components)
         features = np.concatenate([features, extra])
         embedding = np.concatenate([embedding, embed.project_into(reducer, extra)])
     group = np.repeat(np.arange(len(base) + len(further)), [len(item.records) for item in (*base, *further)])
-    return Map(scaler, components, reducer, features, embedding, group)
+    if further:
+        found = _neighbours(features, options, seed)
+    index, distance = (part[:, : explorer.NEIGHBOURS].copy() for part in found[:2])
+    return Map(scaler, components, reducer, features, embedding, group, index, distance)
+
+
+def _neighbours(features, options, seed):
+    """Return each sample's Euclidean neighbours, as many as the page shows and UMAP needs."""
+    k = min(max(explorer.NEIGHBOURS, options.n_neighbors - 1), len(features) - 1)
+    return embed.find_neighbours(features, k, "euclidean", seed)
 
 
 def _joined(sets):
@@ -163,7 +182,8 @@ def write_files(stem, made, sets, classes, results, options, more):
         outputs.append("table")
     description = describe(sets, results, options, stem.parent)
     if options.pickle:
-        write.write_pickle(path["pkl"], made.reducer, made.scaler, made.components, not options.no_normalize)
+        write.write_pickle(path["pkl"], embed.as_published(made.reducer, options.random_state), made.scaler,
+                           made.components, not options.no_normalize)
         outputs.append("pkl")
     if options.explorer:
         own = tab_of(description, records, vars(made) | {"set": made.group}, stem.parent)
