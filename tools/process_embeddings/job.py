@@ -197,7 +197,8 @@ def write_files(stem, made, sets, classes, results, options, more):
 
 def _write_page(path, tabs, options):
     with console.progress("thumbnails", sum(len(tab.records) for tab in tabs), unit="image") as advance:
-        text, atlas = explorer.build_page(tabs, tabs[0].title, int(options.atlas_mb * 1e6), advance)
+        text, atlas = explorer.build_page(tabs, tabs[0].title, int(options.atlas_mb * 1e6), path.with_suffix(".png"),
+                                          advance)
     write_text(path, text)
     for name in atlas["unreadable"][:5]:
         console.say(f"no thumbnail, cannot read {name}")
