@@ -100,7 +100,8 @@ def map_5000():
 
     def run(*start):
         words = ["--model", "imagenet", "--data_dir", root, "--output_dir", root / "maps", "--overwrite", "--json"]
-        ended = subprocess.run([sys.executable, *start, *map(str, words)], check=True, capture_output=True,
+        ended = subprocess.run([sys.executable, *start, *map(str, words)], check=True, stdout=subprocess.PIPE,
+                               stderr=subprocess.DEVNULL, cwd=Path(__file__).parents[2],
                                env=os.environ | {"OMP_NUM_THREADS": "2"})
         return json.loads(ended.stdout)["results"]["trustworthiness"]
 

@@ -1,8 +1,8 @@
 """From the flags to the files: open, standardise, reduce, map, measure, write."""
 
+import dataclasses
 import hashlib
 import os
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,7 @@ from common import console, parallel
 from common.errors import InputError
 from common.files import fingerprint, write_json, write_text
 from common.job import Job
-from tools.process_embeddings import embed, explorer, overlap, read, reduce, write
+from tools.process_embeddings import embed, explorer, maps, overlap, read, reduce, write
 from tools.process_embeddings.classes import find_classes
 
 PROG = "process_embeddings"
@@ -31,7 +31,8 @@ def process(options):
     overlap.check_size(sum(len(item.records) for item in base), options.n_components)
     embed.check_metric(options.metric)
     stem = read.map_stem(options)
-    more = [write.read_map(Path(name)) for name in options.more_maps]
+    options = dataclasses.replace(options, more_maps=other_maps(options.more_maps, stem))
+    more = [maps.read_map(Path(name)) for name in options.more_maps]
 
     def work():
         if not parallel.is_main():  # under torchrun a single process makes the map
@@ -56,6 +57,12 @@ def check_flags(options):
     if options.model in ("sdxl", "sdv1.5") and not (Path(options.data_dir) / "metadata" / options.model).is_dir():
         raise InputError("no tool here makes such activations", where=f"--model {options.model}",
                          do="Name a set in --data_dir")
+
+
+def other_maps(names, stem):
+    """Return the finished maps to be added, without this very one, which a pattern such as maps/*.json includes."""
+    own = stem.with_name(f"{stem.name}.json").resolve()
+    return [name for name in names if Path(name).resolve() != own]
 
 
 def _job(options, sets, stem):
@@ -87,7 +94,7 @@ def _files_in(folder):
     return digest.hexdigest()
 
 
-@dataclass
+@dataclasses.dataclass
 class Map:
     """A finished map: scaler, components or None, reducer, features (N, k), embedding (N, d), group (N,) of the sets.
 
@@ -246,7 +253,8 @@ def tab_of(description, records, arrays, folder):
     """Return the explorer's Tab of a finished map; folder: that of its description."""
     about = description["map"]
     names = [item["name"] for item in about["sets"]]
-    scores = {"feature distance to the nearest": arrays["distances"][:, 0]}
+    near = about.get("near", "in feature space")
+    scores = {} if "near" in about else {"feature distance to the nearest": arrays["distances"][:, 0]}
     if len(names) > 1:
         own = overlap.same_set_fraction_around(arrays["neighbours"], arrays["set"])
         scores = {"share of own set among neighbours": own, **scores}
@@ -254,13 +262,14 @@ def tab_of(description, records, arrays, folder):
         about["title"], records, arrays["embedding"], arrays["set"], names,
         [folder / item["root"] for item in about["sets"]],
         arrays["neighbours"], arrays["distances"], scores, numbers_of(about["results"]), about["results"]["notes"],
-        about["class_names"],
+        about["class_names"], near,
     )
 
 
 def numbers_of(results):
     """Return [(measure, value as text)] of a map."""
-    shown = [("samples", f"{results['num_samples']:,}"), ("features", f"{results['features']:,}")]
+    shown = [(name, f"{results[key]:,}") for name, key in (("samples", "num_samples"), ("features", "features"))
+             if results[key] is not None]
     if results["variance_kept"] is not None:
         shown.append((f"variance in {results['components']} components", f"{results['variance_kept']:.1%}"))
     for name, what in (("trustworthiness", "trustworthiness"), ("class_purity", "map neighbours of the same class")):

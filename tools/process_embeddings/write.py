@@ -5,8 +5,7 @@ import io
 
 import numpy as np
 
-from common.errors import InputError
-from common.files import atomic_path, read_json, read_npz, system_errors, write_bytes, write_npz, write_text
+from common.files import atomic_path, write_bytes, write_npz, write_text
 from tools.process_embeddings.columns import cell_text
 
 AXES = ("umap_x", "umap_y", "umap_z")
@@ -106,20 +105,3 @@ def write_plot(path, embedding, group, names, classes):
     stream = io.BytesIO()
     FigureCanvasAgg(figure).print_png(stream, metadata={"Software": None})
     write_bytes(path, stream.getvalue())
-
-
-def read_map(path):
-    """Return (description, records, model arrays) of a finished map from its .json, .csv and .npz.
-
-    Raises InputError when one of them is missing or does not match the others.
-    """
-    description = read_json(path)
-    arrays = read_npz(path.with_suffix(".npz"), required=("embedding", "neighbours", "distances", "set"))
-    table = path.with_suffix(".csv")
-    with system_errors(table):
-        head, *rows = [*csv.reader(io.StringIO(table.read_text(encoding="utf-8")))] or [[]]
-    if not isinstance(description, dict) or "map" not in description or len(rows) != len(arrays["embedding"]):
-        raise InputError("not the description of a map that matches its table", where=path,
-                         do="Pass a .json that process_embeddings wrote")
-    added = arrays["embedding"].shape[1] + (len(description["map"]["sets"]) > 1)
-    return description, [dict(zip(head[:-added], row)) for row in rows], arrays

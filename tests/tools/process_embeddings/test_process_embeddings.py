@@ -285,3 +285,59 @@ def test_a_missing_or_short_activation_file_is_named(trees, tmp_path):
     assert "batch_000001.npz" in refusal_of("process_embeddings", *words)
     file.unlink()
     assert "batch_000001.npz" in refusal_of("process_embeddings", *words)
+
+
+@pytest.mark.usefixtures("quick")
+def test_maps_of_other_layers_and_metrics_lie_side_by_side(trees, tmp_path):
+    words = ["--model", "imagenet", "--data_dir", trees / "a", "--output_dir", tmp_path, "--no_explorer"]
+    for more in ([], ["--layer", "midblock"], ["--metric", "cosine"], ["--layer", "midblock,encoder_bottleneck"]):
+        results_of("process_embeddings", *words, *more)
+    stem = "imagenet_umap_n15_d0.1"
+    assert {path.stem for path in tmp_path.glob("*.csv")} == {
+        stem, f"{stem}_midblock", f"{stem}_cosine", f"{stem}_encoder_bottleneck+midblock"}
+
+
+def page_data(path):
+    import base64
+    import gzip
+
+    packed = path.read_text(encoding="utf-8").split('id="data">')[1].split("</script>")[0]
+    return json.loads(gzip.decompress(base64.b64decode(packed)))
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_map_of_the_original_program_becomes_a_tab(trees, tmp_path):
+    """Its csv and json alone; images lie in the folder above, as in data/embeddings."""
+    shutil.copytree(trees / "a" / "images", tmp_path / "images")
+    described = {"model": "imagenet", "n_neighbors": 15, "min_dist": 0.1, "metric": "euclidean", "n_components": 2,
+                 "normalize": True, "random_state": 42, "num_samples": 30}
+    folder = tmp_path / "embeddings"
+    folder.mkdir()
+    (folder / "old.json").write_text(json.dumps(described))
+    lines = ["sample_id,class_label,image_path,umap_x,umap_y"]
+    lines += [f"sample_{k:06d},{k % 3},images/imagenet/sample_{k:06d}.png,{k}.5,{k % 2}.0" for k in range(30)]
+    (folder / "old.csv").write_text("\n".join(lines))
+    words = ["--model", "imagenet_real", "--data_dir", trees / "a", "--output_dir", folder]
+    results = results_of("process_embeddings", *words, "--more_maps", folder / "old.json")
+    assert results["thumbnails"] == 90
+    tab = page_data(folder / "imagenet_real_umap_n15_d0.1.html")["tabs"][1]
+    assert (tab["title"], tab["count"], tab["near"], tab["k"]) == ("old", 30, "on the map", 12)
+    (folder / "old.csv").write_text("\n".join(lines).replace("7.5", "x"))
+    assert "old.json: not the description of a map" in refusal_of(
+        "process_embeddings", *words, "--n_neighbors", 7, "--more_maps", folder / "old.json")
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_pattern_that_includes_the_map_itself_adds_the_others(trees, tmp_path):
+    words = ["--data_dir", trees / "a", "--output_dir", tmp_path]
+    results_of("process_embeddings", "--model", "imagenet", *words)
+    for _ in range(2):
+        found = sorted(tmp_path.glob("*.json"))
+        results_of("process_embeddings", "--model", "imagenet_real", *words, "--more_maps", *found)
+    assert len(page_data(tmp_path / "imagenet_real_umap_n15_d0.1.html")["tabs"]) == 2
+
+
+def test_two_words_of_an_unquoted_pattern_are_explained(trees, tmp_path):
+    line = refusal_of("process_embeddings", "--model", "imagenet", "--data_dir", trees / "a", trees / "b",
+                      "--output_dir", tmp_path)
+    assert "b: unexpected argument. A pattern such as *.npz becomes several words unless it is quoted" in line
