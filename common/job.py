@@ -174,8 +174,9 @@ class Job:
             return None
         if earlier.get("extent") != self.extent:
             return None
-        if earlier.get("content", self.content) != self.content:
-            console.say(f"{self.folder}: the inputs have changed since, running again")
+        changed = _changes(earlier.get("content", self.content), self.content)
+        if changed:
+            console.say(f"{self.folder}: changed since the last run: {', '.join(changed)}; running again")
             return None
         self.finished = earlier
         return earlier["results"]
@@ -260,6 +261,14 @@ def _first_difference(name, before, value):
         inner = next(key for key in value if before[key] != value[key])
         return _first_difference(f"{name}: {inner}", before[inner], value[inner])
     return name, before, value
+
+
+def _changes(before, after):
+    """Return the names of entries that differ between two dictionaries, those of numbers with both values."""
+    names = [name for name in {**before, **after} if before.get(name) != after.get(name)]
+    values = [(before.get(name), after.get(name)) for name in names]
+    return [f"{name} ({pair[0]}, now {pair[1]})" if all(isinstance(value, int) for value in pair) else name
+            for name, pair in zip(names, values)]
 
 
 def _short(value):
