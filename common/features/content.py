@@ -7,7 +7,6 @@ from common.errors import InputError
 from common.files import read_json, write_json
 
 UNREADABLE = "unreadable"
-LARGE = 4 << 30  # bytes of a folder's files that take longer to read than anyone waits for
 
 
 def content_hashes(store):
@@ -39,22 +38,6 @@ def content_hashes(store):
     if fresh:
         write_json(memory, known)
     return hashes
-
-
-def file_marks(store):
-    """Return, for each file of a folder's store, what another file of equal size in its place would change.
-
-    That is a hash of its contents; where all have over 4 GB together, its time of modification.
-    """
-    from common.files import system_errors
-
-    sizes, times = 0, []
-    for index in range(len(store)):
-        with system_errors(store.title(index)):
-            stat = os.stat(store.title(index))
-        sizes += stat.st_size
-        times.append(stat.st_mtime_ns)
-    return times if sizes > LARGE else content_hashes(store)
 
 
 def _member_hashes(store):

@@ -1,11 +1,10 @@
 """FID, KID, Inception score, precision/recall/density/coverage, MIND of a generator, a folder or stored features."""
 
-import sys
 from dataclasses import dataclass
 from typing import List, Optional
 
 from common import flags
-from common.cli import dispatch, run
+from common.cli import dispatch, leave, run
 from common.options import REQUIRED, CommonOptions, option
 from tools.compute_fid.names import METRICS
 
@@ -117,4 +116,4 @@ def cli(words=None):
 
 
 if __name__ == "__main__":
-    sys.exit(cli())
+    leave(cli)

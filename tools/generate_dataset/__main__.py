@@ -1,13 +1,12 @@
 """Generate images with a DMD2 or EDM network and store them with the activations of its layers."""
 
-import sys
 from dataclasses import dataclass
 from typing import Optional
 
 from common import flags
 from common.activations.layout import GENERATED, Tree
 from common.activations.options import ActivationOptions
-from common.cli import run
+from common.cli import leave, run
 from common.options import REQUIRED, option
 
 PROG = "generate_dataset"
@@ -86,4 +85,4 @@ def cli(words=None):
 
 
 if __name__ == "__main__":
-    sys.exit(cli())
+    leave(cli)

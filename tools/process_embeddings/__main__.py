@@ -1,11 +1,10 @@
 """Activations -> PCA and UMAP map, table, figure, and an explorer page; measures of how far two sets overlap."""
 
-import sys
 from dataclasses import dataclass
 from typing import List, Optional
 
 from common import flags
-from common.cli import run
+from common.cli import leave, run
 from common.options import CommonOptions, option
 
 EPILOG = """\
@@ -71,4 +70,4 @@ def cli(words=None):
 
 
 if __name__ == "__main__":
-    sys.exit(cli())
+    leave(cli)

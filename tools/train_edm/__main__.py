@@ -1,11 +1,10 @@
 """Train an EDM network (ADM, EDM's loss) on your own images, for extract_real_imagenet and generate_dataset."""
 
-import sys
 from dataclasses import dataclass
 from typing import List, Optional
 
 from common import flags
-from common.cli import run
+from common.cli import leave, run
 from common.options import CommonOptions, option
 
 PROG = "train_edm"
@@ -113,4 +112,4 @@ def cli(words=None):
 
 
 if __name__ == "__main__":
-    sys.exit(cli())
+    leave(cli)

@@ -60,10 +60,9 @@ class FolderFiles:
 
     def marks(self, names):
         """Return what identifies the contents of each file."""
-        from common.datasets.sets.folders import FolderStore
-        from common.features.content import file_marks
+        from common.datasets.sets.folders import file_marks
 
-        return file_marks(FolderStore(self.root, names))
+        return file_marks([self.root / name for name in names])
 
 
 class ZipFiles:
@@ -111,7 +110,7 @@ class ZipFiles:
 
     def marks(self, names):
         """Return the check sum of each entry."""
-        return [self._entries[name].CRC for name in names]
+        return [f"{self._entries[name].CRC:08x}" for name in names]
 
 
 class ImageTree:
