@@ -6,7 +6,8 @@ from typing import List, Optional
 from common import console, flags
 from common.errors import InputError
 from common.options import REQUIRED, CommonOptions, option
-from common.score.config import check_config, override, preset
+from common.score.config import TRAINING_ALONE, override, preset
+from common.score.ranges import check_config
 from tools.qc_ncsn.work_dir import WorkDir
 
 
@@ -51,10 +52,19 @@ def data_set_name(options):
     return config and config["data"]["dataset"]
 
 
-def load_model(options, work, device):
-    """Return the LoadedModel that the flags choose."""
+def note_unused(entries, uses, command):
+    """Say which `section.name=value` entries a command does not use; uses: names, or sections with a dot at the end."""
+    for name in (entry.partition("=")[0] for entry in entries):
+        used = any(name == use or (use.endswith(".") and name.startswith(use)) for use in uses)
+        if not used or name in TRAINING_ALONE:
+            console.say(f"note: {command} does not use --config.{name}")
+
+
+def load_model(options, work, device, command, uses):
+    """Return the LoadedModel that the flags choose; uses: the entries that the command uses beside the network's."""
     from common.score.models import LoadedModel, find_checkpoint, read_checkpoint, stored_config
 
+    note_unused(options.set, ("model.", "data.dataset", "data.image_size", "data.num_channels", *uses), command)
     path = find_checkpoint(work, options.checkpoint_idx, options.checkpoint)
     config = preset(options.config) if options.config else None
     if options.set:

@@ -3,7 +3,8 @@
 import pytest
 
 from common.errors import InputError
-from common.score.config import BASE, DATASETS, PRESETS, check_config, complete, override, preset
+from common.score.config import BASE, DATASETS, PRESETS, complete, override, preset
+from common.score.ranges import check_config
 from common.score.models import build_network, network_config, trainable
 
 PUBLISHED = ("cifar10", "cifar100", "svhn", "imagenet")

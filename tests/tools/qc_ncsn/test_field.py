@@ -7,8 +7,9 @@ import pytest
 
 from common.errors import InputError
 from common.files import write_json, write_npz
-from common.score.config import check_config, check_same_model, override, preset
+from common.score.config import check_same_model, override, preset
 from common.score.models import find_checkpoint
+from common.score.ranges import check_config
 from tests.tools.commands import call_tool
 from tools.qc_ncsn.evaluate import asym
 from tools.qc_ncsn.evaluate.stored import read_nll

@@ -58,7 +58,8 @@ def evaluate(request, command, folder, measure, show, owns):
 
     device = pick_device(request.device, parallel.local_rank())
     set_precision("fp32")
-    model = load_model(request, WorkDir(request.workdir), device)
+    uses = [f"eval.{entry}" for flag, entry in EVAL_FLAGS.items() if hasattr(request, flag)]
+    model = load_model(request, WorkDir(request.workdir), device, command, uses)
     images, options = settle(request, model.config)
     source = fingerprint(model.path)
     data = dataset_inputs(options.dataset or model.config["data"]["dataset"])

@@ -7,7 +7,7 @@ from common import flags
 from common.cli import run
 from common.errors import InputError
 from common.options import option
-from common.score.config import sampling_rules
+from common.score.ranges import sampling_rules
 from tools.qc_ncsn.model import ModelOptions, announce, load_model, model_inputs
 from tools.qc_ncsn.work_dir import WorkDir
 
@@ -88,7 +88,7 @@ def main(request):
     check_flags(request)
     device = pick_device(request.device, parallel.local_rank())
     set_precision(request.precision)
-    model = load_model(request, WorkDir(request.workdir), device)
+    model = load_model(request, WorkDir(request.workdir), device, PROG, ("sampling.", "eval.num_samples"))
     options, settings = settle(request, model.config)
     folder = division_folder(options)
     extent = division_bounds(options.num_samples, options.num_divisions, options.division_idx)

@@ -7,7 +7,8 @@ from common import flags
 from common.cli import run
 from common.errors import InputError
 from common.options import REQUIRED, CommonOptions, option
-from common.score.config import check_config, override, preset
+from common.score.config import override, preset
+from common.score.ranges import check_config
 from tools.qc_ncsn.data import open_images
 from tools.qc_ncsn.work_dir import WorkDir
 
@@ -77,9 +78,9 @@ def settle(options):
 
 
 def flat(config):
-    """Return {"section.name": value} of the entries that shape a run; logging and saving intervals do not."""
-    skipped = {"n_iters", "log_freq", "snapshot_freq", "snapshot_freq_for_preemption", "snapshot_sampling",
-               "snapshot_nll"}
+    """Return {"section.name": value} of the entries that shape a run; logging and saving intervals do not, but for
+    that of the snapshots, by which their files are numbered."""
+    skipped = {"n_iters", "log_freq", "snapshot_freq_for_preemption", "snapshot_sampling", "snapshot_nll"}
     values = {}
     for section in ("training", "data", "model", "optim", "loss"):
         values |= {f"{section}.{key}": value for key, value in config[section].items() if key not in skipped}
