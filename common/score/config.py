@@ -5,6 +5,7 @@ A configuration is a dictionary of sections, like that of the original's `get_co
 
 import copy
 
+from common.datasets import canonical_name
 from common.errors import InputError, Parameter, nearest
 from common.score.published import check_file, published_file
 from common.score.ranges import check_config
@@ -157,6 +158,8 @@ def override(config, entries):
             every = [f"{s}.{k}" for s, values in config.items() if isinstance(values, dict) for k in values] + ["seed"]
             raise InputError("the configuration has no such entry", where=flag, do=nearest(name, every))
         known[key] = _convert(text, known[key], flag)
+        if name == "data.dataset":
+            known[key] = canonical_name(text)
         if name == "seed":
             raise InputError("this entry of the configuration is not applied", where=flag, do="Use --seed")
         fixed = FIXED.get(section, {})

@@ -100,6 +100,8 @@ class Loop:
             except InputError:
                 if self.whole:
                     self._save()
+                if self.saved is None and parallel.is_main():
+                    self.log.discard()
                 raise
             self._save()  # a run that started from a checkpoint of its last step has no state yet
             parallel.barrier()

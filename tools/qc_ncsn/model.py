@@ -6,7 +6,7 @@ from typing import List, Optional
 from common import console, flags
 from common.errors import InputError
 from common.options import REQUIRED, CommonOptions, option
-from common.score.config import TRAINING_ALONE, override, preset
+from common.score.config import TRAINING_ALONE, check_same_model, override, preset
 from common.score.ranges import check_config
 from tools.qc_ncsn.work_dir import WorkDir
 
@@ -41,15 +41,30 @@ def data_set_name(options):
 
     The configuration says it: --config's, or the one in the newest checkpoint.
     """
+    config = _configuration(options)
+    return config and config["data"]["dataset"]
+
+
+def model_shape(options):
+    """Return the shape (H, W, C) of a work folder's model's images, None if unknown."""
+    config = _configuration(options)
+    return config and (config["data"]["image_size"],) * 2 + (config["data"]["num_channels"],)
+
+
+def _configuration(options):
+    """Return the configuration in the work folder's newest checkpoint, that of --config where there is none, or None;
+    where there are both they must agree."""
     from common.score.models import find_checkpoint, read_checkpoint, stored_config
 
-    if options.config:
-        return override(preset(options.config), options.set)["data"]["dataset"]
+    given, stored = override(preset(options.config), options.set) if options.config else None, None
     try:
-        config = stored_config(read_checkpoint(find_checkpoint(WorkDir(options.workdir))))
+        path = find_checkpoint(WorkDir(options.workdir))
+        stored = stored_config(read_checkpoint(path))
     except InputError:  # a folder of samples alone
-        return None
-    return config and config["data"]["dataset"]
+        pass
+    if given and stored:
+        check_same_model(given, stored, path)
+    return given or stored
 
 
 def note_unused(entries, uses, command):

@@ -9,19 +9,23 @@ from common.datasets.dlas.chunked.centers import FILE as CENTERS
 from common.datasets.sets.imageset import CompressedImages
 from common.datasets.sets.splits import split_names
 from common.errors import as_input_error
-from common.images.suffixes import SUFFIXES, images_among
+from common.images.suffixes import DATA_SETS, SUFFIXES, images_among
 
 DRAWN = ("preview.png", "inspect.png")
+HASHED = 2**28  # bytes of a folder whose images are identified by their contents: a second's work
 
 
-def open_folder(path, split, size=None):
+def open_folder(path, split, size=None, absent=None):
     """Return the ImageSet of a split (`splits.split_names`) of a folder's images; no labels.
 
-    Hidden files are passed over. Raises InputError for a folder without images, and as CompressedImages says.
+    Hidden files are passed over.  absent: names of images that were there once and keep their places; with a list, an
+    empty one too, images that cannot be read are found when they are read.
+    Raises InputError for a folder without images, and as CompressedImages says.
     """
     path = Path(path)
-    names = split_names(list_images(path), split, path)
-    return CompressedImages(path.resolve().name, split, FolderStore(path, names), size=size)
+    names = split_names({*list_images(path, DATA_SETS), *(absent or ())}, split, path)
+    return CompressedImages(path.resolve().name, split, FolderStore(path, names), size=size,
+                            tolerant=absent is not None)
 
 
 def list_images(folder, suffixes=SUFFIXES):
@@ -95,15 +99,29 @@ class FolderStore:
         """Return an image's path."""
         return self.folder / self._names[position]
 
-    def identity(self):
-        """Return {"bytes", "listing_sha256"}: the total size and a hash over names and sizes."""
+    def name(self, position):
+        """Return an image's path relative to the folder."""
+        return self._names[position]
+
+    def identity(self, without=()):
+        """Return {"bytes", "listing_sha256"}: the total size and a hash over names and contents, or over names, sizes
+        and times of more than HASHED bytes.
+
+        without: names of images to leave out, as are those that are not there.
+        """
         from common.files import system_errors
 
-        digest, total = hashlib.sha256(), 0
+        digest, found = hashlib.sha256(), []
         for name in self._names:
             path = self.folder / name
-            with system_errors(path):
-                length = path.stat().st_size
-            digest.update(f"{name}\t{length}\n".encode(errors="surrogateescape"))
-            total += length
+            if name not in without and path.exists():
+                with system_errors(path):
+                    found.append((name, path.stat()))
+        total = sum(status.st_size for _, status in found)
+        for name, status in found:
+            about = f"{name}\t{status.st_size}\t{status.st_mtime_ns}\n" if total > HASHED else f"{name}\n"
+            digest.update(about.encode(errors="surrogateescape"))
+            if total <= HASHED:
+                with system_errors(self.folder / name):
+                    digest.update(hashlib.sha256((self.folder / name).read_bytes()).digest())
         return {"bytes": total, "listing_sha256": digest.hexdigest()}

@@ -382,11 +382,6 @@ def image_folder_empty(place):
     return (*TRAIN, "--dataset", save_images(place.root / "images"))
 
 
-@case("images are (8, 8, 3)", "(8, 8, 1)", "--config.data.num_channels")
-def images_with_other_channels(place):
-    return (*TRAIN, "--dataset", save_images(place.root / "images", *[(8, 8)] * 12, mode="RGB"))
-
-
 @case("broken.npz", "not a complete .npz")
 def data_npz_broken(place):
     (place.root / "broken.npz").write_bytes(b"PK\x03\x04 and no more")
@@ -407,7 +402,8 @@ simple("section_unknown", (*TRAIN, "--config.modle.nf=8"), "--config.modle.nf", 
 simple("value_of_another_kind", (*TRAIN, "--config.model.nf=big"), "--config.model.nf: expected an integer, not 'big'")
 simple("value_missing", (*TRAIN, "--config.model.nf"), "--config.model.nf: expected a value")
 simple("value_not_supported", (*TRAIN, "--config.model.nonlinearity=relu"), "only 'swish' is supported")
-simple("value_out_of_range", (*TRAIN, "--config.model.dropout=1.5"), "--config.model.dropout=1.5: must be at least 0 and below 1")
+simple("value_out_of_range", (*TRAIN, "--config.model.dropout=1.5"),
+       "--config.model.dropout=1.5: must be at least 0 and below 1")
 simple("value_nan", (*TRAIN, "--balancing_fac", "nan"), "--balancing_fac nan: must be a finite number")
 simple("size_that_cannot_be_halved", (*TRAIN, "--config.data.image_size=7"), "image_size=7: must be divisible by 2")
 simple("last_step_before_the_first", (*TRAIN, "--init_step", "9"),

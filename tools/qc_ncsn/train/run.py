@@ -32,10 +32,11 @@ class ScoreTraining:
     """One run in one work folder.
 
     restored: the dictionary of --restore's checkpoint, or None.  overwrite: ignore the folder's earlier state.
+    unreadable: the Unreadable of its images.
     Making one reads and checks everything a run starts from, and writes nothing; `loop` does the work.
     """
 
-    def __init__(self, options, config, work, images, device, restored=None, overwrite=False):
+    def __init__(self, options, config, work, images, unreadable, device, restored=None, overwrite=False):
         self.options, self.config, self.work, self.device = options, config, work, device
         self.training, self.balancing_factor = config["training"], config["loss"]["balancing_fac"]
         self.network = build_network(config, options.seed).to(device).train()
@@ -44,8 +45,10 @@ class ScoreTraining:
         self.first, self.last = self.training["init_step"], self.training["n_iters"]
         self.optimiser = make_optimiser(self.network, config["optim"], self.last - self.first + 1, options.fused)
         self.average = make_average(self.network, config["model"]["ema_rate"])
-        self.batches = ScoreBatches(cached_reader(images, options.memory_gb), len(images), options.seed,
-                               self.training["batch_size"], config["loss"]["slices"], config["data"]["random_flip"])
+        self.unreadable = unreadable
+        self.batches = ScoreBatches(cached_reader(images, options.memory_gb, unreadable), len(images), options.seed,
+                                    self.training["batch_size"], config["loss"]["slices"],
+                                    config["data"]["random_flip"])
         self.slices = config["loss"]["slices"] if config["loss"]["slice_masks"] == "separate" else 1
         if restored is not None:
             load_training_state(restored, options.restore, self.network, self.optimiser, self.average,
@@ -104,9 +107,17 @@ class ScoreTraining:
                             {"network": self.optimiser}, [self.average],
                             {"network": torch.compile(module) if options.compile else module}, [snapshots],
                             device=self.device, advice=ADVICE, done=self.done, saved=self.saved)
-        self.trainer.run()
+        try:
+            self.trainer.run()
+        except InputError:
+            if parallel.is_main() and self.trainer.saved is None:
+                self.unreadable.discard()
+            raise
+        if self.unreadable.met:
+            console.say(f"warning: {len(self.unreadable.met):,} unreadable images were replaced by other draws")
         row = self.trainer.last_row
         return {"step": self.last, "training_loss": row and row["loss"], "training_reg": row and row["reg"],
+                "damaged": len(self.unreadable.met),
                 "parameters": sum(parameter.numel() for _, parameter in trainable(self.network)),
                 "images_per_second": self.trainer.images_per_second}
 
@@ -125,6 +136,7 @@ class ScoreTraining:
         return {"loss": dsm, "reg": reg, "lr": rate, "grad_norm": norm}
 
     def _save(self, path, step):
+        self.unreadable.save()
         save_torch(path, checkpoint_state(self.network, self.optimiser, self.average, step, self.config))
 
     def _snapshot(self, path, step):

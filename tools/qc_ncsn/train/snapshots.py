@@ -24,7 +24,7 @@ def test_snapshot(run, step):
     score = make_score(network.eval().requires_grad_(False), run.config["model"]["energy"])
     if run.training["snapshot_nll"]:
         try:
-            nll = test_nll(score, run.sde, run.config, run.options, run.device)
+            nll = test_nll(score, run.sde, run.config, run.options, run.device, run.unreadable.names)
         except StepTooSmall:  # the ODE of a half-trained network may be too stiff
             nll = float("nan")
         run.log.tell({"nll": nll}, step)
@@ -34,9 +34,9 @@ def test_snapshot(run, step):
         sample_nine(score, run.sde, run.config, run.options.seed, run.device, run.work.samples / f"iter_{step}")
 
 
-def test_nll(score, sde, config, options, device):
+def test_nll(score, sde, config, options, device, absent):
     """Return the mean bits/dim of the first test batch (rtol 1e-4, atol 1e-5, as the original's snapshots)."""
-    images = open_images(config, options.data_dir, "test")
+    images = open_images(config, options.data_dir, "test", absent)
     indices = range(min(config["training"]["batch_size"], len(images)))
     x, epsilon = dequantised_batch(images, indices, options.seed, device)
     bpd, _, _ = bits_per_dim(score, sde, x, epsilon, rtol=1e-4, atol=1e-5)
