@@ -63,7 +63,6 @@ def main(options):
                              do="Train or sample there first, or check --workdirs")
     groups = {name: [work for work, own in zip(works, names) if own == name] for name in dict.fromkeys(names)}
     results = {name: merge(entries) for name, entries in measure(groups).items()}
-    columns, rows = table(results)
     for name, entry in results.items():
         for kind, what in entry.get("unpaired", {}).items():
             console.say(f"note: {kind} of {name} and {names[0]} differ in {what}: their difference is not shown")
@@ -71,7 +70,7 @@ def main(options):
     job = Job(folder, PROG, options, content={"runs": results}, inputs=[work.root for work in works], owns=OWNS,
               show=lambda results: console.show_table(options.title, *table(results)))
     first = {name: group[0] for name, group in groups.items()}
-    return job.run(lambda: (results, write(folder, options.title, first, columns, rows)),
+    return job.run(lambda: (results, write(folder, options.title, first, results)),
                    lambda: (f"would compare {len(works)} work folders and write {folder}", results))
 
 
@@ -223,16 +222,25 @@ def _cell(entry, name):
     return text if error is None else f"{text} ± {form.replace('+', '').format(error)}"
 
 
-def write(folder, title, works, columns, rows):
-    """Write the table and the pictures; return their paths."""
-    from common.files import write_text
+def numbers(results):
+    """Return rows of the measured numbers in full: a value and its standard error for each run."""
+    names = [name for name in COLUMNS if any(name in entry for entry in results.values())]
+    rows = [["measure", *(heading for run_name in results for heading in (run_name, f"{run_name} se"))]]
+    rows += [[name, *(entry.get(key) for entry in results.values() for key in (name, f"{name}_se"))] for name in names]
+    texts = [name for name in ("nll_of", "asym_of", "features") if any(name in entry for entry in results.values())]
+    return rows + [[name, *(cell for entry in results.values() for cell in (entry.get(name), None))] for name in texts]
 
+
+def write(folder, title, works, results):
+    """Write the table, in words and in numbers, and the pictures; return their paths."""
+    from common.files import write_text
+    from tools.qc_ncsn.tables import write_table
+
+    columns, rows = table(results)
     lines = [f"# {title}", "", "| " + " | ".join(columns) + " |", "|" + " --- |" * len(columns)]
     lines += ["| " + " | ".join(row) + " |" for row in rows]
     write_text(folder / "table.md", "\n".join(lines) + "\n")
-    quoted = [",".join(f'"{cell.strip()}"' if "," in cell else cell.strip() for cell in row)
-              for row in [columns, *rows]]
-    write_text(folder / "table.csv", "\n".join(quoted) + "\n")
+    write_table(folder / "table.csv", numbers(results))
     pictures = [draw_samples(folder / "samples.png", works), draw_losses(folder / "loss.png", works)]
     pictures += [draw_levels(folder / f"{name}.png", works, name) for name in ("asym", "nasym")]
     return [str(folder / "table.csv"), str(folder / "table.md"), *(str(path) for path in pictures if path)]

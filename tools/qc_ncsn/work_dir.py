@@ -4,9 +4,11 @@ from pathlib import Path
 
 
 def work_dir(name):
-    """Return qc_ncsn's folder for `--workdir name`: `results/name`, absolute and dotted paths unchanged."""
+    """Return qc_ncsn's folder for `--workdir name`: `results/name`; absolute paths, dotted ones, and those that begin
+    with results/ already are unchanged."""
     path = Path(name)
-    return path if path.is_absolute() or str(name).startswith(".") else Path("results") / path
+    whole = path.is_absolute() or str(name).startswith(".") or (path.parts[0] == "results" and len(path.parts) > 1)
+    return path if whole else Path("results") / path
 
 
 class WorkDir:

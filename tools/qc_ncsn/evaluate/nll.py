@@ -54,11 +54,12 @@ def _run(options, model, images, folder, device):
     import numpy as np
 
     from common import parallel
-    from common.files import read_npz, write_npz, write_text
+    from common.files import read_npz, write_npz
     from common.units import make_missing, remove_numbered, stored_arrays
     from tools.qc_ncsn.data import dequantised_batch
     from tools.qc_ncsn.likelihood import bits_per_dim
     from tools.qc_ncsn.pictures import histogram
+    from tools.qc_ncsn.tables import write_table
 
     batches = _batches(options)
     paths = [folder / f"bpd_{number}.npz" for number in range(len(batches))]
@@ -89,7 +90,7 @@ def _run(options, model, images, folder, device):
     if parallel.is_main():
         remove_numbered(folder, "bpd_", len(batches))
         histogram(folder / "bpd.png", bpd, "bits/dim")
-        write_text(folder / "table.csv", "".join(f"{name},{value}\n" for name, value in results.items()))
+        write_table(folder / "table.csv", results.items())
     return results, paths
 
 

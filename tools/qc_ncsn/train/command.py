@@ -11,6 +11,7 @@ from common.options import REQUIRED, CommonOptions, option
 from common.score.config import override, preset
 from common.score.ranges import check_config
 from tools.qc_ncsn.data import open_images
+from tools.qc_ncsn.train import screen
 from tools.qc_ncsn.unreadable import Unreadable, recorded_fingerprint, stored_names
 from tools.qc_ncsn.work_dir import WorkDir
 
@@ -111,8 +112,7 @@ def main(request):
     images = open_images(config, options.data_dir, absent=absent)
     device = pick_device(options.device, parallel.local_rank())
     set_precision(options.precision)
-    training = config["training"]
-    options = replace(options, n_iters=training["n_iters"], init_step=training["init_step"])
+    options = replace(options, **{name: config["training"][name] for name in ("n_iters", "init_step")})
     inputs = dataset_inputs(config["data"]["dataset"])
     if inputs is not None and options.restore:
         inputs = [*inputs, options.restore]
@@ -127,12 +127,13 @@ def main(request):
         run = ScoreTraining(options, config, work, images, unreadable, device, restored, job.overwrite)
     del restored
 
-    def rehearse():
-        steps = training["n_iters"] - training["init_step"] + 1
-        return (f"would train {steps:,} steps at batch size {training['batch_size']} on {len(images):,} images of "
-                f"{config['data']['dataset']} into {work.root}", {"steps": steps, "images": len(images)})
+    def train():
+        screen.begin(run, images, repaired=len(absent) if recorded != images.fingerprint() else 0)
+        results = run.loop()
+        screen.end(run, options)
+        return results, [work.meta_checkpoint, work.json_log]
 
-    return job.run(lambda: (run.loop(), [work.meta_checkpoint, work.json_log]), rehearse, device)
+    return job.run(train, lambda: screen.plan(run, images, config, work), device)
 
 
 def cli(words=None):

@@ -14,7 +14,7 @@ from common.score.models import build_network, build_sde, read_checkpoint, train
 from common.training.keep import Periodic
 from common.training.log import Log
 from common.training.loop import Loop, Plan
-from tools.qc_ncsn.data import cached_reader
+from tools.qc_ncsn.data import cached_reader, open_images
 from tools.qc_ncsn.train.snapshots import test_snapshot
 from tools.qc_ncsn.train.step import (
     ScoreBatches,
@@ -53,10 +53,15 @@ class ScoreTraining:
         if restored is not None:
             load_training_state(restored, options.restore, self.network, self.optimiser, self.average,
                                 options.fresh_optimizer)
+        self.parameters = sum(parameter.numel() for _, parameter in trainable(self.network))
+        self.start = "random weights" if restored is None else options.restore
         self.done, self.saved = self.first - 1, None
         self.log = Log(work.root, options.tensorboard, options.wandb,
                        {"loss": "training_loss", "reg": "training_reg"}, [_Notes(work.log)])
         self._check_parts()
+        # opened now, so that what is wrong with it is found before the first step
+        self.test_images = open_images(config, options.data_dir, "test", unreadable.names) \
+            if self.training["snapshot_nll"] else None
         if not overwrite:
             self._resume()
 
@@ -88,7 +93,7 @@ class ScoreTraining:
         load_training_state(state, where, self.network, self.optimiser, self.average, resume="genprobe" in state)
         self.done = state["step"]
         self.saved = state["step"] if where == self.work.meta_checkpoint else None
-        console.say(f"resuming from {where} (step {state['step']:,})")
+        self.start = f"{where} (step {state['step']:,})"
 
     def loop(self):
         """Run the remaining steps and return the results."""
@@ -106,7 +111,8 @@ class ScoreTraining:
                             lambda step: self._save(self.work.meta_checkpoint, step), self.log,
                             {"network": self.optimiser}, [self.average],
                             {"network": torch.compile(module) if options.compile else module}, [snapshots],
-                            device=self.device, advice=ADVICE, done=self.done, saved=self.saved)
+                            device=self.device, advice=ADVICE, done=self.done, saved=self.saved,
+                            shown=("loss", "reg") if self.balancing_factor > 0 else ("loss",))
         try:
             self.trainer.run()
         except InputError:
@@ -118,7 +124,7 @@ class ScoreTraining:
         row = self.trainer.last_row
         return {"step": self.last, "training_loss": row and row["loss"], "training_reg": row and row["reg"],
                 "damaged": len(self.unreadable.met),
-                "parameters": sum(parameter.numel() for _, parameter in trainable(self.network)),
+                "parameters": self.parameters,
                 "images_per_second": self.trainer.images_per_second}
 
     def _step(self, step, parts):
