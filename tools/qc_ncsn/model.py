@@ -54,7 +54,8 @@ def model_shape(options):
 def _configuration(options):
     """Return the configuration in the work folder's newest checkpoint, that of --config where there is none, or None;
     where there are both they must agree."""
-    from common.score.models import find_checkpoint, read_checkpoint, stored_config
+    from common.score.container import read_checkpoint, stored_config
+    from common.score.models import find_checkpoint
 
     given, stored = override(preset(options.config), options.set) if options.config else None, None
     try:
@@ -77,7 +78,8 @@ def note_unused(entries, uses, command):
 
 def load_model(options, work, device, command, uses):
     """Return the LoadedModel that the flags choose; uses: the entries that the command uses beside the network's."""
-    from common.score.models import LoadedModel, find_checkpoint, read_checkpoint, stored_config
+    from common.score.container import read_checkpoint, stored_config
+    from common.score.models import LoadedModel, find_checkpoint
 
     note_unused(options.set, ("model.", "data.dataset", "data.image_size", "data.num_channels", *uses), command)
     path = find_checkpoint(work, options.checkpoint_idx, options.checkpoint)
@@ -94,6 +96,8 @@ def announce(model):
     """Say which checkpoint and weights a command works with."""
     step = "" if model.step is None else f", step {model.step:,}"
     console.say(f"checkpoint: {model.path}{step}, {model.weights} weights")
+    if model.weights == "only":
+        console.say("note: this file has no EMA; its only weights are used")
 
 
 def model_inputs(options, model):

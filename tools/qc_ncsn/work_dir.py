@@ -30,11 +30,15 @@ class WorkDir:
         """Return the path of snapshot `index`, checkpoints/checkpoint_<index>.pth."""
         return self.checkpoints / f"checkpoint_{index}.pth"
 
+    def snapshots(self):
+        """Return [(number, path)] of the snapshots, the highest number first."""
+        return sorted(((int(path.stem.split("_")[1]), path) for path in self.checkpoints.glob("checkpoint_*.pth")
+                       if path.stem.split("_")[1].isdigit()), reverse=True)
+
     def newest_checkpoint(self):
         """Return the snapshot with the highest number, or None."""
-        numbered = [(int(path.stem.split("_")[1]), path) for path in self.checkpoints.glob("checkpoint_*.pth")
-                    if path.stem.split("_")[1].isdigit()]
-        return max(numbered)[1] if numbered else None
+        snapshots = self.snapshots()
+        return snapshots[0][1] if snapshots else None
 
     def sampling(self, ode=False):
         """Return the folder of samples, eval_sampling or eval_sampling_ode."""

@@ -211,7 +211,7 @@ def checkpoint_with_a_damaged_configuration(place):
     return place.spoil(genprobe=json.dumps(extra))
 
 
-@case("bad.pth: invalid 'step' or 'genprobe' entry")
+@case("bad.pth: invalid 'genprobe' entry")
 def checkpoint_with_broken_extras(place):
     return place.spoil(genprobe="{")
 
@@ -285,7 +285,7 @@ def restore_of_misshapen_moments(place):
     return (*TRAIN, "--n_iters", "9", "--restore", place.root / "restore.pth")
 
 
-@case("weights.safetensors: this file has weights only", ".pth")
+@case("weights.safetensors: this file has no optimiser state", "--fresh_optimizer")
 def restore_of_weights_alone(place):
     path = place.root / "weights.safetensors"
     good("convert", "--checkpoint", place.trained / "checkpoints" / "checkpoint_1.pth", "--output", path)

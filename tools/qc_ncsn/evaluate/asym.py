@@ -134,7 +134,7 @@ def summarise(options, model, folder, levels, write):
         "asym": float(mean["asym"].mean()), "asym_se": float(np.sqrt(np.sum(error["asym"] ** 2)) / count),
         "nasym": float(mean["nasym"].mean()), "nasym_se": float(np.sqrt(np.sum(error["nasym"] ** 2)) / count),
         "nasym_ratio": float(mean["nasym_ratio"].mean()),
-        "estimator": "exact" if options.exact else options.estimator, "weights": options.weights,
+        "estimator": "exact" if options.exact else options.estimator, "weights": model.weights,
         "num_images": options.num_images, "levels": count, "sigma": sigmas.tolist(),
         "asym_by_level": mean["asym"].tolist(), "nasym_by_level": mean["nasym"].tolist(),
         "asym_se_by_level": error["asym"].tolist(), "nasym_se_by_level": error["nasym"].tolist(),

@@ -86,7 +86,7 @@ def _run(options, model, images, folder, device):
     error = float(by_image.std(ddof=1) / len(by_image) ** 0.5) if len(by_image) > 1 else None
     results = {"nll": float(bpd.mean()), "nll_se": error,
                "nfe": float(calls.mean()), "num_images": options.num_images, "repeats": options.total_repeat,
-               "weights": options.weights, "checkpoint": str(model.path)}
+               "weights": model.weights, "checkpoint": str(model.path)}
     if parallel.is_main():
         remove_numbered(folder, "bpd_", len(batches))
         histogram(folder / "bpd.png", bpd, "bits/dim")

@@ -108,7 +108,7 @@ def main(request):
 
         announce(model)
         results = make_rounds(options, Sampler(model, settings, options.coupling), rounds, folder, device)
-        results |= {"method": settings["method"], "checkpoint": str(model.path), "weights": options.weights}
+        results |= {"method": settings["method"], "checkpoint": str(model.path), "weights": model.weights}
         return results, [folder / f"samples_{number}.npz" for number in range(len(rounds))]
 
     return job.run(work, rehearse, device)

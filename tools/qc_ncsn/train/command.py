@@ -100,7 +100,7 @@ def main(request):
     from common.datasets import dataset_inputs
     from common.device import pick_device, set_precision
     from common.job import Job
-    from common.score.models import read_checkpoint
+    from common.score.container import read_checkpoint
 
     options, config = settle(request)
     work = WorkDir(options.workdir)

@@ -10,7 +10,8 @@ from common.diffusion.scores import make_score
 from common.errors import InputError
 from common.files import append_text
 from common.formats.checkpoints import save_torch
-from common.score.models import build_network, build_sde, read_checkpoint, trainable
+from common.score.container import read_checkpoint
+from common.score.models import build_network, build_sde, trainable
 from common.training.keep import Periodic
 from common.training.log import Log
 from common.training.loop import Loop, Plan
@@ -72,16 +73,8 @@ class ScoreTraining:
                              do="Use a larger batch, fewer processes or a smaller --accumulate")
 
     def _resume(self):
-        """Load the newest checkpoint of this folder, if there is one."""
-        newest = self.work.newest_checkpoint()
-        state, where = None, None
-        if self.work.meta_checkpoint.exists():
-            state, where = read_checkpoint(self.work.meta_checkpoint), self.work.meta_checkpoint
-        if newest is not None:
-            step = int(newest.stem.split("_")[1]) * self.training["snapshot_freq"]
-            if state is None or step > state.get("step", -1):
-                state, where = read_checkpoint(newest), newest
-                state.setdefault("step", step)
+        """Load the newest checkpoint of this folder that can be read, if there is one."""
+        state, where = self._newest_state()
         if state is None:
             return
         if not isinstance(state.get("step"), int):
@@ -90,10 +83,40 @@ class ScoreTraining:
         if state["step"] > self.last:
             raise InputError(f"this checkpoint is of step {state['step']:,}, past the last step {self.last:,}",
                              where=where, do="Pass a larger --n_iters, or another --workdir")
-        load_training_state(state, where, self.network, self.optimiser, self.average, resume="genprobe" in state)
         self.done = state["step"]
         self.saved = state["step"] if where == self.work.meta_checkpoint else None
         self.start = f"{where} (step {state['step']:,})"
+
+    def _newest_state(self):
+        """Return (dictionary, path) of the newest whole checkpoint, with its state loaded; (None, None) without any.
+
+        A damaged one is named and passed over for the one before it; where all are damaged the newest is an InputError.
+        """
+        meta, failures = self.work.meta_checkpoint, []
+        snapshots = [(number * self.training["snapshot_freq"], path) for number, path in self.work.snapshots()]
+        candidates = [(None, meta)] * meta.exists() + snapshots
+        if snapshots and meta.exists():  # a snapshot is newer where a run was killed between the two
+            try:
+                later = snapshots[0][0] > read_checkpoint(meta).get("step", -1)
+            except InputError:
+                later = False
+            candidates = [snapshots[0], (None, meta), *snapshots[1:]] if later else candidates
+        for step, path in candidates:
+            try:
+                state = read_checkpoint(path)
+                if step is not None:
+                    state.setdefault("step", step)
+                load_training_state(state, path, self.network, self.optimiser, self.average,
+                                    resume="genprobe" in state)
+            except InputError as error:
+                failures.append(error)
+                continue
+            for error in failures:
+                console.say(f"note: {error.where}: {error.what}; going back to {path}")
+            return state, path
+        if failures:
+            raise failures[0]
+        return None, None
 
     def loop(self):
         """Run the remaining steps and return the results."""

@@ -7,7 +7,8 @@ from torch import nn
 
 from common.errors import InputError
 from common.nn.dropout import DropoutDraw
-from common.score.models import PREFIX, load_weights, trainable
+from common.score.container import PREFIX
+from common.score.models import load_weights, trainable
 from common.seeding import rademacher, unit_generator, unit_seed
 from common.training.batches import Epochs
 from common.training.ema import Average, ramp_up
@@ -124,13 +125,16 @@ def load_training_state(state, where, network, optimiser, average, fresh_optimiz
     resume: also the number of updates done since the run began, which drives the warm-up; a run that only starts
     from a checkpoint warms up again, as in the original.
     """
-    if state["ema"] is None:
-        raise InputError("this file has weights only, no optimiser or EMA", where=where,
-                         do="Train from a .pth checkpoint")
-    load_weights(network, state, where)
-    load_average(average, state["ema"]["shadow_params"], int(state["ema"]["num_updates"]), where,
-                 "Use a checkpoint of this configuration")
+    if state["optimizer"] is None and not fresh_optimizer:
+        raise InputError("this file has no optimiser state", where=where,
+                         do="Pass --fresh_optimizer to start a new one")
+    load_weights(network, state, where, state["weights"] or "raw")
+    if state["ema"] is None:  # one set of weights: the average starts from it
+        load_average(average, [parameter.detach().clone() for _, parameter in trainable(network)], 0, where, "")
+    else:
+        load_average(average, state["ema"]["shadow_params"], state["ema"]["num_updates"], where,
+                     "Use a checkpoint of this configuration")
     if not fresh_optimizer:
-        updates = json.loads(state["genprobe"])["updates"] if resume else optimiser.updates
+        updates = json.loads(state["genprobe"]).get("updates") if resume else optimiser.updates
         load_optimiser(optimiser, state["optimizer"], updates, where,
                        "Pass --fresh_optimizer to start a new one")
