@@ -112,13 +112,15 @@ def summarise(options, model, folder, levels, write):
     import numpy as np
     import torch
 
-    from common.files import read_npz, write_npz, write_text
+    from common.files import write_npz, write_text
+    from tools.qc_ncsn.evaluate.stored import read_numbers
     from tools.qc_ncsn.pictures import level_curves
 
     sigmas = model.sde.sigma(torch.tensor(levels, dtype=torch.float64) * (1 - model.sde.eps) + model.sde.eps).numpy()
     curves, values = [], {"asym": [], "nasym": []}
     for repeat in range(options.total_repeat):
-        stored = [read_npz(_level_path(folder, repeat, number)) for number in range(len(levels))]
+        stored = [read_numbers(_level_path(folder, repeat, number), ("asym", "norm2", "nasym"))
+                  for number in range(len(levels))]
         columns = {name: np.array([level[name].mean() for level in stored]) for name in ("asym", "nasym", "norm2")}
         for name in ("asym", "nasym"):
             values[name].append([level[name] for level in stored])
