@@ -10,20 +10,23 @@ from common.datasets.dlas.chunked.centers import FILE as CENTERS
 from common.datasets.sets.imageset import CompressedImages
 from common.datasets.sets.splits import split_names
 from common.errors import as_input_error
-from common.images.suffixes import SUFFIXES, images_among
+from common.images.suffixes import DATA_SETS, SUFFIXES, images_among
 
 DRAWN = ("preview.png", "inspect.png")
 LARGE = 4 << 30  # bytes of a folder's images
 
 
-def open_folder(path, split, size=None):
+def open_folder(path, split, size=None, absent=None):
     """Return the ImageSet of a split (`splits.split_names`) of a folder's images; no labels.
 
-    Hidden files are passed over. Raises InputError for a folder without images, and as CompressedImages says.
+    Hidden files are passed over.  absent: names of images that were there once and keep their places; with a list, an
+    empty one too, images that cannot be read are found when they are read.
+    Raises InputError for a folder without images, and as CompressedImages says.
     """
     path = Path(path)
-    names = split_names(list_images(path), split, path)
-    return CompressedImages(path.resolve().name, split, FolderStore(path, names), size=size)
+    names = split_names({*list_images(path, DATA_SETS), *(absent or ())}, split, path)
+    return CompressedImages(path.resolve().name, split, FolderStore(path, names), size=size,
+                            tolerant=absent is not None)
 
 
 def list_images(folder, suffixes=SUFFIXES):
@@ -125,10 +128,18 @@ class FolderStore:
         """Return an image's path."""
         return self.folder / self._names[position]
 
-    def identity(self):
-        """Return {"bytes", "listing_sha256"}: the total size and a hash over names, sizes and marks of the contents."""
+    def name(self, position):
+        """Return an image's path relative to the folder."""
+        return self._names[position]
+
+    def identity(self, without=()):
+        """Return {"bytes", "listing_sha256"}: the total size and a hash over names, sizes and marks of the contents.
+
+        without: names of images to leave out, as are those that are not there.
+        """
+        names = [name for name in self._names if name not in without and (self.folder / name).exists()]
         digest, total = hashlib.sha256(), 0
-        for name, mark in zip(self._names, file_marks([self.folder / name for name in self._names])):
+        for name, mark in zip(names, file_marks([self.folder / name for name in names])):
             length = (self.folder / name).stat().st_size
             digest.update(f"{name}\t{length}\t{mark}\n".encode(errors="surrogateescape"))
             total += length

@@ -94,8 +94,8 @@ class RecordStore:
         path, place = self._titles[position]
         return f"{path}: record {place}"
 
-    def identity(self):
-        """Return what identifies these images, for run records."""
+    def identity(self, without=()):
+        """Return what identifies these images, for run records: the shards, whatever is left out."""
         from common.files import fingerprint
 
         return {"files": [fingerprint(path) for path in self._shards]}

@@ -296,7 +296,7 @@ def _show(command, results):
 
 def _write(command, results, outputs):
     """Write the table, and for prdc a bar chart."""
-    write_table(outputs[0], ["measure", "value"], [(label.strip(), repr(value)) for label, value in _values(results)])
+    write_table(outputs[0], ["measure", "value"], [(label.strip(), value) for label, value in _values(results)])
     if command == "prdc":
         write_bytes(outputs[1], _bar_chart(results))
 
