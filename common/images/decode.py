@@ -3,6 +3,7 @@
 import io
 import re
 import struct
+import warnings
 from contextlib import contextmanager
 
 from common.errors import InputError
@@ -82,11 +83,13 @@ def fit_array(pixels, size):
 
 @contextmanager
 def image_errors(where):
-    """Turn what Pillow raises for an invalid image file into an InputError about `where`."""
+    """Turn what Pillow raises for an invalid image file into an InputError about `where`, and hide its warnings."""
     from PIL import Image
 
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
     except (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError) as error:
         reason = re.sub(r" <[^<>]* at 0x\w+>", "", str(error))  # an object's address, another one in each run
         raise InputError(f"not a readable image ({reason})", where=where, do="Restore or remove this file") from error
