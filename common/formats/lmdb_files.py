@@ -5,7 +5,6 @@ bytes of image files, and meta_info.txt, a line `0001_s001.png (480,480,3) 1` fo
 """
 
 import os
-from functools import lru_cache
 from pathlib import Path
 
 from common.errors import InputError
@@ -65,6 +64,7 @@ class ImageLmdb:
     def read(self, name):
         """Return the bytes of an image by its file name."""
         if self._opened is None or self._opened[0] != os.getpid():
+            self.close()  # what a forked process has of its parent's
             self._opened = os.getpid(), open_lmdb(self.path)
         lmdb = import_lmdb(self.path)
         try:
@@ -76,6 +76,12 @@ class ImageLmdb:
             raise InputError(f"no entry '{name.split('.')[0]}', which {META} lists", where=self.path,
                              do="Create the LMDB again")
         return data
+
+    def close(self):
+        """Close the file, if it is open."""
+        if self._opened is not None:
+            self._opened[1].close()
+            self._opened = None
 
     def __getstate__(self):
         return {**self.__dict__, "_opened": None}
@@ -103,9 +109,20 @@ def image_exists(path):
     return name in _opened(folder).names if is_image_lmdb(folder) else os.path.isfile(path)
 
 
-@lru_cache(maxsize=16)
 def _opened(folder):
-    return ImageLmdb(folder)
+    """Return the ImageLmdb of a folder, the same one until the file is another: LMDB opens a file once in a process."""
+    place = os.path.realpath(folder)
+    status = os.stat(os.path.join(place, "data.mdb"))
+    stamp = status.st_ino, status.st_size, status.st_mtime_ns
+    held = _OPEN.get(place)
+    if held is None or held[0] != stamp:
+        if held is not None:
+            held[1].close()
+        _OPEN[place] = held = stamp, ImageLmdb(folder)
+    return held[1]
+
+
+_OPEN = {}  # place -> (stamp, ImageLmdb)
 
 
 def write_lmdb(path, entries, total):

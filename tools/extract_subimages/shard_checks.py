@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 from common.datasets.dlas.chunked.index import REFERENCES
+from common.datasets.dlas.chunked.packed import stored_bytes
 from tools.extract_subimages.folder_checks import check_ranges
 from tools.extract_subimages.packed import utf8
 
@@ -62,9 +63,9 @@ def _parquet_samples(path):
     samples = {}
     for row in pyarrow.parquet.read_table(path).to_pylist():
         told = {**row, "center": [row["row"], row["col"]]}
-        samples[row["key"]] = (row["image"], None, told)
+        samples[row["key"]] = (stored_bytes(row["image"]), None, told)
         if row.get("reference") is not None:
-            samples[f"{row['key'].rpartition('/')[0]}/ref"] = (row["reference"], None, {})
+            samples[f"{row['key'].rpartition('/')[0]}/ref"] = (stored_bytes(row["reference"]), None, {})
     return samples
 
 

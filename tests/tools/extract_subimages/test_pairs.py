@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from common.datasets.dlas.options import create_dataset
+from common.datasets.dlas.options import create_dataloader, create_dataset
 from common.errors import InputError
 from common.images.imresize import imresize
 from tests.tools.commands import ROOT, refusal_of, results_of
@@ -187,8 +187,12 @@ def test_tiles_go_into_an_lmdb_of_basicsr_and_come_out_again(tmp_path):
         found, files = create_dataset(options), create_dataset({**options, key: str(out / "HR")})
         assert len(found) == len(files) == len(lines)
         assert np.array_equal(found[3]["hq"].numpy(), files[3]["hq"].numpy())
+    options = {"mode": "imagefolder", "scale": 1, "disable_flip": True, "paths": str(out / "HR.lmdb"), "phase": "val",
+               "n_workers_eval": 2, "skip_lq": True}
+    loaded = [batch["HQ_path"][0] for batch in create_dataloader(create_dataset(options), options)]
+    assert loaded == [str(out / "HR.lmdb" / line.split(" ")[0]) for line in lines]
     assert call("inspect", out, "--quiet").status == 0
-    data = (out / "HR.lmdb/data.mdb")
-    data.write_bytes(data.read_bytes()[: len(before) // 2])
+    (out / "HR.lmdb/data.mdb").unlink()
+    (out / "HR.lmdb/data.mdb").write_bytes(before[: len(before) // 2])
     with pytest.raises(InputError, match="truncated"):
         create_dataset({"mode": "imagefolder", "paths": str(out / "HR.lmdb"), "scale": 1})[0]
