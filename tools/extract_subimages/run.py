@@ -41,6 +41,14 @@ NOTES = {"icc": "converted from another colour profile to sRGB", "icc_ignored": 
          "pages": "with further pages or frames, of which the first was taken", "halved": "halved before they were cut",
          "cut_to": "cut to a multiple of the scales"}
 PROG = "extract_subimages"
+CARD = "README.md"  # by which datasets.load_dataset(folder) finds the shards: else it takes run.json for the data
+CARD_TEXT = """---
+configs:
+- config_name: default
+  data_files: "shard-*.{kind}"
+---
+Tiles of photos, made by extract_subimages; run.json holds its options.
+"""
 
 
 class Extraction:
@@ -284,6 +292,9 @@ def _finish(extraction, root):
     outputs = [root / SKIPPED, *(extraction.shards.paths if extraction.shards is not None else ())]
     if extraction.options.preview:
         outputs.append(_preview(extraction, root))
+    if extraction.shards is not None and not (root / CARD).exists():
+        write_bytes(root / CARD, CARD_TEXT.format(kind=extraction.shards.ending).encode())
+        outputs.append(root / CARD)
     outputs += write_published(extraction.options, [extraction.done[index]["files"] for index in sorted(extraction.done)
                                                     if published_names(extraction.options)])
     return results, outputs

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from common.datasets.dlas.chunked.index import REFERENCES
+from common.datasets.dlas.chunked.index import HIDDEN, REFERENCES
 from common.datasets.dlas.chunked.packed import stored_bytes
 from tools.extract_subimages.folder_checks import check_ranges
 from tools.extract_subimages.packed import utf8
@@ -46,6 +46,8 @@ def _tar_samples(path):
         with tarfile.open(path) as archive:
             for member in archive:
                 key, ending = member.name.removeprefix(REFERENCES).rsplit(".", 1)
+                if member.name.startswith(REFERENCES):
+                    key = key.replace(f"/{HIDDEN}", "/")
                 members.setdefault(key, {})[ending] = (member.offset_data, archive.extractfile(member).read())
     except tarfile.TarError as error:
         raise ValueError(error) from error

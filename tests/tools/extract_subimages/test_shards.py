@@ -1,9 +1,11 @@
 """Shards as their peers read them: parquet images as Hugging Face's datasets has them, photos in a random order."""
 
 import json
+import tarfile
 
 import numpy as np
 import pytest
+import yaml
 
 from common.datasets.dlas.options import create_dataset
 from tests.tools.commands import refusal_of
@@ -73,3 +75,27 @@ def test_shuffled_photos_are_the_same_for_a_seed_and_all_there(tmp_path):
     words = ("--input_folder", source, "--save_folder", tmp_path / "one", *SMALL, "--layout", "packed", "--quiet")
     assert "has shuffle True" in refusal_of(TOOL, *words)
     assert "has seed 0" in refusal_of(TOOL, *words, "--shuffle", "--seed", "1")
+
+
+@pytest.mark.parametrize(("layout", "kind"), [("packed", "tar"), ("parquet", "parquet")])
+def test_S21_a_card_names_the_shards_so_that_datasets_finds_them_and_a_user_s_own_is_kept(layout, kind, tmp_path):
+    source = make_photos(tmp_path / "in", 2)
+    results = extract(source, tmp_path / "out", "--layout", layout)
+    card = tmp_path / "out/README.md"
+    _, head, _ = card.read_text().split("---\n")
+    assert yaml.safe_load(head) == {"configs": [{"config_name": "default", "data_files": f"shard-*.{kind}"}]}
+    card.write_text("my card")
+    assert extract(source, tmp_path / "out", "--layout", layout)["tiles"] == results["tiles"]
+    assert card.read_text() == "my card"
+
+
+def test_S15_references_in_a_tar_bear_names_that_webdataset_and_datasets_pass_over(tmp_path):
+    extract(make_photos(tmp_path / "in", 2), tmp_path / "out", "--layout", "packed")
+    with tarfile.open(tmp_path / "out/shard-000000.tar") as archive:
+        names = [name for name in archive.getnames() if "ref.jpg" in name]
+    assert names == ["__references__/a_left/__ref.jpg", "__references__/b_left/__ref.jpg"]
+    (tmp_path / "out/shard-000000.jsonl").unlink()  # also found by the names alone
+    block = {"mode": "single_image_extensible", "target_size": 32, "scale": 1, "need_ref": True}
+    with pytest.warns(UserWarning, match="no .jsonl beside it"):
+        dataset = create_dataset({**block, "paths": str(tmp_path / "out")})
+    assert float(dataset[0]["gt_fullsize_ref"][:3].max()) > 0
