@@ -2,6 +2,7 @@
 
 import io
 import re
+import warnings
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -126,7 +127,7 @@ def fit_array(pixels, size):
 
 @contextmanager
 def image_errors(where, data=b""):
-    """Turn what Pillow raises for an invalid image file into an InputError about `where`.
+    """Turn what Pillow raises for an invalid image file into an InputError about `where`, and hide its warnings.
 
     data: the file's bytes where all of it is to be decoded; they may not claim more than they can hold.
     """
@@ -134,7 +135,9 @@ def image_errors(where, data=b""):
 
     try:
         check_claims(data)
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
     except (*PILLOW_ERRORS, Image.DecompressionBombError) as error:
         reason = re.sub(r" <[^<>]* at 0x\w+>", "", str(error))  # an object's address, another one in each run
         raise InputError(f"not a readable image ({reason})", where=where, do="Restore or remove this file") from error

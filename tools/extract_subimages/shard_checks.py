@@ -3,7 +3,8 @@
 import json
 from pathlib import Path
 
-from common.datasets.dlas.chunked.index import REFERENCES
+from common.datasets.dlas.chunked.index import HIDDEN, REFERENCES
+from common.datasets.dlas.chunked.packed import stored_bytes
 from common.formats.tars import tar_members
 from tools.extract_subimages.folder_checks import check_ranges
 from tools.extract_subimages.packed import utf8
@@ -48,6 +49,8 @@ def _tar_samples(path):
         with tarfile.open(path, "r:") as archive:
             for member in tar_members(archive, path.stat().st_size):
                 key, ending = member.name.removeprefix(REFERENCES).rsplit(".", 1)
+                if member.name.startswith(REFERENCES):
+                    key = key.replace(f"/{HIDDEN}", "/")
                 members.setdefault(key, {})[ending] = (member.offset_data, archive.extractfile(member).read())
     except tarfile.TarError as error:
         raise ValueError(error) from error
@@ -65,9 +68,9 @@ def _parquet_samples(path):
     samples = {}
     for row in pyarrow.parquet.read_table(path).to_pylist():
         told = {**row, "center": [row["row"], row["col"]]}
-        samples[row["key"]] = (row["image"], None, told)
+        samples[row["key"]] = (stored_bytes(row["image"]), None, told)
         if row.get("reference") is not None:
-            samples[f"{row['key'].rpartition('/')[0]}/ref"] = (row["reference"], None, {})
+            samples[f"{row['key'].rpartition('/')[0]}/ref"] = (stored_bytes(row["reference"]), None, {})
     return samples
 
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from common.errors import InputError
+from common.formats.lmdb_files import import_lmdb, open_lmdb
 
 
 class LmdbImages:
@@ -14,23 +15,8 @@ class LmdbImages:
     def __init__(self, path):
         import numpy as np
 
-        try:
-            import lmdb
-        except ImportError as error:
-            raise InputError("the package 'lmdb' is not installed", where="--lmdb_path",
-                             do="pip install lmdb") from error
-        self.path, self._damage = Path(path), lmdb.Error
-        if not self.path.exists():
-            raise InputError("no such file or folder", where=path, do="Check the path")
-        try:
-            self._base = lmdb.open(str(path), readonly=True, lock=False, readahead=False, subdir=self.path.is_dir())
-        except lmdb.Error as error:
-            raise InputError(f"cannot be opened as an LMDB ({error})", where=path,
-                             do="Pass the folder that contains data.mdb") from error
-        file = self.path / "data.mdb" if self.path.is_dir() else self.path
-        if file.stat().st_size < (self._base.info()["last_pgno"] + 1) * self._base.stat()["psize"]:
-            # LMDB maps the file: reading past its end would kill the process
-            raise InputError("the file is truncated", where=file, do="Copy it again")
+        self.path, self._damage = Path(path), import_lmdb("--lmdb_path").Error
+        self._base = open_lmdb(path)
         self._reader = self._base.begin(buffers=True)
         shape = self._shape("images_shape")
         count, *_ = (*self._shape("labels_shape"), 0)

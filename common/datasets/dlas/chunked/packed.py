@@ -91,7 +91,7 @@ class ParquetShard:
         else:
             with parquet_errors(self.path) as parquet:
                 column = parquet.ParquetFile(self.path).read_row_group(group, columns=[name]).column(name)
-                self._groups[group, name] = images = column.to_pylist()
+                self._groups[group, name] = images = [stored_bytes(value) for value in column.to_pylist()]
                 self._bytes += _length(images)
             while self._bytes > self.limit and len(self._groups) > 1:
                 _, images = self._groups.popitem(last=False)
@@ -101,6 +101,11 @@ class ParquetShard:
     def __getstate__(self):
         """Workers start with none."""
         return {"path": self.path, "limit": self.limit, "_groups": OrderedDict(), "_bytes": 0}
+
+
+def stored_bytes(value):
+    """Return the bytes of an image of a parquet column, which are in a struct {bytes, path} or the value itself."""
+    return value.get("bytes") if isinstance(value, dict) else value
 
 
 def _length(images):
