@@ -41,6 +41,7 @@ class Test:
     alpha: float
     delta: float
     width: int
+    published_count: bool = False  # n * risk by the floor of a rounded product (hb, bentkus)
 
     def claims(self, misses):
         """Return whether risk <= alpha may be claimed: bools (...) for misses (..., n), whole numbers in 0..width."""
@@ -71,8 +72,12 @@ class Test:
         if self.bound in ("kl", "hb"):
             tails.append(log_kl_tail(mean, self.alpha, number))
         if self.bound in ("bentkus", "hb"):
-            tails.append(log_bentkus_tail(-(-total // self.width), self.alpha, number))
+            tails.append(log_bentkus_tail(self._whole(total, number), self.alpha, number))
         return mean <= self.alpha and min(tails) <= math.log(self.delta)
+
+    def _whole(self, total, number):
+        """Return n * risk as a whole number: its ceiling, which is valid, or the published floor."""
+        return math.floor(number * (total / (number * self.width))) if self.published_count else -(-total // self.width)
 
     def least_images(self):
         """Return the least n at which images without a single miss are enough."""
@@ -95,7 +100,7 @@ class Test:
         if self.bound == "binomial":
             return binomial_bound(total, number, self.delta)
         if self.bound in ("kl", "bentkus", "hb", "hoeffding"):
-            return counted_bound(self.bound, mean, -(-total // self.width), number, self.delta)
+            return counted_bound(self.bound, mean, self._whole(total, number), number, self.delta)
         if self.bound in ("bernstein", "clt"):
             return float(min(_spread_bound(self, losses), 1.0))
         if self.bound == "bet":

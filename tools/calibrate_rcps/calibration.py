@@ -33,6 +33,7 @@ class Rules:
     share: float = 0.8
     splits: str = "seeded"
     seed: int = 0
+    published_count: bool = False
 
     @property
     def arms(self):
@@ -45,12 +46,14 @@ class Setting:
     """What a choice gives: a lambda for each arm that has its own.
 
     lambdas: float64 (1,), or (2,) for the lower and the upper arm; NaN where none passes.  places: their places in the
-    grid, -1 where there is none or lambda is exact.  shape: float64 (K,), factors of the arms.
+    grid, -1 where there is none or lambda is exact.  shape: float64 (K,), factors of the arms.  images: those that the
+    test looked at, in order.
     """
 
     lambdas: np.ndarray
     places: np.ndarray
     shape: np.ndarray
+    images: np.ndarray | None = None
 
 
 class Group:
@@ -70,7 +73,8 @@ class Group:
     def test(self, width):
         """Return the Test of one arm, or of both together."""
         parts = len(self.sides)
-        return Test(self.rules.bound, self.rules.alpha / parts, self.delta / parts, width)
+        return Test(self.rules.bound, self.rules.alpha / parts, self.delta / parts, width,
+                    self.rules.published_count)
 
     def matrix(self, side, images, shape=None):
         """Return the critical values (n, width) of the losses of some images, in units of the shape."""
@@ -117,7 +121,7 @@ class Group:
                 raise
             lambdas.append(value)
             places.append(place)
-        return Setting(np.array(lambdas), np.array(places), self.plain if shape is None else shape)
+        return Setting(np.array(lambdas), np.array(places), self.plain if shape is None else shape, images)
 
     def _shape(self, images):
         """Return (each coordinate's conformal quantile (K,), the images that are left to calibrate), or (None, all)."""
@@ -135,7 +139,7 @@ class Group:
         grid, rows = GRIDS[self.rules.grid], self.rows(images)
         if shape is None:
             table = self.tables[side]
-            test = self.test(self._width)
+            test = self.test(self.width)
         else:
             critical = self.matrix(side, images, shape)
             table, rows, test = count_misses(critical, grid), np.arange(len(critical)), self.test(critical.shape[1])
@@ -148,7 +152,7 @@ class Group:
         return grid[place], place
 
     @cached_property
-    def _width(self):
+    def width(self):
         """How many entries a loss is the share of."""
         inner = self.num_dims if self.rules.loss == "fraction" else 1
         return inner * (1 if self.rules.levels_as == "pooled" else len(self.members))
@@ -178,7 +182,8 @@ def conformal_quantiles(values, alpha):
 @dataclass
 class Runs:
     """Splits of one group: float64 (runs, arms) lambdas, int64 (runs, arms) places, float64 (runs,) mean losses of
-    the test images at these lambdas and at lambda 1 (risks NaN where a run has no lambda), and the splits."""
+    the test images at these lambdas and at lambda 1 (risks NaN where a run has no lambda), the splits, and the
+    [Setting], None where there is none."""
 
     lambdas: np.ndarray
     places: np.ndarray
@@ -186,6 +191,7 @@ class Runs:
     plain_risks: np.ndarray
     calibration: np.ndarray
     test: np.ndarray
+    settings: list
 
 
 def make_groups(names, levels, rules, firsts=None):
@@ -204,6 +210,17 @@ def choose_for_all(group):
     return group.choose(np.arange(group.count) if published else image_order(group.count, group.rules.seed))
 
 
+def describe(group, setting):
+    """Return (mean loss, upper bound) of the images that gave a setting: a list of each arm's, twice."""
+    risks, bounds = [], []
+    for side, value in enumerate(setting.lambdas):
+        critical = group.matrix(side, setting.images, setting.shape)
+        misses = (critical >= value).sum(axis=1)
+        risks.append(float(misses.sum() / critical.size))
+        bounds.append(group.test(critical.shape[1]).upper_bound(misses))
+    return risks, bounds
+
+
 def repeat_splits(group, advance=lambda n=1: None):
     """Return the Runs of a group: how far lambda and the test risk depend on which images calibrate."""
     rules = group.rules
@@ -213,15 +230,17 @@ def repeat_splits(group, advance=lambda n=1: None):
     lambdas = np.full((len(splits), len(group.sides)), np.nan)
     places = np.full(lambdas.shape, -1)
     risks = np.full(len(splits), np.nan)
-    settings = _choose_quickly(group, splits) if rules.rule == "first_hit" and rules.shape is None and rules.grid \
-        and len(group.sides) == 1 else _choose_one_by_one(group, splits)
+    quick = rules.rule == "first_hit" and rules.shape is None and len(group.sides) == 1
+    settings = []
+    for setting in (_choose_quickly if quick else _choose_one_by_one)(group, splits):
+        settings.append(setting)
+        advance()
     for run, (setting, (_, test)) in enumerate(zip(settings, splits)):
         if setting is not None:
             lambdas[run], places[run] = setting.lambdas, setting.places
             risks[run] = _test_risk(group, setting, test)
-        advance()
     return Runs(lambdas, places, risks, np.array([plain[test].mean() for _, test in splits]),
-                np.stack([calibration for calibration, _ in splits]), np.stack([test for _, test in splits]))
+                np.stack([calibration for calibration, _ in splits]), np.stack([test for _, test in splits]), settings)
 
 
 def _choose_one_by_one(group, splits):
@@ -234,7 +253,7 @@ def _choose_one_by_one(group, splits):
 
 def _choose_quickly(group, splits):
     """Yield the Setting of each split, None for none: sums of all splits on all lambdas by one matrix product."""
-    table, grid, test = group.tables[0], GRIDS[group.rules.grid], group.test(group._width)
+    table, grid, test = group.tables[0], GRIDS[group.rules.grid], group.test(group.width)
     rows = [group.rows(calibration) for calibration, _ in splits]
     chosen = np.zeros((table.shape[1], len(rows)), np.float64)
     for run, found in enumerate(rows):
@@ -242,12 +261,12 @@ def _choose_quickly(group, splits):
     totals = table.astype(np.float64) @ chosen  # whole numbers, exact
     for run, found in enumerate(rows):
         place = choose_first_hit(table, found, totals[:, run], test)
-        yield None if place is None else Setting(grid[[place]], np.array([place]), group.plain)
+        yield None if place is None else Setting(grid[[place]], np.array([place]), group.plain, found)
 
 
 def _test_risk(group, setting, images):
     """Return the mean loss of some images at a setting."""
     if setting.places[0] >= 0 and len(group.sides) == 1 and setting.shape is group.plain:
         found = group.tables[0][setting.places[0], group.rows(images)]
-        return found.sum(dtype=np.int64) / (found.size * group._width)
+        return found.sum(dtype=np.int64) / (found.size * group.width)
     return group.image_losses(images, setting).mean()
