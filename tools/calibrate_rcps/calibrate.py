@@ -7,7 +7,7 @@ from common import console
 from common.errors import InputError
 from common.files import fingerprint
 from common.paths import ExperimentDir
-from tools.calibrate_rcps.options import settle
+from tools.calibrate_rcps.options import PARITY_NOTE, settle
 
 PROG = "calibrate_rcps"
 OWNS = ["calibration.npz", "calibration.json", "table_*.csv"]
@@ -20,6 +20,8 @@ def calibrate_command(request):
 
     options = replace(request, alpha=list(dict.fromkeys(request.alpha)))
     rules = settle(options)
+    if options.parity:
+        console.say(PARITY_NOTE)
     found = find_outputs(options)
     opened = open_levels(found)
     dims, names = find_dims(options.dims, opened[0].num_dims)
@@ -79,7 +81,8 @@ def run(levels, rules, dims, names, options, folder, pickle):
     from tools.calibrate_rcps import report, stored, tables
 
     made = {}
-    with console.progress("splits", sum(rule.runs * len(levels) for rule in rules.values()), unit="runs") as advance:
+    with console.progress("splits", sum(rule.runs * _num_groups(levels, rule) for rule in rules.values()),
+                          unit="runs") as advance:
         for alpha, rule in rules.items():
             made[alpha] = calibrate(levels, rule, advance)
     alpha, rule = next(iter(rules.items()))
@@ -95,17 +98,35 @@ def run(levels, rules, dims, names, options, folder, pickle):
     return results, outputs
 
 
+def _num_groups(levels, rules):
+    return len(levels) if rules.levels_as in ("each", "each_together") else 1
+
+
 def calibrate(levels, rules, advance=lambda n=1: None):
     """Return the [Calibrated] of [Level] at these rules. Raises NoLambda."""
-    from tools.calibrate_rcps.calibration import choose_for_all, describe, make_groups, repeat_splits
+    from tools.calibrate_rcps.calibration import choose_for_all, describe, repeat_splits
 
-    firsts = [level.first for level in levels] if levels[0].first is not None else None
     found = []
-    for group in make_groups([level.name for level in levels], [level.intervals for level in levels], rules, firsts):
+    for group in groups_of(levels, rules):
         setting = choose_for_all(group)
         risk, upper = describe(group, setting)
         found.append(Calibrated(group, setting, repeat_splits(group, advance), risk, upper))
     return found
+
+
+def spread_over_splits(levels, rules):
+    """Return [(Group, Runs)] of [Level]: the splits alone, which may find no lambda."""
+    from tools.calibrate_rcps.calibration import repeat_splits
+
+    return [(group, repeat_splits(group)) for group in groups_of(levels, rules)]
+
+
+def groups_of(levels, rules):
+    """Return the [Group] of [Level]."""
+    from tools.calibrate_rcps.calibration import make_groups
+
+    firsts = [level.first for level in levels] if levels[0].first is not None else None
+    return make_groups([level.name for level in levels], [level.intervals for level in levels], rules, firsts)
 
 
 def show(results):

@@ -180,6 +180,7 @@ def _make_level(name, factor, outputs, columns, dims, scheme, published):
     if published:
         below, above = np.maximum(centred[0] - centred[1], 0), np.maximum(centred[2] - centred[0], 0)
         first = first_covering(centred[0], below, above, truth, PUBLISHED)
+        point, lower, upper, centre = *centred, np.float32(0)
     intervals = make_intervals(truth, point, lower, upper, centre)
     return Level(name, factor, outputs, intervals, np.float64(point) + np.float64(centre), np.float64(truth), scale,
                  first)

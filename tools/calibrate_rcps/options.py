@@ -80,7 +80,6 @@ def settle(options):
             if chosen[name] not in (None, value):
                 raise InputError(f"--parity means {value}", where=f"--{name} {chosen[name]}", do="Leave out one of them")
             chosen[name] = value
-        console.say(PARITY_NOTE)
     chosen = {name: value or DEFAULTS.get(name) for name, value in chosen.items()}
     bound = _bound(options, chosen["levels_as"])
     if chosen["grid"] is None:
