@@ -11,7 +11,8 @@ from common.rcps.bounds import COUNTED, MONOTONE
 
 FINE = np.geomspace(0.1, 10, 2304)  # steps of 0.2 %
 PUBLISHED = np.concatenate([np.linspace(0, 1, 10, endpoint=False), np.linspace(1, 10, 100)])  # index 10 is exactly 1
-GRIDS = {"fine": FINE, "published": PUBLISHED}
+COARSE = np.geomspace(0.1, 10, 233)  # steps of 2 %, for simulations
+GRIDS = {"fine": FINE, "published": PUBLISHED, "coarse": COARSE}
 BLOCK = 16  # lambdas tested at a time: what is computed of them stays in the processor's cache
 
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from common.errors import InputError
 from common.files import read_npz
-from common.formats.npz import NpzRows, npz_names, npz_shape
+from common.formats.npz import NpzRows, npz_names, npz_shape, write_npz_rows
 
 TRUTH, POINT, LOWER, UPPER = KEYS = ("all_sv", "all_sv_hat", "all_sv_hat_lq", "all_sv_hat_uq")
 STATISTICS = ("mean", "min", "max")
@@ -128,3 +128,24 @@ class Outputs:
         if len(dims) == 0 or dims.min() < 0 or dims.max() >= self.num_dims:
             raise InputError(f"dim {int(dims.max(initial=0))} is not among the file's {self.num_dims} coordinates",
                              where=self.path, do="Pass --dims all, a list, or a file of dims")
+
+
+def write_outputs(path, blocks, count, num_dims, *, statistics=None, style_dims=None, image_names=None, has_truth=None,
+                  resize_factor=None, encoder="", source="encoder"):
+    """Write an outputs.npz, atomically, with memory for one block of rows of each array.
+
+    blocks: {key of KEYS: iterator of (n, D) float32 blocks}, count rows in all; the four are read one after another.
+    statistics: {"mean", "min", "max": (D,)} of the truth or of training, which point, lower and upper are relative to.
+    source: "encoder" where the statistics are stored with it, else "file".  has_truth: (count,) bools, default all.
+    """
+    vectors = {f"{name}_style_space_vector": np.float32(vector) for name, vector in (statistics or {}).items()}
+    small = {"style_dims": np.array([0, num_dims]) if style_dims is None else np.asarray(style_dims, np.int64),
+             "has_truth": np.ones(count, bool) if has_truth is None else np.asarray(has_truth, bool),
+             "encoder": np.array(encoder), "statistics": np.array(source), **vectors}
+    if image_names is not None:
+        small["image_names"] = np.array(image_names, str)
+    if resize_factor is not None:
+        small["resize_factor"] = np.array(resize_factor, np.int64)
+    shape, (first, *others) = (count, num_dims), KEYS
+    write_npz_rows(path, first, shape, np.float32, blocks[first],
+                   more=[(key, shape, np.float32, blocks[key]) for key in others], **small)

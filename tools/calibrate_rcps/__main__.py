@@ -16,7 +16,7 @@ subcommands:
 examples:
   calibrate_rcps --base_dir assets --exp_name super_resolution --resize_factors 1 16 32
   calibrate_rcps --outputs easy=easy.npz hard=hard.npz --dims all --levels_as each_together --alpha 0.1 0.2"""
-SUBCOMMANDS = {}
+SUBCOMMANDS = {"apply": "apply", "validate": "validate", "make-synthetic": "synthetic", "simulate": "simulate"}
 
 
 def cli(words=None):

@@ -39,14 +39,14 @@ def find_outputs(options):
     """Return [(level, factor, path)] that --outputs, or the experiment's tree with factors and levels, name."""
     if options.outputs:
         return [_split_name(word) for word in options.outputs]
-    factors, names = split_list(options.resize_factors), split_list(options.difficulty_levels)
+    factors, names = parse_factors(options.resize_factors), split_list(options.difficulty_levels)
     if len(factors) != len(names):
         raise InputError(f"{len(factors)} factors for {len(names)} levels", where="--resize_factors",
                          do="Pass one --difficulty_levels name for each")
     if len({*names}) < len(names):
         raise InputError("a name is given twice", where="--difficulty_levels", do="Give each level its own")
     tree = ExperimentDir(options.base_dir, options.exp_name)
-    found = [(name, _factor(factor), tree.outputs(factor)) for name, factor in zip(names, factors)]
+    found = [(name, factor, tree.outputs(factor)) for name, factor in zip(names, factors)]
     for name, factor, path in found:
         if not path.exists():
             raise InputError(f"no such file (level {name})", where=path,
@@ -60,10 +60,15 @@ def split_list(words):
     return [item for word in words for item in str(word).split(",") if item]
 
 
-def _factor(word):
-    if not str(word).isdigit() or int(word) < 1:
-        raise InputError("expected whole numbers from 1", where=f"--resize_factors {word}", do="Correct the value")
-    return int(word)
+def parse_factors(words):
+    """Return the resize factors, whole numbers from 1, of words separated by blanks or commas."""
+    found = split_list(words)
+    for word in found:
+        if not word.isdecimal() or int(word) < 1:
+            raise InputError("expected whole numbers from 1", where=f"--resize_factors {word}", do="Correct the value")
+    if len({*map(int, found)}) < len(found):
+        raise InputError("a factor is given twice", where="--resize_factors", do="Give each once")
+    return [int(word) for word in found]
 
 
 def _split_name(word):

@@ -92,8 +92,8 @@ def settle(options):
     if chosen["levels_as"] == "pooled" and not options.parity:
         console.say("note: pooled losses of one image depend on each other: the guarantee does not hold")
     chosen["grid"] = None if chosen["grid"] == "exact" else chosen["grid"]
-    common = {"delta": as_level(options.delta), "bound": bound, "loss": _loss(options.loss), "sides": options.sides,
-              "shape": _shape(options.shape), "runs": options.total_runs, "share": options.calibration_share,
+    common = {"delta": as_level(options.delta), "bound": bound, "loss": parse_loss(options.loss), "sides": options.sides,
+              "shape": parse_shape(options.shape), "runs": options.total_runs, "share": options.calibration_share,
               "seed": options.seed, "published_count": options.parity, **chosen}
     return {alpha: Rules(alpha=alpha, **common) for alpha in dict.fromkeys(map(as_level, options.alpha))}
 
@@ -109,7 +109,7 @@ def _bound(options, levels_as):
         if options.bound not in (None, "wsr"):
             raise InputError("--anytime is a form of wsr", where=f"--bound {options.bound}", do="Leave out one of them")
         return "anytime"
-    binary = _loss(options.loss) != "fraction" and (levels_as != "mean" or number_of_levels(options) == 1)
+    binary = parse_loss(options.loss) != "fraction" and (levels_as != "mean" or number_of_levels(options) == 1)
     if options.bound == "binomial" and not binary:
         raise InputError("is for losses of 0 and 1", where="--bound binomial",
                          do="Pass --loss any or more_than:J, with one level or --levels_as each")
@@ -123,13 +123,14 @@ def number_of_levels(options):
     return len(options.outputs) or len(split_list(options.difficulty_levels))
 
 
-def _loss(word):
+def parse_loss(word):
+    """Return a loss as the flag says it. Raises InputError for another word."""
     if word not in ("fraction", "any") and not re.fullmatch(r"more_than:\d+", word):
         raise InputError("expected fraction, any or more_than:J", where=f"--loss {word}", do="Correct the value")
     return word
 
 
-def _shape(word):
+def parse_shape(word):
     """Return None for "one", else the share of the images that gives each coordinate's width."""
     if word == "one":
         return None
