@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from common.networks.stylegan2 import StyleGAN2, StyleGAN2Config, mix, truncate
+from common.networks.stylegan2 import StyleGAN2Config, mix, truncate
 from common.networks.stylegan2_weights import build_stylegan2
 from common.nn.equalised import EqualLinear, PixelNorm, leaky_activation
 from common.nn.fir import upfirdn2d
