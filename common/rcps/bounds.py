@@ -31,7 +31,7 @@ BOUNDS = ("wsr", "bet", "binomial", "hb", "bentkus", "kl", "hoeffding", "bernste
 
 
 @dataclass(frozen=True)
-class Test:
+class RiskTest:
     """One bound at one alpha and delta for losses of `width` entries.
 
     bound: a name of BOUNDS, "crc" or "anytime".  alpha, delta: in 0..1; crc has no use for delta.

@@ -107,7 +107,8 @@ def first_covering(point, below, above, truth, lambdas):
     """
     with np.errstate(divide="ignore", invalid="ignore"):
         side = truth.astype(np.float64) - point
-        critical = np.where(side < 0, -side / below, np.where(side > 0, side / above, 0.0))
+        at_point = np.where((below > 0) & (above > 0), 0.0, np.inf)
+        critical = np.where(side < 0, -side / below, np.where(side > 0, side / above, at_point))
     critical = np.where(np.isnan(critical), np.inf, critical)
     first = np.searchsorted(lambdas, critical, side="right")
     for near in (first - 1, first, first + 1):  # rounding moves an edge across the truth by one lambda at most

@@ -9,6 +9,7 @@ PROG = "calibrate_rcps"
 EPILOG = """\
 subcommands:
   apply           a saved calibration on new outputs.npz: edges and widths of the sets
+  figures         risks, widths, residuals and intervals of a saved calibration, as pictures and csv
   validate        check an outputs.npz
   make-synthetic  write outputs.npz files whose true risk is known
   simulate        how often each bound keeps its promise at your n, alpha, delta and number of coordinates
@@ -16,7 +17,7 @@ subcommands:
 examples:
   calibrate_rcps --base_dir assets --exp_name super_resolution --resize_factors 1 16 32
   calibrate_rcps --outputs easy=easy.npz hard=hard.npz --dims all --levels_as each_together --alpha 0.1 0.2"""
-SUBCOMMANDS = {"apply": "apply", "validate": "validate", "make-synthetic": "synthetic", "simulate": "simulate"}
+SUBCOMMANDS = {"figures": "figures", "apply": "apply", "validate": "validate", "make-synthetic": "synthetic", "simulate": "simulate"}
 
 
 def cli(words=None):

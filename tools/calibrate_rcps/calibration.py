@@ -5,7 +5,7 @@ from functools import cached_property
 
 import numpy as np
 
-from common.rcps.bounds import Test
+from common.rcps.bounds import RiskTest
 from common.rcps.choice import GRIDS, NoLambda, choose_exact, choose_first_hit, choose_rigorous, no_lambda
 from common.rcps.levels import level_groups
 from common.rcps.sets import SIDES, count_misses, critical_values, image_values, misses_from_first
@@ -71,9 +71,9 @@ class Group:
         self._firsts = firsts
 
     def test(self, width):
-        """Return the Test of one arm, or of both together."""
+        """Return the RiskTest of one arm, or of both together."""
         parts = len(self.sides)
-        return Test(self.rules.bound, self.rules.alpha / parts, self.delta / parts, width,
+        return RiskTest(self.rules.bound, self.rules.alpha / parts, self.delta / parts, width,
                     self.rules.published_count)
 
     def matrix(self, side, images, shape=None):

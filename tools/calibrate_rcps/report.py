@@ -5,7 +5,7 @@ import numpy as np
 from common.rcps.bounds import MONOTONE
 from common.rcps.sets import critical_values
 
-SPLITS_NOTE = ("Test risks of random splits scatter because the test images are few: they show the spread of lambda and do "
+SPLITS_NOTE = ("RiskTest risks of random splits scatter because the test images are few: they show the spread of lambda and do "
                "not test the promise, which `calibrate_rcps simulate` and fresh images do")
 
 

@@ -189,7 +189,7 @@ def look_again(options):
     """Return how often a bound claims at least once, looked at again and again, where the risk is exactly alpha."""
     from scipy.optimize import brentq
 
-    from common.rcps.bounds import Test
+    from common.rcps.bounds import RiskTest
     from common.rcps.population import missed_share
     from common.seeding import unit_numpy
     from common.rcps.population import draw_images
@@ -202,7 +202,7 @@ def look_again(options):
                                    options.correlation)
         misses = (np.abs(errors) >= lambda_hat * half).sum(axis=1)
         for bound in claimed:
-            test = Test(bound, options.alpha, options.delta, options.num_dims)
+            test = RiskTest(bound, options.alpha, options.delta, options.num_dims)
             claimed[bound] += any(test.claims(misses[:count]) for count in places)
     return [{"bound": bound, "looks": len(places), "share_claimed": count / options.repetitions,
              "p_value": _p_value(count, options.repetitions, options.delta)} for bound, count in claimed.items()]

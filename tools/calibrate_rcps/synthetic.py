@@ -29,7 +29,7 @@ class SyntheticOptions(CommonOptions):
     base_dir: str = option("assets", "folder of experiments", kind="how")
     exp_name: str = option("synthetic", "experiment: a folder of --base_dir", kind="how")
     resize_factors: List[str] = option(["1", "16", "32"], "resize factors, separated by blanks or commas", nargs="+")
-    scales: List[float] = option([0.85, 1.0, 1.25], "size of the errors at each factor", nargs="+", above=0)
+    scales: List[float] = option([0.85, 1.0, 1.25], "how far the errors outgrow the intervals at each factor", nargs="+", above=0)
     num_images: int = option(500, "images", low=1)
     num_dims: int = option(9088, "coordinates", low=1)
     crossed: float = option(0.0, "share of the images whose quantiles are crossed at every coordinate", low=0, high=1)
@@ -100,7 +100,8 @@ def draw(image, scale, options):
     truth = generator.standard_normal(options.num_dims)
     errors, half = draw_images(generator, 1, options.num_dims)
     crossed = generator.random() < options.crossed
-    point, arm = truth - scale * errors[0], (-half[0] if crossed else half[0])
+    arm = scale * (-half[0] if crossed else half[0])
+    point = truth - scale**2 * errors[0]  # errors grow faster than the intervals: c is `scale` times the population's
     return {key: value.astype(np.float32) for key, value in
             ((TRUTH, truth), (POINT, point), (LOWER, point - arm), (UPPER, point + arm))}
 
