@@ -37,7 +37,8 @@ class Outputs:
         names = npz_names(path)
         missing = [key for key in KEYS if key not in names]
         if missing:
-            raise InputError(f"has no array '{missing[0]}'", where=path, do="Pass an outputs.npz of generate_outputs_npz")
+            raise InputError(f"has no array '{missing[0]}'", where=path,
+                             do="Pass an outputs.npz of generate_outputs_npz")
         shapes = {key: self._shape(key) for key in KEYS}
         self.count, self.num_dims = shapes[POINT]
         for key, shape in shapes.items():

@@ -1,38 +1,14 @@
 """`calibrate_rcps figures`: pictures of a saved calibration, and the numbers behind each as csv."""
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import List, Optional
 
 import numpy as np
 
 from common.errors import InputError
 from common.files import fingerprint
-from common.options import CommonOptions, option
 from common.paths import ExperimentDir
 
 PROG = "calibrate_rcps figures"
-DESCRIPTION = """\
-Draws a saved calibration: test risks before and after, widths and residuals by level, and the intervals of one image,
-coordinate by coordinate. The numbers behind each figure are written as csv beside it."""
-EPILOG = """\
-examples:
-  calibrate_rcps figures --base_dir assets --exp_name super_resolution
-  calibrate_rcps figures --calibration out/calibrate_rcps --outputs easy=easy.npz hard=hard.npz --image_index 7"""
-
-
-@dataclass(kw_only=True)
-class FiguresOptions(CommonOptions):
-    """Flags of `calibrate_rcps figures`."""
-
-    calibration: Optional[str] = option(None, "calibration.npz, or its folder (default: {base_dir}/{exp_name}/"
-                                        "calibration)", kind="how")
-    base_dir: str = option("assets", "folder of experiments", kind="how")
-    exp_name: str = option("super_resolution", "experiment: a folder of --base_dir", kind="how")
-    outputs: List[str] = option([], "the calibrated outputs, LEVEL=FILE (default: those of the experiment's tree)",
-                                nargs="+", metavar="LEVEL=FILE")
-    image_index: int = option(0, "image of the interval plots", low=0)
-    output_dir: str = option("out/calibrate_rcps/figures", "output directory", kind="how")
 
 
 def draw(options):
@@ -141,11 +117,3 @@ def interval_rows(level, index, lambdas, shape=1.0):
     point, below, above = level.point[index], level.intervals.below[index], level.intervals.above[index]
     return {"truth": level.truth[index], "point": point, "lower": point - below, "upper": point + above,
             "low": point - lambdas[0] * shape * below, "high": point + lambdas[-1] * shape * above}
-
-
-def cli(words):
-    """Run the subcommand and return its exit status."""
-    from common.cli import run
-
-    return run(draw, FiguresOptions, PROG, DESCRIPTION, EPILOG, words, "figures",
-               place=lambda options: options.output_dir)

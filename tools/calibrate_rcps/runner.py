@@ -16,7 +16,7 @@ import numpy as np
 from common.errors import InputError
 from common.paths import ExperimentDir
 from common.rcps.choice import PUBLISHED
-from common.rcps.outputs import LOWER, POINT, TRUTH, UPPER, Outputs
+from common.rcps.outputs import LOWER, POINT, TRUTH, UPPER
 from common.style_space import FFHQ33, FFHQ_GROUPS, style_offsets
 from tools.calibrate_rcps import plots, published
 from tools.calibrate_rcps.calibrate import calibrate, spread_over_splits
@@ -114,7 +114,8 @@ class RCPS_Results_Runner:  # noqa: N801 (the name that notebooks import)
 
     def load_data(self):
         """Open every level's outputs and read the selected coordinates."""
-        found = [(level, factor, self.tree.outputs(factor)) for level, factor in self.difficulty_to_resize_factor.items()]
+        found = [(level, factor, self.tree.outputs(factor))
+                 for level, factor in self.difficulty_to_resize_factor.items()]
         opened = open_levels(found)
         selected, self.dim_names = find_dims(self.dims, opened[0].num_dims)
         self.disent_dims, self.select_indices = np.array(selected), range(len(selected))
@@ -194,8 +195,9 @@ class RCPS_Results_Runner:  # noqa: N801 (the name that notebooks import)
                                         run_index=-1, select_groups=None, group_names=None):
         """Return (Figure, how many coordinates only the calibrated interval covers) of one image."""
         level, lambda_hat = self._level(difficulty_level), self._lambda(difficulty_level, run_index)
-        places = list(self.select_indices) if select_groups is None else \
-            [place for group in select_groups for place in np.atleast_1d(list(group) if isinstance(group, range) else group)]
+        places = list(self.select_indices)
+        if select_groups is not None:
+            places = [int(place) for group in select_groups for place in np.atleast_1d(group)]
         names = group_names if group_names is not None else [self.dim_names[place] for place in places]
         row = interval_rows(level, image_index, (lambda_hat,))
         only = ((row["low"] < row["truth"]) & (row["truth"] < row["high"])

@@ -36,9 +36,10 @@ def write(folder, figures, by_alpha):
 def write_bounds(folder, rows):
     """Write table_bounds.csv, show it, and return its path."""
     columns = ["bound", "lambda", "risk", "mean width", "note"]
+    several = len({row["group"] for row in rows}) > 1
     console.show_table("Bounds", columns, [
-        (row["bound"] if len({each["group"] for each in rows}) == 1 else f"{row['bound']} {row['group']}",
-         numbers(row["lambda_hat"]), number(row["risk_calibration"]), number(row["width"]), row["note"]) for row in rows])
+        (f"{row['bound']} {row['group']}" if several else row["bound"], numbers(row["lambda_hat"]),
+         number(row["risk_calibration"]), number(row["width"]), row["note"]) for row in rows])
     return write_table(folder / "table_bounds.csv", rows)
 
 

@@ -56,7 +56,7 @@ def test_exact_lambda_is_that_of_brute_force(bound):
             lambda_hat = None
         assert lambda_hat == brute_force(table, test)
         passing += lambda_hat is not None
-    assert 20 < passing
+    assert passing > 20
 
 
 def test_exact_lambda_of_the_binomial_bound_is_that_of_brute_force():
@@ -144,7 +144,7 @@ def test_crossing_counted():
     lower, upper = np.array([[1.0], [1.0], [-2.0], [-1.0]]), np.array([[-1.0], [2.0], [-1.0], [1.0]])
     intervals = make_intervals(truth + [[0.5], [-0.5], [0.5], [0.5]], point, lower, upper, 0)
     assert intervals.crossed.ravel().tolist() == [True, True, True, False]  # l > u, l > h, u < h
-    assert (intervals.below >= 0).all() and (intervals.above >= 0).all()  # sets are never inverted
+    assert min(intervals.below.min(), intervals.above.min()) >= 0  # sets are never inverted
     assert np.isinf(critical_values(intervals)).ravel().tolist() == [True, True, True, False]
 
 

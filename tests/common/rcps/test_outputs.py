@@ -38,8 +38,9 @@ def test_list_shaped(tmp_path):
     plain = arrays()
     nested = {key: plain[key][:, None] for key in KEYS}
     as_list = {key: list(plain[key][:, None]) for key in KEYS}
+    row = plain["mean_style_space_vector"][None]
     for changed in (nested, as_list):
-        outputs = Outputs(save(tmp_path / "outputs.npz", **changed, min_style_space_vector=plain["mean_style_space_vector"][None]))
+        outputs = Outputs(save(tmp_path / "outputs.npz", **changed, min_style_space_vector=row))
         assert (outputs.columns([1, 2])[POINT] == plain[POINT][:, [1, 2]]).all()
         assert outputs.vector("min", [0, 1]).shape == (2,)
 
