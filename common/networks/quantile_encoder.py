@@ -66,6 +66,9 @@ class ResNetQuantileEncoder(nn.Module):
 
     def __init__(self, config):
         super().__init__()
+        from common.networks.torchvision_guard import import_torchvision
+
+        import_torchvision()
         from torchvision.models import resnet18
 
         self.config, self.body = config, resnet18(weights=None)

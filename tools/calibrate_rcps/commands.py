@@ -11,7 +11,7 @@ from tools.calibrate_rcps.options import BOUNDS
 
 APPLY = ("""\
 Widens the intervals of new images by the lambda of a saved calibration and writes the edges of their sets. Refuses
-outputs of another encoder. Warns where the new images are not like the calibration's: then the promise is void.""", """\
+outputs of another encoder. Warns where the new images are not like the calibration's: then nothing holds.""", """\
 examples:
   calibrate_rcps apply --outputs easy=new.npz
   calibrate_rcps apply --calibration out/calibrate_rcps --outputs easy=photos.npz hard=photos_32.npz""")
