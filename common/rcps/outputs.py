@@ -114,6 +114,11 @@ class Outputs:
                              where=self.path, do="Look at those images, or write the file again")
         return found
 
+    def row(self, key, index):
+        """Return one image's numbers (D,)."""
+        with NpzRows(self.path, key) as rows:
+            return rows[index : index + 1].reshape(-1)
+
     def has_truth(self):
         """Return bools (N,): rows of all_sv that hold a truth. Where the file does not say, zeros and NaN are none."""
         if "has_truth" not in self.small:

@@ -10,6 +10,8 @@ EPILOG = """\
 subcommands:
   apply           a saved calibration on new outputs.npz: edges and widths of the sets
   figures         risks, widths, residuals and intervals of a saved calibration, as pictures and csv
+  endpoints       pictures of the ends of calibrated sets
+  experiments     importance, ablation and stress test
   validate        check an outputs.npz
   make-synthetic  write outputs.npz files whose true risk is known
   simulate        how often each bound keeps its promise at your n, alpha, delta and number of coordinates

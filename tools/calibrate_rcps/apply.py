@@ -100,7 +100,8 @@ def make_sets(stored, level, outputs):
 def shifted_dims(stored, level, sets):
     """Return the places of coordinates whose points or widths are not distributed as the calibration's images' are.
 
-    A two-sample Kolmogorov-Smirnov test of each against the 1,000 stored quantiles, Holm's correction over all.
+    A two-sample Kolmogorov-Smirnov test of each against the stored quantiles (1,000, or the values of fewer images),
+    with Holm's correction over all.
     """
     from scipy.stats import ks_2samp
 

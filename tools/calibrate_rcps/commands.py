@@ -5,9 +5,10 @@ from importlib import import_module
 from pathlib import Path
 from typing import List, Optional
 
+from common import flags
 from common.options import REQUIRED, CommonOptions, option
 from common.paths import ExperimentDir
-from tools.calibrate_rcps.options import BOUNDS
+from tools.calibrate_rcps.options import BOUNDS, LevelOptions
 
 APPLY = ("""\
 Widens the intervals of new images by the lambda of a saved calibration and writes the edges of their sets. Refuses
@@ -21,6 +22,18 @@ coordinate by coordinate. The numbers behind each figure are written as csv besi
 examples:
   calibrate_rcps figures --base_dir assets --exp_name super_resolution
   calibrate_rcps figures --calibration out/calibrate_rcps --outputs easy=easy.npz hard=hard.npz --image_index 7""")
+ENDPOINTS = ("""\
+Draws the ends of calibrated sets: pictures of the truth, the point, the point with all selected coordinates at their
+lower and at their upper ends, where these differ, and the same for each group of coordinates.""", """\
+examples:
+  calibrate_rcps endpoints --base_dir assets --exp_name super_resolution --image_index 0 7
+  calibrate_rcps endpoints --calibration out/calibrate_rcps --outputs easy=easy.npz --stylegan_path generator.pt""")
+EXPERIMENTS = ("""\
+Ranks coordinates by their calibrated width (importance), moves single ones and measures the change of the picture
+(ablation), and corrupts pictures, encodes them and measures widths and risk (stress_test).""", """\
+examples:
+  calibrate_rcps experiments --experiment importance --compare_levels
+  calibrate_rcps experiments --experiment stress_test --image_dir assets/data/generated/1x --num_samples 100""")
 VALIDATE = ("""\
 Reads outputs.npz files whole (check sums included) and says what they hold: images, coordinates, truths, statistics,
 and the share of quantiles that cross. Ends with status 2 at the first thing that forbids a calibration.""", """\
@@ -116,6 +129,56 @@ class SimulateOptions(CommonOptions):
     seed: int = option(0, "random seed", low=0, high=2**32 - 1)
 
 
+@dataclass(kw_only=True)
+class EndpointsOptions(CommonOptions):
+    """Flags of `calibrate_rcps endpoints`."""
+
+    calibration: Optional[str] = option(None, "calibration.npz, or its folder (default: {base_dir}/{exp_name}/"
+                                        "calibration)", kind="how")
+    base_dir: str = option("assets", "folder of experiments", kind="how")
+    exp_name: str = option("super_resolution", "experiment: a folder of --base_dir", kind="how")
+    outputs: List[str] = option([], "the calibrated outputs, LEVEL=FILE (default: those of the experiment's tree)",
+                                nargs="+", metavar="LEVEL=FILE")
+    stylegan_path: Optional[str] = option(None, "StyleGAN2 or pSp checkpoint that makes the pictures (default: "
+                                          "{base_dir}/{exp_name}/pretrained_models/psp_celebs_super_resolution.pt)",
+                                          kind="how")
+    image_index: List[int] = option([0], "images, by their place in the outputs", nargs="+", low=0)
+    device: str = flags.device()
+    output_dir: str = option("out/calibrate_rcps/endpoints", "output directory", kind="how")
+
+
+@dataclass(kw_only=True)
+class ExperimentsOptions(LevelOptions):
+    """Flags of `calibrate_rcps experiments`."""
+
+    model_name: str = option("models/superres_alpha_0.1.pt", "the quantile encoder, below the experiment", kind="how")
+    experiment: str = option("all", "ablation, stress_test, importance, or all",
+                             choices=["ablation", "stress_test", "importance", "all"])
+    output_dir: str = option("extension_experiments/results", "output directory", kind="how")
+    calibration: Optional[str] = option(None, "calibration.npz, or its folder (default: {base_dir}/{exp_name}/"
+                                        "calibration, made where it is missing)", kind="how")
+    run_index: Optional[int] = option(None, "take the lambda of one of the splits, negative from the end (the "
+                                      "original's -1 is the last) (default: the lambda of all images)")
+    image_index: int = option(0, "image of the ablation", low=0)
+    difficulty_level: str = option("easy", "level of ablation and importance, whose lambda the stress test takes")
+    num_samples: Optional[int] = option(None, "first so many images of importance and stress test (default: all)",
+                                        low=1)
+    compare_levels: bool = option(False, "rank the coordinates of every level")
+    dims: str = option("ffhq33", "coordinates, where nothing is calibrated yet")
+    total_runs: int = option(100, "splits, where nothing is calibrated yet", low=1)
+    image_dir: Optional[str] = option(None, "images with latents for the stress test, 1x", kind="how")
+    encoder_size: int = option(256, "side of the encoder's pictures in pixels", low=1)
+    from_outputs: bool = option(False, "stress test: the original's mapping of names to levels, nothing is corrupted")
+    noise_std: float = option(0.1, "deviation of the ablation's gaussian draws", above=0)
+    stylegan_path: Optional[str] = option(None, "StyleGAN2 or pSp checkpoint that makes the ablation's pictures "
+                                          "(default: {base_dir}/{exp_name}/pretrained_models/"
+                                          "psp_celebs_super_resolution.pt)", kind="how")
+    lpips_weights: Optional[str] = option(None, "AlexNet's or VGG-16's weights for LPIPS (default: none, pixels are "
+                                          "compared)")
+    seed: int = flags.seed("corruptions and draws")
+    device: str = flags.device()
+
+
 def synthetic_folder(options):
     """Return the folder of make-synthetic's record."""
     return Path(options.output_dir or ExperimentDir(options.base_dir, options.exp_name).root / "synthetic")
@@ -129,6 +192,8 @@ def output_dir(options):
 SUBCOMMANDS = {  # options, (description, examples), module, function, folder of the record
     "apply": (ApplyOptions, APPLY, "apply", "apply", output_dir),
     "figures": (FiguresOptions, FIGURES, "figures", "draw", output_dir),
+    "endpoints": (EndpointsOptions, ENDPOINTS, "endpoints", "draw_endpoints", output_dir),
+    "experiments": (ExperimentsOptions, EXPERIMENTS, "experiments", "run_experiments", output_dir),
     "validate": (ValidateOptions, VALIDATE, "validate", "validate", None),
     "make-synthetic": (SyntheticOptions, SYNTHETIC, "synthetic", "make_synthetic", synthetic_folder),
     "simulate": (SimulateOptions, SIMULATE, "simulate", "simulate", output_dir),

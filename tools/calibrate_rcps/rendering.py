@@ -19,6 +19,11 @@ class Renderer:
         self.num_dims = sum(self.network.widths)
         self.path = path
 
+    @property
+    def panel_size(self):
+        """The side of pictures in panels: that of the original's, or of smaller generators their own."""
+        return min(SIZE, self.network.size)
+
     def check(self, num_dims):
         """Raise InputError unless the generator's StyleSpace has so many dims."""
         if num_dims != self.num_dims:

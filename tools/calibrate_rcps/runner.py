@@ -17,16 +17,16 @@ from common.errors import InputError
 from common.paths import ExperimentDir
 from common.rcps.choice import PUBLISHED
 from common.rcps.outputs import LOWER, POINT, TRUTH, UPPER
-from common.style_space import FFHQ33, FFHQ_GROUPS, style_offsets
+from common.style_space import style_offsets
 from tools.calibrate_rcps import plots, published
 from tools.calibrate_rcps.calibrate import calibrate, spread_over_splits
 from tools.calibrate_rcps.calibration import Rules
+from tools.calibrate_rcps.endpoints import PSP, groups_of
 from tools.calibrate_rcps.figures import interval_rows
 from tools.calibrate_rcps.levels import find_dims, open_levels, read_levels
 from tools.calibrate_rcps.rendering import Renderer, difference, end_codes, panel
 
 NAMES = {"allz_np": TRUTH, "allz_hat_np": POINT, "allz_hat_lq_np": LOWER, "allz_hat_uq_np": UPPER}
-PSP = "psp_celebs_super_resolution.pt"
 
 
 def decorate_plot(ax, xlabel, ylabel, title_str, xticks=None):
@@ -271,7 +271,7 @@ class RCPS_Results_Runner:  # noqa: N801 (the name that notebooks import)
         if style_vectors is None:
             image_index = 0 if image_index is None else image_index
             point, low, high = self._ends(level, image_index, lambda_hat)
-            truth = level.outputs.columns(np.arange(level.outputs.num_dims), (TRUTH,))[TRUTH][image_index]
+            truth = np.float64(level.outputs.row(TRUTH, image_index))
         else:
             point, low, high = self._own_ends(np.asarray(style_vectors, np.float64), lambda_hat)
             truth = point
@@ -332,8 +332,7 @@ class RCPS_Results_Runner:  # noqa: N801 (the name that notebooks import)
     def _ends(self, level, index, lambda_hat):
         """Return (point (D,), low (K,), high (K,)) of an image of a level."""
         every = np.arange(level.outputs.num_dims)
-        columns = level.outputs.columns(every, (LOWER, POINT, UPPER))
-        values = np.stack([columns[key][index] for key in (LOWER, POINT, UPPER)]).astype(np.float64)
+        values = np.stack([np.float64(level.outputs.row(key, index)) for key in (LOWER, POINT, UPPER)])
         mean = level.outputs.vector("mean", every).astype(np.float64)
         lower, point, upper = values[:, self.disent_dims] + mean[self.disent_dims]
         return (values[1] + mean, point - lambda_hat * np.maximum(point - lower, 0),
@@ -341,9 +340,7 @@ class RCPS_Results_Runner:  # noqa: N801 (the name that notebooks import)
 
     def _groups(self):
         """Return the places of the coordinates that are shown together."""
-        if self.dims == "ffhq33" or [dim.flat for dim in FFHQ33] == list(self.disent_dims):
-            return [list(places) for places in FFHQ_GROUPS.values()]
-        return [[place] for place in self.select_indices]
+        return list(groups_of(self.disent_dims).values())
 
     def _group_panels(self, point, low, high):
         found = []
