@@ -5,7 +5,7 @@ import sys
 
 import torch
 
-from common.networks.torchvision_guard import declare_missing, import_torchvision
+from tests.common.torchvision_guard import declare_missing, import_torchvision
 
 
 def test_python_parts_work():
@@ -27,7 +27,7 @@ def test_nothing_is_declared_twice():
 
 
 def test_packages_that_import_torchvision_themselves_import_after_the_guard():
-    code = ("from common.networks.torchvision_guard import import_torchvision\n"
+    code = ("from tests.common.torchvision_guard import import_torchvision\n"
             "import_torchvision()\nimport lpips, cleanfid.fid\nprint('fine')")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.stdout.strip().endswith("fine"), done.stderr
@@ -36,6 +36,6 @@ def test_packages_that_import_torchvision_themselves_import_after_the_guard():
 def test_nothing_is_done_where_torchvision_imports(monkeypatch):
     """A stand-in for a torchvision whose library loads."""
     monkeypatch.setitem(sys.modules, "torchvision", "whole")
-    monkeypatch.setattr("common.networks.torchvision_guard.declare_missing",
+    monkeypatch.setattr("tests.common.torchvision_guard.declare_missing",
                         lambda: (_ for _ in ()).throw(AssertionError))
     assert import_torchvision() == "whole"

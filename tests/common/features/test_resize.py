@@ -6,7 +6,7 @@ import torch
 
 from common.errors import InputError
 from common.features import resize
-from common.networks.torchvision_guard import import_torchvision
+from tests.common.torchvision_guard import import_torchvision
 
 SHAPES = [(1, 1), (2, 7), (32, 32), (64, 301), (299, 299), (299, 120), (500, 299), (313, 640), (1500, 40)]
 

@@ -81,7 +81,7 @@ def test_the_metric_of_an_edm2_pickle_can_be_chosen(tmp_path):
 
 @pytest.mark.filterwarnings("ignore:The `disp` argument:DeprecationWarning")  # of clean-fid's call of sqrtm
 def test_our_file_serves_clean_fid_and_keeps_float64_and_meta(tmp_path):
-    from common.networks.torchvision_guard import import_torchvision
+    from tests.common.torchvision_guard import import_torchvision
 
     import_torchvision()
     from cleanfid.fid import frechet_distance as clean_fid_distance

@@ -61,7 +61,7 @@ def test_unbiased_for_equal_distributions_and_no_error_from_too_few_rows():
 
 
 def test_subsets_are_those_of_clean_fid():
-    from common.networks.torchvision_guard import import_torchvision
+    from tests.common.torchvision_guard import import_torchvision
 
     import_torchvision()
     from cleanfid.fid import kernel_distance

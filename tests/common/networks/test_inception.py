@@ -7,7 +7,7 @@ import torch
 from common.errors import InputError
 from common.networks.inception import NUM_CLASSES, NUM_FEATURES, FoldedConv, InceptionFeatures, InceptionV3
 from common.networks.inception_weights import build_inception, wrapper_names
-from common.networks.torchvision_guard import import_torchvision
+from tests.common.torchvision_guard import import_torchvision
 
 
 @pytest.fixture(scope="module")

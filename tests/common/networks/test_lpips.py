@@ -5,7 +5,7 @@ import torch
 
 from common.errors import InputError
 from common.networks.lpips import load_lpips
-from common.networks.torchvision_guard import import_torchvision
+from tests.common.torchvision_guard import import_torchvision
 
 
 def reference(net):

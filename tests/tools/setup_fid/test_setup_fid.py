@@ -204,7 +204,7 @@ def test_a_dry_run_writes_nothing(here):
 
 def test_clean_fid_finds_and_reads_inception_statistics(here, inception_weights, monkeypatch):
     """Under its own naming and with its own reader."""
-    from common.networks.torchvision_guard import import_torchvision
+    from tests.common.torchvision_guard import import_torchvision
 
     import_torchvision()
     import cleanfid
