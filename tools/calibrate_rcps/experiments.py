@@ -14,6 +14,7 @@ from common import console
 from common.errors import InputError
 from common.files import fingerprint
 from common.paths import ExperimentDir
+from common.record import stamps_of
 
 PROG = "calibrate_rcps experiments"
 ALL = ("importance", "ablation", "stress_test")
@@ -27,8 +28,9 @@ def run_experiments(options):
     context, folder = open_context(options), Path(options.output_dir)
     inputs = context.inputs + [Path(path) for path in _needed(options, context, chosen)]
     about = [fingerprint(path) for path in inputs]
-    job = Job(folder, PROG, options, inputs=inputs, about=about, owns=list(ALL[1:]) + ["importance_ranking"],
-              content={f"input {number}": entry["sha256"] for number, entry in enumerate(about) if "sha256" in entry},
+    content = {f"input {number}": entry.get("sha256") or stamps_of([path])  # of a folder, its files' sizes and times
+               for number, (path, entry) in enumerate(zip(inputs, about))}
+    job = Job(folder, PROG, options, inputs=inputs, about=about, owns=[*ALL[1:], "importance_ranking"], content=content,
               show=show)
 
     def work():

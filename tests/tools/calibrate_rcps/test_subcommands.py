@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 
 import numpy as np
 import pytest
@@ -269,3 +270,14 @@ def test_stress_test_asks_for_pictures(calibrated, tmp_path):
                       "--output_dir", tmp_path / "x")
     assert ended.status == 2
     assert "--image_dir: required by the stress test" in ended.err
+
+
+def test_a_replaced_picture_is_noticed(calibrated, encoder, images, tmp_path):
+    """Of the same size and an older time."""
+    first = stress(calibrated, images, tmp_path / "x")
+    path = images / "img_00002.png"
+    data = bytearray(path.read_bytes())
+    Image.fromarray(np.full((16, 16, 3), 7, np.uint8)).save(path)
+    path.write_bytes(path.read_bytes().ljust(len(data), b"\0"))
+    os.utime(path, (1, 1))
+    assert stress(calibrated, images, tmp_path / "x")["none"] != first["none"]
