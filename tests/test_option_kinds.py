@@ -24,8 +24,8 @@ HOW = {
         "workdir", "output_dir", "save_folder", "output", "folder", "stats_dir", "data_dir", "path", "input_folder",
         "pair_folder", "mask_path", "options", "checkpoint", "checkpoint_idx", "checkpoint_path", "restore", "weights",
         "config", "set", "preset", "data", "npz_dir", "npz_partial", "imagenet_dir", "lmdb_path", "images_from",
-        "scores", "dataset",
-        "split", "encode_dataset"},
+        "scores", "dataset", "split", "encode_dataset", "base_dir", "exp_name", "model_name", "calibration",
+        "stylegan_path", "image_dir"},
     "what is shown or kept besides": {
         "log_freq", "log_every", "save_every", "snapshot_every", "sample_every", "preview", "read", "calculate",
         "decode", "action", "block", "num", "epoch", "encode", "fidis", "prdc", "meta_info", "lmdb"},

@@ -32,3 +32,12 @@ def to_bytes(image):
     if not np.isfinite(image).all():
         raise InputError("pixels hold NaN or infinity")
     return np.rint(np.clip(image, 0, 255)).astype(np.uint8)
+
+
+def rounded_bytes(images):
+    """Return images (B, C, H, W) float in [-1, 1] as uint8 (B, H, W, C): (x + 1) 127.5 clipped and rounded, halves to
+    even."""
+    import torch
+
+    scaled = (images.float() + 1) * 127.5
+    return scaled.clamp(0, 255).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous().cpu().numpy()

@@ -87,7 +87,7 @@ class Case:
         import torch
 
         state = fill_state(self.manifest() if rows is None else rows, self.arrays)
-        return {name: torch.from_numpy(np.array(array)) for name, array in state.items()}
+        return {name: torch.from_numpy(np.array(state.pop(name))) for name in list(state)}  # never two copies of all
 
     def file(self, name):
         """Return the path of the file or folder that spec["files"][name] names relative to the case."""

@@ -7,8 +7,8 @@ from common.errors import InputError
 from tools.compute_fid.measure import NEED_FEATURES
 from tools.compute_fid.sides import encoded_side, images_in, open_source, stored_side
 
-OF_GENERATORS = ("config", "method", "num_steps", "z_dim", "output_range", "num_classes",
-                 "class_label", "round")
+OF_GENERATORS = ("config", "method", "num_steps", "z_dim", "truncation", "output_range", "num_classes", "class_label",
+                 "round")
 
 ROWS_OF = {"generated": {*NEED_FEATURES, "is"}, "reference": {*NEED_FEATURES}}  # metrics that take a side's rows
 

@@ -88,8 +88,9 @@ def open_source(place, options, device, num=None, split="train"):
 
         generator = open_generator(place, device, config=options.config, method=options.method,
                                    num_steps=options.num_steps,
-                                   z_dim=options.z_dim, output_range=options.output_range,
-                                   num_classes=options.num_classes, class_label=options.class_label)
+                                   z_dim=options.z_dim, truncation=options.truncation,
+                                   output_range=options.output_range, num_classes=options.num_classes,
+                                   class_label=options.class_label)
         return GeneratedImages(generator, num or NUM_GEN, options.seed, options.round)
     return open_images(place, num, split=split, data_dir=options.data_dir)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from common import console
 from common.errors import InputError
-from common.files import TEMPORARY
+from common.files import TEMPORARY, write_bytes
 from common.formats.tables import write_table
 from common.job import START_ANEW, Job
 from common.record import LOCK, RECORD

@@ -1,0 +1,42 @@
+"""Difficulty levels: whether they hold the same images, and which of them share a lambda."""
+
+from common.errors import InputError
+
+WAYS = ("mean", "each", "each_together", "pooled")
+
+
+def level_groups(names, counts, way, delta):
+    """Return [(name, members, delta)]: levels (by place) that share one lambda, and the delta of its test.
+
+    way: "mean", one loss per image, its mean over the levels; "pooled", the losses of all levels behind one another;
+    "each", every level alone; "each_together", every level alone at delta / levels, so that all hold at once.
+    Raises InputError when "mean" or "pooled" is asked for levels of unlike sizes.
+    """
+    if way in ("mean", "pooled"):
+        for name, count in zip(names, counts):
+            if count != counts[0]:
+                raise InputError(f"level {name} has {count} images, {names[0]} {counts[0]}", where=f"--levels_as {way}",
+                                 do="Pass outputs of the same images, or --levels_as each")
+        return [(way, list(range(len(names))), delta)]
+    share = delta / len(names) if way == "each_together" else delta
+    return [(name, [place], share) for place, name in enumerate(names)]
+
+
+def check_same_images(outputs, truths, names):
+    """Raise InputError unless all levels hold the same images in the same order.
+
+    outputs: [Outputs]; image names decide, where a file lacks them the truth rows (N, K) do.  names: of the levels.
+    """
+    first = outputs[0]
+    for place, other in enumerate(outputs[1:], 1):
+        if other.count != first.count:
+            raise InputError(f"level {names[place]} has {other.count} images, {names[0]} {first.count}",
+                             where=other.path, do="Pass outputs of the same images, or --levels_as each")
+        if first.names is not None and other.names is not None:
+            unlike = first.names != other.names
+        else:
+            unlike = (truths[0] != truths[place]).any(axis=1)
+        if unlike.any():
+            raise InputError(f"image {int(unlike.argmax())} of level {names[place]} is not that of {names[0]}",
+                             where=other.path, do="Write both with generate_outputs_npz from the same images in one "
+                             "order, or pass --levels_as each")

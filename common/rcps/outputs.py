@@ -1,0 +1,154 @@
+"""outputs.npz: what an encoder says of N images, D style coordinates each, read by columns and written by rows.
+
+| key | shape | content |
+|---|---|---|
+| all_sv | (N, D) | truth, not centred; rows of NaN where it is missing (old files: zeros) |
+| all_sv_hat, all_sv_hat_lq, all_sv_hat_uq | (N, D) | point, lower and upper value, relative to the mean vector |
+| mean_, min_, max_style_space_vector | (D,) or (1, D) | statistics; a newer script writes none |
+| style_dims | (V + 1,) or a number | widths of the style vectors behind a 0; a lone number is D |
+| image_names, has_truth, resize_factor, encoder, statistics | | ours alone |
+
+Old files hold (N, 1, D), or lists of (1, D), which numpy stores as that.
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+from common.errors import InputError
+from common.files import read_npz
+from common.formats.npz import NpzRows, npz_names, npz_shape, write_npz_rows
+
+TRUTH, POINT, LOWER, UPPER = KEYS = ("all_sv", "all_sv_hat", "all_sv_hat_lq", "all_sv_hat_uq")
+STATISTICS = ("mean", "min", "max")
+SMALL = ("style_dims", "image_names", "has_truth", "resize_factor", "encoder", "statistics")
+BLOCK = 64  # rows read at a time: 2.3 MB of 9,088 floats
+
+
+class Outputs:
+    """An outputs.npz, of which the headers and the small arrays are read at once.
+
+    count: N.  num_dims: D.  small: {key: array} of what is not (N, D).
+    Raises InputError for a missing or damaged file, a missing key, and shapes that do not agree.
+    """
+
+    def __init__(self, path):
+        self.path = Path(path)
+        names = npz_names(path)
+        missing = [key for key in KEYS if key not in names]
+        if missing:
+            raise InputError(f"has no array '{missing[0]}'", where=path,
+                             do="Pass an outputs.npz of generate_outputs_npz")
+        shapes = {key: self._shape(key) for key in KEYS}
+        self.count, self.num_dims = shapes[POINT]
+        for key, shape in shapes.items():
+            if shape != shapes[POINT]:
+                raise InputError(f"'{key}' is for {shape[0]} images and {shape[1]} coordinates, '{POINT}' for "
+                                 f"{self.count} and {self.num_dims}", where=path, do="Write the file again")
+        vectors = [f"{name}_style_space_vector" for name in STATISTICS]
+        small = [key for key in (*vectors, *SMALL) if key in names]
+        self.small = read_npz(path, required=small) if small else {}
+        for key in vectors:
+            if key in self.small:
+                self.small[key] = self._vector(key)
+        for key in ("image_names", "has_truth"):
+            if key in self.small and self.small[key].shape != (self.count,):
+                raise InputError(f"'{key}' has shape {self.small[key].shape}, expected ({self.count},)", where=path,
+                                 do="Write the file again")
+
+    def _shape(self, key):
+        """Return (N, D) of an array of the form (N, D) or (N, 1, D)."""
+        try:
+            shape, dtype = npz_shape(self.path, key)
+        except InputError as error:
+            if "Python objects" not in error.what:
+                raise
+            raise InputError(f"'{key}' holds Python objects", where=self.path,
+                             do="Save numpy.stack(list) instead") from error
+        if dtype.kind != "f" or 0 in shape or not (len(shape) == 2 or (len(shape) == 3 and shape[1] == 1)):
+            raise InputError(f"'{key}' is {dtype} {tuple(shape)}, expected floats (images, coordinates)",
+                             where=self.path, do="Save numpy.stack(list) of vectors of one length")
+        return shape[0], shape[-1]
+
+    def _vector(self, key):
+        vector = self.small[key]
+        if vector.size != self.num_dims or vector.dtype.kind != "f" or not np.isfinite(vector).all():
+            raise InputError(f"'{key}' is not {self.num_dims} finite numbers", where=self.path,
+                             do="Write the file again")
+        return vector.reshape(-1)
+
+    @property
+    def names(self):
+        """The image names (N,), None in files that have none."""
+        return self.small.get("image_names")
+
+    def vector(self, name, dims):
+        """Return the statistics "mean", "min" or "max" of some dims. Raises InputError when the file lacks them."""
+        key = f"{name}_style_space_vector"
+        if key not in self.small:
+            raise InputError(f"has no '{key}'", where=self.path, do="Write it again with generate_outputs_npz, or pass "
+                             "--norm_scheme none where the values are not centred")
+        return self.small[key][dims]
+
+    def columns(self, dims, keys=KEYS):
+        """Return {key: (N, K)} of some dims, as stored (half floats as float32), with memory for N x K alone.
+
+        Raises InputError naming key and row for NaN or infinity elsewhere than in rows without truth.
+        """
+        dims = np.asarray(dims)
+        self._check_dims(dims)
+        return {key: self._columns(key, dims) for key in keys}
+
+    def _columns(self, key, dims):
+        with NpzRows(self.path, key) as rows:
+            found = rows.columns(dims)
+        found = found.astype(np.float64 if found.dtype.itemsize > 4 else np.float32, copy=False)
+        bad = ~np.isfinite(found).all(axis=1)
+        if key == TRUTH and bad.any():
+            bad &= self.has_truth()
+        if bad.any():
+            raise InputError(f"row {int(bad.argmax())} of '{key}' holds NaN or infinity ({int(bad.sum())} rows do)",
+                             where=self.path, do="Look at those images, or write the file again")
+        return found
+
+    def row(self, key, index):
+        """Return one image's numbers (D,)."""
+        with NpzRows(self.path, key) as rows:
+            return rows[index : index + 1].reshape(-1)
+
+    def has_truth(self):
+        """Return bools (N,): rows of all_sv that hold a truth. Where the file does not say, zeros and NaN are none."""
+        if "has_truth" not in self.small:
+            found = np.empty(self.count, bool)
+            with NpzRows(self.path, TRUTH) as rows:
+                for start in range(0, self.count, BLOCK):
+                    block = rows[start : start + BLOCK].reshape(-1, self.num_dims)
+                    found[start : start + len(block)] = block.any(axis=1) & ~np.isnan(block).all(axis=1)
+            self.small["has_truth"] = found
+        return self.small["has_truth"].astype(bool)
+
+    def _check_dims(self, dims):
+        if len(dims) == 0 or dims.min() < 0 or dims.max() >= self.num_dims:
+            raise InputError(f"dim {int(dims.max(initial=0))} is not among the file's {self.num_dims} coordinates",
+                             where=self.path, do="Pass --dims all, a list, or a file of dims")
+
+
+def write_outputs(path, blocks, count, num_dims, *, statistics=None, style_dims=None, image_names=None, has_truth=None,
+                  resize_factor=None, encoder="", source="encoder"):
+    """Write an outputs.npz, atomically, with memory for one block of rows of each array.
+
+    blocks: {key of KEYS: iterator of (n, D) float32 blocks}, count rows in all; the four are read one after another.
+    statistics: {"mean", "min", "max": (D,)} of the truth or of training, which point, lower and upper are relative to.
+    source: "encoder" where the statistics are stored with it, else "file".  has_truth: (count,) bools, default all.
+    """
+    vectors = {f"{name}_style_space_vector": np.float32(vector) for name, vector in (statistics or {}).items()}
+    small = {"style_dims": np.array([0, num_dims]) if style_dims is None else np.asarray(style_dims, np.int64),
+             "has_truth": np.ones(count, bool) if has_truth is None else np.asarray(has_truth, bool),
+             "encoder": np.array(encoder), "statistics": np.array(source), **vectors}
+    if image_names is not None:
+        small["image_names"] = np.array(image_names, str)
+    if resize_factor is not None:
+        small["resize_factor"] = np.array(resize_factor, np.int64)
+    shape, (first, *others) = (count, num_dims), KEYS
+    write_npz_rows(path, first, shape, np.float32, blocks[first],
+                   more=[(key, shape, np.float32, blocks[key]) for key in others], **small)

@@ -1,0 +1,1 @@
+"""Calibrate prediction sets for the style coordinates of images (risk-controlling prediction sets)."""

@@ -1,0 +1,148 @@
+"""`calibrate_rcps apply`: a saved calibration on new outputs.npz: edges and widths of the calibrated sets."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from common import console
+from common.errors import InputError
+from common.files import fingerprint
+from common.paths import ExperimentDir
+
+PROG = "calibrate_rcps apply"
+SIGNIFICANT = 1e-3  # Holm's test over coordinates, of points and of widths
+
+
+def apply(options):
+    """Run `calibrate_rcps apply`; results: levels, a list of rows (level, images, width, risk, shifted dims)."""
+    from common.job import Job
+    from tools.calibrate_rcps.levels import find_outputs
+    from tools.calibrate_rcps.stored import read
+
+    path = Path(options.calibration) if options.calibration else \
+        ExperimentDir(options.base_dir, options.exp_name).calibration
+    stored = read(path)
+    if not options.outputs:
+        raise InputError("required", where="--outputs", do="Pass LEVEL=FILE, with a level of the calibration: "
+                         f"{', '.join(stored.levels)}")
+    found = find_outputs(options)
+    opened = [check_fits(stored, level, place) for level, _, place in found]
+    about = [fingerprint(stored.path), *(fingerprint(place) for _, _, place in found)]
+    folder = Path(options.output_dir)
+    job = Job(folder, PROG, options, inputs=[stored.path, *(place for _, _, place in found)], about=about,
+              content={f"input {number}": entry["sha256"] for number, entry in enumerate(about)},
+              owns=["sets_*.npz", "table_sets.csv"], show=show)
+
+    def work():
+        from tools.calibrate_rcps.tables import write_table
+
+        rows, outputs = [], []
+        for (level, _, _), each in zip(found, opened):
+            sets = make_sets(stored, level, each)
+            rows.append(_row(stored, level, each, sets))
+            outputs.append(write_sets(folder / f"sets_{level}.npz", stored, each, sets))
+        outputs.append(write_table(folder / "table_sets.csv", rows))
+        return {"levels": rows}, outputs
+
+    return job.run(work, lambda: (f"would write the sets of {sum(each.count for each in opened)} images into {folder}",
+                                  {}))
+
+
+def check_fits(stored, level, path):
+    """Return the Outputs of a file. Raises InputError unless encoder, coordinates and level are the calibration's."""
+    from common.rcps.outputs import Outputs
+    from tools.calibrate_rcps.stored import encoder_of
+
+    if level not in stored.levels:
+        raise InputError("no such level in the calibration", where=f"--outputs {level}",
+                         do=f"Use {', '.join(stored.levels)}")
+    outputs = Outputs(path)
+    if outputs.num_dims != int(stored.num_style_dims):
+        raise InputError(f"has {outputs.num_dims} coordinates, the calibration is for {int(stored.num_style_dims)}",
+                         where=path, do="Pass outputs of the calibrated encoder")
+    if "" not in (encoder := encoder_of(outputs), str(stored.encoder)) and encoder != str(stored.encoder):
+        raise InputError("was made by another encoder than the calibration's", where=path,
+                         do="Pass outputs of the calibrated encoder, or calibrate this one")
+    return outputs
+
+
+@dataclass
+class Sets:
+    """Calibrated sets of N images: point, lower, upper float64 (N, K); missed (N, K) bools where there is a truth, else
+    None; plain widths (N, K) at lambda 1."""
+
+    point: object
+    lower: object
+    upper: object
+    plain: object
+    missed: object
+
+
+def make_sets(stored, level, outputs):
+    """Return the Sets of a file at a level of a calibration."""
+    from common.rcps.outputs import LOWER, POINT, TRUTH, UPPER
+
+    place, dims = list(stored.levels).index(level), stored.dims
+    columns = outputs.columns(dims, (POINT, LOWER, UPPER))
+    point, lower, upper = (np.float64(columns[key]) for key in (POINT, LOWER, UPPER))
+    centre = 0.0 if str(stored.norm_scheme) == "none" else np.float64(outputs.vector("mean", dims))
+    below, above = np.maximum(point - lower, 0), np.maximum(upper - point, 0)
+    low, high = stored.lambda_hat[place][0], stored.lambda_hat[place][-1]
+    centred, missed = point + centre, None
+    edges = centred - low * stored.shape[place] * below, centred + high * stored.shape[place] * above
+    if outputs.has_truth().all():
+        truth = np.float64(outputs.columns(dims, (TRUTH,))[TRUTH])
+        missed = ~((edges[0] < truth) & (truth < edges[1]))
+    return Sets(centred, *edges, below + above, missed)
+
+
+def shifted_dims(stored, level, sets):
+    """Return the places of coordinates whose points or widths are not distributed as the calibration's images' are.
+
+    A two-sample Kolmogorov-Smirnov test of each against the stored quantiles (1,000, or the values of fewer images),
+    with Holm's correction over all.
+    """
+    from scipy.stats import ks_2samp
+
+    tests = []
+    for new, old in ((sets.point, f"point_quantiles_{level}"), (sets.plain, f"width_quantiles_{level}")):
+        tests += [(ks_2samp(new[:, place], stored.arrays[old][:, place], method="asymp").pvalue, place)
+                  for place in range(new.shape[1])]
+    shifted = set()
+    for rank, (value, place) in enumerate(sorted(tests)):
+        if value >= SIGNIFICANT / (len(tests) - rank):
+            break
+        shifted.add(place)
+    return sorted(shifted)
+
+
+def _row(stored, level, outputs, sets):
+    shifted = shifted_dims(stored, level, sets)
+    names = [str(stored.dim_names[place]) for place in shifted]
+    if names:
+        shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+        console.say(f"warning: the images of {outputs.path} are not like the calibration's ({shown}): the promise is "
+                    "for images like those, and does not hold here")
+    return {"level": level, "num_images": outputs.count,
+            "mean_width": float((sets.upper - sets.lower).mean()),
+            "risk": None if sets.missed is None else float(sets.missed.mean()), "shifted_dims": names}
+
+
+def write_sets(path, stored, outputs, sets):
+    """Write the edges of one file's sets; return the path."""
+    from common.files import write_npz
+
+    more = {} if outputs.names is None else {"image_names": outputs.names}
+    write_npz(path, dims=stored.dims, dim_names=stored.dim_names, point=np.float32(sets.point),
+              lower=np.float32(sets.lower), upper=np.float32(sets.upper), **more)
+    return path
+
+
+def show(results):
+    """Print widths and risks."""
+    from tools.calibrate_rcps.tables import number
+
+    console.show_table("Calibrated sets", ["level", "images", "mean width", "risk", "shifted coordinates"], [
+        (row["level"], row["num_images"], number(row["mean_width"]), number(row["risk"]), len(row["shifted_dims"]))
+        for row in results["levels"]])

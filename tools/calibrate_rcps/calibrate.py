@@ -1,0 +1,140 @@
+"""`calibrate_rcps` without a subcommand: outputs.npz of several levels -> the lambda that keeps the promise."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from common import console
+from common.errors import InputError
+from common.files import fingerprint
+from common.paths import ExperimentDir
+from tools.calibrate_rcps.options import PARITY_NOTE, settle
+
+PROG = "calibrate_rcps"
+OWNS = ["calibration.npz", "calibration.json", "table_*.csv"]
+
+
+def calibrate_command(request):
+    """Run the calibration; results: see results_of."""
+    from common.job import Job
+    from tools.calibrate_rcps.levels import find_dims, find_outputs, open_levels, read_levels
+
+    options = replace(request, alpha=list(dict.fromkeys(request.alpha)))
+    rules = settle(options)
+    if options.parity:
+        console.say(PARITY_NOTE)
+    found = find_outputs(options)
+    opened = open_levels(found)
+    dims, names = find_dims(options.dims, opened[0].num_dims)
+    first = next(iter(rules.values()))
+    _check_loss(first.loss, len(dims))
+    if options.pickle and (first.levels_as not in ("mean", "pooled") or first.grid is None or first.sides != "one"
+                           or first.shape is not None):
+        raise InputError("needs one lambda for all levels, from a grid, as the original has it", where="--pickle",
+                         do="Add --parity, or leave out --pickle")
+    folder = output_folder(options)
+    pickle = pickle_path(options) if options.pickle else None
+    about = [fingerprint(path) for _, _, path in found]
+    job = Job(folder, PROG, options, request=request,
+              content={f"outputs of {level}": entry["sha256"] for (level, _, _), entry in zip(found, about)},
+              derived={"coordinates": dims, "levels": [level for level, _, _ in found]},
+              inputs=[path for _, _, path in found] + ([options.dims] if Path(options.dims).exists() else []),
+              about=about, owns=[*OWNS, *([pickle] if pickle else [])], show=show)
+
+    def work():
+        levels = read_levels(found, opened, dims, options.norm_scheme, published=options.parity,
+                             aligned=first.levels_as in ("mean", "pooled"), drop_missing=options.drop_missing)
+        return run(levels, rules, dims, names, options, folder, pickle)
+
+    return job.run(work, lambda: (
+        f"would calibrate {len(dims)} coordinates of {opened[0].count} images at {len(found)} levels into {folder}",
+        {"num_images": opened[0].count, "num_dims": len(dims)}))
+
+
+def _check_loss(loss, number):
+    if loss.startswith("more_than:") and int(loss.removeprefix("more_than:")) >= number:
+        raise InputError(f"there are {number} coordinates", where=f"--loss {loss}", do="Pass a smaller number")
+
+
+def output_folder(options):
+    """Return the folder of the calibration."""
+    if options.output_dir is not None:
+        return Path(options.output_dir)
+    return Path("out") / PROG if options.outputs else ExperimentDir(options.base_dir, options.exp_name).calibration
+
+
+def pickle_path(options):
+    """Return where --pickle writes: where the original's users look for it, or among the outputs."""
+    if options.outputs or options.output_dir is not None:
+        return output_folder(options) / "calibration_results.pkl"
+    return ExperimentDir(options.base_dir, options.exp_name).results_pickle
+
+
+@dataclass
+class Calibrated:
+    """A group with the setting that is kept, and its splits."""
+
+    group: object
+    setting: object
+    runs: object
+    risk: list
+    upper_bound: list
+
+
+def run(levels, rules, dims, names, options, folder, pickle):
+    """Calibrate at each alpha, write the files, and return (results, files)."""
+    from tools.calibrate_rcps import report, stored, tables
+
+    made = {}
+    with console.progress("splits", sum(rule.runs * _num_groups(levels, rule) for rule in rules.values()),
+                          unit="runs") as advance:
+        for alpha, rule in rules.items():
+            made[alpha] = calibrate(levels, rule, advance)
+    alpha, rule = next(iter(rules.items()))
+    kept = made[alpha]
+    figures = report.measure(kept, levels, rule, dims, names)
+    results = report.results_of(kept, figures, rule, levels, dims, options.norm_scheme)
+    outputs = stored.write(folder, kept, levels, rule, dims, names, results, figures)
+    outputs += tables.write(folder, figures, {each: report.alpha_row(each, found) for each, found in made.items()})
+    if options.compare_bounds:
+        outputs.append(tables.write_bounds(folder, report.compare_bounds(levels, rule)))
+    if pickle:
+        outputs.append(stored.write_pickle(pickle, kept, levels, rule))
+    return results, outputs
+
+
+def _num_groups(levels, rules):
+    return len(levels) if rules.levels_as in ("each", "each_together") else 1
+
+
+def calibrate(levels, rules, advance=lambda n=1: None):
+    """Return the [Calibrated] of [Level] at these rules. Raises NoLambda."""
+    from tools.calibrate_rcps.calibration import choose_for_all, describe, repeat_splits
+
+    found = []
+    for group in groups_of(levels, rules):
+        setting = choose_for_all(group)
+        risk, upper = describe(group, setting)
+        found.append(Calibrated(group, setting, repeat_splits(group, advance), risk, upper))
+    return found
+
+
+def spread_over_splits(levels, rules):
+    """Return [(Group, Runs)] of [Level]: the splits alone, which may find no lambda."""
+    from tools.calibrate_rcps.calibration import repeat_splits
+
+    return [(group, repeat_splits(group)) for group in groups_of(levels, rules)]
+
+
+def groups_of(levels, rules):
+    """Return the [Group] of [Level]."""
+    from tools.calibrate_rcps.calibration import make_groups
+
+    firsts = [level.first for level in levels] if levels[0].first is not None else None
+    return make_groups([level.name for level in levels], [level.intervals for level in levels], rules, firsts)
+
+
+def show(results):
+    """Print the levels' table and the promise."""
+    from tools.calibrate_rcps.tables import show_results
+
+    show_results(results)

@@ -1,0 +1,117 @@
+"""calibration.npz and calibration.json: a calibration that `apply`, scripts and people read again."""
+
+import pickle
+from dataclasses import dataclass
+
+import numpy as np
+
+from common import console
+from common.errors import InputError
+from common.files import atomic_path, read_npz, write_json, write_npz
+from common.rcps.choice import GRIDS
+
+QUANTILES = 1000  # of point values and widths, by which `apply` knows images like the calibration's
+
+
+def write(folder, kept, levels, rules, dims, names, results, figures):
+    """Write calibration.npz and calibration.json; return the paths."""
+    by_level = {number: found for found in kept for number in found.group.members}
+    order = [by_level[number] for number in range(len(levels))]
+    grid = GRIDS[rules.grid] if rules.grid else np.array([])
+    arrays = {
+        "levels": np.array([level.name for level in levels]), "dims": np.array(dims), "dim_names": np.array(names),
+        "factors": np.array([level.factor or 0 for level in levels]), "lambda_values": grid,
+        "lambda_hat": np.stack([found.setting.lambdas for found in order]),
+        "shape": np.stack([found.setting.shape for found in order]),
+        "upper_bound": np.array([found.upper_bound for found in order]),
+        "n": np.array([len(found.setting.images) for found in order]),
+        "num_style_dims": np.array(levels[0].outputs.num_dims), "encoder": np.array(encoder_of(levels[0].outputs)),
+        "alpha": np.array(rules.alpha), "delta": np.array(rules.delta), "norm_scheme": np.array(results["norm_scheme"]),
+        **{name: np.array(getattr(rules, name)) for name in ("bound", "loss", "sides", "levels_as")},
+        "guarantee": np.array("crc" if rules.bound == "crc" else "rcps"),
+        **_runs(kept, levels),
+    }
+    for level, found in zip(levels, order):
+        shares = np.linspace(0, 1, min(QUANTILES, level.count))  # no more than there are images: they are a sample
+        arrays[f"point_quantiles_{level.name}"] = np.quantile(level.point, shares, axis=0)
+        arrays[f"width_quantiles_{level.name}"] = np.quantile(level.intervals.widths(), shares, axis=0)
+        arrays[f"set_size_mean_per_dim_{level.name}"] = mean_sizes(level, found.runs.lambdas, found.runs.settings)
+    write_npz(folder / "calibration.npz", **arrays)
+    write_json(folder / "calibration.json", {**results, "dims": list(map(int, dims)), "dim_names": list(names),
+                                             "quarters": figures["quarters"], "per_dim": figures["dims"]})
+    return [folder / "calibration.npz", folder / "calibration.json"]
+
+
+def mean_sizes(level, lambdas, settings):
+    """Return the mean width of each coordinate over all images at each run's lambda: float64 (runs, K)."""
+    below, above = level.intervals.below.mean(axis=0), level.intervals.above.mean(axis=0)
+    shapes = np.stack([np.full(below.shape, np.nan) if setting is None else setting.shape for setting in settings])
+    return (lambdas[:, :1] * below + lambdas[:, -1:] * above) * shapes * level.scale
+
+
+def _runs(kept, levels):
+    """Return the arrays of the splits: of one group (runs, ...), of several (groups, runs, ...)."""
+    several = len(kept) > 1 and len({found.runs.test.shape for found in kept}) == 1
+    if len(kept) > 1 and not several:  # levels of unlike sizes: splits of unlike lengths go into arrays of their own
+        split = {f"{name}_{found.group.name}": getattr(found.runs, field) for found in kept
+                 for name, field in (("val_idx", "calibration"), ("test_idx", "test"))}
+    else:
+        split = {"val_idx": _stack([found.runs.calibration for found in kept]),
+                 "test_idx": _stack([found.runs.test for found in kept])}
+    return {"lambda_calib": _stack([found.runs.lambdas for found in kept]),
+            "idx_lambda_calib": _stack([found.runs.places for found in kept]),
+            "mean_emp_risks": _stack([found.runs.risks for found in kept]),
+            "uncalibrated_risks": _stack([found.runs.plain_risks for found in kept]), **split}
+
+
+def _stack(arrays):
+    found = np.stack(arrays)
+    found = found[0] if len(found) == 1 else found
+    return found[..., 0] if found.ndim > 1 and found.shape[-1] == 1 and found.dtype.kind == "f" else found
+
+
+def encoder_of(outputs):
+    """Return the SHA-256 of the encoder that made a file of outputs, "" where it does not say."""
+    return str(outputs.small["encoder"]) if "encoder" in outputs.small else ""
+
+
+def write_pickle(path, kept, levels, rules):
+    """Write calibration_results.pkl in the original's nesting, and return its path. Its size is said beforehand."""
+    from tools.calibrate_rcps.published import pickle_size, plain_lists, published_results
+
+    runs, lambdas = kept[0].runs, GRIDS[rules.grid]
+    size = pickle_size(levels, lambdas, runs)
+    console.say(f"{path}: about {size / 1e9:.2g} GB" if size > 1e8 else f"{path}: about {size / 1e6:.2g} MB")
+    with atomic_path(path) as temporary, open(temporary, "wb") as stream:
+        pickle.dump(plain_lists(published_results(levels, lambdas, runs)), stream, protocol=4)
+    return path
+
+
+@dataclass
+class Stored:
+    """A calibration.npz that was read: its arrays by name, lambda_hat (L, 1 or 2) and shape (L, K)."""
+
+    path: object
+    arrays: dict
+
+    def __getattr__(self, name):
+        try:
+            return self.__dict__["arrays"][name]
+        except KeyError:
+            raise AttributeError(name) from None
+
+
+NEEDED = ("levels", "factors", "dims", "dim_names", "lambda_hat", "shape", "alpha", "delta", "bound", "num_style_dims",
+          "encoder", "norm_scheme", "sides")
+
+
+def read(path):
+    """Return the Stored calibration of a calibration.npz, or of the folder that holds one. Raises InputError."""
+    path = path / "calibration.npz" if path.is_dir() else path
+    arrays = read_npz(path, required=NEEDED, optional=())
+    everything = read_npz(path)
+    levels, count = len(arrays["levels"]), len(arrays["dims"])
+    if arrays["lambda_hat"].shape[:1] != (levels,) or arrays["shape"].shape != (levels, count):
+        raise InputError("lambda_hat and shape are not those of its levels and dims", where=path,
+                         do="Calibrate again")
+    return Stored(path, everything)
