@@ -102,7 +102,7 @@ COMMANDS = {
                                             "--total_repeat", "1", "--rtol", "0.5", "--atol", "0.5"), "out/nll",
                                 {**SCORE, "in/digits/test/0.bmp": "in/digits/test_spare.bin"}),
     "qc_ncsn eval asym": Command("qc_ncsn", ("eval", "asym", *EVALUATE, "--dataset", "in/digits", "--num_images", "2",
-                                             "--total_repeat", "1"), "out/asym",
+                                             "--total_repeat", "1", "--nl", "2"), "out/asym",
                                  {**SCORE, "in/digits/test/0.bmp": "in/digits/test_spare.bin"}),
     "train_edm": Command("train_edm", (*(word.replace("colours", "in/colours").replace("24", "4") for word in EDM),
                                        "--output_dir", "out"), "out",
