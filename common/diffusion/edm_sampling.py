@@ -6,7 +6,7 @@ from common.diffusion.denoiser import Denoiser
 from common.diffusion.edm_samplers import Churn, sample_few, sample_heun
 from common.diffusion.labels import class_vectors
 from common.diffusion.noise import UnitNoise
-from common.diffusion.schedules import karras_sigmas
+from common.diffusion.schedules import check_level, karras_sigmas
 from common.diffusion.score_samplers import sample_multistep
 from common.errors import InputError, Parameter
 
@@ -35,15 +35,16 @@ class Sampling:
         rules = [
             (self.method in METHODS, "method", f"use {', '.join(METHODS)}"),
             (self.num_steps >= 1, "num_steps", "expected at least 1"),
-            (0 < self.sigma_max < float("inf"), "sigma_max", "expected above 0"),
-            (self.method == "onestep" or self.sigma_min > 0, "sigma_min", "expected above 0"),
             (self.method == "onestep" or self.num_steps == 1 or self.sigma_min < self.sigma_max, "sigma_min",
              "expected less than sigma_max"),
-            (self.rho > 0, "rho", "expected above 0"),
-            (self.S_churn >= 0 and self.S_noise >= 0, "S_churn", "expected S_churn and S_noise of at least 0"),
-            (0 <= self.eta < float("inf"), "eta", "expected at least 0"),
+            (0.1 <= self.rho <= 1000, "rho", "expected 0.1 to 1000"),
+            (0 <= self.S_churn <= 1e6 and 0 <= self.S_noise <= 1e6, "S_churn",
+             "expected S_churn and S_noise from 0 to 1e6"),
+            (0 <= self.eta <= 1e6, "eta", "expected 0 to 1e6"),
             (self.guidance == 1 or config.label_dim > 0, "guidance", "the network is unconditional"),
         ]
+        for name in ["sigma_max"] if self.method == "onestep" else ["sigma_max", "sigma_min"]:
+            check_level(name, getattr(self, name))
         for good, name, what in rules:
             if not good:
                 raise InputError(what, where=Parameter(name, getattr(self, name)), do="Correct the value")

@@ -28,7 +28,8 @@ class GenerateOptions(ActivationOptions):
     """Flags of `generate_dataset`."""
 
     model: str = option(REQUIRED, "kind of model; only imagenet is implemented", choices=["imagenet", "sdxl", "sdv1.5"])
-    num_samples: int = option(1000, "total number of images, existing ones included", kind="total", low=1)
+    num_samples: int = option(1000, "total number of images, such as 10000 or 1e4, existing ones included",
+                              kind="total", low=1, type=flags.whole_number, metavar="N")
     samples_per_class: Optional[int] = option(None, "images per class, class by class, cycling after the last "
                                               "(default: random classes)", low=1)
     target_classes: Optional[str] = option(None, "only these classes, comma-separated: numbers, synsets or names")

@@ -5,6 +5,7 @@ from dataclasses import replace
 from common import console, parallel
 from common.activations.layout import GENERATED, Tree
 from common.activations.run import ActivationRun, checkpoint_or_default, earlier_options, open_network
+from common.diffusion.schedules import check_level
 from common.errors import InputError
 from tools.generate_dataset.pictures import EarlierPictures
 
@@ -86,7 +87,9 @@ def check_input_mode(options):
     if options.label_mode != "own" or options.guidance != 1:
         raise InputError("the sampling pass takes each image's own label, unguided", where="--input_mode sampling",
                          do="Use scale, noise or clean")
-    if not 0 < options.conditioning_sigma < float("inf"):
+    if options.conditioning_sigma != 0:
+        check_level("conditioning_sigma", options.conditioning_sigma)
+    else:
         raise InputError("the log of this noise level is not finite: every activation would be NaN",
                          where=f"--conditioning_sigma {options.conditioning_sigma:g}",
                          do="Use 80, the initial noise level of the networks")
