@@ -57,6 +57,12 @@ class Sampling:
         return karras_sigmas(self.num_steps, low, high, self.rho)
 
     @property
+    def draws_further(self):
+        """Whether noise is drawn after the start."""
+        return {"onestep": False, "fewstep": self.stochastic and self.num_steps > 1, "heun": self.S_churn > 0,
+                "multistep": self.eta > 0}[self.method]
+
+    @property
     def calls(self):
         """Network calls for each image (guidance other than 0 and 1 doubles them)."""
         calls = {"onestep": 1, "heun": 2 * self.num_steps - 1}.get(self.method, self.num_steps)
@@ -67,18 +73,19 @@ class Sampling:
         return {name: value for name, value in asdict(self).items() if name != "eta" or self.method == "multistep"}
 
 
-def sample(network, sampling, seed, indices, labels=None, replace=None, advance=None):
+def sample(network, sampling, seed, indices, labels=None, replace=None, advance=None, noise=None):
     """Return images (n, C, R, R) float32 in about [-1, 1] for the global image numbers `indices`.
 
     network: an EDMPrecond.  sampling: a Sampling.  labels: (n,) integers, -1 for equal weights of all classes, or None
     for an unconditional pass.  Image i draws from (seed, i) alone, the start before the steps, so that it starts from
     the same noise under every method and at any batch size.  replace: see Denoiser.  advance: called once a step.
+    noise: another source of noise, called as UnitNoise.
     Raises InputError for settings that do not fit the network, unknown classes, and images that are not finite.
     """
     sampling.check(network.config)
     device = next(network.parameters()).device
     class_labels = None if labels is None else class_vectors(labels, network.config.label_dim, device)
-    noise = UnitNoise(seed, indices, network.image_shape, device, ahead=1)
+    noise = noise or UnitNoise(seed, indices, network.image_shape, device, ahead=1)
     denoise, sigmas = Denoiser(network, class_labels, sampling.guidance, replace), sampling.sigmas(network.config)
     if sampling.method == "heun":
         churn = Churn(sampling.S_churn, sampling.S_min, sampling.S_max, sampling.S_noise)

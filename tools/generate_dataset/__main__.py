@@ -57,6 +57,9 @@ class GenerateOptions(ActivationOptions):
                                        "pass whose activations are stored: sampling itself (default for onestep), or "
                                        "the finished image fed as in extract_real_imagenet (default: scale)",
                                        choices=["sampling", "scale", "noise", "clean"])
+    noise: str = option("unit", "noise of image i: unit (from the seed and i), edm (EDM's seed --seed + i, which draws "
+                        "the class too), or dmd2 (the i-th part of one stream, as DMD2 draws batches)",
+                        choices=["unit", "edm", "dmd2"])
     images_from: Optional[str] = option(None,
                                         "--output_dir of a run with the same sampling: feed its images instead of "
                                         "sampling again", kind="how")
