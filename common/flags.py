@@ -5,6 +5,25 @@ from common.options import option
 PRECISIONS = ["fp32", "tf32", "bf16"]
 
 
+ALL = 2**62  # --num_samples all
+
+
+def whole_number(word):
+    """Return the whole number of a word such as 10000, 10_000 or 1e4."""
+    try:
+        return int(word)
+    except ValueError:
+        value = float(word)
+    if not value.is_integer() or abs(value) > 2**53:
+        raise ValueError(word)
+    return int(value)
+
+
+def number_or_all(word):
+    """Return the whole number of a word, or ALL."""
+    return ALL if word.lower() == "all" else whole_number(word)
+
+
 def device():
     """Return the flag of the device."""
     return option("auto", "auto, cpu, cuda, cuda:1 or mps", kind="how")

@@ -184,7 +184,9 @@ def _flag_error(options_class, message):
 
 def _plain_words(message):
     """Return what argparse says about one flag's value in other words than a programmer's."""
-    kinds = {"int": "an integer", "float": "a number", "_parse_bool": "true or false"}
+    kinds = {"int": "an integer", "whole_number": "an integer, such as 10000 or 1e4",
+             "number_or_all": "an integer, such as 10000 or 1e4, or all", "float": "a number",
+             "_parse_bool": "true or false"}
     found = re.fullmatch(r"invalid (\w+) value: (.*)", message)
     if found and found.group(1) in kinds:
         return f"expected {kinds[found.group(1)]}, not {found.group(2)}"

@@ -1,7 +1,8 @@
 """From images to a network's activations: input, class labels, pooling."""
 
 from common import console
-from common.errors import InputError, Parameter
+from common.diffusion.schedules import check_level
+from common.errors import InputError
 
 INPUT_MODES = ("scale", "noise", "clean")
 LABEL_MODES = ("own", "none", "uniform")
@@ -16,9 +17,8 @@ def settle_feeding(mode, sigma):
     Level 0 is the clean image, whatever the mode: scaled by it the network would see zeros, and the logarithm of the
     level that it is conditioned on would be -infinity.
     """
-    if not 0 <= sigma < float("inf"):
-        raise InputError("a noise level is at least 0", where=Parameter("conditioning_sigma", f"{sigma:g}"),
-                         do="The published networks were trained on 0.002 .. 80")
+    if sigma != 0:
+        check_level("conditioning_sigma", sigma)
     if sigma > 0 or mode == "clean":
         return mode
     console.say(f"note: conditioning_sigma 0 is the clean image, fed at the lowest level of the training, "

@@ -6,7 +6,7 @@ from common.diffusion.denoiser import Denoiser
 from common.diffusion.edm_samplers import Churn, sample_few, sample_heun
 from common.diffusion.labels import class_vectors
 from common.diffusion.noise import UnitNoise
-from common.diffusion.schedules import karras_sigmas
+from common.diffusion.schedules import check_level, karras_sigmas
 from common.diffusion.score_samplers import sample_multistep
 from common.errors import InputError, Parameter
 
@@ -35,15 +35,16 @@ class Sampling:
         rules = [
             (self.method in METHODS, "method", f"use {', '.join(METHODS)}"),
             (self.num_steps >= 1, "num_steps", "expected at least 1"),
-            (0 < self.sigma_max < float("inf"), "sigma_max", "expected above 0"),
-            (self.method == "onestep" or self.sigma_min > 0, "sigma_min", "expected above 0"),
             (self.method == "onestep" or self.num_steps == 1 or self.sigma_min < self.sigma_max, "sigma_min",
              "expected less than sigma_max"),
-            (self.rho > 0, "rho", "expected above 0"),
-            (self.S_churn >= 0 and self.S_noise >= 0, "S_churn", "expected S_churn and S_noise of at least 0"),
-            (0 <= self.eta < float("inf"), "eta", "expected at least 0"),
+            (0.1 <= self.rho <= 1000, "rho", "expected 0.1 to 1000"),
+            (0 <= self.S_churn <= 1e6 and 0 <= self.S_noise <= 1e6, "S_churn",
+             "expected S_churn and S_noise from 0 to 1e6"),
+            (0 <= self.eta <= 1e6, "eta", "expected 0 to 1e6"),
             (self.guidance == 1 or config.label_dim > 0, "guidance", "the network is unconditional"),
         ]
+        for name in ["sigma_max"] if self.method == "onestep" else ["sigma_max", "sigma_min"]:
+            check_level(name, getattr(self, name))
         for good, name, what in rules:
             if not good:
                 raise InputError(what, where=Parameter(name, getattr(self, name)), do="Correct the value")
@@ -56,6 +57,12 @@ class Sampling:
         return karras_sigmas(self.num_steps, low, high, self.rho)
 
     @property
+    def draws_further(self):
+        """Whether noise is drawn after the start."""
+        return {"onestep": False, "fewstep": self.stochastic and self.num_steps > 1, "heun": self.S_churn > 0,
+                "multistep": self.eta > 0}[self.method]
+
+    @property
     def calls(self):
         """Network calls for each image (guidance other than 0 and 1 doubles them)."""
         calls = {"onestep": 1, "heun": 2 * self.num_steps - 1}.get(self.method, self.num_steps)
@@ -66,18 +73,19 @@ class Sampling:
         return {name: value for name, value in asdict(self).items() if name != "eta" or self.method == "multistep"}
 
 
-def sample(network, sampling, seed, indices, labels=None, replace=None, advance=None):
+def sample(network, sampling, seed, indices, labels=None, replace=None, advance=None, noise=None):
     """Return images (n, C, R, R) float32 in about [-1, 1] for the global image numbers `indices`.
 
     network: an EDMPrecond.  sampling: a Sampling.  labels: (n,) integers, -1 for equal weights of all classes, or None
     for an unconditional pass.  Image i draws from (seed, i) alone, the start before the steps, so that it starts from
     the same noise under every method and at any batch size.  replace: see Denoiser.  advance: called once a step.
+    noise: another source of noise, called as UnitNoise.
     Raises InputError for settings that do not fit the network, unknown classes, and images that are not finite.
     """
     sampling.check(network.config)
     device = next(network.parameters()).device
     class_labels = None if labels is None else class_vectors(labels, network.config.label_dim, device)
-    noise = UnitNoise(seed, indices, network.image_shape, device, ahead=1)
+    noise = noise or UnitNoise(seed, indices, network.image_shape, device, ahead=1)
     denoise, sigmas = Denoiser(network, class_labels, sampling.guidance, replace), sampling.sigmas(network.config)
     if sampling.method == "heun":
         churn = Churn(sampling.S_churn, sampling.S_min, sampling.S_max, sampling.S_noise)

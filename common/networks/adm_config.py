@@ -183,6 +183,8 @@ def deduce_config(shapes, where):
     that is requested but has no head (fewer than 64 channels), which makes no difference.
     Raises InputError when the entries are not those of an ADM network.
     """
+    if any("_aux_" in name for name in shapes):
+        raise _foreign(shapes, where)
     first = [name for name in shapes if re.fullmatch(r"model\.enc\.(\d+)x\1_conv\.weight", name)]
     if len(first) != 1 or len(shapes[first[0]]) != 4 or len(shapes.get("model.map_layer0.weight", ())) != 2:
         raise _foreign(shapes, where)
@@ -216,7 +218,7 @@ def _columns(shapes, name):
 
 def _foreign(shapes, where):
     """Return the InputError for entries of another network."""
-    if any(".enc." in name and "_aux_" in name or name.endswith("_aux_conv.weight") for name in shapes):
+    if any("_aux_" in name for name in shapes):
         what = "these are the weights of a SongUNet (DDPM++ or NCSN++), not of an ADM network"
     else:
         what = f"these are not the weights of an ADM network (first entry: '{next(iter(shapes), None)}')"

@@ -11,6 +11,7 @@ No file can run code.
 """
 
 import json
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -155,7 +156,8 @@ def _read_pickle(path):
         value = value["ema"]
     if not isinstance(value, Record) or value.class_name != "EDMPrecond":
         kind = getattr(value, "class_name", None) or type(value).__name__
-        raise InputError(f"it holds a {kind}, expected an EDMPrecond network", where=path, do=f"Give {PUBLISHED}")
+        raise InputError(f"it holds a {kind}, expected an EDMPrecond network (other preconditionings are not read)",
+                         where=path, do=f"Give {PUBLISHED}")
     positional, named = value.attributes.get("_init_args", ()), value.attributes.get("_init_kwargs", {})
     if not isinstance(positional, tuple) or len(positional) > len(EMA_ARGUMENTS) or not isinstance(named, dict):
         raise InputError("the network's arguments are missing", where=path, do="Copy or download the file again")
@@ -168,13 +170,28 @@ def _read_pickle(path):
 def _read_container(path):
     """Return (value of a .safetensors or torch.save file, AdmConfig of its metadata or None)."""
     if not is_safetensors(path):
-        return (load_lightning if Path(path).suffix == ".ckpt" else load_torch)(path), None
+        try:
+            return (load_lightning if Path(path).suffix == ".ckpt" else load_torch)(path), None
+        except InputError as error:
+            raise _of_training_state(path) or error from error
     tensors, metadata = load_safetensors(path)
     try:
         told = json.loads(metadata.get("config", "null"))
     except ValueError:
         told = None
     return tensors, _described({"config": told}, path)
+
+
+def _of_training_state(path):
+    """Return the InputError for EDM's training-state-<kimg>.pt, which pickles modules; None for another file."""
+    found = re.fullmatch(r"training-state-(\d+)\.pt", Path(path).name)
+    if not found:
+        return None
+    beside = Path(path).with_name(f"network-snapshot-{found[1]}.pkl")
+    there = sorted(beside.parent.glob("network-snapshot-*.pkl"))
+    do = f"Give {beside.name}, the network of that moment" if beside in there or not there else \
+        f"Give a network, such as {there[-1].name}"
+    return InputError("the state of a training with EDM, whose modules are not loaded", where=path, do=do)
 
 
 def _described(value, path):
@@ -204,6 +221,9 @@ def unwrap_state(value, where, weights="ema"):
             return state, f"{key}.{inner}".rstrip(".")
     if weights == "raw" and isinstance(value.get("ema"), dict):
         raise InputError("only averaged weights (ema) in it", where=where, do="Ask for the ema weights")
+    if any(name.startswith("input_blocks.") for name in tensors):
+        raise InputError("the weights of guided-diffusion's UNetModel, whose layers have other names", where=where,
+                         do="Use EDM's or DMD2's ImageNet-64 network")
     held = ", ".join(list(map(str, value))[:5]) or "nothing"
     raise InputError(f"no ADM network in it (it has {held})", where=where, do=f"Give {PUBLISHED}")
 

@@ -29,10 +29,11 @@ class ExtractOptions(ActivationOptions):
     imagenet_dir: Optional[str] = option(None, "tree of JPEGs (ROOT/val/n01440764/*.JPEG), or a zip of one", kind="how")
     npz_dir: Optional[str] = option(None, "folder of npz batches", kind="how")
     lmdb_path: Optional[str] = option(None, "LMDB of 64 x 64 images (needs the package lmdb)", kind="how")
-    num_samples: int = option(1000, "number of samples, capped at the size of the data set", kind="total", low=1)
+    num_samples: int = option(1000, "number of samples, such as 10000 or 1e4, or all; capped at the size of the data "
+                              "set", kind="total", low=1, type=flags.number_or_all, metavar="N")
     conditioning_sigma: float = option(80.0, "noise level the network is conditioned on")
-    split: str = option("val", "subfolder of --imagenet_dir, or all of it; only recorded for other sources",
-                        choices=["val", "train", "all"])
+    split: Optional[str] = option(None, "subfolder of --imagenet_dir, or all of it (default: val); recorded for npz "
+                                  "files (default: train or val, by their names)", choices=["val", "train", "all"])
     seed: int = flags.seed("the order of samples and the noise of --input_mode noise", 10)
     num_classes: Optional[int] = option(None, "number of classes to draw at random (default: all)", low=1)
     target_classes: Optional[str] = option(None,
@@ -44,7 +45,7 @@ class ExtractOptions(ActivationOptions):
     scores: Optional[str] = option(None,
                                    "for --percentiles: a CSV with a score per image, or denoise (the network's "
                                    "denoising error)", kind="how")
-    score_sigma: float = option(0.5, "noise level of --scores denoise", above=0)
+    score_sigma: float = option(0.5, "noise level of --scores denoise", low=1e-5, high=1e5)
     score_column: str = option("score", "score column of the CSV, beside original_path or index")
     percentiles: List[float] = option([], "keep images with scores between two percentiles", nargs=2, type=float)
     percentile_scope: str = option("all", "percentiles over all images, or within each class", choices=["all", "class"])

@@ -3,9 +3,10 @@
 from dataclasses import replace
 
 from common import console, parallel
-from common.activations.layout import REAL
-from common.activations.run import ActivationRun, checkpoint_or_default, open_network
+from common.activations.layout import REAL, Tree
+from common.activations.run import ActivationRun, checkpoint_or_default, earlier_options, open_network
 from common.errors import InputError
+from common.flags import ALL
 from tools.extract_real_imagenet.select import check_percentiles, draw_classes, keep_percentiles, select
 
 
@@ -22,10 +23,13 @@ def extract(request):
     check_flags(request)
     options = replace(request, checkpoint_path=checkpoint_or_default(request.checkpoint_path),
                       input_mode=settle_feeding(request.input_mode, request.conditioning_sigma))
+    options = replace(options, split=settled_split(options))
     names = ("class_map", "npz_subset", "npz_partial", "preprocess", "resize", "num_workers")
     settings = Settings(**{name: getattr(options, name) for name in names}, keep_originals=options.images == "original",
                         split=None if options.split == "all" else options.split, unpack_all=options.unpack == "all")
     source = open_source(settings, options.npz_dir, options.imagenet_dir, options.lmdb_path)
+    options = replace(options, split=options.split or source.split,
+                      num_samples=len(source) if options.num_samples == ALL else options.num_samples)
     check_writable(options.output_dir)
     device = pick_device(options.device, parallel.local_rank())
     network, weights = open_network(
@@ -42,6 +46,13 @@ def extract(request):
             f"would extract {len(chosen.indices):,} of {chosen.candidates:,} images into {run.tree.activations}",
             {"num_samples": len(chosen.indices), "candidates": chosen.candidates, "output_dir": options.output_dir}),
             device)
+
+
+def settled_split(options):
+    """Return the split that is asked for, or as which an earlier run in the folder was recorded; None for neither."""
+    if options.split is None and options.imagenet_dir is None:
+        return earlier_options(Tree(options.output_dir, REAL), options.overwrite).get("split")
+    return options.split or "val"
 
 
 def check_flags(options):

@@ -27,7 +27,8 @@ class GenerateOptions(ActivationOptions):
     """Flags of `generate_dataset`."""
 
     model: str = option(REQUIRED, "kind of model; only imagenet is implemented", choices=["imagenet", "sdxl", "sdv1.5"])
-    num_samples: int = option(1000, "total number of images, existing ones included", kind="total", low=1)
+    num_samples: int = option(1000, "total number of images, such as 10000 or 1e4, existing ones included",
+                              kind="total", low=1, type=flags.whole_number, metavar="N")
     samples_per_class: Optional[int] = option(None, "images per class, class by class, cycling after the last "
                                               "(default: random classes)", low=1)
     target_classes: Optional[str] = option(None, "only these classes, comma-separated: numbers, synsets or names")
@@ -55,6 +56,9 @@ class GenerateOptions(ActivationOptions):
                                        "pass whose activations are stored: sampling itself (default for onestep), or "
                                        "the finished image fed as in extract_real_imagenet (default: scale)",
                                        choices=["sampling", "scale", "noise", "clean"])
+    noise: str = option("unit", "noise of image i: unit (from the seed and i), edm (EDM's seed --seed + i, which draws "
+                        "the class too), or dmd2 (the i-th part of one stream, as DMD2 draws batches)",
+                        choices=["unit", "edm", "dmd2"])
     images_from: Optional[str] = option(None,
                                         "--output_dir of a run with the same sampling: feed its images instead of "
                                         "sampling again", kind="how")

@@ -5,6 +5,7 @@ from dataclasses import replace
 from common import console, parallel
 from common.activations.layout import GENERATED, Tree
 from common.activations.run import ActivationRun, checkpoint_or_default, earlier_options, open_network
+from common.diffusion.schedules import check_level
 from common.errors import InputError
 from tools.generate_dataset.pictures import EarlierPictures
 
@@ -20,6 +21,7 @@ def generate(request):
         precision=options.precision, compile=options.compile)
     sampling = make_sampling(options)
     sampling.check(network.config)
+    check_noise(options, sampling, network)
     earlier = None
     if options.images_from is not None:
         earlier = EarlierPictures(options.images_from, options, weights["sha256"], network.config)
@@ -46,6 +48,9 @@ def settle(options):
         settled["sigma_max"] = options.conditioning_sigma if settled["input_mode"] == "sampling" else 80.0
     earlier = earlier_options(Tree(options.output_dir, GENERATED), options.overwrite)
     settled["to_uint8"] = conversion(options, earlier)
+    if earlier and options.noise != earlier.get("noise", "unit"):
+        raise InputError(f"the images in this folder have noise {earlier.get('noise', 'unit')}",
+                         where=f"--noise {options.noise}", do="Use the same, another folder, or --overwrite")
     existing = earlier.get("num_samples")
     if isinstance(existing, int) and existing > options.num_samples:
         console.say(f"note: {options.output_dir} already has {existing:,} samples")
@@ -55,6 +60,19 @@ def settle(options):
     options = replace(options, **settled)
     check_input_mode(options)
     return options
+
+
+def check_noise(options, sampling, network):
+    """Raise InputError where the originals' noise is not what this run would draw."""
+    import math
+
+    known = {"unit": True, "edm": options.method == "heun", "dmd2": False}[options.noise]
+    if sampling.draws_further and not known:
+        raise InputError(f"{options.method} draws noise after the start, which {options.noise} does otherwise",
+                         where=f"--noise {options.noise}", do="Use heun without churn, onestep, or --noise unit")
+    if options.noise == "dmd2" and math.prod(network.image_shape) % 16:
+        raise InputError("the stream would depend on the batch size for images of this size", where="--noise dmd2",
+                         do="Use unit or edm")
 
 
 def conversion(options, earlier):
@@ -86,7 +104,9 @@ def check_input_mode(options):
     if options.label_mode != "own" or options.guidance != 1:
         raise InputError("the sampling pass takes each image's own label, unguided", where="--input_mode sampling",
                          do="Use scale, noise or clean")
-    if not 0 < options.conditioning_sigma < float("inf"):
+    if options.conditioning_sigma != 0:
+        check_level("conditioning_sigma", options.conditioning_sigma)
+    else:
         raise InputError("the log of this noise level is not finite: every activation would be NaN",
                          where=f"--conditioning_sigma {options.conditioning_sigma:g}",
                          do="Use 80, the initial noise level of the networks")
@@ -110,6 +130,7 @@ def choose_classes(options, config):
 
     from common.datasets.imagenet.classes import parse_classes
     from common.diffusion.labels import class_sequence
+    from common.diffusion.noise import EdmNoise
 
     known = config.label_dim
     if known == 0:
@@ -117,6 +138,10 @@ def choose_classes(options, config):
             raise InputError("the network is unconditional", where=options.checkpoint_path,
                              do="Omit --target_classes and --samples_per_class")
         return None
+    if options.noise == "edm" and options.target_classes is None and options.samples_per_class is None:
+        shape = (config.img_channels, config.img_resolution, config.img_resolution)
+        return np.concatenate([EdmNoise(options.seed, [number], shape, label_dim=known).classes.numpy()
+                               for number in range(options.num_samples)])
     if options.target_classes is None:
         return class_sequence(options.seed, options.num_samples, known, options.samples_per_class)
     wanted = np.array(parse_classes(options.target_classes, class_labels(known)), np.int64)
@@ -143,7 +168,7 @@ class Generation(ActivationRun):
 
         super().__init__(request, options, GENERATED, network, np.arange(options.num_samples, dtype=np.int64))
         self.weights, self.sampling, self.earlier = weights, sampling, earlier
-        self.classes = choose_classes(options, network.config)
+        self.classes, self.stream = choose_classes(options, network.config), None
         mode = "clean" if options.input_mode == "sampling" else options.input_mode
         self.capture = Capture(network, self.form.widths, mode, options.conditioning_sigma, options.seed,
                                options.label_mode, options.pool, options.dtype, images=False)
@@ -172,17 +197,30 @@ class Generation(ActivationRun):
 
         return [picture_path(self.tree.images, position)] if self.options.images else []
 
+    def noise(self, numbers):
+        """Return the source of noise of some images, as UnitNoise."""
+        from common.diffusion.noise import EdmNoise, StreamNoise, UnitNoise
+
+        network, seed, numbers = self.network, self.options.seed, numbers.tolist()
+        device = next(network.parameters()).device
+        if self.options.noise == "edm":
+            return EdmNoise(seed, numbers, network.image_shape, device, network.config.label_dim)
+        if self.options.noise == "dmd2":
+            self.stream = self.stream or StreamNoise(seed, network.image_shape)
+            start = self.stream(numbers).to(device)
+            return lambda: start
+        return UnitNoise(seed, numbers, network.image_shape, device, ahead=1)
+
     def one_step(self, numbers):
         """Return ({layer: rows}, uint8 images) of a batch, both from one pass on noise."""
         import torch
 
         from common.activations.capture import label_vectors, not_finite
-        from common.diffusion.noise import UnitNoise
         from common.images.pixels import to_uint8
 
         network, sigma = self.network, self.sampling.sigmas(self.network.config)[0]
         device = next(network.parameters()).device
-        noise = UnitNoise(self.options.seed, numbers.tolist(), network.image_shape, device, ahead=1)
+        noise = self.noise(numbers)
         with torch.inference_mode():
             labels = None if self.classes is None else label_vectors(self.classes[numbers], "own",
                                                                      network.config.label_dim, device)
@@ -203,7 +241,8 @@ class Generation(ActivationRun):
         new = np.array([number not in sampled for number in numbers.tolist()])
         if new.any():
             chosen = None if classes is None else classes[new]
-            fresh = sample(self.network, self.sampling, self.options.seed, numbers[new].tolist(), chosen)
+            fresh = sample(self.network, self.sampling, self.options.seed, numbers[new].tolist(), chosen,
+                           noise=self.noise(numbers[new]))
             sampled |= dict(zip(numbers[new].tolist(), to_uint8(fresh, self.options.to_uint8)))
         images = np.stack([sampled[number] for number in numbers.tolist()])
         labels = np.zeros(len(numbers), np.int64) if classes is None else classes
@@ -230,7 +269,7 @@ class Generation(ActivationRun):
                 "conditioning_sigma": options.conditioning_sigma, "seed": options.seed,
                 "input_mode": options.input_mode,
                 "label_mode": options.label_mode, **self.stored_as(), "sampling": self.sampling.described(),
-                "to_uint8": options.to_uint8,
+                "to_uint8": options.to_uint8, "noise": options.noise,
                 "class_labels": class_labels(self.network.config.label_dim)}
 
     def conclude(self, count, skipped, rate):

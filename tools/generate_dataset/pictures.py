@@ -8,8 +8,8 @@ from common.images.bounds import PILLOW_ERRORS
 
 SHAPING = ("seed", "method", "num_steps", "sigma_max", "sigma_min", "rho", "S_churn", "S_min", "S_max", "S_noise",
            "stochastic", "eta", "guidance", "samples_per_class", "target_classes", "weights", "part", "precision",
-           "to_uint8")
-BEFORE = {"to_uint8": "dmd2"}  # what runs did that were recorded without the flag
+           "to_uint8", "noise")
+BEFORE = {"to_uint8": "dmd2", "noise": "unit"}  # what runs did that were recorded without the flag
 
 
 class EarlierPictures:

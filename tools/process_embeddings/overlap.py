@@ -156,6 +156,8 @@ def mode_of(item, key):
         return "generation" if generated else "scale"
     if value is None and key == "label_mode":
         return "own"
+    if key == "checkpoint" and value is not None:  # a path, in sets of earlier versions a name
+        return str(value).rpartition("/")[2]
     return sorted(value) if key == "layers" and isinstance(value, list) else value
 
 

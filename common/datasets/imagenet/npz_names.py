@@ -38,7 +38,8 @@ def batch_paths(folder, subset="auto", partial=False):
         there = ", ".join(map(str, numbers[:10])) + (", ..." if len(numbers) > 10 else "")
         raise InputError(f"batch {missing[0]} is missing (there are {there}): the images after it would change their "
                          f"numbers", where=folder, do=f"Get it from {PUBLISHED}, or pass --npz_partial")
-    return chosen, _notes(folder, [path for path in batches if path not in chosen], others, missing)
+    unread = [path for path in batches if path not in chosen] if subset == "auto" else []
+    return chosen, _notes(folder, unread, others, missing)
 
 
 def _missing(numbers):

@@ -62,7 +62,9 @@ def planes_to_picture(pixels):
 
 
 class Source:
-    """The base of all sources; settings: its Settings."""
+    """The base of all sources; settings: its Settings.  split: train or val where the files' names say so."""
+
+    split = None
 
     def map_identity(self):
         """Return {"map of classes": SHA-256 of the --class_map file}, for records; {} without one."""
@@ -120,6 +122,8 @@ class NpzSource(ArraySource):
         from common.datasets.imagenet.npz_batches import open_npz_batches
 
         super().__init__(settings, open_npz_batches(path, settings.npz_subset, settings.npz_partial))
+        first = self.reader.batches[0].path.name
+        self.split = next((split for split in ("train", "val") if first.startswith(split)), None)
         self.classes, self.class_index = read_class_map(settings.class_map, self.reader.labels, path)
 
     def notes(self):

@@ -7,6 +7,7 @@ EDM's and StyleGAN's dataset tools write it, takes precedence over names that ar
 """
 
 import hashlib
+import itertools
 import json
 import os
 from pathlib import Path
@@ -18,6 +19,7 @@ from common.images.network_size import decode_image, prepare_image
 from common.images.suffixes import images_among
 
 LABELS = "dataset.json"
+LOOKED_AT = 1000  # entries in the search for a split
 LARGEST = 1_000_000  # class that a folder may name: larger numbers are dates and the like
 
 
@@ -33,9 +35,20 @@ class FolderFiles:
 
         place = self.root / (split or "")
         if not place.is_dir():
-            raise InputError(f"ImageNet split directory not found: {place}",
-                             do=f"Expected {self.root}/{split}/n01440764/*.JPEG and so on")
+            raise InputError(f"ImageNet split directory not found: {place}", do=self._advice(split))
         return sorted(f"{split}/{name}" if split else name for name in list_images(place))
+
+    def _advice(self, split):
+        """Return where a missing split lies deeper, or what is there instead."""
+        if not self.root.is_dir():
+            return "Check the path"
+        places = (place for depth in ("*/", "*/*/", "*/*/*/") for place in self.root.glob(f"{depth}{split}"))
+        deeper = next((place for place in itertools.islice(places, LOOKED_AT) if place.is_dir()), None)
+        if deeper is not None:
+            return f"Pass {deeper.parent}, which has it"
+        inner = sorted(entry.name for entry in os.scandir(self.root) if entry.is_dir())[:5]
+        held = f"; it holds {', '.join(inner)}" if inner else ""
+        return f"Expected {self.root}/{split}/n01440764/*.JPEG and so on{held}. --split all reads all folders"
 
     def read(self, name):
         """Return a file's bytes."""
@@ -151,8 +164,10 @@ class ImageTree:
             return self._by_label(labels, imagenet)
         place = Path(self.files.root) / (self.split or "")
         if imagenet:
-            raise InputError(f"no class folder is a synset (the first is '{folders[0]}')", where=place,
-                             do="Sort the images into folders such as n01440764, or use --class_map none")
+            what = f"no class folder is a synset (the first is '{folders[0]}')" if any(folders) else \
+                "the images lie in no class folders"
+            raise InputError(what, where=place, do="Sort the images into folders such as n01440764, or use "
+                                                   "--class_map none")
         named = set(folders) - {""} if are_numbers(set(folders) - {""}) else set(folders)
         numbers = number_folders(named, place)
         self.class_names = {number: name for name, number in sorted(numbers.items(), key=lambda item: item[1])}

@@ -139,3 +139,35 @@ def test_metadata_are_json_as_documented(tmp_path):
     write_info(tmp_path / "info.json", {"layers": ["a"], "sigma": float("inf")}, samples, 2)
     value = {"layers": ["a"], "sigma": None, "samples": samples}
     assert (tmp_path / "info.json").read_text() == json.dumps(value, indent=2) + "\n"
+
+
+@pytest.mark.parametrize("left_out", [(), (1, 6)])
+def test_the_fast_form_ends_the_same_wherever_it_was_killed_while_taking_its_final_name(left_out, tmp_path):
+    def begun(name):
+        form = NpyForm(Tree(tmp_path / name, "imagenet"), WIDTHS, "float32", 8, 4)
+        form.prepare()
+        for unit in (0, 1):
+            places = [place for place in range(4) if 4 * unit + place not in left_out]
+            form.write(unit, places, {layer: rows[4 * unit :][places] for layer, rows in arrays.items()})
+        return form
+
+    arrays = make(8)
+    whole = begun("whole")
+    whole.finish()
+    expected = {path.name: path.read_bytes() for path in whole.tree.activations.iterdir()}
+    assert sorted(expected) == ["activations.npy", "activations.npy.json", "done.mask"]
+    for kept in (("activations.npy",), ("activations.npy", "activations.npy.json")):
+        for partial in ((), ("activations.npy.partial",)):
+            form = begun(f"killed{len(kept)}{len(partial)}")
+            form.close()
+            folder = form.tree.activations
+            if not partial:  # it was taken away before the mask got its name
+                (folder / "activations.npy.partial").unlink()
+            for name in kept:
+                (folder / name).write_bytes(expected[name])
+            again = NpyForm(form.tree, WIDTHS, "float32", 8, 4)
+            again.prepare()
+            assert [again.rows_there(unit) for unit in (0, 1)] == [4 - sum(n < 4 for n in left_out),
+                                                                   4 - sum(n >= 4 for n in left_out)]
+            again.finish()
+            assert {path.name: path.read_bytes() for path in folder.iterdir()} == expected

@@ -78,6 +78,7 @@ def run_extraction(case, folder, *words):
     config = {"config": {name: value for name, value in case.spec["config"].items() if name != "use_fp16"}}
     torch.save({**state, **config}, folder / "network.pth")
     out, screen = folder / "data", io.StringIO()
+    args = {"split": case.spec["dataset_info"]["split"], **args}  # the original's default, whatever it reads
     given = [text for name, value in args.items() for text in (f"--{name}", str(value))]
     command = ["--checkpoint_path", str(folder / "network.pth"), "--output_dir", str(out), "--device", "cpu", "--quiet",
                *given]
