@@ -1,4 +1,4 @@
-"""Compare the tiles and readers of extract_subimages with what peers read: the table of docs/extract_subimages.md.
+"""Compare the tiles and readers of extract_subimages with peers; prints the table of docs/extract_subimages.md.
 
     python -m tests.peers.subimages GOLDEN      # GOLDEN: the folder of the original's golden cases
 
@@ -72,8 +72,8 @@ def webdataset_rows(root, tiles):
                                          empty_check=False).to_tuple("__key__", "jpg", "json"))
     other = sum(tiles.get(key, (None,))[0] != data for key, data, _ in samples)
     told = sum(tiles.get(key, (None, None))[1] != json.loads(text) for key, _, text in samples)
-    yield "webdataset 1.0.2", "samples of the tar shards", f"{len(samples)} of {len(tiles)}", \
-        f"{other} images, {told} json"
+    yield ("webdataset 1.0.2", "samples of the tar shards", f"{len(samples)} of {len(tiles)}",
+           f"{other} images, {told} json")
 
 
 def datasets_rows(root, tiles):
@@ -94,7 +94,7 @@ def datasets_rows(root, tiles):
                             "disable_flip": True, "skip_lq": True})
     pairs = ((np.asarray(row["image"].convert("RGB")), item["hq"].numpy().transpose(1, 2, 0) * 255)
              for row, item in zip(rows, items))
-    levels = max(float(np.abs(theirs - ours).max()) for theirs, ours in pairs)
+    levels = max(float(np.abs(theirs - mine).max()) for theirs, mine in pairs)
     yield "datasets 5.2.0", "imagefolder of the photos", f"{len(items)} of {rows.num_rows}", f"{levels:.0f} levels"
 
 
