@@ -78,6 +78,8 @@ def leave(cli):
     or report a signal.
     """
     status = cli()
+    for signum in (signal.SIGINT, signal.SIGTERM):  # all is done; the libraries' own ending would show a traceback
+        signal.signal(signum, signal.SIG_IGN)
     if status == 130:
         for stream in (sys.stdout, sys.stderr):
             if stream is not None:
