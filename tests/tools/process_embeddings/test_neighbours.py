@@ -106,8 +106,8 @@ def test_a18_more_points_are_projected_and_equal_seeds_give_equal_maps():
 
 
 def test_a19_memory_grows_with_the_rows_and_not_with_their_pairs(monkeypatch):
-    """4 MB of distances; then matrices of 51 columns, 14 neighbours: 1 kB a row, some 30 bytes of them for groups."""
-    monkeypatch.setattr(neighbours, "TILE_BYTES", 1 << 22)
+    """Half a MB of distances; then copies of the rows in float64 and float32 and what is returned: 1.6 kB a row."""
+    monkeypatch.setattr(neighbours, "TILE_BYTES", 1 << 19)
     peaks = []
     for count in (4000, 8000):
         rows = rows_of(count, 50)
@@ -115,7 +115,7 @@ def test_a19_memory_grows_with_the_rows_and_not_with_their_pairs(monkeypatch):
         nearest_neighbours(rows, 14)
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
-    assert peaks[1] - peaks[0] < 1500 * 4000
+    assert peaks[1] < 2.1 * peaks[0]  # of pairs it would be four times
     assert peaks[1] < 2e7
 
 
