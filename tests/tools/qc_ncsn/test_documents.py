@@ -46,7 +46,7 @@ def test_the_documents_commands_run_to_their_end(place):
         ended = call_tool(tool, *subcommand, *words)
         assert ended.status == 0, (line, ended.err)
         assert "internal" not in ended.err
-    first, second = (place / "results" / f"qc_fac=1e-4_bs={size}_slice={slices}" for size, slices in ((8, 16), (128, 1)))
+    first, second = (place / "results" / f"qc_fac=1e-4_bs={name}" for name in ("8_slice=16", "128_slice=1"))
     for work, slices in ((first, 16), (second, 1)):
         record = read_json(work / "run.json")
         assert (record["results"]["step"], record["derived"]["loss.slices"]) == (700000, slices)
