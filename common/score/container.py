@@ -24,8 +24,8 @@ DO = "Give a checkpoint of a score model"
 
 
 def read_checkpoint(path):
-    """Return a checkpoint's dictionary, checked: model, ema (or None), optimizer (or None), weights (which ones a file
-    without an EMA has, None if it does not say), and step and genprobe where there are any.
+    """Return a checkpoint's dictionary, checked: model, ema (or None), optimizer (or None), and where the file has them
+    step, genprobe, and weights (which ones a file without an EMA holds).
 
     Every name in `model` begins with `module.`, once. Raises InputError for another file.
     """
@@ -37,7 +37,7 @@ def read_checkpoint(path):
     if "model" not in state:
         state = {"model": _bare_weights(state, path)}
     state = {**state, "model": _unwrapped(state["model"], path), "ema": state.get("ema"),
-             "optimizer": state.get("optimizer"), "weights": None}
+             "optimizer": state.get("optimizer")}
     if state["ema"] is not None:
         state["ema"] = _checked_average(state["ema"], path)
     _check_extra(state, path)

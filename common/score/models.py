@@ -47,7 +47,7 @@ def load_weights(network, state, where, weights="raw"):
     model = {name.removeprefix(PREFIX): tensor for name, tensor in state["model"].items()}
     load_strictly(network, model, where)
     if state["ema"] is None:
-        if state["weights"] not in (weights, None):
+        if state.get("weights") not in (weights, None):
             raise InputError(f"the file has the {state['weights']} weights only", where=where,
                              do=f"Pass `weights` {state['weights']}, or convert the checkpoint again")
         return
@@ -82,7 +82,7 @@ class LoadedModel:
         """path: a checkpoint.  config: a configuration, or None for the one stored in the file."""
         state = read_checkpoint(path)
         self.path, self.step = Path(path), state.get("step")
-        self.weights = "only" if state["ema"] is None and state["weights"] is None else weights
+        self.weights = "only" if state["ema"] is None and state.get("weights") is None else weights
         stored = stored_config(state)
         if config is not None and stored is not None:
             check_same_model(config, stored, path)

@@ -95,7 +95,7 @@ def _from_safetensors(options, source, target):
     if config is None:
         raise InputError("the file does not store its configuration", where=source, do="Pass --config")
     network = build_network(config)
-    weights = state["weights"] or "raw"
+    weights = state.get("weights") or "raw"
     load_weights(network, state, source, weights)
     average = make_average(network, config["model"]["ema_rate"])
     step = json.loads(state["genprobe"]).get("step")

@@ -16,6 +16,8 @@ def begin(run, images, repaired=0):
     if repaired:
         console.say(f"{repaired:,} images that could not be read have been repaired or removed")
     console.say(f"network: {FAMILIES[family(config)]}, {run.parameters:,} parameters, on {run.device}")
+    if run.options.compile and run.device.type == "cpu":
+        console.say("note: compiling for a CPU takes minutes before the first step")
     if loss["balancing_fac"] > 0:
         console.say(f"regulariser: lambda {loss['balancing_fac']:g}, K = {loss['slices']}, {loss['reg_weight']}")
     console.say(f"steps {run.done + 1:,} to {run.last:,} at batch size {run.training['batch_size']}, from {run.start}, "

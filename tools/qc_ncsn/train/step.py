@@ -128,7 +128,7 @@ def load_training_state(state, where, network, optimiser, average, fresh_optimiz
     if state["optimizer"] is None and not fresh_optimizer:
         raise InputError("this file has no optimiser state", where=where,
                          do="Pass --fresh_optimizer to start a new one")
-    load_weights(network, state, where, state["weights"] or "raw")
+    load_weights(network, state, where, state.get("weights") or "raw")
     if state["ema"] is None:  # one set of weights: the average starts from it
         load_average(average, [parameter.detach().clone() for _, parameter in trainable(network)], 0, where, "")
     else:
