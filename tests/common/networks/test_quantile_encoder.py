@@ -174,6 +174,21 @@ def test_nothing_loaded_silently(small, statistics, tmp_path):
         load_quantile_encoder(refused_bare)
 
 
+@pytest.mark.parametrize("described", [3, {"stem": 16}, {"groups": "ab", "stem": 16},
+                                       {"groups": [[32, 10**9]], "stem": 1}, {"groups": [[32, 1]], "stem": float("inf")}, {"groups": [[0, 1]], "stem": 16}])
+def test_damaged_options_and_statistics_are_named(described, small, statistics, tmp_path):
+    save_quantile_encoder(tmp_path / "e.pt", small, statistics)
+    value = load_torch(tmp_path / "e.pt")
+    save_torch(tmp_path / "bad.pt", {**value, "opts": {"encoder_config": described}})
+    said = "'body" if described == 3 else "'encoder_config' in its options is damaged"
+    with pytest.raises(InputError, match=said):
+        load_quantile_encoder(tmp_path / "bad.pt")
+    for wrong in ({"a": 1}, [0.0], torch.full((20,), float("nan"))):
+        save_torch(tmp_path / "bad.pt", {**value, "style_space_latent_min": wrong})
+        with pytest.raises(InputError, match="'style_space_latent_min' has shape"):
+            load_quantile_encoder(tmp_path / "bad.pt")
+
+
 def test_other_networks_are_refused(tmp_path):
     save_torch(tmp_path / "g.pt", {"g_ema": dict(small_generator().state_dict())})
     save_torch(tmp_path / "l.pt", [1])
