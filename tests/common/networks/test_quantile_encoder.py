@@ -175,7 +175,9 @@ def test_nothing_loaded_silently(small, statistics, tmp_path):
 
 
 @pytest.mark.parametrize("described", [3, {"stem": 16}, {"groups": "ab", "stem": 16},
-                                       {"groups": [[32, 10**9]], "stem": 1}, {"groups": [[32, 1]], "stem": float("inf")}, {"groups": [[0, 1]], "stem": 16}])
+                                       {"groups": [[32, 10**9]], "stem": 1},
+                                       {"groups": [[32, 1]], "stem": float("inf")},
+                                       {"groups": [[0, 1]], "stem": 16}])
 def test_damaged_options_and_statistics_are_named(described, small, statistics, tmp_path):
     save_quantile_encoder(tmp_path / "e.pt", small, statistics)
     value = load_torch(tmp_path / "e.pt")
