@@ -25,6 +25,7 @@ from common.networks.quantile_encoder import QuantileEncoderConfig, build_encode
 from common.style_space import StyleStatistics
 
 PUBLISHED = "a quantile encoder, such as superres_alpha_0.1.pt or a checkpoint of train_quantile_encoder"
+BACKBONES = "model_ir_se50.pth, a pSp checkpoint or a quantile encoder"
 MARK = "projection.0.weight"
 PREFIXES = ("", "module.", "encoder.", "module.encoder.", "encoder.module.")
 MOST = 200  # blocks of a backbone
@@ -128,6 +129,20 @@ def build_quantile_encoder(state, where, described=None):
     state = {name: tensor if name.endswith(COUNTER) else tensor.float() for name, tensor in state.items()}
     load_strictly(network, state, where, do=f"Give {PUBLISHED}", assign=True)
     return network.eval().requires_grad_(False)
+
+
+def load_backbone(network, path):
+    """Give an encoder the stem and blocks of a file: an IR-SE50 (model_ir_se50.pth), a pSp or a quantile encoder.
+
+    The heads stay as they are. Raises InputError when the file's backbone is another one.
+    """
+    from torch import nn
+
+    parts = nn.ModuleDict({name: getattr(network, name) for name in ("input_layer", "body") if hasattr(network, name)})
+    value = load_torch(path)
+    state = find_state(value if isinstance(value, dict) else {}, path, next(iter(parts.state_dict())), BACKBONES)
+    own = {name: tensor.float() for name, tensor in state.items() if name.split(".")[0] in parts}
+    load_strictly(parts, own, path, do=f"Give {BACKBONES}, with the blocks of this encoder")
 
 
 def _statistics(value, width, where):

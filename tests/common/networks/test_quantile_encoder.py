@@ -24,6 +24,7 @@ from common.networks.quantile_encoder import (
 )
 from common.networks.quantile_encoder_weights import (
     build_quantile_encoder,
+    load_backbone,
     load_quantile_encoder,
     save_quantile_encoder,
 )
@@ -172,6 +173,23 @@ def test_nothing_loaded_silently(small, statistics, tmp_path):
     save_torch(refused_bare, {"state_dict": cut})
     with pytest.raises(InputError, match="'body.23"):
         load_quantile_encoder(refused_bare)
+
+
+@pytest.mark.parametrize(("prefix", "wrapper"), [("", None), ("encoder.", "state_dict")])
+def test_a_training_starts_from_another_networks_backbone(prefix, wrapper, small, tmp_path):
+    """IR-SE50's flat file, or pSp's encoder; what is not the backbone is left alone, what does not fit is named."""
+    other = initial(preset_config("small", 20), seed=5)
+    state = {name: value for name, value in other.state_dict().items() if not name.startswith("projection")}
+    state = {f"{prefix}{name}": value for name, value in {**state, "output_layer.3.weight": torch.ones(2)}.items()}
+    save_torch(tmp_path / "b.pth", {wrapper: state} if wrapper else state)
+    network = initial(preset_config("small", 20), seed=1)
+    heads = network.projection[0].weight.clone()
+    load_backbone(network, tmp_path / "b.pth")
+    torch.testing.assert_close(network.trunk(images()), other.trunk(images()), **NEAR)
+    assert torch.equal(network.projection[0].weight, heads)
+    for preset, name in (("ir50", "body.3.shortcut_layer.0.weight"), ("resnet18", "body.conv1.weight")):
+        with pytest.raises(InputError, match=f"'{name}' is missing"):
+            load_backbone(initial(preset_config(preset, 20)), tmp_path / "b.pth")
 
 
 @pytest.mark.parametrize("described", [3, {"stem": 16}, {"groups": "ab", "stem": 16},
