@@ -169,7 +169,8 @@ def _statistics(value, width, where):
 def save_quantile_encoder(path, network, statistics, latent_avg=None, opts=None):
     """Write an encoder in the published container, atomically; `load_quantile_encoder` needs nothing else.
 
-    statistics: StyleStatistics of the generator that the predictions are relative to.  opts: plain values.
+    statistics: StyleStatistics of the generator that the predictions are relative to.  opts: plain values; the
+    original's loader asks for input_nc among them.
     """
     import torch
 
@@ -178,5 +179,5 @@ def save_quantile_encoder(path, network, statistics, latent_avg=None, opts=None)
     limits = {key: torch.from_numpy(getattr(statistics, name)) for name, key in LIMITS.items()}
     low, lowest, high, highest = RANGE
     save_torch(path, {"state_dict": {name: tensor.detach().cpu() for name, tensor in network.state_dict().items()},
-                      "opts": {**(opts or {}), "encoder_config": described}, "latent_avg": latent_avg, **limits,
+                      "opts": {"input_nc": 3, **(opts or {}), "encoder_config": described}, "latent_avg": latent_avg, **limits,
                       low: lowest, high: highest})

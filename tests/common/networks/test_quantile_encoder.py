@@ -116,6 +116,14 @@ def test_every_preset_is_found_again_from_its_file(preset, statistics, tmp_path)
         assert build_quantile_encoder(dict(network.state_dict()), "state").config == network.config
 
 
+def test_gradients_reach_every_weight_that_is_to_be_trained():
+    """The pooling block is there for the original's strict loading alone; DDP would wait for its gradients."""
+    network = build_encoder(preset_config("ir50", 4))
+    network(images()).sum().backward()
+    for name, parameter in network.named_parameters():
+        assert parameter.requires_grad == (parameter.grad is not None) == (not name.startswith("pooling_block."))
+
+
 def test_the_container_is_the_published_one(small, statistics, tmp_path):
     save_quantile_encoder(tmp_path / "e.pt", small, statistics, torch.zeros(6, 6), {"alpha": 0.1})
     value = load_torch(tmp_path / "e.pt")
@@ -124,7 +132,7 @@ def test_the_container_is_the_published_one(small, statistics, tmp_path):
     assert (value["_STYLE_SPACE_MIN"], value["_STYLE_SPACE_MAX"]) == (-10, 10)
     assert list(value["state_dict"]) == list(small.state_dict())
     loaded = load_quantile_encoder(tmp_path / "e.pt")
-    assert loaded.opts["alpha"] == 0.1
+    assert (loaded.opts["alpha"], loaded.opts["input_nc"]) == (0.1, 3)
     for name in ("mean", "min", "max"):
         assert np.array_equal(getattr(loaded.statistics, name), getattr(statistics, name))
 
