@@ -86,7 +86,8 @@ def build_encoder(config):
 def add_heads(module, config, channels):
     """Give an encoder its heads, 1x1 convolutions, and the pooling block where the configuration has it."""
     if config.pooling:
-        module.pooling_block = GradualStyleBlock(channels, channels, POOLED)
+        block = GradualStyleBlock(channels, channels, POOLED)
+        module.pooling_block = block.requires_grad_(False)  # no gradient reaches it, for which DDP would wait
     for name in ("projection", "projection_lq", "projection_uq"):
         setattr(module, name, nn.Sequential(nn.Conv2d(channels, config.style_dims, 1)))
 

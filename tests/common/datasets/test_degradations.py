@@ -10,6 +10,7 @@ from PIL import Image
 
 from common.datasets.degradations import (
     LEVELS,
+    _shrink_by_taps,
     bicubic_kernel,
     blur,
     check_factor,
@@ -56,18 +57,17 @@ def test_resize_is_pils(form):
             image = through(case[f"image{name[6]}"], form)
             got = degrade(image, factor).transpose(2, 0, 1)
             step = 256 // expected.shape[-1]
-            assert (got[:, ::step, ::step] != expected).mean() < 0.002
+            assert (got[:, ::step, ::step] != expected).mean() < 0.0005
         target = resized(through(case["image1"], form)).transpose(2, 0, 1)
         assert np.array_equal(target[:, ::2, ::2], case["target1"])
 
 
 @pytest.mark.parametrize("factor", [1, 2, 4, 8])
-def test_both_ways_of_reducing_are_one_linear_map(factor, monkeypatch):
-    x = torch.rand(2, 3, 32, 48, generator=torch.Generator().manual_seed(0))
+def test_both_ways_of_reducing_are_one_linear_map(factor):
+    x = torch.rand(3, 32, 48, generator=torch.Generator().manual_seed(0))
     got = shrink(x, factor)
-    assert got.shape == (2, 3, 32 // factor, 48 // factor)
-    monkeypatch.setattr("common.datasets.degradations.BY_CONVOLUTION", 0 if factor <= 2 else 99)
-    torch.testing.assert_close(shrink(x, factor), got, rtol=0, atol=1e-5)
+    assert got.shape == (3, 32 // factor, 48 // factor)
+    torch.testing.assert_close(torch.from_numpy(_shrink_by_taps(x.numpy(), factor).copy()), got, rtol=0, atol=1e-5)
     torch.testing.assert_close(shrink(torch.ones_like(x), factor), torch.ones_like(got), rtol=0, atol=1e-5)
     assert float(bicubic_kernel(factor).sum()) == pytest.approx(1, abs=1e-6)
 

@@ -24,6 +24,7 @@ from common.networks.quantile_encoder import (
 )
 from common.networks.quantile_encoder_weights import (
     build_quantile_encoder,
+    load_backbone,
     load_quantile_encoder,
     save_quantile_encoder,
 )
@@ -115,6 +116,14 @@ def test_every_preset_is_found_again_from_its_file(preset, statistics, tmp_path)
         assert build_quantile_encoder(dict(network.state_dict()), "state").config == network.config
 
 
+def test_gradients_reach_every_weight_that_is_to_be_trained():
+    """The pooling block is there for the original's strict loading alone; DDP would wait for its gradients."""
+    network = build_encoder(preset_config("ir50", 4))
+    network(images()).sum().backward()
+    for name, parameter in network.named_parameters():
+        assert parameter.requires_grad == (parameter.grad is not None) == (not name.startswith("pooling_block."))
+
+
 def test_the_container_is_the_published_one(small, statistics, tmp_path):
     save_quantile_encoder(tmp_path / "e.pt", small, statistics, torch.zeros(6, 6), {"alpha": 0.1})
     value = load_torch(tmp_path / "e.pt")
@@ -123,7 +132,7 @@ def test_the_container_is_the_published_one(small, statistics, tmp_path):
     assert (value["_STYLE_SPACE_MIN"], value["_STYLE_SPACE_MAX"]) == (-10, 10)
     assert list(value["state_dict"]) == list(small.state_dict())
     loaded = load_quantile_encoder(tmp_path / "e.pt")
-    assert loaded.opts["alpha"] == 0.1
+    assert (loaded.opts["alpha"], loaded.opts["input_nc"]) == (0.1, 3)
     for name in ("mean", "min", "max"):
         assert np.array_equal(getattr(loaded.statistics, name), getattr(statistics, name))
 
@@ -172,6 +181,40 @@ def test_nothing_loaded_silently(small, statistics, tmp_path):
     save_torch(refused_bare, {"state_dict": cut})
     with pytest.raises(InputError, match="'body.23"):
         load_quantile_encoder(refused_bare)
+
+
+@pytest.mark.parametrize(("prefix", "wrapper"), [("", None), ("encoder.", "state_dict")])
+def test_a_training_starts_from_another_networks_backbone(prefix, wrapper, small, tmp_path):
+    """IR-SE50's flat file, or pSp's encoder; what is not the backbone is left alone, what does not fit is named."""
+    other = initial(preset_config("small", 20), seed=5)
+    state = {name: value for name, value in other.state_dict().items() if not name.startswith("projection")}
+    state = {f"{prefix}{name}": value for name, value in {**state, "output_layer.3.weight": torch.ones(2)}.items()}
+    save_torch(tmp_path / "b.pth", {wrapper: state} if wrapper else state)
+    network = initial(preset_config("small", 20), seed=1)
+    heads = network.projection[0].weight.clone()
+    load_backbone(network, tmp_path / "b.pth")
+    torch.testing.assert_close(network.trunk(images()), other.trunk(images()), **NEAR)
+    assert torch.equal(network.projection[0].weight, heads)
+    for preset, name in (("ir50", "body.3.shortcut_layer.0.weight"), ("resnet18", "body.conv1.weight")):
+        with pytest.raises(InputError, match=f"'{name}' is missing"):
+            load_backbone(initial(preset_config(preset, 20)), tmp_path / "b.pth")
+
+
+@pytest.mark.parametrize("described", [3, {"stem": 16}, {"groups": "ab", "stem": 16},
+                                       {"groups": [[32, 10**9]], "stem": 1},
+                                       {"groups": [[32, 1]], "stem": float("inf")},
+                                       {"groups": [[0, 1]], "stem": 16}])
+def test_damaged_options_and_statistics_are_named(described, small, statistics, tmp_path):
+    save_quantile_encoder(tmp_path / "e.pt", small, statistics)
+    value = load_torch(tmp_path / "e.pt")
+    save_torch(tmp_path / "bad.pt", {**value, "opts": {"encoder_config": described}})
+    said = "'body" if described == 3 else "'encoder_config' in its options is damaged"
+    with pytest.raises(InputError, match=said):
+        load_quantile_encoder(tmp_path / "bad.pt")
+    for wrong in ({"a": 1}, [0.0], torch.full((20,), float("nan"))):
+        save_torch(tmp_path / "bad.pt", {**value, "style_space_latent_min": wrong})
+        with pytest.raises(InputError, match="'style_space_latent_min' has shape"):
+            load_quantile_encoder(tmp_path / "bad.pt")
 
 
 def test_other_networks_are_refused(tmp_path):

@@ -9,6 +9,7 @@ import torch
 
 from common.errors import InputError
 from common.formats.checkpoints import save_safetensors, save_torch
+from common.formats.tensors import Tensors
 from common.networks.stylegan2 import StyleGAN2Config
 from common.networks.stylegan2_weights import load_stylegan2
 from tests.common.networks.stylegan2_makers import checkpoint, codes, small_generator
@@ -59,6 +60,35 @@ def test_channels_from_shapes(channels, dim, depth, tmp_path):
     assert loaded.config == StyleGAN2Config(channels, dim, depth)
     assert loaded.size == 4 * 2 ** (len(channels) - 1)
     same_pictures(network, loaded)
+
+
+@pytest.mark.parametrize("name", ["style.99999999.weight", "convs.99999999.conv.weight", "convs.7.noise.weight"])
+def test_numbers_of_layers_are_bounded(name, network, tmp_path):
+    save_torch(tmp_path / "g.pt", {**network.state_dict(), name: torch.zeros(1)})
+    with pytest.raises(InputError, match="far too many layers|is missing"):
+        load_stylegan2(tmp_path / "g.pt")
+
+
+def test_only_the_generator_of_a_large_file_is_read(network, tmp_path, monkeypatch):
+    """Discriminator, optimisers and encoder may be many times as large."""
+    state, large = dict(network.state_dict()), torch.zeros(1000)
+    save_torch(tmp_path / "training.pt", {"g": state, "d": {"x": large}, "g_ema": state, "g_optim": {0: large}})
+    save_torch(tmp_path / "psp.pt", {"state_dict": {"encoder.x": large, **{f"decoder.{name}": tensor for name, tensor
+                                                                          in state.items()}}})
+    read = []
+    monkeypatch.setattr("common.formats.tensors.Tensors.storage", _watched(Tensors.storage, read))
+    for path in tmp_path.iterdir():
+        same_pictures(network, load_stylegan2(path).network)
+    assert read
+    assert large.numel() not in {len(flat) for flat in read}
+
+
+def _watched(storage, read):
+    def watch(self, described):
+        read.append(storage(self, described))
+        return read[-1]
+
+    return watch
 
 
 def test_half_floats_become_float32(network, tmp_path):
