@@ -1,20 +1,12 @@
 """Tables of a calibration, for the screen and as csv."""
 
-import csv
-import io
-
 from common import console
-from common.files import write_text
+from common.formats import tables
 
 
 def write_table(path, rows):
     """Write rows (dictionaries of one set of keys) as csv; a list of one is its entry, None an empty cell."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(rows[0])
-    for row in rows:
-        writer.writerow([_cell(value) for value in row.values()])
-    write_text(path, text.getvalue())
+    tables.write_table(path, list(rows[0]), [map(_cell, row.values()) for row in rows])
     return path
 
 
