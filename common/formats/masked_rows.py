@@ -99,6 +99,15 @@ class MaskedRows:
             data = os.pread(stream, count * width * self.dtype.itemsize, HEADER + start * width * self.dtype.itemsize)
             yield np.frombuffer(data, self.dtype).reshape(count, width)
 
+    def remove(self):
+        """Remove the folder, where the rows were a step on the way to another file."""
+        import shutil
+
+        for stream in self._streams.values():
+            os.close(stream)
+        self._streams.clear()
+        shutil.rmtree(self.folder)
+
     def outputs(self):
         """Return the files of a finished run."""
         return [path for path, _, _ in self._files()]

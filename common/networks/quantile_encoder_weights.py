@@ -26,6 +26,7 @@ from common.style_space import StyleStatistics
 
 PUBLISHED = "a quantile encoder, such as superres_alpha_0.1.pt or a checkpoint of train_quantile_encoder"
 MARK = "projection.0.weight"
+SIZE = 256  # px, of the published encoders
 PREFIXES = ("", "module.", "encoder.", "module.encoder.", "encoder.module.")
 RANGE = ("_STYLE_SPACE_MIN", -10, "_STYLE_SPACE_MAX", 10)  # constants of the published container
 LIMITS = {"mean": "style_space_latent_avg", "min": "style_space_latent_min", "max": "style_space_latent_max"}
@@ -43,6 +44,12 @@ class QuantileEncoderFile:
     statistics: Optional[StyleStatistics] = None
     latent_avg: Optional[object] = None
     opts: dict = field(default_factory=dict)
+
+    @property
+    def size(self):
+        """The side in pixels of the images that it was trained on: 'encoder_size' of the options, else 256."""
+        size = self.opts.get("encoder_size")
+        return size if isinstance(size, int) and size > 0 else SIZE
 
 
 def load_quantile_encoder(path, device="cpu"):
