@@ -45,6 +45,7 @@ def generate(request):
     comparing = options.verify and not options.dry_run
     job = Job(layout.root, "generate_ffhq", options, request=request, derived=derived, inputs=[options.stylegan_path],
               extent={"resize_factors": layout.factors}, owns=layout.owns(), show=None if comparing else show)
+    job.says_up_to_date = not comparing  # the comparison goes on, and may say otherwise
     generation = Generation(options, layout, generator, device)
     with parallel.process_group(device.type) if comparing else nullcontext():
         outcome = job.run(generation.work, generation.rehearse, device)

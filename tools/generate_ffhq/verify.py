@@ -22,7 +22,7 @@ def verify(generation, record):
     exact = generation.device.type == "cpu" and machine in (None, describe(generation.device))
     numbers, factors = generation.layout.numbers, generation.layout.factors
     mine, failures = parallel.shard(numbers), []
-    with console.progress("verifying", len(mine), unit="images") as advance:
+    with console.progress("verifying", len(mine), unit="images", after=5) as advance:
         for number in mine:
             failures += _compare(generation, number, factors, exact)
             advance()

@@ -75,6 +75,7 @@ class Encoding:
 
     def rehearse(self):
         """Return (line, results) of --dry_run."""
+        self.say_notes()
         line = f"would encode {len(self.images):,} images at factor {self.images.factor} and write {self.path} " \
                f"({4 * 4 * len(self.images) * self.num_dims / 1e6:,.1f} MB)"
         return line, self.results()
@@ -89,6 +90,7 @@ class Encoding:
     def work(self):
         """Encode the images whose rows are missing, and write the file; returns (results, files)."""
         if parallel.is_main():
+            self.say_notes()
             self._prepare()
         parallel.barrier()  # the rows can be written
         units = range(-(-len(self.images) // self.per_unit))
@@ -102,6 +104,11 @@ class Encoding:
         self.rows.remove()
         rate = {"images_per_second": round(made / seconds, 3)} if made else {}
         return {**self.results(), "bytes": self.path.stat().st_size, **rate}, [self.path]
+
+    def say_notes(self):
+        """Print what was noticed of the images."""
+        for note in self.images.notes:
+            console.say(note)
 
     def _prepare(self):
         """Make room for the rows; those of other images, left by a run before the folder changed, go."""

@@ -22,13 +22,13 @@ class Images:
     """The images below a folder, in natural order, at one resize factor.
 
     pairs: Pairs.  has_truth: bools (N,).  style_dims: of the first latents that have them, or None.  digest: of all
-    contents.  degraded: whether they lie there degraded by that factor already.
+    contents.  degraded: whether they lie there degraded by that factor already.  notes: for people.
     Raises InputError naming an image or latents file that is damaged, without a partner, or degraded by another factor.
     """
 
     def __init__(self, folder, factor, size, num_dims, allow_missing_truth):
         self.folder, self.factor, self.size, self.num_dims = Path(folder), factor, size, num_dims
-        self.pairs = find_pairs(folder)
+        self.pairs, self.notes = find_pairs(folder), []
         self.has_truth = np.array([pair.latents is not None for pair in self.pairs])
         self._check_partners(allow_missing_truth)
         self.style_dims, self._factors = None, {}
@@ -40,7 +40,7 @@ class Images:
 
     def _check_partners(self, allow_missing_truth):
         if not self.has_truth.any():
-            console.say(f"note: no latents in {self.folder}: the truth is NaN in every row")
+            self.notes.append(f"note: no latents in {self.folder}: the truth is NaN in every row")
         elif not self.has_truth.all():
             if not allow_missing_truth:
                 try:
@@ -48,16 +48,16 @@ class Images:
                 except InputError as error:
                     raise InputError(error.what, where=error.where, do="Restore the file, remove the image, or pass "
                                      "--allow_missing_truth for rows of NaN") from error
-            console.say(f"note: {int((~self.has_truth).sum()):,} of {len(self):,} images have no latents: their truth "
-                        "is NaN")
+            self.notes.append(f"note: {int((~self.has_truth).sum()):,} of {len(self):,} images have no latents: their "
+                              "truth is NaN")
         lost = orphans(self.folder, self.pairs)
         if lost:
-            console.say(f"note: {len(lost):,} latents files have no image, {lost[0]} the first")
+            self.notes.append(f"note: {len(lost):,} latents files have no image, {lost[0]} the first")
 
     def _read_all(self):
         """Return the SHA-256 of all contents, each image and each latents file read once and checked."""
         digest = hashlib.sha256()
-        with console.progress("checking", len(self), unit="images") as advance:
+        with console.progress("checking", len(self), unit="images", after=5) as advance:
             for pair in self.pairs:
                 digest.update(f"{pair.name}\n".encode(errors="surrogateescape"))
                 digest.update(hashlib.sha256(_checked(pair.image)).digest())
@@ -85,7 +85,8 @@ class Images:
         if not found and (named := re.fullmatch(r"(\d+)x", self.folder.resolve().name)) \
                 and self.folder.resolve().parent.name == "generated" and int(named[1]) > 1:
             found = {int(named[1]): None}
-            console.say(f"note: {self.folder} is taken to hold images that are degraded by {named[1]}, by its name")
+            self.notes.append(f"note: {self.folder} is taken to hold images that are degraded by {named[1]}, by its "
+                              "name")
         stored, pair = next(iter(found.items()), (1, None))
         if stored not in (1, self.factor):
             raise InputError(f"its images are degraded by {stored} already", where=self.folder,
