@@ -65,3 +65,18 @@ def test_results_are_compared_through_lists_and_dictionaries():
     assert not same_result({"a": 1.0}, {"b": 1.0})
     assert not same_result([1.0], [1.0, 2.0])
     assert not same_result(np.ones(3), np.ones(3) * 1.01)
+
+
+def test_a_peer_that_does_a_part_is_extrapolated_and_memory_is_shown(monkeypatch, capsys):
+    monkeypatch.setattr(registry, "_benches", {})
+    monkeypatch.setattr(registry.pkgutil, "iter_modules", lambda path: [])
+
+    @registry.bench("zz.part", peer="one of ten", rounds=3, memory=True, peer_share=0.1)
+    def part():
+        return lambda: np.ones(4_000_000).sum() and time.sleep(0.02), lambda: time.sleep(0.02), lambda *_: True
+
+    row = measure(registry._benches["zz.part"])
+    assert 3 < row["ratio"] < 12
+    assert row["memory"][0] is None or 20 < row["memory"][0] < 60 > row["memory"][1]
+    assert main(["zz.part"]) == 0
+    assert row["memory"][0] is None or " MB, peer +" in capsys.readouterr().out

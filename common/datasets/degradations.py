@@ -1,8 +1,8 @@
 """What makes pictures hard for the encoder: the degradation of its training, and the corruptions of the stress test.
 
 The degradation is pixel2style2pixel's super-resolution transform, byte for byte: resize, bicubic reduction by a factor,
-truncation to 8 bits, resize back. At factor 1 it is a slight blur and a shift by half a pixel, not the identity. Sums
-are float32 in the original's order, because rounding decides about 9 % of the bytes at factor 1.
+truncation to 8 bits, resize back. At factor 1 it is a slight blur and a shift by half a pixel, not the identity, and
+rounding decides about 9 % of the bytes: sums are made there as the original's convolution made them, on any processor.
 """
 
 from functools import lru_cache
@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from common.errors import InputError, Parameter
 
 SIZE = 256  # px, of the published encoders
-BY_CONVOLUTION = 2  # factors up to here are quicker as convolutions, larger ones as matrix products
+BY_TAPS = 2  # up to this factor exact values fall on whole levels, so that the order of rounding decides
 MASK_SIDE = 6  # of the random field that masks are made of
 LEVELS = ("none", "mild", "moderate", "severe", "extreme")
 
@@ -52,14 +52,23 @@ def shrink(x, factor):
     Not clamped and not rounded. Rows are reduced first, then columns.
     """
     height, width = x.shape[-2:]
-    if factor > BY_CONVOLUTION:
-        return _matrix(height, factor).to(x) @ x @ _matrix(width, factor).to(x).t()
-    kernel, before = bicubic_kernel(factor).to(x), 3 * factor // 2
-    pads = (before, 3 * factor - before)
-    y = x.reshape(-1, 1, height, width)
-    y = F.conv2d(F.pad(y, (0, 0, *pads), mode="reflect"), kernel.reshape(1, 1, -1, 1), stride=(factor, 1))
-    y = F.conv2d(F.pad(y, (*pads, 0, 0), mode="reflect"), kernel.reshape(1, 1, 1, -1), stride=(1, factor))
-    return y.reshape(*x.shape[:-2], *y.shape[-2:])
+    return _matrix(height, factor).to(x) @ x @ _matrix(width, factor).to(x).t()
+
+
+def _shrink_by_taps(x, factor):
+    """Return what `shrink` does for an array (C, H, W), rounded as the original's: rows, then columns, tap after tap.
+
+    Each tap is one fused multiplication and addition, whose only rounding is to float32; here through float64.
+    """
+    kernel, before = bicubic_kernel(factor).numpy().astype(np.float64), 3 * factor // 2
+    for _ in range(2):  # rows, then, of the transposed image, columns
+        length = x.shape[1]
+        padded = np.pad(x, ((0, 0), (before, 3 * factor - before), (0, 0)), mode="reflect").astype(np.float64)
+        total = np.float32(0)
+        for index, weight in enumerate(kernel):
+            total = (total + weight * padded[:, index : index + length : factor]).astype(np.float32)
+        x = total.swapaxes(1, 2)
+    return x
 
 
 def resized(image, size=SIZE):
@@ -81,9 +90,10 @@ def degrade(image, factor, size=SIZE):
     from PIL import Image
 
     check_factor(factor, size)
-    unit = torch.from_numpy(np.array(resized(image, size).transpose(2, 0, 1))).float().div(255)
-    small = shrink(unit, factor).clamp(0, 1).mul(255).byte()  # truncated
-    return resized(Image.fromarray(small.permute(1, 2, 0).contiguous().numpy()), size)
+    unit = resized(image, size).transpose(2, 0, 1).astype(np.float32) / np.float32(255)
+    small = _shrink_by_taps(unit, factor) if factor <= BY_TAPS else shrink(torch.from_numpy(unit), factor).numpy()
+    levels = (np.clip(small, 0, 1) * np.float32(255)).astype(np.uint8)  # truncated
+    return resized(Image.fromarray(np.ascontiguousarray(levels.transpose(1, 2, 0))), size)
 
 
 def network_input(pixels):

@@ -8,23 +8,29 @@ from common.formats.torch_files import open_torch
 from common.formats.unpickle import CONTAINERS, Global, Record, finish, known, reading
 
 
-def load_torch(path):
+def load_torch(path, part=None):
     """Return what torch.save stored, on the CPU: tensors, plain containers, numbers, numpy's scalars and arrays.
 
-    An argparse.Namespace becomes a Record (`attributes`). Parameters become tensors, and no tensor requires gradients.
+    part: a function of the file's value, in which tensors are stand-ins, that returns what of it to keep: the tensors
+    of the rest are not read. An argparse.Namespace becomes a Record (`attributes`). Parameters become tensors, and no
+    tensor requires gradients.
     Raises InputError for a missing, truncated or foreign file, and names a global that the file would have to import.
     """
     with system_errors(path), open(path, "rb") as stream:
         size = stream.seek(0, 2)
         stream.seek(0)
         with reading(path, f"a checkpoint ({size:,} bytes)", "tensors and plain containers"):
-            return read_torch(stream, size)
+            return read_torch(stream, size, part)
 
 
-def read_torch(stream, size):
-    """Return the value of a binary stream of torch.save; raises what `reading` turns into an InputError."""
+def read_torch(stream, size, part=None):
+    """Return the value of a binary stream of torch.save; raises what `reading` turns into an InputError.
+
+    part: see load_torch.
+    """
     file = open_torch(stream, size)
-    return finish(file.load(known(CHECKPOINT)), torch_part(Tensors(file.storage, size)))
+    value = file.load(known(CHECKPOINT))
+    return finish(part(value) if part else value, torch_part(Tensors(file.storage, size)))
 
 
 CHECKPOINT = {

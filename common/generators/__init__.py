@@ -12,13 +12,16 @@ from pathlib import Path
 from common.errors import InputError, Parameter, nearest
 from common.files import fingerprint, system_errors
 from common.formats.checkpoints import is_safetensors
-from common.formats.zips import open_zip
+from common.formats.zips import open_zip, zip_errors
+from common.networks.stylegan2_weights import MARK as STYLEGAN2
 
 KINDS = {
     "ncsnpp": "score_model",  # checkpoints of qc_ncsn, ours and published, .pth or .safetensors
+    "stylegan2": "stylegan2",  # StyleGAN2 with rosinality's names of weights, .pt or .safetensors
     "torchscript": "torchscript",  # a scripted or traced module, z -> images
     "export": "exported",  # a torch.export program (.pt2), z -> images
 }
+NAMES = 1 << 22  # bytes at the beginning of a file in which the names of weights are looked for
 LEGACY_CHECKPOINT = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19"  # how torch.save began before it wrote zip archives
 
 
@@ -68,15 +71,17 @@ def open_generator(path, device="cpu", kind=None, **options):
 def find_kind(path):
     """Return which of KINDS a file is, from its contents; InputError when it is none."""
     with system_errors(path), open(path, "rb") as stream:
-        head = stream.read(16)
+        head = stream.read(NAMES)
     found = None
     if head.startswith(b"PK"):
         found = _kind_of_archive(path)
     elif head.startswith(LEGACY_CHECKPOINT) or is_safetensors(path):
-        found = "ncsnpp"
+        found = _kind_of_names(head)
+    elif head.startswith(b"\x80") and b"G_ema" in head:
+        found = "stylegan2"  # whose reader says why NVIDIA's network pickles are refused
     if found is None:
         raise InputError("this file is no generator that can be sampled", where=path,
-                         do="Give a checkpoint of qc_ncsn, a TorchScript module or a torch.export program")
+                         do="Give a checkpoint of qc_ncsn or StyleGAN2, a TorchScript module or a torch.export program")
     return found
 
 
@@ -84,6 +89,9 @@ def _kind_of_archive(path):
     """Return the kind of a zip archive by the members below its own top folder, or None."""
     with open_zip(path) as archive:
         names = archive.namelist()
+        pickles = [name for name in names if name.endswith("/data.pkl") and name.count("/") == 1]
+        with zip_errors(path):
+            weights = archive.open(pickles[0]).read(NAMES) if pickles else b""
     members = {name.partition("/")[2] for name in names}
     if any(name.startswith("code/") for name in members):
         return "torchscript"
@@ -92,4 +100,9 @@ def _kind_of_archive(path):
     if "serialized_exported_program.json" in names:
         raise InputError("a torch.export program as torch 2.7 and earlier wrote it", where=path,
                          do="Load it and save it again with torch 2.8 or later")
-    return "ncsnpp" if "data.pkl" in members else None
+    return _kind_of_names(weights) if pickles else None
+
+
+def _kind_of_names(data):
+    """Return the kind of a checkpoint by the names of weights in the bytes that hold them."""
+    return "stylegan2" if STYLEGAN2.encode() in data else "ncsnpp"

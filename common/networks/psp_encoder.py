@@ -15,11 +15,12 @@ from torch import nn
 from common.errors import InputError
 from common.formats.checkpoints import load_strictly, load_torch
 from common.networks.ir_se import DEPTHS, GradualStyleBlock, IRBackbone, channels_last, published_groups
-from common.networks.quantile_encoder_weights import find_state, plain_options
+from common.networks.quantile_encoder_weights import find_state, plain_options, published_depth
 from common.networks.stylegan2_weights import build_stylegan2
 from common.nn.equalised import EqualLinear
 
 PUBLISHED = "a checkpoint of pixel2style2pixel, such as psp_celebs_super_resolution.pt"
+MOST = 26  # styles, of 2**14 px
 COARSE, MIDDLE = 3, 7  # styles before them come from 16 px features, 32 px features; the others from 64 px
 
 
@@ -127,9 +128,9 @@ def build_psp_encoder(state, where, num_styles=None):
     counted = [int(found[1]) for name in state if (found := re.match(r"styles\.(\d+)\.", name))]
     if num_styles is None:
         num_styles = max(counted) + 1 if counted else max(1, state["linear.weight"].shape[0] // 512)
-    blocks = 1 + max((int(found[1]) for name in state if (found := re.match(r"body\.(\d+)\.", name))), default=0)
-    depth = next((depth for depth, counts in DEPTHS.items() if sum(counts) >= blocks), max(DEPTHS))
+    if num_styles > MOST:
+        raise InputError(f"it has {num_styles} styles", where=where, do=f"Give {PUBLISHED}")
     with torch.device("meta"):
-        network = kind(depth, any(".res_layer.5." in name for name in state), num_styles)
+        network = kind(published_depth(state), any(".res_layer.5." in name for name in state), num_styles)
     load_strictly(network, state, where, do=f"Give {PUBLISHED}", assign=True)
     return network.eval().requires_grad_(False)

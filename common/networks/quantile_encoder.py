@@ -5,13 +5,13 @@ are those of superres_alpha_0.1.pt.
 """
 
 from dataclasses import dataclass, field
-from typing import Optional
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from common.networks.ir_se import GradualStyleBlock, IRBackbone, channels_last, published_groups
+from common.networks.resnet18 import ResNet18
 
 HEADS = ("projection_lq", "projection", "projection_uq")  # in the order of the output: lower, point, upper
 POOLED = 16  # side of the last features of 256 px images, for which the unused pooling block was made
@@ -62,14 +62,11 @@ class QuantileEncoder(IRBackbone):
 
 
 class ResNetQuantileEncoder(nn.Module):
-    """The encoder with torchvision's ResNet-18; its features are one pixel."""
+    """The encoder with a ResNet-18, whose features are one pixel."""
 
     def __init__(self, config):
         super().__init__()
-        from torchvision.models import resnet18
-
-        self.config, self.body = config, resnet18(weights=None)
-        self.body.fc = nn.Identity()
+        self.config, self.body = config, ResNet18()
         add_heads(self, config, 512)
 
     def forward(self, x, dims=None):
@@ -78,7 +75,7 @@ class ResNetQuantileEncoder(nn.Module):
 
     def trunk(self, x):
         """Return the features (B, 512, 1, 1)."""
-        return self.body(channels_last(x))[:, :, None, None]
+        return self.body(channels_last(x))
 
 
 def build_encoder(config):
@@ -89,12 +86,13 @@ def build_encoder(config):
 def add_heads(module, config, channels):
     """Give an encoder its heads, 1x1 convolutions, and the pooling block where the configuration has it."""
     if config.pooling:
-        module.pooling_block = GradualStyleBlock(channels, channels, POOLED)
+        block = GradualStyleBlock(channels, channels, POOLED)
+        module.pooling_block = block.requires_grad_(False)  # no gradient reaches it, for which DDP would wait
     for name in ("projection", "projection_lq", "projection_uq"):
         setattr(module, name, nn.Sequential(nn.Conv2d(channels, config.style_dims, 1)))
 
 
-def predict(module, features, dims: Optional[object] = None):
+def predict(module, features, dims=None):
     """Return the heads' values (B, 3, D or len(dims)) of features (B, C, H, W): leaky ReLU, then the spatial mean."""
     values = []
     for name in HEADS:

@@ -25,9 +25,12 @@ from common.networks.quantile_encoder import QuantileEncoderConfig, build_encode
 from common.style_space import StyleStatistics
 
 PUBLISHED = "a quantile encoder, such as superres_alpha_0.1.pt or a checkpoint of train_quantile_encoder"
+BACKBONES = "model_ir_se50.pth, a pSp checkpoint or a quantile encoder"
 MARK = "projection.0.weight"
 SIZE = 256  # px, of the published encoders
 PREFIXES = ("", "module.", "encoder.", "module.encoder.", "encoder.module.")
+MOST = 200  # blocks of a backbone
+COUNTER = "num_batches_tracked"  # of batch norms, the only integers among the weights
 RANGE = ("_STYLE_SPACE_MIN", -10, "_STYLE_SPACE_MAX", 10)  # constants of the published container
 LIMITS = {"mean": "style_space_latent_avg", "min": "style_space_latent_min", "max": "style_space_latent_max"}
 
@@ -100,15 +103,27 @@ def deduce_encoder_config(state, where, described=None):
         return QuantileEncoderConfig(groups=(), squeeze=False, **sizes)
     squeeze = any(".res_layer.5." in name for name in state)
     if isinstance(described, dict):
-        try:
-            groups = tuple((int(channels), int(count)) for channels, count in described["groups"])
-            return QuantileEncoderConfig(groups=groups, stem=int(described["stem"]), squeeze=squeeze, **sizes)
-        except (KeyError, TypeError, ValueError) as error:
-            raise InputError("'encoder_config' in its options is damaged", where=where,
-                             do=f"Give {PUBLISHED}") from error
+        return QuantileEncoderConfig(squeeze=squeeze, **sizes, **_described_sizes(described, where))
+    return QuantileEncoderConfig(groups=published_groups(published_depth(state)), squeeze=squeeze, **sizes)
+
+
+def published_depth(state):
+    """Return the smallest depth, 50, 100 or 152, that has as many blocks as a state dict."""
     blocks = 1 + max((int(found[1]) for name in state if (found := re.match(r"body\.(\d+)\.", name))), default=0)
-    depth = next((depth for depth, counts in DEPTHS.items() if sum(counts) >= blocks), max(DEPTHS))
-    return QuantileEncoderConfig(groups=published_groups(depth), squeeze=squeeze, **sizes)
+    return next((depth for depth, counts in DEPTHS.items() if sum(counts) >= blocks), max(DEPTHS))
+
+
+def _described_sizes(described, where):
+    """Return {"groups", "stem"} as a file's options have them; InputError when they cannot be."""
+    try:
+        groups = tuple((int(channels), int(count)) for channels, count in described["groups"])
+        stem = int(described["stem"])
+        sizes, blocks = [stem, *(size for group in groups for size in group)], sum(count for _, count in groups)
+        if blocks <= MOST and all(0 < size <= 1 << 14 for size in sizes):
+            return {"groups": groups, "stem": stem}
+    except (KeyError, TypeError, ValueError, OverflowError):
+        pass
+    raise InputError("'encoder_config' in its options is damaged", where=where, do=f"Give {PUBLISHED}")
 
 
 def build_quantile_encoder(state, where, described=None):
@@ -118,9 +133,23 @@ def build_quantile_encoder(state, where, described=None):
     config = deduce_encoder_config(state, where, described)
     with torch.device("meta"):  # no time and memory for initial values that would be overwritten
         network = build_encoder(config)
-    state = {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in state.items()}
+    state = {name: tensor if name.endswith(COUNTER) else tensor.float() for name, tensor in state.items()}
     load_strictly(network, state, where, do=f"Give {PUBLISHED}", assign=True)
     return network.eval().requires_grad_(False)
+
+
+def load_backbone(network, path):
+    """Give an encoder the stem and blocks of a file: an IR-SE50 (model_ir_se50.pth), a pSp or a quantile encoder.
+
+    The heads stay as they are. Raises InputError when the file's backbone is another one.
+    """
+    from torch import nn
+
+    parts = nn.ModuleDict({name: getattr(network, name) for name in ("input_layer", "body") if hasattr(network, name)})
+    value = load_torch(path)
+    state = find_state(value if isinstance(value, dict) else {}, path, next(iter(parts.state_dict())), BACKBONES)
+    own = {name: tensor.float() for name, tensor in state.items() if name.split(".")[0] in parts}
+    load_strictly(parts, own, path, do=f"Give {BACKBONES}, with the blocks of this encoder")
 
 
 def _statistics(value, width, where):
@@ -132,11 +161,13 @@ def _statistics(value, width, where):
         tensor = value.get(key)
         if tensor is None:
             continue
-        array = np.asarray(tensor.float().cpu() if hasattr(tensor, "float") else tensor, np.float32).reshape(-1)
-        if array.shape != (width,) or not np.isfinite(array).all():
+        array = np.zeros(0)
+        if hasattr(tensor, "shape"):  # a tensor or an array
+            array = np.asarray(tensor.float() if hasattr(tensor, "float") else tensor).reshape(-1)
+        if array.shape != (width,) or array.dtype.kind != "f" or not np.isfinite(array).all():
             raise InputError(f"'{key}' has shape {array.shape} or values that are not finite, expected ({width},)",
                              where=where, do=f"Give {PUBLISHED}")
-        arrays[name] = array
+        arrays[name] = array.astype(np.float32)
     if "mean" not in arrays:
         return None
     return StyleStatistics(arrays["mean"], arrays.get("min"), arrays.get("max"), None, 0)
@@ -145,7 +176,8 @@ def _statistics(value, width, where):
 def save_quantile_encoder(path, network, statistics, latent_avg=None, opts=None):
     """Write an encoder in the published container, atomically; `load_quantile_encoder` needs nothing else.
 
-    statistics: StyleStatistics of the generator that the predictions are relative to.  opts: plain values.
+    statistics: StyleStatistics of the generator that the predictions are relative to.  opts: plain values; the
+    original's loader asks for input_nc among them.
     """
     import torch
 
@@ -154,5 +186,5 @@ def save_quantile_encoder(path, network, statistics, latent_avg=None, opts=None)
     limits = {key: torch.from_numpy(getattr(statistics, name)) for name, key in LIMITS.items()}
     low, lowest, high, highest = RANGE
     save_torch(path, {"state_dict": {name: tensor.detach().cpu() for name, tensor in network.state_dict().items()},
-                      "opts": {**(opts or {}), "encoder_config": described}, "latent_avg": latent_avg, **limits,
+                      "opts": {"input_nc": 3, **(opts or {}), "encoder_config": described}, "latent_avg": latent_avg, **limits,
                       low: lowest, high: highest})

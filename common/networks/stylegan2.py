@@ -75,14 +75,14 @@ class StyleGAN2(nn.Module):
             self.to_rgbs.append(ToRGB(after, dim))
         self.noises = _Noises(self.noise_sides)
         self.num_latents = 2 * len(channels)
-        self.widths = [layer.conv.modulation.weight.shape[0] for layer, _ in self._layers()]
+        self.widths = [layer.conv.modulation.weight.shape[0] for layer, _ in self.layers()]
 
     @property
     def device(self):
         """Where the weights are."""
         return self.input.input.device
 
-    def _layers(self):
+    def layers(self):
         """Yield (layer, row of W+ that it reads) in the order in which they run."""
         yield self.conv1, 0
         yield self.to_rgb1, 1
@@ -101,7 +101,7 @@ class StyleGAN2(nn.Module):
 
     def style_vectors(self, wplus):
         """Return the StyleSpace code (B, D) of W+ codes (B, num_latents, style_dim): all modulations, in order."""
-        return torch.cat([layer.conv.modulation(wplus[:, row]) for layer, row in self._layers()], dim=1)
+        return torch.cat([layer.conv.modulation(wplus[:, row]) for layer, row in self.layers()], dim=1)
 
     def draw_noise(self, indices, seed):
         """Return noise maps [(n, 1, side, side)] on the network's device for the images of these numbers.
@@ -132,7 +132,7 @@ class StyleGAN2(nn.Module):
         x, image, start = self._start() if features is None else (features.x, features.image, features.vector)
         x, image = (part if part is None or len(part) in (1, len(style_vectors)) else _mismatch(part, style_vectors)
                     for part in (x, image))
-        for index, (layer, _) in enumerate(self._layers()):
+        for index, (layer, _) in enumerate(self.layers()):
             if not start <= index < vector:
                 continue
             if isinstance(layer, ToRGB):

@@ -15,14 +15,16 @@ from typing import Optional
 
 from common.errors import InputError
 from common.files import system_errors
-from common.formats.checkpoints import is_safetensors, load_safetensors, load_strictly, load_torch
+from common.formats.checkpoints import check_finite, is_safetensors, load_safetensors, load_strictly, load_torch
 from common.seeding import unit_generator
 
 PUBLISHED = ("stylegan2-ffhq-config-f.pt of rosinality/stylegan2-pytorch or a checkpoint of its training, "
              "or a pSp checkpoint")
 MARK = "conv1.conv.modulation.weight"  # an entry that every such generator has
 WRAPPERS = ("g_ema", "state_dict", "g")  # in the order in which they are looked for
-PREFIXES = ("module.", "decoder.", "generator.")
+PREFIXES = ("module.", "decoder.", "generator.", "module.decoder.", "decoder.module.")
+ENCODER = ("encoder.", "module.encoder.")  # of pSp, beside the generator
+MOST = 24  # layers of the mapping, and convolutions after the first: 2**14 px
 LEGACY_MAGIC = bytes.fromhex("8a0a6cfc9c46f9206aa85019")  # how torch.save's files began before they were zips
 
 
@@ -58,11 +60,22 @@ def read_stylegan2(path):
     """Return ({name: tensor}, latent_avg or None, entry) of a checkpoint; see load_stylegan2."""
     path = Path(path)
     _refuse_network_pickle(path)
-    value = load_safetensors(path)[0] if is_safetensors(path) else load_torch(path)
+    value = load_safetensors(path)[0] if is_safetensors(path) else load_torch(path, _generator_alone)
     if not isinstance(value, dict):
         raise InputError(f"it holds a {type(value).__name__}, no generator", where=path, do=f"Give {PUBLISHED}")
     state, entry = _find_state(value, path)
     return state, state.pop("latent_avg", value.get("latent_avg")), entry
+
+
+def _generator_alone(value):
+    """Return what of a checkpoint is of use here: discriminators, optimisers and encoders can be many times as
+    large."""
+    for key in WRAPPERS:
+        inner = value.get(key) if isinstance(value, dict) else None
+        if isinstance(inner, dict) and any(str(name).endswith(MARK) for name in inner):
+            own = {name: item for name, item in inner.items() if not str(name).startswith(ENCODER)}
+            return {key: own, "latent_avg": value.get("latent_avg")}
+    return value
 
 
 def _refuse_network_pickle(path):
@@ -83,9 +96,8 @@ def _find_state(value, path):
         if not isinstance(inner, dict):
             continue
         tensors = {str(name): item for name, item in inner.items() if isinstance(item, torch.Tensor)}
-        for prefix in ("", *PREFIXES, "module.decoder.", "decoder.module."):
+        for prefix in ("", *PREFIXES):
             own = {name.removeprefix(prefix): item for name, item in tensors.items() if name.startswith(prefix)}
-            # A whole encoder beside it is another network's; anything else is refused by the strict load.
             if any(name.startswith("conv1.conv.") for name in own) or MARK in own:
                 return own, f"{key}.{prefix}".strip(".")
     held = ", ".join(list(map(str, value))[:5]) or "nothing"
@@ -98,15 +110,17 @@ def deduce_config(state, where):
 
     depths = [int(found[1]) for name in state if (found := re.match(r"style\.(\d+)\.", name))]
     blocks = [int(found[1]) for name in state if (found := re.match(r"convs\.(\d+)\.", name))]
+    if max([*depths, *blocks], default=0) > MOST:
+        raise InputError("it has far too many layers", where=where, do=f"Give {PUBLISHED}")
     modulation = state.get(MARK)
     levels = (max(blocks, default=-1) + 2) // 2
     names = ["conv1.conv.weight", *(f"convs.{2 * level}.conv.weight" for level in range(levels))]
     for name in (MARK, *names):
         if name not in state:
             raise InputError(f"'{name}' is missing", where=where, do=f"Give {PUBLISHED}")
-    if modulation.dim() != 2 or any(state[name].dim() != 5 for name in names) or len(names) > 12:
+    channels = tuple(state[name].shape[1] for name in names if state[name].dim() == 5)
+    if modulation.dim() != 2 or len(channels) < len(names) or not all((*channels, *modulation.shape)):
         raise InputError("its layers have the shapes of another network", where=where, do=f"Give {PUBLISHED}")
-    channels = tuple(state[name].shape[1] for name in names)
     return StyleGAN2Config(channels, modulation.shape[1], max(depths, default=0))
 
 
@@ -122,7 +136,7 @@ def build_stylegan2(state, where, latent_avg=None, entry=""):
     config = deduce_config(state, where)
     with torch.device("meta"):  # no time and memory for initial values that would be overwritten
         network = StyleGAN2(config)
-    state = {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in state.items()}
+    state = {name: tensor.float() for name, tensor in state.items()}
     filled = {name: _usual(name, entry.shape) for name, entry in network.named_buffers() if name not in state}
     load_strictly(network, {**state, **filled}, where, do=f"Give {PUBLISHED}", assign=True)
     return StyleGAN2File(network.eval().requires_grad_(False), _centre(latent_avg, network, where), entry,
@@ -142,6 +156,8 @@ def _usual(name, shape):
 
 def _centre(latent_avg, network, where):
     """Return a file's latent_avg as (1 or num_latents, style_dim) float32, None where it has none."""
+    import torch
+
     if latent_avg is None:
         return None
     dim, rows = network.config.style_dim, network.num_latents
@@ -149,4 +165,6 @@ def _centre(latent_avg, network, where):
     if shape not in ((dim,), (1, dim), (rows, dim)):
         raise InputError(f"'latent_avg' has shape {shape}, expected ({dim},), (1, {dim}) or ({rows}, {dim})",
                          where=where, do=f"Give {PUBLISHED}")
-    return latent_avg.float().reshape(-1, dim)
+    centre = torch.as_tensor(latent_avg).float().reshape(-1, dim)
+    check_finite("latent_avg", centre, where)
+    return centre

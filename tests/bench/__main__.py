@@ -63,7 +63,9 @@ def line(row):
         return f"{text}  RESULTS DIFFER (peer: {row['against']})"
     promise = row["at_least"]
     shortfall = f"  below the promised {promise}" if promise is not None and row["ratio"] < promise else ""
-    return f"{text}{shortfall}  (peer: {row['against']})"
+    memory = "".join(f"  +{ours:.0f} MB, peer +{peer:.0f} MB" for ours, peer in [row.get("memory", [None] * 2)]
+                     if ours is not None and peer is not None)
+    return f"{text}{shortfall}{memory}  (peer: {row['against']})"
 
 
 if __name__ == "__main__":

@@ -1,7 +1,10 @@
 """Timing two callables fairly: warm-up, alternating rounds, medians."""
 
+import ctypes
+import gc
 import statistics
 import time
+from pathlib import Path
 
 from tests.golden.compare import within
 
@@ -22,6 +25,7 @@ def measure(bench):
     """Run one benchmark and return its row: name, ours, peer, ratio, unit, same, at_least, what the peer is.
 
     ours, peer: median seconds of a call, or median rates where the unit is one.  ratio: the peer's seconds over ours.
+    memory, where asked for: [ours, peer], MB (see extra_memory).
     """
     import torch
 
@@ -31,11 +35,34 @@ def measure(bench):
         ours, peer, *judge = bench.function()
         same = bool((judge[0] if judge else same_result)(ours(), peer()))  # also the first warm-up
         our_seconds, peer_seconds = _alternate(ours, peer, bench.rounds)
+        memory = {"memory": [extra_memory(ours), extra_memory(peer)]} if bench.memory else {}
     finally:
         torch.set_num_threads(before)
+    peer_seconds /= bench.peer_share
     shown = [value if bench.unit == "s" else bench.items / value for value in (our_seconds, peer_seconds)]
     return {"name": bench.name, "ours": shown[0], "peer": shown[1], "ratio": peer_seconds / our_seconds,
-            "unit": bench.unit, "same": same, "at_least": bench.at_least, "against": bench.peer}
+            "unit": bench.unit, "same": same, "at_least": bench.at_least, "against": bench.peer, **memory}
+
+
+def extra_memory(function):
+    """Return by how many MB a call raises the process's resident memory at most; None where the system cannot tell."""
+    gc.collect()
+    try:
+        ctypes.CDLL(None).malloc_trim(0)  # memory that was freed is given back, so that taking it again counts
+        before = _resident("VmRSS")
+        Path("/proc/self/clear_refs").write_text("5")  # the peak starts from here
+        result = function()
+        peak = _resident("VmHWM")
+    except (OSError, AttributeError, StopIteration):
+        return None
+    del result
+    return max(0.0, peak - before)
+
+
+def _resident(name):
+    """Return an entry of the process's status in MB."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith(name)).split()[1]) * 1024 / 1e6
 
 
 def _alternate(ours, peer, rounds):

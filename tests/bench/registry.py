@@ -21,7 +21,8 @@ _benches = {}
 @dataclass
 class Bench:
     """One registered benchmark. unit "s" shows seconds; any other unit is a rate of `items` per call, such as
-    images/s."""
+    images/s. memory: whether each side's peak beyond what stood before is shown too. peer_share: the part of the job
+    that the peer does, whose time is extrapolated to the whole."""
 
     name: str
     function: Callable
@@ -31,19 +32,21 @@ class Bench:
     threads: int = 1
     rounds: int = 7
     at_least: Optional[float] = None
+    memory: bool = False
+    peer_share: float = 1.0
 
 
-def bench(name, *, peer="", unit="s", items=1, threads=1, rounds=7, at_least=None):
+def bench(name, *, peer="", unit="s", items=1, threads=1, rounds=7, at_least=None, memory=False, peer_share=1.0):
     """Register the decorated function.
 
     peer: what stands against us, in a few words.  threads: torch's threads meanwhile.  rounds: timed calls of each.
-    at_least: the ratio that is promised.
+    at_least: the ratio that is promised.  memory, peer_share: see Bench.
     """
 
     def register(function):
         assert name not in _benches, f"two benchmarks are called {name}"
         text = peer or (function.__doc__ or "").strip().split("\n")[0]
-        _benches[name] = Bench(name, function, text, unit, items, threads, rounds, at_least)
+        _benches[name] = Bench(name, function, text, unit, items, threads, rounds, at_least, memory, peer_share)
         return function
 
     return register

@@ -18,6 +18,8 @@ from common.generators import KINDS, find_kind, open_generator
 from common.generators.latent import draw_codes
 from common.score.config import override, preset
 from common.score.models import LoadedModel, build_network
+from tests.common.networks.stylegan2_makers import checkpoint as stylegan2_checkpoint
+from tests.common.networks.stylegan2_makers import small_generator
 from tests.common.programs import (
     WIDTH,
     Fewer,
@@ -58,11 +60,14 @@ def checkpoint(tmp_path_factory):
     return path
 
 
-@pytest.fixture(params=["score multistep", "score pc", "scripted", "own noise", "exported", "exported for 4"])
+@pytest.fixture(params=["score multistep", "score pc", "scripted", "own noise", "exported", "exported for 4",
+                        "stylegan2"])
 def generator(request, tmp_path, checkpoint):
     kind, path = request.param, tmp_path / "file"
     if kind.startswith("score"):
         return open_generator(checkpoint, method=kind.split()[1], num_steps=4)
+    if kind == "stylegan2":
+        return open_generator(stylegan2_checkpoint(path, small_generator((8, 6))))
     if kind.startswith("exported"):
         return open_generator(exported(path, Small(), 4 if "4" in kind else None))
     return open_generator(scripted(path, OwnNoise() if kind == "own noise" else Small()))
@@ -224,7 +229,41 @@ def test_files_that_are_no_generators_are_named(tmp_path, checkpoint):
             open_generator(tmp_path / name)
     with pytest.raises(InputError, match="torch 2.7 and earlier"):
         open_generator(tmp_path / "older.pt2")
-    assert set(KINDS) == {find_kind(checkpoint), find_kind(path), find_kind(exported(tmp_path / "e", Small()))}
+    stylegan = stylegan2_checkpoint(tmp_path / "s", small_generator())
+    assert set(KINDS) == {find_kind(checkpoint), find_kind(path), find_kind(exported(tmp_path / "e", Small())),
+                          find_kind(stylegan)}
+
+
+def test_a_stylegan2_is_known_by_its_weights_whatever_the_container(tmp_path):
+    network = small_generator()
+    state = dict(network.state_dict())
+    stylegan2_checkpoint(tmp_path / "zip.pt", network)
+    torch.save({"g_ema": state}, tmp_path / "old.pt", _use_new_zipfile_serialization=False)
+    save_file(state, tmp_path / "weights.safetensors")
+    images = [open_generator(path).generate([5, 2], seed=1) for path in sorted(tmp_path.iterdir())]
+    for other in images[1:]:
+        torch.testing.assert_close(images[0], other, rtol=0, atol=0.02)  # other memory, not the same computation
+    (tmp_path / "ada.pkl").write_bytes(pickle.dumps({"G_ema": [1.0]}))
+    with pytest.raises(InputError, match="which is never run"):
+        open_generator(tmp_path / "ada.pkl")
+
+
+@pytest.mark.parametrize("truncation", [1.0, 0.6])
+def test_an_image_of_a_stylegan2_is_its_codes_picture(truncation, tmp_path):
+    network, centre = small_generator(), torch.ones(6)
+    path = stylegan2_checkpoint(tmp_path / "g.pt", network, latent_avg=centre)
+    generator = open_generator(path, truncation=truncation)
+    with torch.no_grad():
+        w = network.mapping(draw_codes([3, 8], 5, (6,)))
+        vectors = network.style_vectors(network.wplus(centre + truncation * (w - centre)))
+        expected = (network.synthesise(vectors, network.draw_noise([3, 8], 5)) + 1) * 127.5
+    torch.testing.assert_close(generator.generate([3, 8], 5), expected.clamp(0, 255), rtol=0, atol=0.02)
+    described = generator.description
+    assert (described["kind"], described["weights"], described["truncation"]) == ("stylegan2", "g_ema", truncation)
+    assert described.get("truncation_centre") == (None if truncation == 1 else "file")
+    json.dumps(described)
+    with pytest.raises(InputError, match="num_steps: a generator of kind 'stylegan2' has no such option"):
+        open_generator(path, num_steps=3)
 
 
 def test_a_scripted_module_that_writes_files_is_refused(tmp_path, monkeypatch):

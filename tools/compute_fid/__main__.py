@@ -26,8 +26,9 @@ class ScoreOptions(CommonOptions):
     """Flags of both commands."""
 
     checkpoint: str = option(REQUIRED,
-                             "what to score: a generator (NCSN++ checkpoint, TorchScript, torch.export), a folder, "
-                             "zip or array of images, a named data set, or stored features or statistics", word=True)
+                             "what to score: a generator (NCSN++ or StyleGAN2 checkpoint, TorchScript, torch.export), "
+                             "a folder, zip or array of images, a named data set, or stored features or statistics",
+                             word=True)
     dataset_name: Optional[str] = option(None, "name of reference statistics made by setup_fid")
     reference: Optional[str] = option(None,
                                       "the reference itself: images, stored features or statistics, a named data set")
@@ -59,6 +60,7 @@ class ScoreOptions(CommonOptions):
                                    choices=["multistep", "pc", "ode"])
     num_steps: Optional[int] = option(None, "generator: sampler steps", low=1)
     z_dim: Optional[int] = option(None, "generator: dimension of z, where the module does not define it", low=1)
+    truncation: Optional[float] = option(None, "generator: truncation of a StyleGAN2 (default 1, none)", low=0)
     output_range: Optional[str] = option(None,
                                          "generator: output range of a module: signed -1 to 1 (default), unit 0 to 1, "
                                          "bytes 0 to 255", choices=["signed", "unit", "bytes"])

@@ -6,7 +6,7 @@ from common.datasets import KNOWN
 from common.errors import InputError
 from tools.compute_fid.sides import encoded_side, open_source, stored_side
 
-OF_GENERATORS = ("config", "method", "num_steps", "z_dim", "output_range", "round")
+OF_GENERATORS = ("config", "method", "num_steps", "z_dim", "truncation", "output_range", "round")
 
 
 class Plan:

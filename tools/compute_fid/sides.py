@@ -82,7 +82,8 @@ def open_source(place, options, device, num=None, split="train"):
 
         generator = open_generator(place, device, config=options.config, method=options.method,
                                    num_steps=options.num_steps,
-                                   z_dim=options.z_dim, output_range=options.output_range)
+                                   z_dim=options.z_dim, truncation=options.truncation,
+                                   output_range=options.output_range)
         return GeneratedImages(generator, num or NUM_GEN, options.seed, options.round)
     return open_images(place, num, split=split, data_dir=options.data_dir)
 

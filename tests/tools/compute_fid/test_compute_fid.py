@@ -10,10 +10,12 @@ from PIL import Image
 
 from common.features.small_features import small_features
 from common.features.sources import open_images
+from common.generators import open_generator
 from common.metrics.kid import kid
 from common.metrics.prdc import prdc
 from tests.common.metrics.distances import frechet_distance_of_rows
 from tests.common.metrics.pictures import write_folder, write_odd_folder, write_zip
+from tests.common.networks.stylegan2_makers import checkpoint, small_generator
 from tests.tools.commands import call_tool, refusal_of, results_of
 
 pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
@@ -364,6 +366,7 @@ def test_M5_a_generators_default_number_acts_on_no_other_input(here, monkeypatch
 
 @pytest.mark.parametrize("words", [
     ("fake", "--z_dim", "6"), ("fake", "--output_range", "unit"), ("fake", "--config", "u_digits"),
+    ("fake", "--truncation", "0.5"),
     ("fake", "--noround"), ("fake", "--method", "ode"), ("fake", "--num_steps", "3"), ("fake", "--nearest_k", "5"),
     ("fake", "--splits", "1"),
     ("fake", "--kid_subsets", "3"), ("fake", "--kid_subset_size", "3"), ("fake", "--split", "test"),
@@ -504,3 +507,19 @@ def test_names_that_mean_something_else_are_answered(here):
     assert "Did you mean prdc?" in refusal_of("compute_fid", *words, "--reference", "real", "--metrics", "precision")
     np.savez(here / "stats.npz", mu=np.zeros(128), sigma=np.eye(128))
     assert "Pass it as --reference" in refusal_of("compute_fid", *words, "--dataset_name", "./stats.npz")
+
+
+def test_a_stylegan2_checkpoint_is_scored(here):
+    """The score is that of its pictures, and truncation changes it."""
+    network = small_generator((8, 6))
+    checkpoint(here / "g.pt", network, latent_avg=torch.zeros(6))
+    words = ("g.pt", "--reference", "real", "--num_gen", "9", "--seed", "4")
+    results = score(*words)
+    pictures = open_generator(here / "g.pt").generate(range(9), 4).round().to(torch.uint8)
+    rows = small_features(pictures.permute(0, 2, 3, 1).numpy())
+    expected = frechet_distance_of_rows(rows, features("real"))
+    assert results["frechet_distance"] == pytest.approx(expected, rel=1e-4)
+    assert results["num_generated"] == 9
+    flat = score(*words, "--truncation", "0.2")["frechet_distance"]
+    assert flat != pytest.approx(expected, rel=1e-3)
+    assert score(*words, "--truncation", "1")["frechet_distance"] == results["frechet_distance"]
