@@ -4,6 +4,7 @@ A tool is an options dataclass and `main(options) -> Outcome`; `run` (or `dispat
 does the rest. Nothing here imports torch.
 """
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 
 from common.errors import InputError, as_input_error, nearest
 from common.parser import parse
+from common.paths import cache_dir
 
 
 @dataclass
@@ -40,9 +42,12 @@ def run(main, options_class, prog, description, epilog="", argv=None, subcommand
     console.outlive_terminal()
     try:
         _check_folder()
+        os.environ.setdefault("MPLCONFIGDIR", str(cache_dir().absolute() / "matplotlib"))  # not the home directory
         options = parse(options_class, words, prog, description, epilog)
         console.set_quiet(getattr(options, "quiet", False))
         signal.signal(signal.SIGTERM, _interrupt)
+        if signal.getsignal(signal.SIGINT) == signal.SIG_DFL:  # until here it ends the process in silence
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         folder = place(options) if place else None
         if folder is None or not _answer(options, prog, folder, show):
             outcome = main(options)
@@ -64,6 +69,22 @@ def run(main, options_class, prog, description, epilog="", argv=None, subcommand
         if debug:
             raise
         return _fail(f"internal error: {type(error).__name__}: {error} (--debug shows where)", 1)
+
+
+def leave(cli):
+    """Run a command's `cli` as the whole process, and end it with its status.
+
+    After an interruption Python's own ending is left out: where the import of a library was interrupted it may abort,
+    or report a signal.
+    """
+    status = cli()
+    if status == 130:
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:
+                with contextlib.suppress(OSError):
+                    stream.flush()
+        os._exit(status)
+    sys.exit(status)
 
 
 def _answer(options, prog, folder, show):

@@ -3,7 +3,7 @@
 import os
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 _settings = {"quiet": False, "console": None}
 
@@ -64,6 +64,13 @@ def say(text):
     """Print one plain line for people (no markup: file names may hold square brackets)."""
     if not _settings["quiet"]:
         console().print(shown(text), markup=False)
+
+
+def say_at_once(text):
+    """Print one line from within a signal handler, which may have come in the middle of another line's printing."""
+    if not _settings["quiet"]:
+        with suppress(OSError):  # whoever reads stderr is gone
+            os.write(2, f"\n{shown(text)}\n".encode())
 
 
 def show_table(title, columns, rows):

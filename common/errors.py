@@ -50,7 +50,10 @@ class InputError(Exception):
 
 
 def as_input_error(error, where=None):
-    """Return the InputError for an OSError that the user can fix, None for any other exception."""
+    """Return the InputError for an OSError that the user can fix, or for memory that is not there, else None."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" \
+            or (isinstance(error, RuntimeError) and "allocate memory" in str(error)):  # torch has no class of it
+        return InputError("out of memory", where=where, do="Use smaller batches, images or a smaller network")
     if not isinstance(error, OSError) or error.errno not in SYSTEM_ADVICE:
         return None
     what, do = SYSTEM_ADVICE[error.errno]

@@ -166,7 +166,7 @@ def read_json(path):
         text = Path(path).read_bytes()
     try:
         return json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"not valid JSON ({error})", where=path, do="Restore or remove the file") from error
 
 
@@ -234,6 +234,17 @@ def remove_leftovers(folder, below=()):
     direct = list(Path(folder).glob(pattern))
     for leftover in direct + [path for tree in below for path in Path(tree).rglob(pattern)]:
         leftover.unlink(missing_ok=True)
+
+
+def remove_tree(folder):
+    """Remove a folder with all that it holds, if there is one, and the folder around it where nothing else is there."""
+    import shutil
+
+    folder = Path(folder)
+    if folder.is_dir() and not folder.is_symlink():
+        shutil.rmtree(folder)
+        if not any(folder.parent.iterdir()):
+            folder.parent.rmdir()
 
 
 def check_writable(folder):

@@ -64,7 +64,13 @@ def wandb():
 
 def class_map():
     """Return the flag of how the labels of a labelled source become classes."""
-    return option("imagenet", "label-to-class map: imagenet, none (label - 1; folders in sorted order), or a .json")
+    return option("imagenet", "label-to-class map: imagenet, none (label - 1; folders by number or name), or a .json")
+
+
+def npz_partial():
+    """Return the flag that accepts an npz folder with missing batches."""
+    return option(False, "accept an npz folder in which batches are missing; images are numbered over those there",
+                  kind="how")
 
 
 def npz_subset():

@@ -6,6 +6,7 @@ that names the first such option, and so is a folder that another tool's record 
 """
 
 import dataclasses
+import json
 import os
 import platform
 import re
@@ -15,7 +16,7 @@ from pathlib import Path
 from common import console, parallel
 from common.cli import Outcome
 from common.errors import InputError
-from common.files import check_writable, lock_file, plain, remove_leftovers, write_json
+from common.files import check_writable, lock_file, plain, remove_leftovers, write_bytes, write_json
 from common.record import LOCK, RECORD, command_of, is_whole, read_record, request_of, sizes_of, stamps_of
 
 START_ANEW = "Use the same value, another folder, or --overwrite to start anew"
@@ -51,7 +52,8 @@ class Job:
         self.extra = {}  # more entries of the finished record, such as the machine
         self.says_up_to_date = True  # when the earlier record answers
         self.stamps = None if inputs is None else stamps_of(inputs)
-        self._lock, self._made_folder = None, False
+        self._lock, self._made = None, []
+        self._earlier = None  # the bytes of the record of a finished run that this one does again
 
     def run(self, work, rehearse, device=None):
         """Do the job and return its Outcome.
@@ -102,7 +104,7 @@ class Job:
 
         With --overwrite what the job owns goes first.
         """
-        self._made_folder = not self.folder.exists()
+        self._made = [folder for folder in (self.folder, *self.folder.parents) if not folder.exists()]
         self.folder.mkdir(parents=True, exist_ok=True)
         try:
             self._lock = lock_file(self._lock_path, self.folder)
@@ -110,6 +112,7 @@ class Job:
             if results is not None:
                 self.release()
                 return results
+            self._earlier = self.path.read_bytes() if self.path.exists() and not self.overwrite else None
             owned = self._owned()
             remove_leftovers(self.folder, [path for path in owned if path.is_dir()])
             if self.overwrite:  # killed meanwhile, it leaves a record that says so, and the next run goes on clearing
@@ -145,16 +148,25 @@ class Job:
                                "options": self._options(), "derived": self.derived, "owns": self.owns})
 
     def _withdraw(self):
-        """Take back the record of a run that bad input ended before it wrote anything, so that it blocks no other."""
-        if parallel.is_main() and not self._owned():
+        """Take back the record of a run that bad input ended before it wrote anything, so that it blocks no other.
+
+        What a finished run left untouched is finished still.
+        """
+        if not parallel.is_main():
+            return
+        if self._earlier is not None and is_whole(json.loads(self._earlier), self.folder):
+            write_bytes(self.path, self._earlier)
+        elif not self._owned():
             self.path.unlink(missing_ok=True)
             self._lock_path.unlink(missing_ok=True)
             self._remove_empty()
 
     def _remove_empty(self):
-        """Remove the folder, if this job made it, where nothing was put into it."""
-        if self._made_folder and not any(self.folder.iterdir()):
-            self.folder.rmdir()
+        """Remove the folder, and those around it, that this job made, where nothing was put into them."""
+        for folder in self._made:
+            if any(folder.iterdir()):
+                break
+            folder.rmdir()
 
     def answer(self):
         """Return the results of this very job when it is finished and its files are there, else None; writes
@@ -164,8 +176,9 @@ class Job:
             return None
         if earlier.get("extent") != self.extent:
             return None
-        if earlier.get("content", self.content) != self.content:
-            console.say(f"{self.folder}: the inputs have changed since, running again")
+        changed = _changes(earlier.get("content", self.content), self.content)
+        if changed:
+            console.say(f"{self.folder}: changed since the last run: {', '.join(changed)}; running again")
             return None
         self.finished = earlier
         return earlier["results"]
@@ -191,8 +204,9 @@ class Job:
                 continue
             if kind == "total" and value is not None and before[name] is not None and value > before[name]:
                 continue
-            raise InputError(f"the run in this folder has {name} {_short(before[name])}, this command has "
-                             f"{_short(value)}", where=self.path, do=START_ANEW)
+            named, there, here = _first_difference(name, before[name], value)
+            raise InputError(f"the run in this folder has {named} {_short(there)}, this command has {_short(here)}",
+                             where=self.path, do=START_ANEW)
         return earlier
 
     def _refuse_foreign(self, earlier):
@@ -241,6 +255,22 @@ def _same_place(before, value):
     """True for two spellings of one path, such as in/a and in/a/; what is there is compared apart."""
     return isinstance(before, str) and isinstance(value, str) and os.path.exists(value) \
         and os.path.realpath(before) == os.path.realpath(value)
+
+
+def _first_difference(name, before, value):
+    """Return (name, before, value) of the first entry in which two objects of the same entries differ, else of both."""
+    if isinstance(before, dict) and isinstance(value, dict) and before.keys() == value.keys():
+        inner = next(key for key in value if before[key] != value[key])
+        return _first_difference(f"{name}: {inner}", before[inner], value[inner])
+    return name, before, value
+
+
+def _changes(before, after):
+    """Return the names of entries that differ between two dictionaries, those of numbers with both values."""
+    names = [name for name in {**before, **after} if before.get(name) != after.get(name)]
+    values = [(before.get(name), after.get(name)) for name in names]
+    return [f"{name} ({pair[0]}, now {pair[1]})" if all(isinstance(value, int) for value in pair) else name
+            for name, pair in zip(names, values)]
 
 
 def _short(value):

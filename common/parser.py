@@ -5,6 +5,7 @@ in the originals' spellings, one-line errors with the nearest name) is added her
 """
 
 import dataclasses
+import os
 import re
 import typing
 from dataclasses import MISSING, field
@@ -165,7 +166,10 @@ def _flag_error(options_class, message):
     if message.startswith("unrecognized arguments: "):
         word = message.split(": ", 1)[1].split()[0].split("=")[0]
         if not word.startswith("-"):
-            return InputError("unexpected argument", where=word, do="Flags start with --; see --help")
+            do = "Flags start with --; see --help"
+            if os.path.exists(word):
+                do = "A pattern such as *.npz becomes several words unless it is quoted: quote it, or name one file"
+            return InputError("unexpected argument", where=word, do=do)
         return _unknown_flag(word, [item.name for item in dataclasses.fields(options_class)])
     if message.startswith("the following arguments are required: "):
         missing = message.split(": ", 1)[1].split(", ")[0].split("/")

@@ -1,14 +1,18 @@
 """Units of samples of extraction and generation, and where they are stored.
 
 A unit (the samples of one activation file) is complete or absent: its pictures are written first, then the list of
-skipped images, then the activations, and last the batch's json if the published tree has one. Units are shared among
-processes, and give the same bytes in any order.
+skipped images, then the activations, and last the batch's json if the published tree has one. A unit of which anything
+is missing or cut short is absent, and made again. Units are shared among processes, and give the same bytes in any
+order.
 """
 
 import os
 from dataclasses import dataclass, field
 
 from common.activations.layout import batch_name, sample_name, write_batch_json
+from common.errors import InputError
+
+ENDS = (b"IEND\xaeB`\x82", b"\xff\xd9")  # of a PNG and a JPEG
 
 
 @dataclass
@@ -41,17 +45,29 @@ def split_units(indices, per_unit):
 class Store:
     """A tree with one form of activations, where units are written and looked up."""
 
-    def __init__(self, tree, form, layers=None):
-        """layers: names in the order asked for, of the json beside each batch, which only npz has; None for no json."""
+    def __init__(self, tree, form, layers=None, picture_paths=None):
+        """layers: names in the order asked for, of the json beside each batch, which only npz has; None for no json.
+        picture_paths: function of a sample's position -> [paths of its pictures].
+        """
         self.tree, self.form, self.layers = tree, form, layers
+        self.picture_paths = picture_paths or (lambda position: [])
         self.with_json = layers is not None and form.name == "npz"
 
     def is_complete(self, unit):
         """True when a unit is complete; the last one of a shorter run is not."""
+        from common.files import read_json
+
         rows = self.form.rows_there(unit.number)
-        if rows is None or rows + len(self.left_out(unit)) != len(unit.indices):
+        try:
+            left_out = self.left_out(unit)
+            if self.with_json:
+                read_json(self.json_path(unit))
+        except InputError:  # cut short
             return False
-        return not self.with_json or self.json_path(unit).exists()
+        if rows is None or rows + len(left_out) != len(unit.indices):
+            return False
+        good = [unit.first + place for place in range(len(unit.indices)) if place not in left_out]
+        return all(is_whole_picture(path) for position in good for path in self.picture_paths(position))
 
     def json_path(self, unit):
         """Return the path of a unit's json."""
@@ -80,6 +96,12 @@ class Store:
         self.form.write(result.unit.number, result.rows, result.arrays)
         if self.with_json:
             write_batch_json(self.json_path(result.unit), self.layers, result.samples)
+
+    def stored(self, units):
+        """Yield the complete units that hold a sample, not skipped images alone."""
+        for unit in units:
+            if self.is_complete(unit) and len(self.left_out(unit)) < len(unit.indices):
+                yield unit
 
     def good_samples(self, units):
         """Yield (position, index in the source, row among the good ones of its unit) of each good sample."""
@@ -113,6 +135,16 @@ def write_picture(path, picture):
             os.replace(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+def is_whole_picture(path):
+    """Return whether a picture is there and ends as pictures do."""
+    try:
+        with open(path, "rb") as stream:
+            stream.seek(-min(8, os.fstat(stream.fileno()).st_size), os.SEEK_END)
+            return stream.read().endswith(ENDS)
+    except OSError:
+        return False
 
 
 def picture_path(folder, position, suffix="png"):

@@ -1,11 +1,17 @@
-"""Reading activations: the published tree, the fast form, the old form with a file per sample, and flat .npy sets."""
+"""Reading activations: the published tree, the fast form and what `diffviews convert` makes of the tree, the old form
+with a file per sample, and the earlier fast form of one .npy for each layer."""
 
+import itertools
+import math
 import os
 
 from common.activations.layout import Tree
 from common.errors import InputError
-from common.files import read_json, read_npz, system_errors
+from common.files import check_fields, read_json, read_npz, system_errors
 from common.formats.npy import npy_header
+
+SAMPLE = {"activation_path": str, "image_path": str, "sample_id": str, "batch_index": int}
+PIECE = 1 << 26  # bytes of a flat file in memory
 
 
 def open_activations(root, model):
@@ -21,6 +27,9 @@ def open_activations(root, model):
     info = read_json(tree.info)
     if not isinstance(info, dict) or not isinstance(info.get("samples"), list) or not info["samples"]:
         raise InputError("no samples listed", where=tree.info, do="Run the extraction again")
+    check_fields(info, {"layers": list, "class_labels": dict}, tree.info)
+    for number, record in enumerate(info["samples"]):
+        check_fields(record, SAMPLE, f"{tree.info}: sample {number}")
     return Activations(tree, info)
 
 
@@ -30,22 +39,41 @@ class Activations:
     def __init__(self, tree, info):
         self.tree, self.info, self.records = tree, info, info["samples"]
         self.num_samples = len(self.records)
-        self._files = {}
+        self._found, self._only = {}, None
         self.form = self._form()
         self.layers = self._layers()
 
     def _form(self):
-        """Return npy (one file per layer), flat (one for all, with a json) or npz (batches, or a file per sample)."""
+        """Return npy (one file per layer), flat (all layers in one, with a json) or npz (batches, or a file per
+        sample)."""
         if (self.tree.activations / "done.npy").exists():
             return "npy"
-        return "flat" if self._flat() else "npz"
+        return "flat" if any(self.tree.activations.glob("*.npy.json")) else "npz"
 
-    def _flat(self):
-        return min(self.tree.activations.glob("*.npy.json"), default=None)
+    def flat_place(self, number):
+        """Return (path, row) of a sample in flat form: in the file that its record names, or its number in the only
+        one."""
+        record = self.records[number]
+        name = str(record.get("activation_path") or "").removesuffix(".npz")
+        for path in (self.tree.root / f"{name}.npy", self.tree.activations / f"{name.rpartition('/')[2]}.npy"):
+            if name and self._is_there(path):
+                return path, int(record.get("batch_index") or 0)
+        if self._only is None:
+            known = sorted(self.tree.activations.glob("*.npy.json"))
+            self._only = known[0].with_suffix("") if len(known) == 1 else ""
+        if not self._only:
+            raise InputError(f"no converted file of sample {number} ({name})", where=self.tree.activations,
+                             do="Run the conversion again")
+        return self._only, number
+
+    def _is_there(self, path):
+        if path not in self._found:
+            self._found[path] = path.exists()
+        return self._found[path]
 
     def _layers(self):
         if self.form == "flat":
-            return list(read_json(self._flat())["layers"])
+            return list(flat_columns(self.flat_place(0)[0]))
         if self.form == "npy":
             listed = self.info.get("layers") or []
             files = [path.stem for path in sorted(self.tree.activations.glob("*.npy")) if path.stem != "done"]
@@ -144,37 +172,80 @@ class _NpySource:
         out[:] = block
 
 
-class _FlatSource(_NpySource):
-    """One layer of a flat .npy (N, total) float32, whose json lists layers (sorted) and shapes."""
+class _FlatSource:
+    """One layer of flat files, whose json lists the layers in the order of their columns."""
 
     def __init__(self, activations, layer):
-        import math
-
-        description_path = activations._flat()
-        description = read_json(description_path)
-        self.layer, self.path = layer, description_path.with_suffix("")
-        sizes = {name: math.prod(description["shapes"][name]) for name in sorted(description["layers"])}
-        self.left, self.width = sum(size for name, size in sizes.items() if name < layer), sizes[layer]
-        with system_errors(self.path):
-            self.stream = open(self.path, "rb")
-        (self.count, self.total), self.stored, self.offset = _npy_header(self.stream, self.path)
-        if self.total != sum(sizes.values()) or self.count < activations.num_samples:
-            raise InputError(f"shape {(self.count, self.total)} does not match its json", where=self.path,
-                             do="Convert it again")
+        self.layer, self.activations, self.files = layer, activations, {}
+        columns = flat_columns(activations.flat_place(0)[0])
+        self.width = columns[layer][1] - columns[layer][0]
 
     def read(self, start, stop, out):
-        """Fill out (n, width) with samples start .. stop - 1."""
-        for row in range(start, stop):
-            self._part(row, out[row - start : row - start + 1])
+        """Fill out (n, width) with samples start .. stop - 1; consecutive rows are read together."""
+        places = [self.activations.flat_place(number) for number in range(start, stop)]
+        first = 0
+        while first < len(places):
+            last, (path, row) = first + 1, places[first]
+            while last < len(places) and places[last] == (path, row + last - first):
+                last += 1
+            self._block(path, row, out[first:last])
+            first = last
 
-    def _part(self, row, out):
+    def _block(self, path, row, out):
         import numpy as np
 
-        block = np.empty(out.shape, self.stored)
-        place = self.offset + (row * self.total + self.left) * self.stored.itemsize
-        if os.preadv(self.stream.fileno(), [memoryview(block).cast("B")], place) != block.nbytes:
-            raise InputError(f"ends before row {row + 1}", where=self.path, do="Convert it again")
-        out[:] = block
+        stored, offset, (count, total), (left, right) = self._opened(path)
+        if not 0 <= row <= row + len(out) <= count:
+            raise InputError(f"a sample refers to row {row + len(out) - 1} of {count}", where=path,
+                             do="Make the set again")
+        # a narrow layer is read row by row, so that the others' bytes are not
+        piece = max(1, min(len(out), PIECE // (total * stored.itemsize))) if 8 * (right - left) > total else 1
+        low, high = (0, total) if piece > 1 else (left, right)
+        with system_errors(path), open(path, "rb") as stream:
+            for first in range(0, len(out), piece):
+                block = np.empty((min(piece, len(out) - first), high - low), stored)
+                place = offset + ((row + first) * total + low) * stored.itemsize
+                if os.preadv(stream.fileno(), [memoryview(block).cast("B")], place) != block.nbytes:
+                    raise InputError(f"ends before row {row + first + len(block)}", where=path, do="Make the set again")
+                out[first : first + len(block)] = block[:, left - low : right - low]
+
+    def _opened(self, path):
+        """Return (dtype, offset of the first row, shape, columns of the layer) of a file."""
+        if path not in self.files:
+            columns = flat_columns(path)
+            if self.layer not in columns:
+                raise InputError(f"no activations of layer '{self.layer}'", where=path, do="Convert all batches alike")
+            with system_errors(path), open(path, "rb") as stream:
+                shape, stored, offset = _npy_header(stream, path)
+            bounds = columns[self.layer]
+            if shape[1] != max(stop for _, stop in columns.values()) or bounds[1] - bounds[0] != self.width:
+                raise InputError(f"shape {shape} does not match its json, or other files", where=path,
+                                 do="Convert it again")
+            self.files[path] = stored, offset, shape, bounds
+        return self.files[path]
+
+
+def flat_columns(path):
+    """Return {layer: (start, stop)}: the columns of a flat .npy, from the json beside it, in their order.
+
+    The json has `layers` and the `shapes` of the arrays that were joined: diffviews' converter counts the batch among
+    a shape's sizes, older descriptions do not; `total_features` tells.
+    """
+    where = path.with_name(f"{path.name}.json")
+    do = "Convert it again"
+    told = check_fields(read_json(where), {"layers": list, "shapes": dict, "total_features": int}, where)
+    shapes, layers, total = told.get("shapes") or {}, told.get("layers") or [], told.get("total_features")
+    sizes = [shapes.get(layer) if isinstance(layer, str) else None for layer in layers]
+    if not sizes or len(set(layers)) < len(layers) or not all(
+            isinstance(shape, list) and shape and all(type(size) is int and size > 0 for size in shape)
+            for shape in sizes):
+        raise InputError("not the description of layers and their shapes", where=where, do=do)
+    for skipped in (1, 0):
+        widths = [math.prod(shape[skipped:]) for shape in sizes]
+        if total is None or sum(widths) == total:
+            stops = list(itertools.accumulate(widths))
+            return {layer: (stop - width, stop) for layer, width, stop in zip(layers, widths, stops)}
+    raise InputError(f"the shapes do not add up to {total} features", where=where, do=do)
 
 
 class _NpzSource:

@@ -8,10 +8,12 @@ from pathlib import Path
 
 from common import parallel
 from common.activations.capture import layer_widths
+from common.activations.flat import NpyForm
 from common.activations.job import Store, split_units
 from common.activations.layout import Tree, write_info
-from common.activations.store import NpyForm, NpzForm
+from common.activations.store import NpzForm
 from common.errors import InputError, Parameter
+from common.files import remove_tree
 from common.job import Job
 from common.units import make_pipelined
 
@@ -53,7 +55,7 @@ def checkpoint_or_default(path):
 
 
 def open_network(path, layers, pool, device, *, weights="ema", part="generator", precision="fp32", compile=False):
-    """Return (EDMPrecond on the device, {"name", "sha256"} of its file).
+    """Return (EDMPrecond on the device, {"path", "sha256"} of its file).
 
     layers, pool: the requested activations; InputError for unknown layers, before any slow work.  weights, part,
     precision: see common.networks.adm_weights.load_adm.
@@ -73,7 +75,7 @@ def open_network(path, layers, pool, device, *, weights="ema", part="generator",
         import torch
 
         network.model = torch.compile(network.model)
-    return network, {"name": path.name, "sha256": file_hash(path)}
+    return network, {"path": str(path), "sha256": file_hash(path)}
 
 
 class ActivationRun(ABC):
@@ -88,15 +90,22 @@ class ActivationRun(ABC):
     def __init__(self, request, options, model, network, indices):
         self.request, self.network, self.tree = request, network, Tree(options.output_dir, model)
         self.layers = layer_names(options.layers)
-        per_file = options.samples_per_file
-        if per_file is None:  # files keep the size of the first run
-            per_file = earlier_options(self.tree, options.overwrite).get("samples_per_file") or options.batch_size
-        self.options = options = replace(options, samples_per_file=per_file, layers=",".join(self.layers))
+        self.options = options = self._settled(options)
         widths = layer_widths(network.config, self.layers, options.pool)
-        kind = NpzForm if options.format == "npz" else NpyForm
-        self.form = kind(self.tree, widths, options.dtype, len(indices), per_file)
-        self.units = split_units(indices, per_file)
-        self.store = Store(self.tree, self.form, self.layers if self.with_json else None)
+        shape = (self.tree, widths, options.dtype, len(indices), options.samples_per_file)
+        self.form = NpzForm(*shape, options.compress) if options.format == "npz" else NpyForm(*shape)
+        self.units = split_units(indices, options.samples_per_file)
+        self.store = Store(self.tree, self.form, self.layers if self.with_json else None, self.picture_paths)
+
+    def _settled(self, options):
+        """Return the options with those filled in that go on as the folder began: size and compression of the files."""
+        earlier = earlier_options(self.tree, options.overwrite)
+        if options.compress and options.format != "npz":
+            raise InputError("only npz files are compressed", where=Parameter("compress"), do="Use --format npz")
+        # runs that were recorded before there was a choice compressed their files
+        compress = options.compress or (options.format == "npz" and bool(earlier and earlier.get("compress", True)))
+        per_file = options.samples_per_file or earlier.get("samples_per_file") or options.batch_size
+        return replace(options, samples_per_file=per_file, layers=",".join(self.layers), compress=compress)
 
     def carry_out(self, derived, inputs, rehearse, device):
         """Run the job and return its Outcome; see common.job.Job for the arguments."""
@@ -104,10 +113,27 @@ class ActivationRun(ABC):
         places = [tree.activations, tree.images, tree.reconstructed, tree.info]
         job = Job(tree.metadata, self.tool, self.options, request=self.request, derived=derived, inputs=inputs,
                   owns=[os.path.relpath(place, tree.metadata) for place in places])
+        old = self.form.old_layout()
+        if old is not None and not self.options.overwrite and job.answer() is None:
+            raise InputError("this set was begun in the earlier layout, one .npy for each layer, which is still read "
+                             "but not extended", where=old, do="Use another folder, or --overwrite to start anew")
         return job.run(self.work, rehearse, device)
 
     def work(self):
-        """Compute the missing units and write the metadata; returns (results, files) in the main process."""
+        """Compute the missing units and write the metadata; returns (results, files) in the main process.
+
+        Where bad input ends it before a sample is stored, all that was begun is removed again.
+        """
+        try:
+            return self._work()
+        except InputError:
+            if parallel.is_main() and not any(True for _ in self.store.stored(self.units)):
+                self.form.close()
+                for folder in (self.tree.activations, self.tree.images, self.tree.reconstructed):
+                    remove_tree(folder)
+            raise
+
+    def _work(self):
         if parallel.is_main():
             self.form.prepare()
         parallel.barrier()  # the folders are ready
@@ -131,6 +157,10 @@ class ActivationRun(ABC):
         """Return the metadata entries that describe how activations are stored."""
         return {"pool": self.options.pool, "dtype": self.options.dtype, "format": self.options.format,
                 "widths": self.form.widths}
+
+    @abstractmethod
+    def picture_paths(self, position):
+        """Return the paths of the pictures of the sample at a position."""
 
     def prepare(self):  # noqa: B027 (most sources need none)
         """Prepare the source; called in every process before units are loaded."""

@@ -1,21 +1,18 @@
-"""Writing activations a unit at a time, in either form; a unit is a range of samples that is written as one.
+"""The published form of activations: batch_<unit>.npz, one array per layer, rows of good samples only.
 
-- NpzForm, the published one: activations/MODEL/batch_<unit>.npz, one array per layer, rows of good samples only.
-- NpyForm, the fast one: one LAYER.npy for all samples, filled in place, with done.npy (common.formats.masked_rows).
-
-Both can be written by several processes (disjoint units), killed at any moment and resumed.
+A unit is a range of samples that is written as one. It can be written by several processes (disjoint units), killed at
+any moment and resumed, as the fast form (`flat`).
 """
 
 from common.activations.layout import batch_name
-from common.formats.masked_rows import MaskedRows
 
 
 class NpzForm:
-    """Batches of activations as .npz, deflated as in the original or stored."""
+    """Batches of activations as .npz, stored, or deflated as in the original."""
 
     name = "npz"
 
-    def __init__(self, tree, widths, dtype, count, per_unit, compressed=True):
+    def __init__(self, tree, widths, dtype, count, per_unit, compressed=False):
         """widths: {layer: values per row}, in the order in which layers run.  count: total number of samples."""
         self.tree, self.widths, self.dtype, self.compressed = tree, widths, dtype, compressed
         self.count, self.per_unit = count, per_unit
@@ -54,6 +51,13 @@ class NpzForm:
 
         write_npz(self.path(unit), self.compressed, **{layer: arrays[layer] for layer in self.widths})
 
+    def old_layout(self):
+        """Return None: this form has only one layout."""
+        return
+
+    def close(self):
+        """Do nothing: no file stays open."""
+
     def finish(self):
         """Do nothing: units are final as written."""
 
@@ -64,17 +68,3 @@ class NpzForm:
     def outputs(self):
         """Return the files of a finished run."""
         return [self.path(unit) for unit in range(-(-self.count // self.per_unit))]
-
-
-class NpyForm(MaskedRows):
-    """One .npy of all samples for each layer, filled in place."""
-
-    name = "npy"
-
-    def __init__(self, tree, widths, dtype, count, per_unit):
-        super().__init__(tree.activations, widths, dtype, count, per_unit)
-        self.tree = tree
-
-    def place(self, position, row):
-        """Return (activation_path, batch_index) of the sample at a position: the folder of the layers, and its row."""
-        return self.tree.relative(self.tree.activations), position

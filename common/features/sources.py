@@ -11,15 +11,19 @@ from pathlib import Path
 
 from common.datasets.sets.folders import FolderStore, list_images
 from common.errors import InputError, nearest
+from common.features.archives import LISTS, PARQUETS, TARS, open_archive
 from common.features.subset import choose_subset
 from common.images.decode import decode
 from common.images.suffixes import SUFFIXES
 
+ARCHIVES = (*TARS, *PARQUETS, *LISTS)
 ENDINGS = (*SUFFIXES, ".npy")  # as in clean-fid, which reads an array in a .npy as one image
 
 
 def open_images(place, num=None, shuffle=False, split="train", data_dir=None):
-    """Return the source at a place: a folder (nested too), a zip, a .npz or .npy array, or the name of a data set.
+    """Return the source at a place: a folder (nested too), a .zip, .tar or .parquet, an array, a list, or a data set.
+
+    A folder may hold shards (.tar or .parquet); a list is a .txt of paths, a .npz or .npy holds an array of images.
 
     num, shuffle: use the first num paths in plain string order, optionally shuffled with seed 0, as in clean-fid (of
     arrays and data sets: their rows).  split, data_dir: for data set names alone.
@@ -35,8 +39,11 @@ def open_images(place, num=None, shuffle=False, split="train", data_dir=None):
         from common.datasets.sets.npz import open_npz
 
         return ArrayRows(open_npz(path, "all"), str(path), num, shuffle)
+    if path.is_file() and path.suffix.lower() in ARCHIVES:
+        return _open_archive([path], path, num, shuffle)
     if path.exists():
-        raise InputError("neither a folder nor a .zip, .npz or .npy file", where=place, do="Pass one of these")
+        raise InputError("neither a folder nor a .zip, .tar, .parquet, .npz, .npy or .txt file", where=place,
+                         do="Pass one of these")
     return _open_known(str(place), num, shuffle, split, data_dir)
 
 
@@ -49,10 +56,22 @@ def _open_folder(path, num, shuffle):
     if samples:
         return SampleFiles(samples, str(path), num, shuffle)
     names = [name for name in names if not name.lower().endswith(".npz") and not _is_overview(path / name)]
+    shards = [] if names else sorted(entry for entry in path.iterdir() if entry.suffix.lower() in (*TARS, *PARQUETS))
+    if shards:
+        kind = shards[0].suffix.lower()
+        return _open_archive([shard for shard in shards if shard.suffix.lower() == kind], path, num, shuffle)
     if not names:
         raise InputError(f"no images here (looked for {', '.join(ENDINGS)})", where=path, do="Check the path")
     chosen = choose_subset(names, num, shuffle)
     return FileImages(FolderStore(path, chosen), f"{path} ({len(chosen):,} images)")
+
+
+def _open_archive(paths, place, num, shuffle):
+    store = open_archive(paths, ENDINGS)
+    if not len(store):
+        raise InputError(f"no images in it (looked for {', '.join(ENDINGS)})", where=place, do="Check the file")
+    chosen = store.only(choose_subset(range(len(store)), num, shuffle))
+    return FileImages(chosen, f"{place} ({len(chosen):,} images)")
 
 
 def _is_overview(path):

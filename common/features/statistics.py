@@ -5,8 +5,9 @@
 | .npz | mu, sigma | clean-fid (mu float32), pytorch-fid, EDM; ours adds mu_float64 and meta, which clean-fid ignores |
 | .npz | feats | clean-fid, for the KID (..._kid.npz) |
 | .npz | pool_3, maybe logit | QC-NCSN, Score-SDE |
-| .pkl | num_images and, for each metric, mu and sigma | EDM2 |
+| .npz | m, s, or mean, cov | other programs |
 | .npy | features, one row per image | |
+| .pkl, .pt, .npy of a dict | see common/features/foreign.py | EDM2, StyleGAN, torch-fidelity, ... |
 
 `mean` and `covariance` in code are `mu` and `sigma` in files. No file can run code.
 """
@@ -17,9 +18,10 @@ from pathlib import Path
 import numpy as np
 
 from common.errors import InputError
+from common.features.foreign import NAMES, read_container
 from common.files import plain, read_npz, system_errors, write_npz
+from common.formats.npy import npy_header
 from common.formats.npz import npz_names, write_npz_rows
-from common.formats.pickles import read_pickle
 from common.formats.rows import FileRows, blocks
 from common.metrics.frechet import FeatureStatistics, Gaussian, frechet_distance_between
 
@@ -44,6 +46,7 @@ class Statistics:
         assert mean is not None or features is not None
         self._mean, self._covariance = mean, covariance
         self.features, self.logits, self.path = features, logits, path
+        self._gaussian = None
         self.meta = {key: value for key, value in (meta or {}).items() if key not in ("count", "width")}
         self.count = count if features is None else features.shape[0]
 
@@ -74,19 +77,16 @@ class Statistics:
             taken = statistics_of_rows(blocks(self.features), self.width)
             self._mean, self._covariance = taken.mean, taken.covariance
 
-    def moments(self):
-        """Return the FeatureStatistics of as many rows. Raises InputError when their number is unknown."""
-        if self.count is None:
-            raise InputError("the number of images is unknown", where=self.path,
-                             do="Make the statistics again from images")
-        result = FeatureStatistics(0)
-        result.count, result.mean = self.count, self.mean
-        result.scatter = self.covariance * (self.count - 1)
-        return result
+    def mean_of_rows(self):
+        """Return the mean (D,), of a side of few rows without its covariance."""
+        return self.gaussian().mean
 
     def gaussian(self):
         """Return the `Gaussian` for distances: by rows where there are at most D, else by mean and covariance."""
-        return Gaussian.of_few(self.features[: self.count]) if self.is_short else Gaussian(self.mean, self.covariance)
+        if self._gaussian is None:
+            rows = self.features[: self.count] if self.is_short else None
+            self._gaussian = Gaussian(self.mean, self.covariance) if rows is None else Gaussian.of_few(rows)
+        return self._gaussian
 
     def close(self):
         """Close the files that rows come from."""
@@ -120,10 +120,11 @@ def statistics_of_rows(rows_iterable, width, meta=None):
     return Statistics(total.mean, total.covariance(), total.count, meta=meta)
 
 
-def read_statistics(path, metric="fid", width=None):
+def read_statistics(path, metric="fid", width=None, like=None):
     """Return the Statistics in a file of any kind in the table above.
 
-    metric: which entry of an EDM2 pickle, fid or fd_dinov2.  width: the number of features expected, None for any.
+    metric: which entry of an EDM2 pickle, fid or fd_dinov2; where only the other one is `like` wide, that one.
+    width: the number of features expected, None for any.
     Rows stay in the file (closed by `close`) but are read once to check them.
     Raises InputError for a missing, damaged or foreign file, wrong shapes, NaN, and a sigma that is no covariance.
     """
@@ -131,13 +132,13 @@ def read_statistics(path, metric="fid", width=None):
     with system_errors(path), open(path, "rb") as stream:
         start = stream.read(6)
     if start[:2] == b"PK":
-        statistics = _read_npz(path)
-    elif start == b"\x93NUMPY":
+        statistics = _read_container(path, metric, width or like) if path.suffix.lower() == ".pt" else _read_npz(path)
+    elif start == b"\x93NUMPY" and not _holds_objects(path):
         statistics = _of_file_rows(path, None)
-    elif start[:1] == b"\x80" or path.suffix in (".pkl", ".pickle"):
-        statistics = _read_edm2(path, metric)
+    elif start[:1] == b"\x80" or start == b"\x93NUMPY" or path.suffix in (".pkl", ".pickle"):
+        statistics = _read_container(path, metric, width or like)
     else:
-        raise InputError("this is no file of statistics", where=path, do="Give a .npz, .npy or EDM2 .pkl file")
+        raise InputError("this is no file of statistics", where=path, do="Give a .npz, .npy, .pkl or .pt file")
     if width is not None and statistics.width != width:
         raise InputError(f"{statistics.width} features, expected {width}", where=path,
                          do="Use features of the same network")
@@ -149,11 +150,14 @@ def _read_npz(path):
     for name in ROWS:
         if name in names and "mu" not in names:
             return _of_file_rows(path, name, "logit" if "logit" in names else None, _read_meta(path))
-    if not {"mu", "sigma"} & set(names):
+    aliases = {NAMES.get(name, name): name for name in names if name in NAMES or name in ("mu", "sigma")}
+    if not {"mu", "sigma"} & set(aliases):
         held = ", ".join(names[:5]) + (" ..." if len(names) > 5 else "")
         raise InputError(f"neither mu and sigma nor feats nor pool_3 are in the file, which has {held or 'nothing'}",
                          where=path, do="Give a file of statistics or features")
-    found = read_npz(path, required=("mu", "sigma"), optional=("mu_float64",))
+    keys = [aliases.get(name, name) for name in ("mu", "sigma")]
+    found = read_npz(path, required=keys, optional=("mu_float64",))
+    found |= {name: found[alias] for name, alias in aliases.items()}
     meta = _read_meta(path)
     mean = _check_mean(found["mu"], path)
     if "mu_float64" in found:
@@ -162,26 +166,26 @@ def _read_npz(path):
                       meta=meta, path=path)
 
 
-def _read_edm2(path, metric):
-    found = read_pickle(path)
-    found = _text_keys(found) if isinstance(found, dict) else {}
-    metrics = {key: _text_keys(value) for key, value in found.items() if isinstance(value, dict)}
-    if metric not in metrics:
-        raise InputError(f"no entry '{metric}' in the file, which has {', '.join(metrics) or 'no metric at all'}",
-                         where=path,
-                         do="Give an EDM2 file of statistics, or another metric")
-    entry = metrics[metric]
-    for key in ("mu", "sigma"):
-        if not isinstance(entry.get(key), np.ndarray):
-            raise InputError(f"entry '{metric}' has no array '{key}'", where=path, do=AGAIN)
-    mean = _check_mean(entry["mu"], path)
-    covariance = _check_covariance(entry["sigma"], path, len(mean))
-    return Statistics(mean, covariance, _read_count(found, "num_images", path), meta={"metric": metric}, path=path)
+def _holds_objects(path):
+    """True for a .npy file of Python objects, which may be a dict of statistics."""
+    with open(path, "rb") as stream:
+        try:
+            return npy_header(stream)[2].hasobject
+        except (ValueError, EOFError):
+            return False
 
 
-def _text_keys(entries):
-    """Return a dict whose keys are text; Python 2 wrote bytes."""
-    return {key.decode("latin1") if isinstance(key, bytes) else str(key): value for key, value in entries.items()}
+def _read_container(path, metric, width):
+    found = {"count": None, "meta": {}, **read_container(path, metric, width)}
+    if "features" in found:
+        rows = found["features"]
+        if rows.dtype.kind != "f" or 0 in rows.shape or not np.isfinite(rows).all():
+            raise InputError(f"its features are {rows.dtype} {rows.shape}, expected finite floats (images, features)",
+                             where=path, do=AGAIN)
+        return Statistics(features=rows, meta=found["meta"], path=path)
+    mean = _check_mean(found["mu"], path)
+    covariance = _check_covariance(found["sigma"], path, len(mean))
+    return Statistics(mean, covariance, _read_count(found, "count", path), meta=found["meta"], path=path)
 
 
 def _of_file_rows(path, name, logit=None, meta=None):

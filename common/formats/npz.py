@@ -18,6 +18,7 @@ from common.formats.npy import npy_header
 from common.formats.zips import open_zip, zip_errors
 
 BROKEN = "cannot be read: it is not a complete .npz file"
+COLUMN_ROWS = 16  # rows that pass through the buffer of `columns` at a time
 _LOCAL_HEADER = struct.Struct("<26x2H")  # lengths of the name and of the extra field close a zip entry's local header
 
 
@@ -132,6 +133,27 @@ class NpzRows:
             if self._stream.readinto(array.reshape(-1).view(np.uint8)) != array.nbytes:
                 raise EOFError(f"'{self.name}' ends before row {stop}")
         return array
+
+    def columns(self, index):
+        """Return columns (N, K) of the array seen as (N, D); index: (K,) integers in 0..D - 1.
+
+        A few rows at a time pass through one buffer that stays in the processor's cache.
+        """
+        import numpy as np
+
+        index, width = np.asarray(index), int(np.prod(self.shape[1:], dtype=np.int64))
+        found = np.empty((len(self), len(index)), self.dtype)
+        buffer = np.empty((COLUMN_ROWS, width), self.dtype)
+        whole = memoryview(buffer).cast("B")
+        with _broken_file(self.path):
+            for start in range(0, len(self), COLUMN_ROWS):
+                count = min(COLUMN_ROWS, len(self) - start)
+                part = whole[: count * width * self.dtype.itemsize]
+                self._stream.seek(self._start + start * width * self.dtype.itemsize)
+                if self._stream.readinto(part) != len(part):
+                    raise EOFError(f"'{self.name}' ends before row {start + count}")
+                np.take(buffer[:count], index, axis=1, out=found[start : start + count])
+        return found
 
     def close(self):
         """Close the file; a temporary one goes with it."""

@@ -36,6 +36,18 @@ def loads_plain(data, where):
         return value if interpreter.is_finished else finish(value, plain_part, circles=True)
 
 
+def loads_objects(data, where):
+    """Return the list of an array of Python objects, as numpy.save pickles one behind its header; see `loads_plain`."""
+    def part_of(part, inner):
+        if isinstance(part, _Array) and isinstance(part.state[4], list):
+            return inner(part.state[4])
+        return plain_part(part, inner)
+
+    with reading(where, "an array of Python objects", EXPECTED, AGAIN):
+        return finish(Interpreter(io.BytesIO(data), len(data), known(PLAIN), encoding="bytes").load(), part_of,
+                      circles=True)
+
+
 def loads_plain_torch(data, where, holders=()):
     """Return the value in the bytes of a file of torch.save that holds no tensor.
 

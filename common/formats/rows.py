@@ -98,7 +98,7 @@ def _map_npy(path):
             if dtype.hasobject:
                 raise ValueError("it holds Python objects")
             return np.memmap(stream, dtype, "r", stream.tell(), shape, "F" if columns_first else "C")
-    except (ValueError, EOFError) as error:
+    except (ValueError, EOFError, OverflowError) as error:
         raise InputError(f"cannot be read as a .npy array ({error})", where=path,
                          do="Make or copy the file again") from error
 
@@ -116,13 +116,6 @@ def gather(rows, index):
         return rows[index].astype(np.float64)
     distinct, inverse = np.unique(index, return_inverse=True)
     return np.concatenate([rows[i : i + 1] for i in distinct]).astype(np.float64)[inverse]
-
-
-def group_blocks(rows, group, num_groups):
-    """Yield float64 blocks of the rows group, group + num_groups, group + 2 num_groups and so on."""
-    index = np.arange(group, rows.shape[0], num_groups)
-    for start in range(0, len(index), BLOCK):
-        yield gather(rows, index[start : start + BLOCK])
 
 
 def check_same_width(rows1, rows2):

@@ -17,6 +17,7 @@ DAMAGE = (zipfile.BadZipFile, zipfile.LargeZipFile, zlib.error, lzma.LZMAError, 
           LookupError, AttributeError, RuntimeError, OverflowError, MemoryError)
 AGAIN = "Make or copy the file again"
 LARGE = 1 << 30  # bytes of a member from which on the ratio counts
+LONGEST = 200  # signs of a reason; some quote the file
 HIGHEST_RATIO = 200  # of a large member to its compressed bytes: photographs and activations do not reach 5
 
 
@@ -34,6 +35,7 @@ def zip_errors(where, what="not a complete zip file", do=AGAIN, also=()):
         if mended is None and isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
             raise
         reason = (str(error).strip().splitlines() or [""])[0].strip()  # behind it torch quotes the program
+        reason = reason if len(reason) <= LONGEST else f"{reason[:LONGEST]}..."
         reason = reason if reason and not isinstance(error, LookupError) else f"{type(error).__name__} {reason}".strip()
         raise mended or InputError(f"{what} ({reason})", where=where, do=do) from error
 
@@ -48,7 +50,7 @@ def checked_zip(file):
     """Return the ZipFile of a path or a binary stream.
 
     Raises one of DAMAGE for what is no zip, for a member that is there twice, for members that overlap, and for one
-    that is far larger than its compressed bytes can honestly be.
+    that is, or that are together, far larger than their compressed bytes can honestly be.
     """
     archive = zipfile.ZipFile(file)
     try:
@@ -60,14 +62,19 @@ def checked_zip(file):
 
 
 def _check_members(archive):
-    total, names = 0, set()
+    total, unfolded, names = 0, 0, set()
     for entry in archive.infolist():
         total += entry.compress_size
+        unfolded += entry.file_size
+        if entry.header_offset < 0:
+            raise ValueError(f"'{entry.filename}' lies before the file's beginning")
         names.add(entry.filename)
         if entry.file_size > LARGE and entry.file_size > HIGHEST_RATIO * entry.compress_size:
             raise ValueError(f"'{entry.filename}' unfolds from {entry.compress_size:,} to {entry.file_size:,} bytes")
         if entry.compress_type == zipfile.ZIP_STORED and entry.file_size != entry.compress_size:
             raise ValueError(f"'{entry.filename}' has two sizes")
+    if unfolded > LARGE and unfolded > HIGHEST_RATIO * total:
+        raise ValueError(f"its members unfold from {total:,} to {unfolded:,} bytes")
     if len(names) != len(archive.filelist):
         raise ValueError("a member is there twice")
     if total > archive.fp.seek(0, os.SEEK_END):

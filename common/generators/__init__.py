@@ -100,9 +100,20 @@ def _kind_of_archive(path):
     if "serialized_exported_program.json" in names:
         raise InputError("a torch.export program as torch 2.7 and earlier wrote it", where=path,
                          do="Load it and save it again with torch 2.8 or later")
-    return _kind_of_names(weights) if pickles else None
+    kind = _kind_of_names(weights) if pickles else None
+    if kind == "ncsnpp":
+        _refuse_weights(weights, path)
+    return kind
 
 
 def _kind_of_names(data):
     """Return the kind of a checkpoint by the names of weights in the bytes that hold them."""
     return "stylegan2" if STYLEGAN2.encode() in data else "ncsnpp"
+
+
+def _refuse_weights(data, path):
+    """Raise InputError for a checkpoint that is a state_dict beside other things, as Lightning writes it."""
+    if b"state_dict" in data and b"shadow_params" not in data:
+        kind = "a Lightning checkpoint" if b"pytorch-lightning" in data else "a checkpoint with a state_dict"
+        raise InputError(f"{kind}: weights, without the network that makes images of them", where=path,
+                         do="Export the generator as TorchScript (.pt) or with torch.export (.pt2)")

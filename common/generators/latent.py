@@ -19,15 +19,16 @@ FAILURES = (RuntimeError, NotImplementedError, IndexError, ValueError, TypeError
 class LatentGenerator(Generator):
     """A program from codes to images in a declared range."""
 
-    def __init__(self, kind, path, program, z_shape, output_range, device):
+    def __init__(self, kind, path, program, z_shape, output_range, device, labels=None):
         """program: a function of codes (n, *z_shape) on `device`.  output_range: one of RANGES, None for signed
-        where the first images do not contradict."""
+        where the first images do not contradict.  labels: a ClassLabels that the program takes as well."""
         assumed, output_range = output_range is None, output_range or "signed"
         if output_range not in RANGES:
             raise InputError("unknown range", where=Parameter("output_range", output_range),
                              do=f"Use {', '.join(RANGES)}")
         self.path, self.program, self.z_shape, self.device = path, program, tuple(z_shape), torch.device(device)
         self.low, self.high = RANGES[output_range]
+        self.labels = labels
         trial = self._run(range(TRIAL), seed=0)
         if not bool(trial.isfinite().flatten(1).all(1).any()):
             raise InputError("its images hold NaN or infinite values", where=path,
@@ -39,7 +40,7 @@ class LatentGenerator(Generator):
             raise InputError("its images depend on what else is in their batch", where=path,
                              do="Save the module in evaluation mode, after module.eval()")
         super().__init__(kind, path, tuple(self.shape[1:]), z_shape=list(self.z_shape), output_range=output_range,
-                         one_by_one=self.one_by_one)
+                         one_by_one=self.one_by_one, **(labels.description if labels else {}))
 
     def generate(self, indices, seed):
         """See Generator. Raises InputError when the program fails, or returns what is no image of the first ones'
@@ -57,9 +58,11 @@ class LatentGenerator(Generator):
 
     def _run(self, indices, seed, code_seed=None):
         """Return the program's images (n, C, H, W) float32 in its own range; its random draws come from the seed."""
-        codes = draw_codes(indices, seed if code_seed is None else code_seed, self.z_shape).to(self.device)
+        code_seed = seed if code_seed is None else code_seed
+        codes = draw_codes(indices, code_seed, self.z_shape).to(self.device)
+        labels = [self.labels.draw(indices, code_seed).to(self.device)] if self.labels else []
         try:
-            images = seeded(self.program, codes, unit_seed(seed, "program", int(indices[0])))
+            images = seeded(self.program, codes, unit_seed(seed, "program", int(indices[0])), *labels)
         except torch.OutOfMemoryError as error:
             raise InputError(f"{len(codes)} images at once do not fit into the device's memory", where=self.path,
                              do="Pass a smaller `batch_size`") from error
@@ -101,12 +104,36 @@ def draw_codes(indices, seed, z_shape):
     return torch.stack([torch.randn(z_shape, generator=unit_generator(seed, "z", int(index))) for index in indices])
 
 
+class ClassLabels:
+    """The class of each image: drawn evenly from (seed, i), or one class for all.
+
+    one_hot: float32 (n, num_classes), as EDM's and StyleGAN's networks take them; else int64 (n,).
+    """
+
+    def __init__(self, num_classes, class_label=None, one_hot=True):
+        if class_label is not None and not 0 <= class_label < num_classes:
+            raise InputError(f"expected a class from 0 to {num_classes - 1}",
+                             where=Parameter("class_label", class_label), do="Correct the value")
+        self.num_classes, self.class_label, self.one_hot = num_classes, class_label, one_hot
+        self.description = {"num_classes": num_classes, "class_label": class_label, "one_hot": one_hot}
+
+    def draw(self, indices, seed):
+        """Return the labels of these images on the CPU."""
+        if self.class_label is not None:
+            labels = torch.full((len(indices),), self.class_label)
+        else:
+            draws = [torch.randint(self.num_classes, (), generator=unit_generator(seed, "class", int(index)))
+                     for index in indices]
+            labels = torch.stack(draws)
+        return torch.nn.functional.one_hot(labels, self.num_classes).float() if self.one_hot else labels
+
+
 @torch.no_grad()
-def seeded(program, codes, seed):
-    """Return program(codes) with torch's generators seeded for it and left as they were."""
+def seeded(program, codes, seed, *more):
+    """Return program(codes, *more) with torch's generators seeded for it and left as they were."""
     with torch.random.fork_rng(devices=[codes.device] if codes.is_cuda else []):
         torch.manual_seed(seed)
-        return program(codes)
+        return program(codes, *more)
 
 
 def why_no_images(images, count):

@@ -3,8 +3,9 @@
 from common.diffusion.score_sampling import Sampler
 from common.errors import InputError, Parameter
 from common.generators import Generator
-from common.score.config import check_config, preset, sampling_rules
+from common.score.config import preset
 from common.score.models import LoadedModel
+from common.score.ranges import check_config, sampling_rules
 
 STEPS = {"multistep": "num_steps", "pc": "num_scales", "ode": None}  # the entry of `sampling` that a number of steps is
 

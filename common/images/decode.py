@@ -2,10 +2,12 @@
 
 import io
 import re
-import struct
+import warnings
 from contextlib import contextmanager
+from typing import NamedTuple
 
 from common.errors import InputError
+from common.images.bounds import PILLOW_ERRORS, check_claims
 
 
 def decode(data, where, size=None):
@@ -19,7 +21,7 @@ def decode(data, where, size=None):
     import numpy as np
     from PIL import Image
 
-    with image_errors(where), Image.open(io.BytesIO(data)) as image:
+    with image_errors(where, data), Image.open(io.BytesIO(data)) as image:
         image = eight_bits(image).convert("RGB")
         return np.asarray(image if size is None else fit(image, size))
 
@@ -46,12 +48,35 @@ def eight_bits(image):
     return image
 
 
-def header_size(stream, where):
-    """Return (H, W) from the header of an image file open as a binary stream; InputError when it has none."""
+class Header(NamedTuple):
+    """What the header of an image file says; deep: 16 bits a sample; animated: of several frames or pages."""
+
+    height: int
+    width: int
+    grey: bool
+    alpha: bool
+    deep: bool
+    animated: bool
+
+    def changes(self, size, channels):
+        """Return what reading does to the image, as a list of words: size (H, W) and channels are those wanted."""
+        covering = _covering((self.height, self.width), size)
+        happens = {"resized": covering != (self.height, self.width), "cut at the edges": covering != tuple(size),
+                   "grey made RGB": self.grey and channels == 3, "colour made grey": not self.grey and channels == 1,
+                   "alpha dropped": self.alpha, "16 bits cut to 8": self.deep, "first frame taken": self.animated}
+        return [words for words, does in happens.items() if does]
+
+
+def read_header(stream, where):
+    """Return the Header of an image file open as a binary stream; InputError when it has none."""
     from PIL import Image
 
     with image_errors(where), Image.open(stream) as image:
-        return image.height, image.width
+        grey = image.mode in ("1", "L", "LA", "La", "I", "F") or image.mode.startswith("I;16")
+        grey = grey or _is_grey_palette(image)
+        alpha = image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info
+        deep = image.mode in ("I", "I;16", "I;16B", "I;16L") or "16" in str([tile[3:] for tile in image.tile])
+        return Header(image.height, image.width, grey, alpha, deep, getattr(image, "is_animated", False))
 
 
 def fit(image, size):
@@ -64,11 +89,31 @@ def fit(image, size):
     height, width = size
     if (image.height, image.width) == (height, width):
         return image
-    scale = max(height / image.height, width / image.width)
-    covering = max(width, round(image.width * scale)), max(height, round(image.height * scale))
-    image = image.resize(covering, Image.Resampling.BICUBIC)
-    left, top = (covering[0] - width) // 2, (covering[1] - height) // 2
+    covering = _covering((image.height, image.width), size)
+    image = image.resize(covering[::-1], Image.Resampling.BICUBIC)
+    left, top = (covering[1] - width) // 2, (covering[0] - height) // 2
     return image.crop((left, top, left + width, top + height))
+
+
+def _is_grey_palette(image):
+    """Return whether all colours of an image's palette are grey, as those of a grey GIF."""
+    colours = image.getpalette() if image.mode == "P" else None
+    return bool(colours) and colours[::3] == colours[1::3] == colours[2::3]
+
+
+def _covering(own, size):
+    """Return the size (H, W), in the proportions of `own`, that just covers `size`."""
+    scale = max(size[0] / own[0], size[1] / own[1])
+    return max(size[0], round(own[0] * scale)), max(size[1], round(own[1] * scale))
+
+
+def to_grey(pixels):
+    """Return uint8 images (..., 3) as (..., 1): the luma of ITU-R BT.601 in whole numbers, as Pillow computes it; grey
+    ones come back unchanged."""
+    import numpy as np
+
+    weights = np.array([19595, 38470, 7471], np.uint32)  # of 65,536
+    return ((pixels.astype(np.uint32) @ weights + 0x8000) >> 16).astype(np.uint8)[..., None]
 
 
 def fit_array(pixels, size):
@@ -81,12 +126,18 @@ def fit_array(pixels, size):
 
 
 @contextmanager
-def image_errors(where):
-    """Turn what Pillow raises for an invalid image file into an InputError about `where`."""
+def image_errors(where, data=b""):
+    """Turn what Pillow raises for an invalid image file into an InputError about `where`, and hide its warnings.
+
+    data: the file's bytes where all of it is to be decoded; they may not claim more than they can hold.
+    """
     from PIL import Image
 
     try:
-        yield
-    except (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError) as error:
+        check_claims(data)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    except (*PILLOW_ERRORS, Image.DecompressionBombError) as error:
         reason = re.sub(r" <[^<>]* at 0x\w+>", "", str(error))  # an object's address, another one in each run
         raise InputError(f"not a readable image ({reason})", where=where, do="Restore or remove this file") from error

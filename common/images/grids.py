@@ -20,6 +20,11 @@ def make_grid(pixels, columns=None, padding=2):
     return grid
 
 
+def viewing_scale(side, least=32):
+    """Return the factor by which images of a few pixels are enlarged to be seen: to at least `least` pixels a side."""
+    return -(-least // side)
+
+
 def save_grid(path, pixels, columns=None, scale=1):
     """Write a grid of uint8 images (N, H, W, C) as PNG, each pixel enlarged to `scale` x `scale`."""
     grid = make_grid(pixels, columns)

@@ -35,7 +35,7 @@ def decode_image(data, where):
 
     from common.images.decode import image_errors
 
-    with image_errors(where), Image.open(io.BytesIO(data)) as image:
+    with image_errors(where, data), Image.open(io.BytesIO(data)) as image:
         if image.mode not in ("RGB", "RGBA", "L", "LA", "P", "PA", "1", "CMYK", "YCbCr"):
             raise ValueError(f"pixels of type {image.mode} are not 8-bit colours")
         return image.convert("RGB")

@@ -5,17 +5,18 @@ Exif, colours of other profiles as sRGB, every depth at full range.
 """
 
 from common.errors import InputError
+from common.formats.lmdb_files import image_bytes
 
 
 def read_image(path, compat=False):
-    """Return a photo as (H, W, 3) float32 RGB in 0..1; 16-bit files are divided by 65535.
+    """Return a photo as (H, W, 3) float32 RGB in 0..1; 16-bit files are divided by 65535. It may lie in an LMDB.
 
     compat: as the original, which takes what OpenCV gives as it is stored and divides it by 255 whatever the depth.
     Raises InputError naming a file that is missing, cannot be decoded or holds floating-point pixels.
     """
     import numpy as np
 
-    pixels = decode_rgb(_bytes_of(path), path, photo=True, original=compat)
+    pixels = decode_rgb(image_bytes(path), path, photo=True, original=compat)
     top = 255 if compat or pixels.dtype == np.uint8 else 65535
     return pixels.astype(np.float32) / np.float32(top)
 
@@ -35,11 +36,4 @@ def decode_rgb(data, where, photo=False, original=False):
         raise InputError(f"not a readable image ({error.detail})", where=where,
                          do="Restore or remove this file") from error
     return cv2.cvtColor(pixels, cv2.COLOR_GRAY2RGB if pixels.ndim == 2 else cv2.COLOR_BGR2RGB)
-
-
-def _bytes_of(path):
-    from common.files import system_errors
-
-    with system_errors(path), open(path, "rb") as stream:
-        return stream.read()
 

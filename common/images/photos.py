@@ -6,18 +6,15 @@ brought to it, or read by Pillow, or refused by name.
 
 import contextlib
 import io
-import re
-import struct
 import warnings
 from dataclasses import dataclass, field
 
+from common.images.bounds import PILLOW_ERRORS, check_claims
+from common.images.headers import TOP, is_avif, largest_value, needs_pillow, strange
 from common.images.profiles import has_profile, jpeg_segments, srgb_pixels
-from common.images.tiff import PREMULTIPLIED, WHITE_IS_ZERO, YCBCR, is_tiff, tiff_header
+from common.images.tiff import WHITE_IS_ZERO, is_tiff, tiff_header
 
 PER_16_BITS = 1 / 257
-TOP = 65535
-PNM = re.compile(rb"P([2356])(?:\s|#[^\n]*\n)+\d+(?:\s|#[^\n]*\n)+\d+(?:\s|#[^\n]*\n)+(\d+)")
-PAM = re.compile(rb"P7\n(?:.*\n)*?MAXVAL (\d+)\n")
 
 
 class SkippedPhoto(Exception):
@@ -55,6 +52,10 @@ def decode_photo(data, exif=True, keep_grey=False, keep_alpha=False, original=Fa
     """
     if not data:
         raise SkippedPhoto("unreadable", "the file is empty")
+    try:
+        check_claims(data)
+    except ValueError as error:
+        raise SkippedPhoto("unreadable", str(error)) from error
     notes = {}
     try:
         pixels = _opencv_pixels(data) if original else _full_range(data, notes)
@@ -90,26 +91,17 @@ def _full_range(data, notes):
     """Return BGR or grey pixels at the full range of their type, or None; notes: gets the number of pages."""
     if is_tiff(data):
         return _tiff_pixels(data, notes)
+    if strange(data):
+        raise SkippedPhoto("pixels of another kind", strange(data))
     _count_frames(data, notes)
-    pixels = _opencv_pixels(data)
-    if pixels is None:
+    pixels = None if needs_pillow(data) else _opencv_pixels(data)
+    if pixels is None or (pixels.ndim == 2 and is_avif(data)):  # of grey AVIF OpenCV takes 16..235 for 0..255
         return _pillow_pixels(data)
-    top = _top(data, pixels)
+    try:
+        top = largest_value(data, str(pixels.dtype))
+    except ValueError as error:
+        raise SkippedPhoto("pixels of another kind", str(error)) from error
     return pixels if top is None else _scaled(pixels, top)
-
-
-def _top(data, pixels):
-    """Return the largest value that a pixel can have by the header, where it is not that of its type."""
-    found = PNM.match(data) or PAM.match(data)
-    if found:
-        top = int(found.groups()[-1])
-        return None if top in (255, TOP) else top
-    if pixels.dtype.itemsize == 1 or data[:4] == b"\x89PNG":
-        return None
-    at = data.find(b"av1C") if data[4:8] == b"ftyp" else -1
-    if at < 0 or pixels.dtype != "uint16":
-        raise SkippedPhoto("pixels of another kind", f"{pixels.dtype} of a depth that the file does not tell")
-    return 4095 if data[at + 6] & 0x20 else 1023  # its flags: high_bitdepth, twelve_bit
 
 
 def _scaled(pixels, top):
@@ -122,7 +114,11 @@ def _scaled(pixels, top):
 
 
 def _tiff_pixels(data, notes):
-    """Return the pixels of a TIFF's first page by its header: of OpenCV, or of Pillow where OpenCV is wrong."""
+    """Return the pixels of a TIFF's first page, of 8 bits by Pillow, of more by OpenCV; by the other what one cannot
+    open.
+
+    OpenCV's way to 8 bits is libtiff's, which multiplies colours by alpha and leaves black what it cannot decompress.
+    """
     try:
         header = tiff_header(data)
     except ValueError as error:
@@ -131,13 +127,15 @@ def _tiff_pixels(data, notes):
         raise SkippedPhoto("pixels of another kind", header.strange())
     if header.pages > 1:
         notes["pages"] = header.pages
-    if header.extra[:1] == (PREMULTIPLIED,) and header.samples == 4 and header.photometric != YCBCR:
-        return _pillow_pixels(data)
-    pixels = _opencv_pixels(data)
-    if pixels is None:
-        return _pillow_pixels(data)
-    if header.photometric == WHITE_IS_ZERO and pixels.dtype == "uint16":
-        return TOP - pixels
+    pixels = _pillow_pixels(data, header) if header.bits[0] <= 8 else None
+    if pixels is None and header.is_plain() and (header.bits[0] > 8 or header.samples in (1, 3)):
+        pixels = _opencv_pixels(data)
+        if pixels is not None and header.photometric == WHITE_IS_ZERO and pixels.dtype == "uint16":
+            pixels = TOP - pixels
+    if pixels is None and header.bits[0] > 8:
+        pixels = _pillow_pixels(data, header)
+    if pixels is None and not header.is_plain():
+        raise SkippedPhoto("pixels of another kind", f"TIFF compressed as {header.compression_name()}")
     return pixels
 
 
@@ -153,24 +151,32 @@ def _count_frames(data, notes):
                 notes["pages"] = image.n_frames
 
 
-PILLOW_ERRORS = (OSError, SyntaxError, ValueError, EOFError, TypeError, KeyError, struct.error, MemoryError)
+def _pillow_pixels(data, tiff=None):
+    """Return BGR(A) or grey pixels as Pillow reads them, None where it cannot. tiff: the TiffHeader of a TIFF.
 
-
-def _pillow_pixels(data):
-    """Return BGR or grey pixels of what Pillow can read and OpenCV cannot, else None."""
+    Raises SkippedPhoto for pixels that Pillow has in another type, and for a file that it knows and finds damaged.
+    """
     import numpy as np
-    from PIL import Image
+    from PIL import Image, UnidentifiedImageError
 
     try:
         with no_warnings(), Image.open(io.BytesIO(data)) as image:
             if image.mode == "I" and image.format == "PPM":  # which Pillow has brought to 0..65535
                 return np.asarray(image).astype(np.uint16)
+            if image.mode.startswith("I;16") and tiff is not None and tiff.bits[0] == 16:
+                values = np.asarray(image).astype(np.uint16)
+                return TOP - values if tiff.photometric == WHITE_IS_ZERO else values
             if image.mode in ("I", "F") or image.mode.startswith("I;16"):
                 raise SkippedPhoto("pixels of another kind", f"Pillow's type {image.mode}")
-            if image.mode in ("1", "L"):
+            if image.mode in ("1", "L", "LA"):
                 return np.asarray(image.convert("L"))
-            return np.ascontiguousarray(np.asarray(image.convert("RGB"))[..., ::-1])
-    except (*PILLOW_ERRORS, Image.DecompressionBombError):
+            mode = "RGBA" if image.mode in ("RGBA", "RGBa") else "RGB"
+            return np.ascontiguousarray(np.asarray(image.convert(mode))[..., [2, 1, 0, 3][: len(mode)]])
+    except UnidentifiedImageError:
+        return None
+    except (*PILLOW_ERRORS, Image.DecompressionBombError) as error:
+        if tiff is not None and tiff.bits[0] <= 8 and tiff.is_plain():  # OpenCV would leave black what is damaged
+            raise SkippedPhoto("unreadable", "not a complete image of a known kind") from error
         return None
 
 

@@ -27,7 +27,9 @@ def jpeg_segments(data):
     place = 2
     while place + 4 <= len(data):
         if data[place] != 0xFF:
-            place += 1
+            place = data.find(b"\xff", place)
+            if place < 0:
+                return
             continue
         marker = data[place + 1]
         if marker == 0xDA:
@@ -57,7 +59,8 @@ def srgb_pixels(image, pixels):
         if space == "CMYK" and image.mode == "CMYK":
             colours = ImageCms.applyTransform(image, _transform(profile, "CMYK"))
             return np.ascontiguousarray(np.asarray(colours)[..., ::-1]), name
-        if space not in ("RGB", "GRAY") or (space == "GRAY" and not grey and image.mode[0] not in "1LI"):
+        fits = image.mode != "CMYK" if space == "RGB" else space == "GRAY" and (grey or _is_grey(pixels))
+        if not fits:
             raise ValueError(f"a profile of {space} colours")
         transform = _transform(profile, "L" if space == "GRAY" else "RGB")
     except (ImageCms.PyCMSError, OSError, TypeError) as error:
@@ -72,6 +75,11 @@ def srgb_pixels(image, pixels):
     if grey:
         return np.ascontiguousarray(colours[..., 1]), name
     return np.dstack([colours[..., ::-1], pixels[..., 3:]]), name
+
+
+def _is_grey(pixels):
+    """Return whether the three colours are equal everywhere."""
+    return bool((pixels[..., 0] == pixels[..., 1]).all() and (pixels[..., 1] == pixels[..., 2]).all())
 
 
 def srgb_image(image, decoded):

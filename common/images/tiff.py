@@ -7,7 +7,11 @@ SIZES = {1: 1, 3: 2, 4: 4, 16: 8}  # bytes of a value, by the type's number: BYT
 FORMATS = {1: "B", 3: "H", 4: "I", 16: "Q"}
 MOST_PAGES = 10_000
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, CMYK, YCBCR = 0, 1, 2, 3, 5, 6
-SEPARATE_PLANES, JPEG, PREMULTIPLIED = 2, 7, 1
+SEPARATE_PLANES, JPEG, TILE_WIDTH = 2, 7, 322
+PLAIN = (1, 2, 3, 4, 5, JPEG, 8, 32773, 32946)  # compressions that every libtiff knows
+COMPRESSIONS = {6: "old JPEG", 34712: "JPEG 2000", 33003: "JPEG 2000", 33004: "JPEG 2000", 33005: "JPEG 2000",
+                34887: "LERC", 34925: "LZMA", 34933: "PNG", 50000: "Zstandard", 50001: "WebP", 50002: "JPEG XL",
+                52546: "JPEG XL"}
 NAMES = {4: "a mask", 8: "L*a*b*", 9: "L*a*b*", 10: "L*a*b*", 32803: "sensor values", 32844: "LogL",
          32845: "LogLuv", 34892: "sensor values"}
 
@@ -27,6 +31,14 @@ class TiffHeader:
     pages: int = 1
     tags: dict = field(default_factory=dict, repr=False)
 
+    def is_plain(self):
+        """Return whether the compression is one that every libtiff knows: others may come out black."""
+        return self.compression in PLAIN
+
+    def compression_name(self):
+        """Return the name of the compression, or its number."""
+        return COMPRESSIONS.get(self.compression, f"number {self.compression}")
+
     def strange(self):
         """Return what pixels are that no reader here decodes right, else None."""
         if len(set(self.bits)) > 1 or len(set(self.sample_format)) > 1:
@@ -39,6 +51,10 @@ class TiffHeader:
             return "YCbCr that is not stored as JPEG"
         if self.planar == SEPARATE_PLANES and self.samples > 1 and (self.bits[0] != 8 or self.samples == 2):
             return f"{self.samples} samples of {self.bits[0]} bits in separate planes"
+        if self.samples == 2 and self.bits[0] > 8 and TILE_WIDTH in self.tags:
+            return f"grey with alpha of {self.bits[0]} bits in tiles"
+        if self.photometric == PALETTE and self.bits[0] > 8:
+            return f"a palette of {self.bits[0]} bits"
         wanted = {WHITE_IS_ZERO: (1, 2), BLACK_IS_ZERO: (1, 2), RGB: (3, 4), PALETTE: (1,), CMYK: (4,), YCBCR: (3,)}
         if self.samples not in wanted[self.photometric]:
             return f"{self.samples} samples a pixel"
@@ -89,7 +105,7 @@ def _directory(data, place, order, big):
         value, held = entry + (12 if big else 8), (8 if big else 4)
         if number * SIZES[kind] > held:
             value, = struct.unpack_from(order + ("Q" if big else "I"), data, value)
-        if tag in (254, 258, 259, 262, 274, 277, 284, 338, 339):
+        if tag in (254, 256, 257, 258, 259, 262, 274, 277, 284, 338, 339):
             tags[tag] = struct.unpack_from(f"{order}{min(number, 8)}{FORMATS[kind]}", data, value)
         else:
             tags[tag] = (number,)

@@ -53,16 +53,6 @@ class FeatureStatistics:
         self.mean = self.mean + shift * (other.count / total)
         self.count = total
 
-    def without(self, other):
-        """Return the statistics of these rows except those of `other`, a subset."""
-        rest = FeatureStatistics(0)
-        rest.count = self.count - other.count
-        shift = (self.mean - other.mean) * (self.count / rest.count)  # mean of the rest less mean of the other
-        rest.mean = other.mean + shift
-        rest.scatter = self.scatter - other.scatter
-        rest.scatter -= np.outer(shift, shift * (rest.count * other.count / self.count))
-        return rest
-
     def covariance(self):
         """Return the unbiased covariance (D, D), n - 1 in the denominator. Raises InputError below two rows."""
         if self.count < 2:
@@ -83,19 +73,19 @@ def frechet_distance(mean1, covariance1, mean2, covariance2):
         shapes = [covariance.shape for covariance in covariances]
         raise InputError(f"statistics differ in size: means {size} and {len(means[1])} wide, covariances {shapes}",
                          do="Compare features of the same network")
-    if not all(np.isfinite(array).all() for array in (*means, *covariances)):
-        raise InputError("statistics hold NaN or infinity", do="Compute them again")
-    root = _trace_of_root(*covariances)
-    return _assemble(means[0] - means[1], np.trace(covariances[0]) + np.trace(covariances[1]), root)
+    return frechet_distance_between(*(Gaussian(*side) for side in zip(means, covariances)))
 
 
 class Gaussian:
     """Mean and covariance of one side, the covariance as a matrix or, for fewer rows than features, as centred rows.
 
     mean: (D,).  covariance: (D, D), or None with rows.  rows: (n, D), (features - mean) / sqrt(n - 1).
+    Raises InputError for a mean or covariance with NaN or infinity.
     """
 
     def __init__(self, mean, covariance=None, rows=None):
+        if not all(np.isfinite(array).all() for array in (mean, covariance) if array is not None):
+            raise InputError("statistics hold NaN or infinity", do="Compute them again")
         self.mean, self.covariance, self._rows = mean, covariance, rows
 
     @classmethod
@@ -106,8 +96,17 @@ class Gaussian:
 
     @cached_property
     def factor(self):
-        """F (D, r) with covariance = F F^T."""
-        return _factor(self.covariance)[0] if self._rows is None else self._rows.T
+        """F (D, r) with covariance = F F^T: lower triangular where `is_regular`."""
+        return self._factored[0]
+
+    @property
+    def is_regular(self):
+        """True for a covariance that is regular to working precision."""
+        return self._factored[1]
+
+    @cached_property
+    def _factored(self):
+        return _factor(self.covariance) if self._rows is None else (self._rows.T, False)
 
     def trace(self):
         """Return the trace of the covariance."""
@@ -117,14 +116,12 @@ class Gaussian:
 def frechet_distance_between(side1, side2):
     """Return the squared Frechet distance between two `Gaussian`s, in the form that suits their representation.
 
-    Raises InputError when the sizes differ or a value is not finite.
+    Raises InputError when the sizes differ.
     """
-    if side1.covariance is not None and side2.covariance is not None:
-        return frechet_distance(side1.mean, side1.covariance, side2.mean, side2.covariance)
     if len(side1.mean) != len(side2.mean):
         raise InputError(f"features are {len(side1.mean)} and {len(side2.mean)} wide",
                          do="Compare features of the same network")
-    root = _sum_of_singular_values(side1.factor, side2.factor)
+    root = _trace_of_root(side1, side2)
     return _assemble(side1.mean - side2.mean, side1.trace() + side2.trace(), root)
 
 
@@ -144,21 +141,28 @@ def _assemble(difference, traces, root):
     return float(max(difference @ difference + traces - 2.0 * root, 0.0))
 
 
-def _trace_of_root(covariance1, covariance2):
+def product_of(side1, side2):
+    """Return the lower half of F1^T S2 F1 (D, D), F1 the triangular factor of a regular S1, with 0 above."""
+    import scipy.linalg
+
+    product, info = scipy.linalg.lapack.dsygst(side2.covariance.T, side1.factor, itype=2, lower=1)
+    assert info == 0
+    return product
+
+
+def _trace_of_root(side1, side2):
     """Return tr (S1 S2)^(1/2) = the sum of the roots of the eigenvalues of F1^T S2 F1."""
     import scipy.linalg
 
-    factor1, regular = _factor(covariance1)
-    if regular:
-        product, info = scipy.linalg.lapack.dsygst(covariance2.T, factor1, itype=2, lower=1)  # lower half of F1^T S2 F1
-        assert info == 0
+    if side1.is_regular and side2.covariance is not None:
+        product = product_of(side1, side2)
         values = scipy.linalg.eigvalsh(product, overwrite_a=True, check_finite=False)
         noise = 4.0 * np.finfo(np.float64).eps * max(values[-1], 0.0)  # error of each eigenvalue
         error = np.sum(noise / (2.0 * np.sqrt(np.maximum(values, noise)))) if noise else 0.0  # first order, of the sum
-        if error <= ROOT_ERROR * (np.trace(covariance1) + np.trace(covariance2)):
+        if error <= ROOT_ERROR * (side1.trace() + side2.trace()):
             return np.sqrt(np.maximum(values, 0.0)).sum()
     # The root turns rounding noise of 1e-16 into 1e-8 in each null direction; singular values need no root.
-    return _sum_of_singular_values(factor1, _factor(covariance2)[0])
+    return _sum_of_singular_values(side1.factor, side2.factor)
 
 
 def _factor(covariance):

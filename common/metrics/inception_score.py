@@ -39,7 +39,7 @@ class InceptionScore:
 
     def add(self, logits):
         """Add the next rows of logits (n, C), any float type. Raises InputError for NaN or infinity."""
-        log_p, p = _log_softmax(logits)
+        p, negative_entropy = _softmax(logits)
         rows = np.arange(self.count, min(self.count + len(p), self.num_images))
         self.count += len(p)
         place = rows if self.places is None else self.places[rows]
@@ -51,7 +51,7 @@ class InceptionScore:
         present, index = np.unique(cells, return_inverse=True)
         member = np.eye(len(present))[:, index]  # (cells present, n)
         self.sums[present] += member @ p[: len(cells)]
-        self.negative_entropy[present] += member @ np.sum(p * log_p, axis=1)[: len(cells)]
+        self.negative_entropy[present] += member @ negative_entropy[: len(cells)]
 
     def result(self):
         """Return (mean, standard deviation) over the splits. Raises InputError when rows are missing."""
@@ -79,11 +79,14 @@ class InceptionScore:
         return np.exp(negative_entropy / sizes - np.sum(marginal * log_marginal, axis=1))
 
 
-def _log_softmax(logits):
-    """Return log p and p (n, C) in float64."""
-    logits = np.asarray(logits, dtype=np.float64)
-    if not np.isfinite(logits).all():
+def _softmax(logits):
+    """Return p (n, C) and sum p log p (n,), float64, by one exponential an entry."""
+    shifted = np.array(logits, dtype=np.float64)
+    shifted -= shifted.max(axis=1, keepdims=True)
+    if not np.isfinite(shifted.sum()):
         raise InputError("logits hold NaN or infinity", do="Find the images that produce them")
-    shifted = logits - logits.max(axis=1, keepdims=True)
-    log_p = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-    return log_p, np.exp(log_p)
+    p = np.exp(shifted)
+    total = p.sum(axis=1)
+    negative_entropy = np.einsum("nc,nc->n", p, shifted) / total - np.log(total)
+    p /= total[:, None]
+    return p, negative_entropy

@@ -186,5 +186,5 @@ def save_quantile_encoder(path, network, statistics, latent_avg=None, opts=None)
     limits = {key: torch.from_numpy(getattr(statistics, name)) for name, key in LIMITS.items()}
     low, lowest, high, highest = RANGE
     save_torch(path, {"state_dict": {name: tensor.detach().cpu() for name, tensor in network.state_dict().items()},
-                      "opts": {"input_nc": 3, **(opts or {}), "encoder_config": described}, "latent_avg": latent_avg, **limits,
-                      low: lowest, high: highest})
+                      "opts": {"input_nc": 3, **(opts or {}), "encoder_config": described}, "latent_avg": latent_avg,
+                      **limits, low: lowest, high: highest})

@@ -5,8 +5,8 @@ and n * risk is never a rounded product. R is the mean loss, kl the divergence o
 
 | bound | claims when | source |
 |---|---|---|
-| wsr | max_i sum_{j<=i} ln(1 - nu_j (x_j - alpha)) >= ln(1/delta) | Bates et al. 2021, 3.1.3; Waudby-Smith, Ramdas 2020 |
-| bet | sum_i ln(1 - nu (x_i - alpha)) >= ln(1/delta), one nu | a constant bet is a predictable one; Markov's inequality |
+| wsr | max_i sum_{j<=i} ln(1 - nu_j (x_j - alpha)) >= ln(1/delta) | Bates et al. 2021, 3.1.3; Waudby-Smith 2020 |
+| bet | sum_i ln(1 - nu (x_i - alpha)) >= ln(1/delta), one nu | a constant bet is predictable; Markov's inequality |
 | binomial | beta.ppf(1 - delta, k + 1, n - k) <= alpha | Clopper, Pearson 1934: exact, losses of 0 and 1 alone |
 | hb | min of the tails of kl and bentkus <= delta | Bates et al. 2021, 3.1.2; Angelopoulos et al. 2021, prop. 1 |
 | kl | R <= alpha and n kl(R, alpha) >= ln(1/delta) | Hoeffding 1963 |
@@ -31,7 +31,7 @@ BOUNDS = ("wsr", "bet", "binomial", "hb", "bentkus", "kl", "hoeffding", "bernste
 
 
 @dataclass(frozen=True)
-class Test:
+class RiskTest:
     """One bound at one alpha and delta for losses of `width` entries.
 
     bound: a name of BOUNDS, "crc" or "anytime".  alpha, delta: in 0..1; crc has no use for delta.

@@ -101,18 +101,20 @@ class Outputs:
 
     def _columns(self, key, dims):
         with NpzRows(self.path, key) as rows:
-            kind = np.float64 if rows.dtype.itemsize > 4 else np.float32
-            found = np.empty((self.count, len(dims)), kind)
-            for start in range(0, self.count, BLOCK):
-                block = rows[start : start + BLOCK].reshape(-1, self.num_dims)
-                found[start : start + len(block)] = np.take(block, dims, axis=1)
+            found = rows.columns(dims)
+        found = found.astype(np.float64 if found.dtype.itemsize > 4 else np.float32, copy=False)
         bad = ~np.isfinite(found).all(axis=1)
-        if key == TRUTH:
+        if key == TRUTH and bad.any():
             bad &= self.has_truth()
         if bad.any():
             raise InputError(f"row {int(bad.argmax())} of '{key}' holds NaN or infinity ({int(bad.sum())} rows do)",
                              where=self.path, do="Look at those images, or write the file again")
         return found
+
+    def row(self, key, index):
+        """Return one image's numbers (D,)."""
+        with NpzRows(self.path, key) as rows:
+            return rows[index : index + 1].reshape(-1)
 
     def has_truth(self):
         """Return bools (N,): rows of all_sv that hold a truth. Where the file does not say, zeros and NaN are none."""

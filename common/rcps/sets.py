@@ -105,15 +105,27 @@ def first_covering(point, below, above, truth, lambdas):
     The published arithmetic, ties and rounding included: point, arms and truth as float32 (or whatever they come as),
     lambda float64.  lambdas: ascending.
     """
+    point, below, above, truth = (np.asarray(array, np.float64) for array in (point, below, above, truth))
+    residual = truth - point
+    arm = np.where(residual < 0, below, above)
     with np.errstate(divide="ignore", invalid="ignore"):
-        side = truth.astype(np.float64) - point
-        critical = np.where(side < 0, -side / below, np.where(side > 0, side / above, 0.0))
-    critical = np.where(np.isnan(critical), np.inf, critical)
+        critical = np.abs(residual) / arm
+    critical[(residual == 0) & ((below == 0) | (above == 0))] = np.inf
+    critical[np.isnan(critical)] = 0.0
     first = np.searchsorted(lambdas, critical, side="right")
-    for near in (first - 1, first, first + 1):  # rounding moves an edge across the truth by one lambda at most
-        value = np.append(lambdas, np.inf)[np.clip(near, 0, len(lambdas))]
-        with np.errstate(invalid="ignore"):
-            lower, upper = point - value * below, point + value * above
-        covered = (near >= 0) & (near < len(lambdas)) & (lower < truth) & (truth < upper)
-        first = np.where(covered & (near < first), near, np.where(~covered & (near == first), near + 1, first))
-    return np.minimum(first, len(lambdas))
+    # Only where a lambda all but meets the critical value can rounding put the literal edge on the other side.
+    spaced = np.concatenate([[-np.inf], lambdas, [np.inf]])
+    slack = 1e-9 * (np.abs(point) + np.abs(truth) + arm)
+    with np.errstate(invalid="ignore"):
+        close = np.minimum(critical - spaced[first], spaced[first + 1] - critical) * arm <= slack
+    for place in zip(*np.nonzero(close)):
+        first[place] = _first_literal(*(array[place] for array in (point, below, above, truth, first)), lambdas)
+    return first
+
+
+def _first_literal(point, below, above, truth, first, lambdas):
+    """Return the first of the lambdas near place `first` whose literal edges cover one truth."""
+    for near in range(max(first - 1, 0), min(first + 2, len(lambdas))):
+        if point - lambdas[near] * below < truth < point + lambdas[near] * above:
+            return near
+    return min(first + 2, len(lambdas))

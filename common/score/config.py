@@ -4,10 +4,11 @@ A configuration is a dictionary of sections, like that of the original's `get_co
 """
 
 import copy
-import math
 
+from common.datasets import canonical_name
 from common.errors import InputError, Parameter, nearest
 from common.score.published import check_file, published_file
+from common.score.ranges import check_config
 
 FAMILIES = {"u": "unconstrained U-NCSN++", "qc": "quasi-conservative QC-NCSN++", "c": "conservative C-NCSN++"}
 DATASETS = ("cifar10", "cifar100", "svhn", "imagenet", "digits", "photos32")
@@ -157,6 +158,8 @@ def override(config, entries):
             every = [f"{s}.{k}" for s, values in config.items() if isinstance(values, dict) for k in values] + ["seed"]
             raise InputError("the configuration has no such entry", where=flag, do=nearest(name, every))
         known[key] = _convert(text, known[key], flag)
+        if name == "data.dataset":
+            known[key] = canonical_name(text)
         if name == "seed":
             raise InputError("this entry of the configuration is not applied", where=flag, do="Use --seed")
         fixed = FIXED.get(section, {})
@@ -172,7 +175,8 @@ def _convert(text, like, flag):
         if kind is bool:
             return {"true": True, "1": True, "false": False, "0": False}[text.lower()]
         if kind is tuple:
-            return tuple(int(part) for part in text.strip("()[] ").rstrip(",").split(","))
+            text = text.strip("()[] ").rstrip(",")
+            return tuple(int(part) for part in text.split(",")) if text else ()
         return kind(text.replace("_", "") if kind is int else text)
     except (ValueError, KeyError) as error:
         wanted = {bool: "true or false", int: "an integer", float: "a number", tuple: "a list of integers"}
@@ -193,11 +197,18 @@ def complete(config, where):
         for key, value in entries.items():
             kinds = {tuple: (list, tuple), float: (int, float)}.get(type(value), type(value))
             required = section in ("model", "data")
-            if not isinstance(stored, dict) or (key in stored or required) and not isinstance(stored.get(key), kinds):
+            if not isinstance(stored, dict) or (key in stored or required) and not _is_kind(stored.get(key), kinds):
                 raise InputError(f"its configuration lacks a valid {section}.{key}", where=where,
                                  do="The file is damaged; use another checkpoint")
             result[section][key] = tuple(stored[key]) if isinstance(value, tuple) else stored.get(key, value)
     return check_config(result)
+
+
+def _is_kind(value, kinds):
+    """True for a value of a type or several; a number is no bool, and a list is one of whole numbers."""
+    if isinstance(value, bool) or not isinstance(value, kinds):
+        return isinstance(value, bool) and kinds is bool
+    return not isinstance(value, (list, tuple)) or all(type(item) is int for item in value)
 
 
 # What shapes a network or what is measured of it; the rest of `model` only shapes its training.
@@ -215,74 +226,3 @@ def check_same_model(given, stored, where):
         if ours != theirs and name not in TRAINING_ALONE:
             raise InputError(f"was trained with {name} {theirs}, this command's configuration has {ours}", where=where,
                              do=f"Leave `config` out, or add --config.{name}={theirs}")
-
-
-# Entries that have a flag of their own.
-FLAGS = {"training.batch_size": "bs", "training.n_iters": "n_iters", "loss.balancing_fac": "balancing_fac",
-         "loss.slices": "slices", "loss.reg_weight": "reg_weight"}
-
-
-def check_config(config):
-    """Raise InputError for entries that are out of range or contradict each other."""
-    model, training, sampling, data, optim = (config[name]
-                                              for name in ("model", "training", "sampling", "data", "optim"))
-    rules = [
-        (0 < model["sigma_min"] < model["sigma_max"], "model.sigma_min", "must lie between 0 and model.sigma_max"),
-        (model["sigma_max"] < math.inf, "model.sigma_max", "must be finite"),
-        (model["num_scales"] >= 1, "model.num_scales", "must be at least 1"),
-        (0 <= model["init_scale"] < math.inf, "model.init_scale", "must be at least 0"),
-        (0 < model["fourier_scale"] < math.inf, "model.fourier_scale", "must be above 0"),
-        (min(model["ch_mult"], default=0) >= 1, "model.ch_mult", "must be one or more integers from 1"),
-        (0 <= model["dropout"] < 1, "model.dropout", "must lie in [0, 1)"),
-        (0 <= model["ema_rate"] < 1, "model.ema_rate", "must lie in [0, 1)"),
-        (model["nf"] >= 4 and model["nf"] % 4 == 0, "model.nf", "must be a multiple of 4"),
-        (model["num_res_blocks"] >= 1, "model.num_res_blocks", "must be at least 1"),
-        (data["image_size"] % 2 ** (len(model["ch_mult"]) - 1) == 0, "data.image_size",
-         f"must be divisible by {2 ** (len(model['ch_mult']) - 1)} for {len(model['ch_mult'])} levels"),
-        (training["batch_size"] >= 1, "training.batch_size", "must be at least 1"),
-        (training["n_iters"] >= training["init_step"] >= 0, "training.n_iters",
-         f"the first step is {training['init_step']:,}: there is nothing to do"),
-        (min(training["log_freq"], training["snapshot_freq"], training["snapshot_freq_for_preemption"]) >= 1,
-         "training", "log_freq and snapshot frequencies must be at least 1"),
-        (math.isfinite(config["loss"]["balancing_fac"]), "loss.balancing_fac", "must be a finite number"),
-        (config["loss"]["slices"] >= 1, "loss.slices", "must be at least 1"),
-        (config["loss"]["reg_weight"] in ("sigma2", "sigma4"), "loss.reg_weight", "must be sigma2 or sigma4"),
-        (config["loss"]["slice_masks"] in ("shared", "separate"), "loss.slice_masks", "must be shared or separate"),
-        (config["optim"]["schedule"] in ("constant", "cosine"), "optim.schedule", "must be constant or cosine"),
-        (0 < optim["lr"] < math.inf, "optim.lr", "must be above 0"),
-        (0 <= optim["beta1"] < 1 and 0 <= optim["beta2"] < 1, "optim.beta1", "must lie in [0, 1), like optim.beta2"),
-        (optim["eps"] > 0 and optim["weight_decay"] >= 0 and optim["warmup"] >= 0, "optim",
-         "eps must be above 0, weight_decay and warmup at least 0"),
-        (math.isfinite(optim["grad_clip"]), "optim.grad_clip", "must be a number (below 0 for no clipping)"),
-        (sampling["batch_size"] >= 1, "sampling.batch_size", "must be at least 1"),
-        (sampling["method"] in ("pc", "ode", "multistep", "heun"), "sampling.method",
-         "must be pc, ode, multistep or heun"),
-        *sampling_rules(sampling, model),
-        (sampling["predictor"] in ("reverse_diffusion", "euler_maruyama", "ancestral_sampling", "none", ""),
-         "sampling.predictor", "must be reverse_diffusion, euler_maruyama, ancestral_sampling or none"),
-        (sampling["corrector"] in ("langevin", "ald", "none", ""), "sampling.corrector",
-         "must be langevin, ald or none"),
-        *((config["eval"][name] >= 1, f"eval.{name}", "must be at least 1") for name in BASE["eval"]),
-    ]
-    for good, name, what in rules:
-        if not good:
-            section, _, key = name.partition(".")
-            flag = f"--{FLAGS[name]} " if name in FLAGS else f"--config.{name}{'=' if key else ''}"
-            raise InputError(what, where=f"{flag}{config[section][key] if key else ''}", do="Correct the value")
-    return config
-
-
-def sampling_rules(sampling, model):
-    """Return [(valid, entry, requirement)] for the numbers of a `sampling` section."""
-    return [
-        (sampling["num_scales"] >= 2, "sampling.num_scales", "must be at least 2"),
-        (sampling["num_steps"] >= 2, "sampling.num_steps", "must be at least 2"),
-        (sampling["n_steps_each"] >= 1, "sampling.n_steps_each", "must be at least 1"),
-        (0 < sampling["snr"] < math.inf, "sampling.snr", "must be above 0"),
-        (0 < sampling["rtol"] < 1, "sampling.rtol", "must lie between 0 and 1"),
-        (0 < sampling["atol"] < math.inf, "sampling.atol", "must be above 0"),
-        (0 <= sampling["eta"] < math.inf, "sampling.eta", "must be at least 0"),
-        (sampling["rho"] > 0, "sampling.rho", "must be above 0"),
-        (sampling["sigma_max"] == 0 or model["sigma_min"] < sampling["sigma_max"] < math.inf, "sampling.sigma_max",
-         f"must be above model.sigma_min ({model['sigma_min']}), or 0 for the SDE's"),
-    ]

@@ -1,12 +1,5 @@
-"""From configurations and checkpoint files to networks: the published container and what we add to it.
+"""From configurations and checkpoint files (`container`) to networks."""
 
-A checkpoint is a dictionary {"model", "ema", "optimizer"} as the original's save routine writes it: every model key
-begins with `module.`, `ema` is {"decay", "num_updates", "shadow_params"} in the order of the trainable parameters.
-Ours has two more entries: `step` (int, the training step it was saved after) and `genprobe` (JSON text: the
-configuration and what a resumed run needs).
-"""
-
-import json
 from pathlib import Path
 
 import torch
@@ -14,12 +7,11 @@ import torch
 from common.diffusion.scores import make_score
 from common.diffusion.sde import VESDE
 from common.errors import InputError
-from common.formats.checkpoints import check_finite, is_safetensors, load_safetensors, load_strictly, load_torch
+from common.formats.checkpoints import check_finite, load_strictly
 from common.networks.ncsnpp import NCSNpp, NetworkConfig
-from common.score.config import check_same_model, complete
+from common.score.config import check_same_model
+from common.score.container import PREFIX, read_checkpoint, stored_config
 from common.seeding import unit_seed
-
-PREFIX = "module."
 
 
 def network_config(config):
@@ -47,59 +39,6 @@ def trainable(network):
     return [(name, parameter) for name, parameter in network.named_parameters() if parameter.requires_grad]
 
 
-def read_checkpoint(path):
-    """Return a checkpoint's dictionary after checking that it is one; InputError otherwise."""
-    if Path(path).suffix == ".safetensors" or is_safetensors(path):
-        return _from_safetensors(path)
-    state = load_torch(path)
-    missing = [key for key in ("model", "ema", "optimizer") if not isinstance(state, dict) or key not in state]
-    if missing:
-        found = ", ".join(map(str, state)) if isinstance(state, dict) else type(state).__name__
-        raise InputError(f"no '{missing[0]}' in the file (it has {found})", where=path,
-                         do="Give a checkpoint of a score model: a dictionary of model, ema and optimizer")
-    if not isinstance(state["model"], dict) or not all(isinstance(v, torch.Tensor) for v in state["model"].values()):
-        raise InputError("'model' is not a dictionary of tensors", where=path, do="Give a checkpoint of a score model")
-    if not isinstance(state["ema"], dict) or not {"decay", "num_updates", "shadow_params"} <= set(state["ema"]):
-        raise InputError("'ema' lacks decay, num_updates or shadow_params", where=path,
-                         do="Give a checkpoint of a score model")
-    shadow = state["ema"]["shadow_params"]
-    if not isinstance(shadow, list) or not all(isinstance(tensor, torch.Tensor) for tensor in shadow):
-        raise InputError("'shadow_params' of 'ema' is not a list of tensors", where=path,
-                         do="Give a checkpoint of a score model")
-    _check_extra(state, path)
-    return state
-
-
-def _check_extra(state, path):
-    """Raise InputError unless our additions to the container are an int, and JSON text of a configuration."""
-    try:
-        good = isinstance(state.get("step", 0), int) and isinstance(extra := json.loads(state.get("genprobe", "{}")),
-                                                                    dict)
-        config = extra.get("config") if good else None
-    except (ValueError, TypeError):
-        good = False
-    if not good:
-        raise InputError("invalid 'step' or 'genprobe' entry", where=path,
-                         do="Use an unchanged checkpoint")
-    if config is not None:
-        state["genprobe"] = json.dumps({**extra, "config": complete(config, path)})
-
-
-def _from_safetensors(path):
-    """Return a checkpoint's dictionary of a converted file (`qc_ncsn convert`): one set of weights, no optimiser."""
-    tensors, metadata = load_safetensors(path)
-    state = {"model": {PREFIX + name: tensor for name, tensor in tensors.items()}, "ema": None, "optimizer": None}
-    state |= {"genprobe": metadata.get("genprobe", "{}"), "weights": metadata.get("weights", "raw")}
-    _check_extra(state, path)
-    return state
-
-
-def stored_config(state):
-    """Return the configuration stored in a checkpoint of ours, or None in a published one."""
-    extra = json.loads(state["genprobe"]) if state.get("genprobe") else {}
-    return extra.get("config")
-
-
 def load_weights(network, state, where, weights="raw"):
     """Load the raw or the EMA weights of a checkpoint's dictionary into a network, strictly.
 
@@ -108,7 +47,7 @@ def load_weights(network, state, where, weights="raw"):
     model = {name.removeprefix(PREFIX): tensor for name, tensor in state["model"].items()}
     load_strictly(network, model, where)
     if state["ema"] is None:
-        if state.get("weights", weights) != weights:
+        if state["weights"] not in (weights, None):
             raise InputError(f"the file has the {state['weights']} weights only", where=where,
                              do=f"Pass `weights` {state['weights']}, or convert the checkpoint again")
         return
@@ -125,13 +64,25 @@ def load_weights(network, state, where, weights="raw"):
             parameter.data.copy_(tensor)
 
 
+def _check_size(config, state, where):
+    """Raise InputError where a configuration asks for more numbers than the file has, before room is made for them."""
+    with torch.device("meta"):
+        wanted = sum(value.numel() for value in NCSNpp(network_config(config)).state_dict().values())
+    stored = sum(value.numel() for value in state["model"].values())
+    if wanted > max(2 * stored, 1 << 24):
+        raise InputError(f"its configuration is of a network of {wanted:,} numbers, the file has {stored:,}",
+                         where=where, do="Give the checkpoint of this configuration, or another --config")
+
+
 class LoadedModel:
-    """A network ready for evaluation: `score`, `sde`, `config`, and which file and weights it came from."""
+    """A network ready for evaluation: `score`, `sde`, `config`, and which file and weights it came from: raw, ema, or
+    the only ones of a file that has no EMA."""
 
     def __init__(self, path, config, weights, device="cpu"):
         """path: a checkpoint.  config: a configuration, or None for the one stored in the file."""
         state = read_checkpoint(path)
-        self.path, self.weights, self.step = Path(path), weights, state.get("step")
+        self.path, self.step = Path(path), state.get("step")
+        self.weights = "only" if state["ema"] is None and state["weights"] is None else weights
         stored = stored_config(state)
         if config is not None and stored is not None:
             check_same_model(config, stored, path)
@@ -139,6 +90,7 @@ class LoadedModel:
         if self.config is None:
             raise InputError("this checkpoint does not store its configuration", where=path,
                              do="Pass one with `config`, for example qc_cifar10")
+        _check_size(self.config, state, path)
         self.network = build_network(self.config)
         load_weights(self.network, state, path, weights)
         self.network.eval().requires_grad_(False).to(device)

@@ -69,6 +69,11 @@ class Log:
         for listener in (*self.listeners, *self.own):
             listener.add(named, step)
 
+    def discard(self):
+        """Remove log.jsonl where it has no row: a run ended before its first step, and must not block another."""
+        if self.path.exists() and not self.path.stat().st_size:
+            self.path.unlink()
+
     def close(self):
         """Flush and close TensorBoard and W&B."""
         for listener in self.own:

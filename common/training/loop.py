@@ -18,6 +18,7 @@ from common import console, parallel
 from common.errors import InputError
 from common.prefetch import Prefetcher
 
+WINDOW = 50  # steps over which the numbers beside the progress are smoothed
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -63,7 +64,7 @@ class Loop:
     """Runs the steps of a training.
 
     draw: function of (step, first, last) -> tuple of tensors for these rows, from seed, step and row alone.
-    step: function of (step, parts) -> {name: number}; the progress bar shows its `loss`.
+    step: function of (step, parts) -> {name: number}.  shown: those that the progress shows, smoothed over WINDOW.
     save: function of the step that writes the state after it; only the main process calls it.
     optimisers: {name: optim.Optimiser}.  averages: ema.Averages that are updated after each step; the step itself
     updates any that must move earlier.
@@ -76,7 +77,8 @@ class Loop:
     """
 
     def __init__(self, plan, draw, step, save, log, optimisers, averages=(), modules=None, products=(),
-                 evaluate=(0, None), device="cpu", advice="Use a smaller learning rate", done=None, saved=None):
+                 evaluate=(0, None), device="cpu", advice="Use a smaller learning rate", done=None, saved=None,
+                 shown=("loss",)):
         self.plan, self.draw, self.step, self.save, self.log = plan, draw, step, save, log
         self.optimisers, self.averages, self.modules = optimisers, averages, modules or {}
         self.products, self.evaluate, self.device, self.advice = products, evaluate, torch.device(device), advice
@@ -84,6 +86,7 @@ class Loop:
         self.rows = parallel.own_rows(plan.batch, plan.accumulate)
         self.stop, self.last_row, self.images_per_second = False, None, 0.0
         self.whole = True  # the weights are those after a complete, logged step
+        self.producing, self.smooth = False, dict.fromkeys(shown)
 
     def run(self):
         """Run the remaining steps; raises KeyboardInterrupt when a signal asked for a stop.
@@ -100,6 +103,8 @@ class Loop:
             except InputError:
                 if self.whole:
                     self._save()
+                if self.saved is None and parallel.is_main():
+                    self.log.discard()
                 raise
             self._save()  # a run that started from a checkpoint of its last step has no state yet
             parallel.barrier()
@@ -122,7 +127,14 @@ class Loop:
                     self._save()
                     parallel.barrier()
                 self._produce()
-                advance(1, f"loss {values['loss']:.3f}" if "loss" in values else "")
+                advance(1, self._smoothed(values, step - done))
+
+    def _smoothed(self, values, count):
+        """Return the shown numbers as text: means over the `count` steps so far, later over about WINDOW of them."""
+        for name in self.smooth.keys() & values.keys():
+            before = values[name] if self.smooth[name] is None else self.smooth[name]
+            self.smooth[name] = before + (values[name] - before) / min(count, WINDOW)
+        return ", ".join(f"{name} {value:.4g}" for name, value in self.smooth.items() if value is not None)
 
     def update(self, name, parts, loss):
         """Update the parameters of an optimiser once, and return the Update.
@@ -206,17 +218,29 @@ class Loop:
     def _produce(self, pending=False):
         """Write the products that are due; pending: only those that an earlier run did not get to."""
         due = [product for product in self.products if self.done >= self.plan.first and self._due(product.every)]
+        self.producing = True
         for product in due if parallel.is_main() else ():
             if not pending or not product.done(self.done):
                 product.make(self.done)
+        self.producing = False
         if due:
             parallel.barrier()
 
     @contextmanager
     def _signals(self):
-        """Make SIGINT, SIGTERM and SIGHUP stop after the step; an ignored one (nohup) stays ignored."""
+        """Make SIGINT, SIGTERM and SIGHUP stop after the step; an ignored one (nohup) stays ignored.
+
+        A file that is being written after the state has been saved is left at once, and so is everything at a second
+        SIGINT. Several processes stop together, after the step.
+        """
         def ask(signum, frame):
-            self.stop = True
+            again, self.stop = self.stop and signum == signal.SIGINT, True
+            safe = self.producing and (self.done == self.saved or self.done == self.done_before)
+            if (again or safe) and parallel.world_size() == 1:
+                raise KeyboardInterrupt
+            if not again and parallel.is_main():
+                console.say_at_once(f"stopping after step {self.done + 1:,}, with the state saved; "
+                                    "a second Ctrl-C stops at once, and what came after the last saved state is lost")
 
         before = {name: signal.signal(name, ask) for name in SIGNALS if signal.getsignal(name) != signal.SIG_IGN}
         try:

@@ -155,8 +155,8 @@ def write():
     sample."""
     import numpy as np
 
+    from common.activations.flat import NpyForm
     from common.activations.layout import Tree
-    from common.activations.store import NpyForm
 
     folder = _folder()
     draws = np.random.default_rng(0)
@@ -176,12 +176,42 @@ def write():
             np.savez_compressed(folder / f"sample_{row:06d}.npz", **{name: rows[row] for name, rows in layers.items()})
 
     def same(unit, _):
-        for name, rows in layers.items():
-            kept = np.load(folder / "activations" / "imagenet_real" / f"{name}.npy.partial", mmap_mode="r")
+        kept = np.load(folder / "activations" / "imagenet_real" / "activations.npy.partial", mmap_mode="r")
+        for column, (name, rows) in enumerate(sorted(layers.items())):
             theirs = np.stack([np.load(folder / f"sample_{row:06d}.npz")[name] for row in range(SAMPLES)])
-            ours = kept[unit * SAMPLES : (unit + 1) * SAMPLES]
+            ours = kept[unit * SAMPLES : (unit + 1) * SAMPLES, column * WIDTH : (column + 1) * WIDTH]
             if not np.array_equal(ours, rows) or not np.array_equal(theirs, rows):
                 return False
         return True
+
+    return ours, peer, same
+
+
+@bench("imagenet.write_default", peer="numpy.savez_compressed per batch, as the original", unit="samples/s",
+       items=SAMPLES, at_least=10)
+def write_default():
+    """Activations of the two default layers (float32), a batch of 64: the default form against the original's file."""
+    import numpy as np
+
+    from common.activations.layout import Tree
+    from common.activations.store import NpzForm
+
+    folder = _folder()
+    draws = np.random.default_rng(0)
+    layers = {name: draws.standard_normal((SAMPLES, WIDTH), np.float32) for name in ("encoder_bottleneck", "midblock")}
+    form = NpzForm(Tree(folder, "imagenet_real"), dict.fromkeys(layers, WIDTH), "float32", SAMPLES, SAMPLES)
+    form.prepare()
+
+    def ours():
+        form.write(0, range(SAMPLES), layers)
+        return form.path(0)
+
+    def peer():
+        np.savez_compressed(folder / "batch_000000.npz", **layers)
+        return folder / "batch_000000.npz"
+
+    def same(first, second):
+        return all(np.array_equal(np.load(path)[name], rows) for path in (first, second)
+                   for name, rows in layers.items())
 
     return ours, peer, same

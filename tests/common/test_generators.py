@@ -266,14 +266,14 @@ def test_an_image_of_a_stylegan2_is_its_codes_picture(truncation, tmp_path):
         open_generator(path, num_steps=3)
 
 
-def test_a_scripted_module_that_writes_files_is_refused(tmp_path, monkeypatch):
+def test_R1_a_scripted_module_that_writes_files_is_refused(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError, match="calls aten::save, which is not .*; nothing of it was run"):
         open_generator(scripted(tmp_path / "g.pt", Writes()))
     assert not (tmp_path / "written").exists()
 
 
-def test_a_member_that_is_there_twice_is_refused(tmp_path):
+def test_R1_a_member_that_is_there_twice_is_refused(tmp_path):
     for path in (exported(tmp_path / "e.pt2", Small()), scripted(tmp_path / "s.pt", Small())):
         with zipfile.ZipFile(path, "a") as archive:
             folder, _, name = archive.namelist()[0].partition("/")

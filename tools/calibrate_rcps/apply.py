@@ -2,38 +2,16 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import List, Optional
 
 import numpy as np
 
 from common import console
 from common.errors import InputError
 from common.files import fingerprint
-from common.options import CommonOptions, option
 from common.paths import ExperimentDir
 
 PROG = "calibrate_rcps apply"
-DESCRIPTION = """\
-Widens the intervals of new images by the lambda of a saved calibration and writes the edges of their sets. Refuses
-outputs of another encoder. Warns where the new images are not like those of the calibration: then nothing is promised."""
-EPILOG = """\
-examples:
-  calibrate_rcps apply --outputs easy=new.npz
-  calibrate_rcps apply --calibration out/calibrate_rcps --outputs easy=photos.npz hard=photos_32.npz"""
 SIGNIFICANT = 1e-3  # Holm's test over coordinates, of points and of widths
-
-
-@dataclass(kw_only=True)
-class ApplyOptions(CommonOptions):
-    """Flags of `calibrate_rcps apply`."""
-
-    calibration: Optional[str] = option(None, "calibration.npz, or its folder (default: {base_dir}/{exp_name}/"
-                                        "calibration)", kind="how")
-    base_dir: str = option("assets", "folder of experiments", kind="how")
-    exp_name: str = option("super_resolution", "experiment: a folder of --base_dir", kind="how")
-    outputs: List[str] = option([], "new outputs, each LEVEL=FILE with a level of the calibration", nargs="+",
-                                metavar="LEVEL=FILE")
-    output_dir: str = option("out/calibrate_rcps/apply", "output directory", kind="how")
 
 
 def apply(options):
@@ -109,20 +87,21 @@ def make_sets(stored, level, outputs):
     columns = outputs.columns(dims, (POINT, LOWER, UPPER))
     point, lower, upper = (np.float64(columns[key]) for key in (POINT, LOWER, UPPER))
     centre = 0.0 if str(stored.norm_scheme) == "none" else np.float64(outputs.vector("mean", dims))
-    below, above = np.maximum(point - lower, 0) * stored.shape[place], np.maximum(upper - point, 0) * stored.shape[place]
+    below, above = np.maximum(point - lower, 0), np.maximum(upper - point, 0)
     low, high = stored.lambda_hat[place][0], stored.lambda_hat[place][-1]
     centred, missed = point + centre, None
-    edges = centred - low * below, centred + high * above
+    edges = centred - low * stored.shape[place] * below, centred + high * stored.shape[place] * above
     if outputs.has_truth().all():
         truth = np.float64(outputs.columns(dims, (TRUTH,))[TRUTH])
         missed = ~((edges[0] < truth) & (truth < edges[1]))
-    return Sets(centred, *edges, np.maximum(point - lower, 0) + np.maximum(upper - point, 0), missed)
+    return Sets(centred, *edges, below + above, missed)
 
 
 def shifted_dims(stored, level, sets):
     """Return the places of coordinates whose points or widths are not distributed as the calibration's images' are.
 
-    A two-sample Kolmogorov-Smirnov test of each against the 1,000 stored quantiles, Holm's correction over all.
+    A two-sample Kolmogorov-Smirnov test of each against the stored quantiles (1,000, or the values of fewer images),
+    with Holm's correction over all.
     """
     from scipy.stats import ks_2samp
 
@@ -143,8 +122,8 @@ def _row(stored, level, outputs, sets):
     names = [str(stored.dim_names[place]) for place in shifted]
     if names:
         shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
-        console.say(f"warning: the images of {outputs.path} are not like the calibration's ({shown}): the promise is for "
-                    "images like those, and does not hold here")
+        console.say(f"warning: the images of {outputs.path} are not like the calibration's ({shown}): the promise is "
+                    "for images like those, and does not hold here")
     return {"level": level, "num_images": outputs.count,
             "mean_width": float((sets.upper - sets.lower).mean()),
             "risk": None if sets.missed is None else float(sets.missed.mean()), "shifted_dims": names}
@@ -167,11 +146,3 @@ def show(results):
     console.show_table("Calibrated sets", ["level", "images", "mean width", "risk", "shifted coordinates"], [
         (row["level"], row["num_images"], number(row["mean_width"]), number(row["risk"]), len(row["shifted_dims"]))
         for row in results["levels"]])
-
-
-def cli(words):
-    """Run the subcommand and return its exit status."""
-    from common.cli import run
-
-    return run(apply, ApplyOptions, PROG, DESCRIPTION, EPILOG, words, "apply",
-               place=lambda options: options.output_dir, show=show)

@@ -27,6 +27,10 @@ def calibrate_command(request):
     dims, names = find_dims(options.dims, opened[0].num_dims)
     first = next(iter(rules.values()))
     _check_loss(first.loss, len(dims))
+    if options.pickle and (first.levels_as not in ("mean", "pooled") or first.grid is None or first.sides != "one"
+                           or first.shape is not None):
+        raise InputError("needs one lambda for all levels, from a grid, as the original has it", where="--pickle",
+                         do="Add --parity, or leave out --pickle")
     folder = output_folder(options)
     pickle = pickle_path(options) if options.pickle else None
     about = [fingerprint(path) for _, _, path in found]

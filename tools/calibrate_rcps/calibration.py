@@ -5,7 +5,7 @@ from functools import cached_property
 
 import numpy as np
 
-from common.rcps.bounds import Test
+from common.rcps.bounds import RiskTest
 from common.rcps.choice import GRIDS, NoLambda, choose_exact, choose_first_hit, choose_rigorous, no_lambda
 from common.rcps.levels import level_groups
 from common.rcps.sets import SIDES, count_misses, critical_values, image_values, misses_from_first
@@ -71,9 +71,9 @@ class Group:
         self._firsts = firsts
 
     def test(self, width):
-        """Return the Test of one arm, or of both together."""
+        """Return the RiskTest of one arm, or of both together."""
         parts = len(self.sides)
-        return Test(self.rules.bound, self.rules.alpha / parts, self.delta / parts, width,
+        return RiskTest(self.rules.bound, self.rules.alpha / parts, self.delta / parts, width,
                     self.rules.published_count)
 
     def matrix(self, side, images, shape=None):
@@ -255,10 +255,11 @@ def _choose_quickly(group, splits):
     """Yield the Setting of each split, None for none: sums of all splits on all lambdas by one matrix product."""
     table, grid, test = group.tables[0], GRIDS[group.rules.grid], group.test(group.width)
     rows = [group.rows(calibration) for calibration, _ in splits]
-    chosen = np.zeros((table.shape[1], len(rows)), np.float64)
+    exact = np.float32 if table.shape[1] * group.width < 2**24 else np.float64  # whole numbers
+    chosen = np.zeros((len(rows), table.shape[1]), exact)
     for run, found in enumerate(rows):
-        chosen[found, run] = 1
-    totals = table.astype(np.float64) @ chosen  # whole numbers, exact
+        chosen[run, found] = 1
+    totals = table.astype(exact) @ chosen.T
     for run, found in enumerate(rows):
         place = choose_first_hit(table, found, totals[:, run], test)
         yield None if place is None else Setting(grid[[place]], np.array([place]), group.plain, found)

@@ -149,8 +149,9 @@ def read_levels(found, opened, dims, scheme="mean", *, aligned=True, published=F
         keep = [np.logical_and.reduce(keep)] * len(keep)
     for outputs, rows in zip(opened, keep):
         _check_truth(outputs, rows, drop_missing)
-    return [_make_level(name, factor, outputs, {key: array[rows] for key, array in each.items()}, dims, scheme, published)
-            for (name, factor, _), outputs, each, rows in zip(found, opened, columns, keep)]
+    columns = [{key: array[rows] for key, array in each.items()} for each, rows in zip(columns, keep)]
+    return [_make_level(name, factor, outputs, each, dims, scheme, published)
+            for (name, factor, _), outputs, each in zip(found, opened, columns)]
 
 
 def _check_truth(outputs, rows, drop_missing):

@@ -11,8 +11,8 @@ from common.options import CommonOptions, option
 BOUNDS = ["wsr", "bet", "binomial", "hb", "bentkus", "kl", "hoeffding", "bernstein", "clt"]
 PUBLISHED = {"levels_as": "pooled", "rule": "first_hit", "grid": "published", "splits": "published"}
 DEFAULTS = {"levels_as": "mean", "rule": "rigorous", "splits": "seeded"}
-PARITY_NOTE = ("note: --parity calibrates as published: the losses of all levels one behind the other, which breaks the "
-               "guarantee (the risk exceeds alpha far more often than delta); see --levels_as mean")
+PARITY_NOTE = ("note: --parity calibrates as published: the losses of all levels one behind the other, which breaks "
+               "the guarantee (the risk exceeds alpha far more often than delta); see --levels_as mean")
 
 
 @dataclass(kw_only=True)
@@ -78,7 +78,8 @@ def settle(options):
     if options.parity:
         for name, value in PUBLISHED.items():
             if chosen[name] not in (None, value):
-                raise InputError(f"--parity means {value}", where=f"--{name} {chosen[name]}", do="Leave out one of them")
+                raise InputError(f"--parity means {value}", where=f"--{name} {chosen[name]}",
+                                 do="Leave out one of them")
             chosen[name] = value
     chosen = {name: value or DEFAULTS.get(name) for name, value in chosen.items()}
     bound = _bound(options, chosen["levels_as"])
@@ -92,9 +93,9 @@ def settle(options):
     if chosen["levels_as"] == "pooled" and not options.parity:
         console.say("note: pooled losses of one image depend on each other: the guarantee does not hold")
     chosen["grid"] = None if chosen["grid"] == "exact" else chosen["grid"]
-    common = {"delta": as_level(options.delta), "bound": bound, "loss": parse_loss(options.loss), "sides": options.sides,
-              "shape": parse_shape(options.shape), "runs": options.total_runs, "share": options.calibration_share,
-              "seed": options.seed, "published_count": options.parity, **chosen}
+    common = {"delta": as_level(options.delta), "bound": bound, "loss": parse_loss(options.loss),
+              "sides": options.sides, "shape": parse_shape(options.shape), "runs": options.total_runs,
+              "share": options.calibration_share, "seed": options.seed, "published_count": options.parity, **chosen}
     return {alpha: Rules(alpha=alpha, **common) for alpha in dict.fromkeys(map(as_level, options.alpha))}
 
 

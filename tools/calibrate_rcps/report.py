@@ -5,8 +5,8 @@ import numpy as np
 from common.rcps.bounds import MONOTONE
 from common.rcps.sets import critical_values
 
-SPLITS_NOTE = ("Test risks of random splits scatter because the test images are few: they show the spread of lambda and do "
-               "not test the promise, which `calibrate_rcps simulate` and fresh images do")
+SPLITS_NOTE = ("Test risks of random splits scatter because the test images are few: they show the spread of lambda "
+               "and do not test the promise, which `calibrate_rcps simulate` and fresh images do")
 
 
 def measure(kept, levels, rules, dims, names):
@@ -42,7 +42,8 @@ def _level_row(found, place, level, missed, widths, rules):
         "risk_uncalibrated": float(_mean_loss(group.missed(place, unit), rules)),
         "risk_calibrated": float(_mean_loss(missed, rules)),
         "test_risk_mean": _nanmean(tests), "test_risk_sd": _nanstd(tests),
-        "width_uncalibrated": float((level.intervals.widths() * level.scale).mean()), "width_calibrated": float(widths.mean()),
+        "width_uncalibrated": float((level.intervals.widths() * level.scale).mean()),
+        "width_calibrated": float(widths.mean()),
         "crossed": float(crossed.mean()), "floor": floor, "width_residual_spearman": spearman(widths, residual),
         "runs_without_lambda": int(np.isnan(runs.risks).sum()),
     }
@@ -127,8 +128,9 @@ def results_of(kept, figures, rules, levels, dims, scheme):
         "lambda_hat": {found.group.name: rounded_up(found.setting.lambdas) for found in kept},
         "risk_calibration": {found.group.name: found.risk for found in kept},
         "upper_bound": {found.group.name: found.upper_bound for found in kept},
-        "alpha": rules.alpha, "delta": rules.delta, "bound": rules.bound, "num_images": [level.count for level in levels],
-        "num_dims": len(dims), "test_risk_mean": _nanmean(risks), "test_risk_sd": _nanstd(risks),
+        "alpha": rules.alpha, "delta": rules.delta, "bound": rules.bound,
+        "num_images": [level.count for level in levels], "num_dims": len(dims),
+        "test_risk_mean": _nanmean(risks), "test_risk_sd": _nanstd(risks),
         "test_risk_uncalibrated": float(plain.mean()), "runs_above_alpha": int((risks > rules.alpha).sum()),
         "runs_without_lambda": int(np.isnan(risks).sum()), "levels": figures["levels"],
         "promise": promise(rules, levels, len(dims)), "norm_scheme": scheme,
@@ -145,8 +147,8 @@ def promise(rules, levels, num_dims):
     names = ", ".join(level.name for level in levels)
     what = {"fraction": f"the expected share of the {num_dims} coordinates outside their sets",
             "any": "the probability that any coordinate of an image is outside its set"}.get(
-        rules.loss, f"the probability that {rules.loss.replace('more_than:', 'more than ')} coordinates of an image are "
-        "outside their sets")
+        rules.loss, f"the probability that {rules.loss.replace('more_than:', 'more than ')} coordinates of an image "
+        "are outside their sets")
     where = {"mean": f", averaged over the levels {names}," if len(levels) > 1 else "",
              "each": " at each level taken by itself", "each_together": " at every level at once", "pooled": ""}
     tail = f"{what}{where[rules.levels_as]} is at most {rules.alpha:g} for new images like the calibration's"
@@ -169,8 +171,8 @@ def compare_bounds(levels, rules):
     """Return a row for each bound that can be used here: lambda, risk and mean width, or why there is none."""
     from dataclasses import replace
 
-    from tools.calibrate_rcps.calibration import choose_for_all, make_groups
     from common.rcps.choice import NoLambda
+    from tools.calibrate_rcps.calibration import choose_for_all, make_groups
     from tools.calibrate_rcps.options import BOUNDS
 
     rows = []

@@ -1,49 +1,15 @@
 """`calibrate_rcps simulate`: how often each bound keeps its promise, in a population whose risk is known."""
 
 import math
-from dataclasses import dataclass
 from pathlib import Path
-from typing import List
 
 import numpy as np
 
 from common import console
 from common.errors import InputError
-from common.options import CommonOptions, option
-from tools.calibrate_rcps.options import BOUNDS
+from tools.calibrate_rcps.commands import ALL
 
 PROG = "calibrate_rcps simulate"
-DESCRIPTION = """\
-Draws calibration images again and again from a population whose risk is known and counts how often the true risk at the
-lambda that a bound chooses exceeds alpha. A bound keeps its promise where that share is at most delta."""
-EPILOG = """\
-examples:
-  calibrate_rcps simulate --num_images 200 --num_dims 33
-  calibrate_rcps simulate --num_images 500 --scales 0.85 1 1.25 --levels_as each_together --bounds wsr bet"""
-ALL = [*BOUNDS, "anytime", "crc"]
-
-
-@dataclass(kw_only=True)
-class SimulateOptions(CommonOptions):
-    """Flags of `calibrate_rcps simulate`."""
-
-    output_dir: str = option("out/calibrate_rcps/simulate", "output directory", kind="how")
-    num_images: int = option(200, "calibration images", short="-n", low=2)
-    num_dims: int = option(33, "coordinates", low=1)
-    alpha: float = option(0.1, "largest risk", above=0, below=1)
-    delta: float = option(0.1, "probability with which the promise may fail", above=0, below=1)
-    bounds: List[str] = option([], "bounds to try (default: all that can be used)", nargs="+", choices=ALL)
-    loss: str = option("fraction", "loss of an image: fraction, any, or more_than:J")
-    scales: List[float] = option([1.0], "size of the errors at each difficulty level", nargs="+", above=0)
-    levels_as: str = option("mean", "mean, each, each_together, or pooled",
-                            choices=["mean", "each", "each_together", "pooled"])
-    shape: str = option("one", "one factor for all coordinates, or per_dim[:SHARE]")
-    dim_spread: float = option(0.0, "coordinates' errors differ by factors of exp(-S) to exp(S)", low=0, high=3)
-    correlation: float = option(0.3, "correlation of the coordinates' errors", low=0, below=1)
-    repetitions: int = option(1000, "draws of calibration images", kind="total", low=1)
-    looks: int = option(0, "also look so many times, after 20 up to --num_images images, at a lambda whose risk is "
-                        "exactly alpha, and count false claims", low=0)
-    seed: int = option(0, "random seed", low=0, high=2**32 - 1)
 
 
 def simulate(options):
@@ -77,7 +43,8 @@ def _rules(options):
 
     loss, shape = parse_loss(options.loss), parse_shape(options.shape)
     if loss.startswith("more_than:") and int(loss.removeprefix("more_than:")) >= options.num_dims:
-        raise InputError(f"there are {options.num_dims} coordinates", where=f"--loss {loss}", do="Pass a smaller number")
+        raise InputError(f"there are {options.num_dims} coordinates", where=f"--loss {loss}",
+                         do="Pass a smaller number")
     if loss != "fraction" and (options.dim_spread > 0 or shape is not None):
         raise InputError("the true risk is known for equal coordinates alone", where=f"--loss {loss}",
                          do="Leave out --dim_spread and --shape")
@@ -189,10 +156,9 @@ def look_again(options):
     """Return how often a bound claims at least once, looked at again and again, where the risk is exactly alpha."""
     from scipy.optimize import brentq
 
-    from common.rcps.bounds import Test
-    from common.rcps.population import missed_share
+    from common.rcps.bounds import RiskTest
+    from common.rcps.population import draw_images, missed_share
     from common.seeding import unit_numpy
-    from common.rcps.population import draw_images
 
     lambda_hat = brentq(lambda value: missed_share(value) - options.alpha, 1e-3, 100)
     places = np.unique(np.geomspace(min(20, options.num_images), options.num_images, options.looks).astype(int))
@@ -202,7 +168,7 @@ def look_again(options):
                                    options.correlation)
         misses = (np.abs(errors) >= lambda_hat * half).sum(axis=1)
         for bound in claimed:
-            test = Test(bound, options.alpha, options.delta, options.num_dims)
+            test = RiskTest(bound, options.alpha, options.delta, options.num_dims)
             claimed[bound] += any(test.claims(misses[:count]) for count in places)
     return [{"bound": bound, "looks": len(places), "share_claimed": count / options.repetitions,
              "p_value": _p_value(count, options.repetitions, options.delta)} for bound, count in claimed.items()]
@@ -216,16 +182,8 @@ def show(results):
              "-" if row["without_lambda"] is None else f"{row['without_lambda']:.2f}", row["promise"],
              "broken" if row["promise"] == "delta" and row["p_value"] < 0.01 else "")
             for row in results["rows"]]
-    console.show_table("Share of draws whose true risk exceeds alpha",
-                       ["bound", "levels", "above alpha", "mean risk", "mean lambda", "no lambda", "promises", ""], rows)
+    columns = ["bound", "levels", "above alpha", "mean risk", "mean lambda", "no lambda", "promises", ""]
+    console.show_table("Share of draws whose true risk exceeds alpha", columns, rows)
     if results["looks"]:
         console.show_table("Looked at again and again", ["bound", "looks", "false claims"], [
             (row["bound"], row["looks"], f"{row['share_claimed']:.3f}") for row in results["looks"]])
-
-
-def cli(words):
-    """Run the subcommand and return its exit status."""
-    from common.cli import run
-
-    return run(simulate, SimulateOptions, PROG, DESCRIPTION, EPILOG, words, "simulate",
-               place=lambda options: options.output_dir, show=show)

@@ -8,9 +8,9 @@ import numpy as np
 from common import console
 from common.errors import InputError
 from common.files import atomic_path, read_npz, write_json, write_npz
-from common.rcps.choice import GRIDS, PUBLISHED
+from common.rcps.choice import GRIDS
 
-QUANTILES = np.linspace(0, 1, 1000)  # of point values and widths, by which `apply` knows images like the calibration's
+QUANTILES = 1000  # of point values and widths, by which `apply` knows images like the calibration's
 
 
 def write(folder, kept, levels, rules, dims, names, results, figures):
@@ -32,8 +32,9 @@ def write(folder, kept, levels, rules, dims, names, results, figures):
         **_runs(kept, levels),
     }
     for level, found in zip(levels, order):
-        arrays[f"point_quantiles_{level.name}"] = np.quantile(level.point, QUANTILES, axis=0)
-        arrays[f"width_quantiles_{level.name}"] = np.quantile(level.intervals.widths(), QUANTILES, axis=0)
+        shares = np.linspace(0, 1, min(QUANTILES, level.count))  # no more than there are images: they are a sample
+        arrays[f"point_quantiles_{level.name}"] = np.quantile(level.point, shares, axis=0)
+        arrays[f"width_quantiles_{level.name}"] = np.quantile(level.intervals.widths(), shares, axis=0)
         arrays[f"set_size_mean_per_dim_{level.name}"] = mean_sizes(level, found.runs.lambdas, found.runs.settings)
     write_npz(folder / "calibration.npz", **arrays)
     write_json(folder / "calibration.json", {**results, "dims": list(map(int, dims)), "dim_names": list(names),
@@ -78,10 +79,7 @@ def write_pickle(path, kept, levels, rules):
     """Write calibration_results.pkl in the original's nesting, and return its path. Its size is said beforehand."""
     from tools.calibrate_rcps.published import pickle_size, plain_lists, published_results
 
-    runs, lambdas = kept[0].runs, GRIDS[rules.grid] if rules.grid else PUBLISHED
-    if len(kept) > 1 or rules.grid is None or rules.sides != "one" or rules.shape is not None:
-        raise InputError("needs one lambda for all levels, from a grid, as the original has it", where="--pickle",
-                         do="Add --parity, or leave out --pickle")
+    runs, lambdas = kept[0].runs, GRIDS[rules.grid]
     size = pickle_size(levels, lambdas, runs)
     console.say(f"{path}: about {size / 1e9:.2g} GB" if size > 1e8 else f"{path}: about {size / 1e6:.2g} MB")
     with atomic_path(path) as temporary, open(temporary, "wb") as stream:

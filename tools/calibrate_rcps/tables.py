@@ -1,20 +1,12 @@
 """Tables of a calibration, for the screen and as csv."""
 
-import csv
-import io
-
 from common import console
-from common.files import write_text
+from common.formats import tables
 
 
 def write_table(path, rows):
     """Write rows (dictionaries of one set of keys) as csv; a list of one is its entry, None an empty cell."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(rows[0])
-    for row in rows:
-        writer.writerow([_cell(value) for value in row.values()])
-    write_text(path, text.getvalue())
+    tables.write_table(path, list(rows[0]), [map(_cell, row.values()) for row in rows])
     return path
 
 
@@ -36,9 +28,10 @@ def write(folder, figures, by_alpha):
 def write_bounds(folder, rows):
     """Write table_bounds.csv, show it, and return its path."""
     columns = ["bound", "lambda", "risk", "mean width", "note"]
+    several = len({row["group"] for row in rows}) > 1
     console.show_table("Bounds", columns, [
-        (row["bound"] if len({each["group"] for each in rows}) == 1 else f"{row['bound']} {row['group']}",
-         numbers(row["lambda_hat"]), number(row["risk_calibration"]), number(row["width"]), row["note"]) for row in rows])
+        (f"{row['bound']} {row['group']}" if several else row["bound"], numbers(row["lambda_hat"]),
+         number(row["risk_calibration"]), number(row["width"]), row["note"]) for row in rows])
     return write_table(folder / "table_bounds.csv", rows)
 
 

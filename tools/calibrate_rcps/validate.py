@@ -1,30 +1,13 @@
 """`calibrate_rcps validate`: is an outputs.npz whole, and fit to calibrate on?"""
 
-from dataclasses import dataclass
-from typing import List
 
 import numpy as np
 
 from common import console
 from common.cli import Outcome
 from common.errors import InputError
-from common.options import REQUIRED, CommonOptions, option
 
 PROG = "calibrate_rcps validate"
-DESCRIPTION = """\
-Reads outputs.npz files whole (check sums included) and says what they hold: images, coordinates, truths, statistics, and
-the share of quantiles that cross. Ends with status 2 at the first thing on which a calibration could not be trusted."""
-EPILOG = """\
-example:
-  calibrate_rcps validate --outputs easy.npz hard.npz"""
-
-
-@dataclass(kw_only=True)
-class ValidateOptions(CommonOptions):
-    """Flags of `calibrate_rcps validate`."""
-
-    outputs: List[str] = option(REQUIRED, "outputs.npz files", nargs="+", metavar="FILE")
-    dims: str = option("all", "coordinates: ffhq33, clevr28, all, numbers separated by commas, or a file of numbers")
 
 
 def validate(options):
@@ -56,8 +39,8 @@ def examine(outputs, dims, names):
             if key == TRUTH:
                 bad &= has_truth[count : count + len(bad)]
             if bad.any():
-                raise InputError(f"row {count + int(bad.argmax())} of '{key}' holds NaN or infinity", where=outputs.path,
-                                 do="Look at that image, or write the file again")
+                raise InputError(f"row {count + int(bad.argmax())} of '{key}' holds NaN or infinity",
+                                 where=outputs.path, do="Look at that image, or write the file again")
         point, lower, upper = (np.float64(block[key][:, dims]) for key in (POINT, LOWER, UPPER))
         crossed += ((lower > upper) | (lower > point) | (upper < point)).sum(axis=0)
         residual = np.float64(block[TRUTH][:, dims]) - point - centre
@@ -86,20 +69,14 @@ def _blocks(outputs, keys):
 
 
 def _show(found):
-    console.show_table("Outputs", ["file", "images", "coordinates", "with truth", "crossed", "risk floor", "statistics"], [
+    columns = ["file", "images", "coordinates", "with truth", "crossed", "risk floor", "statistics"]
+    console.show_table("Outputs", columns, [
         (row["file"], row["num_images"], row["num_dims"], row["with_truth"], f"{100 * row['crossed']:.2g} %",
          f"{row['risk_floor']:.4f}", row["statistics"]) for row in found])
     for row in found:
         if row["with_truth"] < row["num_images"]:
-            console.say(f"note: {row['num_images'] - row['with_truth']} images of {row['file']} have no truth: calibrate "
-                        "with --drop_missing")
+            console.say(f"note: {row['num_images'] - row['with_truth']} images of {row['file']} have no truth: "
+                        "calibrate with --drop_missing")
         if row["worst_dims"]:
-            console.say(f"note: no lambda covers {100 * row['risk_floor']:.2g} % of the truths of {row['file']}; most are "
-                        f"missed in {', '.join(row['worst_dims'])}")
-
-
-def cli(words):
-    """Run the subcommand and return its exit status."""
-    from common.cli import run
-
-    return run(validate, ValidateOptions, PROG, DESCRIPTION, EPILOG, words, "validate")
+            console.say(f"note: no lambda covers {100 * row['risk_floor']:.2g} % of the truths of {row['file']}; most "
+                        f"of them in {', '.join(row['worst_dims'])}")

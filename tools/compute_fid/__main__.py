@@ -1,11 +1,10 @@
 """FID, KID, Inception score, precision/recall/density/coverage, MIND of a generator, a folder or stored features."""
 
-import sys
 from dataclasses import dataclass
 from typing import List, Optional
 
 from common import flags
-from common.cli import dispatch, run
+from common.cli import dispatch, leave, run
 from common.options import REQUIRED, CommonOptions, option
 from tools.compute_fid.names import METRICS
 
@@ -47,10 +46,17 @@ class ScoreOptions(CommonOptions):
                                    "leave them; default: as the stored side was", nargs="+", short="-r")
     round: bool = option(True, "round generated images to uint8, like files; clean-fid scores floats")
     nearest_k: int = option(3, "prdc: k of the k-NN radius", low=1)
+    inclusive: bool = option(False, "prdc: <= radius, as torch-fidelity and Kynkaanniemi et al.; prdc itself has <")
     splits: int = option(10, "is: splits of the Inception score over permuted images; 1 as in QC-NCSN", low=1)
     kid_subsets: int = option(100, "kid: number of subsets for clean-fid's estimate; 0 to skip it", low=0)
     kid_subset_size: int = option(1000, "kid: images per subset", low=2)
-    interval: bool = option(True, "standard error and 95 % interval by the jackknife, when features are available")
+    kid_order: str = option("clean_fid", "kid: draw the subsets as clean-fid or torch-fidelity (with its --seed 2020)",
+                            choices=["clean_fid", "torch_fidelity"])
+    kid_pairs: str = option("auto", "kid: all pairs of images, subsets alone, or auto: all where they are no more than "
+                            "those of the subsets (10,000 images)", choices=["auto", "all", "subsets"])
+    kid_kernel: str = option("poly", "kid: the cubic kernel, or torch-fidelity's rbf", choices=["poly", "rbf"])
+    kid_sigma: float = option(10.0, "kid: sigma of the rbf kernel", above=0)
+    interval: bool = option(True, "standard error and 95 % interval when features are available")
     split: str = option("train", "split of named data sets", choices=["train", "test"])
     reference_split: Optional[str] = option(None, "split of the reference (default: --split)",
                                             choices=["train", "test"])
@@ -64,6 +70,9 @@ class ScoreOptions(CommonOptions):
     output_range: Optional[str] = option(None,
                                          "generator: output range of a module: signed -1 to 1 (default), unit 0 to 1, "
                                          "bytes 0 to 255", choices=["signed", "unit", "bytes"])
+    num_classes: Optional[int] = option(None, "generator: classes of a module of z and labels; image i's class is "
+                                        "drawn from (seed, i)", low=1)
+    class_label: Optional[int] = option(None, "generator: this class alone, from 0", low=0)
     output_dir: Optional[str] = option(None, "also write run.json and table.csv there, for `report`", kind="how")
 
 
@@ -109,4 +118,4 @@ def cli(words=None):
 
 
 if __name__ == "__main__":
-    sys.exit(cli())
+    leave(cli)

@@ -3,14 +3,18 @@
 from common.errors import InputError
 
 
-def measure(generated, reference, options, device):
+def measure(generated, reference, options, device, rows=None):
     """Return {metric: value, metric_se: standard error, ...} of the metrics that the options name.
 
     generated, reference: Statistics; reference may be None if only the Inception score is asked for.
+    rows: {"generated" or "reference": Statistics} that take a side's place where a metric needs features or logits.
     """
-    results = {}
+    results, rows = {}, rows or {}
     for name in options.metrics:
-        results |= MEASURES[name](generated, reference, options, device)
+        sides = (generated, reference)
+        if name != "fid":
+            sides = rows.get("generated", generated), rows.get("reference", reference)
+        results |= MEASURES[name](*sides, options, device)
     return results
 
 
@@ -54,16 +58,25 @@ def _spread(name, value, error):
 
 
 def _kid(generated, reference, options, device):
-    """KID over all pairs with its jackknife error, and the mean over subsets that clean-fid prints."""
-    from common.metrics.kid import kid, kid_subsets
+    """KID over all pairs with its jackknife error, and the mean over subsets that clean-fid prints.
+
+    Over all pairs where they are asked for, or no more than those of the subsets; else `kid` is the subsets' mean.
+    """
+    from common.metrics.kid import Cubic, Gaussian, has_fewer_pairs, kid_both, kid_subsets
 
     fake, real = generated.features, reference.features
-    value, error = kid(fake, real, device=device)
-    results = {"kid": value} | _spread("kid", value, error if options.interval else None)
-    if options.kid_subsets:
-        mean, deviation = kid_subsets(fake, real, options.kid_subsets, options.kid_subset_size, options.seed)
-        results |= {"kid_subsets": mean, "kid_subsets_std": deviation}
-    return results
+    kernel = Gaussian(options.kid_sigma) if options.kid_kernel == "rbf" else Cubic()
+    drawn = (options.kid_subsets, options.kid_subset_size, options.seed, options.kid_order)
+    every = options.kid_pairs == "all" or not options.kid_subsets or (
+        options.kid_pairs == "auto" and has_fewer_pairs(len(fake), len(real), *drawn[:2]))
+    if every:
+        value, error, mean, deviation = kid_both(fake, real, *drawn, device=device, kernel=kernel)
+    else:
+        mean, deviation = kid_subsets(fake, real, *drawn, kernel=kernel)
+        value, error = mean, None
+    results = {"kid": value, "kid_pairs": "all" if every else "subsets"}
+    results |= _spread("kid", value, error if options.interval else None)
+    return results | ({"kid_subsets": mean, "kid_subsets_std": deviation} if options.kid_subsets else {})
 
 
 def _inception_score(generated, reference, options, device):
@@ -84,7 +97,8 @@ def _prdc(generated, reference, options, device):
     """Precision, recall, density and coverage."""
     from common.metrics.prdc import prdc
 
-    return {**prdc(reference.features, generated.features, options.nearest_k, device), "nearest_k": options.nearest_k}
+    values = prdc(reference.features, generated.features, options.nearest_k, device, options.inclusive)
+    return {**values, "nearest_k": options.nearest_k}
 
 
 def _mind(generated, reference, options, device):

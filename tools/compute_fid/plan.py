@@ -4,9 +4,13 @@ from dataclasses import MISSING
 
 from common.datasets import KNOWN
 from common.errors import InputError
-from tools.compute_fid.sides import encoded_side, open_source, stored_side
+from tools.compute_fid.measure import NEED_FEATURES
+from tools.compute_fid.sides import encoded_side, images_in, open_source, stored_side
 
-OF_GENERATORS = ("config", "method", "num_steps", "z_dim", "truncation", "output_range", "round")
+OF_GENERATORS = ("config", "method", "num_steps", "z_dim", "truncation", "output_range", "num_classes", "class_label",
+                 "round")
+
+ROWS_OF = {"generated": {*NEED_FEATURES, "is"}, "reference": {*NEED_FEATURES}}  # metrics that take a side's rows
 
 
 class Plan:
@@ -26,16 +30,36 @@ class Plan:
         self._check_effects()
         self.notes = self._count_notes()
         self.space = None
-        encodes = self.generated is not None or self.reference is not None
+        self.places = {"generated": options.checkpoint, "reference": options.reference or None}
+        self.inside = self._images_inside()
+        encodes = self.generated is not None or self.reference is not None or self.inside
         if encodes or (options.dataset_name and options.extractor != "inception"):
             antialias = getattr(options, "antialias", True)
             self.space = open_space(options.extractor, self.mode, options.weights, device, antialias)
-        self.places = {"generated": options.checkpoint, "reference": options.reference or self._named_statistics()}
-        metric = "fd_dinov2" if options.extractor == "dinov2" else "fid"
-        self.stored = {which: stored_side(place, metric) for which, place in self.places.items()
-                       if place and getattr(self, which) is None}
+        self.places["reference"] = options.reference or self._named_statistics()
+        self.stored = self._stored()
         self.change = self._change()
         self._check_metrics()
+
+    def _images_inside(self):
+        """Return {side: source} of the images in a file of statistics, for the metrics that need features or logits."""
+        found = {}
+        for which, place in self.places.items():
+            if place and getattr(self, which) is None and ROWS_OF[which] & {*self.options.metrics}:
+                images = images_in(place)
+                found |= {which: images} if images is not None else {}
+        return found
+
+    def _stored(self):
+        """Return {side: Statistics} of the stored sides. Of an EDM2 pickle the other side's width chooses the entry."""
+        metric = "fd_dinov2" if self.options.extractor == "dinov2" else "fid"
+        places = {which: place for which, place in self.places.items() if place and getattr(self, which) is None}
+        width = self.space.width if self.space and len(places) == 1 else None
+        found = {}
+        for which, place in sorted(places.items(), key=lambda item: str(item[1]).endswith(("pkl", "pickle"))):
+            found[which] = stored_side(place, metric, width)
+            width = found[which].width
+        return found
 
     def _check_effects(self):
         """Raise InputError for an option that acts on nothing here."""
@@ -45,11 +69,17 @@ class Plan:
         acts = dict.fromkeys(OF_GENERATORS, (made, "a generator"))
         acts["num_gen"] = (self.generated is not None, "images, not on stored features or statistics")
         acts["resolution"] = (any(not hasattr(source, "generate") for source in sources), "image files")
+        metrics, small = {*self.options.metrics}, self.options.extractor == "small"
+        acts["seed"] = (made or "kid" in metrics, "generated images, or on the metric kid")
+        acts["interval"] = (bool(metrics & {"fid", "kid", "is"}), "the metrics fid, kid and is")
+        acts["weights"] = (not small, "the extractors inception and dinov2")
+        acts["mode"] = (self.options.extractor == "inception" or self.options.dataset_name, "the extractor inception")
+        acts["antialias"] = (self.options.extractor == "inception", "the extractor inception")
         acts["split"] = acts["reference_split"] = (bool(named), "a known data set")
         for name, (effective, on) in acts.items():
-            if is_given(self.options, name) and not effective:
-                raise InputError(f"acts on {on}, which is not scored here", where=f"--{'no' * (name == 'round')}{name}",
-                                 do="Leave it out")
+            if hasattr(self.options, name) and is_given(self.options, name) and not effective:
+                no = "no" * (getattr(self.options, name) is False)
+                raise InputError(f"acts on {on}, which is not scored here", where=f"--{no}{name}", do="Leave it out")
 
     def _count_notes(self):
         """Return what --num_gen makes of images that are not generated."""
@@ -74,11 +104,11 @@ class Plan:
         """Raise InputError for a metric that needs what a side lacks, before any image is encoded."""
         from tools.compute_fid.measure import check_features, check_logits
 
-        for statistics in self.stored.values():
-            for metric in self.options.metrics:
+        for which, statistics in self.stored.items():
+            for metric in self.options.metrics if which not in self.inside else ():
                 check_features(statistics, metric)
         if "is" in self.options.metrics:
-            generated = self.stored.get("generated")
+            generated = None if "generated" in self.inside else self.stored.get("generated")
             check_logits(self.describe("generated"),
                          self.space.num_logits if generated is None else generated.logits is not None)
 
@@ -105,6 +135,16 @@ class Plan:
             else:
                 opened.append((self.stored.get(which), []))
         return opened
+
+    def rows(self):
+        """Return {side: Statistics} of the images in files of statistics, and notes on them."""
+        rows, notes = {}, []
+        for which, images in self.inside.items():
+            rows[which], _ = encoded_side(images, self.space, self.options, self.change)
+            names = [name for name in self.options.metrics if name in ROWS_OF[which]]
+            notes.append(f"{', '.join(names)}: of the {rows[which].count:,} images in {self.places[which]}, not of its "
+                         f"statistics")
+        return rows, notes
 
     def _change(self):
         """Return what brings image files to --resolution, without it to that of the stored side; None for nothing."""

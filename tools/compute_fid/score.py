@@ -8,11 +8,12 @@ from common.cli import Outcome
 from common.errors import InputError, nearest
 from tools.compute_fid.names import METRICS
 
-OF_METRICS = {"nearest_k": "prdc", "splits": "is", "kid_subsets": "kid", "kid_subset_size": "kid"}
+OF_METRICS = {"nearest_k": "prdc", "inclusive": "prdc", "splits": "is", "kid_subsets": "kid", "kid_subset_size": "kid",
+              "kid_order": "kid", "kid_pairs": "kid", "kid_kernel": "kid"}
 PARTS = {"precision": "prdc", "recall": "prdc", "density": "prdc", "coverage": "prdc", "prc": "prdc",
          "inception_score": "is", "isc": "is"}  # what users may call a metric
 LABELS = {
-    "fid": "FID", "frechet_distance": "Frechet distance", "kid": "KID (all pairs)",
+    "fid": "FID", "frechet_distance": "Frechet distance", "kid": "KID",
     "kid_subsets": "KID (mean of subsets)",
     "inception_score": "Inception score", "precision": "Precision", "recall": "Recall", "density": "Density",
     "coverage": "Coverage", "mind": "MIND",
@@ -23,7 +24,7 @@ def score(request):
     """Run `compute_fid`; results: the metrics asked for, both sides, and how the features were made."""
     from common.device import pick_device, set_precision
     from tools.compute_fid.measure import measure
-    from tools.compute_fid.plan import Plan, compare
+    from tools.compute_fid.plan import Plan
 
     options = settle(request)
     device = pick_device(options.device, parallel.local_rank())
@@ -33,10 +34,11 @@ def score(request):
 
         def work():
             (generated, excluded), (reference, excluded_reference) = plan.sides()
+            rows, notes = plan.rows()
             if not parallel.is_main():
                 return {}, []
-            notes = plan.notes + compare(generated, reference)
-            results = measure(generated, reference, options, device)
+            notes = list(dict.fromkeys([*plan.notes, *notes, *_comparisons(generated, reference, rows)]))
+            results = measure(generated, reference, options, device, rows)
             results |= _circumstances(plan, generated, reference, excluded, notes)
             results["excluded_reference"] = len(excluded_reference)
             return results, [_write_table(Path(options.output_dir), results)] if options.output_dir else []
@@ -51,6 +53,16 @@ def score(request):
         results, _ = work()
     show(results)
     return Outcome(results)
+
+
+def _comparisons(generated, reference, rows):
+    """Return notes on the comparability of the sides, and of the rows that take the place of one."""
+    from tools.compute_fid.plan import compare
+
+    pairs = [(generated, reference)]
+    if rows:
+        pairs.append((rows.get("generated", generated), rows.get("reference", reference)))
+    return [note for pair in pairs for note in compare(*pair)]
 
 
 def settle(options):
@@ -70,6 +82,8 @@ def settle(options):
         if is_given(options, name) and metric not in options.metrics:
             raise InputError(f"acts on the metric {metric}, which is not asked for", where=f"--{name}",
                              do=f"Leave it out, or give --metrics {','.join([*options.metrics, metric])}")
+    if is_given(options, "kid_sigma") and options.kid_kernel != "rbf":
+        raise InputError("acts on the kernel rbf", where="--kid_sigma", do="Leave it out, or give --kid_kernel rbf")
     if options.num_gen is None and is_generator(options.checkpoint):
         options = replace(options, num_gen=NUM_GEN)
     if options.dataset_name and options.reference:
@@ -166,12 +180,12 @@ def show(results):
 
 def _write_table(folder, results):
     """Write table.csv and return its path."""
-    from common.files import write_text
+    from common.formats.tables import write_table
 
-    path, lines = folder / "table.csv", ["measure,value,spread,of what,95 % low,95 % high"]
+    path, rows = folder / "table.csv", []
     for label, value, spread, what, interval in _rows(results):
         numbers = [value, spread, *(interval or (None, None))]
         value, spread, low, high = ("" if number is None else f"{number:.8g}" for number in numbers)
-        lines.append(",".join([label, value, spread, what, low, high]))
-    write_text(path, "\n".join(lines) + "\n")
+        rows.append([label, value, spread, what, low, high])
+    write_table(path, ["measure", "value", "spread", "of what", "95 % low", "95 % high"], rows)
     return str(path)

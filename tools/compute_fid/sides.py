@@ -3,11 +3,12 @@
 import hashlib
 import json
 import re
+import tarfile
 from pathlib import Path
 
 GENERATOR_SUFFIXES = (".pt", ".pth", ".pt2", ".ckpt", ".safetensors", ".pkl", ".bin", ".tar")
 NUM_GEN = 50_000  # images of a generator, as of published FIDs
-STORED_ARRAYS = {"mu", "sigma", "feats", "pool_3"}
+STORED_ARRAYS = ({"mu"}, {"sigma"}, {"feats"}, {"pool_3"}, {"m", "s"}, {"mean", "cov"})
 
 
 class GeneratedImages:
@@ -47,27 +48,32 @@ class GeneratedImages:
 def is_stored(place):
     """True for a file of features or statistics."""
     path = Path(place)
-    if not path.is_file() or path.suffix.lower() not in (".npz", ".pkl", ".npy"):
+    suffix = path.suffix.lower()
+    if not path.is_file() or suffix not in (".npz", ".pkl", ".pickle", ".npy", ".pt"):
         return False
-    if path.suffix.lower() == ".pkl":
-        return True
-    if path.suffix.lower() == ".npy":
+    if suffix == ".npy":
         from common.formats.npy import npy_header
 
         try:
             with open(path, "rb") as stream:
-                return len(npy_header(stream)[0]) == 2  # rows of features; images have three axes, many of them four
+                shape, _, dtype = npy_header(stream)
         except (ValueError, EOFError):
             return False
+        return dtype.hasobject or len(shape) == 2  # rows of features; images have three axes, many of them four
+    if suffix == ".pt":
+        from common.features.foreign import is_container
+
+        return is_container(path)
     from common.formats.npz import npz_names
 
-    return bool(STORED_ARRAYS & set(npz_names(path)))
+    return suffix != ".npz" or any(arrays <= set(npz_names(path)) for arrays in STORED_ARRAYS)
 
 
 def is_generator(place):
     """True for a file that holds a network."""
     path = Path(place)
-    return path.is_file() and path.suffix.lower() in GENERATOR_SUFFIXES and not is_stored(place)
+    named = path.is_file() and path.suffix.lower() in GENERATOR_SUFFIXES
+    return named and not is_stored(place) and not (path.suffix.lower() == ".tar" and tarfile.is_tarfile(path))
 
 
 def open_source(place, options, device, num=None, split="train"):
@@ -83,7 +89,8 @@ def open_source(place, options, device, num=None, split="train"):
         generator = open_generator(place, device, config=options.config, method=options.method,
                                    num_steps=options.num_steps,
                                    z_dim=options.z_dim, truncation=options.truncation,
-                                   output_range=options.output_range)
+                                   output_range=options.output_range, num_classes=options.num_classes,
+                                   class_label=options.class_label)
         return GeneratedImages(generator, num or NUM_GEN, options.seed, options.round)
     return open_images(place, num, split=split, data_dir=options.data_dir)
 
@@ -98,16 +105,28 @@ def encoded_side(images, space, options, change):
     return encoded.statistics(), encoded.excluded
 
 
-def stored_side(path, metric="fid"):
+def images_in(place):
+    """Return the source of the images that a .npz of statistics holds too, as ADM's references do; None without."""
+    from common.datasets.sets.npz import IMAGE_KEYS
+    from common.features.sources import open_images
+    from common.formats.npz import npz_names
+
+    if Path(place).suffix.lower() != ".npz" or not set(IMAGE_KEYS) & set(npz_names(place)):
+        return None
+    return open_images(place)
+
+
+def stored_side(path, metric="fid", like=None):
     """Return the Statistics of a stored file, with the features of a <stem>_kid.npz beside it.
 
-    metric: which entry of an EDM2 pickle.  A file without metadata may have them in its name, as those of clean-fid do.
+    metric, like: which entry of an EDM2 pickle, see read_statistics.  A file without metadata may have them in its
+    name, as those of clean-fid do.
     Raises InputError where the features are of other images.
     """
     from common.features.statistics import Statistics, check_same_images, read_statistics
 
     path = Path(path)
-    stored = read_statistics(path, metric)
+    stored = read_statistics(path, metric, like=like)
     features, meta = path.with_name(f"{path.stem}_kid.npz"), _meta_of_name(path.name) | stored.meta
     rows = stored.features
     if rows is None and features.is_file():

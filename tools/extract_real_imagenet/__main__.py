@@ -1,13 +1,12 @@
 """Run real ImageNet images through a DMD2 or EDM network and store the activations of its layers."""
 
-import sys
 from dataclasses import dataclass
 from typing import List, Optional
 
 from common import flags
 from common.activations.layout import REAL, Tree
 from common.activations.options import ActivationOptions
-from common.cli import run
+from common.cli import leave, run
 from common.options import option
 
 PROG = "extract_real_imagenet"
@@ -55,6 +54,7 @@ class ExtractOptions(ActivationOptions):
                              choices=["own", "none", "uniform"])
     class_map: str = flags.class_map()
     npz_subset: str = flags.npz_subset()
+    npz_partial: bool = flags.npz_partial()
     unpack: str = option("selected",
                          "rows of compressed files to keep uncompressed in the cache",
                          choices=["selected", "all"], kind="how")
@@ -87,4 +87,4 @@ def cli(words=None):
 
 
 if __name__ == "__main__":
-    sys.exit(cli())
+    leave(cli)

@@ -22,7 +22,7 @@ def extract(request):
     check_flags(request)
     options = replace(request, checkpoint_path=checkpoint_or_default(request.checkpoint_path),
                       input_mode=settle_feeding(request.input_mode, request.conditioning_sigma))
-    names = ("class_map", "npz_subset", "preprocess", "resize", "num_workers")
+    names = ("class_map", "npz_subset", "npz_partial", "preprocess", "resize", "num_workers")
     settings = Settings(**{name: getattr(options, name) for name in names}, keep_originals=options.images == "original",
                         split=None if options.split == "all" else options.split, unpack_all=options.unpack == "all")
     source = open_source(settings, options.npz_dir, options.imagenet_dir, options.lmdb_path)
@@ -59,13 +59,14 @@ def choose(options, source, network, weights):
     """Return the Selection that the flags ask for; InputError for unknown classes or an empty selection."""
     import numpy as np
 
+    from common.datasets.imagenet.classes import parse_classes
     from tools.extract_real_imagenet.scoring import find_scores
 
     wanted, mask, scores = None, None, None
     if options.num_classes is not None:
-        wanted = draw_classes(options.seed, options.num_classes, len(source.class_index))
+        wanted = draw_classes(options.seed, options.num_classes, sorted(map(int, source.class_index)))
     if options.target_classes is not None:
-        wanted = named_classes(options, source.class_index)
+        wanted = parse_classes(options.target_classes, source.class_index)
     if options.percentiles and not (options.dry_run and options.scores == "denoise"):  # scoring writes to the cache
         allowed = source.classes >= 0 if wanted is None else np.isin(source.classes, wanted)
         check_classes(options, source.classes[allowed], network.config)
@@ -76,25 +77,6 @@ def choose(options, source, network, weights):
                     mask)
     chosen.scores = scores
     return chosen
-
-
-def named_classes(options, index):
-    """Return the sorted classes of --target_classes; InputError for one that is not in the source's class index."""
-    from common.datasets.imagenet.classes import parse_class
-
-    words = [word.strip() for word in options.target_classes.split(",") if word.strip()]
-    own = {name: int(number) for number, names in index.items() for name in (number, *names)}
-    if options.class_map == "imagenet":
-        return sorted({parse_class(word) for word in words}) if words else _refuse_classes("no class given", index)
-    for word in words:
-        if word not in own:
-            _refuse_classes(f"no class is called '{word}'", index)
-    return sorted({own[word] for word in words}) if words else _refuse_classes("no class given", index)
-
-
-def _refuse_classes(what, index):
-    numbers = sorted(map(int, index))
-    raise InputError(what, where="--target_classes", do=f"Choose among {numbers[0]} to {numbers[-1]}")
 
 
 def score_identity(options):
@@ -132,6 +114,7 @@ class Extraction(ActivationRun):
                    "source": self.source.identity() if parallel.is_main() else None}
         if not self.chosen.extends:  # a larger number would select other samples
             derived["fixed_num_samples"] = len(self.chosen.indices)
+        derived |= self.source.map_identity()
         if self.options.percentiles:
             derived["scores"] = score_identity(self.options)
         return derived
@@ -168,22 +151,23 @@ class Extraction(ActivationRun):
         samples = [self.batch_sample(row, int(number)) for row, number in enumerate(numbers)]
         return UnitResult(unit, batch.rows, arrays, self.pictures(unit, batch, reconstructed), skipped, samples)
 
+    def picture_paths(self, position):
+        """Return the paths of a sample's pictures: the image, if stored, then the reconstruction, if stored."""
+        from common.activations.job import picture_path
+
+        suffix = self.source.suffix if self.options.images == "original" else "png"
+        paths = [picture_path(self.tree.images, position, suffix)] if self.options.images != "none" else []
+        return paths + ([picture_path(self.tree.reconstructed, position)] if self.options.reconstructions else [])
+
     def pictures(self, unit, batch, reconstructed):
         """Return [(path, image)] of the images to store."""
-        from common.activations.job import picture_path
         from common.datasets.imagenet.sources import planes_to_picture
 
-        positions, pictures = [unit.first + place for place in batch.rows], []
-        if self.options.images == "original":
-            pictures += [(picture_path(self.tree.images, position, self.source.suffix), picture)
-                         for position, picture in zip(positions, batch.originals)]
-        elif self.options.images == "network":
-            pictures += [(picture_path(self.tree.images, position), planes_to_picture(pixels))
-                         for position, pixels in zip(positions, batch.pixels)]
-        if self.options.reconstructions and batch.rows:
-            pictures += [(picture_path(self.tree.reconstructed, position), picture)
-                         for position, picture in zip(positions, reconstructed)]
-        return pictures
+        kinds = {"original": batch.originals, "network": [planes_to_picture(pixels) for pixels in batch.pixels]}
+        stored = [kinds[self.options.images]] if self.options.images != "none" else []
+        stored += [reconstructed] if self.options.reconstructions and batch.rows else []
+        return [(path, pictures[row]) for row, place in enumerate(batch.rows)
+                for path, pictures in zip(self.picture_paths(unit.first + place), stored)]
 
     def batch_sample(self, row, number):
         """Return a sample's entry in the json of its batch."""
@@ -194,20 +178,19 @@ class Extraction(ActivationRun):
 
     def samples(self):
         """Yield the records of all samples, in order."""
-        from common.activations.job import picture_path
+        from common.activations.layout import sample_name
 
         options, tree = self.options, self.tree
-        suffix = self.source.suffix if options.images == "original" else "png"
         for position, number, row in self.store.good_samples(self.units):
             entry = self.batch_sample(row, number)
             path, place = self.form.place(position, row)
-            picture, image = picture_path(tree.images, position, suffix), picture_path(tree.reconstructed, position)
+            pictures = [tree.relative(path) for path in self.picture_paths(position)]
             scores = self.chosen.scores
             scored = {} if scores is None else {"score": float(scores[number])}
-            yield {"sample_id": picture.stem, "class_label": entry["class_id"], "synset_id": entry["synset_id"],
-                   "class_name": entry["class_name"],
-                   "image_path": tree.relative(picture) if options.images != "none" else None,
-                   "reconstructed_path": tree.relative(image) if options.reconstructions else None,
+            yield {"sample_id": sample_name(position), "class_label": entry["class_id"],
+                   "synset_id": entry["synset_id"], "class_name": entry["class_name"],
+                   "image_path": pictures[0] if options.images != "none" else None,
+                   "reconstructed_path": pictures[-1] if options.reconstructions else None,
                    "activation_path": path, "batch_index": place, "original_path": entry["original_path"],
                    "source": self.source.kind, "conditioning_sigma": options.conditioning_sigma,
                    **scored}
@@ -217,7 +200,7 @@ class Extraction(ActivationRun):
         from common.activations.capture import level_fed
 
         options = self.options
-        return {"model_type": self.tree.model, "adapter": options.adapter, "checkpoint": self.weights["name"],
+        return {"model_type": self.tree.model, "adapter": options.adapter, "checkpoint": self.weights["path"],
                 "num_samples": count, "layers": self.layers, "conditioning_sigma": options.conditioning_sigma,
                 "sigma_fed": level_fed(options.input_mode, options.conditioning_sigma),
                 "seed": options.seed, "split": options.split, "input_mode": options.input_mode,

@@ -86,30 +86,26 @@ def read_scores(path, column, source):
 
     Raises InputError for missing columns, values that are not numbers, and a file that scores none of the images.
     """
-    import csv
-
     import numpy as np
 
     from common.errors import nearest
-    from common.files import system_errors
+    from common.formats.tables import read_records
 
     scores = np.full(len(source), np.nan)
-    with system_errors(path), open(path, newline="", encoding="utf-8") as stream:
-        rows = csv.DictReader(stream)
-        names = rows.fieldnames or []
-        key = next((name for name in ("index", "original_path") if name in names), None)
-        if column not in names or key is None:
-            missing = f"no column '{column}'" if column not in names else "no column 'index' or 'original_path'"
-            raise InputError(missing, where=path, do=nearest(column, names) if names else "Give a CSV with a header")
-        places = {} if key == "index" else {source.title(number): number for number in range(len(source))}
-        for line, row in enumerate(rows, 2):  # line 1 is the header
-            try:
-                number = int(row[key]) if key == "index" else places.get(row[key], -1)
-                value = float(row[column])
-            except (TypeError, ValueError) as error:
-                raise InputError(f"line {line}: not a number ({error})", where=path, do="Correct the file") from error
-            if 0 <= number < len(scores):
-                scores[number] = value
+    names, rows = read_records(path)
+    key = next((name for name in ("index", "original_path") if name in names), None)
+    if column not in names or key is None:
+        missing = f"no column '{column}'" if column not in names else "no column 'index' or 'original_path'"
+        raise InputError(missing, where=path, do=nearest(column, names) if names else "Give a CSV with a header")
+    places = {} if key == "index" else {source.title(number): number for number in range(len(source))}
+    for line, row in enumerate(rows, 2):  # line 1 is the header
+        try:
+            number = int(row[key]) if key == "index" else places.get(row[key], -1)
+            value = float(row[column])
+        except (TypeError, ValueError) as error:
+            raise InputError(f"line {line}: not a number ({error})", where=path, do="Correct the file") from error
+        if 0 <= number < len(scores):
+            scores[number] = value
     if np.isnan(scores).all():
         raise InputError("no row matches an image", where=path,
                          do="Name images as original_path in dataset_info.json does")

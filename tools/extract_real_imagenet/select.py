@@ -31,14 +31,16 @@ def sample_order(seed, count):
 
 
 def draw_classes(seed, num_classes, known):
-    """Return sorted classes: RandomState(seed).choice(known, num_classes, replace=False), or all."""
+    """Return sorted classes of those in `known` (ascending): RandomState(seed).choice(len(known), num_classes,
+    replace=False), or all."""
     import numpy as np
 
-    if not 1 <= num_classes <= known:
-        raise InputError(f"there are {known} classes", where=f"--num_classes {num_classes}", do=f"Use 1 .. {known}")
-    if num_classes == known:
-        return list(range(known))
-    return sorted(np.random.RandomState(seed).choice(known, num_classes, replace=False).tolist())
+    count = len(known)
+    if not 1 <= num_classes <= count:
+        raise InputError(f"there are {count} classes", where=f"--num_classes {num_classes}", do=f"Use 1 .. {count}")
+    if num_classes == count:
+        return list(known)
+    return sorted(known[place] for place in np.random.RandomState(seed).choice(count, num_classes, replace=False))
 
 
 def quotas(num_samples, classes):

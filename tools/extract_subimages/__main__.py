@@ -5,7 +5,7 @@
 
 import sys
 
-from common.cli import run
+from common.cli import leave, run
 from common.errors import InputError
 
 PROG = "extract_subimages"
@@ -63,4 +63,4 @@ def show(results):
 
 
 if __name__ == "__main__":
-    sys.exit(cli())
+    leave(cli)

@@ -1,4 +1,4 @@
-"""The modes with a flat folder: single (tiles of one scale), pair (high and low resolution) and square.
+"""The modes with a flat folder: single (tiles of one scale) and square; pair, of high and low resolution, is in pairs.
 
 Each photo also gets `geometry/<name>.jsonl`: a line about the photo, then one per file with its exact window.
 """
@@ -18,18 +18,19 @@ VERSION = 1  # of the geometry file
 
 def extract_single(options, unit):
     """Write a photo's tiles as `<name>_l<left>_s<number>`. Returns {"files", "tiles", "bytes"}; raises SkippedPhoto."""
-    data, photo = _decoded(options, unit.source)
+    data, photo = decoded(options, unit.source)
     height, width = photo.pixels.shape[:2]
     if min(height, width) < options.min_size:
         raise SkippedPhoto("too small", f"{height}x{width}, the smaller side must be at least {options.min_size}")
     windows = []
     for left, right in _halves(width, options.vertical_split):
         part = photo.pixels[:, left:right]
-        windows += [(f"{unit.stem}_l{left:05d}_s{number:03d}.{options.format}", top, left + column, side, size)
+        name = unit.stem if options.naming == "basicsr" else f"{unit.stem}_l{left:05d}"
+        windows += [(f"{name}_s{number:03d}.{options.format}", top, left + column, side, size)
                     for number, (top, column, side, size) in enumerate(_single_windows(options, *part.shape[:2]), 1)]
     if not windows:
         raise SkippedPhoto("no tile", f"{height}x{width} is smaller than the window of {options.crop_sz[0]}")
-    return _write_windows(options, unit, [(photo.pixels, windows)], _about(unit.source, data, photo))
+    return write_windows(options, unit, [(photo.pixels, windows)], about_of(unit.source, data, photo))
 
 
 def _halves(width, split):
@@ -47,42 +48,19 @@ def _single_windows(options, height, width):
     return [(top, left, crop, size) for top, left in windows]
 
 
-def extract_pair(options, unit):
-    """Write a photo's tiles below HR and those of its smaller version below LR, same names; raises SkippedPhoto."""
-    if unit.partner is None:
-        raise SkippedPhoto("no partner", f"no photo of this name in {options.pair_folder}")
-    data, photo = _decoded(options, unit.source)
-    partner_data, partner = _decoded(options, unit.partner)
-    scale, crop = options.pair_scale, options.crop_sz[0]
-    size, small = photo.pixels.shape[:2], partner.pixels.shape[:2]
-    if size != (small[0] * scale, small[1] * scale):
-        raise SkippedPhoto("sizes do not fit", f"{size[0]}x{size[1]} is not {scale} times {small[0]}x{small[1]}")
-    if min(size) < options.min_size:
-        raise SkippedPhoto("too small", f"{size[0]}x{size[1]}, the smaller side must be at least {options.min_size}")
-    origins = tile_windows(size, crop, options.step[0], options.thres_sz)
-    if not origins:
-        raise SkippedPhoto("no tile", f"{size[0]}x{size[1]} is smaller than the window of {crop}")
-    name = f"{unit.stem}_s%03d.{options.format}"
-    high = [(f"HR/{name}" % number, top, left, crop, crop) for number, (top, left) in enumerate(origins, 1)]
-    low = [(f"LR/{name}" % number, top // scale, left // scale, crop // scale, crop // scale)
-           for number, (top, left) in enumerate(origins, 1)]
-    about = {**_about(unit.source, data, photo), "partner": unit.partner.path, "scale": scale,
-             "partner_sha256": hashlib.sha256(partner_data).hexdigest()}
-    return _write_windows(options, unit, [(photo.pixels, high), (partner.pixels, low)], about)
-
-
-def _decoded(options, source):
+def decoded(options, source):
     """Return (bytes, Photo) of a source; grey is kept."""
     data = read_source(source)
     return data, pixels_of(options, data, keep_grey=True)
 
 
-def _about(source, data, photo):
+def about_of(source, data, photo):
+    """Return what the geometry tells of a photo."""
     return {"version": VERSION, "source": source.path, "source_bytes": len(data), "orientation": photo.orientation,
             "source_sha256": hashlib.sha256(data).hexdigest(), "source_size": list(photo.stored_size), **photo.notes}
 
 
-def _write_windows(options, unit, parts, about):
+def write_windows(options, unit, parts, about):
     """Encode and write the windows. parts: [(pixels, [(file, top, left, side, stored side)])]."""
     encode = make_encoder(options.format, options.compression_level, options.subsampling, options.png_level)
     sink, lines = FlatSink(options.save_folder, unit.stem, options.compat == "original"), []
@@ -114,7 +92,7 @@ def extract_square(options, unit):
     top, left, height, width = square_window(*photo.pixels.shape[:2], options.imgsize, options.bottom_crop)
     window = photo.pixels[top : top + height, left : left + width]
     encode = make_encoder(kind, options.compression_level, options.subsampling, options.png_level)
-    about = _about(unit.source, data, photo)
+    about = about_of(unit.source, data, photo)
     sink = FlatSink(options.save_folder, unit.stem, original)
     try:
         sink.add(file, encode(resize_area(window, options.imgsize[1], options.imgsize[0])))

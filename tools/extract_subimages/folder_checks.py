@@ -2,6 +2,7 @@
 
 import os
 from collections import Counter
+from contextlib import contextmanager
 from pathlib import Path
 
 from common.datasets.dlas.chunked.centers import FILE as CENTERS
@@ -23,6 +24,14 @@ class Report:
     def problem(self, place, what):
         """Note a problem of a file or folder."""
         self.problems.append((str(place), what))
+
+    @contextmanager
+    def reading(self, place):
+        """Note a problem where a record that is read inside lacks something, or has something else in its place."""
+        try:
+            yield
+        except (LookupError, TypeError, ValueError, AttributeError, OverflowError, RuntimeError, MemoryError) as error:
+            self.problem(place, f"its record is broken ({type(error).__name__}: {str(error)[:80]})")
 
 
 def check_folder(path, report, decode=True):

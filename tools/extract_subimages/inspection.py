@@ -44,15 +44,18 @@ def inspect(options):
                          do="Name the folder that extract_subimages wrote")
     with console.progress("Checks", len(shards) + len(folders) + len(flat), unit="folders") as advance:
         for path in flat:
-            check_flat(root, path, report, options.decode)
+            with report.reading(path.name):
+                check_flat(root, path, report, options.decode)
             advance()
         for path in folders:
-            check_folder(path, report, options.decode)
+            with report.reading(path.name):
+                check_folder(path, report, options.decode)
             advance()
         for path in shards:
             from tools.extract_subimages.shard_checks import check_shard
 
-            check_shard(path, report, options.decode)
+            with report.reading(path.name):
+                check_shard(path, report, options.decode)
             advance()
     picture = _write_picture(options, root, report)
     results = _results(report, root, len(shards), picture)

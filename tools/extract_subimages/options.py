@@ -5,11 +5,12 @@ import dataclasses
 import json
 import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import List, Optional
 
 from common.errors import InputError, nearest
+from common.formats.settings import read_settings
 from common.options import CommonOptions, check_bounds, option
+from tools.extract_subimages.checks import check, check_given
 
 MODES = ["multiscale", "single", "square", "pair"]
 LAYOUTS = ["folders", "packed", "parquet", "virtual"]
@@ -85,7 +86,8 @@ class SubimageOptions(CommonOptions):
     dedup: bool = option(False, "skip photos whose file equals an earlier one's")
     naming: str = option("stable",
                          "stable: names from the path below the input folder, ids from 1 in each folder; original: "
-                         "running numbers over the whole run", choices=["stable", "original"])
+                         "running numbers over the whole run; basicsr (single, pair): 0001_s001.png from 0001.png, as "
+                         "in the published meta_info files", choices=["stable", "original", "basicsr"])
     compat: str = option("none", "original: also repeat the original's mistakes (see the page)",
                          choices=["none", "original"])
     imgsize: List[int] = option([128, 128], "square mode: width and height", nargs=2, low=1)
@@ -93,8 +95,20 @@ class SubimageOptions(CommonOptions):
                                 "square mode: rows cut off below; a fraction of the height under 1, pixels from 1 on",
                                 low=0)
     keep_folder: bool = option(False, "square mode: keep the folder directly below the input folder")
-    pair_folder: str = option("", "required in pair mode: folder of the low-resolution photos", kind="how")
-    pair_scale: int = option(4, "pair mode: how many times smaller the low-resolution photos are", low=1)
+    pair_folder: str = option("", "required in pair mode, unless --make_lr: folder of the low-resolution photos",
+                              kind="how")
+    pair_scale: Optional[int] = option(None, "pair mode: how many times smaller the low-resolution photos are (4)",
+                                       low=1)
+    make_lr: List[int] = option([], "pair mode: make the low resolution, once for each of these scales, by Matlab's "
+                                    "bicubic resizing with antialiasing", nargs="+", low=2)
+    mod_crop: bool = option(False, "pair mode: cut pairs whose sizes are no exact multiples at the bottom and right, "
+                                   "where else they are skipped")
+    meta_info: bool = option(False, "single, pair, square: also write meta_info.txt, a line '0001_s001.png (480,480,3)'"
+                                    " for each (high-resolution) tile", kind="how")
+    lmdb: bool = option(False, "single, pair: also write the tiles as BasicSR's LMDB (needs --naming basicsr)",
+                        kind="how")
+    shuffle: bool = option(False, "packed, parquet: photos go into the shards in a random order, by --seed")
+    seed: int = option(0, "of --shuffle", low=0)
     preview: int = option(0, "show where the tiles of this many photos lie, in preview.png", kind="how", low=0)
     n_thread: Optional[int] = option(None, "worker processes, 0 for none (default: one per processor)", kind="how",
                                      low=0, high=256)
@@ -143,16 +157,7 @@ def _split(name, value):
 
 def read_options(path):
     """Return the dictionary of a YAML or JSON options file. Raises InputError naming the file."""
-    import yaml
-
-    from common.files import system_errors
-
-    with system_errors(path or "--options"):
-        text = Path(path).read_text(encoding="utf-8", errors="replace")
-    try:
-        found = json.loads(text) if path.endswith(".json") else yaml.safe_load(text)
-    except (ValueError, yaml.YAMLError) as error:
-        raise InputError(f"neither YAML nor JSON ({error})", where=path, do="Correct the file") from error
+    found = read_settings(path or "--options")
     if not isinstance(found, dict):
         raise InputError("no dictionary of options", where=path, do="Write lines such as crop_sz: [256, 512]")
     return found
@@ -192,101 +197,13 @@ def excluded_strings(word):
 
 def resolve(options):
     """Return the options with what depends on the mode filled in, all checked. Raises InputError naming the flag."""
+    check_given(options)
     filled = {name: value for name, value in DEFAULTS[options.mode].items() if getattr(options, name) in (None, [])}
+    if options.pair_scale is None:
+        filled["pair_scale"] = 4
     if options.n_thread is None:
         filled["n_thread"] = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     options = dataclasses.replace(options, **copy.deepcopy(filled))
     check_bounds(options)  # of options files and of calls from Python, too
-    _check_folders(options)
-    _check_modes(options)
-    if options.mode in ("multiscale", "single", "pair"):
-        _check_scales(options)
+    check(options)
     return options
-
-
-def _check_folders(options):
-    if not options.input_folder:
-        raise InputError("missing required flag", where="--input_folder", do="Name the folder of your photos")
-    if len(options.input_folder) > 1 and options.mode != "square":
-        raise InputError("expects exactly one folder", where="--input_folder",
-                         do="Only --mode square takes several")
-    if options.mode == "pair" and not options.pair_folder:
-        raise InputError("missing required flag", where="--pair_folder",
-                         do="Name the folder of the low-resolution photos")
-    save = Path(options.save_folder).resolve()
-    for name in [*options.input_folder, *([options.pair_folder] if options.mode == "pair" else [])]:
-        if not name or not Path(name).is_dir():  # "" would be the current folder
-            what = "this is a file, not a folder" if name and Path(name).exists() else "no such folder"
-            raise InputError(what, where=name or "--input_folder", do="Name a folder of photos")
-        if Path(name).resolve() in (save, *save.parents):
-            raise InputError("is inside the folder of photos, where its tiles would be read as photos",
-                             where=f"--save_folder {options.save_folder}", do="Choose another folder")
-        _refuse_inside(name, save)
-    if options.use_masking and not Path(options.mask_path or "none").is_dir():
-        raise InputError("no folder of masks", where=f"--mask_path {options.mask_path}",
-                         do="Name one, or leave --use_masking out")
-    if options.use_masking:
-        _refuse_inside(options.mask_path, save)
-
-
-def _refuse_inside(name, save):
-    """Raise InputError where an input lies in the folder of the outputs."""
-    if save in (Path(name).resolve(), *Path(name).resolve().parents):
-        raise InputError("this input lies among the outputs", where=name, do="Choose another --save_folder")
-
-
-def _check_modes(options):
-    if options.dest != "file":
-        raise InputError(f"'{options.dest}' could not run in the original either", where="--dest",
-                         do="Use --layout packed or --layout parquet for few large files")
-    if options.mode != "multiscale" and options.layout != "folders":
-        raise InputError(f"only mode multiscale has the layout {options.layout}", where="--layout", do="Leave it out")
-    if options.preview and options.mode != "multiscale":
-        raise InputError(f"mode {options.mode} has no preview", where="--preview", do="Leave it out")
-    if options.layout == "virtual" and options.only_resize:
-        raise InputError("there are no windows to cut later", where="--only_resize", do="Use --layout folders")
-    if options.layout == "parquet":
-        try:
-            import pyarrow  # noqa: F401
-        except ImportError as error:
-            raise InputError("needs the package pyarrow, which is not installed", where="--layout parquet",
-                             do="Install it (pip install pyarrow), or use --layout packed") from error
-    if options.only_resize and options.square == "none":
-        raise InputError("resizes the centred square", where="--only_resize", do="Leave --square none out")
-    if options.naming == "original" and (options.layout in ("packed", "parquet") or options.mode == "pair"):
-        raise InputError("shards and pairs have no running numbers", where="--naming original",
-                         do="Use --naming stable")
-
-
-def _check_scales(options):
-    if options.mode != "multiscale" and len(options.crop_sz) != 1:
-        raise InputError(f"mode {options.mode} has a single scale", where="--crop_sz",
-                         do="Give one size, or use --mode multiscale")
-    factors = options.resize_final_img
-    if options.compat == "none" and not len(options.crop_sz) == len(options.step) == len(factors):
-        what = f"{len(options.crop_sz)} crop sizes, {len(options.step)} steps, {len(factors)} factors"
-        raise InputError(f"one of each for every scale is needed: {what}",
-                         where="--crop_sz, --step, --resize_final_img",
-                         do="Give lists of the same length")
-    if options.mode == "pair":
-        _check_pair(options)
-    for crop, step, factor in zip(options.crop_sz, options.step, factors):
-        if crop < 1 or step < 1 or int(crop * factor) < 1:
-            raise InputError(f"crop {crop}, step {step}, factor {factor:g} give empty tiles",
-                             where="--crop_sz, --step, --resize_final_img",
-                             do="Crop and step are at least 1, and so is crop times factor")
-    if len(options.exclusions) > len(options.crop_sz) and options.compat == "none":
-        raise InputError(f"{len(options.exclusions)} lists for {len(options.crop_sz)} scales", where="--exclusions",
-                         do="Give one for each scale")
-
-
-def _check_pair(options):
-    scale = options.pair_scale
-    for name in ("crop_sz", "step"):
-        if getattr(options, name)[0] % scale:
-            raise InputError(f"{getattr(options, name)[0]} is no multiple of --pair_scale {scale}, so the low "
-                             f"resolution has no such window",
-                             where=f"--{name}", do="Give a multiple")
-    if options.resize_final_img != [1.0] or options.only_resize or options.vertical_split:
-        raise InputError("pairs are cut as they are", where="--resize_final_img, --only_resize, --vertical_split",
-                         do="Leave them out")

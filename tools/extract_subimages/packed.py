@@ -169,14 +169,14 @@ class Shards:
             for chunk in self._index(unit)["chunks"]:
                 lines.append(json.dumps({"chunk": chunk["chunk"], "header": chunk["header"]}) + "\n")
                 *tiles, (_, begins, size, *_) = chunk["samples"]
-                reference = data[begins : begins + size]
+                reference = {"bytes": data[begins : begins + size], "path": f"{utf8(chunk['chunk'])}/ref.jpg"}
                 for stem, where, length, *values in tiles:
                     told = dict(zip(COLUMNS, values))
                     row, col = told.pop("center")
-                    rows.append({"key": f"{utf8(chunk['chunk'])}/{stem}", **told,
-                                 "source": utf8(chunk["header"]["source"]),
-                                 "row": row, "col": col, "image": data[where : where + length],
-                                 "reference": reference})
+                    name = f"{utf8(chunk['chunk'])}/{stem}"
+                    image = {"bytes": data[where : where + length], "path": f"{name}.{chunk['header']['format']}"}
+                    rows.append({"key": name, **told, "source": utf8(chunk["header"]["source"]), "row": row, "col": col,
+                                 "image": image, "reference": reference})
                     reference = None
             table = pyarrow.Table.from_pylist(rows, schema=_schema(pyarrow))
             writer = writer or pyarrow.parquet.ParquetWriter(path, table.schema, compression="none",
@@ -202,8 +202,10 @@ def whole_shard(path):
     import pyarrow.parquet
 
     try:
-        rows = pyarrow.parquet.read_metadata(path).num_rows
+        rows, schema = pyarrow.parquet.read_metadata(path).num_rows, pyarrow.parquet.read_schema(path)
     except (pyarrow.ArrowException, OSError):
+        return None
+    if not schema.equals(_schema(pyarrow)):  # of a version whose images were bytes: shards of one set are alike
         return None
     return lines if rows == sum(line["header"]["tiles"] for line in lines) else None
 
@@ -234,7 +236,11 @@ def _copied_by_system(source, target, length):
 
 
 def _schema(pyarrow):
+    """Return the columns, with the metadata by which Hugging Face's datasets takes `image` for pictures."""
     whole = [name for name in COLUMNS if name != "center"] + ["row", "col"]
-    return pyarrow.schema([("key", pyarrow.string()), ("source", pyarrow.string()),
-                           *((name, pyarrow.int32()) for name in whole), ("image", pyarrow.binary()),
-                           ("reference", pyarrow.binary())])
+    image = pyarrow.struct([("bytes", pyarrow.binary()), ("path", pyarrow.string())])
+    fields = [("key", pyarrow.string()), ("source", pyarrow.string()), *((name, pyarrow.int32()) for name in whole),
+              ("image", image), ("reference", image)]
+    features = {name: {"_type": "Image"} if kind == image else {"dtype": str(kind), "_type": "Value"}
+                for name, kind in fields}
+    return pyarrow.schema(fields, {"huggingface": json.dumps({"info": {"features": features}})})

@@ -2,8 +2,8 @@
 
 import contextlib
 import os
-import struct
 
+from common.images.bounds import PILLOW_ERRORS
 from common.images.photos import decode_photo, exif_orientation, no_warnings
 
 STRIP = 16  # rows of a result that are summed together
@@ -45,7 +45,7 @@ def header(path, exif=True):
             if exif and image.format != "TIFF":
                 with open(path, "rb") as stream:
                     turned = exif_orientation(stream.read()) >= 5
-    except (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError):
+    except (*PILLOW_ERRORS, Image.DecompressionBombError):
         return None
     return (width, height) if turned else (height, width)
 

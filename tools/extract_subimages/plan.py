@@ -1,9 +1,11 @@
 """Which photo becomes which folders or files, and which of these are there already, whole and of the same photo."""
 
 import os
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from common.datasets.dlas.chunked.centers import FILE as CENTERS
+from common.errors import InputError
 from common.images.photos import SkippedPhoto
 from tools.extract_subimages.chunks import layout_of, mask_path
 from tools.extract_subimages.pixels import header, pixels_of
@@ -20,13 +22,35 @@ def plan_units(options, sources, known=None):
     """
     if options.mode == "multiscale" and options.naming == "original":
         return _running_numbers(options, sources, known or {})
-    if options.mode == "pair":
+    if options.naming == "basicsr":
+        units = _published_stems(options, sources)
+    elif options.mode == "pair":
+        units = [PhotoUnit(index, source, stable_stem(source.path)) for index, source in enumerate(sources)]
+    if options.mode == "pair" and options.pair_folder:
         partners = pair_partners(sources, options.pair_folder, options.pair_scale)
-        return [PhotoUnit(index, source, stable_stem(source.path), partner=partners[source.path])
-                for index, source in enumerate(sources)]
+        units = [replace(unit, partner=partners[unit.source.path]) for unit in units]
+    if options.mode == "pair" or options.naming == "basicsr":
+        return units
     if options.mode == "multiscale" or (options.mode == "single" and options.naming == "stable"):
         return [PhotoUnit(index, source, stable_stem(source.path)) for index, source in enumerate(sources)]
     return _plain_stems(options, sources)
+
+
+def _published_stems(options, sources):
+    """Return units named after their files alone. Raises InputError for names that would be equal or cannot be read."""
+    units, taken = [], {}
+    for index, source in enumerate(sources):
+        stem = PurePosixPath(source.path).stem
+        if stem in taken:
+            raise InputError(f"this photo and {taken[stem]} would give the same names ({stem}_s001, ...)",
+                             where=source.path, do="Rename one, or use --naming stable")
+        for sign, name in ((".", "lmdb"), (" ", "meta_info")):
+            if sign in stem and getattr(options, name):
+                raise InputError(f"{'a dot' if sign == '.' else 'a blank'} in the name, where its readers end it",
+                                 where=f"--{name}: {source.path}", do="Rename the photo")
+        taken[stem] = source.path
+        units.append(PhotoUnit(index, source, stem))
+    return units
 
 
 def _plain_stems(options, sources):

@@ -1,6 +1,7 @@
 """How many tiles a run would cut (`--dry_run`), and where they are (`--preview`)."""
 
 import io
+import math
 
 from common.files import write_bytes
 from common.images.photos import SkippedPhoto
@@ -13,8 +14,10 @@ from tools.extract_subimages.tiling import PhotoFrame, tile_windows
 def expected_tiles(options, unit):
     """Return the number of tiles expected from a photo's header, or None if it would be skipped."""
     size = header(unit.source.full, options.exif and options.compat == "none")
-    if size is None or (options.mode == "pair" and unit.partner is None):
+    if size is None or (options.mode == "pair" and unit.partner is None and not options.make_lr):
         return None
+    if options.make_lr:
+        size = tuple(side // math.lcm(*options.make_lr) * math.lcm(*options.make_lr) for side in size)
     if options.mode == "square":
         return 1
     try:
@@ -28,7 +31,7 @@ def expected_tiles(options, unit):
     windows = [1 if options.only_resize
                else len(tile_windows((size[0], side), options.crop_sz[0], options.step[0], options.thres_sz))
                for side in sides]
-    return sum(windows) * (2 if options.mode == "pair" else 1) or None
+    return sum(windows) * (1 + (len(options.make_lr) or 1) if options.mode == "pair" else 1) or None
 
 
 def write_preview(options, units, path):

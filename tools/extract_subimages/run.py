@@ -1,7 +1,5 @@
 """The run: find the photos, leave out what is done, share out the rest, report what was skipped."""
 
-import csv
-import io
 import os
 import shutil
 from collections import Counter
@@ -11,13 +9,17 @@ from pathlib import Path
 from common import console
 from common.errors import InputError
 from common.files import TEMPORARY, write_bytes
+from common.formats.tables import write_table
 from common.job import START_ANEW, Job
 from common.record import LOCK, RECORD
+from tools.extract_subimages.checks import pair_folders
 from tools.extract_subimages.chunks import extract, mask_path
-from tools.extract_subimages.flat import extract_pair, extract_single, extract_square
+from tools.extract_subimages.flat import extract_single, extract_square
 from tools.extract_subimages.options import resolve
 from tools.extract_subimages.packed import Shards
+from tools.extract_subimages.pairs import extract_pair
 from tools.extract_subimages.plan import finished, plan_units, same_inputs
+from tools.extract_subimages.published import published_names, write_published
 from tools.extract_subimages.records import (
     GEOMETRY,
     SEGMENTS,
@@ -28,15 +30,24 @@ from tools.extract_subimages.records import (
     remove_flat,
 )
 from tools.extract_subimages.sinks import clear_unfinished, flat_geometry
-from tools.extract_subimages.sources import drop_duplicates, find_sources, listing, names_of
+from tools.extract_subimages.sources import drop_duplicates, find_sources, listing, names_of, shuffled
 from tools.extract_subimages.workers import WorkerError, Workers
 
 FUNCTIONS = {"multiscale": extract, "single": extract_single, "pair": extract_pair, "square": extract_square}
 SKIPPED = "skipped.csv"
 PREVIEW = "preview.png"
 NOTES = {"icc": "converted from another colour profile to sRGB", "icc_ignored": "with an unusable colour profile",
-         "pages": "with further pages or frames, of which the first was taken", "halved": "halved before they were cut"}
+         "pages": "with further pages or frames, of which the first was taken", "halved": "halved before they were cut",
+         "cut_to": "cut to a multiple of the scales"}
 PROG = "extract_subimages"
+CARD = "README.md"  # by which datasets.load_dataset(folder) finds the shards: else it takes run.json for the data
+CARD_TEXT = """---
+configs:
+- config_name: default
+  data_files: "shard-*.{kind}"
+---
+Tiles of photos, made by extract_subimages; run.json holds its options.
+"""
 
 
 class Extraction:
@@ -53,13 +64,15 @@ class Extraction:
         self.doubles = []
         if options.dedup:
             self.sources, self.doubles = drop_duplicates(self.sources)
+        if options.shuffle:
+            self.sources = shuffled(self.sources, options.seed)
         self.units, self.shards, self.owned = [], None, set()
         self.done, self.skipped, self.broken = {}, {}, {}  # by index
         self.resumed = self.bytes = 0
 
     def _other_inputs(self):
         """Return the paths of the masks and of the photos of low resolution."""
-        if self.options.mode == "pair":
+        if self.options.pair_folder:
             return [source.full for source in find_sources([self.options.pair_folder])[0]]
         return [mask_path(self.options, source) for source in self.sources] if self.options.use_masking else []
 
@@ -182,13 +195,13 @@ def main(request, workers=None):
     options = resolve(request)
     extraction, root = Extraction(options), Path(options.save_folder)
     _refuse_foreign(root)
-    inputs = [*options.input_folder, *([options.pair_folder] if options.mode == "pair" else []),
+    inputs = [*options.input_folder, *pair_folders(options),
               *([options.mask_path] if options.use_masking else []), *([options.options] if options.options else [])]
     job = ExtractionJob(
         root, PROG, options, request=request, inputs=inputs, extent=extraction.extent,
-        owns=[SKIPPED, UNFINISHED, SEGMENTS, *([PREVIEW] if options.preview else [])],
+        owns=[SKIPPED, UNFINISHED, SEGMENTS, *([PREVIEW] if options.preview else []), *published_names(options)],
         derived={"the photos": names_of(extraction.sources)} if extraction.is_packed else {},
-        content={"preview": options.preview},
+        content={"preview": options.preview, **dict.fromkeys(published_names(options), True)},
         about=[{"name": Path(folder).name, **extraction.extent} for folder in options.input_folder],
         show=show)
     return job.run(lambda: extract_all(extraction, job, workers), lambda: _dry_run(extraction))
@@ -272,12 +285,15 @@ def _finish(extraction, root):
     results = extraction.results()
     orphans = extraction.orphans()
     results["orphans"] = orphans
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([("file", "reason", "detail"), *extraction.rows()])
-    write_bytes(root / SKIPPED, text.getvalue().encode(errors="backslashreplace"))
+    write_table(root / SKIPPED, ("file", "reason", "detail"), extraction.rows())
     outputs = [root / SKIPPED, *(extraction.shards.paths if extraction.shards is not None else ())]
     if extraction.options.preview:
         outputs.append(_preview(extraction, root))
+    if extraction.shards is not None and not (root / CARD).exists():
+        write_bytes(root / CARD, CARD_TEXT.format(kind=extraction.shards.ending).encode())
+        outputs.append(root / CARD)
+    outputs += write_published(extraction.options, [extraction.done[index]["files"] for index in sorted(extraction.done)
+                                                    if published_names(extraction.options)])
     return results, outputs
 
 
@@ -318,6 +334,7 @@ def _dry_run(extraction):
     seconds = sum(source.bytes for source in extraction.sources) / 20e6 + tiles * 0.0004
     results = {**extraction.results(), "expected_tiles": tiles,
                "expected_seconds": round(seconds / max(extraction.options.n_thread, 1), 1)}
+    more = "".join(f", write {name}" for name in published_names(extraction.options))
     return (f"would cut {len(extraction.units) - unclear} photos into {tiles:,} tiles in "
-            f"{extraction.options.save_folder}, about {results['expected_seconds']:.0f} s; "
+            f"{extraction.options.save_folder}{more}, about {results['expected_seconds']:.0f} s; "
             f"{unclear + results['num_skipped']} would be skipped"), results

@@ -3,7 +3,9 @@
 import json
 from pathlib import Path
 
-from common.datasets.dlas.chunked.index import REFERENCES
+from common.datasets.dlas.chunked.index import HIDDEN, REFERENCES
+from common.datasets.dlas.chunked.packed import stored_bytes
+from common.formats.tars import tar_members
 from tools.extract_subimages.folder_checks import check_ranges
 from tools.extract_subimages.packed import utf8
 
@@ -17,12 +19,14 @@ def check_shard(path, report, decode=True):
     read = _tar_samples if path.suffix == ".tar" else _parquet_samples
     try:
         samples = read(path)
-    except (OSError, ValueError, KeyError) as error:  # tarfile's and pyarrow's errors are among these
+    except (OSError, LookupError, TypeError, ValueError, EOFError, RuntimeError, AttributeError) as error:
+        # tarfile's and pyarrow's errors are among these
         report.problem(path.name, f"cannot be read ({error})")
         return
-    for line in lines:
+    for number, line in enumerate(lines, 1):
         report.folders += 1
-        _check_chunk(path, line, samples, report, decode)
+        with report.reading(f"{path.with_suffix('.jsonl').name} line {number}"):
+            _check_chunk(path, line, samples, report, decode)
     for key in sorted(samples):
         report.problem(path.name, f"sample {key} is not in the index")
 
@@ -31,7 +35,7 @@ def _index(path, report):
     index = Path(path).with_suffix(".jsonl")
     try:
         return [json.loads(line) for line in index.read_text(encoding="utf-8").splitlines()]
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         report.problem(index.name, f"cannot be read ({error})")
         return None
 
@@ -42,9 +46,11 @@ def _tar_samples(path):
 
     members = {}
     try:
-        with tarfile.open(path) as archive:
-            for member in archive:
+        with tarfile.open(path, "r:") as archive:
+            for member in tar_members(archive, path.stat().st_size):
                 key, ending = member.name.removeprefix(REFERENCES).rsplit(".", 1)
+                if member.name.startswith(REFERENCES):
+                    key = key.replace(f"/{HIDDEN}", "/")
                 members.setdefault(key, {})[ending] = (member.offset_data, archive.extractfile(member).read())
     except tarfile.TarError as error:
         raise ValueError(error) from error
@@ -62,9 +68,9 @@ def _parquet_samples(path):
     samples = {}
     for row in pyarrow.parquet.read_table(path).to_pylist():
         told = {**row, "center": [row["row"], row["col"]]}
-        samples[row["key"]] = (row["image"], None, told)
+        samples[row["key"]] = (stored_bytes(row["image"]), None, told)
         if row.get("reference") is not None:
-            samples[f"{row['key'].rpartition('/')[0]}/ref"] = (row["reference"], None, {})
+            samples[f"{row['key'].rpartition('/')[0]}/ref"] = (stored_bytes(row["reference"]), None, {})
     return samples
 
 

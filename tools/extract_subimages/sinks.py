@@ -11,7 +11,7 @@ import shutil
 from pathlib import Path
 
 from common.datasets.dlas.chunked.centers import FILE as CENTERS
-from common.datasets.dlas.chunked.index import REFERENCES
+from common.datasets.dlas.chunked.index import HIDDEN, REFERENCES
 from common.errors import as_input_error
 from common.images.suffixes import is_image
 from tools.extract_subimages.records import (
@@ -99,7 +99,8 @@ class SegmentSink:
     """A piece of a tar file for each photo, and a line of JSON that tells what is where in it.
 
     Samples are tiles, `<chunk>/<id>` with an image and a .json. References are no samples: they lie below a name that
-    webdataset passes over as metadata. The pieces are joined to shards later (packed.py), in the order of the photos.
+    webdataset passes over as metadata, and their own begins as names do that datasets passes over. The pieces are
+    joined to shards later (packed.py), in the order of the photos.
     """
 
     def __init__(self, root, unit):
@@ -119,7 +120,8 @@ class SegmentSink:
                 entry["header"] = json.loads(bytes(data).split(b"\n", 1)[0])
                 return
             stem, ending = file.rsplit(".", 1)
-            where = self._member(f"{REFERENCES if record is None else ''}{name}/{stem}.{ending}", data)
+            place = f"{REFERENCES}{name}/{HIDDEN}{stem}" if record is None else f"{name}/{stem}"
+            where = self._member(f"{place}.{ending}", data)
             if record is not None:
                 self._member(f"{name}/{stem}.json", tile_json(record).encode())
             values = [None] * len(COLUMNS) if record is None else [*record[:6], record.width, [record.row, record.col]]

@@ -194,6 +194,13 @@ def digest_of(path):
         return None
 
 
+def shuffled(sources, seed):
+    """Return the photos in a random order, the same for a seed and a number of photos."""
+    import numpy as np
+
+    return [sources[place] for place in np.random.default_rng(seed).permutation(len(sources))]
+
+
 def names_of(sources):
     """Return how many photos there are, and some digits that stand for their names."""
     names = "\n".join(source.path for source in sources).encode(errors="surrogateescape")

@@ -1,13 +1,12 @@
 """Generate images with a DMD2 or EDM network and store them with the activations of its layers."""
 
-import sys
 from dataclasses import dataclass
 from typing import Optional
 
 from common import flags
 from common.activations.layout import GENERATED, Tree
 from common.activations.options import ActivationOptions
-from common.cli import run
+from common.cli import leave, run
 from common.options import REQUIRED, option
 
 PROG = "generate_dataset"
@@ -49,6 +48,9 @@ class GenerateOptions(ActivationOptions):
     stochastic: bool = option(True, "fewstep: fresh noise between steps")
     eta: float = option(1.0, "multistep: stochasticity eta; 0 the ODE, 1 the reverse SDE, above 1 more", low=0)
     guidance: float = option(1.0, "guidance scale, 1 for none; needs a network trained with label dropout")
+    to_uint8: Optional[str] = option(None, "from the network's values in [-1, 1] to bytes, clipped and truncated: edm "
+                                     "(127.5 x + 128) or dmd2 (127.5 (x + 1), half a level lower) (default: the "
+                                     "sampler's own: edm for heun, else dmd2)", choices=["edm", "dmd2"])
     input_mode: Optional[str] = option(None,
                                        "pass whose activations are stored: sampling itself (default for onestep), or "
                                        "the finished image fed as in extract_real_imagenet (default: scale)",
@@ -83,4 +85,4 @@ def cli(words=None):
 
 
 if __name__ == "__main__":
-    sys.exit(cli())
+    leave(cli)

@@ -44,7 +44,9 @@ def settle(options):
         settled["precision"] = options.mixed_precision
     if options.sigma_max is None:
         settled["sigma_max"] = options.conditioning_sigma if settled["input_mode"] == "sampling" else 80.0
-    existing = earlier_options(Tree(options.output_dir, GENERATED), options.overwrite).get("num_samples")
+    earlier = earlier_options(Tree(options.output_dir, GENERATED), options.overwrite)
+    settled["to_uint8"] = conversion(options, earlier)
+    existing = earlier.get("num_samples")
     if isinstance(existing, int) and existing > options.num_samples:
         console.say(f"note: {options.output_dir} already has {existing:,} samples")
         settled["num_samples"] = existing
@@ -53,6 +55,22 @@ def settle(options):
     options = replace(options, **settled)
     check_input_mode(options)
     return options
+
+
+def conversion(options, earlier):
+    """Return how values become bytes. earlier: options of the run in the folder, which goes on as it began; runs from
+    before there was a choice did as DMD2."""
+    began = earlier.get("to_uint8", "dmd2") if earlier else None
+    if began and options.to_uint8 not in (None, began):
+        raise InputError(f"the images in this folder were converted as by {began}",
+                         where=f"--to_uint8 {options.to_uint8}",
+                         do=f"Use {began}, another folder, or --overwrite to start anew")
+    return options.to_uint8 or began or own_conversion(options.method)
+
+
+def own_conversion(method):
+    """Return how the origin of a sampler makes bytes."""
+    return "edm" if method == "heun" else "dmd2"
 
 
 def check_input_mode(options):
@@ -90,7 +108,7 @@ def choose_classes(options, config):
     """Return the class (n,) int64 of each image, or None for an unconditional network; InputError for unknown ones."""
     import numpy as np
 
-    from common.datasets.imagenet.classes import COUNT, parse_class
+    from common.datasets.imagenet.classes import parse_classes
     from common.diffusion.labels import class_sequence
 
     known = config.label_dim
@@ -101,16 +119,16 @@ def choose_classes(options, config):
         return None
     if options.target_classes is None:
         return class_sequence(options.seed, options.num_samples, known, options.samples_per_class)
-    words = [word.strip() for word in options.target_classes.split(",") if word.strip()]
-    if known == COUNT:
-        wanted = [parse_class(word) for word in words]
-    else:
-        wanted = [int(word) if word.isdecimal() else known for word in words]
-    if not wanted or max(wanted) >= known:
-        raise InputError(f"expected classes of this network, 0 to {known - 1}",
-                         where=f"--target_classes {options.target_classes}", do="Correct the value")
-    wanted = np.array(sorted(set(wanted)), np.int64)
+    wanted = np.array(parse_classes(options.target_classes, class_labels(known)), np.int64)
     return wanted[class_sequence(options.seed, options.num_samples, len(wanted), options.samples_per_class)]
+
+
+def class_labels(count):
+    """Return the class index of a network: ImageNet's for 1,000 classes."""
+    from common.datasets.imagenet.class_maps import plain_index
+    from common.datasets.imagenet.classes import COUNT, class_index
+
+    return class_index() if count == COUNT else plain_index(range(count))
 
 
 class Generation(ActivationRun):
@@ -134,7 +152,7 @@ class Generation(ActivationRun):
         """Return the UnitResult of a unit."""
         import numpy as np
 
-        from common.activations.job import UnitResult, picture_path
+        from common.activations.job import UnitResult
 
         arrays, images = [], []
         for start in range(0, len(loaded.indices), self.options.batch_size):
@@ -144,9 +162,15 @@ class Generation(ActivationRun):
             arrays.append(rows)
             images.append(pictures)
         joined = {layer: np.concatenate([rows[layer] for rows in arrays]) for layer in self.form.widths}
-        pictures = [(picture_path(self.tree.images, int(number)), picture)
-                    for number, picture in zip(loaded.indices, np.concatenate(images))] if self.options.images else []
+        pictures = [(path, picture) for number, picture in zip(loaded.indices, np.concatenate(images))
+                    for path in self.picture_paths(int(number))]
         return UnitResult(loaded, list(range(len(loaded.indices))), joined, pictures)
+
+    def picture_paths(self, position):
+        """Return [the path of a sample's picture], [] where none are stored."""
+        from common.activations.job import picture_path
+
+        return [picture_path(self.tree.images, position)] if self.options.images else []
 
     def one_step(self, numbers):
         """Return ({layer: rows}, uint8 images) of a batch, both from one pass on noise."""
@@ -165,7 +189,7 @@ class Generation(ActivationRun):
             images, outputs = network.run(sigma * noise(), sigma, labels, layers=list(self.form.widths))
             if not bool(images.isfinite().all()):
                 raise not_finite("the images")
-            return self.capture.stored(outputs), to_uint8(images, "dmd2")
+            return self.capture.stored(outputs), to_uint8(images, self.options.to_uint8)
 
     def sample_then_encode(self, numbers):
         """Return ({layer: rows}, uint8 images) of a batch: sampled, then fed to the network like a real image."""
@@ -180,7 +204,7 @@ class Generation(ActivationRun):
         if new.any():
             chosen = None if classes is None else classes[new]
             fresh = sample(self.network, self.sampling, self.options.seed, numbers[new].tolist(), chosen)
-            sampled |= dict(zip(numbers[new].tolist(), to_uint8(fresh, "dmd2")))
+            sampled |= dict(zip(numbers[new].tolist(), to_uint8(fresh, self.options.to_uint8)))
         images = np.stack([sampled[number] for number in numbers.tolist()])
         labels = np.zeros(len(numbers), np.int64) if classes is None else classes
         pixels = np.ascontiguousarray(images.transpose(0, 3, 1, 2))
@@ -188,28 +212,26 @@ class Generation(ActivationRun):
 
     def samples(self):
         """Yield the records of all samples, in order."""
-        from common.activations.job import picture_path
+        from common.activations.layout import sample_name
 
         for position, number, row in self.store.good_samples(self.units):
             path, place = self.form.place(position, row)
-            picture = picture_path(self.tree.images, position)
-            yield {"sample_id": picture.stem,
+            pictures = [self.tree.relative(path) for path in self.picture_paths(position)]
+            yield {"sample_id": sample_name(position),
                    "class_label": None if self.classes is None else int(self.classes[number]),
-                   "image_path": self.tree.relative(picture) if self.options.images else None,
+                   "image_path": pictures[0] if pictures else None,
                    "activation_path": path, "batch_index": place}
 
     def head(self, count, skipped):
         """Return the metadata above the samples: the published entries, and how images and activations were made."""
-        from common.datasets.imagenet.classes import COUNT, class_index
-
-        options, known = self.options, self.network.config.label_dim
-        own = {str(number): [str(number), f"class_{number}"] for number in range(known)}
-        return {"model_type": self.tree.model, "checkpoint": self.weights["name"], "num_samples": count,
+        options = self.options
+        return {"model_type": self.tree.model, "checkpoint": self.weights["path"], "num_samples": count,
                 "layers": self.layers,
                 "conditioning_sigma": options.conditioning_sigma, "seed": options.seed,
                 "input_mode": options.input_mode,
                 "label_mode": options.label_mode, **self.stored_as(), "sampling": self.sampling.described(),
-                "class_labels": class_index() if known == COUNT else own}
+                "to_uint8": options.to_uint8,
+                "class_labels": class_labels(self.network.config.label_dim)}
 
     def conclude(self, count, skipped, rate):
         """Say what was written and return the results."""
@@ -218,6 +240,8 @@ class Generation(ActivationRun):
                            [[f"{count:,}", self.sampling.calls, self.options.layers,
                              f"{sum(self.form.widths.values()):,}",
                              f"{rate:.3g}" if rate else "-"]])
+        if self.request.to_uint8 is None and self.options.to_uint8 != own_conversion(self.options.method):
+            console.say(f"note: the images go on as they began, converted as by --to_uint8 {self.options.to_uint8}")
         if self.options.input_mode == "sampling":
             console.say("note: these activations come from a pass on noise, those of real images from one on images; "
                         "to compare them, give both commands the same --input_mode scale, noise or clean")

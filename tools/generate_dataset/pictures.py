@@ -4,9 +4,12 @@ from pathlib import Path
 
 from common.activations.layout import GENERATED, Tree
 from common.errors import InputError
+from common.images.bounds import PILLOW_ERRORS
 
 SHAPING = ("seed", "method", "num_steps", "sigma_max", "sigma_min", "rho", "S_churn", "S_min", "S_max", "S_noise",
-           "stochastic", "eta", "guidance", "samples_per_class", "target_classes", "weights", "part", "precision")
+           "stochastic", "eta", "guidance", "samples_per_class", "target_classes", "weights", "part", "precision",
+           "to_uint8")
+BEFORE = {"to_uint8": "dmd2"}  # what runs did that were recorded without the flag
 
 
 class EarlierPictures:
@@ -27,7 +30,7 @@ class EarlierPictures:
         if Path(root).resolve() == Path(options.output_dir).resolve():
             raise InputError("is this run's own --output_dir", where=where, do="Omit it")
         record = read_json(path)
-        earlier = {**(record.get("options") or {}), **(record.get("derived") or {})}
+        earlier = {**BEFORE, **(record.get("options") or {}), **(record.get("derived") or {})}
         now = plain({name: getattr(options, name) for name in SHAPING} | {"checkpoint": checkpoint})
         for name, value in now.items():
             if earlier.get(name, value) != value:  # records of earlier versions lack new flags
@@ -51,7 +54,7 @@ class EarlierPictures:
             try:
                 with Image.open(path) as image:
                     pixels = np.asarray(image)
-            except (OSError, SyntaxError, ValueError) as error:
+            except (*PILLOW_ERRORS, Image.DecompressionBombError) as error:
                 raise InputError(f"cannot be read ({error})", where=path,
                                  do="Delete it to have it sampled again") from error
             if pixels.shape != self.shape or pixels.dtype != np.uint8:

@@ -95,7 +95,7 @@ class Encoding:
         parallel.barrier()  # the rows can be written
         units = range(-(-len(self.images) // self.per_unit))
         began = time.monotonic()
-        missing = make_pipelined(units, lambda unit: self.rows.rows_there(unit) is not None, self.load, self.compute,
+        missing = make_pipelined(units, self.rows.is_complete, self.load, self.compute,
                                  lambda made: self.rows.write(*made), "images", lambda unit: len(self.members(unit)), 1)
         seconds, made = max(time.monotonic() - began, 1e-9), sum(len(self.members(unit)) for unit in missing)
         if not parallel.is_main():
@@ -128,7 +128,7 @@ class Encoding:
         return unit, *self.images.load(self.members(unit), threads=1 if self.device.type == "cpu" else 4)
 
     def compute(self, loaded):
-        """Return (unit, places in it, {key: rows}) of loaded images. Raises InputError for NaN and infinity."""
+        """Return (unit, {key: rows}) of loaded images. Raises InputError for NaN and infinity."""
         import torch
 
         unit, pixels, truth = loaded
@@ -139,7 +139,7 @@ class Encoding:
             pair = self.images.pairs[self.members(unit)[int(bad.argmax())]]
             raise InputError("the encoder gives NaN or infinity for this image", where=pair.image,
                              do="Look at the image and the encoder")
-        return unit, range(len(pixels)), {TRUTH: truth, LOWER: values[:, 0], POINT: values[:, 1], UPPER: values[:, 2]}
+        return unit, {TRUTH: truth, LOWER: values[:, 0], POINT: values[:, 1], UPPER: values[:, 2]}
 
     def save(self):
         """Write outputs.npz from the complete rows."""

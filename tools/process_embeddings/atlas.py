@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from common.images.bounds import PILLOW_ERRORS
+
 SIZES = (64, 48, 32, 24, 16)  # cell sizes in pixels; the largest within the size limit is used
 SHEET = 2048  # largest side of a sheet, which every browser can decode
 QUALITY = 84
@@ -73,7 +75,7 @@ def _read(path):
             image = image.convert("RGB")
             image.thumbnail((128, 128), Image.Resampling.BOX)
             return image
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):  # PIL raises all of these for broken files
+    except (*PILLOW_ERRORS, Image.DecompressionBombError):
         return None
 
 

@@ -1,12 +1,14 @@
 """The map itself (UMAP, McInnes et al. 2018, by umap-learn), and its faithfulness to the features."""
 
 import contextlib
+import copy
 import warnings
 from unittest import mock
 
 import numpy as np
 
 from common.errors import InputError, nearest
+from tools.process_embeddings.neighbours import TILE_BYTES, Search, is_exact, nearest_neighbours
 
 TILE = 512  # rows of the distance matrix in memory at once
 TRUST_QUERIES = 4000  # points sampled for trustworthiness, with all points as candidate neighbours
@@ -23,20 +25,68 @@ def check_metric(metric):
                          do=nearest(metric, METRICS))
 
 
-def fit_map(features, n_neighbors, min_dist, metric, n_components, seed):
+def find_neighbours(features, k, metric, seed):
+    """Return (index int32 (N, k), distance float32 (N, k), what can be asked for more) of each row's nearest others.
+
+    Exact up to the sizes of `is_exact`, beyond them by NN-descent (Dong et al. 2011, by pynndescent).
+    """
+    if is_exact(metric, len(features)):
+        search = Search(features, metric)
+        return *search.around(k), search
+    import sklearn.utils
+    import umap.umap_
+
+    prepare_numba()
+    index, distance, search = umap.umap_.nearest_neighbors(
+        features, k + 1, metric, {}, False, sklearn.utils.check_random_state(seed), n_jobs=-1 if seed is None else 1)
+    return index[:, 1:].astype(np.int32), distance[:, 1:].astype(np.float32), search
+
+
+def fit_map(features, n_neighbors, min_dist, metric, n_components, seed, found=None):
     """Return (fitted UMAP, float32 (N, n_components)) of features (N, D) float32.
 
     seed None: on all threads, not reproducible. With a seed the same versions on the same type of CPU give the same
-    bits.
+    bits.  found: what find_neighbours gives for this metric, for at least n_neighbors - 1.
     """
     import umap
 
     prepare_numba()
+    known = (None, None, None)
+    if len(features) > n_neighbors:  # with fewer rows UMAP takes fewer neighbours
+        known = _with_itself(found or find_neighbours(features, n_neighbors - 1, metric, seed), n_neighbors)
     reducer = umap.UMAP(n_neighbors=n_neighbors, min_dist=min_dist, metric=metric, n_components=n_components,
-                        random_state=seed, n_jobs=-1 if seed is None else 1)
+                        random_state=seed, n_jobs=-1 if seed is None else 1, precomputed_knn=known)
     with warnings.catch_warnings(), seeded_eigenvectors(seed):
         _silence()
         return reducer, np.asarray(reducer.fit_transform(features), np.float32)
+
+
+def _with_itself(found, n_neighbors):
+    """Return found neighbours as UMAP counts them: each row is its own first one."""
+    index, distance, search = found
+    own = np.arange(len(index), dtype=np.int32)[:, None]
+    return (np.concatenate([own, index[:, : n_neighbors - 1]], axis=1),
+            np.concatenate([np.zeros_like(distance[:, :1]), distance[:, : n_neighbors - 1]], axis=1), search)
+
+
+def as_published(reducer, seed):
+    """Return a copy of a fitted UMAP that needs nothing of this project to be unpickled and to project."""
+    import umap.umap_
+
+    if not isinstance(getattr(reducer, "_knn_search_index", None), Search):
+        return reducer
+    reducer = copy.copy(reducer)
+    reducer.precomputed_knn, reducer.knn_search_index = (None, None, None), None
+    reducer._small_data = len(reducer._raw_data) < 4096  # as in UMAP: distances to all rows then, and no index
+    if reducer._small_data:
+        del reducer._knn_search_index
+        return reducer
+    import sklearn.utils
+
+    *_, reducer._knn_search_index = umap.umap_.nearest_neighbors(
+        reducer._raw_data, reducer.n_neighbors, reducer.metric, {}, False, sklearn.utils.check_random_state(seed),
+        n_jobs=1)
+    return reducer
 
 
 def prepare_numba():
@@ -98,7 +148,8 @@ def project_into(reducer, features):
 
 def _silence():
     """Silence expected warnings: one thread with a seed, fewer neighbours for few samples, disconnected islands."""
-    for message in ("n_jobs value", ".*n_neighbors is larger", ".*not fully connected", "Spectral initiali"):
+    for message in ("n_jobs value", ".*n_neighbors is larger", ".*not fully connected", "Spectral initiali",
+                    "precomputed_knn"):
         warnings.filterwarnings("ignore", message=message)
 
 
@@ -109,28 +160,6 @@ def squared_distances(rows, others):
     product += np.einsum("ij,ij->i", rows, rows)[:, None]
     product += np.einsum("ij,ij->i", others, others)
     return product.clip(0, out=product)
-
-
-def nearest_neighbours(features, k):
-    """Return (index int32 (N, k), distance float32 (N, k)) of each row's nearest other rows, nearest first.
-
-    Euclidean and exact; memory is TILE rows of distances.
-    """
-    features = np.ascontiguousarray(features, np.float32)
-    features = features - features.mean(axis=0)  # smaller norms, smaller rounding errors
-    count = len(features)
-    k = min(k, count - 1)
-    index, distance = np.empty((count, k), np.int32), np.empty((count, k), np.float32)
-    for start in range(0, count, TILE):
-        tile = squared_distances(features[start : start + TILE], features)
-        own = np.arange(len(tile))
-        tile[own, start + own] = np.inf
-        closest = np.argpartition(tile, k - 1, axis=1)[:, :k] if k < count - 1 else np.argsort(tile, axis=1)[:, :k]
-        values = np.take_along_axis(tile, closest, axis=1)
-        order = np.lexsort((closest, values), axis=1)  # ties by index, to be deterministic
-        index[start : start + len(tile)] = np.take_along_axis(closest, order, axis=1)
-        distance[start : start + len(tile)] = np.sqrt(np.take_along_axis(values, order, axis=1))
-    return index, distance
 
 
 def all_equal(features):
@@ -153,16 +182,15 @@ def trustworthiness(features, embedding, k, seed=0):
     chosen = np.arange(count)
     if count > TRUST_QUERIES:
         chosen = np.sort(np.random.default_rng(seed).choice(count, TRUST_QUERIES, replace=False))
-    features, embedding = (np.asarray(rows, np.float32) - np.mean(rows, axis=0, dtype=np.float32)
-                           for rows in (features, embedding))
+    features = np.asarray(features, np.float32) - np.mean(features, axis=0, dtype=np.float32)
     penalty = 0
-    for start in range(0, len(chosen), TILE):
-        queries = chosen[start : start + TILE]
-        near, far = (squared_distances(rows[queries], rows) for rows in (embedding, features))
-        for tile in (near, far):
-            tile[np.arange(len(queries)), queries] = np.inf
-        neighbours = np.argpartition(near, k, axis=1)[:, :k]
-        for column in neighbours.T:
+    near, _ = nearest_neighbours(embedding, k, chosen)
+    step = max(1, min(TILE, TILE_BYTES // (4 * count)))
+    for start in range(0, len(chosen), step):
+        queries = chosen[start : start + step]
+        far = squared_distances(features[queries], features)
+        far[np.arange(len(queries)), queries] = np.inf
+        for column in near[start : start + step].T:
             limit = far[np.arange(len(queries)), column]
             rank = 1 + np.count_nonzero(far < limit[:, None], axis=1)
             penalty += int(np.maximum(rank - k, 0).sum())

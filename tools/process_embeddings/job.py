@@ -1,5 +1,7 @@
 """From the flags to the files: open, standardise, reduce, map, measure, write."""
 
+import dataclasses
+import hashlib
 import os
 from pathlib import Path
 
@@ -9,7 +11,8 @@ from common import console, parallel
 from common.errors import InputError
 from common.files import fingerprint, write_json, write_text
 from common.job import Job
-from tools.process_embeddings import embed, explorer, overlap, read, reduce, write
+from tools.process_embeddings import embed, explorer, maps, overlap, read, reduce, write
+from tools.process_embeddings.classes import find_classes
 
 PROG = "process_embeddings"
 
@@ -28,14 +31,16 @@ def process(options):
     overlap.check_size(sum(len(item.records) for item in base), options.n_components)
     embed.check_metric(options.metric)
     stem = read.map_stem(options)
-    more = [write.read_map(Path(name)) for name in options.more_maps]
+    options = dataclasses.replace(options, more_maps=other_maps(options.more_maps, stem))
+    more = [maps.read_map(Path(name)) for name in options.more_maps]
 
     def work():
         if not parallel.is_main():  # under torchrun a single process makes the map
             return {}, []
         made = make_map(base, further, options, stem.parent)
-        results = measure_map(made, sets, options)
-        outputs = write_files(stem, made, sets, results, options, more)
+        classes = find_classes([record for item in sets for record in item.records], _class_names(sets))
+        results = measure_map(made, sets, classes, options)
+        outputs = write_files(stem, made, sets, classes, results, options, more)
         console.say(f"wrote {stem}.csv, .json, .npz, .png{', .html' if options.explorer else ''}")
         return results, outputs
 
@@ -54,26 +59,56 @@ def check_flags(options):
                          do="Name a set in --data_dir")
 
 
+def other_maps(names, stem):
+    """Return the finished maps to be added, without this very one, which a pattern such as maps/*.json includes."""
+    own = stem.with_name(f"{stem.name}.json").resolve()
+    return [name for name in names if Path(name).resolve() != own]
+
+
 def _job(options, sets, stem):
-    """Return the Job; its record is in a folder named after the map."""
-    places = [item.root / "metadata" / item.model / "dataset_info.json" for item in sets]
-    about = [fingerprint(place) for place in places]
-    derived = {f"metadata of {item.name}": entry["sha256"] for item, entry in zip(sets, about)}
-    if options.explorer and options.more_maps:
-        derived["more_maps"] = [fingerprint(Path(name))["sha256"] for name in options.more_maps]
+    """Return the Job; its record is in a folder named after the map.
+
+    The sets are content, which may change: a set that was extended is mapped again into the same files, which hold
+    nothing but what the sets give.
+    """
+    about = [fingerprint(item.root / "metadata" / item.model / "dataset_info.json") for item in sets]
+    content = {}
+    for item, entry in zip(sets, about):
+        kinds = ["activations", *(["images"] if options.explorer else [])]
+        content |= {f"samples of {item.name}": len(item.records), f"metadata of {item.name}": entry["sha256"],
+                    **{f"{kind} of {item.name}": _files_in(item.root / kind / item.model) for kind in kinds}}
+    if options.explorer:
+        content |= {name: fingerprint(Path(name))["sha256"] for name in options.more_maps}
     endings = (".csv", "_table.csv", ".json", ".npz", ".png", ".html", ".pkl")
     folders = [item.root / kind / item.model for item in sets for kind in ("metadata", "activations", "images")]
-    return Job(stem, PROG, options, derived=derived, about=about, inputs=[*folders, *options.more_maps],
+    return Job(stem, PROG, options, content=content, about=about, inputs=[*folders, *options.more_maps],
                owns=[f"../{stem.name}{ending}" for ending in endings], show=show)
 
 
-class Map:
-    """A finished map: scaler, components or None, reducer, features (N, k), embedding (N, d), group (N,)."""
+def _files_in(folder):
+    """Return a digest of the names, sizes and times of the files of a folder."""
+    digest = hashlib.sha256()
+    for entry in sorted(os.scandir(folder), key=lambda entry: entry.name) if folder.is_dir() else ():
+        status = entry.stat()
+        digest.update(f"{entry.name}\0{status.st_size}\0{status.st_mtime_ns}\0".encode(errors="surrogateescape"))
+    return digest.hexdigest()
 
-    def __init__(self, scaler, components, reducer, features, embedding, group):
-        self.scaler, self.components, self.reducer = scaler, components, reducer
-        self.features, self.embedding, self.group = features, embedding, group
-        self.neighbours, self.distances = embed.nearest_neighbours(features, explorer.NEIGHBOURS)
+
+@dataclasses.dataclass
+class Map:
+    """A finished map: scaler, components or None, reducer, features (N, k), embedding (N, d), group (N,) of the sets.
+
+    neighbours, distances (N, NEIGHBOURS): Euclidean, in the features.
+    """
+
+    scaler: object
+    components: object
+    reducer: object
+    features: np.ndarray
+    embedding: np.ndarray
+    group: np.ndarray
+    neighbours: np.ndarray
+    distances: np.ndarray
 
 
 def make_map(base, further, options, folder):
@@ -88,25 +123,34 @@ def make_map(base, further, options, folder):
         features = reduce.project(rows, scaler, None)
     console.say(f"mapping {features.shape[0]} x {features.shape[1]}")
     seed = None if options.fast else options.random_state
+    found = _neighbours(features, options, seed)
     reducer, embedding = embed.fit_map(features, options.n_neighbors, options.min_dist, options.metric,
-                                       options.n_components, seed)
+                                       options.n_components, seed, found if options.metric == "euclidean" else None)
     for item in further:
         console.say(f"projecting '{item.name}' into the fitted map: {len(item.records)} samples")
         extra = reduce.project(item.rows, scaler, components)
         features = np.concatenate([features, extra])
         embedding = np.concatenate([embedding, embed.project_into(reducer, extra)])
     group = np.repeat(np.arange(len(base) + len(further)), [len(item.records) for item in (*base, *further)])
-    return Map(scaler, components, reducer, features, embedding, group)
+    if further:
+        found = _neighbours(features, options, seed)
+    index, distance = (part[:, : explorer.NEIGHBOURS].copy() for part in found[:2])
+    return Map(scaler, components, reducer, features, embedding, group, index, distance)
+
+
+def _neighbours(features, options, seed):
+    """Return each sample's Euclidean neighbours, as many as the page shows and UMAP needs."""
+    k = min(max(explorer.NEIGHBOURS, options.n_neighbors - 1), len(features) - 1)
+    return embed.find_neighbours(features, k, "euclidean", seed)
 
 
 def _joined(sets):
     return read.JoinedRows([item.rows for item in sets], all(item.cheap for item in sets))
 
 
-def measure_map(made, sets, options):
+def measure_map(made, sets, classes, options):
     """Return the results under stable names; with two sets, those of their pair also at the top level."""
     names = [item.name for item in sets]
-    labels = [record.get("class_label") for item in sets for record in item.records]
     pairs = overlap.compare_sets(names, made.group, made.features, made.embedding, options.random_state)
     results = {
         "num_samples": len(made.features), "features": sets[0].rows.shape[1], "sets": names,
@@ -114,7 +158,7 @@ def measure_map(made, sets, options):
         "variance_kept": float(made.components.ratio.sum()) if made.components is not None else None,
         "replaced": made.scaler.replaced,
         "trustworthiness": embed.trustworthiness(made.features, made.embedding, TRUST_K, options.random_state),
-        "class_purity": overlap.class_purity(made.embedding, labels),
+        "class_purity": overlap.class_purity(made.embedding, classes),
     }
     if len(pairs) == 1:
         results |= {key: value for key, value in pairs[0].items() if key not in ("a", "b", "num_a", "num_b")}
@@ -128,7 +172,7 @@ def measure_map(made, sets, options):
     return results | {"pairs": pairs, "notes": notes}
 
 
-def write_files(stem, made, sets, results, options, more):
+def write_files(stem, made, sets, classes, results, options, more):
     """Write everything and return the paths."""
     path = {ending: stem.with_name(f"{stem.name}.{ending}") for ending in ("csv", "json", "npz", "png", "html", "pkl")}
     records = [record for item in sets for record in item.records]
@@ -137,7 +181,7 @@ def write_files(stem, made, sets, results, options, more):
                       [names[number] for number in made.group] if len(sets) > 1 else None)
     write.write_model(path["npz"], made.scaler, made.components, made.features, made.embedding, made.neighbours,
                       made.distances, made.group)
-    write.write_plot(path["png"], made.embedding, made.group, names, [record.get("class_label") for record in records])
+    write.write_plot(path["png"], made.embedding, made.group, names, classes)
     outputs = ["csv", "npz", "png"]
     if results["pairs"]:
         path["table"] = stem.with_name(f"{stem.name}_table.csv")
@@ -145,7 +189,8 @@ def write_files(stem, made, sets, results, options, more):
         outputs.append("table")
     description = describe(sets, results, options, stem.parent)
     if options.pickle:
-        write.write_pickle(path["pkl"], made.reducer, made.scaler, made.components, not options.no_normalize)
+        write.write_pickle(path["pkl"], embed.as_published(made.reducer, options.random_state), made.scaler,
+                           made.components, not options.no_normalize)
         outputs.append("pkl")
     if options.explorer:
         own = tab_of(description, records, vars(made) | {"set": made.group}, stem.parent)
@@ -159,7 +204,8 @@ def write_files(stem, made, sets, results, options, more):
 
 def _write_page(path, tabs, options):
     with console.progress("thumbnails", sum(len(tab.records) for tab in tabs), unit="image") as advance:
-        text, atlas = explorer.build_page(tabs, tabs[0].title, int(options.atlas_mb * 1e6), advance)
+        text, atlas = explorer.build_page(tabs, tabs[0].title, int(options.atlas_mb * 1e6), path.with_suffix(".png"),
+                                          advance)
     write_text(path, text)
     for name in atlas["unreadable"][:5]:
         console.say(f"no thumbnail, cannot read {name}")
@@ -207,7 +253,8 @@ def tab_of(description, records, arrays, folder):
     """Return the explorer's Tab of a finished map; folder: that of its description."""
     about = description["map"]
     names = [item["name"] for item in about["sets"]]
-    scores = {"feature distance to the nearest": arrays["distances"][:, 0]}
+    near = about.get("near", "in feature space")
+    scores = {} if "near" in about else {"feature distance to the nearest": arrays["distances"][:, 0]}
     if len(names) > 1:
         own = overlap.same_set_fraction_around(arrays["neighbours"], arrays["set"])
         scores = {"share of own set among neighbours": own, **scores}
@@ -215,13 +262,14 @@ def tab_of(description, records, arrays, folder):
         about["title"], records, arrays["embedding"], arrays["set"], names,
         [folder / item["root"] for item in about["sets"]],
         arrays["neighbours"], arrays["distances"], scores, numbers_of(about["results"]), about["results"]["notes"],
-        about["class_names"],
+        about["class_names"], near,
     )
 
 
 def numbers_of(results):
     """Return [(measure, value as text)] of a map."""
-    shown = [("samples", f"{results['num_samples']:,}"), ("features", f"{results['features']:,}")]
+    shown = [(name, f"{results[key]:,}") for name, key in (("samples", "num_samples"), ("features", "features"))
+             if results[key] is not None]
     if results["variance_kept"] is not None:
         shown.append((f"variance in {results['components']} components", f"{results['variance_kept']:.1%}"))
     for name, what in (("trustworthiness", "trustworthiness"), ("class_purity", "map neighbours of the same class")):

@@ -8,6 +8,7 @@ from itertools import combinations
 import numpy as np
 
 from common.errors import InputError
+from tools.process_embeddings.neighbours import nearest_neighbours
 
 LIMIT = 5000  # points per set; more change the third digit, at quadratic cost
 FOLDS = 5
@@ -87,8 +88,6 @@ def _ranks(values):
 
 def same_set_fraction(first, second):
     """Return (share, low, high): points whose nearest neighbour is of their own set, with Wilson's interval."""
-    from tools.process_embeddings.embed import nearest_neighbours
-
     index, _ = nearest_neighbours(np.concatenate([first, second]), 1)
     own = (index[:, 0] < len(first)) == (np.arange(len(index)) < len(first))
     return wilson(int(own.sum()), len(own))
@@ -104,7 +103,7 @@ def wilson(hits, count, z=1.959964):
 
 def coverage(real, other, k=COVERAGE_K):
     """Return the share of `real` rows with a row of `other` nearer than their k-th nearest real one."""
-    from tools.process_embeddings.embed import TILE, nearest_neighbours, squared_distances
+    from tools.process_embeddings.embed import TILE, squared_distances
 
     _, distance = nearest_neighbours(real, k)
     radii, middle = distance[:, -1] ** 2, real.mean(axis=0)
@@ -120,15 +119,16 @@ def same_set_fraction_around(index, group):
     return (group[index] == group[:, None]).mean(axis=1, dtype=np.float32)
 
 
-def class_purity(embedding, labels, k=15):
-    """Return the share of map neighbours of a point's own class (1: the map shows labels, not images)."""
-    from tools.process_embeddings.embed import nearest_neighbours
+def class_purity(embedding, classes, k=15):
+    """Return the share of map neighbours of a point's own class (1: the map shows labels, not images).
 
-    if len(set(labels)) < 2 or len(labels) < 3:
+    classes: the Classes of the samples; those of no known class are left out.  None for fewer than two classes.
+    """
+    embedding, of = embedding[classes.known], classes.of[classes.known]
+    if len(of) < 3 or (of == of[0]).all():
         return None
-    _, coded = np.unique([str(label) for label in labels], return_inverse=True)
     index, _ = nearest_neighbours(embedding, k)
-    return float((coded[index] == coded[:, None]).mean())
+    return float((of[index] == of[:, None]).mean())
 
 
 def notes_on(sets):

@@ -59,18 +59,25 @@ def map_stem(options):
     """Return the path of a map's files without suffix."""
     base, further = ([parse_word(word, options.data_dir)[0] for word in words]
                      for words in (options.models or [options.model], options.project))
-    return Path(options.output_dir) / file_stem(base, further, options.n_neighbors, options.min_dist)
+    more = ["+".join(_names_in(options.layer)), options.metric if options.metric != "euclidean" else ""]
+    return Path(options.output_dir) / file_stem(base, further, options.n_neighbors, options.min_dist, more)
 
 
 def _pick_layers(layer, known):
     """Return the layers asked for, None for all."""
-    names = [name.strip() for name in layer.split(",") if name.strip()]
-    if names in ([], ["all"]):
+    names = _names_in(layer)
+    if not names:
         return None
     unknown = [name for name in names if name not in known]
     if unknown:
         raise InputError(f"no activations of layer '{unknown[0]}'", where="--layer", do=nearest(unknown[0], known))
-    return sorted(set(names))
+    return names
+
+
+def _names_in(layer):
+    """Return the sorted layers of --layer, none for all of them."""
+    names = {name.strip() for name in layer.split(",")} - {""}
+    return [] if names == {"all"} else sorted(names)
 
 
 def _check_files(activations, count):
@@ -118,10 +125,12 @@ def _sizes(item):
     return ", ".join(f"{name} ({size})" for name, size in item.layers.items())
 
 
-def file_stem(names, projected, n_neighbors, min_dist):
+def file_stem(names, projected, n_neighbors, min_dist, more=()):
     """Return the published stem of output files, such as imagenet_real_umap_n15_d0.1.
 
     Several names are joined by +; projected sets come first: imagenet_in_imagenet_real_umap_...
+    more: layers and metric where they are not the usual ones, so that such maps lie side by side: ..._midblock_cosine.
     """
     sets = f"{'+'.join(projected)}_in_{'+'.join(names)}" if projected else "+".join(names)
-    return re.sub(r"[^\w.+-]", "_", f"{sets}_umap_n{n_neighbors}_d{min_dist}")
+    parts = [f"{sets}_umap_n{n_neighbors}_d{min_dist}", *filter(None, more)]
+    return re.sub(r"[^\w.+-]", "_", "_".join(parts))

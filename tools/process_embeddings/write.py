@@ -1,53 +1,45 @@
 """The files of a map: table and description as published, parameters as npz, a figure, the pickle on request."""
 
-import csv
 import io
-import json
 
 import numpy as np
 
-from common.errors import InputError
-from common.files import atomic_path, read_json, read_npz, system_errors, write_bytes, write_npz, write_text
+from common.files import atomic_path, write_bytes, write_npz
+from common.formats import tables
+from tools.process_embeddings.columns import cell_text
 
 AXES = ("umap_x", "umap_y", "umap_z")
 
 
 def write_table(path, records, embedding, sets=None):
-    """Write the csv: the records' fields in their order, then `set` if given, then coordinates."""
+    """Write the csv: the records' fields in their order, then `set` if given, then coordinates.
+
+    A field of a record that bears the name of one of these has `record_` before it.
+    """
     fields = list(dict.fromkeys(name for record in records for name in record))
-    axes = AXES[: embedding.shape[1]]
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow([*fields, *(["set"] if sets is not None else []), *axes])
-    for index, (record, point) in enumerate(zip(records, embedding)):
-        cells = [_cell(record.get(name)) for name in fields]
-        table.writerow([*cells, *([sets[index]] if sets is not None else []), *(str(value) for value in point)])
-    write_text(path, text.getvalue())
+    added = [*(["set"] if sets is not None else []), *AXES[: embedding.shape[1]]]
+    rows = [[*(cell_text(record.get(name)) for name in fields), *([sets[index]] if sets is not None else []), *point]
+            for index, (record, point) in enumerate(zip(records, embedding))]
+    tables.write_table(path, [*(f"record_{name}" if name in added else name for name in fields), *added], rows)
 
 
 def write_overlap(path, results):
     """Write the table of pairs of sets, with trustworthiness and class purity of the map beside."""
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(["sets", "samples", "classifier AUC", "nearest is of own set", "the same in the map",
-                    "coverage of the first",
-                    "coverage of the second", "trustworthiness", "map neighbours of the same class"])
+    header, rows = ["sets", "samples", "classifier AUC", "nearest is of own set", "the same in the map",
+                    "coverage of the first", "coverage of the second", "trustworthiness",
+                    "map neighbours of the same class"], []
     beside = [f"{results[name]:.3f}" if results[name] is not None else ""
               for name in ("trustworthiness", "class_purity")]
     for pair in results["pairs"]:
         sizes = [f"{pair['a']} / {pair['b']}", f"{pair['num_a']} / {pair['num_b']}"]
         if "auc" not in pair:
-            table.writerow([*sizes, *["too few points"] * 5, *beside])
+            rows.append([*sizes, *["too few points"] * 5, *beside])
             continue
         intervals = [f"{pair[name]:.3f} ({pair[name + '_low']:.3f} to {pair[name + '_high']:.3f})"
                      for name in ("auc", "own_neighbours", "own_neighbours_map")]
         shares = [f"{pair[name]:.3f}" for name in ("coverage_of_a_by_b", "coverage_of_b_by_a")]
-        table.writerow([*sizes, *intervals, *shares, *beside])
-    write_text(path, text.getvalue())
-
-
-def _cell(value):
-    return "" if value is None else json.dumps(value) if isinstance(value, (dict, list)) else value
+        rows.append([*sizes, *intervals, *shares, *beside])
+    tables.write_table(path, header, rows)
 
 
 def write_model(path, scaler, components, features, embedding, neighbours, distances, group):
@@ -84,7 +76,7 @@ def write_pickle(path, reducer, scaler, components, normalize):
         pickle.dump(content, stream)
 
 
-def write_plot(path, embedding, group, names, labels):
+def write_plot(path, embedding, group, names, classes):
     """Write the PNG: the points coloured by set, or by class where there is one set."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -98,31 +90,12 @@ def write_plot(path, embedding, group, names, labels):
                          label=f"{name} ({(group == number).sum()})")
         axes.legend(markerscale=(20 / size) ** 0.5, frameon=False, loc="best")
     else:
-        _, coded = np.unique([str(label) for label in labels], return_inverse=True)
-        axes.scatter(*embedding.T, s=size, linewidths=0, alpha=0.8, c=coded,
-                     cmap="tab20" if coded.max() < 20 else "turbo")
-        axes.set_title(f"{names[0]}: {len(embedding)} samples, {coded.max() + 1} classes")
+        count = len(classes.names)
+        axes.scatter(*embedding.T, s=size, linewidths=0, alpha=0.8, c=classes.of,
+                     cmap="tab20" if count <= 20 else "turbo")
+        axes.set_title(f"{names[0]}: {len(embedding)} samples, {count} classes")
     axes.set_xticks([])
     axes.set_yticks([])
     stream = io.BytesIO()
     FigureCanvasAgg(figure).print_png(stream, metadata={"Software": None})
     write_bytes(path, stream.getvalue())
-
-
-def read_map(path):
-    """Return (description, records, model arrays) of a finished map from its .json, .csv and .npz.
-
-    Raises InputError when one of them is missing or does not match the others.
-    """
-    description = read_json(path)
-    arrays = read_npz(path.with_suffix(".npz"), required=("embedding", "neighbours", "distances", "set"))
-    table = path.with_suffix(".csv")
-    with system_errors(table):
-        records = list(csv.DictReader(io.StringIO(table.read_text(encoding="utf-8"))))
-    if not isinstance(description, dict) or "map" not in description or len(records) != len(arrays["embedding"]):
-        raise InputError("not the description of a map that matches its table", where=path,
-                         do="Pass a .json that process_embeddings wrote")
-    for record in records:
-        for name in ("set", *AXES):
-            record.pop(name, None)
-    return description, records, arrays

@@ -1,9 +1,5 @@
 """Train, sample and evaluate U-, C- and QC-NCSN++ score models."""
 
-import sys
-
-from common.cli import dispatch
-
 DESCRIPTION = "Quasi-conservative score models (QC-NCSN++): train, sample, evaluate, convert, compare."
 
 
@@ -27,8 +23,16 @@ COMMANDS = {
 
 def cli(words=None):
     """Run the subcommand that the first word names and return its exit status."""
+    from common.cli import dispatch
+
     return dispatch(COMMANDS, "qc_ncsn", DESCRIPTION, words)
 
 
 if __name__ == "__main__":
-    sys.exit(cli())
+    import signal
+
+    if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:  # Ctrl-C during the imports that follow leaves no traceback
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    from common.cli import leave
+
+    leave(cli)

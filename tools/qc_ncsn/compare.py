@@ -9,6 +9,7 @@ from common.cli import run
 from common.errors import InputError
 from common.job import Job
 from common.options import REQUIRED, CommonOptions, option
+from common.record import read_record
 from tools.qc_ncsn.work_dir import WorkDir
 
 PROG = "qc_ncsn compare"
@@ -63,7 +64,6 @@ def main(options):
                              do="Train or sample there first, or check --workdirs")
     groups = {name: [work for work, own in zip(works, names) if own == name] for name in dict.fromkeys(names)}
     results = {name: merge(entries) for name, entries in measure(groups).items()}
-    columns, rows = table(results)
     for name, entry in results.items():
         for kind, what in entry.get("unpaired", {}).items():
             console.say(f"note: {kind} of {name} and {names[0]} differ in {what}: their difference is not shown")
@@ -71,17 +71,20 @@ def main(options):
     job = Job(folder, PROG, options, content={"runs": results}, inputs=[work.root for work in works], owns=OWNS,
               show=lambda results: console.show_table(options.title, *table(results)))
     first = {name: group[0] for name, group in groups.items()}
-    return job.run(lambda: (results, write(folder, options.title, first, columns, rows)),
+    return job.run(lambda: (results, write(folder, options.title, first, results)),
                    lambda: (f"would compare {len(works)} work folders and write {folder}", results))
 
 
 def _results(folder):
     """Return the results of a finished run's record in a folder, or {}."""
-    from common.files import read_json
-
-    path = folder / "run.json"
-    record = read_json(path) if path.exists() else {}
+    record = _record(folder)
     return record.get("results", {}) if record.get("status") == "done" else {}
+
+
+def _record(folder):
+    """Return the record of a run in a folder, checked, or {}."""
+    path = folder / "run.json"
+    return read_record(path) if path.exists() else {}
 
 
 def gather(work):
@@ -104,7 +107,9 @@ def gather(work):
         if settings:
             measured[f"{kind}_of"] = f"{settings['weights']}, {settings['num_images']} images, {settings['split']}"
             measured[f"{kind}_of"] += f", {settings['estimator']}" if kind == "asym" else ""
-    return {name: value for name, value in measured.items() if value is not None}
+    texts = ("features", *(f"{kind}_of" for kind in ALIKE))
+    return {name: value for name, value in measured.items()
+            if isinstance(value, str if name in texts else (int, float))}
 
 
 def measure(groups):
@@ -144,10 +149,7 @@ ALIKE = {"nll": ("weights", "data", "split", "seed", "num_images", "total_repeat
 
 def evaluated(folder, kind):
     """Return {entry of ALIKE: value} of a finished evaluation's record, {} without one."""
-    from common.files import read_json
-
-    path = folder / "run.json"
-    record = read_json(path) if path.exists() else {}
+    record = _record(folder)
     values = {**(record.get("options") or {}), **(record.get("derived") or {})}
     return {name: values.get(name) for name in ALIKE[kind]} if record.get("status") == "done" else {}
 
@@ -193,9 +195,9 @@ def _stacked(folder, pattern, name):
     """Return an array of the stored files of a run, one row a file (one long row where they differ in length)."""
     import numpy as np
 
-    from common.files import read_npz
+    from tools.qc_ncsn.evaluate.stored import read_numbers
 
-    rows = [read_npz(path, required=(name,))[name].astype(np.float64) for path in sorted(folder.glob(pattern))]
+    rows = [read_numbers(path, (name,))[name].reshape(-1).astype(np.float64) for path in sorted(folder.glob(pattern))]
     if not rows:
         return None
     return np.stack(rows) if len({len(row) for row in rows}) == 1 else np.concatenate(rows)[None]
@@ -223,16 +225,26 @@ def _cell(entry, name):
     return text if error is None else f"{text} ± {form.replace('+', '').format(error)}"
 
 
-def write(folder, title, works, columns, rows):
-    """Write the table and the pictures; return their paths."""
-    from common.files import write_text
+def numbers(results):
+    """Return rows of the measured numbers in full: a value and its standard error for each run."""
+    names = [name for name in COLUMNS if any(name in entry for entry in results.values())]
+    rows = [["measure", *(heading for run_name in results for heading in (run_name, f"{run_name} se"))]]
+    rows += [[name, *(entry.get(key) for entry in results.values() for key in (name, f"{name}_se"))] for name in names]
+    texts = [name for name in ("nll_of", "asym_of", "features") if any(name in entry for entry in results.values())]
+    return rows + [[name, *(cell for entry in results.values() for cell in (entry.get(name), None))] for name in texts]
 
+
+def write(folder, title, works, results):
+    """Write the table, in words and in numbers, and the pictures; return their paths."""
+    from common.files import write_text
+    from common.formats.tables import write_table
+
+    columns, rows = table(results)
     lines = [f"# {title}", "", "| " + " | ".join(columns) + " |", "|" + " --- |" * len(columns)]
     lines += ["| " + " | ".join(row) + " |" for row in rows]
     write_text(folder / "table.md", "\n".join(lines) + "\n")
-    quoted = [",".join(f'"{cell.strip()}"' if "," in cell else cell.strip() for cell in row)
-              for row in [columns, *rows]]
-    write_text(folder / "table.csv", "\n".join(quoted) + "\n")
+    header, *cells = numbers(results)
+    write_table(folder / "table.csv", header, cells)
     pictures = [draw_samples(folder / "samples.png", works), draw_losses(folder / "loss.png", works)]
     pictures += [draw_levels(folder / f"{name}.png", works, name) for name in ("asym", "nasym")]
     return [str(folder / "table.csv"), str(folder / "table.md"), *(str(path) for path in pictures if path)]
@@ -289,15 +301,21 @@ def draw_levels(path, works, name):
     from tools.qc_ncsn.pictures import level_curves
 
     measured = {run_name: _results(work.asym) for run_name, work in works.items()}
-    measured = {run_name: values for run_name, values in measured.items() if f"{name}_by_level" in values}
+    measured = {run_name: values for run_name, values in measured.items()
+                if all(_is_curve(values.get(key)) for key in ("sigma", f"{name}_by_level", f"{name}_se_by_level"))}
     if not measured:
         return None
     curves = {run_name: (values[f"{name}_by_level"], values[f"{name}_se_by_level"]) for run_name,
               values in measured.items()}
     sigmas = next(iter(measured.values()))["sigma"]
-    curves = {run_name: curve for run_name, curve in curves.items() if len(curve[0]) == len(sigmas)}
+    curves = {run_name: curve for run_name, curve in curves.items() if len(curve[0]) == len(curve[1]) == len(sigmas)}
     level_curves(path, sigmas, curves, {"asym": "Asym", "nasym": "NAsym"}[name], log=name == "asym")
     return path
+
+
+def _is_curve(values):
+    """Return whether a record's value is a list of numbers (None where one was not finite)."""
+    return isinstance(values, list) and all(value is None or isinstance(value, (int, float)) for value in values)
 
 
 def cli(words=None):

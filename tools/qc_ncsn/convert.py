@@ -66,7 +66,8 @@ def _same(first, second):
 
 def _to_safetensors(options, source, target):
     from common.formats.checkpoints import save_safetensors
-    from common.score.models import build_network, load_weights, read_checkpoint, stored_config
+    from common.score.container import read_checkpoint, stored_config
+    from common.score.models import build_network, load_weights
 
     state = read_checkpoint(source)
     config = preset(options.config) if options.config else stored_config(state)
@@ -77,14 +78,16 @@ def _to_safetensors(options, source, target):
     load_weights(network, state, source, options.weights)
     tensors = network.state_dict()
     extra = {"config": config, "step": state.get("step")}
-    save_safetensors(target, tensors, {"weights": options.weights, "genprobe": json.dumps(extra)})
-    return {"entries": len(tensors), "step": state.get("step"), "weights": options.weights}
+    weights = options.weights if state["ema"] is not None else "raw"  # the only ones
+    save_safetensors(target, tensors, {"weights": weights, "genprobe": json.dumps(extra)})
+    return {"entries": len(tensors), "step": state.get("step"), "weights": weights}
 
 
 def _from_safetensors(options, source, target):
     """The published container needs an EMA and an optimiser: the weights serve as EMA, the optimiser is fresh."""
     from common.formats.checkpoints import save_torch
-    from common.score.models import build_network, load_weights, read_checkpoint, stored_config
+    from common.score.container import read_checkpoint, stored_config
+    from common.score.models import build_network, load_weights
     from tools.qc_ncsn.train.step import checkpoint_state, make_average, make_optimiser
 
     state = read_checkpoint(source)
@@ -92,14 +95,15 @@ def _from_safetensors(options, source, target):
     if config is None:
         raise InputError("the file does not store its configuration", where=source, do="Pass --config")
     network = build_network(config)
-    load_weights(network, state, source, state["weights"])
+    weights = state["weights"] or "raw"
+    load_weights(network, state, source, weights)
     average = make_average(network, config["model"]["ema_rate"])
     step = json.loads(state["genprobe"]).get("step")
     container = checkpoint_state(network, make_optimiser(network, config["optim"], 0), average, step or 0, config)
     if step is None:
         del container["step"]
     save_torch(target, container)
-    return {"entries": len(container["model"]), "step": step, "weights": state["weights"]}
+    return {"entries": len(container["model"]), "step": step, "weights": weights}
 
 
 def cli(words=None):

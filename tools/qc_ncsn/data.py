@@ -1,32 +1,67 @@
 """Images for training and evaluation, and their random draws."""
 
+from common import console
 from common.errors import InputError
 from common.seeding import rademacher, unit_generator
 
 
-def open_images(config, data_dir=None, split="train"):
-    """Return the data set of a configuration; InputError when its images do not fit the network."""
+def open_images(config, data_dir=None, split="train", absent=None):
+    """Return the data set of a configuration, its images brought to the network's size and channels.
+
+    absent: as in common.datasets.open_dataset.
+    """
+    data = config["data"]
+    return fitted(data["dataset"], split, data_dir, data["image_size"], data["num_channels"], absent)
+
+
+def fitted(dataset, split, data_dir, size, channels, absent=None):
+    """Return the ImageSet of a data set with images of a size (one number or (H, W)) and 1 or 3 channels."""
     from common.datasets import open_dataset
 
-    data = config["data"]
-    images = open_dataset(data["dataset"], split, data_dir=data_dir, size=data["image_size"])
-    expected = (data["image_size"], data["image_size"], data["num_channels"])
-    if tuple(images.image_shape) != expected:
-        raise InputError(f"images are {tuple(images.image_shape)}, the configuration expects {expected} (H, W, C)",
-                         where=data["dataset"],
-                         do="Pass --config.data.image_size and --config.data.num_channels to match")
+    images = open_dataset(dataset, split, data_dir=data_dir, size=size, absent=absent)
+    images.set_channels(channels)
     return images
 
 
-def cached_reader(images, memory_gb):
-    """Return a function of indices -> uint8 images (n, H, W, C) that keeps decoded images in memory where they fit."""
+def note_changes(images):
+    """Say how the images differ from their files, if they do: what is measured is measured of these pixels."""
+    changes, looked = images.changes()
+    if changes:
+        counts = ", ".join(f"{number:,} {what}" for what, number in changes.items())
+        part = f"of the first {looked:,}" if looked < len(images) else f"of {looked:,}"
+        console.say(f"note: images of {images.name}, {images.split} split, differ from their files: {part} {counts}")
+
+
+def cached_reader(images, memory_gb, unreadable=None):
+    """Return a function of indices -> (uint8 images (n, H, W, C), which of them could be read (n,)).
+
+    Decoded images stay in memory where they fit.  unreadable: an unreadable.Unreadable that hears of the others;
+    without it the first of them is an InputError.
+    """
+    import numpy as np
+
     from common.datasets.sets.imageset import CompressedImages
     from common.training.pixels import ImageCache
 
     if not isinstance(images, CompressedImages):
-        return images.read
-    cache = ImageCache(lambda numbers: (slice(None), images.read(numbers)), len(images), images.image_shape, memory_gb)
-    return lambda indices: cache.read(indices)[0]
+        return lambda indices: (images.read(indices), np.ones(len(indices), bool))
+
+    def load(numbers):
+        try:
+            return slice(None), images.read(numbers)
+        except InputError:
+            if unreadable is None:
+                raise
+        places, pixels = [], np.empty((len(numbers), *images.image_shape), np.uint8)
+        for place, number in enumerate(numbers):
+            try:
+                pixels[place] = images.read([number])[0]
+                places.append(place)
+            except InputError as error:
+                unreadable.add(number, error)
+        return places, pixels[places]
+
+    return ImageCache(load, len(images), images.image_shape, memory_gb).read
 
 
 def to_unit_range(pixels):

@@ -6,7 +6,8 @@ from typing import List, Optional
 from common import console, flags
 from common.errors import InputError
 from common.options import REQUIRED, CommonOptions, option
-from common.score.config import check_config, override, preset
+from common.score.config import TRAINING_ALONE, check_same_model, override, preset
+from common.score.ranges import check_config
 from tools.qc_ncsn.work_dir import WorkDir
 
 
@@ -40,21 +41,47 @@ def data_set_name(options):
 
     The configuration says it: --config's, or the one in the newest checkpoint.
     """
-    from common.score.models import find_checkpoint, read_checkpoint, stored_config
-
-    if options.config:
-        return override(preset(options.config), options.set)["data"]["dataset"]
-    try:
-        config = stored_config(read_checkpoint(find_checkpoint(WorkDir(options.workdir))))
-    except InputError:  # a folder of samples alone
-        return None
+    config = _configuration(options)
     return config and config["data"]["dataset"]
 
 
-def load_model(options, work, device):
-    """Return the LoadedModel that the flags choose."""
-    from common.score.models import LoadedModel, find_checkpoint, read_checkpoint, stored_config
+def model_shape(options):
+    """Return the shape (H, W, C) of a work folder's model's images, None if unknown."""
+    config = _configuration(options)
+    return config and (config["data"]["image_size"],) * 2 + (config["data"]["num_channels"],)
 
+
+def _configuration(options):
+    """Return the configuration in the work folder's newest checkpoint, that of --config where there is none, or None;
+    where there are both they must agree."""
+    from common.score.container import read_checkpoint, stored_config
+    from common.score.models import find_checkpoint
+
+    given, stored = override(preset(options.config), options.set) if options.config else None, None
+    try:
+        path = find_checkpoint(WorkDir(options.workdir))
+        stored = stored_config(read_checkpoint(path))
+    except InputError:  # a folder of samples alone
+        pass
+    if given and stored:
+        check_same_model(given, stored, path)
+    return given or stored
+
+
+def note_unused(entries, uses, command):
+    """Say which `section.name=value` entries a command does not use; uses: names, or sections with a dot at the end."""
+    for name in (entry.partition("=")[0] for entry in entries):
+        used = any(name == use or (use.endswith(".") and name.startswith(use)) for use in uses)
+        if not used or name in TRAINING_ALONE:
+            console.say(f"note: {command} does not use --config.{name}")
+
+
+def load_model(options, work, device, command, uses):
+    """Return the LoadedModel that the flags choose; uses: the entries that the command uses beside the network's."""
+    from common.score.container import read_checkpoint, stored_config
+    from common.score.models import LoadedModel, find_checkpoint
+
+    note_unused(options.set, ("model.", "data.dataset", "data.image_size", "data.num_channels", *uses), command)
     path = find_checkpoint(work, options.checkpoint_idx, options.checkpoint)
     config = preset(options.config) if options.config else None
     if options.set:
@@ -69,6 +96,8 @@ def announce(model):
     """Say which checkpoint and weights a command works with."""
     step = "" if model.step is None else f", step {model.step:,}"
     console.say(f"checkpoint: {model.path}{step}, {model.weights} weights")
+    if model.weights == "only":
+        console.say("note: this file has no EMA; its only weights are used")
 
 
 def model_inputs(options, model):

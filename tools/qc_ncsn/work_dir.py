@@ -4,9 +4,11 @@ from pathlib import Path
 
 
 def work_dir(name):
-    """Return qc_ncsn's folder for `--workdir name`: `results/name`, absolute and dotted paths unchanged."""
+    """Return qc_ncsn's folder for `--workdir name`: `results/name`; absolute paths, dotted ones, and those that begin
+    with results/ already are unchanged."""
     path = Path(name)
-    return path if path.is_absolute() or str(name).startswith(".") else Path("results") / path
+    whole = path.is_absolute() or str(name).startswith(".") or (path.parts[0] == "results" and len(path.parts) > 1)
+    return path if whole else Path("results") / path
 
 
 class WorkDir:
@@ -28,11 +30,15 @@ class WorkDir:
         """Return the path of snapshot `index`, checkpoints/checkpoint_<index>.pth."""
         return self.checkpoints / f"checkpoint_{index}.pth"
 
+    def snapshots(self):
+        """Return [(number, path)] of the snapshots, the highest number first."""
+        return sorted(((int(path.stem.split("_")[1]), path) for path in self.checkpoints.glob("checkpoint_*.pth")
+                       if path.stem.split("_")[1].isdigit()), reverse=True)
+
     def newest_checkpoint(self):
         """Return the snapshot with the highest number, or None."""
-        numbered = [(int(path.stem.split("_")[1]), path) for path in self.checkpoints.glob("checkpoint_*.pth")
-                    if path.stem.split("_")[1].isdigit()]
-        return max(numbered)[1] if numbered else None
+        snapshots = self.snapshots()
+        return snapshots[0][1] if snapshots else None
 
     def sampling(self, ode=False):
         """Return the folder of samples, eval_sampling or eval_sampling_ode."""

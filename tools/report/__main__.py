@@ -1,10 +1,9 @@
 """Any folder of runs -> one self-contained HTML page of tables, figures and curves."""
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from common.cli import Outcome, run
+from common.cli import Outcome, leave, run
 from common.errors import InputError
 from common.files import check_writable, write_text
 from common.options import REQUIRED, CommonOptions, option
@@ -77,4 +76,4 @@ def cli(words=None):
 
 
 if __name__ == "__main__":
-    sys.exit(cli())
+    leave(cli)

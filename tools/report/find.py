@@ -1,6 +1,5 @@
 """Scan of a folder of runs: run records, tables, pictures, pages and training logs."""
 
-import csv
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,6 +8,7 @@ from common.console import shown
 from common.datasets.dlas.chunked.centers import FILE as CENTERS
 from common.errors import InputError
 from common.files import check_fields, read_json, system_errors
+from common.formats import tables
 from common.images.suffixes import is_image
 from common.record import FIELDS
 from common.training.log import read_log
@@ -135,10 +135,10 @@ def read_rows(path):
 
 def read_table(path):
     """Return the Table of a .csv or .md file, or the plain text of a .txt file."""
-    text = path.read_text(encoding="utf-8-sig")
     if path.suffix.lower() == ".csv":
-        rows = [row for row in csv.reader(text.splitlines()) if row]
+        rows = tables.read_table(path)
         return Table("", rows[0], rows[1:]) if rows else Table("")
+    text = path.read_text(encoding="utf-8-sig")
     if path.suffix.lower() == ".md":
         return _read_markdown(text)
     return Table("", text=text)

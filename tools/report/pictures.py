@@ -5,6 +5,7 @@ import io
 
 from common.errors import InputError
 from common.files import system_errors
+from common.images.bounds import PILLOW_ERRORS, check_claims
 
 LARGEST = 1600  # pixels of a side; larger pictures are scaled down
 HEAVIEST = 1_500_000  # bytes; larger files are re-encoded
@@ -19,6 +20,7 @@ def figure_parts(path):
     with system_errors(path):
         data = path.read_bytes()
     try:
+        check_claims(data)
         with Image.open(io.BytesIO(data)) as picture:
             picture.load()
             kind = picture.format
@@ -26,7 +28,7 @@ def figure_parts(path):
                 picture.thumbnail((LARGEST, LARGEST))
                 data, kind = _encode(picture)
             width, height = picture.size
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except (*PILLOW_ERRORS, Image.DecompressionBombError) as error:
         raise InputError("not a readable image", where=path) from error
     tiny = max(width, height) <= TINY
     factor = max(1, SHOWN // max(width, height)) if tiny else 1

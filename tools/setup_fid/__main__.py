@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import List, Optional
 
 from common import flags
-from common.cli import run
+from common.cli import leave, run
 from common.options import CommonOptions, option
 
 PROG = "setup_fid"
@@ -80,4 +80,4 @@ def cli(words=None):
 
 
 if __name__ == "__main__":
-    sys.exit(cli())
+    leave(cli)

@@ -55,8 +55,25 @@ def settle(options):
         console.say(f"note: names are stored in lower case: {options.name.lower()}")
     if options.n_imgs == 0:
         raise InputError("must be -1 or above 0", where=f"--n_imgs {options.n_imgs}", do="Correct the value")
+    _check_effects(options)
+    if options.shuffle and options.n_imgs < 0:  # as in the original, whose users write it in any case
+        console.say("note: --shuffle acts on the choice of --n_imgs images, and all are taken")
+        options = replace(options, shuffle=False)
     size = check_resolution(options.resolution or ([0] if options.extractor == "small" else [256]))
     return replace(options, name=check_name(options.name), resolution=list(size or [0]))
+
+
+def _check_effects(options):
+    """Raise InputError for an option that acts on nothing here."""
+    from common.datasets import KNOWN
+
+    size = options.resolution or ([0] if options.extractor == "small" else [256])
+    for flag, given, on in (
+            ("--split", options.split != "train" and options.path.lower() not in KNOWN, "a known data set"),
+            ("--noantialias", not options.antialias and size == [0], "the resize to --resolution"),
+            ("--weights", options.weights and options.extractor == "small", "the extractors inception and dinov2")):
+        if given:
+            raise InputError(f"acts on {on}, which is not asked for", where=flag, do="Leave it out")
 
 
 def statistics_path(options, model):

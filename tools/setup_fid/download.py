@@ -6,6 +6,7 @@ from pathlib import Path, PurePosixPath
 from common import console
 from common.cli import Outcome
 from common.errors import InputError
+from common.formats.tars import tar_errors, tar_members
 from common.record import RECORD
 
 ARCHIVE = "fid_stats.tar.gz"
@@ -22,7 +23,7 @@ def check_fetched(options):
     from common.features.stats_store import stats_dir, stored_files
 
     folder = stats_dir(options.stats_dir)
-    if options.name or Path(options.path or "-").is_dir():
+    if options.name or _holds_images(options.path):
         raise InputError("images are encoded with --action compute_new only", do="Add --action compute_new",
                          where="--name" if options.name else "--path")
     if options.path and options.dry_run:
@@ -79,21 +80,27 @@ def _copy_in(path, folder, overwrite):
     console.say(f"{copied} files copied from {path} to {folder}")
 
 
+def _holds_images(place):
+    """True for a place that setup_fid takes images from, and no archive of statistics."""
+    from common.datasets import KNOWN
+    from common.features.sources import ARCHIVES
+    from common.formats.npz import npz_names
+
+    path, suffix = Path(place or "-"), Path(place or "-").suffix.lower()
+    if path.is_file() and suffix == ".npz":
+        return not {"mu", "feats"} & set(npz_names(path))
+    images = (".zip", ".npy", *(end for end in ARCHIVES if end != ".tar"))
+    return path.is_dir() or (path.is_file() and suffix in images) or str(place).lower() in KNOWN
+
+
 def _members(path):
     """Yield (file name, bytes) of an archive's .npz files; folders in their names are dropped."""
-    try:
-        with tarfile.open(path) as archive:
-            members = 0
-            for member in archive:
-                name = PurePosixPath(member.name).name
-                if not member.isfile() or not name.endswith(".npz") or name.startswith("."):
-                    continue
-                if member.size > LARGEST:
-                    raise InputError(f"'{member.name}' has {member.size:,} bytes, too many for statistics", where=path,
-                                     do="Download the archive again")
+    members = 0
+    with tar_errors(path, "not a complete .tar.gz archive", "Download it again"), tarfile.open(path) as archive:
+        for member in tar_members(archive, LARGEST):
+            name = PurePosixPath(member.name).name
+            if name.endswith(".npz") and not name.startswith("."):
                 members += 1
                 yield name, archive.extractfile(member).read()
-    except (tarfile.TarError, EOFError, OSError) as error:
-        raise InputError(f"not a complete .tar.gz archive ({error})", where=path, do="Download it again") from error
     if not members:
         raise InputError("no .npz file in this archive", where=path, do="Download it again")

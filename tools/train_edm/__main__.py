@@ -1,11 +1,10 @@
 """Train an EDM network (ADM, EDM's loss) on your own images, for extract_real_imagenet and generate_dataset."""
 
-import sys
 from dataclasses import dataclass
 from typing import List, Optional
 
 from common import flags
-from common.cli import run
+from common.cli import leave, run
 from common.options import CommonOptions, option
 
 PROG = "train_edm"
@@ -44,6 +43,7 @@ class EdmTrainOptions(CommonOptions):
     split: Optional[str] = option(None, "subfolder of a tree, or all of it (default: train if there is one)",
                                   choices=["train", "val", "all"])
     npz_subset: str = flags.npz_subset()
+    npz_partial: bool = flags.npz_partial()
     class_map: str = flags.class_map()
     preprocess: str = option("squash", "image files: squash (Lanczos), center-crop (as in EDM's training sets), or box",
                              choices=["squash", "center-crop", "box"])
@@ -112,4 +112,4 @@ def cli(words=None):
 
 
 if __name__ == "__main__":
-    sys.exit(cli())
+    leave(cli)

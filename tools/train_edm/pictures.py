@@ -40,7 +40,7 @@ def draw_samples(path, network, rows, options):
             part = slice(first, min(first + BATCH, count))
             images = sample(network, sampling, options.seed, range(count)[part],
                             None if classes is None else classes[part])
-            pixels.append(to_uint8(images, "dmd2"))
+            pixels.append(to_uint8(images, "edm"))
     except InputError as error:  # early in training the samples may diverge
         console.say(f"note: {path.name} not written: {error}")
         return

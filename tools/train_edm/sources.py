@@ -31,11 +31,11 @@ def open_images(options):
         options = replace(options, **{kind: options.data}, data=None)
     if options.imagenet_dir is not None and options.split is None:
         options = replace(options, split="train" if _has_train(Path(options.imagenet_dir)) else "all")
-    names = ("npz_subset", "class_map", "num_workers", "resize", "preprocess")
+    names = ("npz_subset", "npz_partial", "class_map", "num_workers", "resize", "preprocess")
     settings = Settings(**{name: getattr(options, name) for name in names},
                         split=None if options.split == "all" else options.split)
     if options.imagenet_dir is not None and not options.conditional:
-        settings = replace(settings, class_map="none")  # the folders may have any names, or be missing
+        settings = replace(settings, class_map="none", labelled=False)  # the folders may have any names, or be missing
     return options, open_source(settings, **{flag: getattr(options, flag) for flag in FLAGS})
 
 
@@ -57,7 +57,8 @@ def _kind(path):
         return None
     if (path / "data.mdb").exists():
         return "lmdb_path"
-    batches = any(re.fullmatch(r".*\.npz|train_data_batch_\d+|val_data", entry.name) for entry in path.iterdir())
+    batches = any(re.fullmatch(r".*\.[nN][pP][zZ]|train_data_batch_\d+|val_data", entry.name)
+                  for entry in path.iterdir())
     return "npz_dir" if batches else "imagenet_dir"
 
 
@@ -110,6 +111,10 @@ class SetSource:
     def identity(self):
         """Return the fingerprint of the images, for the record."""
         return self.images.fingerprint()
+
+    def map_identity(self):
+        """Return {}: these images have labels of their own."""
+        return {}
 
     def load(self, indices, side):
         """Return the ImageBatch of the given image numbers."""

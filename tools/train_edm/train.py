@@ -30,7 +30,7 @@ def train(request):
         console.say(note)
     device = pick_device(options.device, parallel.local_rank())
     set_precision("tf32" if options.precision == "tf32" else "fp32")
-    derived = {"source": source.identity(), "network": config.to_kwargs()}
+    derived = {"source": source.identity(), "network": config.to_kwargs(), **source.map_identity()}
     inputs = source_inputs(options)
     if options.restore:
         derived["restored weights"] = file_hash(find_adm(options.restore))

@@ -13,9 +13,11 @@ import numpy as np
 
 from common.datasets.dlas.corruption_operations import NAMES, Context, find_operation, resampling_factor
 from common.datasets.dlas.draws import ItemDraws, LegacyDraws
-from common.datasets.dlas.option_values import OptionValues
+from common.datasets.dlas.option_values import SEEDS, OptionValues
 from common.errors import InputError, nearest
 from common.seeding import unit_numpy
+
+MOST = 100  # corruptions of an image
 
 
 class Corruptor:
@@ -33,11 +35,11 @@ class Corruptor:
         values = OptionValues(options, "corruptions")
         self.compat = values.flag("compat") if compat is None else bool(compat)
         self.fixed = values.names("fixed_corruptions")
-        self.count = values.integer("num_corrupts_per_image", 0, low=0)
+        self.count = values.integer("num_corrupts_per_image", 0, low=0, high=MOST)
         self.random = values.names("random_corruptions") if self.count else []
         self.blur_scale = values.number("corruption_blur_scale", 1.0)
         self.cosine_bias = values.flag("cosine_bias", True)
-        self.seed = values.integer("random_seed", None, low=-(2**63))
+        self.seed = values.integer("random_seed", None, low=-SEEDS, high=SEEDS)
         if self.count and not self.random:
             raise InputError(f"num_corrupts_per_image is {self.count}, but there is nothing to draw from",
                              where="random_corruptions", do="Add corruptions, or set num_corrupts_per_image to 0")

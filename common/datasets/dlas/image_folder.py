@@ -18,6 +18,7 @@ from common.datasets.dlas.items import (
     to_tensor,
 )
 from common.errors import InputError
+from common.formats.lmdb_files import image_exists, image_names
 from common.images.opencv import read_image
 from common.images.suffixes import is_image
 
@@ -211,13 +212,13 @@ def next_frame(path, compat=False):
         if len(digits) < FRAME_DIGITS or not digits.isdecimal():
             return None
         other = f"{stem[:-FRAME_DIGITS]}{int(digits) + 1:0{FRAME_DIGITS}d}{ending}"
-    return other if other != path and os.path.isfile(other) else None
+    return other if other != path and image_exists(other) else None
 
 
 def other_tile(path, draws):
     """Return the path of another tile of the same folder, drawn at random, or None when there is none."""
     folder, own = os.path.split(path)
-    names = sorted(os.listdir(folder or "."))
+    names = sorted(image_names(folder))
     if draws.compat and len(names) <= 3:  # the tile, ref.jpg and centers.pt
         return None
     tiles = [name for name in names if is_image(name) and name != own and "ref." not in name]

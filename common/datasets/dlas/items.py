@@ -9,9 +9,10 @@ import numpy as np
 import torch
 
 from common.datasets.dlas.draws import ItemDraws, LegacyDraws
-from common.datasets.dlas.option_values import OptionValues
+from common.datasets.dlas.option_values import SEEDS, OptionValues
 from common.datasets.sets.folders import list_images
 from common.errors import InputError
+from common.formats.lmdb_files import image_names, is_image_lmdb
 from common.images.suffixes import SUFFIXES
 from common.seeding import unit_numpy
 
@@ -30,7 +31,7 @@ class ItemDataset(torch.utils.data.Dataset, ABC):
     def __init__(self, options, mode):
         self.options = OptionValues(options, mode)
         self.compat = self.options.flag("compat")
-        self.seed = self.options.integer("random_seed", 0, low=-(2**63))
+        self.seed = self.options.integer("random_seed", 0, low=-SEEDS, high=SEEDS)
         self.broken_images = self.options.one_of("broken_images", ("raise", "next"), "raise")
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()  # persistent workers see set_epoch too
 
@@ -73,15 +74,16 @@ class FileDataset(ItemDataset):
 
 
 def list_files(folder, where, suffixes=SUFFIXES, keep_references=False):
-    """Return the image files below a folder as sorted strings that start with `folder`.
+    """Return the image files below a folder, or the images of an LMDB folder, as sorted strings that start with it.
 
     Names that contain `ref.jpg` (the references of chunked folders) and hidden files are skipped.
     Raises InputError for a folder that does not exist or has no images.
     """
-    folder = os.fspath(folder)
+    folder = os.fspath(folder).rstrip("/") or "/"
     if not os.path.isdir(folder):
         raise InputError("no such folder", where=folder, do=f"Check the paths of the {where} options")
-    names = [name for name in list_images(folder, suffixes)
+    listed = image_names(folder) if is_image_lmdb(folder) else list_images(folder, suffixes)
+    names = [name for name in listed
              if keep_references or "ref.jpg" not in os.path.basename(name)]
     if not names:
         raise InputError("no images in this folder", where=folder, do=f"Looked for {' '.join(suffixes)}, at any depth")

@@ -9,9 +9,11 @@ import random
 import numpy as np
 import torch
 
-from common.datasets.dlas.option_values import OptionValues
+from common.datasets.dlas.option_values import SEEDS, OptionValues
 from common.errors import InputError
 from common.seeding import unit_numpy, unit_seed
+
+MOST_WORKERS = 1024  # and batches that each prepares ahead
 
 
 class EpochSampler(torch.utils.data.Sampler):
@@ -88,16 +90,16 @@ def create_dataloader(dataset, options=None, global_options=None, sampler=None, 
     """
     values = OptionValues(options or {}, (options or {}).get("mode") or "data loader")
     training = values.get("phase") == "train"
-    workers = values.integer("n_workers", 0, low=0) if training else values.integer("n_workers_eval", 0, low=0)
+    workers = values.integer("n_workers" if training else "n_workers_eval", 0, low=0, high=MOST_WORKERS)
     batch = values.integer("batch_size", 16 if training else 1)
-    seed = values.integer("random_seed", 0, low=-(2**63))
+    seed = values.integer("random_seed", 0, low=-SEEDS, high=SEEDS)
     rank, world = _processes(global_options)
     if training and batch % world:
         raise InputError(f"batch_size {batch} is not divisible by {world} processes", where="batch_size",
                          do=f"Use {batch // world * world or world}")
     if training and sampler is None:
         sampler = EpochSampler(len(dataset), seed, shuffle, rank, world)
-    more = {"prefetch_factor": values.integer("prefetch_factor", 2),
+    more = {"prefetch_factor": values.integer("prefetch_factor", 2, high=MOST_WORKERS),
             "persistent_workers": values.flag("persistent_workers")}
     return EpochLoader(
         dataset, batch_size=batch // world if training else batch, sampler=sampler, shuffle=False, drop_last=training,

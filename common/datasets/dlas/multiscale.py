@@ -10,6 +10,7 @@ from common.datasets.dlas.items import FileDataset, area, flip_or_turn, list_fil
 from common.images.opencv import read_image
 
 LEFTS, TOPS = (0.0, 0.5, 0.0, 0.5), (0.0, 0.0, 0.5, 0.5)  # top left, top right, bottom left, bottom right
+MOST_SCALES = 8  # 21,845 patches
 
 
 class MultiScaleDataset(FileDataset):
@@ -27,7 +28,7 @@ class MultiScaleDataset(FileDataset):
     def __init__(self, options):
         super().__init__(options, "multiscale")
         values = self.options
-        self.tile_size, self.num_scales = values.integer("hq_tile_size"), values.integer("num_scales")
+        self.tile_size, self.num_scales = values.integer("hq_tile_size"), values.integer("num_scales", high=MOST_SCALES)
         self.scale = values.integer("scale")
         if self.scale > self.tile_size:
             raise values.wrong("scale", self.scale, f"at most hq_tile_size, {self.tile_size}")

@@ -7,6 +7,8 @@ from numbers import Integral, Real
 from common.errors import InputError, nearest
 
 REQUIRED = object()
+LARGEST = 1 << 16  # pixels of a side, images of a batch, repeats of a folder: more would never be done
+SEEDS = 1 << 63  # what seeds stay below, and numbers that are compared with something else
 
 
 class OptionValues:
@@ -45,13 +47,15 @@ class OptionValues:
         return InputError(f"'{key}' is {value!r}, expected {expected}", where=self.where,
                           do=f"Change '{key}' in the options")
 
-    def integer(self, key, default=REQUIRED, low=1):
-        """Return an integer of at least `low` (or the default, unchecked)."""
+    def integer(self, key, default=REQUIRED, low=1, high=LARGEST):
+        """Return an integer from `low` to `high` (or the default, unchecked)."""
         value = self.get(key, default)
         if value is default:
             return value
         if not _is_number(value) or not math.isfinite(value) or value != int(value) or value < low:
             raise self.wrong(key, value, f"an integer of at least {low}")
+        if value > high:
+            raise self.wrong(key, value, f"an integer of at most {high:,}")
         return int(value)
 
     def number(self, key, default=REQUIRED, low=0.0):
@@ -93,9 +97,11 @@ class OptionValues:
         weights = self.get(weights_key) if weights_key and isinstance(value, (list, tuple)) else None
         if weights is None:
             weights = [1] * len(paths)
-        integers = isinstance(weights, (list, tuple)) and all(type(weight) is int and weight >= 0 for weight in weights)
+        integers = isinstance(weights, (list, tuple)) and all(type(weight) is int and 0 <= weight <= LARGEST
+                                                              for weight in weights)
         if not integers or len(weights) != len(paths) or not any(weights):
-            raise self.wrong(weights_key, weights, f"{len(paths)} integers, one for each of '{key}', not all 0")
+            raise self.wrong(weights_key, weights, f"{len(paths)} integers, one for each of '{key}', from 0 to "
+                             f"{LARGEST:,} and not all 0")
         return list(zip(paths, weights))
 
 

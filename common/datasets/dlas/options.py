@@ -11,13 +11,14 @@ import importlib.util
 from common.datasets.dlas.loader import collate_items, create_dataloader
 from common.datasets.dlas.option_values import OptionValues
 from common.errors import InputError, nearest
-from common.files import system_errors
+from common.formats.settings import read_settings
 
-__all__ = ["Options", "create_dataloader", "create_dataset", "known_modes", "load_options"]
+__all__ = ["Options", "create_dataloader", "create_dataset", "known_modes", "load_options", "register_dataset"]
 
 # Modules with MODES, {mode name: "module:Class"}.
 REGISTRIES = ("common.datasets.dlas.chunked", "common.datasets.dlas.modes")
 PHASES = ("train", "val")
+_REGISTERED = {}  # mode -> class, of the user's own
 
 
 class Options(dict):
@@ -28,12 +29,34 @@ class Options(dict):
 
 
 def known_modes():
-    """Return {mode name: "module:Class"} of every data set."""
+    """Return {mode name: "module:Class", or the class of a registered one}; the classes' own names are modes, too."""
     modes = {}
     for name in REGISTRIES:
         if importlib.util.find_spec(name) is not None:
             modes |= importlib.import_module(name).MODES
-    return modes
+    named = {place.partition(":")[2]: place for place in modes.values()}
+    return {**named, **modes, **_REGISTERED}
+
+
+def register_dataset(mode):
+    """Return a class decorator that makes a class the data set of a mode, for `create_dataset`.
+
+    The class is called with the block (Options, where a missing key reads as None). It may have REQUIRED, keys that
+    must be there, and collate, the collate function of its loader. Raises InputError for a mode that is taken.
+    """
+    if not isinstance(mode, str) or not mode:
+        raise InputError(f"{mode!r} is no name of a mode", where="register_dataset", do="Pass a text")
+
+    def register(kind):
+        taken = known_modes().get(mode)
+        # the same class of a module that is loaded again, as notebooks do, takes its own place
+        if taken is not None and getattr(taken, "__qualname__", "") != kind.__qualname__:
+            raise InputError(f"the mode '{mode}' is taken by {getattr(taken, '__qualname__', taken)}",
+                             where="register_dataset", do="Choose another name")
+        _REGISTERED[mode] = kind
+        return kind
+
+    return register
 
 
 def create_dataset(options, return_collate=False):
@@ -52,8 +75,10 @@ def create_dataset(options, return_collate=False):
                          do=f"Known: {', '.join(sorted(modes))}")
     if mode not in modes:
         raise InputError(f"unknown data set mode '{mode}'", where="mode", do=nearest(mode, modes))
-    module, _, name = modes[mode].partition(":")
-    kind = getattr(importlib.import_module(module), name)
+    kind = modes[mode]
+    if isinstance(kind, str):
+        module, _, name = kind.partition(":")
+        kind = getattr(importlib.import_module(module), name)
     check_required(options, getattr(kind, "REQUIRED", ()), mode)
     dataset = kind(wrap(options))
     return (dataset, getattr(dataset, "collate", collate_items)) if return_collate else dataset
@@ -103,7 +128,7 @@ def load_options(path):
     Each gets `phase` (its name before the first "_"), `data_type` "img", and the file's `scale` if it has none, as in
     the original's loader. Raises InputError for a file that is missing, damaged, or has no block.
     """
-    value = _read(path)
+    value = read_settings(path)
     if not isinstance(value, dict):
         raise InputError(f"holds a {type(value).__name__}, expected a mapping", where=path,
                          do="Use a configuration with 'datasets'")
@@ -123,18 +148,3 @@ def load_options(path):
             options["scale"] = value["scale"]
         wrapped[str(name)] = options
     return wrapped
-
-
-def _read(path):
-    """Return the value of a YAML file, or of a JSON file (by its suffix); only plain values are loaded."""
-    import json
-
-    import yaml
-
-    with system_errors(path), open(path, "rb") as stream:
-        data = stream.read()
-    try:
-        text = data.decode("utf-8-sig")
-        return json.loads(text) if str(path).lower().endswith(".json") else yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise InputError(f"neither valid YAML nor JSON ({error})", where=path, do="Fix the file") from error

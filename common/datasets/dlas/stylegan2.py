@@ -1,9 +1,11 @@
 """Mode `stylegan2`: square images from a folder, lightly cropped (DL-Art-School's Stylegan2Dataset)."""
 
+import io
 import os
 
 from common.datasets.dlas.items import FileDataset, list_files
 from common.datasets.dlas.option_values import REQUIRED
+from common.formats.lmdb_files import image_bytes
 from common.images.pil_transforms import center_crop, image_tensor, open_image, random_resized_crop, resize_short_side
 from common.images.suffixes import SUFFIXES
 
@@ -42,7 +44,8 @@ class Stylegan2Dataset(FileDataset):
     def item(self, index):
         """See ItemDataset."""
         draws, path = self.draws(index), self.paths[index]
-        image = resize_short_side(open_image(path, self.mode, path, photo=not self.compat), self.target_size)
+        image = resize_short_side(open_image(io.BytesIO(image_bytes(path)), self.mode, path, photo=not self.compat),
+                                  self.target_size)
         if draws.unit() < self.aug_prob:
             image = random_resized_crop(image, self.target_size, draws, CROP_SCALE, CROP_RATIO)
         else:

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from common.datasets.dlas.items import IMAGENET_MEAN, IMAGENET_STD, ItemDataset
-from common.datasets.dlas.option_values import OptionValues
+from common.datasets.dlas.option_values import SEEDS, OptionValues
 from common.datasets.sets.folders import list_images
 from common.datasets.sets.locate import missing_data
 from common.errors import InputError, nearest
@@ -44,8 +44,8 @@ class TorchDataset(ItemDataset):
             if key not in KWARGS[name]:
                 raise InputError(f"no keyword '{key}' for {name}", where=kwargs.where, do=nearest(key, KWARGS[name]))
         self.source = SOURCES[name](name, kwargs)
-        count = values.integer("fixed_len", len(self.source), low=0)
-        self.offset = values.integer("offset", 0, low=0)
+        count = values.integer("fixed_len", len(self.source), low=0, high=SEEDS)
+        self.offset = values.integer("offset", 0, low=0, high=SEEDS)
         if count > len(self.source):
             raise values.wrong("fixed_len", count, f"at most {len(self.source)}, the images of {name}")
         if self.offset >= count:

@@ -29,11 +29,6 @@ def class_index():
     return {str(number): [synset, name] for number, (synset, name, _) in enumerate(_rows())}
 
 
-def synset_of(number):
-    """Return the synset (such as n01440764) of a class in network order."""
-    return _rows()[number][0]
-
-
 @cache
 def synset_numbers():
     """Return {synset: number in network order}."""
@@ -67,25 +62,45 @@ def label_to_class(labels, where=None):
     return npz_to_network()[labels.astype(np.int64) - 1].astype(np.int64)
 
 
-def parse_class(text, where="--target_classes"):
-    """Return the network class for a number 0 .. 999, a synset, or a class name (ignoring case; spaces are allowed).
+def parse_class(text, index=None, where="--target_classes"):
+    """Return the class of a word: its number, its synset or other label, or its name (ignoring case, with spaces).
 
-    Raises InputError for an unknown one, and for a name that two classes share (listing their numbers).
+    index: {"0": [label, name], ...}, ImageNet's in network order by default.  Raises InputError for an unknown word,
+    and for one that fits two classes (listing their numbers).
     """
     from common.errors import nearest
 
-    text = str(text).strip()
-    if text.isdecimal() and int(text) < COUNT:
-        return int(text)
-    if text in synset_numbers():
-        return synset_numbers()[text]
-    wanted = text.lower().replace(" ", "_")
-    matches = [number for number, (_, name, _) in enumerate(_rows()) if name.lower() == wanted]
+    index, text = class_index() if index is None else index, str(text).strip()
+    matches = {int(number) for number, words in index.items() if text in words}
+    if text.isascii() and text.isdigit() and (text.lstrip("0") or "0") in index:
+        matches.add(int(text))
+    if not matches:
+        wanted = _folded(text)
+        matches = {int(number) for number, (_, name) in index.items() if _folded(name) == wanted}
     if len(matches) == 1:
-        return matches[0]
+        return matches.pop()
     if matches:
-        numbers = " and ".join(f"{number} ({synset_of(number)})" for number in matches)
-        raise InputError(f"'{text}' is the name of two classes, {numbers}", where=where, do="Pass the number")
-    do = nearest(text, [name for _, name, _ in _rows()]) if not text.isdecimal() else f"Use 0 .. {COUNT - 1}"
-    raise InputError(f"unknown class '{text}'", where=where,
-                     do=do if len(do) < 100 else f"Use 0 .. {COUNT - 1}, a synset or a name")
+        numbers = " and ".join(f"{number} ({index[str(number)][0]})" for number in sorted(matches))
+        if text.isdigit():
+            raise InputError(f"'{text}' is the number of one class and the name of another, {numbers}", where=where,
+                             do="Rename one of them")
+        count = "two" if len(matches) == 2 else len(matches)
+        raise InputError(f"'{text}' is the name of {count} classes, {numbers}", where=where, do="Pass the number")
+    numbers = sorted(map(int, index))
+    do = f"Use {numbers[0]} .. {numbers[-1]}"
+    if not text.isdecimal():
+        close = nearest(text, [name for _, name in index.values()])
+        do = close if len(close) < 100 else f"{do}, a synset or a name"
+    raise InputError(f"unknown class '{text}'", where=where, do=do)
+
+
+def parse_classes(text, index=None, where="--target_classes"):
+    """Return the sorted classes of words separated by commas; InputError as parse_class, and for no word at all."""
+    words = [word.strip() for word in text.split(",") if word.strip()]
+    if not words:
+        raise InputError("no class given", where=where, do="Pass numbers or names, separated by commas")
+    return sorted({parse_class(word, index, where) for word in words})
+
+
+def _folded(name):
+    return name.lower().replace(" ", "_")

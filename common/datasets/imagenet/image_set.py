@@ -44,7 +44,8 @@ def open_imagenet32(split, roots, size=None):
 
 def _present(path):
     """Return [the file], else [the same as .npz], else []."""
-    return [name for name in (path, path.with_name(f"{path.name}.npz")) if name.is_file()][:1]
+    names = (path, path.with_name(f"{path.name}.npz"))
+    return [name for name in names if name.is_file() or name.is_symlink()][:1]  # a link to nothing is an error
 
 
 def _train_files(root):

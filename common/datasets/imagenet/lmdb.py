@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from common.errors import InputError
+from common.formats.lmdb_files import import_lmdb, open_lmdb
 
 
 class LmdbImages:
@@ -14,23 +15,8 @@ class LmdbImages:
     def __init__(self, path):
         import numpy as np
 
-        try:
-            import lmdb
-        except ImportError as error:
-            raise InputError("the package 'lmdb' is not installed", where="--lmdb_path",
-                             do="pip install lmdb") from error
-        self.path, self._damage = Path(path), lmdb.Error
-        if not self.path.exists():
-            raise InputError("no such file or folder", where=path, do="Check the path")
-        try:
-            self._base = lmdb.open(str(path), readonly=True, lock=False, readahead=False, subdir=self.path.is_dir())
-        except lmdb.Error as error:
-            raise InputError(f"cannot be opened as an LMDB ({error})", where=path,
-                             do="Pass the folder that contains data.mdb") from error
-        file = self.path / "data.mdb" if self.path.is_dir() else self.path
-        if file.stat().st_size < (self._base.info()["last_pgno"] + 1) * self._base.stat()["psize"]:
-            # LMDB maps the file: reading past its end would kill the process
-            raise InputError("the file is truncated", where=file, do="Copy it again")
+        self.path, self._damage = Path(path), import_lmdb("--lmdb_path").Error
+        self._base = open_lmdb(path)
         self._reader = self._base.begin(buffers=True)
         shape = self._shape("images_shape")
         count, *_ = (*self._shape("labels_shape"), 0)
@@ -38,6 +24,9 @@ class LmdbImages:
             raise InputError(f"images of shape {shape} and {count} labels, expected (n, 3, side, side)", where=path,
                              do="Create it again")
         self.side, self._count = shape[2], count
+        if count and len(self._get("images_0_data")) != 3 * self.side**2:
+            raise InputError(f"images of shape {shape}, the first has {len(self._get('images_0_data')):,} bytes",
+                             where=path, do="Create it again")
         labels = [bytes(self._get(f"labels_{number}_data")) for number in range(count)]
         if any(len(label) != 8 for label in labels):
             raise InputError("a label is not one int64", where=path, do="Make it again")

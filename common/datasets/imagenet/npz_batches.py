@@ -13,16 +13,17 @@ import hashlib
 import json
 import math
 import os
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from common.datasets.imagenet.npz_names import batch_paths
 from common.datasets.sets.locate import read_pickled_batch
 from common.errors import InputError
 from common.files import read_npz, system_errors, write_npz
+from common.formats.zips import open_zip
 from common.paths import cache_dir
 
-PUBLISHED = "https://image-net.org/download-images (downsampled)"
+PUBLISHED_FILES, PUBLISHED_ROWS = 10, 128_116  # of the training set; the last file has seven rows more
 INDEX_FORMAT = 1  # of the index file; part of its key
 VECTORS = 512  # rows per system call; the limit, IOV_MAX, is 1,024
 LAYOUT_DO = "Use the published files, or the same layout: data uint8 (rows, 3 side side), labels 1..1000"
@@ -46,52 +47,32 @@ class Batch:
         return self.first + self.rows
 
 
-def batch_paths(folder, subset="auto"):
-    """Return the batch files of a folder in the order of the numbers that end their names.
-
-    subset: train (numbered files), val (val_data alone), or auto: numbered ones if there are any, else the others.
-    In a folder without .npz, files called train_data_batch_<n> or val_data without a suffix are used (pickles).
-    """
-    folder = Path(folder)
-    with system_errors(folder):
-        names = sorted(entry.name for entry in os.scandir(folder) if entry.is_file() and not entry.name.startswith("."))
-    batches = [name for name in names if name.endswith(".npz")]
-    batches = batches or [name for name in names if re.fullmatch(r"train_data_batch_\d+|val_data", name)]
-    numbered = [name for name in batches if _number(name) is not None]
-    others = [name for name in batches if _number(name) is None]
-    chosen = {"train": numbered, "val": [name for name in others if name.startswith("val")],
-              "auto": numbered or others}[subset]
-    if not chosen:
-        what = "No NPZ files found" if subset == "auto" else f"no {subset} files of the downsampled ImageNet"
-        raise InputError(f"{what} in {folder}",
-                         do=f"Expected train_data_batch_1.npz ... or val_data.npz, from {PUBLISHED}")
-    return [folder / name for name in sorted(chosen, key=lambda name: (_number(name) or 0, name))]
-
-
-def _number(name):
-    """Return the number after the last underscore of a file name, or None."""
-    match = re.search(r"_(\d+)$", name.removesuffix(".npz"))
-    return int(match.group(1)) if match else None
-
-
-def open_npz_batches(folder, subset="auto"):
+def open_npz_batches(folder, subset="auto", partial=False):
     """Return the NpzBatches of a folder; the index comes from the cache when no file has changed.
 
-    Raises InputError for a folder without such files, a truncated or foreign file, labels outside 1..1000.
+    subset, partial: see `batch_paths`.
+    Raises InputError as `batch_paths` does, and for a truncated or foreign file, labels outside 1..1000.
     """
-    paths = batch_paths(folder, subset)
+    paths, notes = batch_paths(folder, subset, partial)
     stamps = []
     for path in paths:
         with system_errors(path):
             state = path.stat()
-        stamps.append([path.name, state.st_size, state.st_mtime_ns])
+        stamps.append([path.name, state.st_size, state.st_ctime_ns])  # unlike mtime no program sets it
     key = hashlib.sha256(json.dumps([INDEX_FORMAT, str(Path(folder).resolve()), subset]).encode()).hexdigest()[:24]
     cached = cache_dir() / "imagenet_npz" / f"index_{key}.npz"
     index = _read_index(cached, stamps, paths)
     if index is None:
         index = _make_index(paths, stamps)
         _write_index(cached, stamps, *index)
-    return NpzBatches(*index)
+    return NpzBatches(*index, [*notes, *_ends_early(index[0])])
+
+
+def _ends_early(batches):
+    """Return a note when the batches are fewer than the published ones, by their rows."""
+    if len(batches) >= PUBLISHED_FILES or any(batch.rows != PUBLISHED_ROWS for batch in batches):
+        return []
+    return [f"note: {len(batches)} of the {PUBLISHED_FILES} published batches are there"]
 
 
 def _read_index(cached, stamps, paths):
@@ -153,7 +134,7 @@ def _inspect(path):
 
     from common.formats.npz import npz_place
 
-    if path.suffix == ".npz":
+    if path.suffix.lower() == ".npz":
         shape, dtype, offset = npz_place(path, "data")
         labels = read_npz(path, required=("labels",))["labels"]
     else:
@@ -172,15 +153,31 @@ def _inspect(path):
     return shape[0], side, -1 if offset is None else offset, labels.astype(np.int16)
 
 
+def _check_sum(path):
+    """Return the CRC-32 of a batch's images, which an .npz tells, or of a whole pickle."""
+    import zlib
+
+    if path.suffix == ".npz":
+        with open_zip(path) as archive:
+            return archive.getinfo("data.npy").CRC
+    total = 0
+    with system_errors(path), open(path, "rb") as stream:
+        while block := stream.read(1 << 20):
+            total = zlib.crc32(block, total)
+    return total
+
+
 class NpzBatches:
     """Images of all batch files by their global number.
 
-    labels: (N,) int16, 1..1000 as stored.  side: in pixels.  Use as a context manager, or close().
+    labels: (N,) int16, 1..1000 as stored.  side: in pixels.  notes: lines for the console.
+    Use as a context manager, or close().
     """
 
-    def __init__(self, batches, labels):
+    def __init__(self, batches, labels, notes=()):
         import numpy as np
 
+        self.notes = list(notes)
         self.batches, self.labels, self.side = batches, labels, batches[0].side
         self.row_bytes = 3 * self.side**2
         self._stops = np.array([batch.stop for batch in batches])
@@ -190,8 +187,9 @@ class NpzBatches:
         return len(self.labels)
 
     def identity(self):
-        """Return what identifies the images, for records: [file name, bytes, rows] of each file, side, label hash."""
-        files = [[batch.path.name, batch.size, batch.rows] for batch in self.batches]
+        """Return what identifies the images, for records: [file name, bytes, rows, check sum] of each file, side, label
+        hash."""
+        files = [[batch.path.name, batch.size, batch.rows, _check_sum(batch.path)] for batch in self.batches]
         return {"files": files, "side": self.side, "labels_sha256": hashlib.sha256(self.labels.tobytes()).hexdigest()}
 
     def places(self, indices):

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from common.datasets.imagenet import classes as imagenet_classes
+from common.datasets.imagenet.class_maps import read_class_map
 from common.errors import InputError, Parameter
 
 
@@ -24,14 +25,17 @@ class ImageBatch:
 class Settings:
     """How a source is read.
 
-    class_map: see `read_class_map`.  npz_subset: files of a folder, see npz_batches.  split: sub-folder of a tree, None
-    for all of it.  preprocess, resize: how files and arrays are resized to the network's input.
+    class_map: see `read_class_map`.  labelled: False for images in any folders, all of class 0.
+    npz_subset, npz_partial: files of a folder, see npz_names.  split: sub-folder of a tree, None for all of it.
+    preprocess, resize: how files and arrays are resized to the network's input.
     keep_originals: also return the original pictures.  unpack_all: unpack compressed files completely, not only the
     requested rows.  num_workers: threads that decode.
     """
 
     class_map: str = "imagenet"
+    labelled: bool = True
     npz_subset: str = "auto"
+    npz_partial: bool = False
     split: str = None
     preprocess: str = "squash"
     resize: str = "box"
@@ -52,54 +56,23 @@ def open_source(settings, npz_dir=None, imagenet_dir=None, lmdb_path=None):
     return kinds[named[0]](places[named[0]], settings)
 
 
-def read_class_map(name, labels, where):
-    """Return (classes (N,) int64, {"0": [synset, name], ...}) of npz labels 1.. under a class map.
-
-    imagenet: the permutation from the development kit's order to the network's.  none: label - 1.  A .json: a list of
-    classes (entry label - 1), or a class index {"0": [synset, name]} in the order of the labels.
-    Raises InputError for a file of another kind, repeated or negative classes, and labels out of range.
-    """
-    import numpy as np
-
-    from common.files import read_json
-
-    labels = np.asarray(labels, np.int64)
-    if name == "imagenet":
-        return imagenet_classes.label_to_class(labels, where), imagenet_classes.class_index()
-    if name == "none":
-        return labels - 1, {str(number): [str(number), f"class_{number}"]
-                            for number in range(int(labels.max(initial=1)))}
-    if not name.endswith(".json"):
-        raise InputError("must be imagenet, none or a .json", where=Parameter("class_map", name), do="See the docs")
-    value = read_json(name)
-    do = "Use a list of classes (entry label - 1), or a class index {\"0\": [synset, name], ...} in the labels' order"
-    if isinstance(value, dict):
-        value = _from_index(value, name, do)
-    numbers = isinstance(value, list) and all(type(item) is int and item >= 0 for item in value)
-    if not numbers or len(set(value)) != len(value):
-        raise InputError("not a class map: its entries must be distinct non-negative integers", where=name, do=do)
-    if labels.size and labels.max() > len(value):
-        raise InputError(f"a map of {len(value)} labels, but the data have label {labels.max()}", where=name, do=do)
-    index = imagenet_classes.class_index()
-    known = {str(number): index.get(str(number), [str(number), f"class_{number}"]) for number in sorted(value)}
-    return np.array(value, np.int64)[labels - 1], known
-
-
-def _from_index(value, name, do):
-    """Return the list of network classes of a class index in the labels' order."""
-    numbers = imagenet_classes.synset_numbers()
-    try:
-        return [numbers[value[str(place)][0]] for place in range(len(value))]
-    except (KeyError, IndexError, TypeError) as error:
-        raise InputError(f"not a class index: no known synset at {error}", where=name, do=do) from error
-
-
 def planes_to_picture(pixels):
     """Return (S, S, 3) of (3, S, S)."""
     return pixels.transpose(1, 2, 0)
 
 
-class ArraySource:
+class Source:
+    """The base of all sources; settings: its Settings."""
+
+    def map_identity(self):
+        """Return {"map of classes": SHA-256 of the --class_map file}, for records; {} without one."""
+        from common.files import file_hash
+
+        name = self.settings.class_map
+        return {"map of classes": file_hash(name)} if name.endswith(".json") else {}
+
+
+class ArraySource(Source):
     """The base of sources of arrays of one size: a `reader` with `read`, `side` and `identity`."""
 
     suffix = "png"
@@ -146,8 +119,12 @@ class NpzSource(ArraySource):
     def __init__(self, path, settings):
         from common.datasets.imagenet.npz_batches import open_npz_batches
 
-        super().__init__(settings, open_npz_batches(path, settings.npz_subset))
+        super().__init__(settings, open_npz_batches(path, settings.npz_subset, settings.npz_partial))
         self.classes, self.class_index = read_class_map(settings.class_map, self.reader.labels, path)
+
+    def notes(self):
+        """Return notes about the source, for the console."""
+        return self.reader.notes
 
     def title(self, number):
         """Return an image's name in records."""
@@ -172,20 +149,20 @@ class LmdbSource(ArraySource):
         from common.datasets.imagenet.lmdb import LmdbImages
 
         super().__init__(settings, LmdbImages(path))
-        self.classes, self.class_index = self.reader.classes, imagenet_classes.class_index()
+        labels = self.reader.classes
         if settings.class_map != "imagenet":
-            self.class_index = {str(number): [str(number), f"class_{number}"]
-                                for number in range(int(self.classes.max()) + 1)}
-        elif self.classes.max() >= imagenet_classes.COUNT:
-            raise InputError(f"label {self.classes.max()} is outside 0 .. 999", where=path,
-                             do="Use `class_map` none")
+            self.classes, self.class_index = read_class_map(settings.class_map, labels + 1, path)
+            return
+        self.classes, self.class_index = labels, imagenet_classes.class_index()
+        if labels.max() >= imagenet_classes.COUNT:
+            raise InputError(f"label {labels.max()} is outside 0 .. 999", where=path, do="Use `class_map` none")
 
     def title(self, number):
         """Return an image's name in records."""
         return f"lmdb_idx_{number}"
 
 
-class TreeSource:
+class TreeSource(Source):
     """A tree or zip of image files."""
 
     kind, suffix = "imagenet_real", "JPEG"
@@ -193,15 +170,31 @@ class TreeSource:
     def __init__(self, path, settings):
         from common.datasets.imagenet.tree import ImageTree
 
-        if settings.class_map not in ("imagenet", "none"):
-            raise InputError("a label map needs npz files", where=Parameter("class_map"),
-                             do="Use imagenet or none")
-        self.settings = settings
-        self.tree = ImageTree(path, settings.split, settings.class_map == "imagenet")
-        self.classes, self.class_index = self.tree.classes, imagenet_classes.class_index()
-        if settings.class_map == "none":
-            self.class_index = {str(number): [name, name] for name, number in self.tree.folder_classes.items()}
+        self.settings, own = settings, settings.class_map not in ("imagenet", "none")
+        if own and not settings.class_map.endswith(".json"):
+            raise InputError("must be imagenet, none or a .json", where=Parameter("class_map", settings.class_map),
+                             do="See the docs")
+        classes = "imagenet" if settings.class_map == "imagenet" else "any"
+        self.tree = ImageTree(path, settings.split, classes if settings.labelled else None)
+        self.classes = self.tree.classes
+        if own and not self.tree.labelled:
+            raise InputError("a label map needs labels: npz files, an LMDB, or a dataset.json beside the folders",
+                             where=Parameter("class_map"), do="Use imagenet or none")
+        if own:
+            self.classes, self.class_index = self._mapped(path)
+        elif self.tree.class_names is None:
+            self.class_index = imagenet_classes.class_index()
+        else:
+            self.class_index = {str(number): [name, name] for number, name in self.tree.class_names.items()}
         self._pool = ThreadPoolExecutor(max(1, settings.num_workers))
+
+    def _mapped(self, path):
+        """Return (classes, class index) of the labels of a dataset.json under a class map; -1 stays -1."""
+        import numpy as np
+
+        labels = self.tree.classes
+        classes, index = read_class_map(self.settings.class_map, labels + 1, path)
+        return np.where(labels < 0, -1, classes), index
 
     def __len__(self):
         return len(self.tree)
@@ -222,10 +215,7 @@ class TreeSource:
 
     def notes(self):
         """Return notes about the source, for the console."""
-        if not self.tree.unknown:
-            return []
-        names = ", ".join(sorted(self.tree.unknown)[:5])
-        return [f"warning: skipped {sum(self.tree.unknown.values()):,} images in folders that are no synsets ({names})"]
+        return self.tree.notes
 
     def load(self, indices, side):
         """Return the ImageBatch of these numbers; damaged images are skipped."""

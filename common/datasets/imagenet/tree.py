@@ -1,15 +1,14 @@
 """ImageNet as single files: a tree of class folders, on the disk or in a zip.
 
 ROOT/{train,val}/n01440764/NAME.JPEG; image files (common/images/suffixes.py) at any depth. An image's class is the name
-of its own folder: a synset, or (without ImageNet's class map) any name, the sorted names being 0, 1, 2, ... A
-dataset.json beside the folders, {"labels": [[NAME, class], ...]} as EDM's and StyleGAN's dataset tools write it, takes
-precedence over the names.
+of its own folder: a synset, or (without ImageNet's class map) any name: whole numbers are the classes themselves, other
+names are numbered 0, 1, 2, ... in sorted order. A dataset.json beside the folders, {"labels": [[NAME, class], ...]} as
+EDM's and StyleGAN's dataset tools write it, takes precedence over names that are no synsets.
 """
 
 import hashlib
 import json
 import os
-from collections import Counter
 from pathlib import Path
 
 from common.errors import InputError
@@ -19,6 +18,7 @@ from common.images.network_size import decode_image, prepare_image
 from common.images.suffixes import images_among
 
 LABELS = "dataset.json"
+LARGEST = 1_000_000  # class that a folder may name: larger numbers are dates and the like
 
 
 class FolderFiles:
@@ -43,13 +43,26 @@ class FolderFiles:
         with system_errors(path):
             return path.read_bytes()
 
+    def has(self, split):
+        """Return whether there is a sub-folder of this name."""
+        return (self.root / split).is_dir()
+
     def optional(self, name):
         """Return a file's bytes, None when there is no such file."""
         return self.read(name) if (self.root / name).is_file() else None
 
     def size(self, name):
-        """Return a file's size in bytes."""
-        return os.path.getsize(self.root / name)
+        """Return a file's size in bytes, None for one that cannot be reached, such as a link to nothing."""
+        try:
+            return os.path.getsize(self.root / name)
+        except OSError:
+            return None
+
+    def marks(self, names):
+        """Return what identifies the contents of each file."""
+        from common.datasets.sets.folders import file_marks
+
+        return file_marks([self.root / name for name in names])
 
 
 class ZipFiles:
@@ -80,6 +93,10 @@ class ZipFiles:
         with zip_errors(f"{self.root}: {name}", "cannot be unpacked"), self._lock:
             return self._archive.read(self._entries[name])
 
+    def has(self, split):
+        """Return whether there is a folder of this name."""
+        return any(split in name.split("/")[:-1] for name in self._archive.namelist())
+
     def optional(self, name):
         """Return an entry's bytes, None when there is no such entry."""
         if name not in self._archive.namelist():
@@ -91,63 +108,115 @@ class ZipFiles:
         """Return an entry's size in bytes, unpacked."""
         return self._entries[name].file_size
 
+    def marks(self, names):
+        """Return the check sum of each entry."""
+        return [f"{self._entries[name].CRC:08x}" for name in names]
+
 
 class ImageTree:
     """The images of a split in sorted order of their names; an image's number is its place in that order.
 
     split: a sub-folder, or None for a tree without splits (ROOT/n01440764/NAME.JPEG).
-    names: [`val/n01440764/a.JPEG`, ...].  classes: (N,) int64, -1 where the folder is not a known synset.
+    names: [`val/n01440764/a.JPEG`, ...].  classes: (N,) int64, -1 for images without a class.
+    class_names: {class: name} in ascending order, None where the classes are ImageNet's.  notes: lines for the console.
     """
 
-    def __init__(self, root, split, synsets=True):
-        """synsets: folders are ImageNet's; else any names, numbered in sorted order."""
+    def __init__(self, root, split, classes="imagenet"):
+        """classes: imagenet, any (of folders or labels), or None: all images are of class 0."""
         import numpy as np
 
-        from common.datasets.imagenet.classes import synset_numbers
-
-        self.files = ZipFiles(root) if Path(root).is_file() else FolderFiles(root)
-        self.names = self.files.names(split)
+        self.files, self.notes, self.labelled = open_files(root), [], False
+        if split is not None and not self.files.has(split) and self.files.optional(LABELS) is not None:
+            self.notes.append(f"note: {root} has a {LABELS} and no {split}/: all of it is read")
+            split = None
+        self.split, self.names = split, self.files.names(split)
         if not self.names:
             inner = f"{split}/n01440764/*.JPEG" if split else "class folders with images"
             raise InputError(f"No images found in {Path(root) / (split or '')}", do=f"Expected {inner} and so on")
-        self.labels = labels = None if synsets else self._read_labels()
+        self.class_names, numbers = {0: "images"}, [0] * len(self.names)
+        if classes is not None:
+            numbers = self._number(classes == "imagenet")
+        self.classes = np.array(numbers, np.int64)
+
+    def _number(self, imagenet):
+        """Return the class of each image and set class_names."""
+        from common.datasets.imagenet.classes import synset_numbers
+
+        folders, known = [self._folder(name) for name in self.names], synset_numbers()
+        if imagenet and not known.keys().isdisjoint(folders):
+            self.class_names = None
+            return self._looked_up(folders, known, "in folders that are no synsets", folders)
+        labels = self._read_labels()
         if labels is not None:
-            self.classes, self.unknown = np.array([labels.get(name, -1) for name in self.names], np.int64), Counter()
-            self.folder_classes = {f"class_{number}": number for number in sorted(set(labels.values()))}
-            return
-        folders = [f"/{name}".split("/")[-2] for name in self.names]
-        numbers = synset_numbers() if synsets else {name: number for number, name in enumerate(sorted(set(folders)))}
-        self.folder_classes = numbers
-        self.classes = np.array([numbers.get(folder, -1) for folder in folders], np.int64)
-        self.unknown = Counter(folder for folder in folders if folder not in numbers)
-        if synsets and (self.classes < 0).all():
-            raise InputError(f"no class folder is a synset (the first is '{folders[0]}')",
-                             where=Path(root) / (split or ""),
+            return self._by_label(labels, imagenet)
+        place = Path(self.files.root) / (self.split or "")
+        if imagenet:
+            raise InputError(f"no class folder is a synset (the first is '{folders[0]}')", where=place,
                              do="Sort the images into folders such as n01440764, or use --class_map none")
+        named = set(folders) - {""} if are_numbers(set(folders) - {""}) else set(folders)
+        numbers = number_folders(named, place)
+        self.class_names = {number: name for name, number in sorted(numbers.items(), key=lambda item: item[1])}
+        return self._looked_up(folders, numbers, "that lie in no class folder", self.names)
+
+    def _folder(self, name):
+        """Return the name of an image's own folder below the split, "" for none."""
+        parts = name.split("/")[:-1]
+        return parts[-1] if len(parts) > (self.split is not None) else ""
+
+    def _looked_up(self, keys, numbers, what, names):
+        """Return numbers[key] for each key, -1 for the others, which a warning counts, listing some of their names."""
+        unknown = [name for key, name in zip(keys, names) if key not in numbers]
+        if unknown:
+            some = ", ".join(sorted(set(unknown))[:5])
+            self.notes.append(f"warning: skipped {len(unknown):,} images {what} ({some})")
+        return [numbers.get(key, -1) for key in keys]
+
+    def _by_label(self, labels, imagenet):
+        """Return the class of each image in dataset.json and set class_names."""
+        from common.datasets.imagenet.classes import COUNT
+
+        where = f"{self.files.root}: {LABELS}"
+        most = max(labels.values())
+        if imagenet and most >= COUNT:
+            raise InputError(f"label {most} is outside 0 .. {COUNT - 1}, ImageNet's classes", where=where,
+                             do="Use --class_map none")
+        self.labelled, missing = True, labels.keys() - set(self.names)
+        if missing:
+            self.notes.append(f"warning: {len(missing):,} images of {LABELS} are not there ({min(missing)})")
+        self.class_names = None if imagenet else {n: f"class_{n}" for n in sorted(set(labels.values()))}
+        return self._looked_up(self.names, labels, f"without a label in {LABELS}", self.names)
 
     def _read_labels(self):
-        """Return {name: class} of dataset.json, None where there is none or it has no labels."""
-        data = self.files.optional(LABELS)
+        """Return {name: class} of the dataset.json beside the folders, None where there is none or it has no labels."""
+        data, inner = self.files.optional(LABELS), ""
+        if data is None and self.split is not None:
+            inner = f"{self.split}/"
+            data = self.files.optional(inner + LABELS)
         if data is None:
             return None
-        where, do = f"{self.files.root}: {LABELS}", 'Expected {"labels": [["00000/img00000000.png", 0], ...]}'
+        where, do = f"{self.files.root}: {inner}{LABELS}", 'Expected {"labels": [["00000/img00000000.png", 0], ...]}'
         try:
-            labels = {str(name): number for name, number in json.loads(data)["labels"] or []}
-        except (ValueError, KeyError, TypeError) as error:
+            entries = [(inner + str(name), number) for name, number in json.loads(data)["labels"] or []]
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise InputError(f"not a list of labels ({error})", where=where, do=do) from error
-        if not all(type(number) is int and number >= 0 for number in labels.values()):
-            raise InputError("a label is not a non-negative integer", where=where, do=do)
+        labels = dict(entries)
+        if not all(type(number) is int and 0 <= number <= LARGEST for number in labels.values()):
+            raise InputError(f"a label is not an integer from 0 to {LARGEST:,}", where=where, do=do)
+        twice = next((name for name, number in entries if labels[name] != number), None)
+        if twice is not None:
+            raise InputError(f"{twice} has two labels", where=where, do="Remove one of them")
         return labels or None
 
     def __len__(self):
         return len(self.names)
 
     def identity(self):
-        """Return {"images", "listing_sha256"}: their number, and a hash over names and sizes."""
+        """Return {"images", "listing_sha256"}: their number, and a hash over names, sizes and marks of the contents."""
         digest = hashlib.sha256()
-        for name in self.names:
-            digest.update(f"{name}\t{self.files.size(name)}\n".encode(errors="surrogateescape"))
-        if self.labels:
+        for name, mark in zip(self.names, self.files.marks(self.names)):
+            digest.update(f"{name}\t{self.files.size(name)}\t{mark}\n".encode(errors="surrogateescape"))
+        in_order = {name: number for number, name in enumerate(sorted((self.class_names or {}).values()))}
+        if self.labelled or {name: number for number, name in (self.class_names or {}).items()} != in_order:
             digest.update(self.classes.tobytes())
         return {"images": len(self), "listing_sha256": digest.hexdigest()}
 
@@ -160,3 +229,32 @@ class ImageTree:
         """Return (uint8 (3, side, side), Pillow image) of one image, see prepare_image."""
         image = self.load(number)
         return prepare_image(image, side, how), image
+
+
+def open_files(root):
+    """Return the files of a folder or zip."""
+    return ZipFiles(root) if Path(root).is_file() else FolderFiles(root)
+
+
+def are_numbers(names):
+    """Return whether there are names and all of them are whole numbers."""
+    return bool(names) and all(name.isascii() and name.isdigit() for name in names)
+
+
+def number_folders(names, where):
+    """Return {folder: class} of class folders: the numbers that they are, if all are whole numbers, else 0, 1, 2, ...
+    in the order of their names.
+
+    Raises InputError for two folders of one number, such as 1 and 01, and for a number that no class has.
+    """
+    if not are_numbers(names):
+        return {name: number for number, name in enumerate(sorted(names))}
+    folders = {}
+    for name in sorted(names):
+        if len(name.lstrip("0")) > len(str(LARGEST)) or int(name) > LARGEST:
+            raise InputError(f"the class folder {name} is a number over {LARGEST:,}", where=where,
+                             do="Rename the folders: whole numbers are taken for the numbers of the classes")
+        other = folders.setdefault(int(name), name)
+        if other != name:
+            raise InputError(f"the class folders {other} and {name} are the same number", where=where, do="Rename one")
+    return {name: number for number, name in folders.items()}

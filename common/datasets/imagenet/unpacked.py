@@ -84,7 +84,7 @@ def stream_rows(batch):
     from common.datasets.sets.locate import read_pickled_batch
     from common.formats.npz import iterate_npz_rows
 
-    if batch.path.suffix == ".npz":
+    if batch.path.suffix.lower() == ".npz":
         yield from iterate_npz_rows(batch.path, "data", PIECE)
         return
     data = read_pickled_batch(batch.path)[0]

@@ -5,19 +5,19 @@ python form: pickled dicts with data uint8 (n, 3072), rows of 1024 R, 1024 G, 10
 A .tar.gz is read in memory, nothing is unpacked on disk.
 """
 
-import gzip
 import tarfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from common.datasets.sets.imageset import ArrayImages
 from common.datasets.sets.locate import check_labels, check_planes, plain_key
 from common.errors import InputError
+from common.formats.tars import open_gzip, tar_errors, tar_members
 
 PUBLISHED = "https://www.cs.toronto.edu/~kriz/cifar.html"
 CLASSES = {"cifar10": 10, "cifar100": 100}
 COARSE_CLASSES = 20
+LARGEST = 1 << 28  # bytes of a member; CIFAR-100's train has 155 MB
 FORMS = {
     "cifar10": ("cifar-10-batches-py", "cifar-10-batches-bin"),
     "cifar100": ("cifar-100-python", "cifar-100-binary"),
@@ -118,20 +118,15 @@ def _from_folder(source, names):
 
 def _from_archive(source, names):
     """Return [(bytes, 'archive: member')] of each file, in the order of `names`; one pass over the .tar.gz."""
-    from common.files import system_errors
-
     wanted, data = set(names), {}
-    try:
-        with system_errors(source.path), tarfile.open(source.path, "r|gz") as archive:
-            for member in archive:
-                path = PurePosixPath(member.name)
-                if member.isfile() and path.name in wanted and path.parent.name == source.form:
-                    data[path.name] = archive.extractfile(member).read()
-                    if len(data) == len(wanted):
-                        break
-    except (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError) as error:
-        raise InputError(f"not a complete .tar.gz ({error})", where=source.path,
-                         do=f"Download it again from {PUBLISHED}") from error
+    with (tar_errors(source.path, "not a complete .tar.gz", f"Download it again from {PUBLISHED}"),
+          open_gzip(source.path) as stream, tarfile.open(fileobj=stream, mode="r|") as archive):
+        for member in tar_members(archive, LARGEST):
+            path = PurePosixPath(member.name)
+            if path.name in wanted and path.parent.name == source.form:
+                data[path.name] = archive.extractfile(member).read()
+                if len(data) == len(wanted):
+                    break
     missing = [name for name in names if name not in data]
     if missing:
         raise InputError(

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import zlib
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -9,19 +10,23 @@ from common.datasets.dlas.chunked.centers import FILE as CENTERS
 from common.datasets.sets.imageset import CompressedImages
 from common.datasets.sets.splits import split_names
 from common.errors import as_input_error
-from common.images.suffixes import SUFFIXES, images_among
+from common.images.suffixes import DATA_SETS, SUFFIXES, images_among
 
 DRAWN = ("preview.png", "inspect.png")
+LARGE = 4 << 30  # bytes of a folder's images
 
 
-def open_folder(path, split, size=None):
+def open_folder(path, split, size=None, absent=None):
     """Return the ImageSet of a split (`splits.split_names`) of a folder's images; no labels.
 
-    Hidden files are passed over. Raises InputError for a folder without images, and as CompressedImages says.
+    Hidden files are passed over.  absent: names of images that were there once and keep their places; with a list, an
+    empty one too, images that cannot be read are found when they are read.
+    Raises InputError for a folder without images, and as CompressedImages says.
     """
     path = Path(path)
-    names = split_names(list_images(path), split, path)
-    return CompressedImages(path.resolve().name, split, FolderStore(path, names), size=size)
+    names = split_names({*list_images(path, DATA_SETS), *(absent or ())}, split, path)
+    return CompressedImages(path.resolve().name, split, FolderStore(path, names), size=size,
+                            tolerant=absent is not None)
 
 
 def list_images(folder, suffixes=SUFFIXES):
@@ -68,6 +73,34 @@ def _refuse(error):
     raise as_input_error(error, where=error.filename) or error
 
 
+def file_marks(paths):
+    """Return, for each file, the CRC-32 of its contents as eight digits, as a zip tells it.
+
+    Where all have over 4 GB together, which nobody waits for, it is the time of modification; a file that cannot be
+    read is "unreadable", and is named when it is decoded.
+    """
+    from common.files import system_errors
+
+    sizes, times = 0, []
+    for path in paths:
+        with system_errors(path):
+            status = os.stat(path)
+        sizes += status.st_size
+        times.append(status.st_mtime_ns)
+    return times if sizes > LARGE else [_check_sum(path) for path in paths]
+
+
+def _check_sum(path):
+    total = 0
+    try:
+        with open(path, "rb") as stream:
+            while block := stream.read(1 << 20):
+                total = zlib.crc32(block, total)
+    except OSError:
+        return "unreadable"
+    return f"{total:08x}"
+
+
 class FolderStore:
     """Image files by position."""
 
@@ -95,15 +128,19 @@ class FolderStore:
         """Return an image's path."""
         return self.folder / self._names[position]
 
-    def identity(self):
-        """Return {"bytes", "listing_sha256"}: the total size and a hash over names and sizes."""
-        from common.files import system_errors
+    def name(self, position):
+        """Return an image's path relative to the folder."""
+        return self._names[position]
 
+    def identity(self, without=()):
+        """Return {"bytes", "listing_sha256"}: the total size and a hash over names, sizes and marks of the contents.
+
+        without: names of images to leave out, as are those that are not there.
+        """
+        names = [name for name in self._names if name not in without and (self.folder / name).exists()]
         digest, total = hashlib.sha256(), 0
-        for name in self._names:
-            path = self.folder / name
-            with system_errors(path):
-                length = path.stat().st_size
-            digest.update(f"{name}\t{length}\n".encode(errors="surrogateescape"))
+        for name, mark in zip(names, file_marks([self.folder / name for name in names])):
+            length = (self.folder / name).stat().st_size
+            digest.update(f"{name}\t{length}\t{mark}\n".encode(errors="surrogateescape"))
             total += length
         return {"bytes": total, "listing_sha256": digest.hexdigest()}

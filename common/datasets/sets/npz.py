@@ -1,4 +1,4 @@
-"""Images in a .npz or .npy file: uint8, (N, H, W, C) or (N, C, H, W), memory-mapped unless compressed."""
+"""Images in a .npz or .npy file: uint8, (N, H, W, C), (N, C, H, W) or grey (N, H, W), mapped unless compressed."""
 
 import zipfile
 from pathlib import Path
@@ -11,49 +11,56 @@ from common.formats.zips import open_zip
 
 IMAGE_KEYS = ("images", "samples", "data", "arr_0", "x")
 LABEL_KEYS = ("labels", "label", "y")
+SPLIT_KEYS = {"train": ("x_train", "y_train"), "test": ("x_test", "y_test")}  # of keras's mnist.npz
 
 
 def open_npz(path, split, size=None):
     """Return the ImageSet of a split (`splits.split_rows`) of a .npz (first of IMAGE_KEYS, LABEL_KEYS) or .npy file.
 
     Channels are last when the last axis has 1 or 3 entries, else first. Labels, if any, are integers, (N,) or (N, 1).
+    A file with x_train and x_test, as keras has them, is split by these.
     Raises InputError for a broken file, a missing array, another dtype or shape, or another number of labels.
     """
-    path = Path(path)
+    path, is_split = Path(path), False
     if path.suffix.lower() == ".npy":
         from common.files import fingerprint
 
         images, labels, identity = _map(path, 0, path), None, {"files": [fingerprint(path)]}
     else:
-        images, labels, identity = _open_arrays(path)
+        images, labels, identity, is_split = _open_arrays(path, split)
     channels_first = _channels_first(images, path)
-    rows = split_rows(images.shape[0], split, path)
+    rows = None if is_split else split_rows(images.shape[0], split, path)
     return ArrayImages(path.stem, split, [images], labels, channels_first, rows, size, identity)
 
 
-def _open_arrays(path):
-    """Return images (array or MappedArray), labels or None, and the identity of a .npz file."""
+def _open_arrays(path, split):
+    """Return images (array or MappedArray), labels or None, the identity of a .npz file, and whether the images are
+    those of the split alone."""
     from common.files import read_npz
 
     with open_zip(path, "not a complete .npz file") as archive:
         members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
     key = next((name for name in IMAGE_KEYS if name in members), None)
+    is_split = key is None and split in SPLIT_KEYS and all(keys[0] in members for keys in SPLIT_KEYS.values())
+    key = SPLIT_KEYS[split][0] if is_split else key
     if key is None:
         raise InputError(
             f"no array {', '.join(IMAGE_KEYS[:-1])} or {IMAGE_KEYS[-1]}, the file has "
             f"{', '.join(members) or 'nothing'}",
             where=path, do="Store the images as `images`",
         )
-    label_key = next((name for name in LABEL_KEYS if name in members), None)
+    label_keys = SPLIT_KEYS[split][1:] if is_split else LABEL_KEYS
+    label_key = next((name for name in label_keys if name in members), None)
     info = members[key]
     if info.compress_type == zipfile.ZIP_STORED:
         images = _map(path, _member_start(path, info), f"{path}: {key}")
     else:
         images = read_npz(path, required=(key,))[key]
+        images = images.reshape(_with_channel(images.shape))
     labels = read_npz(path, required=(label_key,))[label_key] if label_key else None
     arrays = [{"name": n, "bytes": members[n].file_size, "crc32": members[n].CRC} for n in (key, label_key) if n]
     identity = {"files": [{"name": path.name, "bytes": path.stat().st_size}], "arrays": arrays}
-    return images, _check_labels(labels, images.shape, label_key, path), identity
+    return images, _check_labels(labels, images.shape, label_key, path), identity, is_split
 
 
 def _member_start(path, info):
@@ -99,16 +106,22 @@ def _map(path, start, where):
     except (ValueError, EOFError) as error:
         raise InputError(f"not a complete .npy array ({error})", where=where,
                          do="Recreate the file or copy it again") from error
+    shape = _with_channel(shape)
     _check_images(shape, dtype, where)
     if offset + np.prod(shape, dtype=np.int64) > path.stat().st_size:
         raise InputError(f"array of shape {shape} is truncated", where=where, do="Recreate the file or copy it again")
     return MappedArray(path, offset, shape, "F" if fortran else "C")
 
 
+def _with_channel(shape):
+    """Return the shape (N, H, W) of grey images as (N, H, W, 1), any other unchanged, that of one RGB image too."""
+    return (*shape, 1) if len(shape) == 3 and shape[2] not in (1, 3) else tuple(shape)
+
+
 def _check_images(shape, dtype, where):
     if dtype != "uint8" or len(shape) != 4 or 0 in shape:
         raise InputError(
-            f"images are {dtype} {tuple(shape)}, expected uint8 (N, H, W, C) or (N, C, H, W)", where=where,
+            f"images are {dtype} {tuple(shape)}, expected uint8 (N, H, W, C), (N, C, H, W) or (N, H, W)", where=where,
             do="Store 8-bit pixels",
         )
 

@@ -94,8 +94,8 @@ class RecordStore:
         path, place = self._titles[position]
         return f"{path}: record {place}"
 
-    def identity(self):
-        """Return what identifies these images, for run records."""
+    def identity(self, without=()):
+        """Return what identifies these images, for run records: the shards, whatever is left out."""
         from common.files import fingerprint
 
         return {"files": [fingerprint(path) for path in self._shards]}
@@ -116,11 +116,12 @@ def _shards(folder, prefix):
     if not shards:
         return ()
     total = int(shards[0].name.rpartition("-of-")[2])
-    expected = tuple(folder / f"{prefix}{number:05d}-of-{total:05d}" for number in range(total))
-    for path in expected:
-        if not path.is_file():
-            raise InputError(f"no such file, but {shards[0].name} exists", where=path, do=ADVICE)
-    return expected
+    expected = []
+    for number in range(total):  # a name may claim any number: ends at the first that is missing
+        expected.append(folder / f"{prefix}{number:05d}-of-{total:05d}")
+        if not expected[-1].is_file():
+            raise InputError(f"no such file, but {shards[0].name} exists", where=expected[-1], do=ADVICE)
+    return tuple(expected)
 
 
 def _shard_lengths(folder, split):
@@ -131,10 +132,14 @@ def _shard_lengths(folder, split):
     if not path.is_file():
         return None
     info = read_json(path)
-    splits = info.get("splits", []) if isinstance(info, dict) else []
+    splits = info.get("splits") if isinstance(info, dict) else None
+    splits = splits if isinstance(splits, list) else []
     lengths = [entry.get("shardLengths", [])
                for entry in splits if isinstance(entry, dict) and entry.get("name") == split]
-    return [int(length) for length in lengths[0]] if lengths else None
+    try:
+        return [int(length) for length in lengths[0]] if lengths else None
+    except (TypeError, ValueError) as error:
+        raise InputError(f"'shardLengths' of {split} is no list of numbers", where=path, do=ADVICE) from error
 
 
 def _read_tfrecord(path):

@@ -8,20 +8,20 @@ from pathlib import Path
 from common.datasets.sets.imageset import CompressedImages
 from common.datasets.sets.splits import split_names
 from common.formats.zips import open_zip, zip_errors
-from common.images.suffixes import SUFFIXES, images_among
+from common.images.suffixes import DATA_SETS, SUFFIXES, images_among
 
 BROKEN = "cannot be read from a .zip"
 
 
-def open_zip_set(path, split, size=None):
+def open_zip_set(path, split, size=None, absent=None):
     """Return the ImageSet of a split (`splits.split_names`) of a .zip's images; no labels.
 
     Hidden files and __MACOSX are ignored. Raises InputError for an archive that is broken, encrypted or without images,
-    and as CompressedImages does.
+    and as CompressedImages does.  absent: as in open_folder.
     """
     path = Path(path)
-    names = split_names(zip_names(path), split, path)
-    return CompressedImages(path.stem, split, ZipStore(path, names), size=size)
+    names = split_names({*zip_names(path, DATA_SETS), *(absent or ())}, split, path)
+    return CompressedImages(path.stem, split, ZipStore(path, names), size=size, tolerant=absent is not None)
 
 
 def zip_names(path, suffixes=SUFFIXES):
@@ -70,17 +70,26 @@ class ZipStore:
         """Return an image's name in messages."""
         return f"{self._path}: {self._names[position]}"
 
+    def name(self, position):
+        """Return an image's name in the archive."""
+        return self._names[position]
+
     def checksums(self):
         """Return size and CRC-32 of each image as text, from the archive's directory."""
         with zip_errors(self._path, BROKEN):
             found = [self._reopened().getinfo(name) for name in self._names]
         return [f"{info.file_size}:{info.CRC:08x}" for info in found]
 
-    def identity(self):
-        """Return {"bytes", "listing_sha256"}: the images' total size and a hash over names, sizes and checksums."""
+    def identity(self, without=()):
+        """Return {"bytes", "listing_sha256"}: the images' total size and a hash over names, sizes and checksums.
+
+        without: names of images to leave out.
+        """
         digest, total = hashlib.sha256(), 0
         with zip_errors(self._path, BROKEN):
             for name in self._names:
+                if name in without or name not in self._reopened().NameToInfo:
+                    continue
                 info = self._reopened().getinfo(name)
                 digest.update(f"{name}\t{info.file_size}\t{info.CRC:08x}\n".encode(errors="surrogateescape"))
                 total += info.file_size

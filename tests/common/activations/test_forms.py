@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from common.activations import open_activations
+from common.activations.flat import NpyForm
 from common.activations.layout import Tree, write_info
-from common.activations.store import NpyForm, NpzForm
+from common.activations.store import NpzForm
 from common.errors import InputError
 
 WIDTHS = {"midblock": 6, "encoder_bottleneck": 4}  # not in the order of their names
@@ -16,6 +17,11 @@ WIDTHS = {"midblock": 6, "encoder_bottleneck": 4}  # not in the order of their n
 def make(count, seed=0):
     draws = np.random.default_rng(seed)
     return {layer: draws.standard_normal((count, width)).astype(np.float32) for layer, width in WIDTHS.items()}
+
+
+def joined(arrays):
+    """Return all layers side by side, in the order of their names."""
+    return np.hstack([arrays[layer] for layer in sorted(arrays)])
 
 
 def fill(tree, kind, arrays, count, per_unit, left_out=(), **more):
@@ -28,10 +34,10 @@ def fill(tree, kind, arrays, count, per_unit, left_out=(), **more):
         places = [place for place in range(min(per_unit, count - start)) if start + place not in left_out]
         form.write(unit, places, {layer: rows[start : start + per_unit][places] for layer, rows in arrays.items()})
         assert form.rows_there(unit) == len(places)
-        for row, place in enumerate(places):
-            path, index = form.place(start + place, row)
-            samples.append({"sample_id": f"sample_{start + place:06d}", "activation_path": path, "batch_index": index})
+        samples += [(start + place, row) for row, place in enumerate(places)]
     form.finish()
+    samples = [{"sample_id": f"sample_{position:06d}", "activation_path": form.place(position, row)[0],
+                "batch_index": form.place(position, row)[1]} for position, row in samples]
     write_info(tree.info, {"layers": list(WIDTHS), "num_samples": len(samples)}, iter(samples), len(samples))
     assert all(path.exists() for path in form.outputs())
     return form
@@ -44,12 +50,12 @@ def test_what_is_written_is_read(kind, left_out, tmp_path):
     fill(Tree(tmp_path, "imagenet"), kind, arrays, 10, 4, left_out)
     kept = [number for number in range(10) if number not in left_out]
     activations = open_activations(tmp_path, "imagenet")
-    assert (activations.num_samples, activations.layers) == (len(kept), list(WIDTHS))
+    assert (activations.num_samples, sorted(activations.layers)) == (len(kept), sorted(WIDTHS))
     rows = activations.rows()
-    joined = np.hstack([arrays["encoder_bottleneck"], arrays["midblock"]])[kept]
-    assert (rows.shape, rows.dtype, rows.layers) == (joined.shape, np.float32, sorted(WIDTHS))
-    np.testing.assert_array_equal(rows[:], joined)
-    np.testing.assert_array_equal(rows[2:7], joined[2:7])
+    expected = joined(arrays)[kept]
+    assert (rows.shape, rows.dtype, rows.layers) == (expected.shape, np.float32, sorted(WIDTHS))
+    np.testing.assert_array_equal(rows[:], expected)
+    np.testing.assert_array_equal(rows[2:7], expected[2:7])
     np.testing.assert_array_equal(activations.rows("midblock")[5:], arrays["midblock"][kept][5:])
     assert rows[4:4].shape == (0, 10)
     with pytest.raises(InputError, match="no activations of layer"):
@@ -62,16 +68,14 @@ def test_the_fast_form_has_partial_names_until_it_is_done(tmp_path):
     form.prepare()
     arrays = make(5)
     form.write(1, [0], {layer: rows[4:] for layer, rows in arrays.items()})
-    assert {path.name for path in tree.activations.iterdir()} == {
-        "done.npy.partial", "midblock.npy.partial", "encoder_bottleneck.npy.partial"}
+    assert {path.name for path in tree.activations.iterdir()} == {"done.mask.partial", "activations.npy.partial"}
     again = NpyForm(tree, WIDTHS, "float16", 5, 4)  # as after a kill
     again.prepare()
     assert (again.rows_there(0), again.rows_there(1)) == (None, 1)
     again.write(0, range(4), {layer: rows[:4] for layer, rows in arrays.items()})
     again.finish()
-    for layer, rows in arrays.items():
-        np.testing.assert_array_equal(np.load(tree.activations / f"{layer}.npy"), rows.astype(np.float16))
-    np.testing.assert_array_equal(np.load(tree.activations / "done.npy"), np.ones(5, np.uint8))
+    np.testing.assert_array_equal(np.load(tree.activations / "activations.npy"), joined(arrays).astype(np.float16))
+    assert (tree.activations / "done.mask").read_bytes() == bytes([1] * 5)
 
 
 def test_the_fast_form_grows(tmp_path):
@@ -84,8 +88,7 @@ def test_the_fast_form_grows(tmp_path):
         count = min(4, 11 - 4 * unit)
         form.write(unit, range(count), {layer: rows[4 * unit : 4 * unit + 4] for layer, rows in arrays.items()})
     form.finish()
-    for layer, rows in arrays.items():
-        np.testing.assert_array_equal(np.load(tree.activations / f"{layer}.npy"), rows)
+    np.testing.assert_array_equal(np.load(tree.activations / "activations.npy"), joined(arrays))
 
 
 def test_a_damaged_batch_is_not_there(tmp_path):
@@ -114,8 +117,8 @@ def test_a_flat_set_is_read(tmp_path):
     arrays, tree = make(3), Tree(tmp_path, "imagenet_real")
     tree.activations.mkdir(parents=True)
     np.save(tree.activations / "all.npy", np.hstack([arrays["encoder_bottleneck"], arrays["midblock"]]))
-    told = {"layers": list(WIDTHS), "shapes": {"midblock": [6], "encoder_bottleneck": [1, 2, 2]}, "total_features": 10,
-            "num_samples": 3, "dtype": "float32"}
+    told = {"layers": sorted(WIDTHS), "shapes": {"midblock": [6], "encoder_bottleneck": [1, 2, 2]},
+            "total_features": 10, "num_samples": 3, "dtype": "float32"}
     (tree.activations / "all.npy.json").write_text(json.dumps(told))
     write_info(tree.info, {"num_samples": 3}, [{"batch_index": number} for number in range(3)], 3)
     activations = open_activations(tmp_path, "imagenet_real")

@@ -16,7 +16,7 @@ def make_pixels(count, side=SIDE, seed=0):
     return pixels
 
 
-def write_batches(folder, counts=(7, 5, 6), numbers=(1, 2, 10), side=SIDE, classes=4, form="stored", seed=0):
+def write_batches(folder, counts=(7, 5, 6), numbers=(1, 2, 3), side=SIDE, classes=4, form="stored", seed=0):
     """Write npz batches (form stored or deflated) or pickles; returns (pixels, labels) of all in numeric order."""
     folder.mkdir(parents=True, exist_ok=True)
     pixels = make_pixels(sum(counts), side, seed)

@@ -23,6 +23,7 @@ from common.datasets.dlas.torch_sets import TorchDataset
 from common.errors import InputError
 from common.images.imresize import imresize
 from tests.common.datasets.makers import planes
+from tests.common.limits import within_bounds
 
 SIZES = {"a.png": (60, 40), "b/b.JPG": (48, 48), "b/c.webp": (40, 70), "d.png": (44, 52)}  # height, width
 
@@ -476,6 +477,18 @@ def test_fixed_len_counts_before_the_offset(folder):
 
 
 # Wrong options
+
+
+@pytest.mark.parametrize(("mode", "changes", "said"), [
+    ("imagefolder", {"num_corrupts_per_image": 9999999999999, "random_corruptions": ["none"]}, "of at most 100"),
+    ("imagefolder", {"weights": [10**15]}, "from 0 to 65,536"),
+    ("imagefolder", {"target_size": 10**10}, "of at most 65,536"),
+    ("multiscale", {"num_scales": 40}, "of at most 8"),
+    ("torch_dataset", {"fixed_len": 1e300}, "of at most"),
+])
+def test_R6_numbers_that_would_never_be_done_are_refused(mode, changes, said, folder):
+    with within_bounds(), pytest.raises(InputError, match=said):
+        create(mode, folder, **changes)
 
 
 @pytest.mark.parametrize(("mode", "changes", "said"), [

@@ -1,9 +1,5 @@
 """Hostile files of every kind: refused in one line that says why; nothing of them runs, writes, hangs or grows."""
 
-import contextlib
-import resource
-import signal
-
 import pytest
 
 from common.errors import InputError
@@ -13,27 +9,9 @@ from common.formats.pickles import read_pickle
 from common.formats.script_module import load_script
 from common.formats.torchscript import load_torchscript
 from tests.common.formats import hostile_files as hostile
+from tests.common.limits import within_bounds
 
 pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
-
-
-@contextlib.contextmanager
-def within_bounds(seconds=5, size=2 << 30):
-    """Fail what takes longer; more memory than now and `size` is refused by the system, as a MemoryError."""
-    def stop(*_):
-        raise TimeoutError(f"more than {seconds} s")
-
-    with open("/proc/self/statm") as stream:
-        used = int(stream.read().split()[0]) * resource.getpagesize()
-    limits, handler = resource.getrlimit(resource.RLIMIT_AS), signal.signal(signal.SIGALRM, stop)
-    resource.setrlimit(resource.RLIMIT_AS, (used + size, limits[1]))
-    signal.alarm(seconds)
-    try:
-        yield
-    finally:
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, handler)
-        resource.setrlimit(resource.RLIMIT_AS, limits)
 
 
 def check(read, path, said):
@@ -55,28 +33,28 @@ def path(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("name", hostile.PLAIN)
-def test_data_pickles(name, path):
+def test_R2_pickles_that_cost_or_do_more_than_they_hold(name, path):
     body, said = hostile.PLAIN[name]
     path.write_bytes(hostile.pickled(body))
     check(read_pickle, path, said)
 
 
 @pytest.mark.parametrize("name", hostile.CHECKPOINTS)
-def test_checkpoints(name, path):
+def test_R2_checkpoints_that_cost_or_do_more_than_they_hold(name, path):
     body, said = hostile.CHECKPOINTS[name]
     hostile.zipped(path, body, _0=hostile.FLOATS)
     check(load_torch, path, said)
 
 
 @pytest.mark.parametrize("name", hostile.LIGHTNING)
-def test_lightning(name, path):
+def test_R2_lightning_files_that_cost_or_do_more_than_they_hold(name, path):
     body, said = hostile.LIGHTNING[name]
     hostile.zipped(path, b"}(" + hostile.text("state_dict") + b"}" + hostile.text("hyper_parameters") + body + b"u")
     check(load_lightning, path, said)
 
 
 @pytest.mark.parametrize("name", hostile.SCRIPTS)
-def test_scripts(name, path):
+def test_R1_R2_scripts_that_do_more_than_compute(name, path):
     change, said = hostile.SCRIPTS[name]
     hostile.script(path, change)
     check(lambda path: load_script(path, "cpu"), path, said)

@@ -40,7 +40,7 @@ def everything(path):
 
 
 @pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
-def test_any_damage_is_an_input_error(compression, tmp_path):
+def test_R3_any_damage_is_an_input_error(compression, tmp_path):
     """Every byte of the directory, and some of the rest, changed."""
     path = tmp_path / "a.npz"
     whole = stored(path, compression)
@@ -58,7 +58,7 @@ def test_any_damage_is_an_input_error(compression, tmp_path):
     (42, struct.pack("<I", 0xFFFFFFF0)),  # offset: OSError or BadZipFile
     (46, b"\xff"),  # a name that is no UTF-8: UnicodeDecodeError
 ])
-def test_fields_that_zipfile_trips_over(field, value, tmp_path):
+def test_R3_fields_that_zipfile_trips_over(field, value, tmp_path):
     path = tmp_path / "a.npz"
     whole = bytearray(stored(path))
     entry = whole.index(b"PK\x01\x02")
@@ -71,7 +71,7 @@ def test_fields_that_zipfile_trips_over(field, value, tmp_path):
             read()
 
 
-def test_small_files_do_not_unfold_to_huge_ones(tmp_path):
+def test_R6_small_files_do_not_unfold_to_huge_ones(tmp_path):
     """10 GB of zeros in 10 MB; and names that all stand for the same bytes."""
     whole = bytearray(stored(tmp_path / "a.npz"))
     entry = whole.index(b"PK\x01\x02")
@@ -92,7 +92,7 @@ def test_small_files_do_not_unfold_to_huge_ones(tmp_path):
 @pytest.mark.parametrize("header", [b"{'descr': '<f8', 'fortran_order': False, 'shape': (10**12,), }", b"{'descr': (((",
                                     b"{'descr': '<f8', 'fortran_order': False, 'shape': (-3,), }", b"'''",
                                     b"{'descr': '<f8', 'fortran_order': False, 'shape': (1000000000000,), }"])
-def test_headers_that_are_no_python_or_lie(header, tmp_path):
+def test_R5_headers_that_are_no_python_or_lie(header, tmp_path):
     header = header.ljust(117) + b"\n"
     data = b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header + bytes(80)
     with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
@@ -104,7 +104,7 @@ def test_headers_that_are_no_python_or_lie(header, tmp_path):
             read()
 
 
-def test_what_the_system_refuses_keeps_its_own_words(tmp_path):
+def test_R3_what_the_system_refuses_keeps_its_own_words(tmp_path):
     with pytest.raises(InputError, match="no such file"):
         open_zip(tmp_path / "none.zip")
     with pytest.raises(InputError, match="no space left"), zip_errors("file"):

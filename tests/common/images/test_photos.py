@@ -12,6 +12,7 @@ from common.images.opencv import decode_rgb, read_image
 from common.images.photos import SkippedPhoto, decode_photo
 from common.images.pil_transforms import open_image
 from tests.common.images.depths import GREY, SHOWN, scaled, table, tiff
+from tests.common.images.profiles import WIDE
 
 FILES = table()
 
@@ -60,39 +61,6 @@ def profiled(profile, image=None, kind="PNG", **options):
     stream = io.BytesIO()
     (image or Image.fromarray(SHOWN)).save(stream, kind, icc_profile=profile, **options)
     return stream.getvalue()
-
-
-def matrix_profile(primaries, gamma):
-    """Return an RGB profile: primaries as XYZ columns adapted to D50, one gamma."""
-    import struct
-
-    def fixed(value):
-        return struct.pack(">i", round(value * 65536))
-
-    curve = b"curv\0\0\0\0" + struct.pack(">IH", 1, round(gamma * 256)) + b"\0\0"
-    tags = {b"desc": b"desc\0\0\0\0" + struct.pack(">I", 5) + b"wide\0" + bytes(79),
-            b"wtpt": b"XYZ \0\0\0\0" + b"".join(map(fixed, (0.9642, 1, 0.8249)))}
-    for name, column in zip((b"rXYZ", b"gXYZ", b"bXYZ"), np.transpose(primaries)):
-        tags[name] = b"XYZ \0\0\0\0" + b"".join(map(fixed, column))
-    tags |= dict.fromkeys((b"rTRC", b"gTRC", b"bTRC"), curve)
-    directory, data, place = struct.pack(">I", len(tags)), b"", 128 + 4 + 12 * len(tags)
-    for name, value in tags.items():
-        value += bytes(-len(value) % 4)
-        directory += struct.pack(">4sII", name, place + len(data), len(value))
-        data += value
-    size = place + len(data)
-    head = struct.pack(">I4sI4s4s4s", size, b"lcms", 0x02400000, b"mntr", b"RGB ", b"XYZ ") + bytes(12) + b"acsp"
-    head = head.ljust(68, b"\0") + b"".join(map(fixed, (0.9642, 1, 0.8249)))
-    return head.ljust(128, b"\0") + directory + data
-
-
-WIDE = {
-    "display-p3": matrix_profile([[0.51512, 0.29198, 0.15710], [0.24120, 0.69225, 0.06657], [-0.00105, 0.04189, 0.784]],
-                                 2.2),
-    "adobe": matrix_profile([[0.60974, 0.20528, 0.14919], [0.31111, 0.62567, 0.06322], [0.01947, 0.06087, 0.74457]],
-                            2.2),
-    "prophoto": matrix_profile([[0.79767, 0.13519, 0.03135], [0.28804, 0.71187, 0.00009], [0, 0, 0.8249]], 1.8),
-}
 
 
 @pytest.mark.parametrize("profile", WIDE)

@@ -75,7 +75,7 @@ def test_an_archive_gives_the_images_that_its_folder_gives(tree, capsys, reader)
 
 
 def test_classes_of_a_tree_hold_the_images_of_every_suffix(tree):
-    images = ImageTree(tree, None, synsets=False)
+    images = ImageTree(tree, None, "any")
     assert np.bincount(images.classes).tolist() == [7, 7]
     assert sorted(images.load(number).size for number in range(14)) == [(16, 16)] * 14
 

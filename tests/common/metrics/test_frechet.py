@@ -120,22 +120,10 @@ def test_sides_held_as_rows_or_as_covariances_give_the_same(name):
     rows = PAIRS[name]
     sides = [Gaussian.of_few(side) if len(side) <= 24 else Gaussian(*moments(side)) for side in rows]
     assert frechet_distance_between(*sides) == pytest.approx(nuclear_norm_distance(*rows), rel=1e-9)
-    with pytest.raises(InputError, match="24 and 20 wide|differ in size"):
+    with pytest.raises(InputError, match="24 and (20|3) wide"):
         frechet_distance_between(sides[0],
                                  Gaussian.of_few(rows[1][:5, :20]) if "few" in name
                                  else Gaussian(np.zeros(3), np.eye(3)))
-
-
-def test_rows_taken_from_a_total_leave_the_others():
-    rows = features(300, 10, 7) + 50
-    total, part = FeatureStatistics(10), FeatureStatistics(10)
-    total.add(rows)
-    part.add(rows[::7])
-    rest = total.without(part)
-    expected = rows[np.arange(300) % 7 != 0]
-    assert rest.count == len(expected)
-    np.testing.assert_allclose(rest.mean, expected.mean(axis=0, dtype=float), rtol=1e-13)
-    np.testing.assert_allclose(rest.covariance(), np.cov(expected.astype(float), rowvar=False), rtol=1e-9)
 
 
 def test_input_errors():
@@ -147,7 +135,7 @@ def test_input_errors():
         (lambda: FeatureStatistics(4).add(broken), "NaN"),
         (lambda: moments(rows[:1]), "too few"),
         (lambda: frechet_distance_of_rows(rows, broken), "NaN"),
-        (lambda: frechet_distance_of_rows(rows, rows[:, :3]), "differ in size"),
+        (lambda: frechet_distance_of_rows(rows, rows[:, :3]), "4 and 3 wide"),
         (lambda: frechet_distance_of_rows(rows, rows[:1]), "too few"),
         (lambda: frechet_distance(*moments(rows), *moments(rows[:, :3])), "differ in size"),
         (lambda: frechet_distance(np.full(4, np.inf), np.eye(4), np.zeros(4), np.eye(4)), "NaN or infinity"),

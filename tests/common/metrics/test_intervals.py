@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from common.features.statistics import Statistics, frechet, read_statistics, statistics_of_rows
+from common.metrics.frechet import frechet_distance
 from common.metrics.intervals import bias_note, frechet_error, frechet_excess, jackknife, usable_groups
 from tests.common.metrics.distances import frechet_distance_of_rows
 
@@ -25,27 +26,57 @@ def test_groups_leave_two_rows():
     assert usable_groups(10, 1000, 5) == 5
 
 
+def weighted(rows, weights):
+    """Return mean and covariance of rows (n, D) of these weights (n,)."""
+    rows, weights = rows.astype(float), weights / weights.mean()
+    mean = weights @ rows / len(rows)
+    return mean, (rows - mean).T @ ((rows - mean) * weights[:, None]) / (len(rows) - 1)
+
+
+def slopes(rows1, rows2, side, step=1e-4):
+    """Return how the distance moves with the weight of each row of a side, by differences."""
+    def distance(row, change):
+        weights = [np.ones(len(rows)) for rows in (rows1, rows2)]
+        weights[side][row] += change
+        return frechet_distance(*weighted(rows1, weights[0]), *weighted(rows2, weights[1]))
+
+    return np.array([(distance(row, step) - distance(row, -step)) / (2 * step)
+                     for row in range(len((rows1, rows2)[side]))])
+
+
 @pytest.mark.parametrize(("count1", "count2"), [(90, 70), (12, 15), (90, 15), (15, 90), (17, 90), (16, 16)])
-def test_frechet_error_is_that_of_leaving_groups_out(tmp_path, count1, count2):
+def test_frechet_error_is_that_of_the_rows_weights(tmp_path, count1, count2):
+    """Rows of one index move together: those of a pair of independent sides do so by chance."""
     rows = features(count1, 16, 1), features(count2, 16, 2)
-    left = [frechet_distance_of_rows(*(side[np.arange(len(side)) % 5 != group] for side in rows))
-            for group in range(5)]
-    expected = np.sqrt(4 / 5 * np.sum((left - np.mean(left)) ** 2))
+    moves = [slopes(*rows, side) for side in (0, 1)]
+    common = min(count1, count2)
+    expected = np.sqrt(np.sum((moves[0][:common] + moves[1][:common]) ** 2)
+                       + sum(np.sum(side[common:] ** 2) for side in moves))
     sides = [Statistics(features=side) for side in rows]
-    assert frechet_error(*sides, num_groups=5) == pytest.approx(expected, rel=1e-6)
+    # n or n - 1 in the denominators
+    assert frechet_error(*sides) == pytest.approx(expected, rel=1 / common)
+    assert frechet_error(*sides[::-1]) == pytest.approx(frechet_error(*sides), rel=1e-4)
     np.savez(tmp_path / "rows.npz", feats=rows[0])
     with read_statistics(tmp_path / "rows.npz") as stored:
-        assert frechet_error(stored, sides[1], num_groups=5) == pytest.approx(expected, rel=1e-6)
+        assert frechet_error(stored, sides[1]) == pytest.approx(frechet_error(*sides), rel=1e-4)
         assert frechet(stored, sides[1]) == pytest.approx(frechet_distance_of_rows(*rows), rel=1e-7)
+
+
+def test_frechet_error_of_a_singular_covariance(tmp_path):
+    """More rows than features, one of which never moves."""
+    rows = [features(count, 8, seed) for count, seed in ((60, 1), (50, 2))]
+    flat = [np.concatenate([side, np.ones((len(side), 2), np.float32)], axis=1) for side in rows]
+    assert frechet_error(*(Statistics(features=side) for side in flat)) == pytest.approx(
+        frechet_error(*(Statistics(features=side) for side in rows)), rel=1e-3)
 
 
 @pytest.mark.parametrize("count", [80, 11])
 def test_a_side_without_rows_is_exact(count):
-    rows, known = features(count, 16, 1), statistics_of_rows([features(90, 16, 2)], 16)
-    side = Statistics(features=rows)
-    left = [frechet(Statistics(features=rows[np.arange(count) % 10 != group]), known) for group in range(10)]
-    assert frechet_error(side, known) == pytest.approx(jackknife(left), rel=1e-9)
-    assert frechet_error(known, side) == pytest.approx(jackknife(left), rel=1e-6)
+    rows, other = features(count, 16, 1), features(90, 16, 2)
+    side, known = Statistics(features=rows), statistics_of_rows([other], 16)
+    expected = np.sqrt(np.sum(slopes(rows, other, 0) ** 2))
+    assert frechet_error(side, known) == pytest.approx(expected, rel=1 / count)
+    assert frechet_error(known, side) == pytest.approx(expected, rel=1 / count)
     assert frechet_error(known, known) is None
     assert frechet_error(Statistics(features=rows[:2]), known) is None
 

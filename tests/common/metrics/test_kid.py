@@ -6,7 +6,8 @@ import pytest
 from common.errors import InputError
 from common.formats.npz import NpzRows
 from common.metrics import kid as module
-from common.metrics.kid import kid, kid_subsets, subset_rows
+from common.metrics.kid import Gaussian as GaussianKernel
+from common.metrics.kid import has_fewer_pairs, kid, kid_both, kid_subsets, subset_rows
 
 
 def features(count, seed, shift=0.0):
@@ -104,3 +105,38 @@ def test_input_errors():
     ):
         with np.errstate(invalid="ignore"), pytest.raises(InputError, match=what):
             call()
+
+
+@pytest.mark.parametrize("few", [4096, 10])  # float64 and float32 tiles
+def test_one_pass_over_all_pairs_gives_the_subsets_too(monkeypatch, few):
+    monkeypatch.setattr(module, "FEW", few)
+    for order in ("clean_fid", "torch_fidelity"):
+        value, error, mean, deviation = kid_both(REAL, FAKE, 6, 30, seed=5, order=order)
+        assert (value, error) == pytest.approx(kid(REAL, FAKE), rel=1e-5)
+        assert (mean, deviation) == pytest.approx(kid_subsets(REAL, FAKE, 6, 30, seed=5, order=order), rel=1e-4)
+    assert value == pytest.approx(by_definition(REAL, FAKE), rel=1e-5 if few == 10 else 1e-12)
+
+
+def test_pairs_of_few_images_are_no_more_than_those_of_the_subsets():
+    assert has_fewer_pairs(10_000, 10_000, 100, 1000)
+    assert not has_fewer_pairs(11_000, 10_000, 100, 1000)
+    assert has_fewer_pairs(50, 60, 100, 1000)
+
+
+def test_large_values_are_not_lost_in_float32(monkeypatch):
+    monkeypatch.setattr(module, "FEW", 10)
+    rows = [side.astype(np.float64) * 1e19 for side in (REAL, FAKE)]
+    assert kid(*rows)[0] == pytest.approx(by_definition(*rows), rel=1e-6)
+
+
+def test_the_rbf_kernel_is_torch_fidelitys():
+    def kernel(a, b):
+        return np.exp(-((a[:, None] - b) ** 2).sum(2) / (2 * 3.0**2))
+
+    x, y = REAL.astype(float), FAKE.astype(float)
+    xx, yy, xy = kernel(x, x), kernel(y, y), kernel(x, y)
+    n, m = len(x), len(y)
+    expected = (xx.sum() - n) / (n * (n - 1)) + (yy.sum() - m) / (m * (m - 1)) - 2 * xy.mean()
+    assert kid(REAL, FAKE, kernel=GaussianKernel(3.0))[0] == pytest.approx(expected, rel=1e-9)
+    mean, deviation = kid_subsets(REAL, FAKE, 4, 30, kernel=GaussianKernel(3.0))
+    assert kid_both(REAL, FAKE, 4, 30, kernel=GaussianKernel(3.0))[2:] == pytest.approx((mean, deviation), rel=1e-9)

@@ -5,6 +5,7 @@ import pytest
 
 from common.errors import InputError
 from common.formats.npz import NpzRows
+from common.metrics import pairs
 from common.metrics import prdc as module
 from common.metrics.prdc import prdc, squared_radii
 
@@ -48,6 +49,26 @@ def test_values_are_those_of_the_formulas(monkeypatch, real, fake):
         monkeypatch.setattr(module, "TILE", tile)
         for k in (1, 3, 5):
             assert prdc(real, fake, k) == pytest.approx(full_matrices(real, fake, k), rel=1e-14, abs=0)
+
+
+@pytest.mark.parametrize(("real", "fake"), [pytest.param(*pair, id=name) for name, *pair in sets()])
+def test_values_of_float64_tiles_and_of_groups_of_near_rows_are_too(monkeypatch, real, fake):
+    monkeypatch.setattr(module, "SHARE", -1.0)
+    for many in (0, 40):
+        for place in (module, pairs):
+            monkeypatch.setattr(place, "MANY", many)
+        assert prdc(real, fake) == pytest.approx(full_matrices(real, fake, 3), rel=1e-14, abs=0)
+
+
+@pytest.mark.parametrize("spread", [1e-3, 1e-7, 0.0])
+def test_values_of_clusters_that_no_tile_can_resolve_are_too(monkeypatch, spread):
+    for place in (module, pairs):
+        monkeypatch.setattr(place, "MANY", 50)
+    generator = np.random.default_rng(4)
+    centres = generator.standard_normal((5, 24)) * 4
+    real, fake = ((centres[np.arange(count) % 5] + spread * generator.standard_normal((count, 24))).astype(np.float32)
+                  for count in (130, 90))
+    assert prdc(real, fake) == pytest.approx(full_matrices(real, fake, 3), rel=1e-14, abs=0)
 
 
 def test_radii_do_not_depend_on_the_offset_or_the_tiles(monkeypatch):

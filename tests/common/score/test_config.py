@@ -3,8 +3,9 @@
 import pytest
 
 from common.errors import InputError
-from common.score.config import BASE, DATASETS, PRESETS, check_config, complete, override, preset
+from common.score.config import BASE, DATASETS, PRESETS, complete, override, preset
 from common.score.models import build_network, network_config, trainable
+from common.score.ranges import check_config
 
 PUBLISHED = ("cifar10", "cifar100", "svhn", "imagenet")
 SAMPLING = {"qc": 1e-4, "u": 5e-5, "c": 5e-5}

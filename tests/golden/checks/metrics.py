@@ -72,6 +72,10 @@ def kid(case):
     found = ratios(case, got)
     by_flags = by_command("kid", *features, kid_subsets=num, kid_subset_size=size, seed=seed)
     by_flags = {"full_unbiased": by_flags["kid"], "clean_fid": by_flags["kid_subsets"]}
+    if mean is not None:
+        fidelity = by_command("kid", *features, kid_subsets=num, kid_subset_size=size, seed=2020,
+                              kid_order="torch_fidelity")
+        by_flags |= {"torch_fidelity_mean": fidelity["kid_subsets"], "torch_fidelity_std": fidelity["kid_subsets_std"]}
     found |= {f"{name} by command": ratio for name, ratio in ratios(case, by_flags).items()}
     drawn = zip(*subset_rows(len(features[0]), len(features[1]), num, size, seed))
     for name, rows in zip(("idx1", "idx2"), drawn):

@@ -13,7 +13,8 @@ from common.diffusion.sde import VESDE
 from common.formats.checkpoints import load_strictly, load_torch
 from common.images.pixels import to_uint8
 from common.networks.ncsnpp import NCSNpp, NetworkConfig
-from common.score.models import load_weights, read_checkpoint, trainable
+from common.score.container import read_checkpoint
+from common.score.models import load_weights, trainable
 from common.training.ema import Average, ramp_up
 from tests.golden.compare import Judged, to_numpy, within
 from tests.golden.registry import check

@@ -54,7 +54,8 @@ def rcps_calibration(case):
         exact[f"idx_lambda_{name}"] = _calibrate(case, "mean", bound)[2].places[:, 0]
     judged = {}
     for got, limits in ((exact, {}), (risks, {"atol": 1e-9}), (sizes, {"rtol": 1e-5})):
-        judged |= {name: within(value, case.arrays[name], **limits) for name, value in got.items() if name in case.arrays}
+        judged |= {name: within(value, case.arrays[name], **limits) for name, value in got.items()
+                   if name in case.arrays}
     left = {*case.arrays} - {*judged} - {"dims"}
     assert not left, f"nothing was compared with {sorted(left)}"
     return Judged(judged)

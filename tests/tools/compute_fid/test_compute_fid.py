@@ -370,7 +370,9 @@ def test_M5_a_generators_default_number_acts_on_no_other_input(here, monkeypatch
     ("fake", "--noround"), ("fake", "--method", "ode"), ("fake", "--num_steps", "3"), ("fake", "--nearest_k", "5"),
     ("fake", "--splits", "1"),
     ("fake", "--kid_subsets", "3"), ("fake", "--kid_subset_size", "3"), ("fake", "--split", "test"),
-    ("fake", "--reference_split", "test"), ("stored.npz", "--num_gen", "5"),
+    ("fake", "--reference_split", "test"), ("stored.npz", "--num_gen", "5"), ("fake", "--seed", "3"),
+    ("fake", "--weights", "no.pth"), ("fake", "--mode", "legacy_pytorch"), ("fake", "--num_classes", "3"),
+    ("fake", "--nointerval", "--metrics", "prdc"),
 ])
 def test_M14_an_option_that_acts_on_nothing_is_refused(here, words):
     """So that it blocks no resume, and is not thought to act."""
@@ -507,6 +509,19 @@ def test_names_that_mean_something_else_are_answered(here):
     assert "Did you mean prdc?" in refusal_of("compute_fid", *words, "--reference", "real", "--metrics", "precision")
     np.savez(here / "stats.npz", mu=np.zeros(128), sigma=np.eye(128))
     assert "Pass it as --reference" in refusal_of("compute_fid", *words, "--dataset_name", "./stats.npz")
+
+
+def test_kid_of_all_pairs_or_of_the_subsets_alone(here):
+    words = ("fake", "--reference", "real", "--metrics", "kid", "--kid_subsets", "5", "--kid_subset_size", "6")
+    every = score(*words, "--kid_pairs", "all")
+    assert every["kid_pairs"] == "all"
+    subsets = score(*words, "--kid_pairs", "subsets")
+    assert (subsets["kid_pairs"], subsets["kid"]) == ("subsets", subsets["kid_subsets"])
+    assert subsets["kid"] == pytest.approx(every["kid_subsets"], rel=1e-6)
+    assert "kid_se" not in subsets
+    assert score(*words, "--kid_order", "torch_fidelity")["kid_subsets"] != every["kid_subsets"]
+    assert score(*words, "--kid_kernel", "rbf", "--kid_sigma", "2")["kid"] != every["kid"]
+    assert "--kid_sigma: acts on" in refusal_of("compute_fid", "clean", *words, "--kid_sigma", "2", "--quiet", *SMALL)
 
 
 def test_a_stylegan2_checkpoint_is_scored(here):

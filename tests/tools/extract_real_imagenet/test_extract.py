@@ -245,7 +245,7 @@ REFUSED = {
     "unknown layer 'bottleneck'": (*SMALL, "--layers", "bottleneck,midblock"),
     "expected at least one layer": (*SMALL, "--layers", ","),
     "class 278 is out of range for a network of 4": (*SMALL, "--class_map", "imagenet", "--target_classes", "kit_fox"),
-    "Choose among 0 to 3": (*SMALL, "--target_classes", "4"),
+    "Use 0 .. 3": (*SMALL, "--target_classes", "4"),
     "there are 4 classes": (*SMALL, "--num_classes", "5"),
     "Cannot use both --num_classes": (*SMALL, "--num_classes", "2", "--target_classes", "1"),
     "No NPZ files found": (*FULL, "--npz_dir", "tree"),

@@ -166,7 +166,7 @@ REFUSED = {
     "no single pass": ("--method", "heun", "--input_mode", "sampling"),
     "unguided": ("--guidance", "2"),
     "starts at --conditioning_sigma": ("--sigma_max", "20"),
-    "of this network, 0 to 3": ("--target_classes", "4"),
+    "unknown class '4'. Use 0 .. 3": ("--target_classes", "4"),
     "--eta -1": ("--method", "multistep", "--eta", "-1"),
     "expected less than sigma_max": ("--method", "heun", "--sigma_min", "90"),
     "unknown layer 'middle'": ("--layers", "middle"),
@@ -188,3 +188,58 @@ def test_another_job_in_the_tree_is_refused_and_a_dry_run_writes_nothing(here):
     generate("--num_samples", "3")
     assert "seed" in refusal_of("generate_dataset", *SMALL, "--num_samples", "3", "--seed", "11")
     assert "method" in refusal_of("generate_dataset", *SMALL, "--num_samples", "3", "--method", "heun")
+
+
+HEUN = ("--method", "heun", "--num_steps", "3", "--sigma_max", "20", "--sigma_min", "0.01")
+
+
+def heun_images(count):
+    classes = np.random.RandomState(10).randint(0, 4, count)
+    return sample(load_adm("small.safetensors"), Sampling("heun", 3, 20.0, 0.01), 10, range(count), classes)
+
+
+@pytest.mark.parametrize(("words", "sampling", "origin"), [
+    (HEUN, Sampling("heun", 3, 20.0, 0.01), "edm"), ((), Sampling(), "dmd2"),
+    (("--method", "fewstep", "--num_steps", "2"), Sampling("fewstep", 2), "dmd2"),
+    (("--method", "multistep", "--num_steps", "2"), Sampling("multistep", 2), "dmd2"),
+])
+def test_a5_bytes_are_made_as_by_the_samplers_origin_or_as_asked_for(words, sampling, origin):
+    classes = np.random.RandomState(10).randint(0, 4, 8)
+    images = sample(load_adm("small.safetensors"), sampling, 10, range(8), classes)
+    for chosen in (None, "edm", "dmd2"):
+        out = f"as_{chosen}"
+        asked = ("--to_uint8", chosen) if chosen else ()
+        generate("--num_samples", "8", "--batch_size", "8", *words, *asked, out=out)
+        kind = chosen or origin
+        assert info(out)["to_uint8"] == kind
+        far = pictures(out).astype(int) - to_uint8(images, kind)
+        other = pictures(out).astype(int) - to_uint8(images, "dmd2" if kind == "edm" else "edm")
+        assert (far != 0).mean() < 0.02 < 0.2 < (other != 0).mean()
+
+
+def test_a5_folders_begun_before_the_flag_go_on_as_they_were(here):
+    generate("--num_samples", "5", *HEUN, "--to_uint8", "dmd2")
+    record = here / "data/metadata/imagenet/run.json"
+    told = json.loads(record.read_text())
+    del told["options"]["to_uint8"], told["request"]["to_uint8"]
+    record.write_text(json.dumps(told))
+    assert "converted as by dmd2" in refusal_of("generate_dataset", *SMALL, "--num_samples", "9", *HEUN, "--to_uint8",
+                                                "edm", "--batch_size", "4")
+    assert "made with to_uint8 dmd2, this command has edm" in refusal_of(
+        "generate_dataset", *SMALL, "--num_samples", "5", *HEUN, "--images_from", "data", "--output_dir", "other")
+    generate("--num_samples", "9", *HEUN)
+    assert (pictures().astype(int) != to_uint8(heun_images(9), "dmd2")).mean() < 0.02
+    assert info()["to_uint8"] == "dmd2"
+    generate("--num_samples", "11", *HEUN)
+    assert (pictures().astype(int) != to_uint8(heun_images(11), "dmd2")).mean() < 0.02
+
+
+def test_a5_sample_grids_of_a_training_are_converted_as_edm_does(tmp_path, monkeypatch):
+    from common.diffusion import edm_sampling
+    from tools.train_edm.__main__ import EdmTrainOptions
+    from tools.train_edm.pictures import draw_samples
+    from tools.train_edm.presets import filled
+
+    monkeypatch.setattr(edm_sampling, "sample", lambda *_: torch.full((1, 3, 8, 8), 0.5 / 127.5))
+    draw_samples(tmp_path / "grid.png", None, [0], filled(EdmTrainOptions(samples_per_class=1, resolution=64)))
+    assert np.asarray(Image.open(tmp_path / "grid.png")).max() == 128

@@ -345,7 +345,7 @@ def test_mps_has_no_float64():
         file = load_quantile_encoder(MODEL)
         images = Images(ONE, 4, SIDE, num_dims(), False)
         encoding = Encoding(Path("out/outputs.npz"), images, file, "", SIDE, 4, torch.device("cpu"))
-        _, _, rows = encoding.compute(encoding.load(0))
+        _, rows = encoding.compute(encoding.load(0))
     assert rows[POINT].shape == (11, num_dims())
 
 

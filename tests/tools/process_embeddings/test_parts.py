@@ -1,5 +1,6 @@
 """The parts of process_embeddings: scaler, components, neighbours, trustworthiness, overlap, atlas, columns."""
 
+import base64
 import subprocess
 import sys
 import tracemalloc
@@ -11,7 +12,9 @@ from PIL import Image
 from tests.tools.commands import ROOT
 from tools.process_embeddings import embed, overlap, reduce
 from tools.process_embeddings.atlas import make_atlas
-from tools.process_embeddings.explorer import class_of, encode_column
+from tools.process_embeddings.classes import find_classes
+from tools.process_embeddings.columns import encode_column
+from tools.process_embeddings.write import write_table
 
 
 class CountedRows:
@@ -125,15 +128,10 @@ def test_rows_of_files_are_read_once_and_kept_on_disk_where_memory_is_short(tmp_
     assert isinstance(reduce.cache_rows(rows, tmp_path), np.ndarray)
 
 
-def test_neighbours_and_trustworthiness_are_those_of_scikit_learn():
+def test_trustworthiness_is_that_of_scikit_learn():
     from sklearn.manifold import trustworthiness
-    from sklearn.neighbors import NearestNeighbors
 
     rows = np.random.default_rng(0).standard_normal((700, 10)).astype(np.float32)
-    distance, index = NearestNeighbors(n_neighbors=8).fit(rows).kneighbors()
-    ours = embed.nearest_neighbours(rows, 8)
-    assert np.array_equal(ours[0], index)
-    np.testing.assert_allclose(ours[1], distance, rtol=1e-4)
     for width in (2, 5):
         assert abs(embed.trustworthiness(rows, rows[:, :width], 15)
                    - trustworthiness(rows, rows[:, :width], n_neighbors=15)) < 1e-9
@@ -202,11 +200,61 @@ def test_columns_travel_as_what_they_are():
     assert encode_column(["nan", "1"])["kind"] == "text"
 
 
+@pytest.mark.parametrize("value", [588848899891200431, "1.10", "1_000", "+1", " 1", "1e5", "٣", "-0", 2**53 + 1,
+                                   "9" * 5000, "1e999"])
+def test_a3_what_its_number_would_not_give_back_stays_text(value):
+    assert encode_column([value, 2])["words"] == [str(value), "2"]
+    assert "values" not in encode_column([value, 2])
+
+
+def test_a3_numbers_are_float64_and_mixed_ones_keep_their_texts():
+    decoded = np.frombuffer(base64.b64decode(encode_column([0.1234567890123, 2.5])["data"]), "<f8")
+    assert decoded.tolist() == [0.1234567890123, 2.5]
+    assert not encode_column([80.0, 1e-5])["whole"]
+    mixed = encode_column([1, 2.5, 1])
+    assert (mixed["kind"], mixed["words"]) == ("text", ["1", "2.5"])
+    assert np.frombuffer(base64.b64decode(mixed["values"]), "<f8").tolist() == [1, 2.5]
+    assert encode_column([True, 1])["words"] == ["True", "1"]  # as the table has it
+
+
+def test_a_field_named_as_a_column_of_the_map_is_kept_beside_it(tmp_path):
+    path = tmp_path / "table.csv"
+    records = [{"set": "train", "umap_x": 5}, {"set": "test", "umap_x": 6}]
+    write_table(path, records, np.zeros((2, 2), np.float32), ["a", "b"])
+    assert path.read_text().splitlines()[:2] == ["record_set,record_umap_x,set,umap_x,umap_y", "train,5,a,0.0,0.0"]
+
+
 def test_classes_have_names_or_numbers():
-    assert class_of({"class_label": 3, "class_name": "kit_fox"}) == "kit fox"
-    assert class_of({"class_label": 3}, {"3": "grey_fox"}) == "grey fox"
-    assert class_of({"class_label": 3}) == "class 3"
-    assert class_of({}) == "no class"
+    def name_of(record, names=None):
+        return find_classes([record], names).names[0]
+
+    assert name_of({"class_label": 3, "class_name": "kit_fox"}) == "kit fox"
+    assert name_of({"class_label": 3}, {"3": "grey_fox"}) == "grey fox"
+    assert name_of({"class_label": 3}) == "class 3"
+    assert name_of({}) == "no class"
+
+
+def test_a1_classes_of_one_name_stay_two():
+    """A name is shown; a class is its number, in a real set with names and a generated one without."""
+    bird, machine = ({"class_label": number, "synset_id": synset, "class_name": "crane"}
+                     for number, synset in ((134, "n02012849"), (517, "n03126707")))
+    found = find_classes([machine, bird, {"class_label": 134}, {"class_label": "517"}])
+    assert found.names == ["crane (134)", "crane (517)"]
+    assert found.of.tolist() == [1, 0, 0, 1]
+    by_synset = find_classes([{"synset_id": synset, "class_name": "maillot"} for synset in ("n1", "n2")])
+    assert by_synset.names == ["maillot (n1)", "maillot (n2)"]
+    one_number = find_classes([{**bird, "class_label": 1}, {**machine, "class_label": 1}, {"class_label": 1}])
+    assert len(set(one_number.of.tolist())) == 3
+    assert len(set(one_number.names)) == 3
+
+
+def test_a1_class_purity_is_of_numbers_and_of_samples_that_have_one():
+    points = np.repeat([[0.0, 0], [9, 9]], 20, axis=0) + np.random.default_rng(0).normal(size=(40, 2))
+    records = [{"class_label": number, "class_name": "crane"} for number in np.repeat([134, 517], 20).tolist()]
+    assert overlap.class_purity(points, find_classes(records), 5) == 1
+    assert overlap.class_purity(points[:20], find_classes(records[:20]), 5) is None
+    assert overlap.class_purity(np.repeat(points, 2, axis=0), find_classes([*records, *[{}] * 40]), 5) is not None
+    assert overlap.class_purity(points, find_classes([{}] * 40), 5) is None
 
 
 def test_a_map_leaves_torch_its_threads():

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import shutil
 
 import numpy as np
@@ -63,8 +64,17 @@ def test_one_set_gives_the_published_files(trees, tmp_path):
     assert not list(tmp_path.glob(".*"))
 
 
+def globals_of(pickled):
+    """Return the modules that a pickle imports from."""
+    import pickletools
+
+    return {str(word) for _, word, _ in pickletools.genops(pickled) if isinstance(word, str)}
+
+
 def test_the_pickle_holds_umap_and_scikit_learn_objects_that_project_alike(trees, tmp_path):
     import pickle
+
+    from tools.process_embeddings import embed
 
     words = ["--model", "imagenet_real", "--project", f"more={trees / 'b'}:imagenet_real", "--data_dir", trees / "a"]
     results = results_of("process_embeddings", *words, "--output_dir", tmp_path, "--pickle", "--no_explorer")
@@ -73,9 +83,17 @@ def test_the_pickle_holds_umap_and_scikit_learn_objects_that_project_alike(trees
     held = pickle.loads(path.read_bytes())
     layers, _, _ = clusters(45, 3, 2, drawn=True)
     flat = np.concatenate([layers[name].reshape(45, -1) for name in sorted(layers)], axis=1).astype(np.float32)
-    again = held["reducer"].transform(held["pca_reducer"].transform(held["scaler"].transform(flat)).astype(np.float32))
+    reduced = held["pca_reducer"].transform(held["scaler"].transform(flat)).astype(np.float32)
     with np.load(path.with_suffix(".npz")) as model:
-        assert np.abs(model["embedding"][60:] - again).max() < 0.5  # transform's own optimisation amplifies rounding
+        np.testing.assert_allclose(model["features"][60:], reduced, atol=1e-4)
+        ours, _ = embed.fit_map(model["features"][:60], 15, 0.1, "euclidean", 2, 42)
+        assert np.allclose(embed.project_into(ours, model["features"][60:]), model["embedding"][60:], atol=1e-6)
+        graphs = []  # the optimisation that follows is chaotic: one more visit of an edge moves a point
+        for reducer in (ours, held["reducer"]):
+            reducer.transform_mode = "graph"
+            graphs.append(reducer.transform(model["features"][60:]).toarray())
+        np.testing.assert_allclose(*graphs, atol=2e-3)
+        assert "tools" not in {part.split(".")[0] for part in globals_of(path.read_bytes())}
         assert (model["set"] == 1).sum() == 45
     assert results["sets"] == ["imagenet_real", "more"]
 
@@ -116,6 +134,43 @@ def test_a_finished_map_is_answered_and_another_option_is_refused(trees, tmp_pat
     assert results_of("process_embeddings", *words, "--pca", 5, "--overwrite")["components"] == 5
     # a map of its own beside it
     assert results_of("process_embeddings", *words, "--n_neighbors", 7)["num_samples"] == 30
+
+
+@pytest.mark.usefixtures("quick")
+def test_a15_an_extended_set_is_mapped_again_and_the_line_says_what_changed(tmp_path):
+    layers, labels, images = clusters(30, 3, 1)
+    words = ["--model", "imagenet_real", "--data_dir", tmp_path, "--output_dir", tmp_path / "maps"]
+    for count in (20, 30):
+        write_tree(tmp_path, "imagenet_real", {name: rows[:count] for name, rows in layers.items()}, labels[:count],
+                   NAMES, images[:count], **SAME)
+        ended = call_tool("process_embeddings", *words)
+        assert ended.status == 0, ended.err
+    assert "samples of imagenet_real (20, now 30)" in ended.err
+    _, rows = read_table(tmp_path / "maps" / "imagenet_real_umap_n15_d0.1.csv")
+    assert len(rows) == 30
+    assert "up to date" in call_tool("process_embeddings", *words).err
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("kind", ["activations", "images"])
+def test_a15_a_replaced_file_under_the_same_metadata_is_noticed(kind, trees, tmp_path):
+    shutil.copytree(trees / "a", tmp_path / "a")
+    words = ["--model", "imagenet", "--data_dir", tmp_path / "a", "--output_dir", tmp_path / "maps"]
+    assert call_tool("process_embeddings", *words).status == 0
+    file = sorted((tmp_path / "a" / kind / "imagenet").iterdir())[0]
+    file.write_bytes(file.read_bytes())
+    os.utime(file, ns=(10**18, 10**18))  # equal size, older
+    ended = call_tool("process_embeddings", *words)
+    assert f"changed since the last run: {kind} of imagenet; running again" in ended.err
+    assert ended.status == 0
+
+
+@pytest.mark.usefixtures("quick")
+def test_a15_more_first_samples_extend_the_map_and_fewer_are_refused_by_name(trees, tmp_path):
+    words = ["--model", "imagenet", "--data_dir", trees / "a", "--output_dir", tmp_path]
+    assert results_of("process_embeddings", *words, "--max_samples", 12)["num_samples"] == 12
+    assert results_of("process_embeddings", *words, "--max_samples", 20)["num_samples"] == 20
+    assert "max_samples 20, this command has 12" in refusal_of("process_embeddings", *words, "--max_samples", 12)
 
 
 @pytest.mark.usefixtures("quick")
@@ -230,3 +285,59 @@ def test_a_missing_or_short_activation_file_is_named(trees, tmp_path):
     assert "batch_000001.npz" in refusal_of("process_embeddings", *words)
     file.unlink()
     assert "batch_000001.npz" in refusal_of("process_embeddings", *words)
+
+
+@pytest.mark.usefixtures("quick")
+def test_maps_of_other_layers_and_metrics_lie_side_by_side(trees, tmp_path):
+    words = ["--model", "imagenet", "--data_dir", trees / "a", "--output_dir", tmp_path, "--no_explorer"]
+    for more in ([], ["--layer", "midblock"], ["--metric", "cosine"], ["--layer", "midblock,encoder_bottleneck"]):
+        results_of("process_embeddings", *words, *more)
+    stem = "imagenet_umap_n15_d0.1"
+    assert {path.stem for path in tmp_path.glob("*.csv")} == {
+        stem, f"{stem}_midblock", f"{stem}_cosine", f"{stem}_encoder_bottleneck+midblock"}
+
+
+def page_data(path):
+    import base64
+    import gzip
+
+    packed = path.read_text(encoding="utf-8").split('id="data">')[1].split("</script>")[0]
+    return json.loads(gzip.decompress(base64.b64decode(packed)))
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_map_of_the_original_program_becomes_a_tab(trees, tmp_path):
+    """Its csv and json alone; images lie in the folder above, as in data/embeddings."""
+    shutil.copytree(trees / "a" / "images", tmp_path / "images")
+    described = {"model": "imagenet", "n_neighbors": 15, "min_dist": 0.1, "metric": "euclidean", "n_components": 2,
+                 "normalize": True, "random_state": 42, "num_samples": 30}
+    folder = tmp_path / "embeddings"
+    folder.mkdir()
+    (folder / "old.json").write_text(json.dumps(described))
+    lines = ["sample_id,class_label,image_path,umap_x,umap_y"]
+    lines += [f"sample_{k:06d},{k % 3},images/imagenet/sample_{k:06d}.png,{k}.5,{k % 2}.0" for k in range(30)]
+    (folder / "old.csv").write_text("\n".join(lines))
+    words = ["--model", "imagenet_real", "--data_dir", trees / "a", "--output_dir", folder]
+    results = results_of("process_embeddings", *words, "--more_maps", folder / "old.json")
+    assert results["thumbnails"] == 90
+    tab = page_data(folder / "imagenet_real_umap_n15_d0.1.html")["tabs"][1]
+    assert (tab["title"], tab["count"], tab["near"], tab["k"]) == ("old", 30, "on the map", 12)
+    (folder / "old.csv").write_text("\n".join(lines).replace("7.5", "x"))
+    assert "old.json: not the description of a map" in refusal_of(
+        "process_embeddings", *words, "--n_neighbors", 7, "--more_maps", folder / "old.json")
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_pattern_that_includes_the_map_itself_adds_the_others(trees, tmp_path):
+    words = ["--data_dir", trees / "a", "--output_dir", tmp_path]
+    results_of("process_embeddings", "--model", "imagenet", *words)
+    for _ in range(2):
+        found = sorted(tmp_path.glob("*.json"))
+        results_of("process_embeddings", "--model", "imagenet_real", *words, "--more_maps", *found)
+    assert len(page_data(tmp_path / "imagenet_real_umap_n15_d0.1.html")["tabs"]) == 2
+
+
+def test_two_words_of_an_unquoted_pattern_are_explained(trees, tmp_path):
+    line = refusal_of("process_embeddings", "--model", "imagenet", "--data_dir", trees / "a", trees / "b",
+                      "--output_dir", tmp_path)
+    assert "b: unexpected argument. A pattern such as *.npz becomes several words unless it is quoted" in line

@@ -8,7 +8,8 @@ from safetensors.torch import load_file
 
 from common.formats.checkpoints import load_torch
 from common.score.config import override, preset
-from common.score.models import LoadedModel, build_network, load_weights, read_checkpoint, trainable
+from common.score.container import read_checkpoint
+from common.score.models import LoadedModel, build_network, load_weights, trainable
 from tests.tools.qc_ncsn.runs import TINY, call, good, listing
 from tools.qc_ncsn.train.step import load_training_state, make_average, make_optimiser
 

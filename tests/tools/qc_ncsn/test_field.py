@@ -1,15 +1,22 @@
 """Faults that were found in the field, by their numbers: configurations, checkpoints, comparisons, standard errors."""
 
 import json
+import signal
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 
 from common.errors import InputError
-from common.files import write_json, write_npz
-from common.score.config import check_config, check_same_model, override, preset
+from common.files import lock_file, read_json, write_json, write_npz
+from common.record import LOCK
+from common.score.config import check_same_model, override, preset
+from common.score.container import read_checkpoint
 from common.score.models import find_checkpoint
-from tests.tools.commands import call_tool
+from common.score.ranges import check_config
+from tests.tools.commands import ROOT, call_tool, environment
+from tests.tools.qc_ncsn.runs import kill_after
 from tools.qc_ncsn.evaluate import asym
 from tools.qc_ncsn.evaluate.stored import read_nll
 from tools.qc_ncsn.work_dir import WorkDir
@@ -152,3 +159,63 @@ def test_a_comparison_of_other_runs_in_the_same_folder_is_refused(tmp_path):
     assert ended.status == 2
     assert "workdirs" in ended.err
     assert (tmp_path / "table" / "table.md").read_bytes() == before
+
+
+SMALL = ("--config", "u_digits", "--config.model.nf=4", "--config.model.ch_mult=1",
+         "--config.model.attn_resolutions=()", "--bs", "4", "--device", "cpu")
+JOBS = {  # command: (words, a file that the original leaves there)
+    "sample": (("sample", "--num_samples", "2", "--method", "multistep", "--num_steps", "2"),
+               "eval_sampling/0/samples_0.npz", {"samples": np.zeros((3, 8, 8, 1), np.uint8), "nfe": np.int64(2000)}),
+    "nll": (("eval", "nll", "--num_images", "1", "--rtol", "0.5", "--atol", "0.5"), "nll/bpd_0.npz",
+            {"bpd": np.ones(3, np.float32), "nfe": np.int64(3)}),
+    "asym": (("eval", "asym", "--num_images", "1", "--nl", "2"), "asym/repeat_0.npz",
+             {"asym": np.ones(2), "nasym": np.ones(2)}),
+}
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """The checkpoint of a short training."""
+    folder = tmp_path_factory.mktemp("field") / "w"
+    assert call_tool("qc_ncsn", "train", *SMALL, "--n_iters", "1", "--workdir", folder, "--quiet").status == 0
+    return folder / "checkpoints-meta" / "checkpoint.pth"
+
+
+@pytest.mark.parametrize("name", JOBS)
+def test_Q1_files_without_a_record_are_neither_replaced_nor_adopted(name, trained, tmp_path):
+    words, place, arrays = JOBS[name]
+    words = ("qc_ncsn", *words, "--checkpoint", trained, "--device", "cpu", "--quiet", "--workdir")
+    write_npz(tmp_path / "theirs" / place, **arrays)
+    before = (tmp_path / "theirs" / place).read_bytes()
+    assert call_tool(*words, tmp_path / "ours").status == 0
+    own = (tmp_path / "ours" / place)
+    kept = own.read_bytes()
+    (own.parent / "run.json").unlink()
+    for folder, more in (("theirs", ()), ("theirs", ("--dry_run",)), ("ours", ()), ("ours", ("--seed", "5"))):
+        ended = call_tool(*words, tmp_path / folder, *more)
+        assert ended.status == 2
+        assert "is in the way: no record says what wrote it" in ended.err
+    assert ((tmp_path / "theirs" / place).read_bytes(), own.read_bytes()) == (before, kept)
+
+
+def test_Q8_a_reader_that_goes_away_and_a_hang_up_lose_nothing(tmp_path):
+    command = [sys.executable, "-m", "tools.qc_ncsn", "train", *SMALL, "--n_iters", "5", "--workdir", tmp_path / "w"]
+    line = '"$@" 2>&1 | head -1'
+    shown = subprocess.run(["bash", "-o", "pipefail", "-c", line, "-", *map(str, command)], cwd=ROOT, env=environment(),
+                           capture_output=True, text=True, check=False)
+    assert shown.returncode == 0, shown.stderr
+    assert read_json(tmp_path / "w" / "run.json")["results"]["step"] == 5
+    ended, _ = kill_after((*command[3:-1], tmp_path / "h", "--n_iters", "100000"), tmp_path / "h",
+                          (tmp_path / "h" / "log.jsonl").exists, 0.5, signal.SIGHUP)
+    assert ended.status == 130
+    assert read_checkpoint(tmp_path / "h" / "checkpoints-meta" / "checkpoint.pth")["step"] > 0
+
+
+def test_Q10_a_second_trainer_in_one_folder_is_refused(tmp_path):
+    (tmp_path / "w").mkdir()
+    lock = lock_file(tmp_path / "w" / LOCK, tmp_path / "w")
+    ended = call_tool("qc_ncsn", "train", *SMALL, "--n_iters", "1", "--workdir", tmp_path / "w")
+    lock.close()
+    assert ended.status == 2
+    assert "another process is writing into this folder" in ended.err
+    assert not (tmp_path / "w" / "checkpoints-meta").exists()

@@ -269,6 +269,19 @@ def test_M10_a_run_that_bad_input_ended_blocks_no_other(here):
     assert results_of("setup_fid", *words, "real", "-j", "0")["num_images"] == 12
 
 
+@pytest.mark.parametrize("words", [("--split", "test"), ("--noantialias",), ("--weights", "no.pth")])
+def test_M14_an_option_that_acts_on_nothing_is_refused(here, words):
+    line = refusal_of("setup_fid", "--action", "compute_new", "--path", "real", "--name", "x", *SMALL, *words)
+    assert f"{words[0]}: acts on" in line
+    assert not (here / "fid_stats").exists()
+
+
+def test_M14_shuffling_all_images_is_a_note_and_blocks_no_resume(here):
+    words = ("--action", "compute_new", "--path", "real", "--name", "mine", *SMALL)
+    assert "--shuffle acts on the choice" in call_tool("setup_fid", *words, "--shuffle").err
+    assert "up to date" in call_tool("setup_fid", *words).err
+
+
 def test_M16_the_whole_photo_beside_tiles_is_no_image_of_the_set(here):
     picture_of = Image.fromarray(picture(70))
     for number in range(3):

@@ -1,6 +1,20 @@
-// What the page holds, decoded: typed arrays, columns, thumbnails.
+// What the page holds, unpacked: typed arrays, columns, thumbnails.
 
-const content = JSON.parse(document.getElementById("data").textContent);
+const fallback = document.getElementById("fallback");
+document.body.append(document.getElementById("page").content.cloneNode(true));
+fallback.hidden = true;
+
+let content, tabs = [], sheets = [], sheetsReady;
+
+// The data are gzipped JSON, in base64.
+async function unpack() {
+  const packed = bytes(document.getElementById("data").textContent.trim());
+  const plain = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
+  content = JSON.parse(await new Response(plain).text());
+  tabs = content.tabs.map(openTab);
+  sheets = content.atlas.sheets.map((uri) => Object.assign(new Image(), { src: uri }));
+  sheetsReady = Promise.all(sheets.map((image) => image.decode()));
+}
 
 function bytes(text) {
   const raw = atob(text), array = new Uint8Array(raw.length);
@@ -8,43 +22,51 @@ function bytes(text) {
   return array.buffer;
 }
 
-// A column as {name, at(i) -> text, number(i) -> float or undefined}.
+// A column as {name, at(i) -> its very text}; of numbers also `values`, of words also `names` and `of`, as for classes.
 function openColumn(column) {
   if (column.kind === "constant") return { ...column, at: () => column.value };
   if (column.kind === "number") {
-    const values = column.whole ? new Float64Array(bytes(column.data)) : new Float32Array(bytes(column.data));
-    const show = (v) => (Number.isNaN(v) ? "" : column.whole ? String(v) : String(Number(v.toPrecision(6))));
-    return { ...column, values, at: (i) => show(values[i]) };
+    const values = new Float64Array(bytes(column.data)), show = column.whole ? String : pythonText;
+    return { ...column, values, at: (i) => (Number.isNaN(values[i]) ? "" : show(values[i])) };
   }
-  const index = column.index ? new Uint32Array(bytes(column.index)) : null;
-  return { ...column, at: index ? (i) => column.words[index[i]] : (i) => column.words[i] };
+  const index = column.index ? new Uint32Array(bytes(column.index)) : Uint32Array.from(column.words, (_, k) => k);
+  const ofWords = column.values && new Float64Array(bytes(column.values));
+  return { ...column, names: column.words, of: index, at: (i) => column.words[index[i]],
+    values: ofWords && Float64Array.from(index, (k) => ofWords[k]) };
 }
 
-// Class names in the order of their numbers ("class 2" before "class 10"), and the class of each point.
-function openClasses(column, count) {
-  const words = column.kind === "constant" ? [column.value] : column.words;
-  const order = words.map((_, i) => i).sort((a, b) => words[a].localeCompare(words[b], "en", { numeric: true }));
-  const place = new Uint32Array(words.length);
-  order.forEach((from, to) => { place[from] = to; });
-  const index = column.kind === "text" && column.index ? new Uint32Array(bytes(column.index)) : null;
-  const of = new Uint32Array(count);
-  for (let i = 0; i < count; i++) of[i] = place[column.kind === "constant" ? 0 : index ? index[i] : i];
-  return { names: order.map((i) => words[i]), of };
+// A float as Python, and so the table, writes it: 80.0, 1e-05.
+function pythonText(value) {
+  const size = Math.abs(value);
+  if (size !== 0 && (size < 1e-4 || size >= 1e16)) {
+    const [digits, power] = value.toExponential().split("e");
+    return `${digits}e${power[0]}${power.slice(1).padStart(2, "0")}`;
+  }
+  return (Object.is(value, -0) ? "-0" : String(value)) + (Number.isInteger(value) ? ".0" : "");
+}
+
+// A float32 by the fewest digits that name it, as the table has it.
+function floatText(value) {
+  let digits = 6;
+  while (digits < 9 && Math.fround(Number(value.toPrecision(digits))) !== value) digits++;
+  return pythonText(Number(value.toPrecision(digits)));
 }
 
 function openTab(raw) {
   const tab = {
-    title: raw.title, count: raw.count, dimensions: raw.dimensions, sets: raw.sets, k: raw.k, numbers: raw.numbers, notes: raw.notes,
+    title: raw.title, count: raw.count, dimensions: raw.dimensions, sets: raw.sets, k: raw.k, numbers: raw.numbers, notes: raw.notes, near: raw.near,
     points: new Float32Array(bytes(raw.points)), set: new Uint16Array(bytes(raw.set)), cell: new Int32Array(bytes(raw.cell)),
     neighbours: new Uint32Array(bytes(raw.neighbours)), distances: new Float32Array(bytes(raw.distances)),
-    columns: raw.columns.map(openColumn), classes: openClasses(raw.class, raw.count),
+    columns: raw.columns.map(openColumn), classes: { names: raw.classes, of: new Uint32Array(bytes(raw.class)) },
   };
+  tab.same = raw.same ? new Uint32Array(bytes(raw.same)) : null; // of the sample on all maps
   tab.order = shuffled(tab.count); // drawn in this order, so that no set hides another
   tab.shown = new Uint8Array(tab.count).fill(1);
   tab.selected = new Uint8Array(tab.count);
   tab.numSelected = 0;
   tab.hiddenClasses = new Set();
   tab.hiddenSets = new Set();
+  tab.ranges = new Map(); // column name -> [low, high]
   tab.query = "";
   tab.chosen = -1;
   tab.axes = [0, 1];
@@ -89,7 +111,7 @@ function placePoints(tab) {
   const next = start.slice();
   for (let i = 0; i < n; i++) list[next[cell[i]]++] = i;
   tab.grid = { side, start, list };
-  tab.view = null;
+  if (tab.view) fit(tab);
 }
 
 // The words of a record, in small letters, for the search.
@@ -104,15 +126,6 @@ function searchText(tab, i) {
   }
   return tab.texts[i];
 }
-
-const tabs = content.tabs.map(openTab);
-
-const sheets = content.atlas.sheets.map((uri) => {
-  const image = new Image();
-  image.src = uri;
-  return image;
-});
-const sheetsReady = Promise.all(sheets.map((image) => image.decode()));
 
 // Draw a point's thumbnail into a rectangle; false when it has none.
 function drawThumbnail(context, tab, i, x, y, size) {

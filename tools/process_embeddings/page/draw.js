@@ -3,83 +3,50 @@
 
 const points = document.getElementById("points"), overlay = document.getElementById("overlay");
 const pen = points.getContext("2d"), ink = overlay.getContext("2d");
-const dark = matchMedia("(prefers-color-scheme: dark)");
-const LIGHT = ["#1f6feb", "#d9480f", "#2b8a3e", "#9c36b5", "#b58105", "#0b8a8f", "#c2255c", "#5c677d"];
-const DARK = ["#6cb2ff", "#ff9258", "#69d17d", "#d892ef", "#e8bd4b", "#4fd0d5", "#ff7fa8", "#a9b4c6"];
-const RAMP = ["#440154", "#46327e", "#365c8d", "#277f8e", "#1fa187", "#4ac16d", "#a0da39", "#fde725"]; // viridis
+const MARGIN = 46; // free pixels around the map when it is fitted
+let toolsHeight = 70; // and above it
 let buffer, words, ratio = 1; // the pixels, as bytes and as 32-bit words
 
-const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
-const rgb = (hex) => [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16));
-
-// Colour number k of n for sets and classes: a fixed palette for few, evenly turned hues in three shades for many.
-function colourOf(k, n) {
-  const palette = dark.matches ? DARK : LIGHT;
-  if (n <= palette.length) return rgb(palette[k]);
-  const hue = (k * 137.508) % 360, light = (dark.matches ? 0.66 : 0.48) + 0.09 * ((k % 3) - 1);
-  const channel = (m) => {
-    const t = (m + hue / 30) % 12;
-    return Math.round(255 * (light - 0.68 * Math.min(light, 1 - light) * Math.max(-1, Math.min(t - 3, 9 - t, 1))));
-  };
-  return [channel(0), channel(8), channel(4)];
-}
-
-function rampColour(t) {
-  const at = Math.max(0, Math.min(1, t)) * (RAMP.length - 1), low = Math.min(RAMP.length - 2, Math.floor(at));
-  const [a, b] = [rgb(RAMP[low]), rgb(RAMP[low + 1])];
-  return a.map((value, c) => Math.round(value + (b[c] - value) * (at - low)));
-}
-
-// The colour of each point as a 32-bit word, made when the colouring changes and not when the view does.
-function paint(tab) {
-  const colours = new Uint32Array(tab.count);
-  const word = ([r, g, b]) => (b << 16) | (g << 8) | r;
-  const by = state.colourBy;
-  if (by === "set") {
-    const list = tab.sets.map((_, k) => word(colourOf(k, tab.sets.length)));
-    for (let i = 0; i < tab.count; i++) colours[i] = list[tab.set[i]];
-  } else if (by === "class") {
-    const list = tab.classes.names.map((_, k) => word(colourOf(k, tab.classes.names.length)));
-    for (let i = 0; i < tab.count; i++) colours[i] = list[tab.classes.of[i]];
-  } else {
-    const { values } = tab.columns.find((column) => column.name === by), [low, high] = span(values);
-    for (let i = 0; i < tab.count; i++) {
-      const t = (values[i] - low) / (high - low || 1);
-      colours[i] = Number.isNaN(t) ? word([128, 128, 128]) : word(rampColour(dark.matches ? 0.15 + 0.85 * t : 0.93 * t));
-    }
-  }
-  tab.colours = colours;
-}
-
-// The 1st and 99th percentile: a few far values shall not take all the colours.
-function span(values) {
-  const sorted = Float64Array.from(values).filter((v) => !Number.isNaN(v)).sort();
-  return [sorted[Math.floor(0.01 * (sorted.length - 1))], sorted[Math.ceil(0.99 * (sorted.length - 1))]];
-}
-
-const cssColour = (word) => `rgb(${word & 255} ${(word >> 8) & 255} ${(word >> 16) & 255})`;
-
+// Fit the canvases to their box; returns whether their size changed, and so they are empty.
 function resize() {
   const box = overlay.parentElement.getBoundingClientRect();
   ratio = Math.min(window.devicePixelRatio || 1, 2);
-  for (const canvas of [points, overlay]) {
-    canvas.width = Math.max(1, Math.round(box.width * ratio));
-    canvas.height = Math.max(1, Math.round(box.height * ratio));
-  }
-  buffer = pen.createImageData(points.width, points.height);
+  const [wide, high] = [box.width, box.height].map((side) => Math.max(1, Math.round(side * ratio)));
+  if (buffer && points.width === wide && points.height === high) return false;
+  for (const canvas of [points, overlay]) [canvas.width, canvas.height] = [wide, high];
+  buffer = pen.createImageData(wide, high);
   words = new Uint32Array(buffer.data.buffer);
+  return true;
 }
 
-// view: screen pixel = coordinate * scale + offset. The whole map lies below the toolbar and above the line of keys.
+// view: screen pixel = coordinate * scale + offset. What is shown lies below the toolbar and above the line of keys.
 function fit(tab) {
-  const { x0, y0, width, height } = tab.bounds, margin = 46 * ratio, top = 70 * ratio;
-  const scale = Math.min((points.width - 2 * margin) / width, (points.height - top - margin) / height);
-  const middle = (points.height + top - margin) / 2;
-  tab.view = { scale, least: scale / 4, x: points.width / 2 - (x0 + width / 2) * scale, y: middle - (y0 + height / 2) * scale, whole: scale };
+  toolsHeight = byId("tools").offsetHeight + 26;
+  const whole = scaleFor(tab.bounds), box = shownBounds(tab) ?? tab.bounds, scale = Math.min(scaleFor(box), whole * 400);
+  const [middleX, middleY] = [points.width / 2, (points.height + (toolsHeight - MARGIN) * ratio) / 2];
+  tab.view = { scale, whole, x: middleX - (box.x0 + box.width / 2) * scale, y: middleY - (box.y0 + box.height / 2) * scale };
+  tab.fitted = { ...tab.view };
+}
+
+const isFitted = ({ view, fitted }) => view.scale === fitted.scale && view.x === fitted.x && view.y === fitted.y;
+
+function scaleFor({ width, height }) {
+  const [wide, high] = [points.width - 2 * MARGIN * ratio, points.height - (toolsHeight + MARGIN) * ratio];
+  return Math.max(1e-9, Math.min(wide / width, high / height));
+}
+
+function shownBounds(tab) {
+  let [x0, x1, y0, y1] = [Infinity, -Infinity, Infinity, -Infinity];
+  for (let i = 0; i < tab.count; i++) {
+    if (!tab.shown[i]) continue;
+    [x0, x1] = [Math.min(x0, tab.x[i]), Math.max(x1, tab.x[i])];
+    [y0, y1] = [Math.min(y0, tab.y[i]), Math.max(y1, tab.y[i])];
+  }
+  return x0 > x1 ? null : { x0, y0, width: Math.max(x1 - x0, 1e-6), height: Math.max(y1 - y0, 1e-6) };
 }
 
 function zoom(tab, factor, x = points.width / 2, y = points.height / 2) {
-  const view = tab.view, scale = Math.max(view.least, Math.min(view.whole * 4000, view.scale * factor));
+  const view = tab.view, scale = Math.max(view.whole / 4, Math.min(view.whole * 4000, view.scale * factor));
   const real = scale / view.scale;
   view.x = x - (x - view.x) * real;
   view.y = y - (y - view.y) * real;
@@ -183,6 +150,7 @@ function drawPictures(tab) {
 function drawOverlay(tab) {
   ink.clearRect(0, 0, overlay.width, overlay.height);
   if (state.pictures) drawPictures(tab);
+  if (state.labels) drawLabels(tab);
   const mark = css("--mark"), r = radius(tab);
   if (tab.chosen >= 0) {
     const [x, y] = screen(tab, tab.chosen);

@@ -14,7 +14,7 @@ const idOf = (tab, i) => tab.columns.find((column) => column.name === "sample_id
 function showRecord(tab) {
   const i = tab.chosen, box = byId("record");
   if (i < 0) {
-    box.replaceChildren(make("p", { className: "soft", textContent: "Click a point to see its record and its nearest neighbours in feature space." }));
+    box.replaceChildren(make("p", { className: "soft", textContent: "Click a point to see its record and its nearest neighbours." }));
     return;
   }
   const picture = thumbnail(tab, i);
@@ -25,7 +25,17 @@ function showRecord(tab) {
   for (let k = 0; k < tab.k; k++) list.append(neighbourButton(tab, tab.neighbours[i * tab.k + k], tab.distances[i * tab.k + k]));
   const head = make("div", { className: "head" }, picture, make("div", {}, make("b", { textContent: className(tab, i) }),
     make("p", { textContent: tab.sets[tab.set[i]] }), make("p", { className: "soft", textContent: idOf(tab, i) })));
-  box.replaceChildren(head, make("p", { className: "soft", textContent: "nearest in feature space, with distance" }), list, make("div", { className: "fields" }, table));
+  const fields = make("div", { className: "fields", tabIndex: 0 }, table);
+  fields.setAttribute("role", "region");
+  fields.setAttribute("aria-label", "Record of the chosen point");
+  const near = tab.k ? [make("p", { className: "soft", textContent: `nearest ${tab.near}, with distance` }), list] : [];
+  box.replaceChildren(head, ...near, fields);
+}
+
+// For those who do not see the rings: which point was chosen.
+function announce(tab) {
+  const i = tab.chosen;
+  byId("announce").textContent = i < 0 ? "No point chosen" : `Chosen: ${className(tab, i)}, ${tab.sets[tab.set[i]]}, ${idOf(tab, i)}`;
 }
 
 function neighbourButton(tab, i, distance) {
@@ -53,7 +63,7 @@ function showTip(tab, x, y) {
 }
 
 // A line of a filter: box, colour, name, number of points, and a button for this one alone.
-function choice(tab, kind, k, name, count, colour) {
+function choice(tab, kind, k, name, colour) {
   const hidden = kind === "class" ? tab.hiddenClasses : tab.hiddenSets;
   const total = kind === "class" ? tab.classes.names.length : tab.sets.length;
   const box = make("input", { type: "checkbox", checked: !hidden.has(k) });
@@ -69,7 +79,7 @@ function choice(tab, kind, k, name, count, colour) {
   } });
   only.setAttribute("aria-label", `only ${name}`);
   const line = make("div", { className: "choice" },
-    make("label", {}, box, dot, make("span", { className: "name", textContent: name, title: name }), make("span", { className: "soft", textContent: count.toLocaleString("en") })), only);
+    make("label", {}, box, dot, make("span", { className: "name", textContent: name, title: name }), make("span", { className: "soft count" })), only);
   line.dataset.name = name.toLowerCase();
   return line;
 }
@@ -81,11 +91,21 @@ function countsOf(indices, total) {
 }
 
 function showFilters(tab) {
-  const colour = (by, k, n) => (state.colourBy === by ? `rgb(${colourOf(k, n).join(" ")})` : null);
-  const setCounts = countsOf(tab.set, tab.sets.length), classCounts = countsOf(tab.classes.of, tab.classes.names.length);
-  byId("set-filter").replaceChildren(...tab.sets.map((name, k) => choice(tab, "set", k, name, setCounts[k], colour("set", k, tab.sets.length))));
-  byId("class-filter").replaceChildren(...tab.classes.names.map((name, k) => choice(tab, "class", k, name, classCounts[k], colour("class", k, tab.classes.names.length))));
+  const colour = (by, k, n) => (state.colourBy === by ? `rgb(${colourOf(k, n).join(" ")})` : null), { names } = tab.classes;
+  byId("set-filter").replaceChildren(...tab.sets.map((name, k) => choice(tab, "set", k, name, colour("set", k, tab.sets.length))));
+  byId("class-filter").replaceChildren(...names.map((name, k) => choice(tab, "class", k, name, colour("class", k, names.length))));
   findClass();
+  showCounts(tab);
+}
+
+// How many points each set and class has that pass all other filters.
+function showCounts(tab) {
+  for (const [id, counts] of [["set-filter", tab.setCounts], ["class-filter", tab.classCounts]]) {
+    [...byId(id).children].forEach((line, k) => {
+      line.querySelector(".count").textContent = counts[k].toLocaleString("en");
+      line.classList.toggle("empty", !counts[k]);
+    });
+  }
 }
 
 function findClass() {
@@ -94,21 +114,38 @@ function findClass() {
 }
 
 function showColours(tab) {
-  const select = byId("colour"), scores = tab.columns.filter((column) => column.score && column.values).map((column) => column.name);
-  const known = ["set", "class", ...scores];
+  const columns = tab.columns.filter((column) => column.values || column.of);
+  columns.sort((a, b) => Boolean(b.computed) - Boolean(a.computed));
+  const known = ["set", "class", ...columns.map(({ name }) => name)];
   if (!known.includes(state.colourBy)) state.colourBy = tab.sets.length > 1 ? "set" : "class";
-  select.replaceChildren(...known.map((name) => make("option", { value: name, textContent: name, selected: name === state.colourBy })));
-  const ramp = byId("ramp");
-  ramp.hidden = ["set", "class"].includes(state.colourBy);
-  if (ramp.hidden) return;
-  const [low, high] = span(tab.columns.find((column) => column.name === state.colourBy).values), canvas = ramp.querySelector("canvas"), brush = canvas.getContext("2d");
+  byId("colour").replaceChildren(...known.map((value) => make("option", { value, textContent: value, selected: value === state.colourBy })));
+  const by = colouring(tab), isColumn = !["set", "class"].includes(state.colourBy);
+  byId("ramp").hidden = !by.values;
+  byId("legend").hidden = !isColumn || Boolean(by.values);
+  if (by.values) showRamp(by.values);
+  else if (isColumn) showLegend(tab, by);
+}
+
+function showRamp(values) {
+  const [low, high] = span(values), ramp = byId("ramp"), canvas = ramp.querySelector("canvas"), brush = canvas.getContext("2d");
   for (let x = 0; x < canvas.width; x++) {
-    const t = x / (canvas.width - 1);
-    brush.fillStyle = `rgb(${rampColour(dark.matches ? 0.15 + 0.85 * t : 0.93 * t).join(" ")})`;
+    brush.fillStyle = `rgb(${rampColour(x / (canvas.width - 1)).join(" ")})`;
     brush.fillRect(x, 0, 1, canvas.height);
   }
   ramp.firstElementChild.textContent = low.toPrecision(3);
   ramp.lastElementChild.textContent = high.toPrecision(3);
+}
+
+// The words of a column with their colours, most frequent first.
+function showLegend(tab, { names, of }) {
+  const counts = countsOf(of, names.length), order = [...names.keys()].sort((a, b) => counts[b] - counts[a] || a - b);
+  const lines = order.slice(0, 30).map((k) => {
+    const dot = make("span", { className: "swatch" });
+    dot.style.background = names[k] === "" ? "#808080" : `rgb(${colourOf(k, names.length).join(" ")})`;
+    return make("div", { className: "choice" }, dot, make("span", { className: "name", textContent: names[k] || "(none)" }), make("span", { className: "soft", textContent: counts[k].toLocaleString("en") }));
+  });
+  if (order.length > 30) lines.push(make("div", { className: "soft", textContent: `and ${order.length - 30} more` }));
+  byId("legend").replaceChildren(...lines);
 }
 
 function showSelection(tab) {
@@ -119,6 +156,7 @@ function showSelection(tab) {
   byId("export").disabled = !chosen.length;
   const ranked = [...counts.keys()].filter((k) => counts[k]).sort((a, b) => counts[b] - counts[a]);
   const told = ranked.slice(0, 5).map((k) => `${tab.classes.names[k]} ${counts[k]}`).join(", ");
+  showTable(tab);
   byId("selected-classes").textContent = told + (ranked.length > 5 ? `, and ${ranked.length - 5} more classes` : "");
 }
 

@@ -16,15 +16,22 @@ function pointAt(tab, px, py, reach) {
   return best;
 }
 
+// Which points are shown; and for classes and sets how many of each pass all other filters.
 function applyFilter(tab) {
-  const wanted = tab.query.toLowerCase().split(/\s+/).filter(Boolean);
+  const wanted = tab.query.toLowerCase().split(/\s+/).filter(Boolean), ranges = activeRanges(tab);
+  tab.classCounts = new Uint32Array(tab.classes.names.length);
+  tab.setCounts = new Uint32Array(tab.sets.length);
   tab.numShown = 0;
   for (let i = 0; i < tab.count; i++) {
-    const kept = !tab.hiddenClasses.has(tab.classes.of[i]) && !tab.hiddenSets.has(tab.set[i])
+    const passes = ranges.every(([values, low, high]) => values[i] >= low && values[i] <= high)
       && (!wanted.length || wanted.every((word) => searchText(tab, i).includes(word)));
-    tab.shown[i] = kept ? 1 : 0;
+    const ofClass = passes && !tab.hiddenClasses.has(tab.classes.of[i]), ofSet = passes && !tab.hiddenSets.has(tab.set[i]);
+    if (ofSet) tab.classCounts[tab.classes.of[i]]++;
+    if (ofClass) tab.setCounts[tab.set[i]]++;
+    tab.shown[i] = ofClass && ofSet ? 1 : 0;
     tab.numShown += tab.shown[i];
   }
+  tab.labels = null;
 }
 
 // Even-odd rule.
@@ -50,19 +57,21 @@ function selectedIndices(tab) {
 }
 
 function selectionCsv(tab) {
+  const number = /^([-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?|[-+]?(inf|nan))$/i;  // as in common/formats/tables.py
+  const plain = (value) => (/^'*[=+\-@\t\r]/.test(value) && !number.test(value) ? `'${value}` : value);
   const quote = (value) => (/[",\r\n]/.test(value) ? `"${value.replaceAll('"', '""')}"` : value);
   const axes = ["umap_x", "umap_y", "umap_z"].slice(0, tab.dimensions);
   const lines = [["set", "class", ...tab.columns.map((column) => column.name), ...axes]];
   for (const i of selectedIndices(tab)) {
-    const place = axes.map((_, axis) => String(Number(tab.points[i * tab.dimensions + axis].toPrecision(8))));
-    lines.push([tab.sets[tab.set[i]], tab.classes.names[tab.classes.of[i]], ...tab.columns.map((column) => column.at(i)), ...place]);
+    const place = axes.map((_, axis) => floatText(tab.points[i * tab.dimensions + axis]));
+    lines.push([tab.sets[tab.set[i]], className(tab, i), ...tab.columns.map((column) => column.at(i)), ...place]);
   }
-  return lines.map((line) => line.map(quote).join(",")).join("\n") + "\n";
+  return lines.map((line) => line.map((value) => quote(plain(value))).join(",")).join("\n") + "\n";
 }
 
-function download(name, text) {
+function download(name, blob) {
   const link = document.createElement("a");
-  link.href = URL.createObjectURL(new Blob([text], { type: "text/csv" }));
+  link.href = URL.createObjectURL(blob);
   link.download = name;
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 10000);

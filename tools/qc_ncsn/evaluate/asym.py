@@ -112,13 +112,16 @@ def summarise(options, model, folder, levels, write):
     import numpy as np
     import torch
 
-    from common.files import read_npz, write_npz, write_text
+    from common.files import write_npz
+    from common.formats.tables import write_table
+    from tools.qc_ncsn.evaluate.stored import read_numbers
     from tools.qc_ncsn.pictures import level_curves
 
     sigmas = model.sde.sigma(torch.tensor(levels, dtype=torch.float64) * (1 - model.sde.eps) + model.sde.eps).numpy()
     curves, values = [], {"asym": [], "nasym": []}
     for repeat in range(options.total_repeat):
-        stored = [read_npz(_level_path(folder, repeat, number)) for number in range(len(levels))]
+        stored = [read_numbers(_level_path(folder, repeat, number), ("asym", "norm2", "nasym"))
+                  for number in range(len(levels))]
         columns = {name: np.array([level[name].mean() for level in stored]) for name in ("asym", "nasym", "norm2")}
         for name in ("asym", "nasym"):
             values[name].append([level[name] for level in stored])
@@ -134,7 +137,7 @@ def summarise(options, model, folder, levels, write):
         "asym": float(mean["asym"].mean()), "asym_se": float(np.sqrt(np.sum(error["asym"] ** 2)) / count),
         "nasym": float(mean["nasym"].mean()), "nasym_se": float(np.sqrt(np.sum(error["nasym"] ** 2)) / count),
         "nasym_ratio": float(mean["nasym_ratio"].mean()),
-        "estimator": "exact" if options.exact else options.estimator, "weights": options.weights,
+        "estimator": "exact" if options.exact else options.estimator, "weights": model.weights,
         "num_images": options.num_images, "levels": count, "sigma": sigmas.tolist(),
         "asym_by_level": mean["asym"].tolist(), "nasym_by_level": mean["nasym"].tolist(),
         "asym_se_by_level": error["asym"].tolist(), "nasym_se_by_level": error["nasym"].tolist(),
@@ -142,9 +145,8 @@ def summarise(options, model, folder, levels, write):
     }
     if write:
         rows = zip(sigmas, mean["asym"], error["asym"], mean["nasym"], error["nasym"], mean["nasym_ratio"])
-        lines = ["sigma,asym,asym_se,nasym,nasym_se,nasym_ratio"] + [",".join(f"{value:.6g}" for value in row)
-                                                                     for row in rows]
-        write_text(folder / "table.csv", "\n".join(lines) + "\n")
+        write_table(folder / "table.csv", ["sigma", "asym", "asym_se", "nasym", "nasym_se", "nasym_ratio"],
+                    [[f"{value:.6g}" for value in row] for row in rows])
         level_curves(folder / "asym.png", sigmas, {"Asym": (mean["asym"], error["asym"])}, "Asym")
         level_curves(folder / "nasym.png", sigmas, {"NAsym": (mean["nasym"], error["nasym"])}, "NAsym", log=False)
     return results

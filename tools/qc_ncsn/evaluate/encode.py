@@ -10,8 +10,10 @@ from common.cli import run as run_command
 from common.errors import InputError
 from common.files import file_hash, plain
 from common.options import option
+from tools.qc_ncsn.data import fitted, note_changes
 from tools.qc_ncsn.evaluate.stored import check_distinct, stored_text
-from tools.qc_ncsn.model import WorkOptions, data_set_name
+from tools.qc_ncsn.model import WorkOptions, data_set_name, model_shape
+from tools.qc_ncsn.unreadable import stored_names
 from tools.qc_ncsn.work_dir import WorkDir
 
 PROG = "qc_ncsn eval encode"
@@ -41,7 +43,7 @@ class EncodeOptions(WorkOptions):
                                     "one of the configuration)", kind="how")
     data_dir: Optional[str] = flags.data_dir()
     split: str = option("train", "split of the data set to encode; by convention the reference is the train split",
-                        choices=["train", "test"], kind="how")
+                        choices=["train", "test", "validation", "val"], kind="how")
     bs: int = flags.batch_size(2500, "--batch_size", "images per forward pass, at most 512 (Inception: 64)")
     device: str = flags.device()
 
@@ -56,6 +58,7 @@ class FeatureFile:
     what: str
     digest: str
     images: object
+    data_set: object = None  # the ImageSet behind `images`, if there is one
 
     def stored(self):
         """Return the text stored in the .npz, by which a later run sees that the file is up to date."""
@@ -74,6 +77,7 @@ def cli(words=None):
 
 def settle(options):
     """Return the options with the feature space and, if it is encoded, the data set filled in."""
+    from common.datasets import canonical_name, canonical_split
     from common.networks.inception_weights import find_inception
 
     features, dataset = options.features, options.dataset
@@ -86,9 +90,9 @@ def settle(options):
             features = "small"
             console.say("note: no Inception weights found, encoding in small-features-v1, which gives no FID; "
                         "--features inception says where they are published")
-    if options.encode_dataset and dataset is None:
-        dataset = data_set_name(options)
-    return replace(options, features=features, dataset=dataset)
+    if options.encode_dataset:
+        dataset = data_set_name(options) if dataset is None else canonical_name(dataset)
+    return replace(options, features=features, dataset=dataset, split=canonical_split(options.split))
 
 
 def main(request):
@@ -111,6 +115,9 @@ def main(request):
         return "\n".join(plans), _results(sources, space)
 
     def work():
+        for source in sources:
+            if source.data_set is not None:
+                note_changes(source.data_set)
         pending = [source for source in sources if not _is_current(source, space)]
         for source in pending:
             _encode(source, space, options)
@@ -142,7 +149,7 @@ def _check(options):
     if work.sample_files(options.ode) or not options.encode_dataset:
         sources.append(_samples(work, options.ode))
     if options.encode_dataset:
-        sources.append(_data_set(work, options))
+        sources.append(_data_set(work, options, sources[0].image_shape if sources else model_shape(options)))
         if sources[0].image_shape != sources[-1].image_shape:
             raise InputError(f"images are {sources[-1].image_shape}, the samples {sources[0].image_shape}",
                              where=f"--dataset {options.dataset}", do="Pass the data set the model was trained on")
@@ -182,20 +189,28 @@ def _samples(work, ode):
     )
 
 
-def _data_set(work, options):
-    """Return the FeatureFile of one split of the data set."""
-    from common.datasets import open_dataset
+def _data_set(work, options, shape):
+    """Return the FeatureFile of one split of the data set.
+
+    The user's own images, and those that the model was trained on, are brought to a shape (H, W, C) as training does;
+    those of another known data set stay as they are.
+    """
+    from common.datasets import KNOWN, open_dataset
     from common.features.sources import ArrayRows
 
     if options.dataset is None:
         raise InputError("needed with --encode_dataset", where="--dataset",
                          do="Pass the data set the model was trained on")
-    images = open_dataset(options.dataset, options.split, options.data_dir)
+    absent = stored_names(work.root) or None
+    if shape is None or (options.dataset in KNOWN and options.dataset != data_set_name(options)):
+        images = open_dataset(options.dataset, options.split, options.data_dir)
+    else:
+        images = fitted(options.dataset, options.split, options.data_dir, shape[:2], shape[2], absent)
     identity = json.dumps(plain(images.fingerprint()), sort_keys=True)
     return FeatureFile(
         work.stat(options.ode) / "dataset_stat.npz", len(images), tuple(images.image_shape),
         f"{options.dataset}, {options.split} split", hashlib.sha256(identity.encode()).hexdigest(),
-        ArrayRows(images, f"{options.dataset}, {options.split} split"),
+        ArrayRows(images, f"{options.dataset}, {options.split} split"), images,
     )
 
 

@@ -6,8 +6,9 @@ from typing import Optional
 from common import flags
 from common.errors import InputError
 from common.options import option
-from tools.qc_ncsn.data import open_images
+from tools.qc_ncsn.data import note_changes, open_images
 from tools.qc_ncsn.model import ModelOptions, announce, load_model, model_inputs
+from tools.qc_ncsn.unreadable import stored_names
 from tools.qc_ncsn.work_dir import WorkDir
 
 
@@ -23,7 +24,8 @@ class EvalOptions(ModelOptions):
                           choices=["raw", "ema"])
     dataset: Optional[str] = option(None, "another data set: a name, an image folder, a zip or an npz")
     data_dir: Optional[str] = flags.data_dir()
-    split: str = option("test", "split of the data set", choices=["test", "train"])
+    split: str = option("test", "split of the data set; validation is test",
+                        choices=["test", "train", "validation", "val"])
     num_images: Optional[int] = option(None, "use only the first so many images (default: all)", kind="total", low=1)
 
 
@@ -31,13 +33,19 @@ class EvalOptions(ModelOptions):
 EVAL_FLAGS = {"bs": "batch_size", "total_repeat": "total_repeat", "nl": "noise_levels"}
 
 
-def settle(options, config):
+def settle(options, config, absent=None):
     """Return (the data set, options with the configuration's values where no flag was given)."""
+    from common.datasets import canonical_name, canonical_split
+
     settled = {flag: config["eval"][entry] for flag, entry in EVAL_FLAGS.items()
                if hasattr(options, flag) and getattr(options, flag) is None}
+    options = replace(options, split=canonical_split(options.split),
+                      dataset=options.dataset and canonical_name(options.dataset))
+    if options.dataset == config["data"]["dataset"]:
+        options = replace(options, dataset=None)
     if options.dataset:
         config = {**config, "data": {**config["data"], "dataset": options.dataset}}
-    images = open_images(config, options.data_dir, options.split)
+    images = open_images(config, options.data_dir, options.split, absent)
     if options.num_images is not None and options.num_images > len(images):
         raise InputError(f"the data set has only {len(images):,} images", where=f"--num_images {options.num_images}",
                          do="Ask for fewer")
@@ -58,18 +66,22 @@ def evaluate(request, command, folder, measure, show, owns):
 
     device = pick_device(request.device, parallel.local_rank())
     set_precision("fp32")
-    model = load_model(request, WorkDir(request.workdir), device)
-    images, options = settle(request, model.config)
+    uses = [f"eval.{entry}" for flag, entry in EVAL_FLAGS.items() if hasattr(request, flag)]
+    work = WorkDir(request.workdir)
+    model = load_model(request, work, device, command, uses)
+    # images that the training could not read keep their places, so that the splits are the training's
+    images, options = settle(request, model.config, stored_names(work.root) or None)
     source = fingerprint(model.path)
     data = dataset_inputs(options.dataset or model.config["data"]["dataset"])
     job = Job(folder, command, options, request=request, about=[source], owns=owns, show=show,
               derived={"checkpoint sha256": source["sha256"], "data": images.fingerprint()},
               inputs=None if data is None else [*model_inputs(request, model), *data])
 
-    def work():
+    def compute():
         announce(model)
+        note_changes(images)
         return measure(options, model, images, folder, device)
 
     line = (f"would evaluate {model.path} on {options.num_images:,} images, {options.total_repeat} repeats, "
             f"into {folder}")
-    return job.run(work, lambda: (line, {"num_images": options.num_images}), device)
+    return job.run(compute, lambda: (line, {"num_images": options.num_images}), device)

@@ -35,7 +35,9 @@ def _read(work):
     from tools.qc_ncsn.evaluate.stored import read_nll
 
     stored = read_nll(work.nll)
-    row = [stored["num_images"], f"{stored['bits_per_dim']:.3f} +- {stored['bits_per_dim_stderr']:.3f}", stored["nfe"]]
+    error = stored["bits_per_dim_stderr"]
+    shown = f"{stored['bits_per_dim']:.3f}" + (f" +- {error:.3f}" if error is not None else "")
+    row = [stored["num_images"], shown, stored["nfe"]]
     console.show_table(str(work.nll), ["images", "bits/dim", "NFE"], [row])
     return Outcome({"nll": stored["bits_per_dim"], "nll_se": stored["bits_per_dim_stderr"], "nfe": stored["nfe"],
                     "num_images": stored["num_images"], "num_files": stored["num_files"]})
@@ -54,9 +56,11 @@ def _run(options, model, images, folder, device):
     import numpy as np
 
     from common import parallel
-    from common.files import read_npz, write_npz, write_text
+    from common.files import write_npz
+    from common.formats.tables import write_table
     from common.units import make_missing, remove_numbered, stored_arrays
     from tools.qc_ncsn.data import dequantised_batch
+    from tools.qc_ncsn.evaluate.stored import read_numbers
     from tools.qc_ncsn.likelihood import bits_per_dim
     from tools.qc_ncsn.pictures import histogram
 
@@ -78,18 +82,18 @@ def _run(options, model, images, folder, device):
         advance(len(indices))
 
     make_missing(range(len(batches)), is_complete, make, "likelihood", lambda number: len(batches[number][1]))
-    stored = [read_npz(path, required=("bpd", "nfe_per_image")) for path in paths]
+    stored = [read_numbers(path, ("bpd", "nfe_per_image")) for path in paths]
     bpd = np.concatenate([part["bpd"] for part in stored]).astype(np.float64)
     calls = np.concatenate([part["nfe_per_image"] for part in stored])
     by_image = bpd.reshape(options.total_repeat, options.num_images).mean(axis=0)  # repeats of an image are one value
     error = float(by_image.std(ddof=1) / len(by_image) ** 0.5) if len(by_image) > 1 else None
     results = {"nll": float(bpd.mean()), "nll_se": error,
                "nfe": float(calls.mean()), "num_images": options.num_images, "repeats": options.total_repeat,
-               "weights": options.weights, "checkpoint": str(model.path)}
+               "weights": model.weights, "checkpoint": str(model.path)}
     if parallel.is_main():
         remove_numbered(folder, "bpd_", len(batches))
         histogram(folder / "bpd.png", bpd, "bits/dim")
-        write_text(folder / "table.csv", "".join(f"{name},{value}\n" for name, value in results.items()))
+        write_table(folder / "table.csv", None, results.items())
     return results, paths
 
 

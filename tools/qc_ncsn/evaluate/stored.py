@@ -76,6 +76,16 @@ def check_comparable(generated, reference):
                      do="Encode both with the same --features (setup_fid: and --mode legacy_tensorflow)")
 
 
+def read_numbers(path, required, optional=()):
+    """Return arrays of a .npz file by name; InputError for a broken file, and for one that is empty or no numbers."""
+    arrays = read_npz(path, required=required, optional=optional)
+    for name, array in arrays.items():
+        if array.dtype.kind not in "iuf" or not array.size:
+            raise InputError(f"'{name}' is {array.dtype} {array.shape}, expected numbers", where=path,
+                             do="Delete the file and compute it again")
+    return arrays
+
+
 def read_nll(folder):
     """Return the content of nll/bpd_<batch>.npz: bits_per_dim and its standard error over images, nfe, counts.
 
@@ -86,7 +96,7 @@ def read_nll(folder):
     import numpy as np
 
     files = _numbered(folder, "bpd_")
-    read = [read_npz(path, required=("bpd", "nfe"), optional=("repeat", "index")) for path in files]
+    read = [read_numbers(path, ("bpd", "nfe"), ("repeat", "index")) for path in files]
     if not check_distinct(files):
         _check_sizes(files, [entry["bpd"].size for entry in read])
     for path, entry in zip(files, read):
@@ -94,9 +104,9 @@ def read_nll(folder):
             raise InputError("'bpd' has NaN or infinite values", where=path, do="Delete the file and compute it again")
     bpd = np.concatenate([entry["bpd"].reshape(-1) for entry in read]).astype(np.float64)
     images = _means_by_image(bpd, read)
-    spread = images.std(ddof=1) / math.sqrt(len(images)) if len(images) > 1 else float("nan")
+    spread = float(images.std(ddof=1) / math.sqrt(len(images))) if len(images) > 1 else None
     return {
-        "bits_per_dim": float(bpd.mean()), "bits_per_dim_stderr": float(spread),
+        "bits_per_dim": float(bpd.mean()), "bits_per_dim_stderr": spread,
         "nfe": int(np.mean([entry["nfe"] for entry in read])), "num_images": len(images), "num_files": len(files),
     }
 
@@ -121,7 +131,7 @@ def check_distinct(files):
     """
     seen, foreign = {}, []
     for path in files:
-        entry = read_npz(path, optional=("index", "repeat"))
+        entry = read_numbers(path, (), ("index", "repeat"))
         if "index" not in entry:
             foreign.append(path)
             continue
@@ -157,7 +167,7 @@ def read_asym(folder):
     import numpy as np
 
     files = _numbered(folder, "repeat_")
-    read = [read_npz(path, required=("asym", "nasym")) for path in files]
+    read = [read_numbers(path, ("asym", "nasym")) for path in files]
     for path, entry in zip(files, read):
         for name in ("asym", "nasym"):
             if entry[name].shape != read[0]["asym"].shape:

@@ -11,7 +11,8 @@ from common import console, flags, parallel
 from common.cli import Outcome
 from common.cli import run as run_command
 from common.errors import InputError
-from common.files import fingerprint, read_json, read_npz, write_bytes, write_text
+from common.files import fingerprint, read_json, read_npz, write_bytes
+from common.formats.tables import write_table
 from common.job import Job
 from common.options import option
 from tools.qc_ncsn.evaluate.stored import check_comparable, features_name, find_reference, is_inception, open_generated
@@ -295,8 +296,7 @@ def _show(command, results):
 
 def _write(command, results, outputs):
     """Write the table, and for prdc a bar chart."""
-    rows = [f"{label.strip()},{value!r}" for label, value in _values(results)]
-    write_text(outputs[0], "\n".join(["measure,value", *rows]) + "\n")
+    write_table(outputs[0], ["measure", "value"], [(label.strip(), value) for label, value in _values(results)])
     if command == "prdc":
         write_bytes(outputs[1], _bar_chart(results))
 

@@ -7,7 +7,7 @@ from common import flags
 from common.cli import run
 from common.errors import InputError
 from common.options import option
-from common.score.config import sampling_rules
+from common.score.ranges import sampling_rules
 from tools.qc_ncsn.model import ModelOptions, announce, load_model, model_inputs
 from tools.qc_ncsn.work_dir import WorkDir
 
@@ -88,7 +88,7 @@ def main(request):
     check_flags(request)
     device = pick_device(request.device, parallel.local_rank())
     set_precision(request.precision)
-    model = load_model(request, WorkDir(request.workdir), device)
+    model = load_model(request, WorkDir(request.workdir), device, PROG, ("sampling.", "eval.num_samples"))
     options, settings = settle(request, model.config)
     folder = division_folder(options)
     extent = division_bounds(options.num_samples, options.num_divisions, options.division_idx)
@@ -108,7 +108,7 @@ def main(request):
 
         announce(model)
         results = make_rounds(options, Sampler(model, settings, options.coupling), rounds, folder, device)
-        results |= {"method": settings["method"], "checkpoint": str(model.path), "weights": options.weights}
+        results |= {"method": settings["method"], "checkpoint": str(model.path), "weights": model.weights}
         return results, [folder / f"samples_{number}.npz" for number in range(len(rounds))]
 
     return job.run(work, rehearse, device)

@@ -9,7 +9,7 @@ from common import console, parallel
 from common.device import autocast
 from common.diffusion.scores import Score
 from common.files import read_npz, write_npz
-from common.images.grids import save_grid
+from common.images.grids import save_grid, viewing_scale
 from common.units import make_missing, remove_numbered
 from tools.qc_ncsn.sample.rounds import is_complete
 
@@ -24,7 +24,7 @@ def make_rounds(options, sampler, rounds, folder, device):
     def make(number, advance):
         with autocast(device, options.precision):
             pixels, calls = sampler(options.seed, rounds[number], device, advance if sampler.steps else None)
-        save_grid(paths[number].with_suffix(".png"), pixels)
+        save_grid(paths[number].with_suffix(".png"), pixels, scale=viewing_scale(pixels.shape[1]))
         write_npz(paths[number], samples=pixels, nfe=np.int64(round(float(calls.mean()))), index=rounds[number],
                   nfe_per_image=calls)
         if not sampler.steps:

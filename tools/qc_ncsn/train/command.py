@@ -5,14 +5,19 @@ from typing import List, Optional
 
 from common import flags
 from common.cli import run
+from common.datasets import canonical_name
 from common.errors import InputError
 from common.options import REQUIRED, CommonOptions, option
-from common.score.config import check_config, override, preset
+from common.score.config import override, preset
+from common.score.ranges import check_config
 from tools.qc_ncsn.data import open_images
+from tools.qc_ncsn.train import screen
+from tools.qc_ncsn.unreadable import Unreadable, recorded_fingerprint, stored_names
 from tools.qc_ncsn.work_dir import WorkDir
 
 PROG = "qc_ncsn train"
-OWNS = ("checkpoints", "checkpoints-meta", "samples", "tensorboard", "wandb", "stdout.txt", "log.jsonl")
+OWNS = ("checkpoints", "checkpoints-meta", "samples", "tensorboard", "wandb", "stdout.txt", "log.jsonl",
+        "unreadable*.json")
 
 EPILOG = """examples:
   qc_ncsn train --config u_digits --workdir digits_u
@@ -58,6 +63,7 @@ class TrainOptions(CommonOptions):
 def settle(options):
     """Return (options with the preset's values where no flag was given, the configuration with the flags applied)."""
     config, settled = override(preset(options.config), options.set), {}
+    options = replace(options, dataset=options.dataset and canonical_name(options.dataset))
     flags = {
         "slices": ("loss", "slices"), "balancing_fac": ("loss", "balancing_fac"), "reg_weight": ("loss", "reg_weight"),
         "bs": ("training", "batch_size"), "n_iters": ("training", "n_iters"), "init_step": ("training", "init_step"),
@@ -77,9 +83,9 @@ def settle(options):
 
 
 def flat(config):
-    """Return {"section.name": value} of the entries that shape a run; logging and saving intervals do not."""
-    skipped = {"n_iters", "log_freq", "snapshot_freq", "snapshot_freq_for_preemption", "snapshot_sampling",
-               "snapshot_nll"}
+    """Return {"section.name": value} of the entries that shape a run; logging and saving intervals do not, but for
+    that of the snapshots, by which their files are numbered."""
+    skipped = {"n_iters", "log_freq", "snapshot_freq_for_preemption", "snapshot_sampling", "snapshot_nll"}
     values = {}
     for section in ("training", "data", "model", "optim", "loss"):
         values |= {f"{section}.{key}": value for key, value in config[section].items() if key not in skipped}
@@ -94,7 +100,7 @@ def main(request):
     from common.datasets import dataset_inputs
     from common.device import pick_device, set_precision
     from common.job import Job
-    from common.score.models import read_checkpoint
+    from common.score.container import read_checkpoint
 
     options, config = settle(request)
     work = WorkDir(options.workdir)
@@ -102,27 +108,32 @@ def main(request):
     if restored is not None and options.init_step is None and restored.get("step") is not None:
         config["training"]["init_step"] = restored["step"] + 1
     check_config(config)
-    images = open_images(config, options.data_dir)
+    absent = [] if options.overwrite else stored_names(work.root)
+    images = open_images(config, options.data_dir, absent=absent)
     device = pick_device(options.device, parallel.local_rank())
     set_precision(options.precision)
-    training = config["training"]
-    options = replace(options, n_iters=training["n_iters"], init_step=training["init_step"])
-    data = dataset_inputs(config["data"]["dataset"])
-    job = Job(work.root, PROG, options, request=request, derived={**flat(config), "data": images.fingerprint()},
-              inputs=None if data is None else [*data, *([options.restore] if options.restore else [])], owns=OWNS)
+    options = replace(options, **{name: config["training"][name] for name in ("n_iters", "init_step")})
+    inputs = dataset_inputs(config["data"]["dataset"])
+    if inputs is not None and options.restore:
+        inputs = [*inputs, options.restore]
+    recorded = images.fingerprint() if options.overwrite else recorded_fingerprint(work.root, images)
+    job = Job(work.root, PROG, options, request=request, derived={**flat(config), "data": recorded},
+              about=[images.fingerprint()], inputs=inputs, owns=OWNS)
     run = None
     if job.answer() is None:
         from tools.qc_ncsn.train.run import ScoreTraining
 
-        run = ScoreTraining(options, config, work, images, device, restored, job.overwrite)
+        unreadable = Unreadable(work.root, images, recorded, absent)
+        run = ScoreTraining(options, config, work, images, unreadable, device, restored, job.overwrite)
     del restored
 
-    def rehearse():
-        steps = training["n_iters"] - training["init_step"] + 1
-        return (f"would train {steps:,} steps at batch size {training['batch_size']} on {len(images):,} images of "
-                f"{config['data']['dataset']} into {work.root}", {"steps": steps, "images": len(images)})
+    def train():
+        screen.begin(run, images, repaired=len(absent) if recorded != images.fingerprint() else 0)
+        results = run.loop()
+        screen.end(run, options)
+        return results, [work.meta_checkpoint, work.json_log]
 
-    return job.run(lambda: (run.loop(), [work.meta_checkpoint, work.json_log]), rehearse, device)
+    return job.run(train, lambda: screen.plan(run, images, config, work), device)
 
 
 def cli(words=None):

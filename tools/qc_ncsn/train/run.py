@@ -10,11 +10,12 @@ from common.diffusion.scores import make_score
 from common.errors import InputError
 from common.files import append_text
 from common.formats.checkpoints import save_torch
-from common.score.models import build_network, build_sde, read_checkpoint, trainable
+from common.score.container import read_checkpoint
+from common.score.models import build_network, build_sde, trainable
 from common.training.keep import Periodic
 from common.training.log import Log
 from common.training.loop import Loop, Plan
-from tools.qc_ncsn.data import cached_reader
+from tools.qc_ncsn.data import cached_reader, open_images
 from tools.qc_ncsn.train.snapshots import test_snapshot
 from tools.qc_ncsn.train.step import (
     ScoreBatches,
@@ -32,10 +33,11 @@ class ScoreTraining:
     """One run in one work folder.
 
     restored: the dictionary of --restore's checkpoint, or None.  overwrite: ignore the folder's earlier state.
+    unreadable: the Unreadable of its images.
     Making one reads and checks everything a run starts from, and writes nothing; `loop` does the work.
     """
 
-    def __init__(self, options, config, work, images, device, restored=None, overwrite=False):
+    def __init__(self, options, config, work, images, unreadable, device, restored=None, overwrite=False):
         self.options, self.config, self.work, self.device = options, config, work, device
         self.training, self.balancing_factor = config["training"], config["loss"]["balancing_fac"]
         self.network = build_network(config, options.seed).to(device).train()
@@ -44,16 +46,23 @@ class ScoreTraining:
         self.first, self.last = self.training["init_step"], self.training["n_iters"]
         self.optimiser = make_optimiser(self.network, config["optim"], self.last - self.first + 1, options.fused)
         self.average = make_average(self.network, config["model"]["ema_rate"])
-        self.batches = ScoreBatches(cached_reader(images, options.memory_gb), len(images), options.seed,
-                               self.training["batch_size"], config["loss"]["slices"], config["data"]["random_flip"])
+        self.unreadable = unreadable
+        self.batches = ScoreBatches(cached_reader(images, options.memory_gb, unreadable), len(images), options.seed,
+                                    self.training["batch_size"], config["loss"]["slices"],
+                                    config["data"]["random_flip"])
         self.slices = config["loss"]["slices"] if config["loss"]["slice_masks"] == "separate" else 1
         if restored is not None:
             load_training_state(restored, options.restore, self.network, self.optimiser, self.average,
                                 options.fresh_optimizer)
+        self.parameters = sum(parameter.numel() for _, parameter in trainable(self.network))
+        self.start = "random weights" if restored is None else options.restore
         self.done, self.saved = self.first - 1, None
         self.log = Log(work.root, options.tensorboard, options.wandb,
                        {"loss": "training_loss", "reg": "training_reg"}, [_Notes(work.log)])
         self._check_parts()
+        # opened now, so that what is wrong with it is found before the first step
+        self.test_images = open_images(config, options.data_dir, "test", unreadable.names) \
+            if self.training["snapshot_nll"] else None
         if not overwrite:
             self._resume()
 
@@ -64,16 +73,8 @@ class ScoreTraining:
                              do="Use a larger batch, fewer processes or a smaller --accumulate")
 
     def _resume(self):
-        """Load the newest checkpoint of this folder, if there is one."""
-        newest = self.work.newest_checkpoint()
-        state, where = None, None
-        if self.work.meta_checkpoint.exists():
-            state, where = read_checkpoint(self.work.meta_checkpoint), self.work.meta_checkpoint
-        if newest is not None:
-            step = int(newest.stem.split("_")[1]) * self.training["snapshot_freq"]
-            if state is None or step > state.get("step", -1):
-                state, where = read_checkpoint(newest), newest
-                state.setdefault("step", step)
+        """Load the newest checkpoint of this folder that can be read, if there is one."""
+        state, where = self._newest_state()
         if state is None:
             return
         if not isinstance(state.get("step"), int):
@@ -82,10 +83,40 @@ class ScoreTraining:
         if state["step"] > self.last:
             raise InputError(f"this checkpoint is of step {state['step']:,}, past the last step {self.last:,}",
                              where=where, do="Pass a larger --n_iters, or another --workdir")
-        load_training_state(state, where, self.network, self.optimiser, self.average, resume="genprobe" in state)
         self.done = state["step"]
         self.saved = state["step"] if where == self.work.meta_checkpoint else None
-        console.say(f"resuming from {where} (step {state['step']:,})")
+        self.start = f"{where} (step {state['step']:,})"
+
+    def _newest_state(self):
+        """Return (dictionary, path) of the newest whole checkpoint, with its state loaded; (None, None) without any.
+
+        A damaged one is named and passed over for the one before it; where all are damaged the newest is an InputError.
+        """
+        meta, failures = self.work.meta_checkpoint, []
+        snapshots = [(number * self.training["snapshot_freq"], path) for number, path in self.work.snapshots()]
+        candidates = [(None, meta)] * meta.exists() + snapshots
+        if snapshots and meta.exists():  # a snapshot is newer where a run was killed between the two
+            try:
+                later = snapshots[0][0] > read_checkpoint(meta).get("step", -1)
+            except InputError:
+                later = False
+            candidates = [snapshots[0], (None, meta), *snapshots[1:]] if later else candidates
+        for step, path in candidates:
+            try:
+                state = read_checkpoint(path)
+                if step is not None:
+                    state.setdefault("step", step)
+                load_training_state(state, path, self.network, self.optimiser, self.average,
+                                    resume="genprobe" in state)
+            except InputError as error:
+                failures.append(error)
+                continue
+            for error in failures:
+                console.say(f"note: {error.where}: {error.what}; going back to {path}")
+            return state, path
+        if failures:
+            raise failures[0]
+        return None, None
 
     def loop(self):
         """Run the remaining steps and return the results."""
@@ -103,11 +134,20 @@ class ScoreTraining:
                             lambda step: self._save(self.work.meta_checkpoint, step), self.log,
                             {"network": self.optimiser}, [self.average],
                             {"network": torch.compile(module) if options.compile else module}, [snapshots],
-                            device=self.device, advice=ADVICE, done=self.done, saved=self.saved)
-        self.trainer.run()
+                            device=self.device, advice=ADVICE, done=self.done, saved=self.saved,
+                            shown=("loss", "reg") if self.balancing_factor > 0 else ("loss",))
+        try:
+            self.trainer.run()
+        except InputError:
+            if parallel.is_main() and self.trainer.saved is None:
+                self.unreadable.discard()
+            raise
+        if self.unreadable.met:
+            console.say(f"warning: {len(self.unreadable.met):,} unreadable images were replaced by other draws")
         row = self.trainer.last_row
         return {"step": self.last, "training_loss": row and row["loss"], "training_reg": row and row["reg"],
-                "parameters": sum(parameter.numel() for _, parameter in trainable(self.network)),
+                "damaged": len(self.unreadable.met),
+                "parameters": self.parameters,
                 "images_per_second": self.trainer.images_per_second}
 
     def _step(self, step, parts):
@@ -125,6 +165,7 @@ class ScoreTraining:
         return {"loss": dsm, "reg": reg, "lr": rate, "grad_norm": norm}
 
     def _save(self, path, step):
+        self.unreadable.save()
         save_torch(path, checkpoint_state(self.network, self.optimiser, self.average, step, self.config))
 
     def _snapshot(self, path, step):

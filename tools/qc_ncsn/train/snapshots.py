@@ -10,10 +10,10 @@ from common.diffusion.rk45 import StepTooSmall
 from common.diffusion.score_samplers import sample_pc
 from common.diffusion.score_sampling import pc_options
 from common.diffusion.scores import make_score
-from common.images.grids import save_grid
+from common.images.grids import save_grid, viewing_scale
 from common.images.pixels import to_uint8
 from common.score.models import trainable
-from tools.qc_ncsn.data import dequantised_batch, open_images
+from tools.qc_ncsn.data import dequantised_batch
 from tools.qc_ncsn.likelihood import bits_per_dim
 
 
@@ -24,7 +24,7 @@ def test_snapshot(run, step):
     score = make_score(network.eval().requires_grad_(False), run.config["model"]["energy"])
     if run.training["snapshot_nll"]:
         try:
-            nll = test_nll(score, run.sde, run.config, run.options, run.device)
+            nll = test_nll(run, score)
         except StepTooSmall:  # the ODE of a half-trained network may be too stiff
             nll = float("nan")
         run.log.tell({"nll": nll}, step)
@@ -34,12 +34,11 @@ def test_snapshot(run, step):
         sample_nine(score, run.sde, run.config, run.options.seed, run.device, run.work.samples / f"iter_{step}")
 
 
-def test_nll(score, sde, config, options, device):
+def test_nll(run, score):
     """Return the mean bits/dim of the first test batch (rtol 1e-4, atol 1e-5, as the original's snapshots)."""
-    images = open_images(config, options.data_dir, "test")
-    indices = range(min(config["training"]["batch_size"], len(images)))
-    x, epsilon = dequantised_batch(images, indices, options.seed, device)
-    bpd, _, _ = bits_per_dim(score, sde, x, epsilon, rtol=1e-4, atol=1e-5)
+    indices = range(min(run.training["batch_size"], len(run.test_images)))
+    x, epsilon = dequantised_batch(run.test_images, indices, run.options.seed, run.device)
+    bpd, _, _ = bits_per_dim(score, run.sde, x, epsilon, rtol=1e-4, atol=1e-5)
     return float(bpd.mean())
 
 
@@ -54,4 +53,4 @@ def sample_nine(score, sde, config, seed, device, folder):
     sigmas = sde.reverse_sigmas(config["sampling"]["num_scales"])
     pixels = to_uint8(sample_pc(ScoreDenoiser(score), noise, sigmas, pc_options(config["sampling"]), sde), "unit")
     write_npy(folder / "sample.np", pixels)
-    save_grid(folder / "sample.png", pixels)
+    save_grid(folder / "sample.png", pixels, scale=viewing_scale(pixels.shape[1]))

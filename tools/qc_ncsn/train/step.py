@@ -5,8 +5,10 @@ import json
 import torch
 from torch import nn
 
+from common.errors import InputError
 from common.nn.dropout import DropoutDraw
-from common.score.models import PREFIX, load_weights, trainable
+from common.score.container import PREFIX
+from common.score.models import load_weights, trainable
 from common.seeding import rademacher, unit_generator, unit_seed
 from common.training.batches import Epochs
 from common.training.ema import Average, ramp_up
@@ -57,11 +59,15 @@ def make_average(network, decay):
 class ScoreBatches:
     """The training batches: images and all random numbers of a step, from (seed, step, row of the batch).
 
-    read: function of indices -> uint8 images (n, H, W, C).  count: number of images.
+    read: function of indices -> (uint8 images (n, H, W, C), which of them are good (n,)); for one that is not good
+    another is drawn.  count: number of images.
     """
 
+    ATTEMPTS = 100  # draws for a row whose images cannot be read
+
     def __init__(self, read, count, seed, batch, slices, flip):
-        self.read, self.seed, self.batch, self.slices, self.flip = read, seed, batch, slices, flip
+        self.read, self.count, self.seed, self.batch, self.slices = read, count, seed, batch, slices
+        self.flip = flip
         self.epochs = Epochs(count, seed, batch)
 
     def draw(self, step, first, last):
@@ -69,7 +75,10 @@ class ScoreBatches:
 
         x0: (B, C, H, W) float32 in [0, 1].  u: (B,) uniform.  z like x0.  v: (K B, C, H, W) signs, slice-major.
         """
-        x0 = to_unit_range(self.read([self.epochs(step, row) for row in range(first, last)]))
+        pixels, good = self.read([self.epochs(step, row) for row in range(first, last)])
+        for place in (~good).nonzero()[0]:
+            pixels[place] = self._another(step, first + int(place))
+        x0 = to_unit_range(pixels)
         shape = tuple(x0.shape[1:])
         u, z, v, flips = [], [], [], []
         for row in range(first, last):
@@ -83,6 +92,16 @@ class ScoreBatches:
             chosen = torch.tensor(flips)[:, None, None, None]
             x0 = torch.where(chosen, x0.flip(3), x0)
         return x0.contiguous(), torch.stack(u), torch.stack(z), torch.stack(v, dim=1).flatten(0, 1)
+
+    def _another(self, step, row):
+        """Return the pixels of a replacement for a row's image that cannot be read."""
+        generator = unit_generator(self.seed, "replacement", step, row)
+        for _ in range(self.ATTEMPTS):
+            pixels, good = self.read([int(torch.randint(self.count, (), generator=generator))])
+            if good[0]:
+                return pixels[0]
+        raise InputError(f"{self.ATTEMPTS} images in a row cannot be read", where="the data set",
+                         do="Repair it and run the same command again")
 
     def dropout_draw(self, step, first, last, slices):
         """Return the DropoutDraw of those rows."""
@@ -106,15 +125,16 @@ def load_training_state(state, where, network, optimiser, average, fresh_optimiz
     resume: also the number of updates done since the run began, which drives the warm-up; a run that only starts
     from a checkpoint warms up again, as in the original.
     """
-    from common.errors import InputError
-
-    if state["ema"] is None:
-        raise InputError("this file has weights only, no optimiser or EMA", where=where,
-                         do="Train from a .pth checkpoint")
-    load_weights(network, state, where)
-    load_average(average, state["ema"]["shadow_params"], int(state["ema"]["num_updates"]), where,
-                 "Use a checkpoint of this configuration")
+    if state["optimizer"] is None and not fresh_optimizer:
+        raise InputError("this file has no optimiser state", where=where,
+                         do="Pass --fresh_optimizer to start a new one")
+    load_weights(network, state, where, state["weights"] or "raw")
+    if state["ema"] is None:  # one set of weights: the average starts from it
+        load_average(average, [parameter.detach().clone() for _, parameter in trainable(network)], 0, where, "")
+    else:
+        load_average(average, state["ema"]["shadow_params"], state["ema"]["num_updates"], where,
+                     "Use a checkpoint of this configuration")
     if not fresh_optimizer:
-        updates = json.loads(state["genprobe"])["updates"] if resume else optimiser.updates
+        updates = json.loads(state["genprobe"]).get("updates") if resume else optimiser.updates
         load_optimiser(optimiser, state["optimizer"], updates, where,
                        "Pass --fresh_optimizer to start a new one")

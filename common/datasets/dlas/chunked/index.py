@@ -23,6 +23,7 @@ FORMAT, VERSION = "genprobe chunk index", 2
 RACY_NS = 2_000_000_000  # the coarsest clock of common file systems (FAT: 2 s)
 REFERENCE, GEOMETRY, SQUARE = "ref.jpg", "geometry.jsonl", "square."
 REFERENCES = "__references__/"  # before the names of references in a tar: webdataset passes over `__x__/`
+HIDDEN = "__"  # before a reference's own name there: Hugging Face's datasets passes over such files
 
 
 @dataclass(slots=True)

@@ -15,6 +15,8 @@ from common.datasets.dlas.chunked.chunks import FolderChunk, decode_whole
 from common.datasets.dlas.chunked.index import REFERENCES, Folder
 from common.errors import InputError
 from common.files import system_errors
+from common.formats.tars import tar_errors, tar_members
+from common.formats.zips import HIGHEST_RATIO, LARGE
 from common.images.suffixes import is_image
 
 COLUMNS = ("id", "row", "col", "width")
@@ -65,9 +67,10 @@ class TarShard:
         """Return the bytes of a span (offset, length)."""
         offset, length = span
         with system_errors(self.path), open(self.path, "rb") as stream:
+            length = min(length, os.fstat(stream.fileno()).st_size - offset + 1)  # no more room than there are bytes
             stream.seek(offset)
-            data = stream.read(length)
-        if len(data) != length:
+            data = stream.read(max(length, 0))
+        if len(data) != span[1]:
             raise InputError("ends before the image", where=self.path, do=DO)
         return data
 
@@ -88,7 +91,7 @@ class ParquetShard:
         else:
             with parquet_errors(self.path) as parquet:
                 column = parquet.ParquetFile(self.path).read_row_group(group, columns=[name]).column(name)
-                self._groups[group, name] = images = column.to_pylist()
+                self._groups[group, name] = images = [stored_bytes(value) for value in column.to_pylist()]
                 self._bytes += _length(images)
             while self._bytes > self.limit and len(self._groups) > 1:
                 _, images = self._groups.popitem(last=False)
@@ -98,6 +101,11 @@ class ParquetShard:
     def __getstate__(self):
         """Workers start with none."""
         return {"path": self.path, "limit": self.limit, "_groups": OrderedDict(), "_bytes": 0}
+
+
+def stored_bytes(value):
+    """Return the bytes of an image of a parquet column, which are in a struct {bytes, path} or the value itself."""
+    return value.get("bytes") if isinstance(value, dict) else value
 
 
 def _length(images):
@@ -155,13 +163,13 @@ def _read_members(path):
 
     warn(f"{path} has no .jsonl beside it and is looked through, which takes time on each start")
     images, places = {}, {}
-    try:
-        with system_errors(path), tarfile.open(path, "r:") as archive:
-            for member in archive:
+    with tar_errors(path, "not a tar file of samples", DO):
+        with tarfile.open(path, "r:") as archive:
+            for member in tar_members(archive, os.path.getsize(path)):
                 stem, dot, ending = member.name.rpartition(".")
-                if member.isfile() and ending == "json":
+                if ending == "json":
                     places[stem] = json.loads(archive.extractfile(member).read())
-                elif member.isfile() and is_image(f"{dot}{ending}"):
+                elif is_image(f"{dot}{ending}"):
                     images[stem] = (member.offset_data, member.size, f"{dot}{ending}")
         chunks = {}
         for key, (offset, length, ending) in images.items():
@@ -170,8 +178,6 @@ def _read_members(path):
             place = (*told["center"], told["width"]) if told.get("center") else None
             number = told.get("id", int(stem) if stem.isascii() and stem.isdigit() else None)
             chunks.setdefault(name, ([], ending))[0].append(_checked(stem, (offset, length), number, place))
-    except (tarfile.TarError, EOFError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise InputError(f"not a tar file of samples ({type(error).__name__}: {error})", where=path, do=DO) from error
     for name, (samples, ending) in chunks.items():
         yield name, samples, ending
 
@@ -181,6 +187,7 @@ def _open_parquet(root, path, limit):
     chunks, sources, shard = {}, {}, ParquetShard(path, limit)
     with parquet_errors(path) as parquet:
         file = parquet.ParquetFile(path)
+        _check_claims(file.metadata, path)
         for group in range(file.num_row_groups):
             wanted = ["key", *COLUMNS, *({"source"} & {*file.schema_arrow.names})]
             columns = file.read_row_group(group, columns=wanted).to_pydict()
@@ -194,6 +201,14 @@ def _open_parquet(root, path, limit):
     ending = _told_ending(f"{path.removesuffix('.parquet')}.jsonl")
     return [chunk for name, samples in chunks.items()
             if len(chunk := PackedChunk(root, name, shard, samples, ending, sources[name]))]
+
+
+def _check_claims(metadata, path):
+    """Raise ValueError where a parquet file claims more rows, or far more bytes, than it can hold."""
+    size = os.path.getsize(path)
+    unfolded = sum(metadata.row_group(group).total_byte_size for group in range(metadata.num_row_groups))
+    if metadata.num_rows > size or unfolded > max(LARGE, HIGHEST_RATIO * size):
+        raise ValueError(f"{metadata.num_rows:,} rows of {unfolded:,} bytes in a file of {size:,}")
 
 
 def _told_ending(told):
@@ -224,7 +239,8 @@ class parquet_errors:
             return
         import pyarrow
 
-        if isinstance(error, (pyarrow.ArrowException, OSError, KeyError, ValueError, AttributeError, TypeError)):
+        if isinstance(error, (pyarrow.ArrowException, OSError, LookupError, ValueError, AttributeError, TypeError,
+                              OverflowError, RuntimeError, MemoryError)):
             raise InputError(f"not a parquet file of samples ({error})", where=self.path, do=DO) from error
 
 

@@ -10,6 +10,8 @@ from common.datasets.dlas.loader import EpochSampler, collate_items
 from common.datasets.dlas.options import check_required, create_dataloader, create_dataset, known_modes, load_options
 from common.errors import InputError
 from tests.common.datasets.dlas.chunked.makers import make_folders, options_for
+from tests.common.limits import within_bounds
+from tools.extract_subimages.options import read_options
 
 CORRUPTIONS = {"fixed_corruptions": ["noise", "jpeg-broad"], "random_corruptions": ["gaussian_blur", "none"],
                "num_corrupts_per_image": 1}
@@ -66,11 +68,24 @@ def test_wrong_configurations_are_named(tmp_path, text, match):
     assert not (tmp_path / "x").exists()
 
 
-def test_anchors_that_unfold_without_end(tmp_path):
-    """Nine levels of ten references are a thousand million items when copied one by one."""
-    lines = ["a0: &a0 [x]"] + [f"a{level}: &a{level} [{', '.join([f'*a{level - 1}'] * 10)}]" for level in range(1, 10)]
+NESTED = ["a0: &a0 [x]"] + [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 10)]
+MERGED = ["a0: &a0 {x: 1}"] + [f"a{n}: &a{n} {{<<: [*a{n - 1}, *a{n - 1}]}}" for n in range(1, 40)]
+
+
+@pytest.mark.parametrize("lines", [
+    NESTED, MERGED, ["a: &a [*a]"], ["a: " + "[" * 5000], ["# " + "x" * (1 << 20)], ["a: " + "9" * 5000]],
+    ids=["nested", "merged", "circle", "deep", "large", "digits"])
+@pytest.mark.parametrize("read", [load_options, read_options])
+def test_R6_files_that_unfold_without_end_are_refused_at_once(read, lines, tmp_path):
+    """Nine levels of ten references are a thousand million items when gone through one by one."""
     (tmp_path / "bomb.yml").write_text("mode: none\n" + "\n".join(lines))
-    assert load_options(tmp_path / "bomb.yml")["train"]["mode"] == "none"
+    with within_bounds(seconds=2, size=1 << 29), pytest.raises(InputError, match="bomb.yml: neither valid YAML"):
+        read(tmp_path / "bomb.yml")
+
+
+def test_anchors_that_are_used_a_few_times_are_no_trouble(tmp_path):
+    (tmp_path / "a.yml").write_text("datasets:\n  train: &a {mode: x, b: [1, 2]}\n  val: {<<: *a, c: 1}\n")
+    assert load_options(tmp_path / "a.yml")["val"]["b"] == [1, 2]
 
 
 def test_unknown_and_missing_modes():

@@ -8,7 +8,8 @@ import pytest
 
 from common.datasets.imagenet import npz_batches as imagenet_npz
 from common.datasets.imagenet import unpacked as imagenet_unpacked
-from common.datasets.imagenet.npz_batches import batch_paths, open_npz_batches
+from common.datasets.imagenet.npz_batches import open_npz_batches
+from common.datasets.imagenet.npz_names import batch_paths
 from common.errors import InputError
 from common.formats.npz import npz_place
 from tests.common.datasets.imagenet_files import SIDE, write_batches
@@ -33,14 +34,15 @@ def test_any_images_in_any_order_from_every_form(form, tmp_path):
 
 
 def test_files_count_in_the_order_of_their_numbers(tmp_path):
-    write_batches(tmp_path)
+    pixels, _ = write_batches(tmp_path, [1] * 11, range(1, 12))
     np.savez(tmp_path / "val_data", data=np.zeros((2, 192), np.uint8), labels=[1, 2])
-    assert [path.stem[17:] for path in batch_paths(tmp_path)] == ["1", "2", "10"]
-    assert [path.stem for path in batch_paths(tmp_path, "val")] == ["val_data"]
+    assert [path.stem[17:] for path in batch_paths(tmp_path)[0]] == [str(number) for number in range(1, 12)]
+    np.testing.assert_array_equal(open_npz_batches(tmp_path).read(np.arange(11)), pixels)
+    assert [path.stem for path in batch_paths(tmp_path, "val")[0]] == ["val_data"]
     assert len(open_npz_batches(tmp_path, "val")) == 2
     for path in tmp_path.glob("train*"):
         path.unlink()
-    assert [path.stem for path in batch_paths(tmp_path)] == ["val_data"]
+    assert [path.stem for path in batch_paths(tmp_path)[0]] == ["val_data"]
 
 
 def test_the_index_is_kept_and_made_anew_when_a_file_changes(tmp_path, cache):
@@ -132,7 +134,7 @@ def test_foreign_files_are_refused_by_name(what, tmp_path):
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.99])
 def test_truncated_files_are_refused(form, share, tmp_path):
     write_batches(tmp_path, form=form)
-    path = batch_paths(tmp_path)[1]
+    path = batch_paths(tmp_path)[0][1]
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
     with pytest.raises(InputError, match="train_data_batch_2"):
         open_npz_batches(tmp_path)

@@ -1,0 +1,63 @@
+"""Configuration files, YAML or JSON: plain values alone, and no small file that unfolds to a huge one."""
+
+import json
+
+from common.errors import InputError
+from common.files import system_errors
+
+LARGEST = 1 << 20  # bytes; the largest published configuration has 14 kB, and YAML is read at 0.3 MB/s
+MOST_VALUES = 100_000  # of one file, each counted as often as it stands there
+MOST_PAIRS = 10_000  # that merged mappings ("<<") come to: two lines can double them
+
+
+def read_settings(path):
+    """Return the value of a YAML file, or of a JSON file (by its suffix).
+
+    Raises InputError naming the file where it is missing, damaged, too large, or unfolds without end by its anchors.
+    """
+    import yaml
+
+    with system_errors(path), open(path, "rb") as stream:
+        data = stream.read(LARGEST + 1)
+    try:
+        if len(data) > LARGEST:
+            raise ValueError(f"larger than {LARGEST:,} bytes")
+        text = data.decode("utf-8-sig")
+        value = json.loads(text) if str(path).lower().endswith(".json") else yaml.load(text, _loader())
+        _count(value, {})
+        return value
+    except (yaml.YAMLError, ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(f"neither valid YAML nor JSON ({reason})", where=path, do="Correct the file") from error
+
+
+def _loader():
+    """Return PyYAML's safe loader with merged mappings counted."""
+    import yaml
+
+    class Loader(yaml.SafeLoader):
+        """Builds plain values; ValueError where merges double without end."""
+
+        def flatten_mapping(self, node):
+            super().flatten_mapping(node)
+            if len(node.value) > MOST_PAIRS:
+                raise ValueError("its merged mappings unfold without end")
+
+    return Loader
+
+
+def _count(value, known):
+    """Return how many values there are in one, those of an anchor as often as it is used; ValueError beyond all use.
+
+    known: {id: count} of the containers counted before, None while one is being counted: it then holds itself.
+    """
+    if not isinstance(value, (dict, list, tuple, set)):
+        return 1
+    if id(value) not in known:
+        known[id(value)] = None
+        parts = [*value, *value.values()] if isinstance(value, dict) else value
+        known[id(value)] = 1 + sum(_count(part, known) for part in parts)
+    count = known[id(value)]
+    if count is None or count > MOST_VALUES:
+        raise ValueError("a part of it holds itself" if count is None else "its anchors unfold without end")
+    return count

@@ -1,0 +1,93 @@
+"""Reads damaged files of some kinds and prints what breaks: python -m tests.readers.survey FOLDER FIRST COUNT KIND ...
+
+In a process of its own, so that its memory can be bounded and a hang can be ended: a line of JSON for each broken
+reading, and one at the end of each kind.
+"""
+
+import contextlib
+import faulthandler
+import io
+import json
+import resource
+import shutil
+import signal
+import sys
+import time
+import traceback
+import warnings
+from pathlib import Path
+
+from common.errors import InputError
+from tests.readers.kinds import KINDS, readings
+
+SECONDS = 10  # of one reading
+MEMORY = 2 << 30  # bytes more than after the imports
+
+
+def main(folder, first, count, *kinds):
+    """Read `count` mutations of each kind, from seed `first` on."""
+    warnings.simplefilter("ignore")
+    for kind in kinds:
+        place = Path(folder) / kind.replace(" ", "_")
+        place.mkdir(parents=True)
+        path = KINDS[kind].make(place)
+        whole = path.read_bytes()
+        broken = [said for said in _read_all(kind, path, 0) if said]  # also imports everything
+        refused, began = 0, time.monotonic()
+        for seed in range(int(first), int(first) + int(count)):
+            path.unlink()
+            path.write_bytes(KINDS[kind].damage(whole, seed))
+            _forget(place)
+            for said in _read_all(kind, path, MEMORY):
+                refused += said is False
+                broken += [f"seed {seed}: {said}"] if said else []
+        print(json.dumps({"kind": kind, "broken": broken, "refused": refused, "seconds": time.monotonic() - began}),
+              flush=True)
+        shutil.rmtree(place)
+
+
+def _forget(place):
+    """Remove what earlier readings left beside the files."""
+    for name in ("genprobe_index.json", "index.npz"):
+        for path in place.rglob(name):
+            path.unlink()
+    shutil.rmtree(place / "page", ignore_errors=True)
+
+
+def _read_all(kind, path, memory):
+    """Yield for each reading None (it was read), False (refused in one line) or what broke."""
+    try:
+        for read in readings(kind, path):
+            yield _outcome(read, memory)
+    except Exception:
+        yield traceback.format_exc()[-1500:]
+
+
+def _outcome(read, memory):
+    def stop(*_):
+        raise TimeoutError(f"more than {SECONDS} s")
+
+    signal.signal(signal.SIGALRM, stop)
+    signal.alarm(SECONDS)
+    faulthandler.dump_traceback_later(3 * SECONDS, exit=True)  # where the system's code hangs
+    limits = resource.getrlimit(resource.RLIMIT_AS)
+    if memory:
+        used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (used + memory, limits[1]))
+    try:
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            read()
+        return None
+    except InputError as error:
+        line = str(error)
+        return False if "\n" not in line and len(line) < 1500 else f"not one line: {line!r}"
+    except BaseException:
+        return traceback.format_exc()[-1500:]
+    finally:
+        signal.alarm(0)
+        faulthandler.cancel_dump_traceback_later()
+        resource.setrlimit(resource.RLIMIT_AS, limits)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

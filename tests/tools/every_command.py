@@ -1,0 +1,145 @@
+"""Every command that writes a folder, with the smallest inputs that it takes, for tests of what all of them promise."""
+
+import os
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from tests.tools.commands import call_tool
+from tests.tools.train_edm.runs import TINY as EDM
+from tests.tools.train_edm.runs import write_colours
+
+CPU = ("--device", "cpu")
+SMALL = ("--extractor", "small", *CPU)
+QC = ("--config", "u_digits", "--config.model.nf=4", "--config.model.attn_resolutions=99", "--bs", "4", *CPU)
+
+
+@dataclass
+class Command:
+    """words: of the command, in the folder that holds `in`; all that it writes lies in `out`.
+
+    record: the folder of its run.json.  inputs: {file whose contents count: one of equal size that can replace it}.
+    """
+
+    tool: str
+    words: tuple
+    record: str
+    inputs: dict = field(default_factory=dict)
+
+    def run(self, *words):
+        """Run the command in the current folder and return how it Ended."""
+        return call_tool(self.tool, *self.words, *words)
+
+
+def bitmaps(folder, count=4, first=0, side=24):
+    """Write BMPs, all of one size, and one more beside them, `spare.bin`, to replace one with."""
+    folder.mkdir(parents=True)
+    for number in range(count + 1):
+        pixels = np.random.default_rng(first + number).integers(0, 256, (side, side, 3), np.uint8)
+        place = folder / f"{number}.bmp" if number < count else folder.with_name(f"{folder.name}_spare.bin")
+        Image.fromarray(pixels).save(place, "BMP")
+
+
+def make_inputs(folder):
+    """Write the inputs of all commands below a folder `in`; finished runs that further commands read among them."""
+    from tests.tools.activation_networks import save_network
+    from tests.tools.process_embeddings.trees import clusters, write_tree
+
+    place = folder / "in"
+    bitmaps(place / "images")
+    bitmaps(place / "real", first=10)
+    bitmaps(place / "low", first=20, side=12)
+    bitmaps(place / "photos", first=30, side=96)
+    bitmaps(place / "halves", first=40, side=48)
+    for number, split in enumerate(("train", "test")):
+        bitmaps(place / "digits" / split, 4, first=50 + 10 * number, side=8)
+    for number in (0, 1):
+        save_network(place / ("network.safetensors" if number == 0 else "network_spare.bin"), seed=number)
+    write_colours(place / "colours")
+    write_colours(place / "others", side=8)
+    batch = dict(np.load(place / "others" / "train_data_batch_1.npz"))
+    np.savez(place / "colours_spare.npz", **{**batch, "data": 255 - batch["data"]})
+    os.rename(place / "colours_spare.npz", place / "colours_spare.bin")
+    for seed, root in ((1, "maps"), (2, "spare_maps")):
+        layers, labels, images = clusters(30, 3, seed)
+        write_tree(place / root, "imagenet_real", layers, labels, ["a", "b", "c"], images, compressed=False)
+    shutil.copy(place / "spare_maps/activations/imagenet_real/batch_000000.npz", place / "maps_spare.bin")
+    shutil.copytree(place / "images", place / "runs")
+    (place / "runs" / "table.csv").write_text("a,b\n1,2\n")
+    (place / "runs_spare.bin").write_text("a,b\n1,3\n")
+    make_score_model(place)
+    return place
+
+
+def make_score_model(place):
+    """Train a score model for three steps, twice, for the commands that evaluate one."""
+    for seed, name in ((1, "score"), (2, "score_spare")):
+        ended = call_tool("qc_ncsn", "train", *QC, "--n_iters", 3, "--seed", seed, "--log_freq", 1, "--workdir",
+                          place / name, "--dataset", place / "digits", "--config.data.num_channels=3",
+                          "--config.sampling.num_scales=2", "--config.model.num_scales=2", "--quiet")
+        assert ended.status == 0, ended.err
+    state = place / "score_spare" / "checkpoints-meta" / "checkpoint.pth"
+    shutil.copy(state, place / "score_spare.bin")
+    shutil.copy(place / "score" / "checkpoints-meta" / "checkpoint.pth", place / "score.pth")
+    shutil.rmtree(place / "score")
+    shutil.rmtree(place / "score_spare")
+
+
+EVALUATE = ("--workdir", "./out", "--checkpoint", "in/score.pth", *CPU)
+SCORE = {"in/score.pth": "in/score_spare.bin"}
+SUBIMAGES = ("--save_folder", "out", "--crop_sz", "32", "--step", "32", "--resize_final_img", "0.5", "--thres_sz", "8",
+             "--min_size", "32", "--n_thread", "0")
+COMMANDS = {
+    "qc_ncsn train": Command(
+        "qc_ncsn", ("train", *QC, "--n_iters", "3", "--log_freq", "1", "--dataset", "in/digits", "--workdir", "./out",
+                    "--config.data.num_channels=3"), "out", {"in/digits/train/0.bmp": "in/digits/train_spare.bin"}),
+    "qc_ncsn sample": Command("qc_ncsn", ("sample", *EVALUATE, "--num_samples", "2", "--bs", "2"),
+                              "out/eval_sampling/0", SCORE),
+    "qc_ncsn eval nll": Command("qc_ncsn", ("eval", "nll", *EVALUATE, "--dataset", "in/digits", "--num_images", "2",
+                                            "--total_repeat", "1", "--rtol", "0.5", "--atol", "0.5"), "out/nll",
+                                {**SCORE, "in/digits/test/0.bmp": "in/digits/test_spare.bin"}),
+    "qc_ncsn eval asym": Command("qc_ncsn", ("eval", "asym", *EVALUATE, "--dataset", "in/digits", "--num_images", "2",
+                                             "--total_repeat", "1"), "out/asym",
+                                 {**SCORE, "in/digits/test/0.bmp": "in/digits/test_spare.bin"}),
+    "train_edm": Command("train_edm", (*(word.replace("colours", "in/colours").replace("24", "4") for word in EDM),
+                                       "--output_dir", "out"), "out",
+                         {"in/colours/train_data_batch_1.npz": "in/colours_spare.bin"}),
+    "setup_fid": Command("setup_fid", ("--action", "compute_new", "--path", "in/real", "--name", "mine", "--stats_dir",
+                                       "out", *SMALL), "out/mine_clean_small-features-v1_custom_na",
+                         {"in/real/0.bmp": "in/real_spare.bin"}),
+    "compute_fid": Command("compute_fid", ("clean", "in/images", "--reference", "in/real", "--metrics", "fid,kid",
+                                           "--output_dir", "out", *SMALL), "out",
+                           {"in/images/0.bmp": "in/images_spare.bin", "in/real/1.bmp": "in/real_spare.bin"}),
+    "extract_subimages": Command("extract_subimages", ("--input_folder", "in/photos", *SUBIMAGES), "out",
+                                 {"in/photos/0.bmp": "in/photos_spare.bin"}),
+    "extract_subimages packed": Command(
+        "extract_subimages", ("--input_folder", "in/photos", *SUBIMAGES, "--layout", "packed"), "out",
+        {"in/photos/0.bmp": "in/photos_spare.bin"}),
+    "extract_subimages pair": Command(
+        "extract_subimages", ("--mode", "pair", "--input_folder", "in/photos", "--pair_folder", "in/halves",
+                              "--pair_scale", "2", *SUBIMAGES, "--resize_final_img", "1"), "out",
+        {"in/photos/1.bmp": "in/photos_spare.bin", "in/halves/0.bmp": "in/halves_spare.bin"}),
+    "extract_real_imagenet": Command(
+        "extract_real_imagenet", ("--checkpoint_path", "in/network.safetensors", "--npz_dir", "in/colours",
+                                  "--class_map", "none", "--num_samples", "6", "--output_dir", "out", *CPU),
+        "out/metadata/imagenet_real", {"in/network.safetensors": "in/network_spare.bin",
+                                       "in/colours/train_data_batch_1.npz": "in/colours_spare.bin"}),
+    "generate_dataset": Command(
+        "generate_dataset", ("--model", "imagenet", "--checkpoint_path", "in/network.safetensors", "--num_samples", "3",
+                             "--output_dir", "out", *CPU), "out/metadata/imagenet",
+        {"in/network.safetensors": "in/network_spare.bin"}),
+    "process_embeddings": Command(
+        "process_embeddings", ("--model", "imagenet_real", "--data_dir", "in/maps", "--output_dir", "out"),
+        "out/imagenet_real_umap_n15_d0.1", {"in/maps/activations/imagenet_real/batch_000000.npz": "in/maps_spare.bin"}),
+    "report": Command("report", ("in/runs", "--output", "out/report.html"), "out",
+                      {"in/runs/table.csv": "in/runs_spare.bin"}),
+}
+
+
+def contents(folder):
+    """Return {path below: bytes} of all files in a folder."""
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(Path(folder).rglob("*"))
+            if path.is_file()}

@@ -1,0 +1,350 @@
+"""The original's results runner, for notebooks: the same class, attributes, methods and returns.
+
+    from tools.calibrate_rcps.runner import RCPS_Results_Runner, decorate_plot
+
+Sets, losses and set sizes are computed when an entry is asked for; networks are loaded by the first call that renders
+or encodes, so that everything else works without their files. Where the original is wrong (statistics of the last level
+used for all, an empty set where no lambda passes, edges of another image) this does what it says.
+"""
+
+from collections.abc import Mapping
+from dataclasses import KW_ONLY, dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from common.errors import InputError
+from common.paths import ExperimentDir
+from common.rcps.choice import PUBLISHED
+from common.rcps.outputs import LOWER, POINT, TRUTH, UPPER
+from common.style_space import style_offsets
+from tools.calibrate_rcps import plots, published
+from tools.calibrate_rcps.calibrate import calibrate, spread_over_splits
+from tools.calibrate_rcps.calibration import Rules
+from tools.calibrate_rcps.endpoints import PSP, groups_of
+from tools.calibrate_rcps.figures import interval_rows
+from tools.calibrate_rcps.levels import find_dims, open_levels, read_levels
+from tools.calibrate_rcps.rendering import Renderer, difference, end_codes, panel
+
+NAMES = {"allz_np": TRUTH, "allz_hat_np": POINT, "allz_hat_lq_np": LOWER, "allz_hat_uq_np": UPPER}
+
+
+def decorate_plot(ax, xlabel, ylabel, title_str, xticks=None):
+    """Label axes as the published notebook does."""
+    ax.set_xlabel(xlabel)
+    ax.set_ylabel(ylabel)
+    ax.set_title(title_str)
+    if xticks is not None:
+        ax.set_xticks(xticks)
+
+
+class _Arrays(Mapping):
+    """results_dict of a level: each (N, D) array is read when it is asked for, and kept."""
+
+    def __init__(self, outputs):
+        self._outputs, self._read = outputs, {}
+
+    def __getitem__(self, name):
+        if name not in self._read:
+            self._read[name] = self._outputs.columns(np.arange(self._outputs.num_dims), (NAMES[name],))[NAMES[name]]
+        return self._read[name]
+
+    def __iter__(self):
+        return iter(NAMES)
+
+    def __len__(self):
+        return len(NAMES)
+
+
+@dataclass
+class RCPS_Results_Runner:  # noqa: N801 (the name that notebooks import)
+    """Calibrate an experiment's outputs and look at the results; words and attributes as in the original.
+
+    base_dir counts from the current folder. By keyword alone: alpha, delta, bound, dims, levels_as, rule.
+    """
+
+    base_dir: str
+    exp_name: str
+    model_name: str
+    resize_factors: list
+    difficulty_levels: list
+    norm_scheme: str = "mean"
+    mean_style_vector: list = field(default_factory=list)
+    style_dims: list = field(default_factory=list)
+    results_dict: dict = field(default_factory=dict)
+    device: str = "auto"
+    _: KW_ONLY
+    alpha: float = 0.1
+    delta: float = 0.1
+    bound: str = "wsr"
+    dims: str = "ffhq33"
+    levels_as: str = "pooled"
+    rule: str = "first_hit"
+
+    def __post_init__(self):
+        if len(self.resize_factors) != len(self.difficulty_levels):
+            raise InputError(f"{len(self.difficulty_levels)} levels for {len(self.resize_factors)} factors",
+                             where="difficulty_levels", do="Pass one name for each factor")
+        self.tree = ExperimentDir(self.base_dir, self.exp_name)
+        self.difficulty_to_resize_factor = dict(zip(self.difficulty_levels, self.resize_factors))
+        self.lambda_values = PUBLISHED.copy()
+        self.all_prediction_sets, self.all_losses_per_lambda = {}, {}
+        self.all_rcps_stats, self.test_idx_list, self.indices_per_difficulty_level = {}, {}, {}
+        self._renderer = self._encoder = None
+        self.load_data()
+
+    @property
+    def ckpt_path(self):
+        """The quantile encoder's checkpoint."""
+        return str(self.tree.model(self.model_name))
+
+    @property
+    def calibration_results_dir(self):
+        """The folder of the levels' outputs."""
+        return str(self.tree.images(1).parent)
+
+    @property
+    def pretrained_models_dir(self):
+        """The folder of the pSp checkpoint, whose decoder renders."""
+        return str(self.tree.pretrained)
+
+    def get_calibration_file_by_difficulty_level(self, level):
+        """Return the path of a level's outputs.npz."""
+        return str(self.tree.outputs(self.difficulty_to_resize_factor[level]))
+
+    def load_data(self):
+        """Open every level's outputs and read the selected coordinates."""
+        found = [(level, factor, self.tree.outputs(factor))
+                 for level, factor in self.difficulty_to_resize_factor.items()]
+        opened = open_levels(found)
+        selected, self.dim_names = find_dims(self.dims, opened[0].num_dims)
+        self.disent_dims, self.select_indices = np.array(selected), range(len(selected))
+        scheme = self.norm_scheme if self.norm_scheme in ("mean", "min_max", "min_max_legacy") else "none"
+        aligned = self.levels_as in ("mean", "pooled")
+        self._levels = read_levels(found, opened, selected, scheme, aligned=aligned, published=True)
+        self.results_dict = {level.name: _Arrays(level.outputs) for level in self._levels}
+        first = opened[0]
+        self.mean_style_vector = first.small.get("mean_style_space_vector", [])
+        dims = np.atleast_1d(first.small.get("style_dims", []))
+        self.style_dims = dims if len(dims) > 1 else []
+
+    def _level(self, name):
+        return next(level for level in self._levels if level.name == name)
+
+    def compute_losses_prediction_sets(self):
+        """Fill all_prediction_sets and all_losses_per_lambda, entries computed when they are asked for."""
+        for level in self._levels:
+            self.all_prediction_sets[level.name] = [published.prediction_sets(level, self.lambda_values)]
+            self.all_losses_per_lambda[level.name] = [published.losses(level, self.lambda_values)]
+
+    def rules(self, total_runs):
+        """Return the Rules of a calibration with so many splits."""
+        return Rules(alpha=self.alpha, delta=self.delta, bound=self.bound, levels_as=self.levels_as, rule=self.rule,
+                     grid="published", splits="published", runs=total_runs, published_count=True)
+
+    def calibrate_all_difficulty_levels(self, total_runs=50):
+        """Choose lambda in `total_runs` splits and fill all_rcps_stats and test_idx_list.
+
+        Raises NoLambda where no lambda passes in some split, where the original goes on with empty sets.
+        """
+        start = 0
+        for level in self._levels:
+            self.indices_per_difficulty_level[level.name] = range(start, start + level.count)
+            start += level.count
+        for group, runs in spread_over_splits(self._levels, self.rules(total_runs)):
+            if np.isnan(runs.risks).any():
+                calibrate(self._levels, self.rules(1))  # says why, where all images together have none either
+                raise InputError(f"no lambda passes in {int(np.isnan(runs.risks).sum())} of {total_runs} splits",
+                                 do="Use a larger alpha, or more images")
+            members = [self._levels[place] for place in group.members]
+            found = published.published_results(members, self.lambda_values, runs)
+            self.all_rcps_stats |= found["all_rcps_stats"]
+            self.test_idx_list |= found["test_idx_list"]
+
+    def calibrate_per_difficulty_level(self, resize_factor, total_runs=50):
+        """Choose lambda for one level by itself and fill its entries of all_rcps_stats and test_idx_list."""
+        level = self._levels[list(self.resize_factors).index(resize_factor)]
+        ((_, runs),) = spread_over_splits([level], self.rules(total_runs))
+        found = published.published_results([level], self.lambda_values, runs)
+        self.all_rcps_stats |= found["all_rcps_stats"]
+        self.test_idx_list |= found["test_idx_list"]
+
+    def save_calibration(self, path=None):
+        """Write calibration_results.pkl, or `path`: a dictionary that opens without this package; return its path."""
+        import pickle
+
+        from common.files import atomic_path
+
+        path = Path(path or self.tree.results_pickle)
+        with atomic_path(path) as temporary, open(temporary, "wb") as stream:
+            pickle.dump(published.plain_lists({
+                "all_rcps_stats": self.all_rcps_stats, "all_prediction_sets": self.all_prediction_sets,
+                "all_losses_per_lambda": self.all_losses_per_lambda, "test_idx_list": self.test_idx_list}), stream,
+                protocol=4)
+        return str(path)
+
+    def plot_set_sizes(self):
+        """Return the Figure of the uncalibrated widths of each level."""
+        return plots.set_sizes({level.name: level.intervals.widths() * level.scale for level in self._levels})[0]
+
+    def plot_residuals(self):
+        """Return the Axes of truth - point of each level."""
+        return plots.residuals({level.name: level.intervals.residual for level in self._levels})[1]
+
+    def visualize_style_space_intervals(self, difficulty_level, image_index, plot_type="calibration_interval",
+                                        run_index=-1, select_groups=None, group_names=None):
+        """Return (Figure, how many coordinates only the calibrated interval covers) of one image."""
+        level, lambda_hat = self._level(difficulty_level), self._lambda(difficulty_level, run_index)
+        places = list(self.select_indices)
+        if select_groups is not None:
+            places = [int(place) for group in select_groups for place in np.atleast_1d(group)]
+        names = group_names if group_names is not None else [self.dim_names[place] for place in places]
+        row = interval_rows(level, image_index, (lambda_hat,))
+        only = ((row["low"] < row["truth"]) & (row["truth"] < row["high"])
+                & ~((row["lower"] < row["truth"]) & (row["truth"] < row["upper"])))
+        drawn = {name: self.min_max_norm(values, difficulty_level)[places] for name, values in row.items()}
+        return plots.intervals(drawn, names, plot_type)[0], int(only[places].sum())
+
+    def _lambda(self, level, run_index):
+        if level not in self.all_rcps_stats:
+            raise InputError(f"level {level} is not calibrated", do="Call calibrate_all_difficulty_levels first")
+        return float(self.all_rcps_stats[level]["lambda_calib"][run_index])
+
+    def min_max_norm(self, values, level=None):
+        """Return values (..., K) of the selected coordinates in units of a level's range, -1..1."""
+        outputs = self._level(level or self.difficulty_levels[0]).outputs
+        low, high = (outputs.vector(name, self.disent_dims) for name in ("min", "max"))
+        return 2 * ((values - low) / (high - low) - 0.5)
+
+    def get_coverage_fraction(self, truth, lower, upper):
+        """Return the share of truths inside their open intervals."""
+        return float(((np.asarray(lower) < truth) & (truth < np.asarray(upper))).mean())
+
+    def get_fnr(self, truth, lower, upper):
+        """Return the share of truths outside their intervals."""
+        return 1.0 - self.get_coverage_fraction(truth, lower, upper)
+
+    def splice_latent_code(self, flat):
+        """Return a code (D,) as the list of its style vectors, each (1, 1, width)."""
+        widths = np.asarray(self.style_dims, int)[1:] if len(self.style_dims) else self.renderer.network.widths
+        offsets = style_offsets(widths)
+        return [np.asarray(flat)[None, None, start:stop] for start, stop in zip(offsets, offsets[1:])]
+
+    def tensor2im(self, var):
+        """Return an image (3, H, W) in [-1, 1] as uint8 (H, W, 3), truncated as the original does."""
+        from common.images.pixels import to_uint8
+
+        return to_uint8(var[None], "dmd2")[0]
+
+    @property
+    def renderer(self):
+        """The generator, loaded when it is first needed."""
+        if self._renderer is None:
+            self._renderer = Renderer(self.tree.pretrained / PSP, self.device)
+            self._renderer.check(self._levels[0].outputs.num_dims)
+        return self._renderer
+
+    @property
+    def encoder(self):
+        """The QuantileEncoderFile, loaded when it is first needed."""
+        if self._encoder is None:
+            from common.device import pick_device
+            from common.networks.quantile_encoder_weights import load_quantile_encoder
+
+            self._encoder = load_quantile_encoder(self.ckpt_path, pick_device(self.device))
+        return self._encoder
+
+    def get_image_from_style_vectors(self, flat):
+        """Return the picture uint8 (256, 256, 3) of a code (D,)."""
+        return self.renderer.pictures(flat)[0]
+
+    def show_outputs_across_difficulty_levels(self, difficulty_level, run_index=-1, image_index=None,
+                                              style_vectors=None):
+        """Return (panel (256, 1536, 3), [panel (256, 768, 3)] of each group) uint8 of one image.
+
+        The panel: degraded rendering of the truth, rendering, point, lower, upper, difference; a group's: low, high,
+        difference.  style_vectors: (3, D) lower, point, upper of a photograph of one's own, in place of image_index.
+        """
+        from common.datasets.degradations import degrade
+
+        level, lambda_hat = self._level(difficulty_level), self._lambda(difficulty_level, run_index)
+        if style_vectors is None:
+            image_index = 0 if image_index is None else image_index
+            point, low, high = self._ends(level, image_index, lambda_hat)
+            truth = np.float64(level.outputs.row(TRUTH, image_index))
+        else:
+            point, low, high = self._own_ends(np.asarray(style_vectors, np.float64), lambda_hat)
+            truth = point
+        ends = end_codes(point, self.disent_dims, low, high)
+        rendering, middle, lower, upper = self.renderer.pictures(np.stack([truth, point, *ends]))
+        degraded = degrade(rendering, self.difficulty_to_resize_factor[difficulty_level])
+        return (panel([degraded, rendering, middle, lower, upper, difference(lower, upper)]),
+                self._group_panels(point, low, high))
+
+    def interpolate_quantiles_along_each_factor(self, difficulty_level, image_index=None, run_index=-1):
+        """Return [uint8 (256, 256 * 11, 3)] for each group: from its lower to its upper ends in steps of a tenth."""
+        level, lambda_hat = self._level(difficulty_level), self._lambda(difficulty_level, run_index)
+        point, low, high = self._ends(level, 0 if image_index is None else image_index, lambda_hat)
+        found = []
+        for places in self._groups():
+            first, last = end_codes(point, self.disent_dims, low, high, places)
+            found.append(panel(self.renderer.pictures(np.stack([
+                first + weight * (last - first) for weight in np.linspace(0, 1, 11, dtype=np.float32)]))))
+        return found
+
+    def decode_single_image_across_difficulty_levels(self, im, resize_factor, calib_lambda):
+        """Return uint8 (256, 1280, 3): degraded input, the input at factor 1, point, lower and upper ends.
+
+        im: uint8 (H, W, 3), or a tensor (3, H, W) in [-1, 1].
+        """
+        from common.datasets.degradations import degrade
+
+        image = self.tensor2im(im) if hasattr(im, "detach") else im
+        source = degrade(image, resize_factor)
+        point, low, high = self._own_ends(self.encode(source), calib_lambda)
+        pictures = self.renderer.pictures(np.stack([point, *end_codes(point, self.disent_dims, low, high)]))
+        return panel([source, degrade(image, 1), *pictures])
+
+    def decode_single_image(self, im):
+        """Return decode_single_image_across_difficulty_levels of the first level, with its calibrated lambda."""
+        return self.decode_single_image_across_difficulty_levels(im, self.resize_factors[0],
+                                                                 self._lambda(self.difficulty_levels[0], -1))
+
+    def encode(self, pixels):
+        """Return the encoder's (3, D) float64, lower, point and upper, of a picture uint8 (256, 256, 3)."""
+        import torch
+
+        from common.datasets.degradations import network_input
+
+        network = self.encoder.network
+        with torch.no_grad():
+            return network(network_input(pixels)[None].to(next(network.parameters()).device))[0].double().cpu().numpy()
+
+    def _own_ends(self, values, lambda_hat):
+        """Return (point (D,), low (K,), high (K,)) of lower, point and upper values (3, D) relative to the mean."""
+        mean = self.encoder.statistics.mean if self._encoder is not None and self.encoder.statistics is not None \
+            else self.mean_style_vector
+        values = values + (np.asarray(mean, np.float64) if len(mean) else 0.0)
+        lower, point, upper = values[:, self.disent_dims]
+        return (values[1], point - lambda_hat * np.maximum(point - lower, 0),
+                point + lambda_hat * np.maximum(upper - point, 0))
+
+    def _ends(self, level, index, lambda_hat):
+        """Return (point (D,), low (K,), high (K,)) of an image of a level."""
+        every = np.arange(level.outputs.num_dims)
+        values = np.stack([np.float64(level.outputs.row(key, index)) for key in (LOWER, POINT, UPPER)])
+        mean = level.outputs.vector("mean", every).astype(np.float64)
+        lower, point, upper = values[:, self.disent_dims] + mean[self.disent_dims]
+        return (values[1] + mean, point - lambda_hat * np.maximum(point - lower, 0),
+                point + lambda_hat * np.maximum(upper - point, 0))
+
+    def _groups(self):
+        """Return the places of the coordinates that are shown together."""
+        return list(groups_of(self.disent_dims).values())
+
+    def _group_panels(self, point, low, high):
+        found = []
+        for places in self._groups():
+            first, last = self.renderer.pictures(np.stack(end_codes(point, self.disent_dims, low, high, places)))
+            found.append(panel([first, last, difference(first, last)]))
+        return found

@@ -1,0 +1,49 @@
+"""What `qc_ncsn train` says at its start and end."""
+
+from common import console, parallel
+from common.score.config import FAMILIES
+from tools.qc_ncsn.data import note_changes
+
+
+def begin(run, images, repaired=0):
+    """Say what is trained, on what, and from where; repaired: images that an earlier run could not read."""
+    if not parallel.is_main():
+        return
+    config, loss = run.config, run.config["loss"]
+    shape = " x ".join(map(str, images.image_shape))
+    console.say(f"data: {config['data']['dataset']}, {images.split} split, {len(images):,} images of {shape}")
+    note_changes(images)
+    if repaired:
+        console.say(f"{repaired:,} images that could not be read have been repaired or removed")
+    console.say(f"network: {FAMILIES[family(config)]}, {run.parameters:,} parameters, on {run.device}")
+    if loss["balancing_fac"] > 0:
+        console.say(f"regulariser: lambda {loss['balancing_fac']:g}, K = {loss['slices']}, {loss['reg_weight']}")
+    console.say(f"steps {run.done + 1:,} to {run.last:,} at batch size {run.training['batch_size']}, from {run.start}, "
+                f"into {run.work.root}")
+
+
+def family(config):
+    """Return u, qc or c, what a configuration trains."""
+    if config["model"]["energy"]:
+        return "c"
+    return "qc" if config["loss"]["balancing_fac"] > 0 else "u"
+
+
+def plan(run, images, config, work):
+    """Return (line, results) of a dry run; run: None where the training is done."""
+    if run is None:
+        return f"{work.root}: up to date, nothing to train", {"steps": 0, "images": len(images)}
+    steps = run.last - run.done
+    return (f"would train {steps:,} steps at batch size {config['training']['batch_size']} on {len(images):,} images "
+            f"of {config['data']['dataset']}, from {run.start}, into {work.root}",
+            {"steps": steps, "images": len(images)})
+
+
+def end(run, options):
+    """Say where the training ended."""
+    if not parallel.is_main():
+        return
+    newest = run.work.newest_checkpoint()
+    snapshot = f"newest snapshot {newest}, " if newest else ""
+    console.say(f"trained to step {run.last:,}: {snapshot}state {run.work.meta_checkpoint}, log {run.work.json_log}")
+    console.say(f"next: qc_ncsn sample --workdir {options.workdir}")
