@@ -49,7 +49,7 @@ def write(name, data):
 def every_image(path):
     """Read an image as each of the readers does."""
     from common.features.sources import open_images
-    from common.images.decode import decode, header_size
+    from common.images.decode import decode, read_header
     from common.images.network_size import decode_image
     from common.images.opencv import decode_rgb
     from common.images.photos import SkippedPhoto
@@ -64,7 +64,7 @@ def every_image(path):
     yield lambda: figure_parts(path)
     yield lambda: open_images(path.parent).load(0)
     with path.open("rb") as stream:
-        yield lambda: header_size(stream, path)
+        yield lambda: read_header(stream, path)
     for options in ({}, {"original": True}, {"keep_alpha": True, "eight_bits": False}):
         try:
             decode_quietly(data, **options)
@@ -133,7 +133,7 @@ def tree(path):
     from common.datasets.imagenet.tree import ImageTree
 
     def read():
-        images = ImageTree(path, None, synsets=False)
+        images = ImageTree(path, None, "any")
         for number in range(len(images)):
             images.load(number)
         images.identity()

@@ -79,12 +79,13 @@ def file_marks(paths):
     Where all have over 4 GB together, which nobody waits for, it is the time of modification; a file that cannot be
     read is "unreadable", and is named when it is decoded.
     """
-    from common.files import system_errors
-
     sizes, times = 0, []
     for path in paths:
-        with system_errors(path):
+        try:
             status = os.stat(path)
+        except OSError:  # a link to nothing, or a file that went away
+            times.append("unreadable")
+            continue
         sizes += status.st_size
         times.append(status.st_mtime_ns)
     return times if sizes > LARGE else [_check_sum(path) for path in paths]

@@ -23,7 +23,7 @@ def test_a_run_writes_the_published_layout_and_a_record(tmp_path):
     results = good(*TRAIN, "--workdir", tmp_path / "W", "--config.training.snapshot_freq=3",
                    "--config.training.snapshot_nll=true", "--config.training.snapshot_sampling=true",
                    "--config.sampling.num_scales=4", "--config.model.sigma_max=5")
-    assert set(results) == {"step", "training_loss", "training_reg", "parameters", "images_per_second"}
+    assert set(results) == {"step", "training_loss", "training_reg", "parameters", "images_per_second", "damaged"}
     assert results["step"] == 6
     names = {str(path.relative_to(tmp_path / "W")) for path in (tmp_path / "W").rglob("*") if path.is_file()}
     assert names == {
