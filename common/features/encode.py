@@ -237,7 +237,8 @@ def _join(images, space, folder, change, made_by, keys):
         cache.write_keys(folder, [keys[number] for number in usable])
     write_json(folder / "set.json", {"space": made_by, "count": count, "width": space.width,
                                      "num_logits": space.num_logits, "meta": meta, "name": space.name,
-                                     "what": images.what, "excluded": [[title, reason] for _, title, reason in excluded]})
+                                     "what": images.what,
+                                     "excluded": [[title, reason] for _, title, reason in excluded]})
     for path in parts:
         path.unlink()
 
