@@ -19,7 +19,7 @@ SCALE ?= small
 DATA ?=
 CHECKPOINTS ?=
 
-.PHONY: help setup test test-portable lint demo bench faults golden tables $(TABLES)
+.PHONY: help setup test test-portable lint demo bench faults golden peers tables $(TABLES)
 
 help:
 	@echo "make setup     .venv with everything pinned in requirements.txt (PYTHON=python3.12 for another interpreter)"
@@ -27,6 +27,7 @@ help:
 	@echo "make test-portable  the same with the kernels of the oldest processors (TESTS=folders for a part)"
 	@echo "make demo      every tool on embedded data -> out/demo/report.html (DEMO=$(firstword $(CHAINS)) for one chain: $(CHAINS))"
 	@echo "make bench     our code beside a named peer, as ratios (NAME=metrics for some)"
+	@echo "make peers     compute_fid beside torch-fidelity, clean-fid and prdc on the same features, as a table"
 	@echo "make golden    numbers of the original implementations (GOLDEN=folder for more cases)"
 	@echo "make faults    long tests that kill and resume every long job"
 	@echo "make lint      ruff"
@@ -71,6 +72,14 @@ demo-%: $(STAMP)
 
 bench: $(STAMP)
 	$(RUN) -m tests.bench $(NAME)
+
+# Other programs' own functions on the same features; they stay apart from .venv, whose packages they use.
+PEERS := torch-fidelity==0.4.0 prdc==0.2
+peers: $(STAMP)
+	test -x .peers/bin/python || $(RUN) -m venv .peers
+	$(RUN) -c 'import sysconfig; print(sysconfig.get_path("purelib"))' > "$$(.peers/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/genprobe.pth"
+	.peers/bin/python -m pip --disable-pip-version-check install --quiet --no-deps $(PEERS)
+	.peers/bin/python -m tests.peers.metrics
 
 golden: $(STAMP)
 	$(RUN) -m tests.golden tests/golden $(GOLDEN)

@@ -65,6 +65,12 @@ def data_dir():
     return option(None, "folder of the named data sets' files", kind="how")
 
 
+def cache_gb():
+    """Return the flag of the size of the cache of features."""
+    return option(None, "GB that cached features may take in all; those used longest ago go first (GENPROBE_CACHE_GB, "
+                  "else 20)", kind="how", low=0)
+
+
 def memory_gb():
     """Return the flag of the memory for decoded images of a training set."""
     return option(4.0, "keep decoded images in memory where all of them fit into so many GB (per process)", kind="how",

@@ -1,7 +1,8 @@
 """Features of many images, computed once: in parts that survive a kill, shared by processes, cached by content.
 
 A set of features is a folder below GENPROBE_CACHE/features, named by a hash of the images' contents, the feature space
-and the transform. The same images under any path, for any metric, are not encoded again.
+and the transform. The same images under any path, for any metric, are not encoded again, and of a set that shares
+images with others only the new ones are (see common/features/cache.py).
 """
 
 import hashlib
@@ -11,18 +12,21 @@ from contextlib import nullcontext
 from pathlib import Path
 
 from common.errors import SYSTEM_ADVICE, InputError
+from common.features import cache
 
 PART = 512  # images of a part, which is made and written as one
-FORMAT = 2  # of the files; another one is another key
+FORMAT = 3  # of the files; another one is another key
 
 
 class EncodedImages:
     """A finished set: `features.npz` (pool_3 (n, D) float32), `logits.npz` (logit (n, C)) and `set.json`."""
 
     def __init__(self, folder):
+        from common.features.cache import hold
         from common.files import read_json
 
         self.folder = Path(folder)
+        self._in_use = hold(self.folder)  # as long as this object lives
         self.path = self.folder / "features.npz"
         stored = read_json(self.folder / "set.json")
         self.count, self.width, self.num_logits = stored["count"], stored["width"], stored["num_logits"]
@@ -46,53 +50,64 @@ class EncodedImages:
             computed = Statistics(features=rows)
             moments = {"mean": computed.mean, "covariance": computed.covariance}
             write_npz(path, compressed=False, **moments)
-        return Statistics(**moments, features=rows, logits=logits, meta=self.meta, path=self.what)
+        return Statistics(**moments, features=rows, logits=logits, meta=self.meta, path=self.what, owner=self)
 
 
-def encode(images, space, batch_size=32, workers=8, change=None, overwrite=False, label="features"):
+def encode(images, space, batch_size=32, workers=8, change=None, overwrite=False, label="features", cache_gb=None):
     """Return the EncodedImages of a source (common.features.sources, or one with `generate`), cached or computed.
 
     change: None, or a transform image -> image with a `description` of plain values, applied before the space's own
-    preprocessing.  workers: threads that read and prepare images.
+    preprocessing.  workers: threads that read and prepare images.  cache_gb: what all cached sets may take, see
+    cache.limit_bytes.
     Images that cannot be read, or whose features are not finite, are skipped and listed in `excluded` with the reason.
     Raises InputError when fewer than two images remain.
     """
     from common import parallel
     from common.files import check_writable, exclusive
-    from common.paths import cache_dir
 
     identity = (images.identity(), getattr(images, "unreadable", ())) if parallel.is_main() else None
     identity, unreadable = parallel.gather_objects(identity)[0]
-    told = [FORMAT, PART, identity, len(images), space.meta, None if change is None else change.description]
-    key = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:24]
-    folder = cache_dir() / "features" / key
+    made_by = _hash([FORMAT, space.meta, None if change is None else change.description])
+    folder = cache.features_dir() / _hash([PART, identity, len(images), made_by])
     check_writable(folder)
-    with exclusive(folder / ".lock", f"another process computes {label}") if parallel.is_main() else nullcontext():
+    limit = cache.limit_bytes(cache_gb)
+    with exclusive(folder / cache.LOCK, f"another process computes {label}") if parallel.is_main() else nullcontext():
         if overwrite and parallel.is_main():
             for path in [folder / "set.json", *folder.glob("part_*.npz")]:
                 path.unlink(missing_ok=True)
         parallel.barrier()
         if not (folder / "set.json").exists():
-            _make_parts(images, space, folder, batch_size, workers, change, label, unreadable)
+            keys = cache.digests(images.keys()) if hasattr(images, "keys") else [b""] * len(images)
+            known = {} if overwrite else cache.known_rows(made_by, keys)
+            parallel.barrier()
+            _make_parts(images, space, folder, batch_size, workers, change, label, unreadable, known)
             parallel.barrier()
             if parallel.is_main():
-                _join(images, space, folder, change)
+                _join(images, space, folder, change, made_by, keys)
             parallel.barrier()
-    return EncodedImages(folder)
+        encoded = EncodedImages(folder)
+    if parallel.is_main():
+        cache.prune(limit / 1e9)
+    return encoded
 
 
-def _make_parts(images, space, folder, batch_size, workers, change, label, unreadable):
-    """Write the missing parts of this process's share."""
+def _hash(value):
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:24]
+
+
+def _make_parts(images, space, folder, batch_size, workers, change, label, unreadable, known):
+    """Write the missing parts of this process's share. known: see cache.known_rows."""
     from common import console, parallel
 
     spans = [range(start, min(start + PART, len(images))) for start in range(0, len(images), PART)]
     missing = [number for number in range(len(spans)) if not _is_complete(folder / _part(number))]
     mine = parallel.shard(missing)
-    with ThreadPoolExecutor(max(1, workers)) as pool, \
-            console.progress(label, sum(len(spans[number]) for number in mine), unit="images") as advance:
+    fresh = sum(index not in known for number in mine for index in spans[number])
+    with ThreadPoolExecutor(max(1, workers)) as pool, cache.open_rows(known) as row_of, \
+            console.progress(label, fresh, unit="images") as advance:
         for number in mine:
             _make_part(images, space, spans[number], folder / _part(number), pool,
-                       (batch_size, workers, change, unreadable), advance)
+                       (batch_size, workers, change, unreadable), advance, known, row_of)
 
 
 def _part(number):
@@ -112,7 +127,7 @@ def _is_complete(path):
     return True
 
 
-def _make_part(images, space, span, path, pool, work, advance):
+def _make_part(images, space, span, path, pool, work, advance, known, row_of):
     import numpy as np
 
     from common.files import write_npz
@@ -131,7 +146,14 @@ def _make_part(images, space, span, path, pool, work, advance):
         advance(len(waiting))
         waiting.clear()
 
-    for number, prepared in _prepared(images, span, space, pool, *work):
+    shared = [number for number in span if number in known]
+    if shared:
+        rows, scores = zip(*map(row_of, shared))
+        index.extend(shared)
+        features.append(np.stack(rows))
+        logits.append(np.empty((len(shared), 0), np.float32) if scores[0] is None else np.stack(scores))
+    fresh = [number for number in span if number not in known]
+    for number, prepared in _prepared(images, fresh, space, pool, *work):
         if isinstance(prepared, InputError):
             excluded[number] = prepared.what
             advance(1)
@@ -143,9 +165,10 @@ def _make_part(images, space, span, path, pool, work, advance):
         flush()
     empty = [np.empty((0, space.width), np.float32)], [np.empty((0, space.num_logits), np.float32)]
     skipped = [[number, images.title(number), reason] for number, reason in sorted(excluded.items())]
-    write_npz(path, compressed=False, pool_3=np.concatenate(features or empty[0]),
-              logit=np.concatenate(logits or empty[1]),
-              index=np.array(index, np.int64), excluded=np.array(json.dumps(skipped)))
+    order = np.argsort(index, kind="stable")
+    write_npz(path, compressed=False, pool_3=np.concatenate(features or empty[0])[order],
+              logit=np.concatenate(logits or empty[1])[order],
+              index=np.array(index, np.int64)[order], excluded=np.array(json.dumps(skipped)))
 
 
 def _prepared(images, span, space, pool, batch_size, workers, change, unreadable):
@@ -171,8 +194,8 @@ def _prepared(images, span, space, pool, batch_size, workers, change, unreadable
         return InputError("could not be read at first") if number in unreadable else prepare(image)
 
     if hasattr(images, "generate"):
-        for start in range(span.start, span.stop, batch_size):
-            numbers = range(start, min(start + batch_size, span.stop))
+        for start in range(0, len(span), batch_size):
+            numbers = span[start : start + batch_size]
             yield from zip(numbers, pool.map(prepare, images.generate(numbers)))
         return
     ahead, numbers = [], iter(span)
@@ -185,7 +208,7 @@ def _prepared(images, span, space, pool, batch_size, workers, change, unreadable
         yield number, future.result()
 
 
-def _join(images, space, folder, change):
+def _join(images, space, folder, change, made_by, keys):
     """Join the parts; set.json comes last and marks the set as complete."""
     import numpy as np
 
@@ -193,11 +216,12 @@ def _join(images, space, folder, change):
     from common.formats.npz import write_npz_rows
 
     parts = [folder / _part(number) for number in range(-(-len(images) // PART))]
-    excluded, count = [], 0
+    excluded, usable = [], []
     for path in parts:
         part = read_npz(path, required=("index", "excluded"))
-        count += len(part["index"])
+        usable += part["index"].tolist()
         excluded += json.loads(str(part["excluded"]))
+    count = len(usable)
     if count < 2:
         reason = f" ({excluded[0][1]}: {excluded[0][2]})" if excluded else ""
         raise InputError(f"{count} of {len(images)} images are usable, at least two are required{reason}",
@@ -209,8 +233,11 @@ def _join(images, space, folder, change):
     made = getattr(images, "resolution", None)  # of generated images
     size = {"resolution": list(made), "generated": True} if made else {"resolution": [0]}  # 0: as they are
     meta = {**space.meta, **size, **({} if change is None else change.description)}
-    write_json(folder / "set.json", {"count": count, "width": space.width, "num_logits": space.num_logits, "meta": meta,
-                                     "name": space.name, "what": images.what,
+    if any(keys):
+        cache.write_keys(folder, [keys[number] for number in usable])
+    write_json(folder / "set.json", {"space": made_by, "count": count, "width": space.width,
+                                     "num_logits": space.num_logits, "meta": meta, "name": space.name,
+                                     "what": images.what,
                                      "excluded": [[title, reason] for _, title, reason in excluded]})
     for path in parts:
         path.unlink()

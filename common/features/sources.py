@@ -128,11 +128,20 @@ class FileImages:
 
     def identity(self):
         """Return a digest of the files' contents in order; hashes of unchanged files come from the cache."""
+        return hashlib.sha256("\n".join(self._hashes()).encode()).hexdigest()
+
+    def keys(self):
+        """Return what identifies each image's contents, None for one that could not be read."""
+        kinds = [self.title(index).lower().endswith(".npy") for index in range(len(self))]
+        return [None if index in self.unreadable else f"file {found} {is_array}"
+                for index, (found, is_array) in enumerate(zip(self._hashes(), kinds))]
+
+    def _hashes(self):
         from common.features.content import UNREADABLE, content_hashes
 
         hashes = content_hashes(self._store)
         self.unreadable = {index for index, found in enumerate(hashes) if found == UNREADABLE}
-        return hashlib.sha256("\n".join(hashes).encode()).hexdigest()
+        return hashes
 
 
 def read_array(data, where):
@@ -191,8 +200,23 @@ class ArrayRows:
 
     def identity(self):
         """Return a digest of the set and the order."""
-        content = {**self._images.fingerprint(), "order": hashlib.sha256(str(self._order).encode()).hexdigest()}
+        return hashlib.sha256(f"{self._content()} {self._order}".encode()).hexdigest()
+
+    def keys(self):
+        """Return what identifies each image: the set and its row."""
+        content = self._content()
+        return [f"{content} {row}" for row in self._order]
+
+    def _content(self):
+        """Return a hash of the set's contents; a file may have any name."""
+        content = _without_names(self._images.fingerprint())
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _without_names(content):
+    """Return a set's fingerprint without the names of files, the set's own among them."""
+    files = [{key: value for key, value in file.items() if key != "name"} for file in content.get("files", ())]
+    return {**content, "name": None, "files": files} if files else content
 
 
 class SampleFiles:
@@ -248,3 +272,11 @@ class SampleFiles:
 
         hashes = [*map(file_hash, self._files), hashlib.sha256(str(self._order).encode()).hexdigest()]
         return hashlib.sha256("\n".join(hashes).encode()).hexdigest()
+
+    def keys(self):
+        """Return what identifies each image: its file's contents and its row."""
+        from common.files import file_hash
+
+        hashes = {path: file_hash(path) for path in self._files}
+        places = (self._place(index) for index in range(len(self)))
+        return [f"samples {hashes[path]} {row}" for path, row in places]

@@ -38,15 +38,17 @@ class Statistics:
     mean: (D,) float64.  covariance: (D, D) float64.  count: number of images, or None where a file does not tell.
     features: rows (count, D), an array or anything with shape and row slices, or None where only moments are known.
     logits: rows (count, C) or None.  meta: dict of what is known of their making (extractor, resize, weights, ...),
-    without count and width, which are attributes.  path: where they come from, for messages.
+    without count and width, which are attributes.  path: where they come from, for messages.  owner: what
+    holds the rows' files as long as this lives.
     """
 
-    def __init__(self, mean=None, covariance=None, count=None, features=None, logits=None, meta=None, path=None):
+    def __init__(self, mean=None, covariance=None, count=None, features=None, logits=None, meta=None, path=None,
+                 owner=None):
         assert (mean is None) == (covariance is None)
         assert mean is not None or features is not None
         self._mean, self._covariance = mean, covariance
         self.features, self.logits, self.path = features, logits, path
-        self._gaussian = None
+        self._gaussian, self._owner = None, owner
         self.meta = {key: value for key, value in (meta or {}).items() if key not in ("count", "width")}
         self.count = count if features is None else features.shape[0]
 

@@ -70,6 +70,8 @@ def test_killed_at_random_moments_they_end_with_the_same_bytes(tmp_path):
 def test_two_at_once_under_one_name(tmp_path):
     end(start(tmp_path / "whole", SETUP))
     both = [start(tmp_path / "both", SETUP) for _ in range(2)]
-    for process in both:
-        end(process)
+    ended = [(process.communicate(timeout=300)[1], process.returncode) for process in both]
+    assert ("", 0) in ended
+    for line, status in ended:  # the second is refused, or answered after the first
+        assert (line, status) == ("", 0) or (status == 2 and "another process is writing into this folder" in line)
     assert outputs(tmp_path / "both") == outputs(tmp_path / "whole")

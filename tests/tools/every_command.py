@@ -71,7 +71,32 @@ def make_inputs(folder):
     (place / "runs" / "table.csv").write_text("a,b\n1,2\n")
     (place / "runs_spare.bin").write_text("a,b\n1,3\n")
     make_score_model(place)
+    make_interval_inputs(place)
     return place
+
+
+def make_interval_inputs(place):
+    """Write a StyleGAN2, a quantile encoder, outputs of two levels, and pictures with latents, each with its spare."""
+    import torch
+
+    from common.networks.quantile_encoder import QuantileEncoderConfig, build_encoder
+    from common.networks.quantile_encoder_weights import save_quantile_encoder
+    from common.networks.stylegan2 import StyleGAN2, StyleGAN2Config
+    from common.style_space import StyleStatistics
+    from tests.tools.calibrate_rcps.conftest import make_outputs
+
+    zeros = np.zeros(40, np.float32)
+    for number in (0, 1):
+        stylegan, quantile, outputs = ((f"{name}{'_spare.bin' if number else suffix}") for name, suffix in (
+            ("stylegan", ".pt"), ("encoder", ".pt"), ("outputs", ".npz")))
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(number)
+            network = StyleGAN2(StyleGAN2Config((5, 5, 5), style_dim=6, num_mapping=2))
+            encoder = build_encoder(QuantileEncoderConfig(40, ((16, 1), (16, 1)), 16))
+        torch.save({"g_ema": network.state_dict(), "latent_avg": torch.zeros(6)}, place / stylegan)
+        save_quantile_encoder(place / quantile, encoder,
+                              StyleStatistics(zeros, zeros - 4, zeros + 4, None, 0), opts={"encoder_size": 16})
+        make_outputs(place / outputs, seed=5 * number)
 
 
 def make_score_model(place):
@@ -134,6 +159,16 @@ COMMANDS = {
     "process_embeddings": Command(
         "process_embeddings", ("--model", "imagenet_real", "--data_dir", "in/maps", "--output_dir", "out"),
         "out/imagenet_real_umap_n15_d0.1", {"in/maps/activations/imagenet_real/batch_000000.npz": "in/maps_spare.bin"}),
+    "generate_ffhq": Command(
+        "generate_ffhq", ("--stylegan_path", "in/stylegan.pt", "--num_images", "3", "--output_base_dir", "out", *CPU),
+        "out/generated", {"in/stylegan.pt": "in/stylegan_spare.bin"}),
+    "generate_outputs_npz": Command(
+        "generate_outputs_npz", ("--base_dir", "in", "--exp_name", ".", "--model_name", "encoder.pt", "--image_dir",
+                                 "in/photos", "--resize_factor", "1", "--output_path", "out/outputs.npz", *CPU),
+        "out", {"in/encoder.pt": "in/encoder_spare.bin", "in/photos/0.bmp": "in/photos_spare.bin"}),
+    "calibrate_rcps": Command(
+        "calibrate_rcps", ("--outputs", "one=in/outputs.npz", "--dims", "all", "--total_runs", "2", "--output_dir",
+                           "out"), "out", {"in/outputs.npz": "in/outputs_spare.bin"}),
     "report": Command("report", ("in/runs", "--output", "out/report.html"), "out",
                       {"in/runs/table.csv": "in/runs_spare.bin"}),
 }

@@ -70,6 +70,7 @@ class ScoreOptions(CommonOptions):
     output_range: Optional[str] = option(None,
                                          "generator: output range of a module: signed -1 to 1 (default), unit 0 to 1, "
                                          "bytes 0 to 255", choices=["signed", "unit", "bytes"])
+    cache_gb: Optional[float] = flags.cache_gb()
     num_classes: Optional[int] = option(None, "generator: classes of a module of z and labels; image i's class is "
                                         "drawn from (seed, i)", low=1)
     class_label: Optional[int] = option(None, "generator: this class alone, from 0", low=0)

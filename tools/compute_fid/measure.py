@@ -12,7 +12,7 @@ def measure(generated, reference, options, device, rows=None):
     results, rows = {}, rows or {}
     for name in options.metrics:
         sides = (generated, reference)
-        if name != "fid":
+        if name not in ("fid", "fid_infinity"):
             sides = rows.get("generated", generated), rows.get("reference", reference)
         results |= MEASURES[name](*sides, options, device)
     return results
@@ -49,6 +49,17 @@ def _fid(generated, reference, options, device):
     name = "fid" if is_fid(generated) else "frechet_distance"
     value = frechet(generated, reference)
     return {name: value} | _spread(name, value, frechet_error(generated, reference) if options.interval else None)
+
+
+def _fid_infinity(generated, reference, options, device):
+    """The Frechet distance extrapolated to infinitely many images, and its error."""
+    from common.metrics.extrapolation import frechet_infinity
+    from common.metrics.intervals import frechet_error
+
+    name = "fid_infinity" if is_fid(generated) else "frechet_infinity"
+    value, error = frechet_infinity(generated, reference,
+                                    frechet_error(generated, reference) if options.interval else None)
+    return {name: value} | _spread(name, value, error)
 
 
 def _spread(name, value, error):
@@ -108,4 +119,5 @@ def _mind(generated, reference, options, device):
     return {"mind": mind(generated.features, reference.features)}
 
 
-MEASURES = {"fid": _fid, "kid": _kid, "is": _inception_score, "prdc": _prdc, "mind": _mind}
+MEASURES = {"fid": _fid, "fid_infinity": _fid_infinity, "kid": _kid, "is": _inception_score, "prdc": _prdc,
+            "mind": _mind}

@@ -71,7 +71,8 @@ class Plan:
         acts["resolution"] = (any(not hasattr(source, "generate") for source in sources), "image files")
         metrics, small = {*self.options.metrics}, self.options.extractor == "small"
         acts["seed"] = (made or "kid" in metrics, "generated images, or on the metric kid")
-        acts["interval"] = (bool(metrics & {"fid", "kid", "is"}), "the metrics fid, kid and is")
+        acts["interval"] = (bool(metrics & {"fid", "fid_infinity", "kid", "is"}),
+                            "the metrics fid, fid_infinity, kid and is")
         acts["weights"] = (not small, "the extractors inception and dinov2")
         acts["mode"] = (self.options.extractor == "inception" or self.options.dataset_name, "the extractor inception")
         acts["antialias"] = (self.options.extractor == "inception", "the extractor inception")

@@ -13,7 +13,8 @@ OF_METRICS = {"nearest_k": "prdc", "inclusive": "prdc", "splits": "is", "kid_sub
 PARTS = {"precision": "prdc", "recall": "prdc", "density": "prdc", "coverage": "prdc", "prc": "prdc",
          "inception_score": "is", "isc": "is"}  # what users may call a metric
 LABELS = {
-    "fid": "FID", "frechet_distance": "Frechet distance", "kid": "KID",
+    "fid": "FID", "frechet_distance": "Frechet distance", "fid_infinity": "FID-infinity",
+    "frechet_infinity": "Frechet distance, infinity", "kid": "KID",
     "kid_subsets": "KID (mean of subsets)",
     "inception_score": "Inception score", "precision": "Precision", "recall": "Recall", "density": "Density",
     "coverage": "Coverage", "mind": "MIND",
@@ -124,12 +125,13 @@ def _circumstances(plan, generated, reference, excluded, notes):
     from common.metrics.intervals import bias_note, frechet_excess
     from tools.compute_fid.measure import is_fid
 
-    counts = [side.count for side in (generated, reference) if side is not None and side.count]
+    counts, bias = [side.count for side in (generated, reference) if side is not None and side.count], {}
     if "fid" in plan.options.metrics and is_fid(generated) and counts:
         known = min(counts) > generated.width and len(counts) == 2
         excess = frechet_excess(generated.covariance, *counts) if known else None
         note = bias_note(min(counts), generated.width, excess)
         notes = [*notes, *([note] if note else [])]
+        bias = {"fid_bias": excess} if excess is not None else {}
     is_generator = hasattr(plan.generated, "generate")
     return {
         "generated": plan.describe("generated"), "num_generated": generated.count, "excluded": len(excluded),
@@ -138,7 +140,7 @@ def _circumstances(plan, generated, reference, excluded, notes):
         "features": _space_name(generated), "antialias": generated.meta.get("antialias"),
         "rounded": plan.options.round if is_generator else None,
         "output_range": plan.generated.output_range if is_generator else None,
-        "resolution": generated.meta.get("resolution"), "notes": notes,
+        "resolution": generated.meta.get("resolution"), "notes": notes, **bias,
     }
 
 
@@ -150,7 +152,8 @@ def _space_name(statistics):
 
 
 def _rows(results):
-    """Return [(label, value, spread or None, what the spread is, 95 % interval or None)] of the metrics."""
+    """Return [(label, value, spread or None, what the spread is, 95 % interval or None, bias or None)] of the
+    metrics."""
     rows = []
     for name, label in LABELS.items():
         if name not in results:
@@ -158,7 +161,8 @@ def _rows(results):
         error, deviation = results.get(f"{name}_se"), results.get(f"{name}_std")
         spread, what = (error, "standard error") if error is not None else (deviation,
                                                                             "" if deviation is None else "over parts")
-        rows.append((label, results[name], spread, what, results.get(f"{name}_interval")))
+        rows.append((label, results[name], spread, what, results.get(f"{name}_interval"),
+                     results.get(f"{name}_bias")))
     return rows
 
 
@@ -166,14 +170,15 @@ def show(results):
     """Print the scores and notes."""
     if not results:
         return
-    rows = []
-    for label, value, spread, what, interval in _rows(results):
+    rows, biased = [], "fid_bias" in results
+    for label, value, spread, what, interval, bias in _rows(results):
         rows.append([label, f"{value:.6g}", "" if spread is None else f"+- {spread:.2g} {what}",
-                     "" if interval is None else f"{interval[0]:.6g} to {interval[1]:.6g}"])
+                     "" if interval is None else f"{interval[0]:.6g} to {interval[1]:.6g}",
+                     *(["" if bias is None else f"about {bias:.2g} too high"] if biased else [])])
     against = f", against {results['reference']}" if results["reference"] else ""
     antialias = {None: "", True: ", antialias on", False: ", antialias off"}[results["antialias"]]
     console.show_table(f"{results['generated']}{against}; features {results['features']}{antialias}",
-                       ["metric", "value", "", "95 % interval"], rows)
+                       ["metric", "value", "", "95 % interval", *(["bias of so few images"] if biased else [])], rows)
     for note in results["notes"]:
         console.say(f"note: {note}")
 
@@ -183,9 +188,9 @@ def _write_table(folder, results):
     from common.formats.tables import write_table
 
     path, rows = folder / "table.csv", []
-    for label, value, spread, what, interval in _rows(results):
-        numbers = [value, spread, *(interval or (None, None))]
-        value, spread, low, high = ("" if number is None else f"{number:.8g}" for number in numbers)
-        rows.append([label, value, spread, what, low, high])
-    write_table(path, ["measure", "value", "spread", "of what", "95 % low", "95 % high"], rows)
+    for label, value, spread, what, interval, bias in _rows(results):
+        numbers = [value, spread, *(interval or (None, None)), bias]
+        value, spread, low, high, bias = ("" if number is None else f"{number:.8g}" for number in numbers)
+        rows.append([label, value, spread, what, low, high, bias])
+    write_table(path, ["measure", "value", "spread", "of what", "95 % low", "95 % high", "bias"], rows)
     return str(path)

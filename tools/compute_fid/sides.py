@@ -32,6 +32,11 @@ class GeneratedImages:
         description = {**self._generator.description, "seed": self._seed, "rounded": self._rounded}
         return hashlib.sha256(json.dumps(description, sort_keys=True).encode()).hexdigest()
 
+    def keys(self):
+        """Return what identifies each image: all that shapes it, and its number."""
+        identity = self.identity()
+        return [f"{identity} {number}" for number in range(self._num)]
+
     def generate(self, numbers):
         """Return images (H, W, 3), uint8 when rounded, else float32 in 0..255."""
         import numpy as np
@@ -100,7 +105,7 @@ def encoded_side(images, space, options, change):
     from common.features.encode import encode, report_excluded
 
     encoded = encode(images, space, options.batch_size, options.num_workers, change, options.overwrite,
-                     f"{space.name} features")
+                     f"{space.name} features", options.cache_gb)
     report_excluded(encoded)
     return encoded.statistics(), encoded.excluded
 

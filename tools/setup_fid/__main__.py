@@ -20,6 +20,7 @@ subcommands:
   list         stored statistics and their folders
   show         one file: images, extractor, preprocessing
   compare      Frechet distance between two of them
+  cache        cached features; --cache_gb 5 prunes them to 5 GB
 
 examples:
   setup_fid --action compute_new --path images --name bdd_rect_256 --resolution 256 512 --n_imgs 50_000 --shuffle
@@ -54,6 +55,7 @@ class SetupOptions(CommonOptions):
     kid: bool = option(False, "also store the features, for KID, precision and recall")
     split: str = option("train", "split of a named data set", choices=["train", "test"])
     data_dir: Optional[str] = flags.data_dir()
+    cache_gb: Optional[float] = flags.cache_gb()
 
 
 def main(options):
@@ -70,7 +72,7 @@ def main(options):
 def cli(words=None):
     """Run the command on the given words (the process's own by default) and return its exit status."""
     words = list(sys.argv[1:] if words is None else words)
-    if words and words[0] in ("list", "show", "compare"):
+    if words and words[0] in ("list", "show", "compare", "cache"):
         from tools.setup_fid.stored import run_stored
 
         return run_stored(words[0], words[1:])

@@ -31,7 +31,8 @@ def compute_new(request):
 
     def work():
         change = CoverAndCrop(options.resolution, options.antialias) if options.resolution != [0] else None
-        encoded = encode(images, space, options.batch_size, options.num_workers, change, label=f"{space.name} features")
+        encoded = encode(images, space, options.batch_size, options.num_workers, change, label=f"{space.name} features",
+                         cache_gb=options.cache_gb)
         report_excluded(encoded)
         outputs = [target, *([_kid_file(target)] if options.kid else [])]
         return _write(options, encoded, space, target) if parallel.is_main() else {}, outputs

@@ -33,9 +33,18 @@ class CompareStatisticsOptions(ListOptions):
     mode: str = option("clean", "clean-fid's preprocessing", choices=["clean", "legacy_pytorch", "legacy_tensorflow"])
 
 
+@dataclass(kw_only=True)
+class CacheOptions(CommonOptions):
+    """Flags of `setup_fid cache`."""
+
+    cache_gb: Optional[float] = option(None, "remove the sets used longest ago until all take no more GB; 0 for all",
+                                       kind="how", low=0)
+
+
 COMMANDS = {
     "list": (ListOptions, "List the stored statistics and the folders searched."),
     "show": (ShowOptions, "Show the content of a file of statistics and how it was made."),
+    "cache": (CacheOptions, "List the cached features, and prune them with --cache_gb."),
     "compare": (CompareStatisticsOptions, "Compute the Frechet distance between two stored statistics."),
 }
 
@@ -43,7 +52,8 @@ COMMANDS = {
 def run_stored(command, words):
     """Run one of the subcommands on command-line words and return its exit status."""
     options_class, description = COMMANDS[command]
-    functions = {"list": list_stored, "show": show_stored, "compare": compare_stored}
+    functions = {"list": list_stored, "show": show_stored, "compare": compare_stored,
+                 "cache": show_cache}
     return run(functions[command], options_class, f"{PROG} {command}", description, "", words, command)
 
 
@@ -68,6 +78,28 @@ def list_stored(options):
     else:
         console.show_table("Stored statistics", ["file", "images", "features", "width", "folder"], rows)
     return Outcome({"files": files})
+
+
+def show_cache(options):
+    """Print the sets of cached features, after pruning; results: folder, gb, sets (folder, what, mb), removed."""
+    from common.errors import InputError
+    from common.features.cache import features_dir, listing, prune
+    from common.files import read_json
+
+    gone = [] if options.cache_gb is None or options.dry_run else prune(options.cache_gb)
+    sets = []
+    for _, size, folder in reversed(listing()):
+        try:
+            what = str(read_json(folder / "set.json")["what"])
+        except (InputError, KeyError, TypeError):
+            what = "not finished"
+        sets.append({"folder": folder.name, "what": what, "mb": round(size / 1e6, 3)})
+    total = sum(entry["mb"] for entry in sets) / 1e3
+    rows = [[entry["what"], f"{entry['mb']:,.1f}", entry["folder"]] for entry in sets]
+    console.show_table(f"{features_dir()}: {total:,.3f} GB, used last first", ["images", "MB", "folder"], rows)
+    if gone:
+        console.say(f"removed {len(gone):,} sets, {sum(size for size, _ in gone) / 1e9:,.3f} GB")
+    return Outcome({"folder": str(features_dir()), "gb": total, "sets": sets, "removed": len(gone)})
 
 
 def _facts(path, statistics):

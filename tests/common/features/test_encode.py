@@ -2,15 +2,19 @@
 
 import errno
 import json
+import os
+import time
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from common.datasets.sets.folders import FolderStore
 from common.errors import InputError
-from common.features import content
+from common.features import cache, content
 from common.features import encode as encoding
 from common.features.encode import encode
+from common.features.resize import CoverAndCrop
 from common.features.small_features import small_features
 from common.features.sources import open_images
 from common.features.spaces import SmallSpace
@@ -67,9 +71,8 @@ def test_a_second_run_and_another_path_cost_nothing(tmp_path):
     space = Counting()
     assert encode(open_images(tmp_path / "moved"), space).count == 12
     assert space.encoded == 0
-    space = Counting()
-    encode(open_images(tmp_path / "moved", 6), space)
-    assert space.encoded == 6
+    assert encode(open_images(tmp_path / "moved", 6), space).count == 6
+    assert space.encoded == 0
 
 
 def test_an_interrupted_run_goes_on_and_ends_with_the_same_bytes(tmp_path, monkeypatch):
@@ -161,3 +164,64 @@ def test_moments_are_kept_and_right(tmp_path):
     np.testing.assert_array_equal(first.mean, again.mean)
     np.testing.assert_allclose(again.covariance, np.cov(rows(found).astype(np.float64), rowvar=False), rtol=1e-9,
                                atol=1e-12)
+
+
+def test_one_image_more_is_one_image_encoded(tmp_path):
+    """Wherever it stands in the order, and also where it takes the place of another."""
+    folder = write_folder(tmp_path / "real")
+    encode(open_images(folder), Counting())
+    Image.fromarray(picture(77)).save(folder / "005b.png")
+    space = Counting()
+    found = encode(open_images(folder), space)
+    assert (found.count, space.encoded) == (13, 1)
+    expected = [small_features(open_images(folder).load(index)[None])[0] for index in range(13)]
+    np.testing.assert_allclose(rows(found), expected, rtol=1e-6, atol=1e-7)
+    Image.fromarray(picture(78)).save(folder / "000.png")
+    space = Counting()
+    assert encode(open_images(folder), space).count == 13
+    assert space.encoded == 1
+    space = Counting()
+    encode(open_images(folder), space, change=CoverAndCrop((9, 9)))  # otherwise prepared, they are other rows
+    assert space.encoded == 13
+    space = Counting()
+    encode(open_images(folder), space, overwrite=True)
+    assert space.encoded == 13
+
+
+def test_a_renamed_array_is_not_encoded_again(tmp_path):
+    np.savez(tmp_path / "a.npz", images=np.stack([picture(number) for number in range(6)]))
+    np.save(tmp_path / "a.npy", np.stack([picture(number) for number in range(6)]))
+    for suffix in ("npz", "npy"):
+        encode(open_images(tmp_path / f"a.{suffix}"), Counting())
+        (tmp_path / f"a.{suffix}").rename(tmp_path / f"b.{suffix}")
+        space = Counting()
+        encode(open_images(tmp_path / f"b.{suffix}"), space)
+        encode(open_images(tmp_path / f"b.{suffix}", 4), space)
+        assert space.encoded == 0
+
+
+def test_the_sets_used_longest_ago_go_first(tmp_path):
+    kept = [encode(open_images(write_folder(tmp_path / name, 4, first=first)), Counting())
+            for name, first in (("a", 0), ("b", 20), ("c", 40))]
+    sizes = {entry.folder: sum(path.stat().st_size for path in entry.folder.iterdir()) for entry in kept}
+    for age, entry in zip((30, 10, 20), kept):
+        for path in entry.folder.iterdir():
+            os.utime(path, (time.time() - age, time.time() - age))
+    limit = (sum(sizes.values()) - 1) / 1e9
+    assert cache.prune(limit) == []  # all are in use
+    folders = [entry.folder for entry in kept]
+    del kept, entry
+    assert [folder for _, folder in cache.prune(limit)] == folders[:1]
+    assert [(folder / "set.json").exists() for folder in folders] == [False, True, True]
+    encode(open_images(tmp_path / "b"), Counting(), cache_gb=0.0)
+    assert [(folder / "set.json").exists() for folder in folders] == [False, True, False]
+    space = Counting()
+    encode(open_images(tmp_path / "a"), space)
+    assert space.encoded == 4
+
+
+def test_statistics_hold_their_rows(tmp_path):
+    """A second set's pruning does not take the first one's rows away."""
+    statistics = encode(open_images(write_folder(tmp_path / "a", 4)), Counting()).statistics()
+    encode(open_images(write_folder(tmp_path / "b", 4, first=20)), Counting(), cache_gb=0.0)
+    assert np.isfinite(statistics.features[:4]).all()

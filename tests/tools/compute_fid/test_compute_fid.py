@@ -538,3 +538,35 @@ def test_a_stylegan2_checkpoint_is_scored(here):
     flat = score(*words, "--truncation", "0.2")["frechet_distance"]
     assert flat != pytest.approx(expected, rel=1e-3)
     assert score(*words, "--truncation", "1")["frechet_distance"] == results["frechet_distance"]
+
+
+def test_more_generated_images_are_only_those_beyond_the_first(here, monkeypatch):
+    from common.generators.latent import LatentGenerator
+
+    made, generate = [], LatentGenerator.generate
+
+    def counted(generator, indices, seed):
+        made.extend(indices)
+        return generate(generator, indices, seed)
+
+    monkeypatch.setattr(LatentGenerator, "generate", counted)
+    torch.jit.script(Pattern(False)).save("pattern.pt")
+    words = ("pattern.pt", "--reference", "real", "--z_dim", "6", "--num_gen")
+    score(*words, "20")
+    assert made == list(range(20))
+    more = score(*words, "30")
+    assert made[20:] == list(range(20, 30))
+    again = score(*words, "30", "--overwrite")
+    assert again["frechet_distance"] == pytest.approx(more["frechet_distance"], rel=1e-6)
+
+
+def test_the_cache_is_listed_and_pruned(here):
+    score("fake", "--reference", "real")
+    results = results_of("setup_fid", "cache")
+    assert {entry["what"] for entry in results["sets"]} == {"fake (10 images)", "real (12 images)"}
+    assert results_of("setup_fid", "cache", "--cache_gb", "0", "--dry_run")["removed"] == 0
+    assert results_of("setup_fid", "cache", "--cache_gb", "0")["removed"] == 2
+    assert results_of("setup_fid", "cache")["sets"] == []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GENPROBE_CACHE_GB", "much")
+        assert "GENPROBE_CACHE_GB=much" in refusal_of("compute_fid", "clean", "fake", "--reference", "real", *SMALL)
