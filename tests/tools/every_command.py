@@ -93,9 +93,11 @@ def make_interval_inputs(place):
             torch.manual_seed(number)
             network = StyleGAN2(StyleGAN2Config((5, 5, 5), style_dim=6, num_mapping=2))
             encoder = build_encoder(QuantileEncoderConfig(40, ((16, 1), (16, 1)), 16))
-        torch.save({"g_ema": network.state_dict(), "latent_avg": torch.zeros(6)}, place / stylegan)
-        save_quantile_encoder(place / quantile, encoder,
+        torch.save({"g_ema": network.state_dict(), "latent_avg": torch.zeros(6)}, place / "made.pt")
+        os.rename(place / "made.pt", place / stylegan)  # its name stands in the file, whose size it changes
+        save_quantile_encoder(place / "made.pt", encoder,
                               StyleStatistics(zeros, zeros - 4, zeros + 4, None, 0), opts={"encoder_size": 16})
+        os.rename(place / "made.pt", place / quantile)
         make_outputs(place / outputs, seed=5 * number)
 
 
@@ -164,8 +166,8 @@ COMMANDS = {
         "out/generated", {"in/stylegan.pt": "in/stylegan_spare.bin"}),
     "generate_outputs_npz": Command(
         "generate_outputs_npz", ("--base_dir", "in", "--exp_name", ".", "--model_name", "encoder.pt", "--image_dir",
-                                 "in/photos", "--resize_factor", "1", "--output_path", "out/outputs.npz", *CPU),
-        "out", {"in/encoder.pt": "in/encoder_spare.bin", "in/photos/0.bmp": "in/photos_spare.bin"}),
+                                 "in/photos", "--resize_factor", "1", "--output_path", "out/values.npz", *CPU),
+        "out/values_record", {"in/encoder.pt": "in/encoder_spare.bin", "in/photos/0.bmp": "in/photos_spare.bin"}),
     "calibrate_rcps": Command(
         "calibrate_rcps", ("--outputs", "one=in/outputs.npz", "--dims", "all", "--total_runs", "2", "--output_dir",
                            "out"), "out", {"in/outputs.npz": "in/outputs_spare.bin"}),

@@ -62,6 +62,8 @@ def audit(event, arguments):
         raise OSError("the network is blocked")
     if event == "open" and not (isinstance(arguments[2], int) and arguments[2] & FOR_WRITING):
         return
+    if event in ("os.remove", "os.rmdir") and arguments[-1] != -1:
+        return  # below a folder that shutil.rmtree holds open, which was noted itself
     if event in WRITES and isinstance(arguments[0], (str, bytes, os.PathLike)):
         AUDIT["written"] |= {os.path.abspath(os.fsdecode(place)) for place in arguments[: 1 + (event == "os.rename")]
                              if isinstance(place, (str, bytes, os.PathLike))}
