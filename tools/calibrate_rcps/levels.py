@@ -6,6 +6,7 @@ from pathlib import Path
 
 from common import console
 from common.errors import InputError
+from common.flags import parse_factors
 from common.paths import ExperimentDir
 
 SCHEMES = ["mean", "none", "min_max", "min_max_legacy"]
@@ -58,17 +59,6 @@ def find_outputs(options):
 def split_list(words):
     """Return the items of words separated by blanks or commas."""
     return [item for word in words for item in str(word).split(",") if item]
-
-
-def parse_factors(words):
-    """Return the resize factors, whole numbers from 1, of words separated by blanks or commas."""
-    found = split_list(words)
-    for word in found:
-        if not word.isdecimal() or int(word) < 1:
-            raise InputError("expected whole numbers from 1", where=f"--resize_factors {word}", do="Correct the value")
-    if len({*map(int, found)}) < len(found):
-        raise InputError("a factor is given twice", where="--resize_factors", do="Give each once")
-    return [int(word) for word in found]
 
 
 def _split_name(word):

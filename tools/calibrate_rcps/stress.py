@@ -46,6 +46,7 @@ def _from_outputs(context, options):
 
 def _corrupt_and_encode(context, options, folder):
     """Return ({corruption: summary}, files)."""
+    from common.datasets.degradations import resized
     from common.datasets.latents import find_pairs
     from common.device import pick_device
     from common.networks.quantile_encoder_weights import load_quantile_encoder
@@ -56,7 +57,7 @@ def _corrupt_and_encode(context, options, folder):
         raise InputError(f"has {encoder.network.config.style_dims} coordinates, the calibration is for "
                          f"{context.opened[place].num_dims}", where=context.tree.model(options.model_name),
                          do="Pass the calibrated encoder")
-    pairs = find_pairs(options.image_dir)[: options.num_samples]
+    pairs, size = find_pairs(options.image_dir)[: options.num_samples], options.encoder_size or encoder.size
     lambdas, levels, files = context.lambdas(place, options.run_index), {}, []
     centre = _centre(context, place, encoder)
     with console.progress("stress test", len(CORRUPTIONS) * len(pairs), unit="images") as advance:
@@ -65,7 +66,8 @@ def _corrupt_and_encode(context, options, folder):
             for index, pair in enumerate(pairs):
                 pixels, path = _corrupted(pair, index, corruption, options, folder)
                 files.append(path)
-                own, miss = _measure(encoder.network, pixels, pair, context.stored, place, lambdas, centre, options)
+                pixels = pixels if size == SOURCE else resized(pixels, size)
+                own, miss = _measure(encoder.network, pixels, pair, context.stored, place, lambdas, centre)
                 widths.append(own)
                 missed += [] if miss is None else [miss]
                 advance()
@@ -107,14 +109,13 @@ def _read(path):
     return decode(data, path)
 
 
-def _measure(network, pixels, pair, stored, place, lambdas, centre, options):
+def _measure(network, pixels, pair, stored, place, lambdas, centre):
     """Return (calibrated widths (K,), share of the truths missed or None) of a picture."""
     import torch
 
-    from common.datasets.degradations import network_input, resized
+    from common.datasets.degradations import network_input
     from common.datasets.latents import read_latents
 
-    pixels = pixels if options.encoder_size == SOURCE else resized(pixels, options.encoder_size)
     with torch.no_grad():
         x = network_input(pixels)[None].to(next(network.parameters()).device)
         lower, point, upper = network(x, torch.as_tensor(stored.dims))[0].double().cpu().numpy()

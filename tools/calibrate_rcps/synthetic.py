@@ -5,6 +5,7 @@ import numpy as np
 
 from common import console
 from common.errors import InputError
+from common.flags import parse_factors
 from common.paths import ExperimentDir
 
 PROG = "calibrate_rcps make-synthetic"
@@ -15,7 +16,6 @@ def make_synthetic(options):
     """Run `calibrate_rcps make-synthetic`; results: true_risk {factor: {lambda: risk}}."""
     from common.job import Job
     from tools.calibrate_rcps.commands import synthetic_folder
-    from tools.calibrate_rcps.levels import parse_factors
 
     factors = parse_factors(options.resize_factors)
     if len(factors) != len(options.scales):
