@@ -55,28 +55,28 @@ ALL = [*BOUNDS, "anytime", "crc"]
 
 
 @dataclass(kw_only=True)
-class ApplyOptions(CommonOptions):
-    """Flags of `calibrate_rcps apply`."""
+class StoredOptions(CommonOptions):
+    """Flags that name a saved calibration and outputs for its levels."""
 
     calibration: Optional[str] = option(None, "calibration.npz, or its folder (default: {base_dir}/{exp_name}/"
                                         "calibration)", kind="how")
     base_dir: str = option("assets", "folder of experiments", kind="how")
     exp_name: str = option("super_resolution", "experiment: a folder of --base_dir", kind="how")
-    outputs: List[str] = option([], "new outputs, each LEVEL=FILE with a level of the calibration", nargs="+",
-                                metavar="LEVEL=FILE")
+    outputs: List[str] = option([], "outputs, each LEVEL=FILE with a level of the calibration (default: those of the "
+                                "experiment's tree; apply: required)", nargs="+", metavar="LEVEL=FILE")
+
+
+@dataclass(kw_only=True)
+class ApplyOptions(StoredOptions):
+    """Flags of `calibrate_rcps apply`."""
+
     output_dir: str = option("out/calibrate_rcps/apply", "output directory", kind="how")
 
 
 @dataclass(kw_only=True)
-class FiguresOptions(CommonOptions):
+class FiguresOptions(StoredOptions):
     """Flags of `calibrate_rcps figures`."""
 
-    calibration: Optional[str] = option(None, "calibration.npz, or its folder (default: {base_dir}/{exp_name}/"
-                                        "calibration)", kind="how")
-    base_dir: str = option("assets", "folder of experiments", kind="how")
-    exp_name: str = option("super_resolution", "experiment: a folder of --base_dir", kind="how")
-    outputs: List[str] = option([], "the calibrated outputs, LEVEL=FILE (default: those of the experiment's tree)",
-                                nargs="+", metavar="LEVEL=FILE")
     image_index: int = option(0, "image of the interval plots", low=0)
     output_dir: str = option("out/calibrate_rcps/figures", "output directory", kind="how")
 
@@ -130,15 +130,9 @@ class SimulateOptions(CommonOptions):
 
 
 @dataclass(kw_only=True)
-class EndpointsOptions(CommonOptions):
+class EndpointsOptions(StoredOptions):
     """Flags of `calibrate_rcps endpoints`."""
 
-    calibration: Optional[str] = option(None, "calibration.npz, or its folder (default: {base_dir}/{exp_name}/"
-                                        "calibration)", kind="how")
-    base_dir: str = option("assets", "folder of experiments", kind="how")
-    exp_name: str = option("super_resolution", "experiment: a folder of --base_dir", kind="how")
-    outputs: List[str] = option([], "the calibrated outputs, LEVEL=FILE (default: those of the experiment's tree)",
-                                nargs="+", metavar="LEVEL=FILE")
     stylegan_path: Optional[str] = option(None, "StyleGAN2 or pSp checkpoint that makes the pictures (default: "
                                           "{base_dir}/{exp_name}/pretrained_models/psp_celebs_super_resolution.pt)",
                                           kind="how")
