@@ -19,7 +19,7 @@ HOW = {
     "screen": {"overwrite", "dry_run", "json", "quiet", "debug", "tensorboard", "wandb"},
     "hardware and speed": {
         "device", "num_workers", "n_thread", "batch_size", "bs", "compile", "accumulate", "activation_checkpointing",
-        "memory_gb", "low_memory", "deterministic", "num_divisions", "division_idx", "unpack", "verify"},
+        "memory_gb", "cache_gb", "low_memory", "deterministic", "num_divisions", "division_idx", "unpack", "verify"},
     "places whose contents are compared": {
         "workdir", "output_dir", "save_folder", "output", "folder", "stats_dir", "data_dir", "path", "input_folder",
         "pair_folder", "mask_path", "options", "checkpoint", "checkpoint_idx", "checkpoint_path", "restore", "weights",

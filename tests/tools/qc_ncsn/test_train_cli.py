@@ -34,7 +34,7 @@ def test_a_run_writes_the_published_layout_and_a_record(tmp_path):
     with open(tmp_path / "W" / "samples" / "iter_6" / "sample.np", "rb") as stream:
         pixels = np.load(stream)
     assert (pixels.dtype, pixels.shape) == (np.uint8, (9, 8, 8, 1))
-    assert Image.open(tmp_path / "W" / "samples" / "iter_6" / "sample.png").size == (32, 32)
+    assert Image.open(tmp_path / "W" / "samples" / "iter_6" / "sample.png").size == (128, 128)  # enlarged
     record = json.loads((tmp_path / "W" / "run.json").read_text())
     assert record["status"] == "done"
     assert record["results"] == results
