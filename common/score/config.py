@@ -152,26 +152,36 @@ def override(config, entries):
         flag = f"--config.{name}"
         if not equals or not text:
             raise InputError("expected a value", where=flag, do="Write --config.section.name=value")
-        section, _, key = name.rpartition(".")
-        known = config if not section else config.get(section)
-        if not isinstance(known, dict) or key not in known or isinstance(known[key], dict):
-            every = [f"{s}.{k}" for s, values in config.items() if isinstance(values, dict) for k in values] + ["seed"]
-            raise InputError("the configuration has no such entry", where=flag, do=nearest(name, every))
-        known[key] = _convert(text, known[key], flag)
-        if name == "data.dataset":
-            known[key] = canonical_name(text)
+        assign(config, name, text, flag)
         if name == "seed":
             raise InputError("this entry of the configuration is not applied", where=flag, do="Use --seed")
-        fixed = FIXED.get(section, {})
-        if key in fixed and known[key] != fixed[key]:
-            raise InputError(f"only {fixed[key]!r} is supported", where=flag, do="Leave the entry out")
     return config
 
 
+def assign(config, name, value, where):
+    """Set an entry `section.name` of a configuration to a value or its text; InputError for one that it cannot have."""
+    section, _, key = name.rpartition(".")
+    known = config if not section else config.get(section)
+    if not isinstance(known, dict) or key not in known or isinstance(known[key], dict):
+        every = [f"{s}.{k}" for s, values in config.items() if isinstance(values, dict) for k in values] + ["seed"]
+        raise InputError("the configuration has no such entry", where=where, do=nearest(name, every))
+    known[key] = _convert(value, known[key], where)
+    if name == "data.dataset":
+        known[key] = canonical_name(known[key])
+    fixed = FIXED.get(section, {})
+    if key in fixed and known[key] != fixed[key]:
+        raise InputError(f"only {fixed[key]!r} is supported", where=where, do="Leave the entry out")
+
+
 def _convert(text, like, flag):
-    """Return the text as a value of the type of `like`."""
+    """Return the text, or a value as YAML has it, as a value of the type of `like`."""
     kind = type(like)
+    kinds = {tuple: (list, tuple), float: (int, float)}.get(kind, kind)
+    if not isinstance(text, str) and _is_kind(text, kinds):
+        return kind(text)
     try:
+        if not isinstance(text, str):
+            raise ValueError
         if kind is bool:
             return {"true": True, "1": True, "false": False, "0": False}[text.lower()]
         if kind is tuple:
@@ -179,7 +189,8 @@ def _convert(text, like, flag):
             return tuple(int(part) for part in text.split(",")) if text else ()
         return kind(text.replace("_", "") if kind is int else text)
     except (ValueError, KeyError) as error:
-        wanted = {bool: "true or false", int: "an integer", float: "a number", tuple: "a list of integers"}
+        wanted = {bool: "true or false", int: "an integer", float: "a number", tuple: "a list of integers",
+                  str: "a text"}
         what = f"expected {wanted[kind]}, not '{text}'"
         raise InputError(what, where=flag, do=f"The default is {like!r}") from error
 

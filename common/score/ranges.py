@@ -66,12 +66,17 @@ CHOICES = {
 }
 
 
-def check_config(config):
-    """Return a configuration; InputError for its first entry that is out of range or contradicts another."""
+def check_config(config, path=None):
+    """Return a configuration; InputError for its first entry that is out of range or contradicts another.
+
+    path: the file that it comes from, None for flags.
+    """
     rules = [*_single(config), *_together(config)]
     for good, name, what in rules:
         if not good:
             section, _, key = name.partition(".")
+            if path is not None:
+                raise InputError(f"{name} is {config[section][key]}: {what}", where=path, do="Correct the value")
             flag = f"--{FLAGS[name]} " if name in FLAGS else f"--config.{name}="
             raise InputError(what, where=f"{flag}{config[section][key]}", do="Correct the value")
     return config

@@ -8,7 +8,8 @@ from common.cli import run
 from common.datasets import canonical_name
 from common.errors import InputError
 from common.options import REQUIRED, CommonOptions, option
-from common.score.config import override, preset
+from common.score.config import override
+from common.score.config_files import configuration, configuration_files
 from common.score.ranges import check_config
 from tools.qc_ncsn.data import open_images
 from tools.qc_ncsn.train import screen
@@ -28,7 +29,8 @@ EPILOG = """examples:
 class TrainOptions(CommonOptions):
     """Flags of `qc_ncsn train`."""
 
-    config: str = option(REQUIRED, "preset (python -m tools presets) or the path of a published configuration",
+    config: str = option(REQUIRED, "preset (python -m tools presets), a YAML or JSON file, or the path of a "
+                         "published configuration",
                          kind="how")
     workdir: str = option(REQUIRED, "work folder, under results/ unless absolute or starting with a dot", kind="how")
     slices: Optional[int] = option(None, "K, random vectors per image in the regulariser (default: the preset's)")
@@ -62,7 +64,7 @@ class TrainOptions(CommonOptions):
 
 def settle(options):
     """Return (options with the preset's values where no flag was given, the configuration with the flags applied)."""
-    config, settled = override(preset(options.config), options.set), {}
+    config, settled = override(configuration(options.config), options.set), {}
     options = replace(options, dataset=options.dataset and canonical_name(options.dataset))
     flags = {
         "slices": ("loss", "slices"), "balancing_fac": ("loss", "balancing_fac"), "reg_weight": ("loss", "reg_weight"),
@@ -114,8 +116,8 @@ def main(request):
     set_precision(options.precision)
     options = replace(options, **{name: config["training"][name] for name in ("n_iters", "init_step")})
     inputs = dataset_inputs(config["data"]["dataset"])
-    if inputs is not None and options.restore:
-        inputs = [*inputs, options.restore]
+    if inputs is not None:
+        inputs = [*inputs, *configuration_files(options.config), *([options.restore] if options.restore else [])]
     recorded = images.fingerprint() if options.overwrite else recorded_fingerprint(work.root, images)
     job = Job(work.root, PROG, options, request=request, derived={**flat(config), "data": recorded},
               about=[images.fingerprint()], inputs=inputs, owns=OWNS)
