@@ -40,5 +40,10 @@ def test_a_file_that_contradicts_the_checkpoint_is_refused_and_its_sampling_sect
         ended = call(*command, "--config", path, "--workdir", work, "--device", "cpu")
         assert ended.status == 2, ended.err
         assert "was trained with model.sigma_max 50.0, this command's configuration has 10.0" in ended.err
+    convert = ("convert", "--checkpoint", work / "checkpoints-meta" / "checkpoint.pth", "--output",
+               tmp_path / "c.safetensors")
+    assert "was trained with model.sigma_max 50.0" in call(*convert, "--config", path).err
+    path.write_text(MINE)
+    good(*convert, "--config", path)
     ended = call(*SAMPLE, "--config", tmp_path / "none.yml", "--workdir", work)
     assert (ended.status, "none.yml" in ended.err) == (2, True)
