@@ -28,7 +28,7 @@ HOW = {
         "stylegan_path", "image_dir"},
     "what is shown or kept besides": {
         "log_freq", "log_every", "save_every", "snapshot_every", "sample_every", "preview", "read", "calculate",
-        "decode", "action", "block", "num", "epoch", "encode", "fidis", "prdc", "meta_info", "lmdb"},
+        "decode", "action", "block", "num", "epoch", "encode", "fidis", "prdc", "meta_info", "lmdb", "png"},
     "accepted for old commands": {"dest", "label_dropout", "mixed_precision", "prompt_file", "num_denoising_steps"},
 }
 

@@ -78,9 +78,8 @@ def run_series(request, command, name, main, place, shared=None):
     if getattr(request, "read", False) and not request.calculate:
         return _read(series_folder(request, name), numbers)
     from common.files import fingerprint
-    from common.score.models import find_checkpoint
 
-    paths = [find_checkpoint(work, number) for number in numbers]
+    paths = [_checkpoint(work, number) for number in numbers]
     parts = [replace(request, workdir=f"{request.workdir}/{work.series.name}/{number}", checkpoint_idx=[])
              for number in numbers]
     before = [] if shared is None else [replace(shared, workdir=f"{request.workdir}/{work.series.name}",
@@ -100,6 +99,16 @@ def run_series(request, command, name, main, place, shared=None):
 
     line = f"would put the table of {len(numbers)} checkpoints into {folder}"
     return job.run(work_through, lambda: (line, work_through(dry=True)[0]))
+
+
+def _checkpoint(work, number):
+    """Return the path of a snapshot; InputError that lists those there are."""
+    path = work.checkpoint(number)
+    if not path.is_file():
+        from common.score.models import find_checkpoint  # imports torch, which an answer does without
+
+        find_checkpoint(work, number)
+    return path
 
 
 def _part(request, command, main, place):

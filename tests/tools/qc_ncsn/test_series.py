@@ -101,6 +101,7 @@ def test_samples_of_a_series_are_encoded_and_scored_against_one_reference(work):
     assert stored["results"]["reference"] == str(work / "by_checkpoint" / "stat" / "dataset_stat.npz")
 
 
+@pytest.mark.long
 def test_a_killed_series_ends_with_the_same_bytes(work, tmp_path):
     words = (*NLL, "--total_repeat", "6", *ALL, "--quiet")
     part = work / "by_checkpoint" / "2" / "nll" / "bpd_1.npz"
