@@ -87,7 +87,8 @@ def settle(options):
 def flat(config):
     """Return {"section.name": value} of the entries that shape a run; logging and saving intervals do not, but for
     that of the snapshots, by which their files are numbered."""
-    skipped = {"n_iters", "log_freq", "snapshot_freq_for_preemption", "snapshot_sampling", "snapshot_nll"}
+    skipped = {"n_iters", "log_freq", "snapshot_freq_for_preemption", "snapshot_sampling", "snapshot_nll",
+               "snapshot_metric"}
     values = {}
     for section in ("training", "data", "model", "optim", "loss"):
         values |= {f"{section}.{key}": value for key, value in config[section].items() if key not in skipped}
