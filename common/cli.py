@@ -164,22 +164,28 @@ def _check_folder():
 
 def _hand_out(outcome, options, tool, subcommand, seconds):
     """Write the run record, and the JSON object if it was asked for (rank 0 alone under torchrun)."""
+    record = finish(outcome, options, f"{tool} {subcommand}" if subcommand else tool, seconds)
+    if record is not None and getattr(options, "json", False):
+        _print_out(json.dumps(record, allow_nan=False) + "\n")
+
+
+def finish(outcome, options, command, seconds):
+    """Return the JSON object of what a command did, its record written; None in other processes than the main one."""
     from common.files import plain
 
+    if int(os.environ.get("RANK", "0")) != 0:
+        return None
     record = {
-        "tool": tool,
-        "command": f"{tool} {subcommand}" if subcommand else tool,
+        "tool": command.split()[0],
+        "command": command,
         "options": plain(dataclasses.asdict(options)),
         "results": plain(outcome.results),
         "outputs": plain(outcome.outputs),
         "seconds": round(seconds, 3),
     }
-    if int(os.environ.get("RANK", "0")) != 0:
-        return
     if outcome.record is not None and not getattr(options, "dry_run", False):
         record = outcome.record.finish(record)
-    if getattr(options, "json", False):
-        _print_out(json.dumps(record, allow_nan=False) + "\n")
+    return record
 
 
 def dispatch(commands, prog, description, argv=None):

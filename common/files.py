@@ -152,12 +152,17 @@ def write_npz(path, compressed=True, sync=True, **arrays):
 
 def write_png(path, pixels, sync=True):
     """Write uint8 pixels (H, W), (H, W, 1) or (H, W, 3) as PNG, atomically. sync: see atomic_path."""
+    write_bytes(path, png_bytes(pixels), sync)
+
+
+def png_bytes(pixels):
+    """Return the bytes of a PNG of uint8 pixels (H, W), (H, W, 1) or (H, W, 3)."""
     from PIL import Image
 
     pixels = pixels[..., 0] if pixels.ndim == 3 and pixels.shape[-1] == 1 else pixels
     stream = io.BytesIO()
     Image.fromarray(pixels).save(stream, format="PNG")
-    write_bytes(path, stream.getvalue(), sync)
+    return stream.getvalue()
 
 
 def read_json(path):

@@ -54,12 +54,12 @@ def make_pipelined(units, is_complete, load, compute, write, label, size=len, wo
     return missing
 
 
-def stored_arrays(path, required):
+def stored_arrays(path, required, optional=()):
     """Return {name: array} of a unit's npz file, None when it is missing, cut short, or lacks a required array."""
     if not path.exists():
         return None
     try:
-        return read_npz(path, required=required)
+        return read_npz(path, required=required, optional=optional)
     except InputError:
         return None
 

@@ -29,7 +29,7 @@ HOW = {
     "what is shown or kept besides": {
         "log_freq", "log_every", "save_every", "snapshot_every", "sample_every", "preview", "read", "calculate",
         "decode", "action", "block", "num", "epoch", "encode", "fidis", "prdc", "meta_info", "lmdb", "no_stats",
-        "resize_factors"},
+        "resize_factors", "png"},
     "accepted for old commands": {"dest", "label_dropout", "mixed_precision", "prompt_file", "num_denoising_steps"},
 }
 

@@ -11,7 +11,7 @@ from common.score.published import check_file, published_file
 from common.score.ranges import check_config
 
 FAMILIES = {"u": "unconstrained U-NCSN++", "qc": "quasi-conservative QC-NCSN++", "c": "conservative C-NCSN++"}
-DATASETS = ("cifar10", "cifar100", "svhn", "imagenet", "digits", "photos32")
+DATASETS = ("cifar10", "cifar100", "svhn", "imagenet", "cifar10_small", "digits", "photos32")
 
 # Entries that have a single value in all of the original's files, the only one implemented here.
 FIXED = {
@@ -31,7 +31,7 @@ BASE = {
     "training": {
         "batch_size": 128, "n_iters": 750001, "init_step": 0, "snapshot_freq": 10000,
         "snapshot_freq_for_preemption": 10000, "log_freq": 50, "likelihood_weighting": False,
-        "snapshot_sampling": True, "snapshot_nll": True, **FIXED["training"],
+        "snapshot_sampling": True, "snapshot_nll": True, "snapshot_metric": 0, **FIXED["training"],
     },
     "sampling": {
         "method": "pc", "predictor": "reverse_diffusion", "corrector": "langevin", "n_steps_each": 1,
@@ -61,6 +61,14 @@ BY_DATASET = {
              "eval": {"num_samples": 26032}},
     "imagenet": {"steps": {"u": (0, 450001), "qc": (600000, 750001), "c": (0, 750001)},
                  "model": {"dropout": 0.0}, "data": {"random_flip": False}},
+    # Ours, between the embedded data's networks and the published one.
+    "cifar10_small": {
+        "steps": {"u": (0, 100000), "qc": (0, 130000), "c": (0, 130000)},
+        "data": {"dataset": "cifar10"},
+        "model": {"nf": 64, "num_res_blocks": 2},
+        "loss": {"balancing_fac": 1e-4},
+        "eval": {"num_samples": 10000},
+    },
     "digits": {
         "steps": {"u": (0, 1000), "qc": (0, 1300), "c": (0, 1300)},
         "training": {"batch_size": 64, "snapshot_freq": 100, "snapshot_freq_for_preemption": 100, "log_freq": 10,
@@ -94,7 +102,8 @@ FROM_THE_START = {"u": 0.0, "c": 0.0}  # lambda; the original's command line wou
 
 def _describe(family, dataset):
     first, last = BY_DATASET[dataset]["steps"][family]
-    return f"{FAMILIES[family]} on {dataset}, steps {first:,} to {last:,}"
+    data = "cifar10 with 10 million parameters" if dataset == "cifar10_small" else dataset
+    return f"{FAMILIES[family]} on {data}, steps {first:,} to {last:,}"
 
 
 PRESETS = {f"{family}_{dataset}": _describe(family, dataset) for dataset in DATASETS for family in FAMILIES}
@@ -109,10 +118,10 @@ def preset(name):
     family, dataset, method = _resolve(name)
     config = copy.deepcopy(BASE)
     changes = BY_DATASET[dataset]
+    config["data"]["dataset"] = dataset
     for section, entries in changes.items():
         if section != "steps":
             config[section].update(entries)
-    config["data"]["dataset"] = dataset
     config["training"]["init_step"], config["training"]["n_iters"] = changes["steps"][family]
     config["model"]["energy"] = family == "c"
     if dataset in PUBLISHED:
@@ -152,26 +161,36 @@ def override(config, entries):
         flag = f"--config.{name}"
         if not equals or not text:
             raise InputError("expected a value", where=flag, do="Write --config.section.name=value")
-        section, _, key = name.rpartition(".")
-        known = config if not section else config.get(section)
-        if not isinstance(known, dict) or key not in known or isinstance(known[key], dict):
-            every = [f"{s}.{k}" for s, values in config.items() if isinstance(values, dict) for k in values] + ["seed"]
-            raise InputError("the configuration has no such entry", where=flag, do=nearest(name, every))
-        known[key] = _convert(text, known[key], flag)
-        if name == "data.dataset":
-            known[key] = canonical_name(text)
+        assign(config, name, text, flag)
         if name == "seed":
             raise InputError("this entry of the configuration is not applied", where=flag, do="Use --seed")
-        fixed = FIXED.get(section, {})
-        if key in fixed and known[key] != fixed[key]:
-            raise InputError(f"only {fixed[key]!r} is supported", where=flag, do="Leave the entry out")
     return config
 
 
+def assign(config, name, value, where):
+    """Set an entry `section.name` of a configuration to a value or its text; InputError for one that it cannot have."""
+    section, _, key = name.rpartition(".")
+    known = config if not section else config.get(section)
+    if not isinstance(known, dict) or key not in known or isinstance(known[key], dict):
+        every = [f"{s}.{k}" for s, values in config.items() if isinstance(values, dict) for k in values] + ["seed"]
+        raise InputError("the configuration has no such entry", where=where, do=nearest(name, every))
+    known[key] = _convert(value, known[key], where)
+    if name == "data.dataset":
+        known[key] = canonical_name(known[key])
+    fixed = FIXED.get(section, {})
+    if key in fixed and known[key] != fixed[key]:
+        raise InputError(f"only {fixed[key]!r} is supported", where=where, do="Leave the entry out")
+
+
 def _convert(text, like, flag):
-    """Return the text as a value of the type of `like`."""
+    """Return the text, or a value as YAML has it, as a value of the type of `like`."""
     kind = type(like)
+    kinds = {tuple: (list, tuple), float: (int, float)}.get(kind, kind)
+    if not isinstance(text, str) and _is_kind(text, kinds):
+        return kind(text)
     try:
+        if not isinstance(text, str):
+            raise ValueError
         if kind is bool:
             return {"true": True, "1": True, "false": False, "0": False}[text.lower()]
         if kind is tuple:
@@ -179,7 +198,8 @@ def _convert(text, like, flag):
             return tuple(int(part) for part in text.split(",")) if text else ()
         return kind(text.replace("_", "") if kind is int else text)
     except (ValueError, KeyError) as error:
-        wanted = {bool: "true or false", int: "an integer", float: "a number", tuple: "a list of integers"}
+        wanted = {bool: "true or false", int: "an integer", float: "a number", tuple: "a list of integers",
+                  str: "a text"}
         what = f"expected {wanted[kind]}, not '{text}'"
         raise InputError(what, where=flag, do=f"The default is {like!r}") from error
 

@@ -106,19 +106,16 @@ class LoadedModel:
 
 
 def find_checkpoint(work, index=None, path=None):
-    """Return the checkpoint to use: `path`, or snapshot `index` of a WorkDir, or its newest when index is None.
+    """Return the checkpoint to use: `path`, or snapshot `index` of a WorkDir, or its default when index is None.
 
-    In a folder of the original's, without a record, the published one (70) is taken before newer ones. Raises
-    InputError when there is none.
+    Raises InputError when there is none.
     """
     if path is not None:
         if not Path(path).exists():
             raise InputError("no such file", where=path, do="Name an existing checkpoint with `checkpoint`")
         return Path(path)
     if index is None:
-        published = work.checkpoint(70).exists() and not (work.root / "run.json").exists()
-        found = work.checkpoint(70) if published else work.newest_checkpoint()
-        found = found or (work.meta_checkpoint if work.meta_checkpoint.exists() else None)
+        found = work.default_checkpoint()
         if found is None:
             raise InputError("no checkpoint in this folder", where=work.checkpoints,
                              do="Train first, name one with `checkpoint` PATH, or check `workdir`")

@@ -37,7 +37,7 @@ STEPS, BATCH = 10**12, 2**20
 RANGES = {
     "training.batch_size": Range(1, BATCH), "training.n_iters": Range(0, STEPS), "training.init_step": Range(0, STEPS),
     "training.snapshot_freq": Range(1, STEPS), "training.snapshot_freq_for_preemption": Range(1, STEPS),
-    "training.log_freq": Range(1, STEPS),
+    "training.log_freq": Range(1, STEPS), "training.snapshot_metric": Range(0, 10**6),
     "sampling.n_steps_each": Range(1, 1000), "sampling.snr": Range(0, LARGE, "low"),
     "sampling.last_step_snr": Range(0, LARGE), "sampling.num_scales": Range(2, 10**6),
     "sampling.rtol": Range(0, 1, "both"), "sampling.atol": Range(0, LARGE, "low"),
@@ -66,12 +66,17 @@ CHOICES = {
 }
 
 
-def check_config(config):
-    """Return a configuration; InputError for its first entry that is out of range or contradicts another."""
+def check_config(config, path=None):
+    """Return a configuration; InputError for its first entry that is out of range or contradicts another.
+
+    path: the file that it comes from, None for flags.
+    """
     rules = [*_single(config), *_together(config)]
     for good, name, what in rules:
         if not good:
             section, _, key = name.partition(".")
+            if path is not None:
+                raise InputError(f"{name} is {config[section][key]}: {what}", where=path, do="Correct the value")
             flag = f"--{FLAGS[name]} " if name in FLAGS else f"--config.{name}="
             raise InputError(what, where=f"{flag}{config[section][key]}", do="Correct the value")
     return config
@@ -111,5 +116,7 @@ def _together(config):
          f"must be divisible by {2 ** max(levels - 1, 0)} for {levels} levels"),
         (training["n_iters"] >= training["init_step"], "training.n_iters",
          f"the first step is {training['init_step']:,}: there is nothing to do"),
+        (training["snapshot_metric"] != 1, "training.snapshot_metric",
+         "must be 0, or at least 2 samples to have a covariance"),
         *sampling_rules(config["sampling"], model),
     ]

@@ -15,7 +15,7 @@ def _lazy(module):
 COMMANDS = {
     "train": ("train a U-, C- or QC-NCSN++", _lazy("train.command")),
     "sample": ("sample images: predictor-corrector, ODE, multistep, Heun", _lazy("sample.command")),
-    "eval": ("nll | asym | encode | fidis | prdc | nfe", _lazy("evaluate.command")),
+    "eval": ("nll | dsm | asym | encode | fidis | prdc | nfe", _lazy("evaluate.command")),
     "convert": ("checkpoint to safetensors and back", _lazy("convert")),
     "compare": ("compare runs: table, samples, curves", _lazy("compare")),
 }

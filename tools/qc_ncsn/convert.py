@@ -8,7 +8,8 @@ from typing import Optional
 from common.cli import Outcome, run
 from common.errors import InputError
 from common.options import REQUIRED, CommonOptions, option
-from common.score.config import preset
+from common.score.config import check_same_model
+from common.score.config_files import configuration
 
 EPILOG = """examples:
   qc_ncsn convert --checkpoint results/digits_u/checkpoints/checkpoint_10.pth --output u.safetensors --weights ema
@@ -21,7 +22,8 @@ class ConvertOptions(CommonOptions):
 
     checkpoint: str = option(REQUIRED, "the file to convert, .pth or .safetensors")
     output: str = option(REQUIRED, "the file to write, of the other kind")
-    config: Optional[str] = option(None, "preset, for checkpoints that do not store their configuration")
+    config: Optional[str] = option(None, "preset or YAML or JSON file, for checkpoints that do not store their "
+                                   "configuration")
     weights: str = option("ema", "which weights to take from a .pth", choices=["ema", "raw"])
 
 
@@ -64,13 +66,23 @@ def _same(first, second):
     return about == other and ours.keys() == theirs.keys() and all(ours[name].equal(theirs[name]) for name in ours)
 
 
+def _configuration(options, state, source):
+    """Return the configuration of a checkpoint: its own, which --config must not contradict, or --config's."""
+    from common.score.container import stored_config
+
+    given, stored = configuration(options.config) if options.config else None, stored_config(state)
+    if given is not None and stored is not None:
+        check_same_model(given, stored, source)
+    return given or stored
+
+
 def _to_safetensors(options, source, target):
     from common.formats.checkpoints import save_safetensors
-    from common.score.container import read_checkpoint, stored_config
+    from common.score.container import read_checkpoint
     from common.score.models import build_network, load_weights
 
     state = read_checkpoint(source)
-    config = preset(options.config) if options.config else stored_config(state)
+    config = _configuration(options, state, source)
     if config is None:
         raise InputError("this checkpoint does not store its configuration", where=source,
                          do="Pass --config, for example --config qc_cifar10")
@@ -86,12 +98,12 @@ def _to_safetensors(options, source, target):
 def _from_safetensors(options, source, target):
     """The published container needs an EMA and an optimiser: the weights serve as EMA, the optimiser is fresh."""
     from common.formats.checkpoints import save_torch
-    from common.score.container import read_checkpoint, stored_config
+    from common.score.container import read_checkpoint
     from common.score.models import build_network, load_weights
     from tools.qc_ncsn.train.step import checkpoint_state, make_average, make_optimiser
 
     state = read_checkpoint(source)
-    config = preset(options.config) if options.config else stored_config(state)
+    config = _configuration(options, state, source)
     if config is None:
         raise InputError("the file does not store its configuration", where=source, do="Pass --config")
     network = build_network(config)

@@ -92,6 +92,19 @@ def dequantised_batch(images, indices, seed, device, repeat=0):
     return dequantise(x0, torch.stack(u)).to(device), torch.stack(epsilon).to(device)
 
 
+def noise_batch(images, indices, seed, device, repeat, level):
+    """Return (x0, z) for the loss at one noise level: clean images and Gaussian noise, both (B, C, H, W) float32.
+
+    Image i draws from (seed, repeat, level, i) alone.
+    """
+    import torch
+
+    x0 = to_unit_range(images.read(list(indices)))
+    z = [torch.randn(tuple(x0.shape[1:]), generator=unit_generator(seed, "dsm", repeat, level, int(index)))
+         for index in indices]
+    return x0.to(device), torch.stack(z).to(device)
+
+
 def asym_batch(images, indices, seed, device, repeat, level, slices):
     """Return (x0, z, v) for one noise level: clean images, Gaussian noise, and Rademacher vectors.
 

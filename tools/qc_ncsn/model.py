@@ -1,12 +1,14 @@
 """The model of a command: flags and loading."""
 
+import json
 from dataclasses import dataclass
 from typing import List, Optional
 
 from common import console, flags
 from common.errors import InputError
 from common.options import REQUIRED, CommonOptions, option
-from common.score.config import TRAINING_ALONE, check_same_model, override, preset
+from common.score.config import TRAINING_ALONE, check_same_model, override
+from common.score.config_files import configuration, configuration_files
 from common.score.ranges import check_config
 from tools.qc_ncsn.work_dir import WorkDir
 
@@ -16,7 +18,8 @@ class WorkOptions(CommonOptions):
     """Flags of every command on a work folder."""
 
     workdir: str = option(REQUIRED, "work folder, under results/ unless absolute or starting with a dot", kind="how")
-    config: Optional[str] = option(None, "preset, for checkpoints that do not store their configuration", kind="how")
+    config: Optional[str] = option(None, "preset or YAML or JSON file, for checkpoints that do not store their "
+                                   "configuration", kind="how")
     set: List[str] = option([], "override an entry of the configuration; also --config.section.name=value",
                             nargs="*", type=str, kind="how", metavar="SECTION.NAME=VALUE")
 
@@ -25,8 +28,9 @@ class WorkOptions(CommonOptions):
 class ModelOptions(WorkOptions):
     """Flags that choose a model, shared by sampling and evaluation."""
 
-    checkpoint_idx: Optional[int] = option(None, "snapshot in the work folder (default: the newest; 70 in a folder of "
-                                           "the original's)", kind="how")
+    checkpoint_idx: List[int] = option([], "snapshot in the work folder (default: the newest; 70 in a folder of the "
+                                       "original's); several: each in a folder of its own, by_checkpoint/NUMBER, with "
+                                       "one table and one curve", nargs="+", kind="how", metavar="NUMBER")
     checkpoint: Optional[str] = option(None, "path of a checkpoint, instead of a snapshot in the work folder",
                                        kind="how")
     seed: int = flags.seed("the noise; image i draws from (seed, i)")
@@ -57,7 +61,7 @@ def _configuration(options):
     from common.score.container import read_checkpoint, stored_config
     from common.score.models import find_checkpoint
 
-    given, stored = override(preset(options.config), options.set) if options.config else None, None
+    given, stored = override(configuration(options.config), options.set) if options.config else None, None
     try:
         path = find_checkpoint(WorkDir(options.workdir))
         stored = stored_config(read_checkpoint(path))
@@ -82,8 +86,10 @@ def load_model(options, work, device, command, uses):
     from common.score.models import LoadedModel, find_checkpoint
 
     note_unused(options.set, ("model.", "data.dataset", "data.image_size", "data.num_channels", *uses), command)
-    path = find_checkpoint(work, options.checkpoint_idx, options.checkpoint)
-    config = preset(options.config) if options.config else None
+    if options.checkpoint and options.checkpoint_idx:
+        raise InputError("contradicts --checkpoint_idx", where="--checkpoint", do="Omit one of them")
+    path = find_checkpoint(work, next(iter(options.checkpoint_idx), None), options.checkpoint)
+    config = configuration(options.config) if options.config else None
     if options.set:
         config = config or stored_config(read_checkpoint(path))
         if config is None:
@@ -100,7 +106,14 @@ def announce(model):
         console.say("note: this file has no EMA; its only weights are used")
 
 
+def made_by(command, options, sha256, weights, **settings):
+    """Return the JSON text that every stored file of a command holds: what made it, without paths."""
+    return json.dumps({"command": command, "checkpoint_sha256": sha256, "weights": weights, "seed": options.seed,
+                       "coupling": options.coupling, **settings}, sort_keys=True)
+
+
 def model_inputs(options, model):
     """Return the paths on which the choice of a model, and its weights, depend."""
-    by_default = options.checkpoint is None and options.checkpoint_idx is None  # a newer snapshot would be chosen
-    return [model.path.parent if by_default else model.path]
+    named = options.checkpoint or options.checkpoint_idx or WorkDir(options.workdir).number is not None
+    # without a name a newer snapshot would be chosen
+    return [model.path if named else model.path.parent, *configuration_files(options.config)]

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+SERIES = "by_checkpoint"  # folder of the evaluations of several checkpoints
+
 
 def work_dir(name):
     """Return qc_ncsn's folder for `--workdir name`: `results/name`; absolute paths, dotted ones, and those that begin
@@ -12,12 +14,21 @@ def work_dir(name):
 
 
 class WorkDir:
-    """The published layout of one qc_ncsn work folder (run_lib*.py)."""
+    """The published layout of one qc_ncsn work folder (run_lib*.py).
+
+    by_checkpoint/<number> below it is laid out in the same way, for what is made of that snapshot alone; so is
+    by_checkpoint itself, for what all of them share.
+    """
 
     def __init__(self, name):
         self.root = work_dir(name)
-        self.checkpoints = self.root / "checkpoints"
-        self.meta_checkpoint = self.root / "checkpoints-meta" / "checkpoint.pth"
+        self.number, self.training, self.series = None, self.root, self.root / SERIES
+        for series in (self.root, self.root.parent):
+            if series.name == SERIES and (series.parent / "checkpoints").is_dir():
+                self.training, self.series = series.parent, series
+                self.number = int(self.root.name) if series != self.root and self.root.name.isdigit() else None
+        self.checkpoints = self.training / "checkpoints"
+        self.meta_checkpoint = self.training / "checkpoints-meta" / "checkpoint.pth"
         self.samples = self.root / "samples"
         self.tensorboard = self.root / "tensorboard"
         self.log = self.root / "stdout.txt"
@@ -40,6 +51,15 @@ class WorkDir:
         snapshots = self.snapshots()
         return snapshots[0][1] if snapshots else None
 
+    def default_checkpoint(self):
+        """Return the checkpoint of commands that name none, None where there is none: the folder's own of a series,
+        the published one (70) in a folder of the original's, without a record, else the newest."""
+        if self.number is not None:
+            return self.checkpoint(self.number) if self.checkpoint(self.number).exists() else None
+        if self.checkpoint(70).exists() and not (self.training / "run.json").exists():
+            return self.checkpoint(70)
+        return self.newest_checkpoint() or (self.meta_checkpoint if self.meta_checkpoint.exists() else None)
+
     def sampling(self, ode=False):
         """Return the folder of samples, eval_sampling or eval_sampling_ode."""
         return self.root / ("eval_sampling_ode" if ode else "eval_sampling")
@@ -47,6 +67,13 @@ class WorkDir:
     def stat(self, ode=False):
         """Return the folder of encoded features, stat or stat_ode."""
         return self.root / ("stat_ode" if ode else "stat")
+
+    def reference_places(self, ode=False):
+        """Return the paths where encoded features of the data set may lie, the nearest first."""
+        stat, places = "stat_ode" if ode else "stat", [self.root]
+        if self.number is not None:
+            places += [self.series, self.training]
+        return [place / stat / "dataset_stat.npz" for place in places]
 
     def sample_files(self, ode=False):
         """Return the stored sample files, divisions and rounds in numeric order."""

@@ -33,6 +33,13 @@ def test_the_published_network_has_the_published_number_of_parameters():
     assert sum(parameter.numel() for _, parameter in trainable(network)) == 107_586_947
 
 
+def test_a_preset_lies_between_the_embedded_datas_and_the_published_network():
+    config = preset("u_cifar10_small")
+    assert sum(parameter.numel() for _, parameter in trainable(build_network(config))) == 10_104_387
+    assert config["data"] == preset("u_cifar10")["data"]
+    assert "10 million parameters" in PRESETS["qc_cifar10_small"]
+
+
 @pytest.mark.parametrize("dataset", DATASETS)
 def test_u_has_no_regulariser_and_starts_at_0(dataset):
     config = preset(f"u_{dataset}")

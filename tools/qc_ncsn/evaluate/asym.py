@@ -6,6 +6,7 @@ from typing import Optional
 from common.cli import Outcome, run
 from common.options import option
 from tools.qc_ncsn.evaluate.model import EvalOptions, evaluate
+from tools.qc_ncsn.series import run_series, series_folder, several, show_any
 from tools.qc_ncsn.work_dir import WorkDir
 
 PROG = "qc_ncsn eval asym"
@@ -29,16 +30,24 @@ class AsymOptions(EvalOptions):
 
 def main(options):
     """Run `qc_ncsn eval asym`; results: asym, asym_se, nasym, nasym_se, nasym_ratio, and the curves by level."""
+    if several(options):
+        return run_series(options, PROG, "asym", main, _folder)
     if options.read and not options.calculate:
         return _read(WorkDir(options.workdir))
-    return evaluate(options, PROG, record_folder(options), _run, show,
+    return evaluate(options, PROG, _folder(options), _run, show,
                     ["levels_*", "repeat_*.npz", "table.csv", "asym.png", "nasym.png"])
 
 
 def record_folder(options):
     """Return the folder of the measurement's record, None for --read."""
+    if options.read:
+        return None
+    return series_folder(options, "asym") if several(options) else _folder(options)
+
+
+def _folder(options):
     work = WorkDir(options.workdir)
-    return None if options.read else work.asym_exact if options.exact else work.asym
+    return work.asym_exact if options.exact else work.asym
 
 
 def _read(work):
@@ -54,9 +63,12 @@ def _read(work):
                     "asym_by_level": stored["asym_levels"], "nasym_by_level": stored["nasym_levels"]})
 
 
-def _run(options, model, images, folder, device):
+def _run(options, model, images, folder, device, made_by):
     """Write every missing level file, then repeat_<r>.npz, the curves and the table; return (results, files)."""
+    import numpy as np
+
     from common import parallel
+    from common.files import write_npz
     from common.units import make_missing, stored_arrays
     from tools.qc_ncsn.asymmetry import noise_levels
 
@@ -64,27 +76,28 @@ def _run(options, model, images, folder, device):
     units = [(repeat, number) for repeat in range(options.total_repeat) for number in range(len(levels))]
 
     def is_complete(unit):
-        stored = stored_arrays(_level_path(folder, *unit), ("asym", "norm2", "nasym"))
-        return stored is not None and len(stored["asym"]) == options.num_images
+        stored = stored_arrays(_level_path(folder, *unit), ("asym", "norm2", "nasym"), ("made_by",))
+        return stored is not None and len(stored["asym"]) == options.num_images \
+            and str(stored.get("made_by", made_by)) == made_by
 
     def make(unit, advance):
-        _measure_level(options, model, images, _level_path(folder, *unit), device, *unit, levels[unit[1]], advance)
+        columns = _measure_level(options, model, images, device, *unit, levels[unit[1]], advance)
+        write_npz(_level_path(folder, *unit), **columns, made_by=np.array(made_by))
 
     make_missing(units, is_complete, make, "asymmetry", lambda unit: options.num_images)
     outputs = [folder / f"repeat_{repeat}.npz" for repeat in range(options.total_repeat)] + [folder / "table.csv"]
-    return summarise(options, model, folder, levels, write=parallel.is_main()), outputs
+    return summarise(options, model, folder, levels, made_by, write=parallel.is_main()), outputs
 
 
 def _level_path(folder, repeat, number):
     return folder / f"levels_{repeat}" / f"level_{number:03d}.npz"
 
 
-def _measure_level(options, model, images, path, device, repeat, number, level, advance):
-    """Write the per-image values of one noise level: asym (n,), norm2 (n,), nasym (n,), means over the vectors."""
+def _measure_level(options, model, images, device, repeat, number, level, advance):
+    """Return the per-image values of one noise level: asym (n,), norm2 (n,), nasym (n,), means over the vectors."""
     import numpy as np
     import torch
 
-    from common.files import write_npz
     from tools.qc_ncsn.asymmetry import asymmetry, normalised
     from tools.qc_ncsn.data import asym_batch
     from tools.qc_ncsn.sample.rounds import rounds_of
@@ -98,10 +111,11 @@ def _measure_level(options, model, images, path, device, repeat, number, level, 
         rows.append(torch.stack([part.reshape(-1, len(indices)).mean(0) for part in parts]).cpu().numpy())
         advance(len(indices))
     asym, norm2, nasym = np.concatenate(rows, axis=1)
-    write_npz(path, asym=asym, norm2=norm2, nasym=nasym, index=np.arange(options.num_images), level=np.float64(level))
+    return {"asym": asym, "norm2": norm2, "nasym": nasym, "index": np.arange(options.num_images),
+            "level": np.float64(level)}
 
 
-def summarise(options, model, folder, levels, write):
+def summarise(options, model, folder, levels, made_by, write):
     """Return the results over all levels and repeats, and write repeat_<r>.npz, the per-level table and the curve.
 
     Asym and NAsym are means over images, then over levels, as in the paper; standard errors take images (means over
@@ -129,7 +143,8 @@ def summarise(options, model, folder, levels, write):
         columns["nasym_ratio"] = 0.5 * columns["asym"] / np.maximum(columns["norm2"], 1e-300)
         curves.append(columns)
         if write:
-            write_npz(folder / f"repeat_{repeat}.npz", **columns, sigma=sigmas, level=np.array(levels))
+            write_npz(folder / f"repeat_{repeat}.npz", **columns, sigma=sigmas, level=np.array(levels),
+                      made_by=np.array(made_by))
     mean = {name: np.mean([columns[name] for columns in curves], axis=0) for name in ("asym", "nasym", "nasym_ratio")}
     error = {name: _error(np.mean(repeats, axis=0)) for name, repeats in values.items()}
     count = len(levels)
@@ -141,7 +156,7 @@ def summarise(options, model, folder, levels, write):
         "num_images": options.num_images, "levels": count, "sigma": sigmas.tolist(),
         "asym_by_level": mean["asym"].tolist(), "nasym_by_level": mean["nasym"].tolist(),
         "asym_se_by_level": error["asym"].tolist(), "nasym_se_by_level": error["nasym"].tolist(),
-        "checkpoint": str(model.path),
+        "checkpoint": str(model.path), "step": model.step,
     }
     if write:
         rows = zip(sigmas, mean["asym"], error["asym"], mean["nasym"], error["nasym"], mean["nasym_ratio"])
@@ -177,4 +192,4 @@ def show(results):
 def cli(words=None):
     """Run the command on the given words (the process's own by default) and return its exit status."""
     return run(main, AsymOptions, PROG, "Measure how far the score is from a gradient field.", EPILOG, words,
-               "eval asym", record_folder, show)
+               "eval asym", record_folder, show_any(show))

@@ -17,6 +17,7 @@ def _lazy(module):
 
 COMMANDS = {
     "nll": ("negative log-likelihood in bits/dim", _lazy("nll")),
+    "dsm": ("denoising score matching loss by noise level", _lazy("dsm")),
     "asym": ("Asym and NAsym by noise level", _lazy("asym")),
     "encode": ("features of stored samples and of a data set", _lazy("encode")),
     "fidis": ("Frechet distance and Inception score of stored features", _lazy("stored_scores:cli_fidis")),

@@ -3,16 +3,18 @@
 import hashlib
 import json
 from dataclasses import dataclass, replace
-from typing import Optional
+from typing import List, Optional
 
 from common import console, flags, parallel
 from common.cli import run as run_command
 from common.errors import InputError
 from common.files import file_hash, plain
 from common.options import option
+from common.score.config_files import configuration_files
 from tools.qc_ncsn.data import fitted, note_changes
 from tools.qc_ncsn.evaluate.stored import check_distinct, stored_text
 from tools.qc_ncsn.model import WorkOptions, data_set_name, model_shape
+from tools.qc_ncsn.series import check_several, run_series, series_folder, several
 from tools.qc_ncsn.unreadable import stored_names
 from tools.qc_ncsn.work_dir import WorkDir
 
@@ -34,6 +36,8 @@ class EncodeOptions(WorkOptions):
 
     encode: bool = option(False, "encode (the default)", kind="how")
     ode: bool = option(False, "use eval_sampling_ode and stat_ode")
+    checkpoint_idx: List[int] = option([], "snapshots whose samples a series holds (sample --checkpoint_idx A B): one "
+                                       "table and one curve of all", nargs="+", kind="how", metavar="NUMBER")
     features: Optional[str] = option(None, "feature space: Inception's pool_3 and logits, as for FID, or "
                                      "small-features-v1 (default: inception if its weights are found)",
                                      choices=["small", "inception"])
@@ -72,7 +76,8 @@ def stat_folder(options):
 
 def cli(words=None):
     """Run `qc_ncsn eval encode` on command-line words and return its exit status."""
-    return run_command(main, EncodeOptions, PROG, DESCRIPTION, EPILOG, words, "eval encode", stat_folder)
+    return run_command(main, EncodeOptions, PROG, DESCRIPTION, EPILOG, words, "eval encode",
+                       lambda options: series_folder(options, "encode") if several(options) else stat_folder(options))
 
 
 def settle(options):
@@ -101,6 +106,10 @@ def main(request):
     from common.features.spaces import open_space
     from common.job import Job
 
+    check_several(request)
+    if several(request):
+        return run_series(replace(request, encode_dataset=False), PROG, "encode", main, stat_folder,
+                          request if request.encode_dataset else None)
     options = settle(request)
     sources = _check(options)
     device = pick_device(options.device, parallel.local_rank())
@@ -139,7 +148,8 @@ def _inputs(options):
     if data is None or (options.features == "inception" and not weights):  # searched for in several places
         return None
     work = WorkDir(options.workdir)
-    return [work.sampling(options.ode), *data, *weights, *([work.checkpoints] if options.encode_dataset else [])]
+    return [work.sampling(options.ode), *data, *weights, *configuration_files(options.config),
+            *([work.checkpoints] if options.encode_dataset else [])]
 
 
 def _check(options):
@@ -201,7 +211,7 @@ def _data_set(work, options, shape):
     if options.dataset is None:
         raise InputError("needed with --encode_dataset", where="--dataset",
                          do="Pass the data set the model was trained on")
-    absent = stored_names(work.root) or None
+    absent = stored_names(work.training) or None
     if shape is None or (options.dataset in KNOWN and options.dataset != data_set_name(options)):
         images = open_dataset(options.dataset, options.split, options.data_dir)
     else:

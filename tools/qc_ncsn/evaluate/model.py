@@ -7,7 +7,7 @@ from common import flags
 from common.errors import InputError
 from common.options import option
 from tools.qc_ncsn.data import note_changes, open_images
-from tools.qc_ncsn.model import ModelOptions, announce, load_model, model_inputs
+from tools.qc_ncsn.model import ModelOptions, announce, load_model, made_by, model_inputs
 from tools.qc_ncsn.unreadable import stored_names
 from tools.qc_ncsn.work_dir import WorkDir
 
@@ -31,6 +31,7 @@ class EvalOptions(ModelOptions):
 
 # Flags that override entries of the configuration's section `eval`.
 EVAL_FLAGS = {"bs": "batch_size", "total_repeat": "total_repeat", "nl": "noise_levels"}
+SETTINGS = ("rtol", "atol", "nl", "slices", "estimator", "exact")  # that stored files say of an evaluation
 
 
 def settle(options, config, absent=None):
@@ -55,7 +56,8 @@ def settle(options, config, absent=None):
 def evaluate(request, command, folder, measure, show, owns):
     """Measure a model, with results in a subfolder of its work folder; resumes a killed run; returns the Outcome.
 
-    measure(options, model, images, folder, device) -> (results, files).  show(results) prints them.  owns: the files
+    measure(options, model, images, folder, device, made_by) -> (results, files); made_by: text that each stored file
+    holds, see model.made_by.  show(results) prints them.  owns: the files
     written in the folder.
     """
     from common import parallel
@@ -70,17 +72,21 @@ def evaluate(request, command, folder, measure, show, owns):
     work = WorkDir(request.workdir)
     model = load_model(request, work, device, command, uses)
     # images that the training could not read keep their places, so that the splits are the training's
-    images, options = settle(request, model.config, stored_names(work.root) or None)
+    images, options = settle(request, model.config, stored_names(work.training) or None)
     source = fingerprint(model.path)
     data = dataset_inputs(options.dataset or model.config["data"]["dataset"])
     job = Job(folder, command, options, request=request, about=[source], owns=owns, show=show,
               derived={"checkpoint sha256": source["sha256"], "data": images.fingerprint()},
               inputs=None if data is None else [*model_inputs(request, model), *data])
 
+    settings = {name: getattr(options, name) for name in SETTINGS if hasattr(options, name)}
+    identity = {name: value for name, value in images.fingerprint().items() if name != "name"}
+    source_text = made_by(command, options, source["sha256"], model.weights, data=identity, **settings)
+
     def compute():
         announce(model)
         note_changes(images)
-        return measure(options, model, images, folder, device)
+        return measure(options, model, images, folder, device, source_text)
 
     line = (f"would evaluate {model.path} on {options.num_images:,} images, {options.total_repeat} repeats, "
             f"into {folder}")

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from common.cli import Outcome, run
 from common.options import option
 from tools.qc_ncsn.evaluate.model import EvalOptions, evaluate
+from tools.qc_ncsn.series import run_series, series_folder, several, show_any
 from tools.qc_ncsn.work_dir import WorkDir
 
 PROG = "qc_ncsn eval nll"
@@ -24,10 +25,19 @@ class NllOptions(EvalOptions):
 
 def main(options):
     """Run `qc_ncsn eval nll`; results: nll (bits/dim), nll_se, nfe, num_images, weights."""
+    if several(options):
+        return run_series(options, PROG, "nll", main, lambda part: WorkDir(part.workdir).nll)
     work = WorkDir(options.workdir)
     if options.read and not options.calculate:
         return _read(work)
     return evaluate(options, PROG, work.nll, _run, show, ["bpd_*.npz", "bpd.png", "table.csv"])
+
+
+def record_folder(options):
+    """Return the folder of the measurement's record, None for --read."""
+    if options.read:
+        return None
+    return series_folder(options, "nll") if several(options) else WorkDir(options.workdir).nll
 
 
 def _read(work):
@@ -51,7 +61,7 @@ def _batches(options):
             for indices in rounds_of(0, options.num_images, options.bs)]
 
 
-def _run(options, model, images, folder, device):
+def _run(options, model, images, folder, device, made_by):
     """Write every missing bpd_<k>.npz; return (results over all of them, the files)."""
     import numpy as np
 
@@ -69,8 +79,9 @@ def _run(options, model, images, folder, device):
 
     def is_complete(number):
         repeat, indices = batches[number]
-        stored = stored_arrays(paths[number], ("bpd", "index", "repeat", "nfe_per_image"))
-        return stored is not None and int(stored["repeat"]) == repeat and np.array_equal(stored["index"], indices)
+        stored = stored_arrays(paths[number], ("bpd", "index", "repeat", "nfe_per_image"), ("made_by",))
+        return stored is not None and int(stored["repeat"]) == repeat and np.array_equal(stored["index"], indices) \
+            and str(stored.get("made_by", made_by)) == made_by
 
     def make(number, advance):
         repeat, indices = batches[number]
@@ -78,7 +89,7 @@ def _run(options, model, images, folder, device):
         bpd, _, calls = bits_per_dim(model.score, model.sde, x, epsilon, options.rtol, options.atol, options.coupling)
         calls = calls.cpu().numpy()
         write_npz(paths[number], bpd=bpd.float().cpu().numpy(), nfe=np.int64(round(calls.mean())), index=indices,
-                  repeat=np.int64(repeat), nfe_per_image=calls)
+                  repeat=np.int64(repeat), nfe_per_image=calls, made_by=np.array(made_by))
         advance(len(indices))
 
     make_missing(range(len(batches)), is_complete, make, "likelihood", lambda number: len(batches[number][1]))
@@ -89,7 +100,7 @@ def _run(options, model, images, folder, device):
     error = float(by_image.std(ddof=1) / len(by_image) ** 0.5) if len(by_image) > 1 else None
     results = {"nll": float(bpd.mean()), "nll_se": error,
                "nfe": float(calls.mean()), "num_images": options.num_images, "repeats": options.total_repeat,
-               "weights": model.weights, "checkpoint": str(model.path)}
+               "weights": model.weights, "checkpoint": str(model.path), "step": model.step}
     if parallel.is_main():
         remove_numbered(folder, "bpd_", len(batches))
         histogram(folder / "bpd.png", bpd, "bits/dim")
@@ -110,4 +121,4 @@ def show(results):
 def cli(words=None):
     """Run the command on the given words (the process's own by default) and return its exit status."""
     return run(main, NllOptions, PROG, "Measure the negative log-likelihood of a data set.", EPILOG, words, "eval nll",
-               lambda options: None if options.read else WorkDir(options.workdir).nll, show)
+               record_folder, show_any(show))

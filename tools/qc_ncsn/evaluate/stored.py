@@ -45,7 +45,7 @@ def find_reference(work, ode=False, stats=None, dataset=None, work_only=False):
     """
     if stats is not None:
         return Path(stats)
-    places = [work.stat(ode) / "dataset_stat.npz"]
+    places = work.reference_places(ode)
     if dataset is not None and not work_only:
         places += [Path("results") / f"{dataset}_stats.npz", Path("results/stats") / dataset / "stats.npz"]
     for place in places:

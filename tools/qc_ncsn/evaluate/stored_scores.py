@@ -5,7 +5,7 @@
 """
 
 from dataclasses import dataclass
-from typing import Optional
+from typing import List, Optional
 
 from common import console, flags, parallel
 from common.cli import Outcome
@@ -15,8 +15,10 @@ from common.files import fingerprint, read_json, read_npz, write_bytes
 from common.formats.tables import write_table
 from common.job import Job
 from common.options import option
+from common.score.config_files import configuration_files
 from tools.qc_ncsn.evaluate.stored import check_comparable, features_name, find_reference, is_inception, open_generated
 from tools.qc_ncsn.model import WorkOptions, data_set_name
+from tools.qc_ncsn.series import check_several, run_series, series_folder, several, show_any
 from tools.qc_ncsn.work_dir import WorkDir
 
 DESCRIPTIONS = {
@@ -42,6 +44,8 @@ class StoredOptions(WorkOptions):
     """Flags of all three commands."""
 
     ode: bool = option(False, "use the folders with suffix _ode")
+    checkpoint_idx: List[int] = option([], "snapshots whose samples a series holds (sample --checkpoint_idx A B): one "
+                                       "table and one curve of all", nargs="+", kind="how", metavar="NUMBER")
     calculate: bool = option(False, "compute (the default without --read)", kind="how")
     read: bool = option(False, "show the stored results", kind="how")
     bs: int = flags.batch_size(2500, "--batch_size", "accepted for old commands, without effect here")
@@ -96,23 +100,27 @@ def cli_nfe(words=None):
 def _cli(name, main, options_class, words):
     examples = "\n".join(f"  python -m tools.qc_ncsn eval {name} --workdir digits{rest}" for rest in ("", " --read"))
     return run_command(main, options_class, f"qc_ncsn eval {name}", DESCRIPTIONS[name], f"examples:\n{examples}", words,
-                       f"eval {name}", lambda options: None if options.read else record_folder(name, options),
-                       lambda results: _show(name, results))
+                       f"eval {name}", lambda options: None if options.read else _place(name, options),
+                       show_any(lambda results: _show(name, results)))
+
+
+def _place(name, options):
+    return series_folder(options, name) if several(options) else record_folder(name, options)
 
 
 def main_fidis(options):
     """Compute the Frechet distance and, where logits are stored, the Inception score."""
-    return _evaluate(options, "fidis", lambda: _plan_features(options, measure_fidis))
+    return _evaluate(options, "fidis", lambda: _plan_features(options, measure_fidis), main_fidis)
 
 
 def main_prdc(options):
     """Compute precision, recall, density and coverage."""
-    return _evaluate(options, "prdc", lambda: _plan_features(options, measure_prdc))
+    return _evaluate(options, "prdc", lambda: _plan_features(options, measure_prdc), main_prdc)
 
 
 def main_nfe(options):
     """Compute the mean number of network calls."""
-    return _evaluate(options, "nfe", lambda: _plan_nfe(options))
+    return _evaluate(options, "nfe", lambda: _plan_nfe(options), main_nfe)
 
 
 def measure_fidis(generated, reference, options):
@@ -228,8 +236,11 @@ def _plan_nfe(options):
     return files, lambda: results
 
 
-def _evaluate(options, command, plan):
+def _evaluate(options, command, plan, main):
     """Answer from the record, or compute and write table, picture and record."""
+    check_several(options)
+    if several(options):
+        return run_series(options, f"qc_ncsn eval {command}", command, main, lambda part: record_folder(command, part))
     folder = record_folder(command, options)
     if options.read and not options.calculate:
         results = _read_results(folder)
@@ -270,7 +281,7 @@ def _watched(command, options, inputs):
         return [work.sampling(options.ode)]
     dataset = _dataset(options)
     places = [] if dataset is None else [f"results/{dataset}_stats.npz", f"results/stats/{dataset}/stats.npz"]
-    return [*inputs, work.stat(options.ode) / "dataset_stat.npz", *places]
+    return [*inputs, *work.reference_places(options.ode), *places, *configuration_files(options.config)]
 
 
 def _read_results(folder):

@@ -8,13 +8,16 @@ from common.cli import run
 from common.errors import InputError
 from common.options import option
 from common.score.ranges import sampling_rules
-from tools.qc_ncsn.model import ModelOptions, announce, load_model, model_inputs
+from tools.qc_ncsn.model import ModelOptions, announce, load_model, made_by, model_inputs
+from tools.qc_ncsn.series import run_series, series_folder, several
 from tools.qc_ncsn.work_dir import WorkDir
 
 PROG = "qc_ncsn sample"
+IMAGES = "images"  # folder of single PNGs
 
 EPILOG = """examples:
   qc_ncsn sample --workdir digits_u --num_samples 300 --method multistep --num_steps 50
+  qc_ncsn sample --workdir digits_u --seeds 0-63,100 --png --method ode
   qc_ncsn sample --config qc_cifar10 --workdir qc --checkpoint_idx 70 --num_divisions 10 --division_idx 0"""
 
 # Flags that override entries of the configuration's section `sampling`.
@@ -25,6 +28,8 @@ SAMPLING_FLAGS = ("method", "num_scales", "num_steps", "snr", "rtol", "atol", "s
 class SampleOptions(ModelOptions):
     """Flags of `qc_ncsn sample`."""
 
+    seeds: Optional[str] = option(None, "numbers of the images to make, such as 0-63,100, instead of --num_samples: "
+                                  "image i is the image of that number", metavar="LIST")
     num_samples: Optional[int] = option(None, "images over all divisions (default: the preset's)", kind="total", low=1)
     num_divisions: int = option(1, "number of independent processes that share the job", kind="how", low=1)
     division_idx: int = option(0, "index of this process's part", kind="how", low=0)
@@ -41,6 +46,7 @@ class SampleOptions(ModelOptions):
     eta: Optional[float] = option(None, "multistep: stochasticity eta; 0 the ODE, 1 the reverse SDE, above 1 more, "
                                   "like Langevin steps")
     weights: str = option("ema", "weights of the checkpoint to use", choices=["ema", "raw"])
+    png: bool = option(False, "also each image as a PNG of its own, images/NUMBER.png", kind="how")
     deterministic: bool = option(False, "use deterministic kernels (seeds are always respected)", kind="how")
     precision: str = flags.precision()
     compile: bool = flags.compile()
@@ -53,11 +59,14 @@ def check_flags(options):
                          where=f"--division_idx {options.division_idx}", do="Correct the value")
     if options.ode and options.method not in (None, "ode"):
         raise InputError(f"contradicts --method {options.method}", where="--ode", do="Omit one of them")
+    if options.seeds is not None and options.num_samples is not None:
+        raise InputError("contradicts --seeds, which says how many", where=f"--num_samples {options.num_samples}",
+                         do="Omit one of them")
 
 
-def settle(options, config):
+def settle(options, config, seeds=None):
     """Return (options with the configuration's values where no flag was given, its `sampling` section with the flags
-    applied)."""
+    applied); seeds: the numbers of the images, where they are chosen."""
     overrides = {name: getattr(options, name) for name in SAMPLING_FLAGS if getattr(options, name) is not None}
     settings = {**config["sampling"], **overrides, **({"method": "ode"} if options.ode else {})}
     for good, name, what in sampling_rules(settings, config["model"]):
@@ -67,7 +76,16 @@ def settle(options, config):
             raise InputError(what, where=f"{flag}{settings[key]}", do="Correct the value")
     options = replace(options, **{name: settings[name] for name in SAMPLING_FLAGS}, ode=settings["method"] == "ode",
                       num_samples=options.num_samples or config["eval"]["num_samples"])
-    return options, settings
+    return options if seeds is None else replace(options, num_samples=len(seeds)), settings
+
+
+def share(options, seeds=None):
+    """Return ((first, last) place of this division among all images, the image numbers of each of its rounds)."""
+    from tools.qc_ncsn.sample.rounds import division_bounds, rounds_of
+
+    extent = division_bounds(options.num_samples, options.num_divisions, options.division_idx)
+    rounds = rounds_of(*extent, options.bs)
+    return extent, rounds if seeds is None else [seeds[places] for places in rounds]
 
 
 def division_folder(options):
@@ -83,32 +101,43 @@ def main(request):
     from common.diffusion.score_sampling import Sampler
     from common.files import fingerprint
     from common.job import Job
-    from tools.qc_ncsn.sample.rounds import division_bounds, rounds_of
+    from tools.qc_ncsn.sample.rounds import parse_seeds
 
     check_flags(request)
+    seeds = None if request.seeds is None else parse_seeds(request.seeds)
+    if several(request):
+        return run_series(request, PROG, "sample", main, division_folder)
     device = pick_device(request.device, parallel.local_rank())
     set_precision(request.precision)
     model = load_model(request, WorkDir(request.workdir), device, PROG, ("sampling.", "eval.num_samples"))
-    options, settings = settle(request, model.config)
+    options, settings = settle(request, model.config, seeds)
     folder = division_folder(options)
-    extent = division_bounds(options.num_samples, options.num_divisions, options.division_idx)
-    rounds = rounds_of(*extent, options.bs)
+    extent, rounds = share(options, seeds)
     source = fingerprint(model.path)
     derived = {**{f"sampling.{name}": value for name, value in settings.items()}, "checkpoint sha256": source["sha256"]}
+    single = folder / IMAGES
+    png = options.png or (single.is_dir() and not options.overwrite)  # once made, they are kept complete
     job = Job(folder, PROG, options, request=request, derived=derived, inputs=model_inputs(request, model),
-              about=[source], extent=extent, owns=["samples_*.npz", "samples_*.png"])
+              about=[source], extent=extent, owns=["samples_*.npz", "samples_*.png", IMAGES],
+              content={"single images": True} if png else {})
 
     def rehearse():
         count = sum(map(len, rounds))
-        return (f"would sample {count:,} images in {len(rounds)} files with {settings['method']} from {model.path}",
-                {"num_samples": count, "method": settings["method"]})
+        singly = f", and each as a PNG into {single}" if png else ""
+        line = f"would sample {count:,} images in {len(rounds)} files with {settings['method']} from {model.path}"
+        return line + singly, {"num_samples": count, "method": settings["method"]}
 
     def work():
-        from tools.qc_ncsn.sample.run import make_rounds
+        from tools.qc_ncsn.sample.run import make_rounds, write_images
 
         announce(model)
-        results = make_rounds(options, Sampler(model, settings, options.coupling), rounds, folder, device)
-        results |= {"method": settings["method"], "checkpoint": str(model.path), "weights": model.weights}
+        source_text = made_by(PROG, options, source["sha256"], model.weights, sampling=settings)
+        sampler = Sampler(model, settings, options.coupling)
+        results = make_rounds(options, sampler, rounds, folder, device, source_text)
+        if png:
+            write_images(rounds, folder, single)
+        results |= {"method": settings["method"], "checkpoint": str(model.path), "step": model.step,
+                    "weights": model.weights}
         return results, [folder / f"samples_{number}.npz" for number in range(len(rounds))]
 
     return job.run(work, rehearse, device)
@@ -116,4 +145,5 @@ def main(request):
 
 def cli(words=None):
     """Run the command on the given words (the process's own by default) and return its exit status."""
-    return run(main, SampleOptions, PROG, "Sample images from a score model.", EPILOG, words, "sample", division_folder)
+    return run(main, SampleOptions, PROG, "Sample images from a score model.", EPILOG, words, "sample",
+               lambda options: series_folder(options, "sample") if several(options) else division_folder(options))

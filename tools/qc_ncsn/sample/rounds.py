@@ -2,7 +2,11 @@
 
 import numpy as np
 
+from common.errors import InputError
 from common.units import stored_arrays
+
+MOST_SEEDS = 10**7
+LARGEST_SEED = 2**63 - 1
 
 
 def division_bounds(num_samples, num_divisions, division):
@@ -15,7 +19,24 @@ def rounds_of(first, last, batch_size):
     return [np.arange(start, min(start + batch_size, last)) for start in range(first, last, batch_size)]
 
 
-def is_complete(path, indices):
-    """True when a stored round holds exactly these images, all of them readable."""
-    stored = stored_arrays(path, ("samples", "nfe", "index"))
-    return stored is not None and np.array_equal(stored["index"], indices) and len(stored["samples"]) == len(indices)
+def parse_seeds(text):
+    """Return the image numbers (n,) int64 of a list such as "0-63,100", in its order, each once."""
+    numbers = []
+    for part in text.replace(" ", "").split(","):
+        first, dash, last = part.partition("-")
+        good = first.isdecimal() and (last.isdecimal() if dash else True)
+        first, last = (int(first), int(last or first)) if good else (1, 0)
+        if last < first or last > LARGEST_SEED:
+            raise InputError(f"'{part}' is no number and no range of numbers", where=f"--seeds {text}",
+                             do="Write for example 0-63,100")
+        if last - first + len(numbers) >= MOST_SEEDS:
+            raise InputError(f"more than {MOST_SEEDS:,} images", where=f"--seeds {text}", do="Ask for fewer")
+        numbers += range(first, last + 1)
+    return np.array(list(dict.fromkeys(numbers)), np.int64)
+
+
+def is_complete(path, indices, made_by):
+    """True when a stored round holds exactly these images, all of them readable, and nothing else made them."""
+    stored = stored_arrays(path, ("samples", "nfe", "index"), ("made_by",))
+    return stored is not None and np.array_equal(stored["index"], indices) \
+        and len(stored["samples"]) == len(indices) and str(stored.get("made_by", made_by)) == made_by

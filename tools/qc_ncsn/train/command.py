@@ -8,7 +8,8 @@ from common.cli import run
 from common.datasets import canonical_name
 from common.errors import InputError
 from common.options import REQUIRED, CommonOptions, option
-from common.score.config import override, preset
+from common.score.config import override
+from common.score.config_files import configuration, configuration_files
 from common.score.ranges import check_config
 from tools.qc_ncsn.data import open_images
 from tools.qc_ncsn.train import screen
@@ -28,7 +29,8 @@ EPILOG = """examples:
 class TrainOptions(CommonOptions):
     """Flags of `qc_ncsn train`."""
 
-    config: str = option(REQUIRED, "preset (python -m tools presets) or the path of a published configuration",
+    config: str = option(REQUIRED, "preset (python -m tools presets), a YAML or JSON file, or the path of a "
+                         "published configuration",
                          kind="how")
     workdir: str = option(REQUIRED, "work folder, under results/ unless absolute or starting with a dot", kind="how")
     slices: Optional[int] = option(None, "K, random vectors per image in the regulariser (default: the preset's)")
@@ -62,7 +64,7 @@ class TrainOptions(CommonOptions):
 
 def settle(options):
     """Return (options with the preset's values where no flag was given, the configuration with the flags applied)."""
-    config, settled = override(preset(options.config), options.set), {}
+    config, settled = override(configuration(options.config), options.set), {}
     options = replace(options, dataset=options.dataset and canonical_name(options.dataset))
     flags = {
         "slices": ("loss", "slices"), "balancing_fac": ("loss", "balancing_fac"), "reg_weight": ("loss", "reg_weight"),
@@ -85,7 +87,8 @@ def settle(options):
 def flat(config):
     """Return {"section.name": value} of the entries that shape a run; logging and saving intervals do not, but for
     that of the snapshots, by which their files are numbered."""
-    skipped = {"n_iters", "log_freq", "snapshot_freq_for_preemption", "snapshot_sampling", "snapshot_nll"}
+    skipped = {"n_iters", "log_freq", "snapshot_freq_for_preemption", "snapshot_sampling", "snapshot_nll",
+               "snapshot_metric"}
     values = {}
     for section in ("training", "data", "model", "optim", "loss"):
         values |= {f"{section}.{key}": value for key, value in config[section].items() if key not in skipped}
@@ -114,8 +117,8 @@ def main(request):
     set_precision(options.precision)
     options = replace(options, **{name: config["training"][name] for name in ("n_iters", "init_step")})
     inputs = dataset_inputs(config["data"]["dataset"])
-    if inputs is not None and options.restore:
-        inputs = [*inputs, options.restore]
+    if inputs is not None:
+        inputs = [*inputs, *configuration_files(options.config), *([options.restore] if options.restore else [])]
     recorded = images.fingerprint() if options.overwrite else recorded_fingerprint(work.root, images)
     job = Job(work.root, PROG, options, request=request, derived={**flat(config), "data": recorded},
               about=[images.fingerprint()], inputs=inputs, owns=OWNS)

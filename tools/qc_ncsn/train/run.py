@@ -16,6 +16,7 @@ from common.training.keep import Periodic
 from common.training.log import Log
 from common.training.loop import Loop, Plan
 from tools.qc_ncsn.data import cached_reader, open_images
+from tools.qc_ncsn.train.metric import SampleMetric
 from tools.qc_ncsn.train.snapshots import test_snapshot
 from tools.qc_ncsn.train.step import (
     ScoreBatches,
@@ -47,9 +48,11 @@ class ScoreTraining:
         self.optimiser = make_optimiser(self.network, config["optim"], self.last - self.first + 1, options.fused)
         self.average = make_average(self.network, config["model"]["ema_rate"])
         self.unreadable = unreadable
-        self.batches = ScoreBatches(cached_reader(images, options.memory_gb, unreadable), len(images), options.seed,
-                                    self.training["batch_size"], config["loss"]["slices"],
-                                    config["data"]["random_flip"])
+        read = cached_reader(images, options.memory_gb, unreadable)
+        self.batches = ScoreBatches(read, len(images), options.seed, self.training["batch_size"],
+                                    config["loss"]["slices"], config["data"]["random_flip"])
+        self.metric = SampleMetric(config, self.sde, read, len(images), options.seed, device) \
+            if self.training["snapshot_metric"] else None
         self.slices = config["loss"]["slices"] if config["loss"]["slice_masks"] == "separate" else 1
         if restored is not None:
             load_training_state(restored, options.restore, self.network, self.optimiser, self.average,
@@ -187,6 +190,7 @@ class _Notes:
 
     def add(self, values, step):
         """Append a line of the losses, or of a snapshot's likelihood."""
-        shown = [f"{name}: {values[name]:.5e}" for name in ("training_loss", "training_reg", "nll") if name in values]
+        shown = [f"{name}: {values[name]:.5e}" for name in ("training_loss", "training_reg", "nll", "frechet_distance")
+                 if name in values]
         stamp = time.strftime("%Y-%m-%d %H:%M:%S")
         append_text(self.path, f"INFO - training_run.py - {stamp} - step: {step}, {', '.join(shown)}\n")

@@ -1,4 +1,4 @@
-"""Evaluation of a training snapshot: likelihood of one test batch, and nine samples."""
+"""Evaluation of a training snapshot: likelihood of one test batch, nine samples, and a sample metric."""
 
 import copy
 
@@ -18,7 +18,8 @@ from tools.qc_ncsn.likelihood import bits_per_dim
 
 
 def test_snapshot(run, step):
-    """Compute the NLL of one test batch with raw weights and nine samples with EMA weights, as configured."""
+    """Compute the NLL of one test batch with raw weights, nine samples and the sample metric with EMA weights, as
+    configured."""
     network = copy.deepcopy(run.network)
     parameters = [parameter for _, parameter in trainable(network)]
     score = make_score(network.eval().requires_grad_(False), run.config["model"]["energy"])
@@ -28,10 +29,12 @@ def test_snapshot(run, step):
         except StepTooSmall:  # the ODE of a half-trained network may be too stiff
             nll = float("nan")
         run.log.tell({"nll": nll}, step)
+    for parameter, shadow in zip(parameters, run.average.shadow):
+        parameter.data.copy_(shadow)
     if run.training["snapshot_sampling"]:
-        for parameter, shadow in zip(parameters, run.average.shadow):
-            parameter.data.copy_(shadow)
         sample_nine(score, run.sde, run.config, run.options.seed, run.device, run.work.samples / f"iter_{step}")
+    if run.metric is not None:
+        run.log.tell({"frechet_distance": run.metric.measure(score, run.work.samples, step)}, step)
 
 
 def test_nll(run, score):
