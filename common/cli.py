@@ -38,6 +38,7 @@ def run(main, options_class, prog, description, epilog="", argv=None, subcommand
     from common import console
 
     words = list(sys.argv[1:] if argv is None else argv)
+    _INTERRUPTED.clear()
     debug, began = "--debug" in words, time.monotonic()
     console.outlive_terminal()
     try:
@@ -47,7 +48,7 @@ def run(main, options_class, prog, description, epilog="", argv=None, subcommand
         console.set_quiet(getattr(options, "quiet", False))
         signal.signal(signal.SIGTERM, _interrupt)
         if signal.getsignal(signal.SIGINT) == signal.SIG_DFL:  # until here it ends the process in silence
-            signal.signal(signal.SIGINT, signal.default_int_handler)
+            signal.signal(signal.SIGINT, _interrupt)
         folder = place(options) if place else None
         if folder is None or not _answer(options, prog, folder, show):
             outcome = main(options)
@@ -63,6 +64,8 @@ def run(main, options_class, prog, description, epilog="", argv=None, subcommand
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:
+        if _INTERRUPTED and not debug:  # an import that was cut short
+            return _fail(f"interrupted; progress saved, resume with: {_command(prog, words)}", 130)
         mended = as_input_error(error)
         if mended is not None and not debug:
             return _fail(f"error: {mended}", 2)
@@ -121,8 +124,18 @@ def _command(prog, words):
     return start + shlex.join([*prog.split(), *words])
 
 
+_INTERRUPTED = []  # signals that asked to stop: an import that they meet may swallow the exception, or raise another
+
+
 def _interrupt(signum, frame):
+    _INTERRUPTED.append(signum)
     raise KeyboardInterrupt
+
+
+def check_interrupted():
+    """Raise KeyboardInterrupt when the process was asked to stop and an import swallowed it."""
+    if _INTERRUPTED:
+        raise KeyboardInterrupt
 
 
 def _fail(line, status):

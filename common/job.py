@@ -14,7 +14,7 @@ import shutil
 from pathlib import Path
 
 from common import console, parallel
-from common.cli import Outcome
+from common.cli import Outcome, check_interrupted
 from common.errors import InputError
 from common.files import check_writable, lock_file, plain, remove_leftovers, write_bytes, write_json
 from common.record import LOCK, RECORD, command_of, is_whole, read_record, request_of, sizes_of, stamps_of
@@ -61,6 +61,7 @@ class Job:
         work() -> (results, outputs) does what is missing, in every process.  rehearse() -> (line, results) answers
         --dry_run.  device: the torch.device of the work, for the process group and the record.
         """
+        check_interrupted()
         if parallel.is_main():
             check_writable(self.folder)
             self.compare()

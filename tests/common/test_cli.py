@@ -150,3 +150,17 @@ def test_dispatch_picks_the_subcommand(capsys):
     assert dispatch(commands, "made_up", "A tool", ["trian"]) == 2
     assert "Did you mean train?" in capsys.readouterr().err
     assert dispatch(commands, "made_up", "A tool", []) == 2
+
+
+@pytest.mark.parametrize("after", ["raise AttributeError('half imported')",
+                                   "Job('made_up_folder', 'made_up', options).run(dict, dict)"])
+def test_an_interruption_that_an_import_swallows_ends_the_command_all_the_same(after, tmp_path):
+    program = ("import os, signal, sys\nfrom common.cli import run\nfrom common.job import Job\n"
+               "from common.options import CommonOptions\ndef main(options):\n"
+               "    try:\n        os.kill(os.getpid(), signal.SIGINT)\n        signal.pause()\n"
+               f"    except KeyboardInterrupt:\n        pass\n    {after}\n"
+               "signal.signal(signal.SIGINT, signal.SIG_DFL)\n"
+               f"os.chdir({str(tmp_path)!r})\nsys.exit(run(main, CommonOptions, 'made_up', '', argv=[]))")
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    assert (ended.returncode, ended.stderr.startswith("interrupted; ")) == (130, True), ended.stderr
+    assert list(tmp_path.iterdir()) == []

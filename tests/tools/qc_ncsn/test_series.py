@@ -118,3 +118,16 @@ def test_a_killed_series_ends_with_the_same_bytes(work, tmp_path):
 def test_calculate_and_read_together_measure_and_show(work):
     assert good(*ASYM, "--workdir", work, "--calculate", "--read")["num_images"] == 2
     assert good(*NLL, "--workdir", work, "--calculate", "--read")["num_images"] == 2
+
+
+def test_overwriting_a_series_remakes_each_part_and_removes_nothing_else(work):
+    results = good(*NLL, "--workdir", work, *ALL)
+    (work / "by_checkpoint" / "2" / "mine.txt").write_text("kept")
+    before = {name: stamp for name, stamp in listing(work).items() if "/nll/" not in name}
+    assert "would remove" in call(*NLL, "--workdir", work, *ALL, "--overwrite", "--dry_run").err
+    assert good(*NLL, "--workdir", work, *ALL, "--overwrite") == results
+    assert good(*NLL, "--workdir", work, *ALL, "--overwrite", "--seed", "3")["nll"] != results["nll"]
+    assert {name: stamp for name, stamp in listing(work).items() if "/nll/" not in name} == before
+    ended = call(*NLL, "--workdir", work, *ALL)
+    assert ended.status == 2
+    assert "has seed 3, this command has 0" in ended.err

@@ -23,7 +23,8 @@ def test_a_run_writes_the_published_layout_and_a_record(tmp_path):
     results = good(*TRAIN, "--workdir", tmp_path / "W", "--config.training.snapshot_freq=3",
                    "--config.training.snapshot_nll=true", "--config.training.snapshot_sampling=true",
                    "--config.sampling.num_scales=4", "--config.model.sigma_max=5")
-    assert set(results) == {"step", "training_loss", "training_reg", "parameters", "images_per_second", "damaged"}
+    assert set(results) == {"step", "training_loss", "training_reg", "parameters", "damaged",
+                            "images_per_second"}
     assert results["step"] == 6
     names = {str(path.relative_to(tmp_path / "W")) for path in (tmp_path / "W").rglob("*") if path.is_file()}
     assert names == {
@@ -34,7 +35,7 @@ def test_a_run_writes_the_published_layout_and_a_record(tmp_path):
     with open(tmp_path / "W" / "samples" / "iter_6" / "sample.np", "rb") as stream:
         pixels = np.load(stream)
     assert (pixels.dtype, pixels.shape) == (np.uint8, (9, 8, 8, 1))
-    assert Image.open(tmp_path / "W" / "samples" / "iter_6" / "sample.png").size == (128, 128)  # enlarged
+    assert Image.open(tmp_path / "W" / "samples" / "iter_6" / "sample.png").size == (128, 128)  # enlarged four times
     record = json.loads((tmp_path / "W" / "run.json").read_text())
     assert record["status"] == "done"
     assert record["results"] == results

@@ -86,6 +86,8 @@ def draw(folder, last):
     known = [(step, value) for step, value in rows if value is not None]
     if known:
         figure, axes = new_figure()
-        axes.plot(*zip(*known), marker="o", markersize=3)
-        axes.set(xlabel="step", yscale="log", ylabel=f"Frechet distance in {NAME}")
+        steps, values = zip(*known)
+        axes.plot(steps, values, marker="o", markersize=3)
+        wide = min(values) > 0 and max(values) > 5 * min(values)
+        axes.set(xlabel="step", yscale="log" if wide else "linear", ylabel=f"Frechet distance in {NAME}")
         save_figure(folder / "metric.png", figure)
