@@ -89,15 +89,18 @@ def show_table(title, columns, rows):
 
 
 @contextmanager
-def progress(label, total, start=0, unit="it"):
-    """Yield `advance(n=1, note="")`: a bar with count, rate and time left; without a terminal, a line every 10 %."""
+def progress(label, total, start=0, unit="it", after=0.0):
+    """Yield `advance(n=1, note="")`: a bar with count, rate and time left; without a terminal, a line every 10 %.
+
+    after: seconds in which no line is printed: for checks, whose errors are one line where they are quick.
+    """
     if _settings["quiet"] or total <= start:
         yield lambda n=1, note="": None
     elif sys.stderr.isatty():
         with _terminal_bar(label, total, start, unit) as advance:
             yield advance
     else:
-        yield _PlainLines(label, total, start, unit).advance
+        yield _PlainLines(label, total, start, unit, after).advance
 
 
 @contextmanager
@@ -125,14 +128,17 @@ def _terminal_bar(label, total, start, unit):
 class _PlainLines:
     """Progress for logs and pipes: one line for every tenth of the work."""
 
-    def __init__(self, label, total, start, unit):
-        self.label, self.total, self.start, self.unit = label, total, start, unit
+    def __init__(self, label, total, start, unit, after):
+        self.label, self.total, self.start, self.unit, self.after = label, total, start, unit, after
         self.done, self.began = start, time.monotonic()
 
     def advance(self, n=1, note=""):
         before, self.done = self.done, min(self.done + n, self.total)
         if before * 10 // self.total == self.done * 10 // self.total:
             return
-        rate = (self.done - self.start) / max(time.monotonic() - self.began, 1e-9)
+        seconds = time.monotonic() - self.began
+        if seconds < self.after:
+            return
+        rate = (self.done - self.start) / max(seconds, 1e-9)
         left = (self.total - self.done) / max(rate, 1e-9)
         say(f"{self.label}: {self.done}/{self.total} {rate:.3g} {self.unit}/s, {left:.0f} s left {note}".rstrip())

@@ -1,5 +1,6 @@
 """Flags that several tools share: declared once, with one wording and one bound."""
 
+from common.errors import InputError, Parameter
 from common.options import option
 
 PRECISIONS = ["fp32", "tf32", "bf16"]
@@ -95,3 +96,19 @@ def npz_subset():
     """Return the flag of which batches of an npz folder are read."""
     return option("auto", "npz files: train (numbered), val, or auto: numbered ones if there are any",
                   choices=["auto", "train", "val"])
+
+
+def parse_factors(words, name="resize_factors"):
+    """Return the whole numbers from 1 in words separated by blanks or commas; InputError for others and for repeats.
+
+    name: of the parameter.
+    """
+    found = [item for word in words for item in str(word).split(",") if item]
+    wrong = [word for word in found if not word.isdecimal() or int(word) < 1]
+    if wrong or not found:
+        raise InputError("expected whole numbers from 1", where=Parameter(name, " ".join(wrong) or None),
+                         do="Pass for example 1,16,32")
+    factors = [int(word) for word in found]
+    if len({*factors}) < len(factors):
+        raise InputError("a factor is given twice", where=Parameter(name, " ".join(found)), do="Give each once")
+    return factors

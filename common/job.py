@@ -50,6 +50,7 @@ class Job:
         self.finished = None  # the earlier record that answers
         self.overwrite = bool(getattr(options, "overwrite", False))  # earlier outputs are to go
         self.extra = {}  # more entries of the finished record, such as the machine
+        self.says_up_to_date = True  # when the earlier record answers
         self.stamps = None if inputs is None else stamps_of(inputs)
         self._lock, self._made = None, []
         self._earlier = None  # the bytes of the record of a finished run that this one does again
@@ -92,7 +93,8 @@ class Job:
         return Outcome(results)
 
     def _answered(self, results):
-        console.say(f"{self.folder}: up to date")
+        if self.says_up_to_date:
+            console.say(f"{self.folder}: up to date")
         if self.show and parallel.is_main():
             self.show(results)
         return Outcome(results, record=self)

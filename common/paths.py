@@ -15,6 +15,8 @@ class ExperimentDir:
     def __init__(self, base_dir, exp_name):
         self.root = Path(base_dir) / exp_name
         self.pretrained = self.root / "pretrained_models"
+        self.separate_images = self.root / "data" / "ffhq_generated"
+        self.separate_images = self.root / "data" / "ffhq_generated"
         self.calibration = self.root / "calibration"
         self.results_pickle = self.root / "calibration_results.pkl"
 

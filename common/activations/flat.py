@@ -8,14 +8,13 @@ It can be written by several processes (disjoint units), killed at any moment an
 both names, the partial one counts.
 """
 
-import math
 import os
 from functools import cached_property
 
 from common.errors import InputError
+from common.formats.masked_rows import HEADER, resize_npy, runs, write_all
 
 PRESENT, SKIPPED = 1, 2
-HEADER = 128  # bytes of the .npy header; numpy leaves room for any number of rows
 PIECE = 1 << 26  # bytes copied at a time
 
 
@@ -63,7 +62,7 @@ class NpyForm:
                 self._expand(present[:held])
             mask[self._rows_held(partial) :] = 0
             self._write_mask(np.concatenate([mask, np.zeros(max(self.count - len(mask), 0), np.uint8)]))
-            _resize(partial, (self.count, self.total), self.dtype)
+            resize_npy(partial, (self.count, self.total), self.dtype)
 
     def _expand(self, positions):
         """Turn the final file, whose rows are the samples at these positions, into the partial one."""
@@ -73,7 +72,7 @@ class NpyForm:
                 os.replace(self.path, partial)
             return
         temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}.part")
-        _resize(temporary, (int(positions[-1]) + 1, self.total), self.dtype)
+        resize_npy(temporary, (int(positions[-1]) + 1, self.total), self.dtype)
         self._copy(self.path, temporary, positions, spread=True)
         os.replace(temporary, partial)
         self.path.unlink()
@@ -81,7 +80,7 @@ class NpyForm:
     def _copy(self, source, target, positions, spread):
         """Copy rows 0, 1, ... of a file to the rows `positions` of another (spread), or the other way round."""
         with open(source, "rb") as reader, open(target, "r+b") as writer:
-            for first, stop in _runs(positions):
+            for first, stop in runs(positions):
                 start = int(positions[first])
                 places = [HEADER + row * self.row_bytes for row in ((first, start) if spread else (start, first))]
                 left = (stop - first) * self.row_bytes
@@ -89,7 +88,7 @@ class NpyForm:
                     data = os.pread(reader.fileno(), min(left, PIECE), places[0])
                     if not data:
                         raise InputError("ends before its last row", where=source, do="Run the same command again")
-                    _write_all(writer.fileno(), data, places[1])
+                    write_all(writer.fileno(), data, places[1])
                     places, left = [place + len(data) for place in places], left - len(data)
             os.fsync(writer.fileno())
 
@@ -165,9 +164,9 @@ class NpyForm:
             places = self._ranks[places]
         block = np.concatenate([np.asarray(arrays[layer], self.dtype) for layer in sorted(self.widths)], axis=1)
         with system_errors(self.path):
-            for first, stop in _runs(places):
-                _write_all(self._stream(self.path), block[first:stop], HEADER + int(places[first]) * self.row_bytes)
-            _write_all(self._stream(self.mask_path), marks, start)
+            for first, stop in runs(places):
+                write_all(self._stream(self.path), block[first:stop], HEADER + int(places[first]) * self.row_bytes)
+            write_all(self._stream(self.mask_path), marks, start)
 
     @cached_property
     def _is_compact(self):
@@ -201,7 +200,7 @@ class NpyForm:
         partial, good = _partial(self.path), np.flatnonzero(self._read_mask() == PRESENT)
         if partial.exists() and len(good) < self.count:
             with atomic_path(self.path) as temporary:
-                _resize(temporary, (len(good), self.total), self.dtype)
+                resize_npy(temporary, (len(good), self.total), self.dtype)
                 self._copy(partial, temporary, good, spread=False)
             partial.unlink()
         elif partial.exists():
@@ -229,40 +228,3 @@ class NpyForm:
 
 def _partial(path):
     return path.with_name(f"{path.name}.partial")
-
-
-def _runs(rows):
-    """Yield (first, stop) of the stretches of consecutive numbers in `rows`."""
-    import numpy as np
-
-    breaks = np.flatnonzero(np.diff(rows) != 1) + 1
-    edges = [0, *breaks.tolist(), len(rows)]
-    yield from ((first, stop) for first, stop in zip(edges, edges[1:]) if stop > first)
-
-
-def _write_all(stream, array, offset):
-    """Write an array's bytes at an offset, in as many calls as the system needs."""
-    data = memoryview(array).cast("B")
-    while len(data):
-        written = os.pwrite(stream, data, offset)
-        data, offset = data[written:], offset + written
-
-
-def _resize(path, shape, dtype):
-    """Set the shape of a .npy file: a header of fixed length, then rows, new ones 0 (holes until they are written)."""
-    import io
-
-    import numpy as np
-
-    text = io.BytesIO()
-    dtype = np.dtype(dtype)
-    np.lib.format.write_array_header_1_0(
-        text, {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
-    )
-    assert len(text.getvalue()) == HEADER
-    stream = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-    try:
-        os.ftruncate(stream, HEADER + math.prod(shape) * dtype.itemsize)
-        os.pwrite(stream, text.getvalue(), 0)
-    finally:
-        os.close(stream)

@@ -146,3 +146,15 @@ def check_finite(name, tensor, where):
     """Raise InputError when a weight is NaN or infinite."""
     if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
         raise InputError(f"'{name}' holds NaN or infinite values", where=where, do="Use an earlier checkpoint")
+
+
+def weights_hash(module):
+    """Return the hex SHA-256 of a module's state dict: the same for the same weights from any container."""
+    import hashlib
+
+    digest = hashlib.sha256()
+    for name, tensor in sorted(module.state_dict().items()):
+        tensor = tensor.detach().cpu().contiguous()
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.numpy().data)
+    return digest.hexdigest()

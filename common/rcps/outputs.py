@@ -152,3 +152,41 @@ def write_outputs(path, blocks, count, num_dims, *, statistics=None, style_dims=
     shape, (first, *others) = (count, num_dims), KEYS
     write_npz_rows(path, first, shape, np.float32, blocks[first],
                    more=[(key, shape, np.float32, blocks[key]) for key in others], **small)
+
+
+def save_outputs(path, truth, point, lower, upper, centre=0.0, **more):
+    """Write an outputs.npz from arrays, for predictions of one's own: the file that generate_outputs_npz writes.
+
+    truth, point, lower, upper: (N, D) floats, (N, 1, D), or lists of such rows; truth may have rows of NaN, or be None.
+    centre: (D,) or one number that point, lower and upper are relative to; 0 for values in the truth's own units.
+    more: image_names, style_dims, resize_factor, encoder, as in write_outputs. Minimum and maximum are the truth's, of
+    point where there is none.  Raises InputError for shapes that do not agree, NaN and infinity.
+    """
+    given = {TRUTH: truth, POINT: point, LOWER: lower, UPPER: upper}
+    arrays = {key: _rows(rows, key) for key, rows in given.items() if rows is not None}
+    count, num_dims = arrays[POINT].shape
+    arrays.setdefault(TRUTH, np.full((count, num_dims), np.nan, np.float32))
+    has_truth = ~np.isnan(arrays[TRUTH]).all(axis=1)
+    for key, array in arrays.items():
+        if array.shape != (count, num_dims):
+            raise InputError(f"{array.shape} where '{POINT}' has {(count, num_dims)}", where=key)
+        bad = ~np.isfinite(array).all(axis=1) & (has_truth | (key != TRUTH))
+        if bad.any():
+            raise InputError(f"row {int(bad.argmax())} holds NaN or infinity", where=key)
+    known = arrays[TRUTH][has_truth] if has_truth.any() else arrays[POINT] + centre
+    statistics = {"mean": np.broadcast_to(np.float32(centre), num_dims), "min": known.min(axis=0),
+                  "max": known.max(axis=0)}
+    write_outputs(path, {key: [array] for key, array in arrays.items()}, count, num_dims, statistics=statistics,
+                  has_truth=has_truth, source="file", **more)
+
+
+def _rows(rows, key):
+    """Return rows (N, D) of an array or a list, as float32."""
+    try:
+        array = np.asarray(rows, np.float32)
+    except ValueError as error:
+        raise InputError("rows of several lengths", where=key) from error
+    array = array[:, 0] if array.ndim == 3 and array.shape[1] == 1 else array
+    if array.ndim != 2 or 0 in array.shape:
+        raise InputError(f"shape {array.shape}, expected (images, coordinates)", where=key)
+    return array

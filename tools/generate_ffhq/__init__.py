@@ -1,0 +1,1 @@
+"""Pictures of a StyleGAN2 with the latents that make them."""
