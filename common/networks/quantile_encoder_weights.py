@@ -27,6 +27,7 @@ from common.style_space import StyleStatistics
 PUBLISHED = "a quantile encoder, such as superres_alpha_0.1.pt or a checkpoint of train_quantile_encoder"
 BACKBONES = "model_ir_se50.pth, a pSp checkpoint or a quantile encoder"
 MARK = "projection.0.weight"
+SIZE = 256  # px, of the published encoders
 PREFIXES = ("", "module.", "encoder.", "module.encoder.", "encoder.module.")
 MOST = 200  # blocks of a backbone
 COUNTER = "num_batches_tracked"  # of batch norms, the only integers among the weights
@@ -46,6 +47,12 @@ class QuantileEncoderFile:
     statistics: Optional[StyleStatistics] = None
     latent_avg: Optional[object] = None
     opts: dict = field(default_factory=dict)
+
+    @property
+    def size(self):
+        """The side in pixels of the images that it was trained on: 'encoder_size' of the options, else 256."""
+        size = self.opts.get("encoder_size")
+        return size if isinstance(size, int) and size > 0 else SIZE
 
 
 def load_quantile_encoder(path, device="cpu"):
@@ -179,5 +186,5 @@ def save_quantile_encoder(path, network, statistics, latent_avg=None, opts=None)
     limits = {key: torch.from_numpy(getattr(statistics, name)) for name, key in LIMITS.items()}
     low, lowest, high, highest = RANGE
     save_torch(path, {"state_dict": {name: tensor.detach().cpu() for name, tensor in network.state_dict().items()},
-                      "opts": {"input_nc": 3, **(opts or {}), "encoder_config": described},
-                      "latent_avg": latent_avg, **limits, low: lowest, high: highest})
+                      "opts": {"input_nc": 3, **(opts or {}), "encoder_config": described}, "latent_avg": latent_avg,
+                      **limits, low: lowest, high: highest})
