@@ -9,6 +9,7 @@ import torch
 from common import console, parallel
 from common.device import autocast
 from common.errors import InputError
+from common.files import remove_leftovers
 from common.networks.quantile_encoder_weights import save_quantile_encoder
 from common.nn.batch_norm import share_statistics
 from common.training.keep import Periodic
@@ -71,6 +72,8 @@ class EncoderTraining:
     def loop(self):
         """Run the remaining steps and return the results."""
         options = self.options
+        for name in ("checkpoints", "images", "models") if parallel.is_main() else ():
+            remove_leftovers(self.folder / name)  # what a killed run was writing
         plan = Plan(1, options.max_steps, options.batch_size, options.board_interval, (options.state_interval,),
                     options.accumulate, options.workers)
         evaluate = (options.val_interval, self._validate) if self.validation else (0, None)
