@@ -22,8 +22,8 @@ digits() { # FOLDER SEED COUNT FLAGS...
     --output_base_dir "$IMAGES/$folder" "$@"
 }
 digits train 1 400 "$@"
-digits val 3 300 "$@"
-digits test 2 3000 "$@"
+digits val 3 200 "$@"
+digits test 2 2000 "$@"
 
 # The encoder, for three factors at once, and its outputs on digits that it has not seen.
 "$PYTHON" -m tools.train_quantile_encoder --generated_train_data_path "$IMAGES/train/generated/1x" \
@@ -42,7 +42,7 @@ for factor in 1 4 8; do
 done
 
 # One lambda for the mean over the levels; one for each level, all of which hold at once.
-"$PYTHON" -m tools.calibrate_rcps "${TREE[@]}" "${LEVELS[@]}" --total_runs 200 --calibration_share 0.16667 "$@"
+"$PYTHON" -m tools.calibrate_rcps "${TREE[@]}" "${LEVELS[@]}" --total_runs 200 --calibration_share 0.25 "$@"
 "$PYTHON" -m tools.calibrate_rcps "${TREE[@]}" "${LEVELS[@]}" --total_runs 20 --levels_as each_together \
   --output_dir "$OUT/each_together" "$@"
 
@@ -53,5 +53,5 @@ done
 encode 1 "$GENERATOR/scans" "$OUT/scans/outputs.npz" "$@"
 "$PYTHON" -m tools.calibrate_rcps apply "${TREE[@]}" --outputs easy="$OUT/scans/outputs.npz" --output_dir "$OUT/scans/sets" "$@"
 "$PYTHON" -m tools.calibrate_rcps experiments "${TREE[@]}" "${LEVELS[@]}" --experiment stress_test --image_dir \
-  "$IMAGES/test/generated/1x" --num_samples 300 --encoder_size 16 --output_dir "$OUT/.stress" "$@"
+  "$IMAGES/test/generated/1x" --num_samples 120 --encoder_size 16 --output_dir "$OUT/.stress" "$@"
 "$PYTHON" -m docs.chains.parts.interval_tables "$OUT"

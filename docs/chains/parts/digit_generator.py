@@ -26,9 +26,9 @@ from torch import nn
 from common.networks.stylegan2 import StyleGAN2, StyleGAN2Config
 
 SIDE, LATENT, CHANNELS, DIMS = 16, 10, 32, 33
-STEPS, BATCH, CODES = 500, 64, 128
+STEPS, BATCH, CODES = 400, 64, 128
 # Of Adam. The mapping's weights count a hundredth (StyleGAN's learning rate multiplier), so that it takes more.
-RATES = {"style": 0.1, "generator": 0.01, "encoder": 0.004}
+RATES = {"style": 0.03, "generator": 0.01, "encoder": 0.003}
 
 
 def load_scans():
