@@ -103,7 +103,7 @@ def parse_factors(words, name="resize_factors"):
 
     name: of the parameter.
     """
-    found = [item for word in words for item in str(word).split(",") if item]
+    found = " ".join(map(str, words)).replace(",", " ").split()
     wrong = [word for word in found if not word.isdecimal() or int(word) < 1]
     if wrong or not found:
         raise InputError("expected whole numbers from 1", where=Parameter(name, " ".join(wrong) or None),

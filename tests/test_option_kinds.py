@@ -31,7 +31,8 @@ HOW = {
         "lpips_weights", "id_weights"},
     "what is shown or kept besides": {
         "log_freq", "log_every", "save_every", "snapshot_every", "sample_every", "preview", "read", "calculate",
-        "image_interval", "board_interval", "val_interval", "save_interval", "state_interval", "decode", "action", "block", "num", "epoch", "encode", "fidis", "prdc", "meta_info", "lmdb", "no_stats",
+        "image_interval", "board_interval", "val_interval", "save_interval", "state_interval",
+        "decode", "action", "block", "num", "epoch", "encode", "fidis", "prdc", "meta_info", "lmdb", "no_stats",
         "resize_factors"},
     "accepted for old commands": {"dest", "label_dropout", "mixed_precision", "prompt_file", "num_denoising_steps"},
 }

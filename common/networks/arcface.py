@@ -16,8 +16,9 @@ PUBLISHED = "model_ir_se50.pth, as pixel2style2pixel publishes it"
 class ArcFace(IRBackbone):
     """Faces (B, 3, 112, 112) in [-1, 1] -> features (B, 512) of length 1."""
 
-    def __init__(self, groups=published_groups(50), stem=64):
-        super().__init__(groups, stem)
+    def __init__(self, depth=50):
+        groups = published_groups(depth)
+        super().__init__(groups)
         side = SIDE >> len(groups)
         self.output_layer = nn.Sequential(nn.BatchNorm2d(self.channels), nn.Dropout(0.6), nn.Flatten(),
                                           nn.Linear(self.channels * side**2, WIDTH), nn.BatchNorm1d(WIDTH))

@@ -38,7 +38,8 @@ class Ranger(torch.optim.Optimizer):
         state["exp_avg_sq"].mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
         rate, rectified = rectification(state["step"], beta1, beta2)
         if rectified:
-            parameter.addcdiv_(state["exp_avg"], state["exp_avg_sq"].sqrt().add_(group["eps"]), value=-group["lr"] * rate)
+            deviation = state["exp_avg_sq"].sqrt().add_(group["eps"])
+            parameter.addcdiv_(state["exp_avg"], deviation, value=-group["lr"] * rate)
         else:
             parameter.add_(state["exp_avg"], alpha=-group["lr"] * rate)
         if state["step"] % LOOK_AHEAD == 0:

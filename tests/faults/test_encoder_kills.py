@@ -1,4 +1,4 @@
-"""Training of a quantile encoder killed at 20 random moments ends with the bytes of one quiet run, alone and twofold."""
+"""A quantile encoder's training: killed at random moments, and in several processes, it ends as one quiet run."""
 
 import random
 import shutil
@@ -15,8 +15,8 @@ KILLS, TOGETHER = 20, 4  # in all, and of one run
 KEPT = (*VALIDATED, "--max_steps", "60", "--image_interval", "7", "--save_interval", "9", "--state_interval", "4")
 JOBS = {
     "ranger": KEPT,
-    "adam, parts, threads, images": (*KEPT, "--optim_name", "adam", "--accumulate", "2", "--workers", "3", "--memory_gb",
-                                     "0", "--real_train_data_path", "real", "--l2_lambda", "0.5"),
+    "adam, parts, threads, images": (*KEPT, "--optim_name", "adam", "--accumulate", "2", "--workers", "3",
+                                     "--memory_gb", "0", "--real_train_data_path", "real", "--l2_lambda", "0.5"),
 }
 
 

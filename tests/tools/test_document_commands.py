@@ -28,8 +28,10 @@ PROGRAMS = {
     "process_embeddings.py": ("process_embeddings", [], "tools.process_embeddings.__main__", "MapOptions"),
     "scripts/extract_subimages_with_ref.py": ("extract_subimages", [], "tools.extract_subimages.options",
                                               "SubimageOptions"),
+    "extension_experiments/utils/generate_outputs_npz.py": ("generate_outputs_npz", [],
+                                                            "tools.generate_outputs_npz.__main__", "OutputsOptions"),
 }
-LATER = {"extension_experiments/utils/generate_outputs_npz.py", "src/run.py", "pretrain_encoder.py", "train_encoder.py",
+LATER = {"src/run.py", "pretrain_encoder.py", "train_encoder.py",
          "blobex_inv_cf.py", "blobex_inv_cf_target_blobs.py", "blobex_inv_cf_diversity.py"}  # of tools to come
 ACTIONS = {"--fidis": ("fidis", "tools.qc_ncsn.evaluate.stored_scores", "FidisOptions"),
            "--prdc": ("prdc", "tools.qc_ncsn.evaluate.stored_scores", "PrdcOptions")}

@@ -1,6 +1,5 @@
 """What the flags name, read: outputs.npz files as difficulty levels, coordinates, and how values are normalised."""
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 

@@ -29,13 +29,14 @@ class Generator:
 def generate(request):
     """Generate; results: num_images, first_index, factors, folders, sizes (px, by factor), image_size, num_dims,
     num_latents, generator (SHA-256 of its weights), centre, num_codes; images_per_second, verified where it applies."""
-    from common.device import pick_device
+    from common.device import pick_device, set_precision
     from common.job import Job
 
     layout = Layout(request)
     options = dataclasses.replace(request, resize_factors=[str(factor) for factor in layout.factors])
     check_factors(options, layout)
     device = pick_device(options.device, parallel.local_rank())
+    set_precision("fp32")
     generator = open_generator(options, device)
     derived = {"generator": generator.sha256}
     if options.truncation != 1:

@@ -16,7 +16,7 @@ from common.units import make_pipelined
 from tools.generate_outputs_npz.images import Images, as_input
 from tools.generate_outputs_npz.place import record_folder, show
 
-PIXELS, MOST = 1 << 16, 64  # of a unit on a CPU: larger ones are no quicker and need more memory
+PIXELS, MOST = 1 << 16, 16  # of a unit on a CPU: larger ones are no quicker and need more memory
 OF = "of.txt"  # names the images that rows in the making belong to
 
 
@@ -24,13 +24,14 @@ def encode(options):
     """Encode; results: output, num_images, with_truth, num_dims, resize_factor, degraded_before, encoder (SHA-256),
     encoder_size, statistics (encoder or file), bytes; images_per_second where images were encoded."""
     from common.datasets.degradations import check_factor
-    from common.device import pick_device
+    from common.device import pick_device, set_precision
     from common.formats.checkpoints import weights_hash
     from common.job import Job
     from common.networks.quantile_encoder_weights import load_quantile_encoder
 
     path, model = Path(options.output_path), ExperimentDir(options.base_dir, options.exp_name).model(options.model_name)
     device = pick_device(options.device, parallel.local_rank())
+    set_precision("fp32")
     if not model.exists():
         raise InputError("no such encoder", where=model, do="Train one with train_quantile_encoder, or name yours with "
                          "--base_dir, --exp_name and --model_name")

@@ -97,3 +97,8 @@ def _fits(factor, size):
     except InputError:
         return False
     return True
+
+
+def model_name(options):
+    """Return the name of the trained encoder, as the published one is called."""
+    return f"superres_alpha_{options.alpha:g}.pt"

@@ -18,10 +18,10 @@ from common.training.loop import Loop, Plan
 from common.training.optim import Optimiser, Schedule
 from common.training.ranger import Ranger
 from common.training.state import TrainingState
+from tools.train_quantile_encoder.checks import model_name
 from tools.train_quantile_encoder.images import Batches
 from tools.train_quantile_encoder.losses import IMAGE, Losses
 from tools.train_quantile_encoder.pictures import draw_predictions
-from tools.train_quantile_encoder.train import model_name
 from tools.train_quantile_encoder.validate import Validation
 
 RECENT = 50  # steps whose mean loss is the result
@@ -64,7 +64,8 @@ class EncoderTraining:
         self.done, recent = self.state.load(self.state_path, "Use the flags of that training, another --exp_dir, or "
                                             "--overwrite to start over")
         if self.done > self.options.max_steps:
-            raise InputError(f"this run is already at step {self.done:,}", where=f"--max_steps {self.options.max_steps}",
+            raise InputError(f"this run is already at step {self.done:,}",
+                             where=f"--max_steps {self.options.max_steps}",
                              do="Use a larger number, another --exp_dir, or --overwrite to start over")
         self.recent.extend(recent if isinstance(recent, list) else [])
         console.say(f"resuming from {self.state_path} (step {self.done:,})")

@@ -18,7 +18,7 @@ def train(request):
     --val_data_path, NAME_{factor}x for the names of validate.measure and each factor."""
     from common.device import pick_device, set_precision
     from common.job import Job
-    from tools.train_quantile_encoder.checks import check_flags
+    from tools.train_quantile_encoder.checks import check_flags, model_name
 
     check_flags(request)
     device = pick_device(request.device, parallel.local_rank())
@@ -63,11 +63,6 @@ def inputs_of(options):
              "pretrained_model_path", "checkpoint_path", "lpips_weights", "id_weights")
     given = [getattr(options, name) for name in names if getattr(options, name) is not None]
     return [*given, options.dims] if Path(options.dims).is_file() else given
-
-
-def model_name(options):
-    """Return the name of the trained encoder, as the published one is called."""
-    return f"superres_alpha_{options.alpha:g}.pt"
 
 
 def rehearse(options, material, run):

@@ -2,9 +2,9 @@
 
     python -m docs.chains.parts.digit_generator FOLDER
 
-An encoder maps the 1,500 training scans (8 x 8, enlarged to 16 x 16) to codes on a sphere, the generator maps these back
-to pictures; a sliced Wasserstein distance keeps the codes distributed like z / rms(z), z ~ N(0, 1), which is what the
-generator's first layer makes of z. So a digit comes of every z, without a discriminator. About half a minute.
+An encoder maps the 1,500 training scans (8 x 8, enlarged to 16 x 16) to codes on a sphere, the generator maps these
+back to pictures; a sliced Wasserstein distance keeps the codes distributed like z / rms(z), z ~ N(0, 1), which is what
+the generator's first layer makes of z. So a digit comes of every z, without a discriminator, after some 20 s.
 
 FOLDER/generator.pt: {"g_ema", "latent_avg"}, as rosinality's stylegan2-pytorch publishes generators.
 FOLDER/dims.txt: the 33 style coordinates that change pictures most.

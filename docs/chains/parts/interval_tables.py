@@ -21,10 +21,10 @@ def read(path):
 
 
 def promise(folder):
-    """Return (columns, rows): a level each, and their mean."""
+    """Return (columns, rows, the mean's calibration): a row for each level, and their mean."""
     mean, own = (read(folder / name / "calibration.json") for name in ("digits/calibration", "each_together"))
-    columns = ["level", "outside at lambda 1", "lambda of the mean", "outside", "width", "lambda of its own", "outside ",
-               "width "]
+    columns = ["level", "outside at lambda 1", "lambda of the mean", "outside", "width", "lambda of its own",
+               "outside there", "width there"]
     rows = []
     for one, other in zip(mean["levels"], own["levels"]):
         rows.append([one["level"], one["risk_uncalibrated"], one["lambda_hat"][0], one["test_risk_mean"],

@@ -116,7 +116,7 @@ def test_the_latent_mean_of_every_row_is_used():
 
 
 def test_folders_of_factors_hold_what_the_encoder_will_see():
-    results = generate("--num_images", 3, "--resize_factors", "1,4", "8")
+    results = generate("--num_images", 3, "--resize_factors", "1, 4", "8")
     assert results["factors"] == [1, 4, 8]
     for factor in (4, 8):
         for one, other in zip(find_pairs("data/generated/1x"), find_pairs(f"data/generated/{factor}x")):

@@ -228,7 +228,7 @@ def test_beside_the_images():
     results_of("generate_ffhq", "--stylegan_path", "g.pt", "--num_images", 5, "--resize_factors", "1,4",
                "--encoder_size", SIDE, "--layout", "calibration", "--device", "cpu")
     ended = call_tool("generate_outputs_npz", *line)
-    assert "the inputs have changed since, running again" in ended.err
+    assert "changed since the last run: images" in ended.err
     assert len(arrays(f"{folder}/outputs.npz")[POINT]) == 5
 
 

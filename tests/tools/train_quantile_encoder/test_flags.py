@@ -1,4 +1,4 @@
-"""train_quantile_encoder: flags that are not served, and bad input, are refused in one line before anything is written."""
+"""train_quantile_encoder: flags that are not served, and bad input, are refused in one line, nothing is written."""
 
 import os
 

@@ -21,15 +21,16 @@ ALL = (*VALIDATED, "--image_interval", "7", "--save_interval", "9")
 
 
 def test_it_learns_and_the_chain_reads_what_it_writes(here):
-    results = train(*VALIDATED, "--max_steps", "150", "--optim_name", "adam", "--learning_rate", "4e-3", "--val_interval",
-                    "100", "--lr_decay", "cosine", out="assets/super_resolution")
+    results = train(*VALIDATED, "--max_steps", "150", "--optim_name", "adam", "--learning_rate", "4e-3",
+                    "--val_interval", "100", "--lr_decay", "cosine", out="assets/super_resolution")
     rows = log_rows("assets/super_resolution")
     assert results["training_loss"] < 0.5 * np.mean([row["loss"] for row in rows[:10]])
-    assert results["r2_1x"] > 0.3 and results["r2_4x"] > 0.3
-    assert 0.4 < results["coverage_1x"] < 1 and results["width_1x"] > 0.1
+    assert min(results["r2_1x"], results["r2_4x"]) > 0.3
+    assert 0.4 < results["coverage_1x"] < 1
+    assert results["width_1x"] > 0.1
     assert results["encoder"] == "assets/super_resolution/models/superres_alpha_0.1.pt"
-    outputs = results_of("generate_outputs_npz", "--resize_factor", 4, "--image_dir", "val/generated/1x", "--output_path",
-                         "outputs.npz", "--device", "cpu")
+    outputs = results_of("generate_outputs_npz", "--resize_factor", 4, "--image_dir", "val/generated/1x",
+                         "--output_path", "outputs.npz", "--device", "cpu")
     assert (outputs["num_images"], outputs["with_truth"], outputs["encoder_size"]) == (30, 30, 16)
     assert outputs["statistics"] == "encoder"
     picture = np.asarray(Image.open(here / "assets/super_resolution/predictions.png"))
@@ -41,7 +42,7 @@ def test_the_container_is_the_published_one(here):
     stored = torch.load("out/models/superres_alpha_0.2.pt", weights_only=True)
     assert {"state_dict", "opts", "latent_avg", "style_space_latent_avg", "style_space_latent_min",
             "style_space_latent_max", "_STYLE_SPACE_MIN", "_STYLE_SPACE_MAX"} == set(stored)
-    assert stored["opts"]["input_nc"] == 3 and stored["opts"]["alpha"] == 0.2
+    assert (stored["opts"]["input_nc"], stored["opts"]["alpha"]) == (3, 0.2)
     with np.load("train/generated/1x/style_statistics.npz") as statistics:
         np.testing.assert_array_equal(stored["style_space_latent_avg"], statistics["mean"])
 
