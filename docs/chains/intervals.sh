@@ -53,5 +53,5 @@ done
 encode 1 "$GENERATOR/scans" "$OUT/scans/outputs.npz" "$@"
 "$PYTHON" -m tools.calibrate_rcps apply "${TREE[@]}" --outputs easy="$OUT/scans/outputs.npz" --output_dir "$OUT/scans/sets" "$@"
 "$PYTHON" -m tools.calibrate_rcps experiments "${TREE[@]}" "${LEVELS[@]}" --experiment stress_test --image_dir \
-  "$IMAGES/test/generated/1x" --num_samples 120 --encoder_size 16 --output_dir "$OUT/.stress" "$@"
-"$PYTHON" -m docs.chains.parts.interval_tables "$OUT"
+  "$IMAGES/test/generated/1x" --num_samples 80 --encoder_size 16 --output_dir "$OUT/.stress" "$@"
+"$PYTHON" -m docs.chains.parts.interval_tables demo "$OUT"
