@@ -16,18 +16,22 @@ from common.job import Job
 from common.options import CommonOptions
 
 HOW = {
-    "screen": {"overwrite", "dry_run", "json", "quiet", "debug", "tensorboard", "wandb"},
+    "screen": {"overwrite", "dry_run", "json", "quiet", "debug", "tensorboard", "wandb", "use_wandb"},
     "hardware and speed": {
         "device", "num_workers", "n_thread", "batch_size", "bs", "compile", "accumulate", "activation_checkpointing",
-        "memory_gb", "cache_gb", "low_memory", "deterministic", "num_divisions", "division_idx", "unpack", "verify"},
+        "memory_gb", "cache_gb", "low_memory", "deterministic", "num_divisions", "division_idx", "unpack", "verify",
+        "workers", "test_workers", "test_batch_size"},
     "places whose contents are compared": {
         "workdir", "output_dir", "save_folder", "output", "folder", "stats_dir", "data_dir", "path", "input_folder",
         "pair_folder", "mask_path", "options", "checkpoint", "checkpoint_idx", "checkpoint_path", "restore", "weights",
         "config", "set", "preset", "data", "npz_dir", "npz_partial", "imagenet_dir", "lmdb_path", "images_from",
         "scores", "dataset", "split", "encode_dataset", "base_dir", "exp_name", "model_name", "calibration",
-        "stylegan_path", "image_dir", "output_base_dir", "output_path"},
+        "stylegan_path", "image_dir", "output_base_dir", "output_path", "generated_train_data_path",
+        "real_train_data_path", "val_data_path", "exp_dir", "stylegan_weights", "pretrained_model_path",
+        "lpips_weights", "id_weights"},
     "what is shown or kept besides": {
         "log_freq", "log_every", "save_every", "snapshot_every", "sample_every", "preview", "read", "calculate",
+        "image_interval", "board_interval", "val_interval", "save_interval", "state_interval",
         "decode", "action", "block", "num", "epoch", "encode", "fidis", "prdc", "meta_info", "lmdb", "no_stats",
         "resize_factors", "png"},
     "accepted for old commands": {"dest", "label_dropout", "mixed_precision", "prompt_file", "num_denoising_steps"},

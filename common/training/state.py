@@ -79,13 +79,14 @@ def load_optimiser(optimiser, state, updates, where, do):
 
 def _check_moments(inner):
     """Raise ValueError unless each moment has its parameter's shape and is finite: torch itself does not check."""
+    names = getattr(inner, "moments", MOMENTS)  # an optimiser of ours names its own
     trained = {parameter for group in inner.param_groups for parameter in group["params"] if parameter.requires_grad}
     if inner.state and set(inner.state) != trained:
         raise ValueError(f"it has {len(inner.state)} parameters, expected {len(trained)}")
     for parameter, entry in inner.state.items():
         if not bool(torch.as_tensor(entry["step"]).isfinite().all()):
             raise ValueError("'step' is not finite")
-        for name in MOMENTS:
+        for name in names:
             if entry[name].shape != parameter.shape:
                 raise ValueError(f"'{name}' has shape {tuple(entry[name].shape)}, the parameter "
                                  f"{tuple(parameter.shape)}")

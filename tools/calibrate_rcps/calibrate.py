@@ -16,7 +16,8 @@ OWNS = ["calibration.npz", "calibration.json", "table_*.csv"]
 def calibrate_command(request):
     """Run the calibration; results: see results_of."""
     from common.job import Job
-    from tools.calibrate_rcps.levels import find_dims, find_outputs, open_levels, read_levels
+    from common.rcps.dims import find_dims
+    from tools.calibrate_rcps.levels import find_outputs, open_levels, read_levels
 
     options = replace(request, alpha=list(dict.fromkeys(request.alpha)))
     rules = settle(options)

@@ -16,6 +16,7 @@ import numpy as np
 from common.errors import InputError
 from common.paths import ExperimentDir
 from common.rcps.choice import PUBLISHED
+from common.rcps.dims import find_dims
 from common.rcps.outputs import LOWER, POINT, TRUTH, UPPER
 from common.style_space import style_offsets
 from tools.calibrate_rcps import plots, published
@@ -23,7 +24,7 @@ from tools.calibrate_rcps.calibrate import calibrate, spread_over_splits
 from tools.calibrate_rcps.calibration import Rules
 from tools.calibrate_rcps.endpoints import PSP, groups_of
 from tools.calibrate_rcps.figures import interval_rows
-from tools.calibrate_rcps.levels import find_dims, open_levels, read_levels
+from tools.calibrate_rcps.levels import open_levels, read_levels
 from tools.calibrate_rcps.rendering import Renderer, difference, end_codes, panel
 
 NAMES = {"allz_np": TRUTH, "allz_hat_np": POINT, "allz_hat_lq_np": LOWER, "allz_hat_uq_np": UPPER}

@@ -12,8 +12,8 @@ PROG = "calibrate_rcps validate"
 
 def validate(options):
     """Run `calibrate_rcps validate`; results: files, a list of what each holds."""
+    from common.rcps.dims import find_dims
     from common.rcps.outputs import Outputs
-    from tools.calibrate_rcps.levels import find_dims
 
     found = []
     for path in options.outputs:

@@ -1,0 +1,1 @@
+"""Training of quantile encoders on images with their latents."""
