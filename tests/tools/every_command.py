@@ -99,6 +99,9 @@ def make_interval_inputs(place):
                               StyleStatistics(zeros, zeros - 4, zeros + 4, None, 0), opts={"encoder_size": 16})
         os.rename(place / "made.pt", place / quantile)
         make_outputs(place / outputs, seed=5 * number)
+    ended = call_tool("generate_ffhq", "--stylegan_path", place / "stylegan.pt", "--num_images", 8, "--output_base_dir",
+                      place / "faces", "--quiet", *CPU)
+    assert ended.status == 0, ended.err
 
 
 def make_score_model(place):
@@ -164,6 +167,11 @@ COMMANDS = {
     "generate_ffhq": Command(
         "generate_ffhq", ("--stylegan_path", "in/stylegan.pt", "--num_images", "3", "--output_base_dir", "out", *CPU),
         "out/generated", {"in/stylegan.pt": "in/stylegan_spare.bin"}),
+    "train_quantile_encoder": Command(
+        "train_quantile_encoder", ("--generated_train_data_path", "in/faces/generated/1x", "--stylegan_weights",
+                                   "in/stylegan.pt", "--encoder_type", "small", "--resize_factors", "1", "--batch_size",
+                                   "4", "--max_steps", "2", "--workers", "0", "--exp_dir", "out", *CPU), "out",
+        {"in/stylegan.pt": "in/stylegan_spare.bin"}),
     "generate_outputs_npz": Command(
         "generate_outputs_npz", ("--base_dir", "in", "--exp_name", ".", "--model_name", "encoder.pt", "--image_dir",
                                  "in/photos", "--resize_factor", "1", "--output_path", "out/values.npz", *CPU),
