@@ -71,6 +71,7 @@ def make_inputs(folder):
     (place / "runs" / "table.csv").write_text("a,b\n1,2\n")
     (place / "runs_spare.bin").write_text("a,b\n1,3\n")
     make_score_model(place)
+    make_digits(place)
     return place
 
 
@@ -86,6 +87,26 @@ def make_score_model(place):
     shutil.copy(place / "score" / "checkpoints-meta" / "checkpoint.pth", place / "score.pth")
     shutil.rmtree(place / "score")
     shutil.rmtree(place / "score_spare")
+
+
+def make_digits(place):
+    """Write a generator and images of it with their latents."""
+    from tests.tools.interval_networks import save_generator
+
+    save_generator(place / "g.pt")
+    (place / "other").mkdir()  # the name of a file is in it, too
+    os.rename(save_generator(place / "other" / "g.pt", seed=1), place / "g_spare.bin")
+    ended = call_tool("generate_ffhq", "--stylegan_path", place / "g.pt", "--num_images", 6, "--output_base_dir",
+                      place / "made", "--no_stats", *CPU, "--quiet")
+    assert ended.status == 0, ended.err
+    os.rename(place / "made" / "generated" / "1x", place / "faces")
+    shutil.rmtree(place / "made")
+    for name in os.listdir(place / "faces"):
+        if name.endswith(".png"):  # all of one size, as those that replace them
+            pixels = np.asarray(Image.open(place / "faces" / name))
+            os.remove(place / "faces" / name)
+            Image.fromarray(pixels).save(place / "faces" / name.replace(".png", ".bmp"), "BMP")
+    Image.fromarray(255 - pixels).save(place / "faces_spare.bin", "BMP")
 
 
 EVALUATE = ("--workdir", "./out", "--checkpoint", "in/score.pth", *CPU)
@@ -107,6 +128,11 @@ COMMANDS = {
     "train_edm": Command("train_edm", (*(word.replace("colours", "in/colours").replace("24", "4") for word in EDM),
                                        "--output_dir", "out"), "out",
                          {"in/colours/train_data_batch_1.npz": "in/colours_spare.bin"}),
+    "train_quantile_encoder": Command(
+        "train_quantile_encoder",
+        ("--generated_train_data_path", "in/faces", "--stylegan_weights", "in/g.pt", "--encoder_type", "small",
+         "--resize_factors", "1", "--batch_size", "2", "--max_steps", "2", "--workers", "0", "--exp_dir", "out", *CPU),
+        "out", {"in/faces/img_00001.bmp": "in/faces_spare.bin", "in/g.pt": "in/g_spare.bin"}),
     "setup_fid": Command("setup_fid", ("--action", "compute_new", "--path", "in/real", "--name", "mine", "--stats_dir",
                                        "out", *SMALL), "out/mine_clean_small-features-v1_custom_na",
                          {"in/real/0.bmp": "in/real_spare.bin"}),
