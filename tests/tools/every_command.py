@@ -72,6 +72,7 @@ def make_inputs(folder):
     (place / "runs_spare.bin").write_text("a,b\n1,3\n")
     make_score_model(place)
     make_interval_inputs(place)
+    make_digits(place)
     return place
 
 
@@ -99,9 +100,6 @@ def make_interval_inputs(place):
                               StyleStatistics(zeros, zeros - 4, zeros + 4, None, 0), opts={"encoder_size": 16})
         os.rename(place / "made.pt", place / quantile)
         make_outputs(place / outputs, seed=5 * number)
-    ended = call_tool("generate_ffhq", "--stylegan_path", place / "stylegan.pt", "--num_images", 8, "--output_base_dir",
-                      place / "faces", "--quiet", *CPU)
-    assert ended.status == 0, ended.err
 
 
 def make_score_model(place):
@@ -116,6 +114,26 @@ def make_score_model(place):
     shutil.copy(place / "score" / "checkpoints-meta" / "checkpoint.pth", place / "score.pth")
     shutil.rmtree(place / "score")
     shutil.rmtree(place / "score_spare")
+
+
+def make_digits(place):
+    """Write a generator and images of it with their latents."""
+    from tests.tools.interval_networks import save_generator
+
+    save_generator(place / "g.pt")
+    (place / "other").mkdir()  # the name of a file is in it, too
+    os.rename(save_generator(place / "other" / "g.pt", seed=1), place / "g_spare.bin")
+    ended = call_tool("generate_ffhq", "--stylegan_path", place / "g.pt", "--num_images", 6, "--output_base_dir",
+                      place / "made", "--no_stats", *CPU, "--quiet")
+    assert ended.status == 0, ended.err
+    os.rename(place / "made" / "generated" / "1x", place / "faces")
+    shutil.rmtree(place / "made")
+    for name in os.listdir(place / "faces"):
+        if name.endswith(".png"):  # all of one size, as those that replace them
+            pixels = np.asarray(Image.open(place / "faces" / name))
+            os.remove(place / "faces" / name)
+            Image.fromarray(pixels).save(place / "faces" / name.replace(".png", ".bmp"), "BMP")
+    Image.fromarray(255 - pixels).save(place / "faces_spare.bin", "BMP")
 
 
 EVALUATE = ("--workdir", "./out", "--checkpoint", "in/score.pth", *CPU)
@@ -137,6 +155,11 @@ COMMANDS = {
     "train_edm": Command("train_edm", (*(word.replace("colours", "in/colours").replace("24", "4") for word in EDM),
                                        "--output_dir", "out"), "out",
                          {"in/colours/train_data_batch_1.npz": "in/colours_spare.bin"}),
+    "train_quantile_encoder": Command(
+        "train_quantile_encoder",
+        ("--generated_train_data_path", "in/faces", "--stylegan_weights", "in/g.pt", "--encoder_type", "small",
+         "--resize_factors", "1", "--batch_size", "2", "--max_steps", "2", "--workers", "0", "--exp_dir", "out", *CPU),
+        "out", {"in/faces/img_00001.bmp": "in/faces_spare.bin", "in/g.pt": "in/g_spare.bin"}),
     "setup_fid": Command("setup_fid", ("--action", "compute_new", "--path", "in/real", "--name", "mine", "--stats_dir",
                                        "out", *SMALL), "out/mine_clean_small-features-v1_custom_na",
                          {"in/real/0.bmp": "in/real_spare.bin"}),
@@ -167,11 +190,6 @@ COMMANDS = {
     "generate_ffhq": Command(
         "generate_ffhq", ("--stylegan_path", "in/stylegan.pt", "--num_images", "3", "--output_base_dir", "out", *CPU),
         "out/generated", {"in/stylegan.pt": "in/stylegan_spare.bin"}),
-    "train_quantile_encoder": Command(
-        "train_quantile_encoder", ("--generated_train_data_path", "in/faces/generated/1x", "--stylegan_weights",
-                                   "in/stylegan.pt", "--encoder_type", "small", "--resize_factors", "1", "--batch_size",
-                                   "4", "--max_steps", "2", "--workers", "0", "--exp_dir", "out", *CPU), "out",
-        {"in/stylegan.pt": "in/stylegan_spare.bin"}),
     "generate_outputs_npz": Command(
         "generate_outputs_npz", ("--base_dir", "in", "--exp_name", ".", "--model_name", "encoder.pt", "--image_dir",
                                  "in/photos", "--resize_factor", "1", "--output_path", "out/values.npz", *CPU),

@@ -1,5 +1,6 @@
 """Images and their style vectors: read and checked before training, and the rows of its batches."""
 
+import contextlib
 import hashlib
 from concurrent.futures import ThreadPoolExecutor
 
@@ -9,13 +10,15 @@ import torch
 from common import console
 from common.datasets.degradations import degrade, network_input, resized
 from common.datasets.latents import find_pairs, read_latents
+from common.datasets.sets.folders import file_marks
 from common.errors import InputError
 from common.files import system_errors
 from common.images.decode import decode
 from common.seeding import unit_numpy
 from common.training.batches import Epochs
-from common.training.pixels import ImageCache
+from common.training.pixels import DAMAGED, ImageCache
 
+ATTEMPTS = 100  # redraws for a row whose image cannot be read
 TRUTH_GB = 1  # style vectors are kept in memory up to here, read again for each batch beyond
 
 
@@ -24,7 +27,7 @@ class Folder:
 
     num_dims: D that the vectors must have; None for images that are taken without any.  prefix: how paths below the
     folder must begin.  identity: what tells these images from others.
-    Raises InputError naming an image without latents, a damaged file, and images that are degraded already.
+    Raises InputError naming an image without latents, damaged latents, and images that are degraded already.
     """
 
     def __init__(self, path, factors, size, num_dims=None, memory_gb=4.0, prefix=""):
@@ -43,14 +46,18 @@ class Folder:
     def __len__(self):
         return len(self.pairs)
 
+    @property
+    def damaged(self):
+        """Number of images that turned out to be unreadable so far."""
+        bad = self.cache.state.reshape(len(self), -1) == DAMAGED
+        return int(bad.any(axis=1).sum())
+
     def _read_truth(self):
-        """Check all latents; return the SHA-256 of names, sizes of images, and style vectors."""
-        digest = hashlib.sha256()
+        """Check all latents; return the SHA-256 of names, marks of the images' contents, and style vectors."""
+        digest, marks = hashlib.sha256(), file_marks([pair.image for pair in self.pairs])
         with console.progress("checking", len(self), unit="images", after=5) as advance:
-            for place, pair in enumerate(self.pairs):
-                with system_errors(pair.image):
-                    size = pair.image.stat().st_size
-                digest.update(f"{pair.name} {size}\n".encode(errors="surrogateescape"))
+            for place, (pair, mark) in enumerate(zip(self.pairs, marks)):
+                digest.update(f"{pair.name} {mark}\n".encode(errors="surrogateescape"))
                 if self.num_dims is not None:
                     vector = self._vector(pair)
                     digest.update(vector.tobytes())
@@ -73,13 +80,32 @@ class Folder:
         return np.stack([self._vector(self.pairs[place]) for place in places])
 
     def pixels(self, places, views):
-        """Return uint8 (n, S, S, 3) of images by place, each degraded by factors[view]; -1 for the image itself."""
+        """Return uint8 (n, S, S, 3) of images by place, each degraded by factors[view]; -1 for the image itself.
+
+        Raises InputError naming an image that cannot be read.
+        """
+        pixels, good = self.read(places, views)
+        if not good.all():
+            self._view(places[int(good.argmin())], len(self.factors))
+        return pixels
+
+    def read(self, places, views):
+        """Return (what `pixels` does, good (n,)): an image that cannot be read is black, and not good."""
         count = len(self.factors) + 1
-        return self.cache.read(np.asarray(places) * count + np.asarray(views) % count)[0]
+        return self.cache.read(np.asarray(places) * count + np.asarray(views) % count)
+
+    def check(self):
+        """Raise InputError naming the first image that cannot be read."""
+        for place in range(len(self)):
+            self._view(place, len(self.factors))
 
     def _load(self, numbers):
-        return np.arange(len(numbers)), np.stack([self._view(*divmod(int(number), len(self.factors) + 1))
-                                                  for number in numbers])
+        places, images = [], []
+        for place, number in enumerate(numbers):
+            with contextlib.suppress(InputError):  # counted; another one takes its place
+                images.append(self._view(*divmod(int(number), len(self.factors) + 1)))
+                places.append(place)
+        return places, np.array(images, np.uint8).reshape(-1, *self.cache.shape)
 
     def _view(self, place, view):
         path = self.pairs[place].image
@@ -121,8 +147,9 @@ class Batches:
         picks = [self._pick(step, row) for row in range(self.batch)]
         known = sum(folder is self.generated for folder, _, _ in picks)
         inputs, images, truth, weights = [], [], [], []
-        for folder, place, view in picks[first:last]:
-            inputs.append(folder.pixels([place], [view]))
+        for row, (folder, place, view) in enumerate(picks[first:last], first):
+            place, pixels = self._readable(folder, place, view, step, row)
+            inputs.append(pixels)
             images.append(folder.pixels([place], [-1]) if self.targets else np.zeros((1, 0), np.uint8))
             has_truth = folder is self.generated
             truth.append(folder.vectors([place]) - self.centre if has_truth else
@@ -131,6 +158,17 @@ class Batches:
         targets = network_input(np.concatenate(images)) if self.targets else torch.zeros(last - first, 0)
         return (network_input(np.concatenate(inputs)), targets, torch.from_numpy(np.concatenate(truth)),
                 torch.tensor(weights, dtype=torch.float32))
+
+    def _readable(self, folder, place, view, step, row):
+        """Return (place, pixels (1, S, S, 3)) of an image, of another draw where it cannot be read."""
+        pixels, good = folder.read([place], [view])
+        another = unit_numpy(self.seed, "another", step, row)
+        for _ in range(ATTEMPTS):
+            if good[0]:
+                return place, pixels
+            place = int(another.integers(len(folder)))
+            pixels, good = folder.read([place], [view])
+        return place, folder.pixels([place], [view])
 
     def _pick(self, step, row):
         """Return (folder, place, view) of a row."""

@@ -140,11 +140,15 @@ class EncoderTraining:
             self._draw(self.folder / "predictions.png")
             results = {"steps": options.max_steps, "training_loss": float(np.mean(self.recent)),
                        "parameters": sum(parameter.numel() for parameter in self.network.parameters()),
-                       "images": len(self.material.generated), **self.measured,
+                       "images": len(self.material.generated), "damaged": self._damaged(), **self.measured,
                        "images_per_second": self.trainer.images_per_second, "encoder": str(path)}
             self._say(results)
         parallel.barrier()
         return results
+
+    def _damaged(self):
+        folders = (self.material.generated, self.material.real)
+        return sum(folder.damaged for folder in folders if folder is not None)
 
     def _say(self, results):
         console.show_table(str(self.folder), ["steps", "training loss", "parameters", "images/s"],
@@ -156,6 +160,8 @@ class EncoderTraining:
                                      for name in names)] for factor in self.material.factors]
             console.show_table(f"{len(self.material.val):,} images, {len(self.material.dims)} coordinates; widths in "
                                "standard deviations", ["factor", *(name.replace("_", " ") for name in names)], rows)
+        if results["damaged"]:
+            console.say(f"warning: {results['damaged']:,} unreadable images were replaced by other draws")
         console.say(f"next: python -m tools.generate_outputs_npz --base_dir {self.folder.parent} --exp_name "
                     f"{self.folder.name} --model_name models/{model_name(self.options)} --resize_factor R "
                     "--image_dir IMAGES --output_path OUTPUTS.npz")

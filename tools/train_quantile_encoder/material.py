@@ -47,6 +47,8 @@ class Material:
         real, val = options.real_train_data_path, options.val_data_path
         self.real = None if real is None else Folder(real, factors, size, None, memory)
         self.val = None if val is None else Folder(val, factors, size, num_dims, 0)
+        if self.val is not None:
+            self.val.check()
         self.network = new_encoder(options, num_dims)
         self.lpips = self.arcface = None
         if options.lpips_weights:

@@ -18,8 +18,8 @@ def draw_predictions(path, network, generator, folder, centre):
     count, rows = min(SHOWN, len(folder)), []
     places = np.arange(count)
     hardest = int(np.argmax(folder.factors))
-    pixels = folder.pixels(places, np.full(count, hardest))
-    rows += [pixels, folder.pixels(places, np.full(count, -1))]
+    pixels = folder.read(places, np.full(count, hardest))[0]
+    rows += [pixels, folder.read(places, np.full(count, -1))[0]]
     for place in range(3):
         made = []
         for image in pixels:  # one by one: pictures of 1024 px need much memory

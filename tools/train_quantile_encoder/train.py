@@ -14,7 +14,7 @@ SIZE = 256  # px, of the published encoders
 
 
 def train(request):
-    """Train; results: steps, training_loss, parameters, images, images_per_second, encoder (path) and, with
+    """Train; results: steps, training_loss, parameters, images, damaged, images_per_second, encoder (path) and, with
     --val_data_path, NAME_{factor}x for the names of validate.measure and each factor."""
     from common.device import pick_device, set_precision
     from common.job import Job

@@ -61,6 +61,13 @@ def test_bad_input_is_one_line(name):
     assert expected in refused(*words)
 
 
+def test_an_unreadable_image_of_the_validation_is_named(here):
+    path = here / "val/generated/1x/img_00003.png"
+    path.unlink()
+    path.write_bytes(b"no image")
+    assert "img_00003.png" in refused("--val_data_path", "val/generated/1x")
+
+
 def test_images_that_are_degraded_already_are_refused(here):
     path = here / "train" / "generated" / "1x" / "latents_00003.npz"
     with np.load(path) as arrays:

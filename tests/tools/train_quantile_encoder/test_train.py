@@ -71,6 +71,16 @@ def test_more_steps_go_on_and_give_the_bytes_of_a_longer_run(here):
     assert log_rows() == log_rows("straight")
 
 
+def test_an_unreadable_image_is_replaced_and_counted(here):
+    path = here / "train/generated/1x/img_00003.png"
+    data = path.read_bytes()
+    path.unlink()  # a link to the shared one
+    path.write_bytes(data[:60])
+    assert train("--max_steps", "6")["damaged"] == 1
+    train("--max_steps", "6", "--workers", "3", "--memory_gb", "0", out="again")
+    assert contents("out") == contents("again")
+
+
 def test_stopped_it_saves(here, monkeypatch):
     monkeypatch.setattr("tools.train_quantile_encoder.loop.draw_predictions",
                         lambda *_: os.kill(os.getpid(), signal.SIGTERM))
