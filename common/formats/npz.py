@@ -5,6 +5,7 @@
 """
 
 import math
+import mmap
 import os
 import shutil
 import struct
@@ -18,7 +19,7 @@ from common.formats.npy import npy_header
 from common.formats.zips import open_zip, zip_errors
 
 BROKEN = "cannot be read: it is not a complete .npz file"
-COLUMN_ROWS = 16  # rows that pass through the buffer of `columns` at a time
+WINDOW = 4 << 20  # bytes that `columns` maps at a time: a map's pages count as the process's memory
 _LOCAL_HEADER = struct.Struct("<26x2H")  # lengths of the name and of the extra field close a zip entry's local header
 
 
@@ -137,22 +138,22 @@ class NpzRows:
     def columns(self, index):
         """Return columns (N, K) of the array seen as (N, D); index: (K,) integers in 0..D - 1.
 
-        A few rows at a time pass through one buffer that stays in the processor's cache.
+        A few rows at a time are mapped, of which only the columns' own cache lines are read.
         """
         import numpy as np
 
         index, width = np.asarray(index), int(np.prod(self.shape[1:], dtype=np.int64))
-        found = np.empty((len(self), len(index)), self.dtype)
-        buffer = np.empty((COLUMN_ROWS, width), self.dtype)
-        whole = memoryview(buffer).cast("B")
+        found, row_bytes = np.empty((len(self), len(index)), self.dtype), width * self.dtype.itemsize
+        step = max(1, WINDOW // row_bytes)
         with _broken_file(self.path):
-            for start in range(0, len(self), COLUMN_ROWS):
-                count = min(COLUMN_ROWS, len(self) - start)
-                part = whole[: count * width * self.dtype.itemsize]
-                self._stream.seek(self._start + start * width * self.dtype.itemsize)
-                if self._stream.readinto(part) != len(part):
-                    raise EOFError(f"'{self.name}' ends before row {start + count}")
-                np.take(buffer[:count], index, axis=1, out=found[start : start + count])
+            for start in range(0, len(self), step):
+                count, place = min(step, len(self) - start), self._start + start * row_bytes
+                base = place - place % mmap.ALLOCATIONGRANULARITY
+                length = place - base + count * row_bytes  # beyond the file's end it is a ValueError
+                with mmap.mmap(self._stream.fileno(), length, access=mmap.ACCESS_READ, offset=base) as window:
+                    rows = np.frombuffer(window, self.dtype, count * width, place - base).reshape(count, width)
+                    np.take(rows, index, axis=1, out=found[start : start + count], mode="clip")
+                    del rows  # a window with a view into it cannot be closed
         return found
 
     def close(self):
