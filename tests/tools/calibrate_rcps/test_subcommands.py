@@ -281,3 +281,17 @@ def test_a_replaced_picture_is_noticed(calibrated, encoder, images, tmp_path):
     path.write_bytes(path.read_bytes().ljust(len(data), b"\0"))
     os.utime(path, (1, 1))
     assert stress(calibrated, images, tmp_path / "x")["none"] != first["none"]
+
+
+def test_lpips_offline(calibrated, generator, tmp_path):
+    """Without weights pixels are compared, and it is said so; the user's file is used where it is given."""
+    from common.networks.lpips import Lpips
+
+    flags = ("experiments", *words(calibrated), "--experiment", "ablation", "--stylegan_path", generator[0])
+    ended = call_tool("calibrate_rcps", *flags, "--output_dir", tmp_path / "x")
+    assert ended.status == 0, ended.err
+    assert "no --lpips_weights: pictures are compared by the root mean square" in ended.err
+    torch.save(Lpips("vgg").state_dict(), tmp_path / "vgg.pth")
+    found = results_of("calibrate_rcps", *flags, "--lpips_weights", tmp_path / "vgg.pth", "--output_dir",
+                       tmp_path / "y")
+    assert found["ablation"]["measure"] == "LPIPS"
