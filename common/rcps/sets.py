@@ -25,10 +25,6 @@ class Intervals:
     above: np.ndarray
     crossed: np.ndarray
 
-    def rows(self, index):
-        """Return the intervals of some images."""
-        return Intervals(*(array[index] for array in (self.residual, self.below, self.above, self.crossed)))
-
     def widths(self):
         """Return below + above, the widths at lambda 1, float64 (N, K)."""
         return self.below + self.above
@@ -61,12 +57,6 @@ def critical_values(intervals, side=None):
     value = np.where(residual < 0, lower, upper)
     at_point = np.where((below > 0) & (above > 0), 0.0, np.inf)  # an open interval holds its point only if both arms do
     return np.where(residual == 0, at_point, value)
-
-
-def edges(point, below, above, lambda_hat):
-    """Return (lower, upper) of the sets at lambda_hat: a number, or (lambda of the lower arm, of the upper arm)."""
-    low, high = lambda_hat if isinstance(lambda_hat, tuple) else (lambda_hat, lambda_hat)
-    return point - low * below, point + high * above
 
 
 def image_values(critical, loss):

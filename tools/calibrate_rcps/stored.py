@@ -108,10 +108,12 @@ NEEDED = ("levels", "factors", "dims", "dim_names", "lambda_hat", "shape", "alph
 def read(path):
     """Return the Stored calibration of a calibration.npz, or of the folder that holds one. Raises InputError."""
     path = path / "calibration.npz" if path.is_dir() else path
-    arrays = read_npz(path, required=NEEDED, optional=())
-    everything = read_npz(path)
+    arrays = read_npz(path)
+    missing = [name for name in NEEDED if name not in arrays]
+    if missing:
+        raise InputError(f"has no array '{missing[0]}'", where=path, do="Pass a calibration.npz of calibrate_rcps")
     levels, count = len(arrays["levels"]), len(arrays["dims"])
     if arrays["lambda_hat"].shape[:1] != (levels,) or arrays["shape"].shape != (levels, count):
         raise InputError("lambda_hat and shape are not those of its levels and dims", where=path,
                          do="Calibrate again")
-    return Stored(path, everything)
+    return Stored(path, arrays)
