@@ -6,7 +6,7 @@ from common import console
 from common.errors import InputError
 from common.files import write_json, write_png
 from common.seeding import unit_numpy
-from tools.calibrate_rcps.endpoints import calibrated_ends, enlarge
+from tools.calibrate_rcps.endpoints import enlarge, stored_ends
 from tools.calibrate_rcps.rendering import Renderer
 
 KINDS = ("gaussian", "zero", "resample", "interval")
@@ -25,7 +25,7 @@ def run(context, options, folder):
     measure, name = _measure(options)
     if not options.lpips_weights:
         console.say(f"note: no --lpips_weights: pictures are compared by the {name}")
-    ends = calibrated_ends(stored, place, outputs, options.image_index, context.lambdas(place, options.run_index))
+    ends = stored_ends(stored, place, outputs, options.image_index, context.lambdas(place, options.run_index))
     scores, files, records = {}, [], {}
     with console.progress("ablation", len(stored.dims), unit="dims") as advance:
         for column, dim in enumerate(stored.dims):

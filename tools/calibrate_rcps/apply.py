@@ -86,7 +86,7 @@ def make_sets(stored, level, outputs):
     place, dims = list(stored.levels).index(level), stored.dims
     columns = outputs.columns(dims, (POINT, LOWER, UPPER))
     point, lower, upper = (np.float64(columns[key]) for key in (POINT, LOWER, UPPER))
-    centre = 0.0 if str(stored.norm_scheme) == "none" else np.float64(outputs.vector("mean", dims))
+    centre = stored.centre(outputs, dims)
     below, above = np.maximum(point - lower, 0), np.maximum(upper - point, 0)
     low, high = stored.lambda_hat[place][0], stored.lambda_hat[place][-1]
     centred, missed = point + centre, None

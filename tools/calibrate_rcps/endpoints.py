@@ -8,8 +8,7 @@ from common import console
 from common.errors import InputError
 from common.files import fingerprint, write_png
 from common.paths import ExperimentDir
-from common.style_space import FFHQ33, FFHQ_GROUPS
-from tools.calibrate_rcps.rendering import Renderer, difference, end_codes, panel
+from tools.calibrate_rcps.rendering import Renderer, calibrated_ends, difference, end_codes, group_panels, panel
 
 PROG = "calibrate_rcps endpoints"
 PSP = "psp_celebs_super_resolution.pt"
@@ -46,7 +45,7 @@ def draw_endpoints(options):
         with console.progress("pictures", len(found) * len(options.image_index), unit="images") as advance:
             for place, ((level, _, _), each) in enumerate(zip(found, opened)):
                 for index in options.image_index:
-                    point, low, high, truth = calibrated_ends(stored, place, each, index)
+                    point, low, high, truth = stored_ends(stored, place, each, index)
                     stem = folder / f"{level}_{index:05d}"
                     paths, change = save_ends(stem, renderer, stored, point, low, high, truth)
                     outputs += paths
@@ -59,31 +58,18 @@ def draw_endpoints(options):
                                   {}))
 
 
-def calibrated_ends(stored, place, outputs, index, lambdas=None):
+def stored_ends(stored, place, outputs, index, lambdas=None):
     """Return (point (D,), low (K,), high (K,), truth (D,) or None) of an image, float64, in the truth's units.
 
     lambdas: (1 or 2,), those of the calibration by default.
     """
     from common.rcps.outputs import LOWER, POINT, TRUTH, UPPER
 
-    every, dims = np.arange(outputs.num_dims), stored.dims
-    point, lower, upper = (np.float64(outputs.row(key, index)) for key in (POINT, LOWER, UPPER))
-    centre = 0.0 if str(stored.norm_scheme) == "none" else np.float64(outputs.vector("mean", every))
-    below, above = np.maximum(point - lower, 0)[dims], np.maximum(upper - point, 0)[dims]
-    point, shape = point + centre, stored.shape[place]
+    values = np.stack([np.float64(outputs.row(key, index)) for key in (LOWER, POINT, UPPER)])
+    values += stored.centre(outputs, np.arange(outputs.num_dims))
     lambdas = stored.lambda_hat[place] if lambdas is None else lambdas
     truth = np.float64(outputs.row(TRUTH, index)) if outputs.has_truth()[index] else None
-    return (point, point[dims] - lambdas[0] * shape * below, point[dims] + lambdas[-1] * shape * above, truth)
-
-
-def groups_of(dims):
-    """Return {name: places among the selected dims} of what is shown together.
-
-    The published groups of the 33 FFHQ dims, else each dim by itself.
-    """
-    if [dim.flat for dim in FFHQ33] == [int(dim) for dim in dims]:
-        return {name: list(places) for name, places in FFHQ_GROUPS.items()}
-    return {f"dim_{int(dim)}": [place] for place, dim in enumerate(dims)}
+    return (*calibrated_ends(values, stored.dims, lambdas, stored.shape[place]), truth)
 
 
 def save_ends(stem, renderer, stored, point, low, high, truth):
@@ -98,10 +84,7 @@ def save_ends(stem, renderer, stored, point, low, high, truth):
     scale = max(1, SHOWN // size)
     paths = [Path(f"{stem}.png"), Path(f"{stem}_groups.png")]
     write_png(paths[0], enlarge(panel([*pictures, difference(lower, upper)]), scale))
-    rows = []
-    for places in groups_of(stored.dims).values():
-        first, last = renderer.pictures(np.stack(end_codes(point, stored.dims, low, high, places)), size)
-        rows.append(panel([first, last, difference(first, last)]))
+    rows = group_panels(renderer, point, stored.dims, low, high, size)
     write_png(paths[1], enlarge(np.concatenate(rows), scale))
     return paths, float(np.abs(upper.astype(np.float64) - lower).mean() / 255)
 

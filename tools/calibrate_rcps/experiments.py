@@ -110,7 +110,8 @@ class Context:
         point, lower, upper = (np.float64(columns[key][:count]) for key in (POINT, LOWER, UPPER))
         lambdas = self.lambdas(place, run_index)
         below, above = np.maximum(point - lower, 0).mean(axis=0), np.maximum(upper - point, 0).mean(axis=0)
-        return (lambdas[0] * below + lambdas[-1] * above) * self.stored.shape[place]
+        widths = (lambdas[0] * below + lambdas[-1] * above) * self.stored.shape[place]
+        return widths * self.stored.scale(self.opened[place])
 
     def generator_path(self, options):
         """Return the checkpoint that makes pictures."""

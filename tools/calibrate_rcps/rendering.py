@@ -3,6 +3,7 @@
 import numpy as np
 
 from common.errors import InputError
+from common.style_space import FFHQ33, FFHQ_GROUPS
 
 SIZE = 256  # px of the original's panels
 
@@ -67,6 +68,36 @@ def end_codes(point, dims, lower, upper, places=None):
     low, high = np.array(point, np.float32), np.array(point, np.float32)
     low[np.asarray(dims)[places]], high[np.asarray(dims)[places]] = lower[places], upper[places]
     return low, high
+
+
+def calibrated_ends(values, dims, lambdas, shape=1.0):
+    """Return (point (D,), low (K,), high (K,)) of an image: its code, and the ends of its calibrated sets.
+
+    values: (3, D) lower, point and upper values in the truth's units.  dims: (K,) of the D numbers.  lambdas: (1,), or
+    (2,) for the lower and the upper arm.  shape: (K,) factors of the arms.
+    """
+    lower, point, upper = values[:, dims]
+    return (values[1], point - lambdas[0] * shape * np.maximum(point - lower, 0),
+            point + lambdas[-1] * shape * np.maximum(upper - point, 0))
+
+
+def group_panels(renderer, point, dims, low, high, size=SIZE):
+    """Return [uint8 (size, 3 size, 3)] of each group of dims: its lower ends, its upper ends, their difference."""
+    found = []
+    for places in groups_of(dims).values():
+        first, last = renderer.pictures(np.stack(end_codes(point, dims, low, high, places)), size)
+        found.append(panel([first, last, difference(first, last)]))
+    return found
+
+
+def groups_of(dims):
+    """Return {name: places among the selected dims} of what is shown together.
+
+    The published groups of the 33 FFHQ dims, else each dim by itself.
+    """
+    if [dim.flat for dim in FFHQ33] == [int(dim) for dim in dims]:
+        return {name: list(places) for name, places in FFHQ_GROUPS.items()}
+    return {f"dim_{int(dim)}": [place] for place, dim in enumerate(dims)}
 
 
 def difference(low, high):

@@ -101,6 +101,23 @@ class Stored:
             raise AttributeError(name) from None
 
 
+    def centre(self, outputs, dims):
+        """Return what is added to the values of some dims to compare them with the truth: (K,) float64, or 0.
+
+        Raises InputError for a calibration by the published min_max formula, whose intervals have no unit.
+        """
+        if str(self.norm_scheme) == "min_max_legacy":
+            raise InputError("was made with --norm_scheme min_max_legacy, which scales the intervals and not the truth",
+                             where=self.path, do="Calibrate with --norm_scheme mean or min_max")
+        return 0.0 if str(self.norm_scheme) == "none" else np.float64(outputs.vector("mean", dims))
+
+    def scale(self, outputs):
+        """Return by what widths are multiplied: (K,) of a calibration in units of the range (min_max), else 1."""
+        if str(self.norm_scheme) != "min_max":
+            return 1.0
+        return 2 / (outputs.vector("max", self.dims) - outputs.vector("min", self.dims))
+
+
 NEEDED = ("levels", "factors", "dims", "dim_names", "lambda_hat", "shape", "alpha", "delta", "bound", "num_style_dims",
           "encoder", "norm_scheme", "sides")
 

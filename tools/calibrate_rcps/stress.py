@@ -77,12 +77,11 @@ def _corrupt_and_encode(context, options, folder):
 
 
 def _centre(context, place, encoder):
-    """Return what is added to predictions of the selected coordinates: (K,) float64, or 0."""
-    if str(context.stored.norm_scheme) == "none":
-        return 0.0
-    if encoder.statistics is not None:
-        return np.float64(encoder.statistics.mean[context.stored.dims])
-    return np.float64(context.opened[place].vector("mean", context.stored.dims))
+    """Return what is added to predictions of the selected coordinates: (K,) float64, or 0; the encoder's own mean."""
+    stored = context.stored
+    centre = stored.centre(context.opened[place], stored.dims)
+    own = encoder.statistics is not None and str(stored.norm_scheme) != "none"
+    return np.float64(encoder.statistics.mean[stored.dims]) if own else centre
 
 
 def _corrupted(pair, index, corruption, options, folder):

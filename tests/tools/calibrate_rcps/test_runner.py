@@ -158,6 +158,12 @@ def groups_high(runner, place):
     return runner.show_outputs_across_difficulty_levels("easy", image_index=3)[1][place][:, 256:512]
 
 
+def test_without_a_scheme_no_mean_is_added(rendering):
+    plain = open_runner(rendering.tree, norm_scheme="none")
+    point = plain._ends(plain._level("easy"), 3, 1.0)[0]
+    assert point == pytest.approx(plain.results_dict["easy"]["allz_hat_np"][3])
+
+
 def test_own_photograph_shows_its_own_ends(rendering):
     values = np.stack([np.full(40, value) for value in (-1.0, 0.0, 1.0)])
     one = rendering.show_outputs_across_difficulty_levels("easy", style_vectors=values)[0]

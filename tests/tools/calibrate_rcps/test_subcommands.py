@@ -80,6 +80,31 @@ def test_a_damaged_calibration_is_refused(calibrated, tmp_path):
     assert apply(calibrated, calibrated.outputs(1), tmp_path / "sets").status == 2
 
 
+def test_a_calibration_by_the_published_min_max_is_not_applied(tree, tmp_path):
+    """Its intervals are scaled and the truth is not: its lambda fits no other values."""
+    for factor in (1, 4, 8):
+        arrays = dict(np.load(tree.outputs(factor)))
+        arrays["min_style_space_vector"][:], arrays["max_style_space_vector"][:] = -1, 1
+        for name in (POINT, LOWER, UPPER):
+            arrays[name] = (arrays[name] + arrays["mean_style_space_vector"]) / 2  # so that a lambda exists
+        np.savez(tree.outputs(factor), **arrays)
+    results_of("calibrate_rcps", *words(tree, "--dims", "all", "--norm_scheme", "min_max_legacy", "--alpha", "0.6"))
+    ended = apply(tree, tree.outputs(1), tmp_path / "sets")
+    assert ended.status == 2
+    assert "was made with --norm_scheme min_max_legacy" in ended.err
+
+
+def test_importance_in_units_of_the_range(tree, tmp_path):
+    results_of("calibrate_rcps", *words(tree, "--dims", "all", "--norm_scheme", "min_max"))
+    found = results_of("calibrate_rcps", "experiments", *words(tree), "--experiment", "importance", "--output_dir",
+                       tmp_path / "x")["importance"]
+    with (tree.calibration / "table_dims.csv").open() as stream:
+        rows = [row for row in csv.DictReader(stream) if row["level"] == "easy"]
+    widths = {int(row["dim"]): float(row["width_calibrated"]) for row in rows}
+    for row in found["ranking"]:
+        assert row["importance_score"] == pytest.approx(widths[row["dimension_index"]], rel=1e-6)
+
+
 def test_validate_says_what_is_there_and_names_the_first_fault(tree):
     results = results_of("calibrate_rcps", "validate", "--outputs", tree.outputs(1))
     assert results["files"][0]["num_images"] == 120
