@@ -2,9 +2,7 @@
 doubled."""
 
 import json
-import random
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -12,6 +10,7 @@ import time
 import pytest
 
 from tests.common.datasets.imagenet_files import write_batches, write_tree
+from tests.kills import end, kill
 from tests.tools.activation_networks import contents, save_network
 from tests.tools.commands import ROOT, environment, torchrun_tool
 
@@ -48,31 +47,19 @@ def start(folder, words):
                             text=True)
 
 
-def end(process):
-    _, err = process.communicate(timeout=300)
-    assert (process.returncode, err) == (0, "")
-
-
 @pytest.mark.parametrize("name", JOBS)
 def test_killed_at_random_moments_it_ends_with_the_same_bytes(name, place):
     whole, cut, words = place / f"{name}_whole", place / f"{name}_cut", JOBS[name]
     began = time.monotonic()
     end(start(whole, words))
-    seconds, expected, moments = time.monotonic() - began, contents(whole / "data"), random.Random(name)
+    seconds, expected = time.monotonic() - began, contents(whole / "data")
     samples = json.loads(next((whole / "data" / "metadata").glob("*/dataset_info.json")).read_text())["samples"]
     assert len({sample["sample_id"] for sample in samples}) == len(samples)
-    met = 0
-    for number in range(KILLS):
-        process = start(cut, words)
-        time.sleep(moments.uniform(0.4, 0.95) * seconds)
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
-        met += process.returncode == -signal.SIGKILL
-        if number % 2 == 1:
+    for number, before_the_end in enumerate(kill(lambda: start(cut, words), seconds, KILLS, (0.4, 0.95), name)):
+        if number % 2 == 1 or not before_the_end:
             end(start(cut, words))
             assert contents(cut / "data") == expected
             shutil.rmtree(cut)
-    assert met >= KILLS // 2, f"{met} of {KILLS} kills came before the end"
 
 
 def test_two_processes_give_the_bytes_of_one_in_the_fast_form(place, monkeypatch):

@@ -1,8 +1,6 @@
 """Generation of images and the encoder's outputs, killed at 20 random moments, end with the bytes of one quiet run."""
 
-import random
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -12,6 +10,7 @@ import numpy as np
 import pytest
 
 from common.files import TEMPORARY
+from tests.kills import end, kill
 from tests.tools.activation_networks import contents
 from tests.tools.commands import ROOT, environment, torchrun_tool
 from tests.tools.interval_networks import save_encoder, save_generator
@@ -44,11 +43,6 @@ def start(folder, words):
                             env={**environment(), "PYTHONPATH": str(ROOT)}, stderr=subprocess.PIPE, text=True)
 
 
-def end(process):
-    _, err = process.communicate(timeout=300)
-    assert (process.returncode, err) == (0, "")
-
-
 def check_complete(folder):
     """Read every file under its final name in full."""
     from PIL import Image
@@ -66,21 +60,14 @@ def test_killed_at_random_moments_it_ends_with_the_same_bytes(name, place):
     whole, cut, words = place / f"{name}_whole", place / f"{name}_cut", (name, *JOBS[name])
     began = time.monotonic()
     end(start(whole, words))
-    seconds, expected, moments = time.monotonic() - began, contents(whole / "data"), random.Random(name)
-    met = 0
-    for number in range(KILLS):
-        process = start(cut, words)
-        time.sleep(moments.uniform(0.3, 0.98) * seconds)
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
-        met += process.returncode == -signal.SIGKILL
+    seconds, expected = time.monotonic() - began, contents(whole / "data")
+    for number, before_the_end in enumerate(kill(lambda: start(cut, words), seconds, KILLS, (0.3, 0.98), name)):
         check_complete(cut)
-        if number % 3 == 2:
+        if number % 3 == 2 or not before_the_end:
             end(start(cut, words))
             assert contents(cut / "data") == expected
             assert not list(cut.rglob(f"*{TEMPORARY}"))
             shutil.rmtree(cut)
-    assert met >= KILLS // 2, f"{met} of {KILLS} kills came before the end"
 
 
 @pytest.mark.parametrize("name", JOBS)

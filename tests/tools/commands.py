@@ -44,6 +44,13 @@ def torchrun_tool(count, name, *words):
     return Ended(done.returncode, done.stdout, done.stderr)
 
 
+def start_tool(name, folder, *words):
+    """Start a tool in a process of its own, in a folder, and return its Popen."""
+    variables = {**environment(), "PYTHONPATH": str(ROOT), "GENPROBE_CACHE": str(Path(folder) / "cache")}
+    return subprocess.Popen([sys.executable, "-m", f"tools.{name}", *map(str, words)], cwd=folder, env=variables,
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
 def call_tool(name, *words):
     """Run a tool with these words in this process and return how it Ended."""
     cli = importlib.import_module(f"tools.{name}.__main__").cli

@@ -57,6 +57,7 @@ def _load(path):
     try:
         with system_errors(path):
             arrays = loadmat(path, variable_names=["X", "y"])
+    # loadmat has no error of its own for damage: these are what damaged files raise in it
     except (ValueError, TypeError, KeyError, IndexError, EOFError, OSError, NotImplementedError, OverflowError,
             MemoryError, MatReadError, zlib.error, struct.error) as error:
         raise InputError(f"not a complete MATLAB file ({error})", where=path,

@@ -17,26 +17,9 @@ from tests.common.metrics.distances import frechet_distance_of_rows
 from tests.common.metrics.pictures import write_folder, write_odd_folder, write_zip
 from tests.common.networks.stylegan2_makers import checkpoint, small_generator
 from tests.tools.commands import call_tool, refusal_of, results_of
+from tests.tools.compute_fid.runs import SMALL, features, score
 
 pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
-SMALL = ("--extractor", "small", "--device", "cpu")
-
-
-@pytest.fixture(autouse=True)
-def here(own_folder):
-    """Each test in a folder of its own, with 12 images in real/ and 10 others in fake/."""
-    write_folder(own_folder / "real")
-    write_folder(own_folder / "fake", 10, first=20)
-    return own_folder
-
-
-def score(*words):
-    return results_of("compute_fid", "clean", *words, *SMALL)
-
-
-def features(place):
-    images = open_images(place)
-    return np.concatenate([small_features(images.load(index)[None]) for index in range(len(images))])
 
 
 def test_the_numbers_are_those_of_the_metrics(here):

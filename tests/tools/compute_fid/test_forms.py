@@ -10,30 +10,11 @@ import pytest
 import torch
 from PIL import Image
 
-from common.features.small_features import small_features
 from common.features.sources import open_images
 from tests.common.metrics.distances import frechet_distance_of_rows
 from tests.common.metrics.pictures import write_folder
 from tests.tools.commands import refusal_of, results_of
-
-SMALL = ("--extractor", "small", "--device", "cpu")
-
-
-@pytest.fixture(autouse=True)
-def here(own_folder):
-    """Each test in a folder of its own, with 12 images in real/ and 10 others in fake/."""
-    write_folder(own_folder / "real")
-    write_folder(own_folder / "fake", 10, first=20)
-    return own_folder
-
-
-def score(*words):
-    return results_of("compute_fid", "clean", *words, *SMALL)
-
-
-def features(place):
-    images = open_images(place)
-    return np.concatenate([small_features(images.load(index)[None]) for index in range(len(images))])
+from tests.tools.compute_fid.runs import SMALL, features, score
 
 
 def test_M11_images_in_a_file_of_statistics_serve_the_metrics_that_need_features(here):

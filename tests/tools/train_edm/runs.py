@@ -1,13 +1,11 @@
 """Tiny trainings: images of three plain colours, a network of a few thousand parameters."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 
-from tests.tools.commands import ROOT, Ended, environment, results_of
+from tests.tools.commands import Ended, results_of, start_tool
 
 NETWORK = ("--resolution", "8", "--model_channels", "16", "--channel_mult", "1", "2", "--channel_mult_emb", "2",
            "--num_blocks", "1", "--attn_resolutions", "0")
@@ -36,10 +34,7 @@ def train(*words, out="out"):
 
 def start(folder, *words):
     """Start a training in a process of its own, in a folder."""
-    variables = {**environment(), "PYTHONPATH": str(ROOT), "GENPROBE_CACHE": str(Path(folder) / "cache")}
-    command = [sys.executable, "-m", "tools.train_edm", *TINY, *map(str, words)]
-    return subprocess.Popen(command, cwd=folder, env=variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                            text=True)
+    return start_tool("train_edm", folder, *TINY, *words)
 
 
 def end(process):

@@ -1,10 +1,7 @@
 """Tiny trainings: a generator of 16 px and D = 60, images of it, the small encoder."""
 
-import subprocess
-import sys
-from pathlib import Path
 
-from tests.tools.commands import ROOT, environment, results_of
+from tests.tools.commands import results_of, start_tool
 from tests.tools.interval_networks import save_generator
 
 TINY = ("--generated_train_data_path", "train/generated/1x", "--stylegan_weights", "g.pt", "--encoder_type", "small",
@@ -34,7 +31,4 @@ def train(*words, out="out"):
 
 def start(folder, *words):
     """Start a training in a process of its own, in a folder."""
-    variables = {**environment(), "PYTHONPATH": str(ROOT), "GENPROBE_CACHE": str(Path(folder) / "cache")}
-    command = [sys.executable, "-m", "tools.train_quantile_encoder", *TINY, *map(str, words)]
-    return subprocess.Popen(command, cwd=folder, env=variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                            text=True)
+    return start_tool("train_quantile_encoder", folder, *TINY, *words)
