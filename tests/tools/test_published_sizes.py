@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from common.networks.quantile_encoder import build_encoder, preset_config
 from common.networks.stylegan2 import StyleGAN2, StyleGAN2Config
@@ -37,3 +38,13 @@ def test_two_images_of_1024_px_and_their_outputs_at_three_factors(own_folder):
     checked = results_of("calibrate_rcps", "validate", "--dims", "ffhq33", "--outputs",
                          *(f"out/{factor}/outputs.npz" for factor in (1, 16, 32)))
     assert [row["with_truth"] for row in checked["files"]] == [2, 2, 2]
+    levels = [f"{name}=out/{factor}/outputs.npz" for name, factor in (("easy", 1), ("medium", 16), ("hard", 32))]
+    words = ("--guarantee", "crc", "--alpha", 0.9)  # two images: the one promise that so few can make
+    calibrated = results_of("calibrate_rcps", "--outputs", *levels, *words, "--total_runs", 2, "--output_dir", "sets")
+    assert calibrated["num_dims"] == 33
+    assert calibrated["risk_calibration"]["mean"][0] <= 0.85  # (n R + 1) / (n + 1) <= alpha
+    drawn = results_of("calibrate_rcps", "endpoints", "--calibration", "sets", "--outputs", *levels, "--stylegan_path",
+                       "g.pt", "--output_dir", "ends", "--device", "cpu")
+    assert drawn["pictures"] == 6
+    with Image.open("ends/hard_00000.png") as picture:
+        assert picture.size == (5 * 256, 256)
