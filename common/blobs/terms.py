@@ -3,7 +3,7 @@
 A loss of the original is the mean of a whole batch: the mean over the rows of what is returned here.
 """
 
-from common.networks.blobgan.splat import covariances
+from common.networks.blobgan.splat import covariances, jitter
 
 
 def rows_mean(values):
@@ -27,6 +27,6 @@ def layout_distance(first, second):
 
     Ellipses count as the 2 x 2 matrices that splatting uses, as in the original's `latents_MSE`.
     """
-    pairs = [(covariances(one), covariances(two)) if name == "covs" else (one, two)
-             for name, one, two in zip(first._fields, first, second)]
+    matrices = [covariances(jitter(blobs)) for blobs in (first, second)]
+    pairs = [matrices if name == "covs" else pair for name, *pair in zip(first._fields, first, second)]
     return sum(rows_mean((one - two).square()) for one, two in pairs) / len(pairs)
