@@ -1,0 +1,1 @@
+"""Inversion of images into blobs, and counterfactual explanations by changing the blobs."""
