@@ -191,7 +191,8 @@ def _result(scene, rows, place, settings, diversity):
     blobs, _, _ = diverse_blobs(select(scene.start, beside["image"][row]), parts, settings, diversity)
     values, goals = beside["values"][place].clone(), beside["goal"][row]
     assignment = gates(parts["assignment"])[0][0] if diversity.gate else None
-    return DiverseFound(detach(blobs), values, signed_logits(values, goals.expand(len(values), -1)).tolist(), assignment,
+    logits = signed_logits(values, goals.expand(len(values), -1)).tolist()
+    return DiverseFound(detach(blobs), values, logits, assignment,
                         int(beside["evaluations"][place]) * diversity.count)
 
 

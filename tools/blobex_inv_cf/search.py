@@ -1,4 +1,4 @@
-"""The search for counterfactuals: many pairs side by side, each leaving as soon as its decision has flipped for good."""
+"""The search for counterfactuals: many pairs side by side, each leaving once its decision has flipped for good."""
 
 from typing import NamedTuple
 
