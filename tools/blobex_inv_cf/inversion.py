@@ -91,11 +91,10 @@ def invert(render, targets, start, settings, perceptual=None, features=None, adv
     matching, rows = Matching(targets, settings.weights, perceptual, features), Rows(settings.rates())
     count, like = len(targets), start.sizes
     number = torch.arange(count, device=like.device)
+    highest = torch.full((count,), torch.inf, dtype=like.dtype, device=like.device)
     rows.append(start._asdict(), {
-        "row": number, "best": torch.full((count,), torch.inf, dtype=like.dtype, device=like.device),
-        "mark": torch.full((count,), torch.inf, dtype=like.dtype, device=like.device), "since": torch.zeros_like(number),
-        **{f"start {name}": part for name, part in start._asdict().items()},
-        **{f"best {name}": part for name, part in start._asdict().items()}})
+        "row": number, "best": highest, "mark": highest, "since": torch.zeros_like(number),
+        **{f"{which} {name}": part for which in ("start", "best") for name, part in start._asdict().items()}})
     blobs = Blobs(*(part.clone() for part in start))
     objective, evaluations = torch.full_like(like[:, 0], torch.inf), torch.zeros_like(number)
     for step in range(settings.n_iters):
