@@ -1,0 +1,1 @@
+"""What can be explained: models of images behind one interface of signed objectives, opened by content."""

@@ -1,0 +1,146 @@
+"""What a run reads: the BlobGAN, the encoder, the explained model, the perceptual distance, the images."""
+
+import zlib
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from common.blobs.inversion import InversionWeights
+from common.blobs.metadata import read_inversions
+from common.blobs.perceptual import open_perceptual
+from common.datasets.prepared import open_prepared, to_network
+from common.errors import InputError
+from common.explained.opening import open_explained
+from common.files import file_hash
+from common.formats.checkpoints import weights_hash
+from common.images.squash import for_network
+from common.networks.blobgan.encoder_files import read_encoder
+from common.networks.blobgan.files import read_blobgan
+from common.networks.blobgan.layout import cat, select, to
+from common.seeding import unit_generator
+
+DRAWS = 2000  # layouts whose sizes bound those of a search
+NONE = "none"
+
+
+class Material:
+    """gan: BlobGAN.  encoder: None where nothing is encoded.  explained: Explained.  perceptual: None without one.
+    images: PreparedImages, None for generated ones.  inversions: ([names], Blobs) that were given, or None."""
+
+    def __init__(self, options, device):
+        self.options, self.device = options, device
+        self.gan = read_blobgan(options.blobgan_weights, device, "raw" if options.live_weights else "ema")
+        self.explained = open_explained(options.decision_model_weights, device)
+        config = self.gan.config
+        self.transform = for_network(config.resolution, config.aspect_ratio)
+        self._check_size()
+        self.images = self.inversions = self.encoder = None
+        if options.real_images:
+            if options.dataset_path is None:
+                raise InputError("which images?", where="--dataset_path", do="Pass a folder of images, or "
+                                 "--noreal_images for generated ones")
+            self.images = open_prepared(options.dataset_path, "train", self.transform, memory_gb=0)
+        inverts = options.real_images and not options.load_inversion
+        if options.load_inversion:
+            self.inversions = self._given_inversions()
+        needs = "--lambda_inv_lpips" if inverts and options.lambda_inv_lpips else None
+        self.perceptual = open_perceptual(options.lpips_weights, options.perceptual, device, needs)
+        if inverts and options.init != "mean":
+            self.encoder = read_encoder(options.encoder_weights, self.gan, device)
+        self.weights = InversionWeights(options.lambda_inv_lpips, options.lambda_inv_l2,
+                                        options.lambda_inv_decision_fm, options.lambda_inv_latent_prox)
+
+    def _check_size(self):
+        size = self.explained.size
+        if size is not None and tuple(size) != self.transform.size:
+            raise InputError(f"it takes images of {size[0]} x {size[1]}, the BlobGAN makes "
+                             f"{self.transform.height} x {self.transform.width}",
+                             where=self.options.decision_model_weights, do="Use models of one size")
+
+    def _given_inversions(self):
+        options = self.options
+        if not options.real_images or options.inversions_path is None:
+            raise InputError("needs images and --inversions_path", where="--load_inversion",
+                             do="Pass the all_inversions.pt of these images")
+        names, blobs = read_inversions(options.inversions_path)
+        config = self.gan.config
+        expected = (config.n_features, config.feature_dim, config.dim)
+        found = (blobs.xs.shape[-1], blobs.features.shape[-1], blobs.spatial_style.shape[-1])
+        if found != expected:
+            raise InputError(f"its blobs are {found[0]} of {found[1]} and {found[2]} numbers, the BlobGAN's "
+                             f"{expected[0]} of {expected[1]} and {expected[2]}", where=options.inversions_path,
+                             do="Use inversions of this BlobGAN")
+        return {name: row for row, name in enumerate(names)}, blobs
+
+    @property
+    def count(self):
+        """How many images there are to explain."""
+        options = self.options
+        if self.images is None:
+            return options.num_imgs
+        return len(self.images) if options.max_images is None else min(len(self.images), options.max_images)
+
+    def batches(self):
+        """Return [(first, last)] of the units: --bs images each, the last one fewer."""
+        size = self.options.bs
+        return [(first, min(first + size, self.count)) for first in range(0, self.count, size)]
+
+    def names(self, first, last):
+        """Return the names of images [first, last), None for generated ones."""
+        if self.images is None:
+            return None
+        return [self.images.title(number) for number in range(first, last)]
+
+    def read(self, first, last):
+        """Return (names, images (B, 3, H, W) in [-1, 1] on the device, marks of their pixels) of [first, last); images
+        that cannot be read are left out and named by the reader."""
+        pixels, good = self.images.read(list(range(first, last)))
+        names = [name for name, readable in zip(self.names(first, last), good) if readable]
+        marks = [f"{zlib.crc32(np.ascontiguousarray(row)):08x}" for row in pixels[good]]
+        return names, to_network(pixels[good]).to(self.device), marks
+
+    def drawn(self, first, last):
+        """Return the Blobs of generated images [first, last); image i draws from (seed, i) alone."""
+        width = self.gan.layout_net.noise_dim
+        z = torch.stack([torch.randn(width, generator=unit_generator(self.options.seed, "z", number))
+                         for number in range(first, last)])
+        with torch.no_grad():
+            return self.gan.layouts(z.to(self.device), self.options.truncation)
+
+    def inverted(self, names):
+        """Return the given Blobs of images of these names; InputError for one that has none."""
+        rows, blobs = self.inversions
+        missing = [name for name in names if name not in rows]
+        if missing:
+            raise InputError(f"it has no inversion of '{missing[0]}'", where=self.options.inversions_path,
+                             do="Invert these images first, or pass the file that holds them")
+        return to(cat([select(blobs, slice(rows[name], rows[name] + 1)) for name in names]), self.device)
+
+    def bounds(self):
+        """Return {tensor: (low, high)} of a search: the canvas, and for each blob the sizes that layouts have."""
+        if self.options.bounds == "off":
+            return {}
+        z = torch.randn(DRAWS, self.gan.layout_net.noise_dim, generator=unit_generator(0, "bounds of sizes"))
+        with torch.no_grad():
+            sizes = self.gan.layouts(z.to(self.device)).sizes
+        return {"xs": (0.0, 1.0), "ys": (0.0, 1.0), "sizes": (sizes.amin(dim=0), sizes.amax(dim=0))}
+
+    def derived(self):
+        """Return what shapes results beside the flags."""
+        options = self.options
+        found = {"contents of blobgan_weights": weights_hash(self.gan),
+                 "contents of decision_model_weights": self.explained.description["sha256"],
+                 "contents of encoder_weights": None if self.encoder is None else file_hash(options.encoder_weights),
+                 "images": None if self.images is None else self.images.fingerprint()}
+        for name in ("lpips_weights", "perceptual", "inversions_path"):
+            path = getattr(options, name)
+            found[f"contents of {name}"] = None if path is None else file_hash(path)
+        return found
+
+    def inputs(self):
+        """Return the paths that are read."""
+        options = self.options
+        paths = [options.blobgan_weights, options.decision_model_weights, options.dataset_path, options.lpips_weights,
+                 options.perceptual, options.inversions_path, options.encoder_weights if self.encoder else None]
+        return [Path(path) for path in paths if path is not None]

@@ -1,0 +1,84 @@
+"""From flags to a folder of counterfactuals: check everything, then batch by batch."""
+
+from pathlib import Path
+
+from common import console, parallel
+from common.errors import InputError
+
+PROG = "blobex_inv_cf"
+OWNS = ("metadata_*.pt", "snapshot_*.jpg", "all_inversions.pt", "pairs.csv")
+
+
+def explain(request):
+    """Invert and explain; results: images, inverted, pairs, flipped, already, not_found, failed, success, l1,
+    blobs_changed, evaluations, flip_on_real, reconstruction_l1."""
+    from common.device import pick_device, set_precision
+    from common.job import Job
+    from tools.blobex_inv_cf.goals import wanted
+    from tools.blobex_inv_cf.material import Material
+    from tools.blobex_inv_cf.presets import filled
+
+    options = filled(request)
+    device = pick_device(options.device, parallel.local_rank())
+    set_precision("fp32")
+    material = Material(options, device)
+    chosen, targets = wanted(options, material.explained.names)
+    settings = make_settings(options, material)
+    folder = Path(options.output_dir)
+    job = Job(folder, PROG, options, request=request, derived=material.derived(), inputs=material.inputs(), owns=OWNS,
+              show=show)
+
+    def work():
+        from tools.blobex_inv_cf.batch import Explainer
+        from tools.blobex_inv_cf.outputs import make_batches
+
+        return make_batches(folder, Explainer(material, options, settings, chosen, targets))
+
+    what = "invert" if options.inversion_only else f"explain {len(chosen)} decisions of"
+    line = f"would {what} {material.count:,} images in {len(material.batches()):,} batches into {folder}"
+    return job.run(work, lambda: (line, {"images": material.count, "batches": len(material.batches())}), device)
+
+
+def make_settings(options, material):
+    """Return the SearchSettings of the flags."""
+    from tools.blobex_inv_cf.goals import check_blobs
+    from tools.blobex_inv_cf.problem import SearchSettings
+
+    if options.target_blob and options.target_region:
+        raise InputError("chooses blobs, as --target_region does", where="--target_blob", do="Pass one of them")
+    blobs = check_blobs(options.target_blob, material.gan.config.n_features) or None
+    return SearchSettings(tuple(options.target_features), blobs, options.learning_rate_cf,
+                          numbers_of(options.lr_ratio, "--lr_ratio"), options.lambda_prox_cf,
+                          numbers_of(options.lambda_prox, "--lambda_prox"), options.n_iters_cf, options.margin,
+                          options.patience, options.early_stop == "on", material.bounds())
+
+
+def numbers_of(words, flag):
+    """Return {tensor: number} of words such as xs=0.125; InputError for others."""
+    from tools.blobex_inv_cf.options import TENSORS
+
+    found = {}
+    for word in words:
+        name, _, text = word.partition("=")
+        try:
+            value = float(text)
+        except ValueError:
+            value = -1.0
+        if name not in TENSORS or not 0 <= value < float("inf"):
+            raise InputError("expected TENSOR=NUMBER", where=f"{flag} {word}",
+                             do=f"Tensors are {', '.join(TENSORS)}; numbers are at least 0")
+        found[name] = value
+    return found
+
+
+def show(results):
+    """Print the results as a table."""
+    if "pairs" not in results:
+        console.show_table("Inversions", ["images", "L1"], [[results["images"], f"{results['reconstruction_l1']:.4f}"]])
+        return
+    names = ("images", "pairs", "flipped", "already", "not_found", "failed")
+    row = [str(results[name]) for name in names] + [
+        "" if results[name] is None else f"{results[name]:.3f}"
+        for name in ("success", "l1", "blobs_changed", "evaluations", "flip_on_real")]
+    console.show_table("Counterfactuals", [*names, "success", "L1", "blobs changed", "evaluations", "flips on real"],
+                       [row])
