@@ -48,7 +48,6 @@ class BlobGANConfig:
     generator_channels: Optional[dict] = None
     discriminator_multiplier: float = 2
     discriminator_channels: Optional[dict] = None
-    discriminate_stddev: bool = True
     n_features_min: Optional[int] = None
     n_features_max: Optional[int] = None
     feature_jitter_xy: float = 0.04
@@ -83,11 +82,13 @@ class BlobGANConfig:
                 256: model * multiplier, 512: model // 2 * multiplier, 1024: model // 4 * multiplier}
 
     def discriminator_widths(self):
-        """Return the discriminator's and encoder's {height: channels}."""
-        if self.discriminator_channels:
-            return {int(height): int(count) for height, count in self.discriminator_channels.items()}
-        factors = {**dict.fromkeys((4, 8, 16, 32, 64), 256), 128: 128, 256: 64, 512: 32, 1024: 16}
-        return {height: int(factor * self.discriminator_multiplier) for height, factor in factors.items()}
+        """Return the discriminator's and encoder's {height: channels}, from 4 rows to the pictures'."""
+        from common.networks.blobgan.discriminator import body_channels
+
+        rule = {height: int(count) for height, count in
+                body_channels(self.resolution, self.discriminator_multiplier).items()}
+        given = self.discriminator_channels or {}
+        return {height: int(given.get(height, given.get(str(height), count))) for height, count in rule.items()}
 
     def layout_net(self):
         """Return a new layout network."""
@@ -109,14 +110,13 @@ class BlobGANConfig:
         """Return a new discriminator."""
         from common.networks.blobgan.discriminator import Discriminator
 
-        return Discriminator(self.discriminator_widths(), self.resolution, self.aspect_ratio,
-                             stddev=self.discriminate_stddev)
+        return Discriminator(self.resolution, self.aspect_ratio, channels=self.discriminator_widths())
 
     def encoder(self, outputs):
         """Return a new encoder of the discriminator's body with so many outputs."""
         from common.networks.blobgan.discriminator import LayoutEncoder
 
-        return LayoutEncoder(self.discriminator_widths(), self.resolution, self.aspect_ratio, outputs)
+        return LayoutEncoder(self.resolution, self.aspect_ratio, outputs, channels=self.discriminator_widths())
 
     def checked(self, where="hyper_parameters"):
         """Return itself; InputError for sizes of which no network can be built."""
@@ -137,8 +137,6 @@ class BlobGANConfig:
         discriminator = {"name": NAMES["discriminator"], "size": self.resolution, **common}
         if self.discriminator_multiplier != 2:
             discriminator["channel_multiplier"] = self.discriminator_multiplier
-        if not self.discriminate_stddev:
-            discriminator["discriminate_stddev"] = False
         generator = {"name": NAMES["generator"], "style_dim": self.dim, "size": self.resolution, **common,
                      **{name: getattr(self, name) for name in GENERATOR}}
         layout_net = {"name": NAMES["layout_net"], "n_features_max": self.n_features, "style_dim": self.dim, **common,
@@ -186,7 +184,8 @@ def _read(values, where):
             raise InputError(f"layout_net.{name} is {layout_net[name]}; layouts that change at random are not "
                              "supported", where=where, do="Use a model trained without it")
     for part, name, only in (("generator", "c_out", 3), ("discriminator", "blur_input", False),
-                             ("discriminator", "in_channels", 3), ("discriminator", "d_out", 1)):
+                             ("discriminator", "in_channels", 3), ("discriminator", "d_out", 1),
+                             ("discriminator", "discriminate_stddev", True)):
         if parts[part][name] != only:
             raise InputError(f"{part}.{name} is {parts[part][name]!r}, only {only} is supported", where=where,
                              do="Use another model")
@@ -200,8 +199,7 @@ def _read(values, where):
               "aspect_ratio": generator["aspect_ratio"], "n_features": layout_net["n_features_max"],
               "detach_covs": layout_net["detach_covs"], "generator_channels": generator["channels"],
               "discriminator_channels": discriminator["channels"],
-              "discriminator_multiplier": discriminator["channel_multiplier"],
-              "discriminate_stddev": discriminator["discriminate_stddev"]}
+              "discriminator_multiplier": discriminator["channel_multiplier"]}
     lambdas = model.get("λ") or model.get("lambda") or {}
     known["lambdas"] = {**LAMBDAS, "D_R1": 5, **lambdas} if isinstance(lambdas, dict) else lambdas
     used = {*known, "generator", "layout_net", "discriminator", "λ", "lambda", "name", "dim", "noise_dim"}

@@ -64,8 +64,8 @@ class VectorNorm(nn.Module):
 class LayoutNet(nn.Module):
     """An MLP from noise to all parameters of K blobs.
 
-    mlp_idx, in its methods: which of the MLP's modules (the first is the norm of the noise) makes the latent's
-    successor; -1: the latent is what the last layer reads, "raw" or the number of modules: the vector of all parameters.
+    mlp_idx, in its methods: the number of the MLP's module (the first is the norm of the noise) that reads the latent;
+    -1: the last layer; "raw" or the number of modules: none, the latent is the vector of all parameters.
     """
 
     def __init__(self, num_blobs, noise_dim=512, feature_dim=512, style_dim=512, hidden_dim=1024, num_layers=8,

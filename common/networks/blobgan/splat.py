@@ -1,8 +1,8 @@
 """Splatting: blobs -> how much of each is seen at each point of a square grid, at every resolution of the generator.
 
-Blob k covers a point by alpha = sigmoid(size - q), with q the squared Mahalanobis distance to its ellipse; the last blob
-lies on top. Rectangular pictures take the same square grid; its columns are repeated where they are used. All of it is
-float32 (or float64) whatever the networks' precision.
+Blob k covers a point by alpha = sigmoid(size - q), with q the squared Mahalanobis distance to its ellipse; the last
+blob lies on top. Rectangular pictures take the same square grid; its columns are repeated where they are used. All of
+it is float32 (or float64) whatever the networks' precision.
 
 q is a sum of two squares along the ellipse's axes, each the sum of a term of the row and one of the column: no matrix
 is inverted, and nothing cancels. The shares of the blobs are composited one blob after the other, so that what one
