@@ -8,7 +8,7 @@ from common.networks.lpips import VGG_ADDRESS, load_lpips
 
 
 class LpipsDistance:
-    """LPIPS on images in [-1, 1], see common.networks.lpips."""
+    """LPIPS on images in [-1, 1], see common.networks.lpips; values beyond are taken as they are, as by the package."""
 
     name = "lpips"
 
@@ -17,7 +17,7 @@ class LpipsDistance:
 
     def features(self, images):
         """Return the features of images (B, 3, H, W), a list of maps."""
-        return self.network.unit_features(images)
+        return self.network.unit_features(images, clamp=False)
 
     def distance(self, first, second):
         """Return the distances (B,) of two results of `features`."""

@@ -47,9 +47,12 @@ class Lpips(nn.Module):
             total = total + F.conv2d((one - two).square(), lin).mean(dim=(1, 2, 3))
         return total
 
-    def unit_features(self, x):
-        """Return the five features (B, C, H, W) of images, of unit length along the channels."""
-        x, found = (x.clamp(-1, 1) - self.shift) / self.scale, []
+    def unit_features(self, x, clamp=True):
+        """Return the five features (B, C, H, W) of images, of unit length along the channels.
+
+        clamp: values beyond [-1, 1] to it; the package does not, and a loss has no gradient there.
+        """
+        x, found = ((x.clamp(-1, 1) if clamp else x) - self.shift) / self.scale, []
         for name, layer in self.features.items():
             if int(name) in self.pools:
                 x = F.max_pool2d(x, self.pool_side, 2)
