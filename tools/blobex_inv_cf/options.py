@@ -17,8 +17,8 @@ class SearchFlags(CommonOptions):
     preset: str = option("rect", "values of the flags that are not given (python -m tools presets)", kind="how",
                          choices=list(PRESETS))
     # Inversion
-    init: Optional[str] = option(None, "start of an inversion: the encoder's layout, the mean layout, or the better of both",
-                       choices=["encoder", "mean", "best"])
+    init: Optional[str] = option(None, "start of an inversion: the encoder's layout, the mean layout, or the better "
+                                 "of both", choices=["encoder", "mean", "best"])
     n_iters_inv: Optional[int] = option(None, "steps of an inversion", low=1)
     lr_inv: Optional[float] = option(None, "learning rate of an inversion, twice that for sizes", above=0)
     halve_inv_every: Optional[int] = option(None, "steps after which that rate is halved", low=1)
@@ -28,14 +28,14 @@ class SearchFlags(CommonOptions):
     lambda_inv_l2: Optional[float] = option(None, "weight of the mean square difference of pixels", low=0)
     lambda_inv_decision_fm: Optional[float] = option(None, "weight of the explained model's features", low=0)
     lambda_inv_latent_prox: Optional[float] = option(None, "weight of the distance from the start", low=0)
-    keep: Optional[str] = option(None, "blobs of an inversion: the best that were seen, or the last", choices=["best", "last"])
+    keep: Optional[str] = option(None, "blobs of an inversion: the best that were seen, or the last",
+                                 choices=["best", "last"])
     # Search
     learning_rate_cf: Optional[float] = option(None, "learning rate of the search", above=0)
-    lr_ratio: List[str] = option([], "factors of that rate, such as xs=0.125 sizes=1 (default: 1 for sizes, 1/8 for the "
-                                 "others)", nargs="+", metavar="TENSOR=X")
+    lr_ratio: List[str] = option([], "factors of that rate, such as xs=0.125 sizes=1 (default: 1 for sizes, 1/8 for "
+                                 "the others)", nargs="+", metavar="TENSOR=X")
     lambda_prox_cf: Optional[float] = option(None, "weight of the distance from the inverted blobs", low=0)
-    lambda_prox: List[str] = option([], "weights of the tensors in that distance", nargs="+",
-                                    metavar="TENSOR=X")
+    lambda_prox: List[str] = option([], "weights of the tensors in that distance", nargs="+", metavar="TENSOR=X")
     n_iters_cf: Optional[int] = option(None, "steps of a search at most", low=1)
     early_stop: Optional[str] = option(None, "on: a pair leaves as soon as its decision has flipped for good; off: all "
                                        "steps, and the blobs after the last", choices=["on", "off"])
@@ -45,8 +45,8 @@ class SearchFlags(CommonOptions):
                          choices=["on", "off"])
     target_features: List[str] = option([], "tensors that may change", nargs="+", choices=list(TENSORS))
     target_attributes: List[str] = option([], "objectives, by name or number (default: all)", nargs="+")
-    target: List[str] = option([], "decisions to reach, such as Forward=0 Stop=1 or class=5 (default: the opposite ones)",
-                               nargs="+", metavar="NAME=VALUE")
+    target: List[str] = option([], "decisions to reach, such as Forward=0 Stop=1 or class=5 (default: the opposite "
+                               "ones)", nargs="+", metavar="NAME=VALUE")
     joint: bool = option(False, "reach all of --target at once, in one counterfactual")
     search_anyway: bool = option(False, "also search where a decision already is as --target wants it")
     target_blob: List[int] = option([], "numbers of the blobs that may change, 0 to K - 1 (default: all, and the "
@@ -55,8 +55,8 @@ class SearchFlags(CommonOptions):
                                         nargs=4, low=0, high=1)
     search_on: str = option("reconstruction", "picture that the model decides on: the blobs' own, or the real one plus "
                             "the change", choices=["reconstruction", "real"])
-    sparse: Optional[str] = option(None, "afterwards blobs go back to where they were as long as the flip stays: whole ones, "
-                         "their single tensors too, or off", choices=["blobs", "tensors", "off"])
+    sparse: Optional[str] = option(None, "afterwards blobs go back to where they were as long as the flip stays: "
+                                   "whole ones, their single tensors too, or off", choices=["blobs", "tensors", "off"])
     sparse_margin: Optional[float] = option(None, "signed logit that has to remain", low=0)
     num_diverse: int = option(1, "different counterfactuals of each pair", low=1)
     gate: str = option("on", "each of several changes blobs of its own; off for the widest spread",
