@@ -1,9 +1,95 @@
-"""Opening a file as an explained model."""
+"""Opening a file as an explained model: decision models, DeepLabV3, TorchScript modules, torch.export programs."""
+
+from common.errors import InputError
+from common.explained.objective import CITYSCAPES, parse_objective
+from common.formats.zips import open_zip
+
+GIVE = "a decision model, a DeepLabV3 (model_state_dict), a TorchScript module or a torch.export program"
 
 
-def open_explained(path, device="cpu"):
-    """Return the Explained of a file on a device. Raises InputError for a missing, damaged or foreign file."""
+def open_explained(path, device="cpu", objectives=(), size=None, value_range="signed", output=None, class_names=(),
+                   threshold=0.5):
+    """Return the Explained of a file on a device.
+
+    objectives: words, see common.explained.objective; none: all attributes or classes of a decision model.
+    size, value_range, output: of a program, see Program.  class_names: of its classes.
+    Raises InputError for a missing, damaged or foreign file, and for a program that cannot be explained.
+    """
+    kind = kind_of(path)
+    if kind == "checkpoint":
+        from common.explained.segmentation import is_deeplab, open_deeplab
+        from common.formats.checkpoints import is_safetensors, load_torch
+
+        if not is_safetensors(path):
+            value = load_torch(path)
+            if is_deeplab(value):
+                parsed = _parsed(objectives, class_names or CITYSCAPES, threshold, path)
+                return open_deeplab(path, value, device, parsed, size, value_range, output)
+        return _open_decision(path, device, objectives, (size, output), threshold)
+    parsed = _parsed(objectives, class_names, threshold, path)
+    if kind == "script":
+        from common.formats.script_module import load_script
+
+        run, trial_size = load_script(path, device), None
+        for parameter in run.parameters():
+            parameter.requires_grad = False
+    else:
+        run, trial_size = _exported(path, device)
+    from common.explained.program import Program
+
+    return Program(run, path, kind, parsed, size or trial_size, value_range, output)
+
+
+def kind_of(path):
+    """Return script, export or checkpoint, by a file's contents."""
+    from common.files import system_errors
+
+    with system_errors(path), open(path, "rb") as stream:
+        is_zip = stream.read(2) == b"PK"
+    if not is_zip:
+        return "checkpoint"
+    with open_zip(path, f"not {GIVE}") as archive:
+        names = {name.partition("/")[2] for name in archive.namelist()}
+    if "models/model.json" in names:
+        return "export"
+    return "script" if any(name.startswith("code/") for name in names) else "checkpoint"
+
+
+def _parsed(words, names, threshold, path):
+    if not words:
+        raise InputError("which objective?", where=path,
+                         do="Pass --objective, such as class:5, attribute:2 or share:road@0.2,0.5,0.8,1")
+    return [parse_objective(word, names, threshold) for word in words]
+
+
+def _open_decision(path, device, objectives, unused, threshold):
     from common.explained.classifier import Classifier
     from common.networks.decision import open_decision_model
 
-    return Classifier(open_decision_model(path, device), path)
+    model = open_decision_model(path, device)
+    if any(value is not None for value in unused):
+        raise InputError("a decision model has one output and says its size itself", where="--size, --output",
+                         do="Leave them out")
+    chosen = [parse_objective(word, model.names, threshold) for word in objectives]
+    kinds = {"attribute": "attributes", "class": "classes"}
+    wrong = next((each for each in chosen
+                  if kinds.get(each.kind) != model.kind or each.index >= len(model.names)), None)
+    if wrong is not None:
+        raise InputError(f"the model has {len(model.names)} {model.kind}", where=f"--objective {wrong.word}",
+                         do=f"Pass {'attribute' if model.kind == 'attributes' else 'class'}:NAME with one of "
+                         f"{', '.join(model.names)}")
+    return Classifier(model, path, [each.index for each in chosen] or None)
+
+
+def _exported(path, device):
+    """Return (function of pictures, (H, W) or None) of a torch.export program."""
+    from common.formats.exported_program import ExportedProgram
+
+    program = ExportedProgram(path, device, several=True)
+    if len(program.input_shape) != 3 or program.input_shape[0] != 3:
+        raise InputError(f"it takes inputs of {program.input_shape}, no pictures of three channels", where=path,
+                         do="Export a program of pictures (batch, 3, H, W)")
+    if program.batch[1] is not None and program.batch[0] == program.batch[1]:
+        raise InputError(f"it was exported for batches of {program.batch[0]}", where=path,
+                         do="Export it with dynamic_shapes=({0: torch.export.Dim('batch')},)")
+    return program.differentiable, program.input_shape[1:]

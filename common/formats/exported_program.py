@@ -8,6 +8,7 @@ operator that computes (see script_module.py) or arithmetic on sizes; weights ar
 that exist are read as checkpoints are. Sizes come from the tensors themselves, so no expression is ever evaluated.
 """
 
+import functools
 import io
 import json
 import math
@@ -55,14 +56,16 @@ ARITHMETIC |= {"_operator.getitem": operator.getitem, "math.trunc": _of_sizes(ma
 
 
 class ExportedProgram:
-    """A program that maps one tensor to one tensor, without gradients.
+    """A program that maps one tensor to one tensor, or to several.
 
     input_shape: the input's shape less its batch.  batch: (smallest, largest) batch, largest None for no limit; equal
     where the program was exported for one batch size.  dtype: the input's.
+    several: the output may be several tensors: a call returns {name: tensor}, the names from the program's dictionary,
+    else "0", "1", ...
     """
 
-    def __init__(self, path, device="cpu"):
-        self.path, self.device = path, torch.device(device)
+    def __init__(self, path, device="cpu", several=False):
+        self.path, self.device, self.several = path, torch.device(device), several
         broken, do = "not a torch.export program that can be read", "Export it again with torch.export.save"
         with zip_errors(path, broken, do, (TypeError,)), open_zip(path, broken) as archive:
             members = _members(archive)
@@ -71,10 +74,18 @@ class ExportedProgram:
             tensors = {**self._tensors(archive, members, "constants"), **self._tensors(archive, members, "weights")}
             self._build(whole, tensors)
 
-    @torch.no_grad()
     def __call__(self, x):
-        """Return the program's output for x (batch, *input_shape); what its operators raise is passed on."""
-        return self.graph.run({**self.bound, self.input_name: x.to(self.device, self.dtype)})[self.output]
+        """Return the program's output for x (batch, *input_shape), without gradients; what its operators raise is
+        passed on."""
+        with torch.no_grad():
+            return self.differentiable(x)
+
+    def differentiable(self, x):
+        """Return the same with a derivative with respect to x. Parts of the program under torch.no_grad have none."""
+        results = self.graph.run({**self.bound, self.input_name: x.to(self.device, self.dtype)})
+        if not self.several:
+            return results[self.outputs[0]]
+        return {name: results[place] for name, place in zip(self.output_names, self.outputs)}
 
     def _build(self, whole, tensors):
         module = whole["graph_module"]
@@ -89,10 +100,11 @@ class ExportedProgram:
             elif kind != "constant_input":
                 self.refuse(f"an input of kind {kind}")
         outputs = [number for number, spec in enumerate(signature["output_specs"]) if "user_output" in spec]
-        if len(inputs) != 1 or len(outputs) != 1:
+        if len(inputs) != 1 or not outputs or (len(outputs) != 1 and not self.several):
             raise InputError(f"the program takes {len(inputs)} tensors and returns {len(outputs)}, expected one each",
                              where=self.path, do="Export a module that maps z to images alone")
-        (self.input_name,), (self.output,) = inputs, outputs
+        (self.input_name,), self.outputs = inputs, outputs
+        self.output_names = _output_names(module, len(outputs))
         meta = graph["tensor_values"][self.input_name]
         self.dtype = DTYPES[meta["dtype"]]
         batch, *rest = meta["sizes"] or [{}]
@@ -212,9 +224,9 @@ class _Graph:
             else:
                 kwargs[entry["name"]] = value
         is_part = node["target"] == "torch.ops.higher_order.wrap_with_set_grad_enabled"
-        if is_part:  # a part under torch.no_grad(), as everything is here
-            part, args = args[1], args[2:]
-            function = part.call
+        if is_part:  # a part with or without gradients
+            enabled, part, args = args[0], args[1], args[2:]
+            function = functools.partial(_with_gradients, part.call, enabled)
         elif node["target"] in ARITHMETIC:  # positional, whatever their names
             function, args, kwargs = ARITHMETIC[node["target"]], [*args, *kwargs.values()], {}
         else:
@@ -258,6 +270,31 @@ class _Graph:
         if kind == "as_device":  # the file's device is where it was exported
             return self.program.device
         return self.program.refuse(f"an argument of kind {kind}")
+
+
+def _with_gradients(function, enabled, *arguments):
+    with torch.set_grad_enabled(bool(enabled) and torch.is_grad_enabled()):
+        return function(*arguments)
+
+
+def _output_names(module, count):
+    """Return the names of a program's outputs: the keys of the dictionary that it returns, else their numbers."""
+    try:
+        signature = module["module_call_graph"][0]["signature"]
+        kind, children = _tree(json.loads(signature["out_spec"])[1])
+        names = [str(key) for key in kind]
+        return names if len(set(names)) == len(names) == count == len(children) else list(map(str, range(count)))
+    except (KeyError, IndexError, TypeError, ValueError, RecursionError):
+        return list(map(str, range(count)))
+
+
+def _tree(spec):
+    """Return (keys, children) of a dictionary's tree specification; TypeError for another kind."""
+    if not str(spec["type"]).endswith(("dict", "OrderedDict")) or any(child["children_spec"]
+                                                                      for child in spec["children_spec"]):
+        raise TypeError("no flat dictionary")
+    keys = spec["context"]
+    return (json.loads(keys) if isinstance(keys, str) else keys), spec["children_spec"]
 
 
 def _names(value):

@@ -35,13 +35,23 @@ class Measured:
                 parts.append((pictures, scene.values(pictures, self.images[rows])))
                 if batch.names is not None:
                     shown = explainer.on_real(pictures, batch, self.images[rows], scene.pictures)
-                    real.append(explainer.explained.values(shown))
+                    real.append((explainer.explained.values(shown), self._reached(explainer, shown, goals[rows])))
         self.pictures, self.values = (torch.cat(part) for part in zip(*parts))
+        self.reached, self.reached_on_real = self._reached(explainer, self.pictures, goals), None
         self.logits, self.goals = signed_logits(self.values, goals), goals
         self.l1 = image_distance(self.pictures, scene.pictures[self.images])
         self.changed = changed_blobs(blobs, select(scene.start, self.images)).sum(dim=1)
         self.lpips = explainer.lpips(self.pictures, batch, self.images)
-        self.real_values = torch.cat(real) if real else None
+        self.real_values = None
+        if real:
+            self.real_values, self.reached_on_real = (torch.cat(part) for part in zip(*real))
+
+    @staticmethod
+    def _reached(explainer, pictures, goals):
+        """Return whether the decisions on pictures are all as the goals want them, (N,) bool."""
+        size = explainer.options.bs
+        decided = torch.cat([explainer.explained.decided(part) for part in pictures.split(size)])
+        return ((decided == (goals > 0)) | (goals == 0)).all(dim=1)
 
     def is_finite(self):
         """Return which rows (N,) are finite throughout."""
@@ -82,7 +92,7 @@ def _line(explainer, batch, values, number, searched, before, after, failed):
     pair, found, sparse = searched
     explained, attribute = explainer.explained, pair.attribute
     start = values[pair.image : pair.image + 1]
-    flips = bool(after.logits[number] > 0)
+    flips = bool(after.reached[number])
     outcome = FAILED if failed else ALREADY if found is None and flips else FLIPPED if flips else NOT_FOUND
 
     def score(numbers):
@@ -100,7 +110,7 @@ def _line(explainer, batch, values, number, searched, before, after, failed):
         "sparse_evaluations": 0 if sparse is None else sparse[1], "l1": float(after.l1[number]),
         "lpips": None if after.lpips is None else float(after.lpips[number]),
         "blobs_changed": int(after.changed[number]),
-        "flip_on_real": None if real is None else int(signed_logits(real[own], after.goals[own]) > 0),
+        "flip_on_real": None if real is None else int(after.reached_on_real[number]),
         "score_on_real": None if real is None else score(real[own]), "dense_score": score(before.values[own]),
         "dense_l1": float(before.l1[number]), "dense_blobs_changed": int(before.changed[number])}
 

@@ -31,7 +31,9 @@ class Material:
     def __init__(self, options, device):
         self.options, self.device = options, device
         self.gan = read_blobgan(options.blobgan_weights, device, "raw" if options.live_weights else "ema")
-        self.explained = open_explained(options.decision_model_weights, device)
+        self.explained = open_explained(options.decision_model_weights, device, options.objective,
+                                        tuple(options.size) or None, options.range, options.output,
+                                        options.class_names, options.threshold)
         config = self.gan.config
         self.transform = for_network(config.resolution, config.aspect_ratio)
         self._check_size()

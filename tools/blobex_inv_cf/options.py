@@ -72,6 +72,14 @@ class ExplainOptions(SearchFlags):
     blobgan_weights: str = option("checkpoints/blobgan_256x512.ckpt", "BlobGAN checkpoint", kind="how")
     encoder_weights: str = option("checkpoints/encoder_256x512.pt", "encoder checkpoint, or none", kind="how")
     decision_model_weights: str = option("checkpoints/decision_densenet.tar", "model that is explained", kind="how")
+    objective: List[str] = option([], "what is explained, such as attribute:2, class:5, share:road@.2,.5,.8,1, "
+                                  "confidence:car or count:car (default: all attributes or classes)", nargs="+")
+    threshold: float = option(0.5, "share, confidence or count that an objective is compared with", above=0)
+    range: str = option("signed", "pictures that a program takes: signed (-1 to 1), unit (0 to 1) or imagenet",
+                        choices=["signed", "unit", "imagenet"])
+    size: List[int] = option([], "height and width that a program takes (default: the BlobGAN's)", nargs=2, low=1)
+    output: Optional[str] = option(None, "key or number of the output of a program with several")
+    class_names: List[str] = option([], "names of a program's classes, in order", nargs="+")
     lpips_weights: Optional[str] = option(None, "torchvision's vgg16 file for LPIPS", kind="how")
     perceptual: Optional[str] = option(None, "classifier whose maps take LPIPS's place: a file of train_decision_model",
                                        kind="how")
