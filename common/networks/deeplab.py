@@ -62,6 +62,6 @@ class DeepLabV3(nn.Module):
                                                 nn.Conv2d(inputs // 4, num_classes, 1))
 
     def forward(self, x):
-        """Return {"out": logits (B, num_classes, H, W)} of pictures (B, 3, H, W), enlarged from an eighth of the size."""
+        """Return {"out": logits (B, num_classes, H, W)} of pictures (B, 3, H, W), from an eighth of the size."""
         maps = self.classifier(self.backbone.maps(x)[-1])
         return {"out": F.interpolate(maps, size=x.shape[2:], mode="bilinear", align_corners=False)}
