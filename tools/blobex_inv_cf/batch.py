@@ -17,9 +17,11 @@ from tools.blobex_inv_cf.sparse import sparsify
 
 
 class Batch(NamedTuple):
-    """What is known of a batch before the search. names: None for generated images.  targets: (B, 3, H, W) that were
+    """What is known of a batch before the search. labels: names of the images, numbers of generated ones.  names: None
+    for generated images.  targets: (B, 3, H, W) that were
     inverted, or the generated ones.  start: Blobs.  encoded: pictures of the encoder's layouts, or None."""
 
+    labels: list
     names: Optional[list]
     marks: list
     targets: torch.Tensor
@@ -57,10 +59,11 @@ class Explainer:
         if material.images is None:
             start = material.drawn(first, last)
             with torch.no_grad():
-                return Batch(None, [], chunked(self.render, start, options.bs), start, None, {})
+                pictures = chunked(self.render, start, options.bs)
+            return Batch([str(number) for number in range(first, last)], None, [], pictures, start, None, {})
         names, targets, marks = material.read(first, last)
         if options.load_inversion:
-            return Batch(names, marks, targets, material.inverted(names), None, {})
+            return Batch(names, names, marks, targets, material.inverted(names), None, {})
         weights, perceptual = material.weights, material.perceptual
         matching = Matching(targets, weights, perceptual, self.explained.features)
         encoder = None if material.encoder is None else material.encoder.network
@@ -71,7 +74,7 @@ class Explainer:
         with torch.no_grad():
             encoded = chunked(self.render, start, options.bs)
         about = {"evaluations": found.evaluations.tolist(), "objective": found.objective.tolist()}
-        return Batch(names, marks, targets, self._whole(names, found.blobs), encoded, about)
+        return Batch(names, names, marks, targets, self._whole(names, found.blobs), encoded, about)
 
     @torch.no_grad()
     def _whole(self, names, blobs):
@@ -94,8 +97,9 @@ class Explainer:
             values = self._values(pictures, batch, torch.arange(len(pictures), device=pictures.device))
         scene = Scene(self.render, lambda images, numbers: self._values(images, batch, numbers, pictures), batch.start,
                       pictures)
-        extra = {"version": 1, "names": list(self.explained.names), "marks": batch.marks, "inversion": batch.inversion,
-                 "reconstruction_l1": image_distance(pictures, batch.targets).tolist(), "attributes": {}}
+        extra = {"version": 1, "names": list(self.explained.names), "labels": batch.labels, "marks": batch.marks,
+                 "inversion": batch.inversion, "attributes": {},
+                 "reconstruction_l1": image_distance(pictures, batch.targets).tolist()}
         rows = [] if batch.names is None else [("real", batch.targets)]
         rows += [] if batch.encoded is None else [("enc", batch.encoded)]
         rows.append(("query" if batch.names is None else "reconstr", pictures))

@@ -4,11 +4,11 @@ from functools import partial
 
 import torch
 
+from common.blobs.changes import changed_blobs
 from common.blobs.metadata import Counterfactuals
 from common.blobs.terms import image_distance
 from common.networks.blobgan.layout import Blobs, cat, select
 from tools.blobex_inv_cf.problem import signed_logits
-from tools.blobex_inv_cf.sparse import changed_blobs
 
 FLIPPED, NOT_FOUND, ALREADY, FAILED = "flipped", "not_found", "already", "failed"
 COLUMNS = ("image", "attribute", "name", "outcome", "start", "target", "end", "start_score", "score", "start_logit",
@@ -101,7 +101,7 @@ def _line(explainer, batch, values, number, searched, before, after, failed):
     own = slice(number, number + 1)
     real = after.real_values
     return {
-        "image": f"{pair.image}" if batch.names is None else batch.names[pair.image], "attribute": attribute,
+        "image": batch.labels[pair.image], "attribute": attribute,
         "name": explained.names[attribute], "outcome": outcome, "start": int(start[0, attribute] > 0),
         "target": int(pair.goal[attribute] > 0), "end": int(after.values[number, attribute] > 0),
         "start_score": score(start), "score": score(after.values[own]),

@@ -5,11 +5,11 @@ from typing import NamedTuple, Optional, Tuple
 
 import torch
 
+from common.blobs.changes import BLOBS_ALONE, FIRST_BLOB_ROW
 from common.blobs.rows import put_rows, take_rows
 from common.networks.blobgan.layout import Blobs
 
 LOW_RATE = 1 / 8  # of the rate of sizes: the others', as published
-FIRST_BLOB_ROW = 1  # of sizes, features and styles
 
 
 class Pair(NamedTuple):
@@ -97,7 +97,7 @@ def blob_offsets(blobs, start, settings):
     for name in settings.names:
         square = ((getattr(blobs, name) - getattr(start, name)) / settings.ratio(name)).square()
         square = square if square.dim() == 2 else square.sum(dim=2)
-        if name in ("xs", "ys", "covs"):
+        if name in BLOBS_ALONE:
             total[:, FIRST_BLOB_ROW:] += square
         elif name == "sizes":
             total[:, FIRST_BLOB_ROW:] += square[:, FIRST_BLOB_ROW:]  # the background's size is not used

@@ -19,8 +19,7 @@ def explain_several(explainer, batch, scene, values, pairs, already, extra, rows
     diversity = Diversity(options.num_diverse, gate=options.gate == "on")
     if options.diversity == "restarts":
         diversity = Diversity(options.num_diverse, **RESTARTS)
-    names = batch.names or [str(number) for number in range(len(scene.pictures))]
-    found = search_diverse(scene, pairs, settings, diversity, options.bs, options.seed, names, advance)
+    found = search_diverse(scene, pairs, settings, diversity, options.bs, options.seed, batch.labels, advance)
     lines, attributes, n = [], {}, options.num_diverse
     for attribute in sorted({pair.attribute for pair in [*pairs, *already]}):
         members = [(pair, each) for pair, each in zip(pairs, found) if pair.attribute == attribute]
@@ -57,7 +56,7 @@ def _distances(explainer, batch, pictures):
 def _base(explainer, batch, values, pair):
     """Return the cells that all lines of a pair share."""
     start, attribute = values[pair.image : pair.image + 1], pair.attribute
-    return {"image": f"{pair.image}" if batch.names is None else batch.names[pair.image], "attribute": attribute,
+    return {"image": batch.labels[pair.image], "attribute": attribute,
             "name": explainer.explained.names[attribute], "start": int(start[0, attribute] > 0),
             "target": int(pair.goal[attribute] > 0),
             "start_score": float(explainer.explained.scores(start)[0, attribute])}

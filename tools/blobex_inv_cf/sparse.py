@@ -3,15 +3,15 @@
 One blob at a time, the least changed first; at most two passes over all of them, so that the cost is bounded.
 """
 
-from typing import NamedTuple
+from typing import NamedTuple, Optional
 
 import torch
 
-from common.networks.blobgan.layout import Blobs, cat, select
-from tools.blobex_inv_cf.problem import FIRST_BLOB_ROW, blob_offsets, signed_logits
+from common.blobs.changes import changed_blobs, revert
+from common.networks.blobgan.layout import cat, select
+from tools.blobex_inv_cf.problem import blob_offsets, signed_logits
 from tools.blobex_inv_cf.search import evaluate
 
-CHANGED = 1e-6  # what counts as a change of a blob
 PASSES = 2
 
 
@@ -19,37 +19,7 @@ class Candidate(NamedTuple):
     """What goes back: a blob's row (0: the background), whole or one of its tensors."""
 
     row: int
-    name: str = ""
-
-
-def changed_blobs(blobs, start):
-    """Return which blobs differ in any of the six tensors, (B, K + 1) bool; row 0 is the background, whose size is
-    not used and does not count."""
-    moved = torch.zeros_like(blobs.sizes, dtype=torch.bool)
-    for name, now, then in zip(Blobs._fields, blobs, start):
-        differs = (now - then).abs() > CHANGED
-        differs = differs if differs.dim() == 2 else differs.any(dim=2)
-        if name in ("xs", "ys", "covs"):
-            moved[:, FIRST_BLOB_ROW:] |= differs
-        elif name == "sizes":
-            moved[:, FIRST_BLOB_ROW:] |= differs[:, FIRST_BLOB_ROW:]
-        else:
-            moved |= differs
-    return moved
-
-
-def revert(blobs, start, candidate):
-    """Return the Blobs of one picture with a candidate as in `start`; without a change, None."""
-    parts, differs = {}, False
-    for name in (candidate.name,) if candidate.name else Blobs._fields:
-        row = candidate.row - (name in ("xs", "ys", "covs"))
-        now, then = getattr(blobs, name), getattr(start, name)
-        if row < 0 or (name == "sizes" and not row) or not bool(((now[:, row] - then[:, row]).abs() > CHANGED).any()):
-            continue
-        parts[name] = now.clone()
-        parts[name][:, row] = then[:, row]
-        differs = True
-    return blobs._replace(**parts) if differs else None
+    name: Optional[str] = None
 
 
 def sparsify(scene, pairs, found, settings, margin, capacity, mode="blobs"):
@@ -70,7 +40,7 @@ def sparsify(scene, pairs, found, settings, margin, capacity, mode="blobs"):
             for number, queue in enumerate(queues):
                 trial = None
                 while queue and trial is None:
-                    trial = revert(now[number], select(scene.start, [pairs[number].image]), queue.pop(0))
+                    trial = revert(now[number], select(scene.start, [pairs[number].image]), *queue.pop(0))
                 if trial is not None:
                     trials.append((number, trial))
             for number, trial, logit in _logits(scene, pairs, trials, capacity):

@@ -1,0 +1,1 @@
+"""The numbers that tell a good counterfactual explanation from a fooled network."""
