@@ -11,6 +11,7 @@ from common.formats.checkpoints import load_strictly, weights_hash
 from common.images.squash import for_network
 from common.networks.blobgan.encoder_files import EncoderConfig, read_encoder
 from common.networks.blobgan.files import read_blobgan
+from common.networks.blobgan.resnet_encoder import CHANNELS
 from common.seeding import unit_seed
 from tools.train_encoder.options import NONE, SIDES, TrainOptions, mlp_index, weights_of
 
@@ -26,8 +27,9 @@ class Material:
         self.gan = open_blobgan(options, device)
         sizes, idx = self.gan.config, mlp_index(options)
         self.transform = for_network(sizes.resolution, sizes.aspect_ratio)
-        self.config = EncoderConfig(sizes.resolution, sizes.aspect_ratio, latent_width(self.gan, idx), options.arch,
-                                    tuple(options.channels), idx, self.transform.describe())
+        channels = options.channels or default_channels(options.arch, sizes)
+        self.config = EncoderConfig(sizes.resolution, sizes.aspect_ratio, latent_width(self.gan, idx, options), options.arch,
+                                    tuple(channels), idx, self.transform.describe())
         self.network = new_encoder(options, self.config, self.gan)
         self.perceptual = open_perceptual(options.lpips_weights, options.perceptual, device, self._needs("lpips"))
         self.decision = open_decision(options, sizes, device, self._needs("decision"))
@@ -60,12 +62,25 @@ def open_blobgan(options, device):
         raise InputError("no such file", where=options.blobgan_weights,
                          do="Pass --blobgan_weights: a checkpoint of train_blobgan or a published blobgan_256x512.ckpt")
     gan = read_blobgan(options.blobgan_weights, device, "raw" if options.live_weights else "ema")
-    return gan.eval().requires_grad_(False)
+    if not gan.generator.is_spatial:
+        raise InputError("its pictures have one style each, which no layout holds", where=options.blobgan_weights,
+                         do="Use a BlobGAN with spatial_style")
+    return gan
 
 
-def latent_width(gan, idx):
+def default_channels(arch, sizes):
+    """Return the channels of an encoder: by height those of the BlobGAN's discriminator, or ResNet-18's by stage."""
+    widths = sizes.discriminator_widths()
+    heights = sorted((height for height in widths if height <= sizes.resolution), reverse=True)
+    return CHANNELS if arch == "resnet" else [widths[height] for height in heights]
+
+
+def latent_width(gan, idx, options):
     """Return the width of the latent at --mlp_idx; InputError for a module that the layout network has not."""
     count = len(gan.layout_net.mlp)
+    if options.truncation_max and idx not in (-1, "raw", count - 1, count):
+        raise InputError("truncation acts on the last latent, this is an earlier one", where=f"--mlp_idx {idx}",
+                         do="Pass --mlp_idx -1 or raw, or leave out the truncation")
     if idx != "raw" and not -count < idx <= count:
         raise InputError(f"the layout network has {count} modules", where=f"--mlp_idx {idx}",
                          do="Pass -1, as the original, raw, or the number of a module")
