@@ -51,7 +51,7 @@ def open_perceptual(lpips_weights=None, model=None, device="cpu", needed_by=None
     if lpips_weights:
         return LpipsDistance(load_lpips(lpips_weights, device))
     if model:
-        from common.networks.decision_files import open_decision_model
+        from common.networks.decision import open_decision_model
 
         return MapsDistance(open_decision_model(model, device))
     if needed_by:

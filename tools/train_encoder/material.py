@@ -115,7 +115,7 @@ def open_decision(options, sizes, device, needed_by):
     if not Path(path).exists():
         raise InputError("no such file", where=path, do=f"Pass --decision_weights: a file of train_decision_model or a "
                          "published decision_densenet.tar; or a weight of 0 for the decision terms")
-    from common.networks.decision_files import open_decision_model
+    from common.networks.decision import open_decision_model
 
     model = open_decision_model(path, device)
     return model.eval().requires_grad_(False)
