@@ -44,6 +44,8 @@ class ScoreOptions(CommonOptions):
     resolution: List[int] = option([],
                                    "resize and crop files to this side, or height and width, as setup_fid does; 0 to "
                                    "leave them; default: as the stored side was", nargs="+", short="-r")
+    fit: Optional[str] = option(None, "how files come to that size, as in setup_fid (default: as the stored side did, "
+                                "else cover)", choices=["cover", "squash"])
     round: bool = option(True, "round generated images to uint8, like files; clean-fid scores floats")
     nearest_k: int = option(3, "prdc: k of the k-NN radius", low=1)
     inclusive: bool = option(False, "prdc: <= radius, as torch-fidelity and Kynkaanniemi et al.; prdc itself has <")
