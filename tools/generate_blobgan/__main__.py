@@ -30,12 +30,13 @@ class GenerateOptions(CommonOptions):
     save_dir: str = option("out/generate_blobgan", "output folder", short="-s", kind="how")
     layouts: Optional[str] = option(None, "render these layouts instead of drawing: a .npz or folder of them, "
                                     "metadata_<i>.pt, all_inversions.pt", kind="how")
-    save_layouts: bool = option(True, "store each image's layout in layouts/NNNN.npz")
-    save_blobs: bool = option(False, "also write pictures of the blobs, blobs/NNNN.png")
-    label_blobs: bool = option(False, "with --save_blobs: also with their numbers, blobs_labeled/NNNN.png")
-    size_threshold: float = option(-3.0, "with --label_blobs: only blobs of a size above this are numbered")
+    save_layouts: bool = option(True, "store each image's layout in layouts/NNNN.npz", kind="how")
+    save_blobs: bool = option(False, "also write pictures of the blobs, blobs/NNNN.png", kind="how")
+    label_blobs: bool = option(False, "with --save_blobs: also with their numbers, blobs_labeled/NNNN.png",
+                               kind="how")
+    size_threshold: float = option(-3.0, "with --label_blobs: only blobs of a size above this are numbered", kind="how")
     palette: str = option("auto", "colours of the blobs: kld (68), bed_conf (34), or auto: bed_conf for --model_data "
-                          "bed and conference, else kld", choices=["auto", "kld", "bed_conf"])
+                          "bed and conference, else kld", choices=["auto", "kld", "bed_conf"], kind="how")
     fixed_spatial_noise: bool = option(False, "the same noise maps in all images (those of published inversions) "
                                        "instead of an image's own")
     weights: str = option("ema", "generator and layout network: their averages, or raw", choices=["ema", "raw"])

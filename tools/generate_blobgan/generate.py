@@ -32,6 +32,8 @@ def generate(request):
         options = dataclasses.replace(options, n_imgs=len(layouts))
         derived["layouts"] = content_hash(layouts)
         inputs.append(options.layouts)
+    derived |= {"colours of the blobs": options.palette} if options.save_blobs else {}
+    derived |= {"threshold of the labels": options.size_threshold} if options.label_blobs else {}
     saved = {name: getattr(options, name) for name in FOLDERS.values() if name}
     generation = Generation(options, model, layouts, derived["generator"], device)
     job = Job(options.save_dir, "generate_blobgan", options, request=request, derived=derived, inputs=inputs,
