@@ -10,11 +10,12 @@ from common import console, parallel
 from common.errors import InputError
 from common.files import remove_leftovers
 from common.images.grids import save_grid, viewing_scale
+from common.networks.blobgan.files import checkpoint_name, write_checkpoint
 from common.training.ema import Average
 from common.training.keep import Periodic
 from common.training.log import Log
 from common.training.loop import Loop, Plan, Skipped
-from common.training.state import TrainingState
+from common.training.state import TrainingState, on_cpu
 from tools.train_blobgan.batches import Batches
 from tools.train_blobgan.networks import new_networks
 from tools.train_blobgan.optimisers import make_optimisers
@@ -101,8 +102,23 @@ class BlobGANTraining:
     def _products(self):
         """Return the periodic outputs: checkpoints and pictures."""
         options = self.options
-        return [Periodic(options.log_images_every_n_steps, lambda step: self.folder / "samples" / f"step_{step}.png",
+        return [Periodic(options.every_n_train_steps, self.checkpoint_path, self._write_checkpoint),
+                Periodic(options.log_images_every_n_steps, lambda step: self.folder / "samples" / f"step_{step}.png",
                          lambda path, step: self._draw(path))]
+
+    def epoch(self, step):
+        """Return the epoch, from 0, that a step's last image belongs to."""
+        return (step * self.options.batch_size - 1) // len(self.images)
+
+    def checkpoint_path(self, step):
+        """Return the path of the checkpoint after a step."""
+        return self.folder / "checkpoints" / checkpoint_name(self.epoch(step), step)
+
+    def _write_checkpoint(self, path, step):
+        """Write the networks in the published container."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        moments = [on_cpu(optimiser.optimiser.state_dict()) for optimiser in self.optimisers.values()]
+        write_checkpoint(path, self.config, self.networks | self.averaged, moments, self.epoch(step), step)
 
     def _draw(self, path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -115,6 +131,9 @@ class BlobGANTraining:
         """Write the last checkpoint and pictures, and return the results."""
         options, results = self.options, {}
         if parallel.is_main():
+            checkpoint = self.checkpoint_path(options.max_steps)
+            if not checkpoint.exists():
+                self._write_checkpoint(checkpoint, options.max_steps)
             last = self.folder / "samples" / f"step_{options.max_steps}.png"
             if not last.exists():
                 self._draw(last)
@@ -124,7 +143,7 @@ class BlobGANTraining:
                                       for name, network in self.networks.items()},
                        "images": len(self.images), "damaged": len(self.images.damaged),
                        "skipped_steps": self.trainer.skipped.total,
-                       "images_per_second": self.trainer.images_per_second}
+                       "images_per_second": self.trainer.images_per_second, "checkpoint": str(checkpoint)}
             self._say(results)
         parallel.barrier()
         return results

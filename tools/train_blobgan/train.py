@@ -1,5 +1,6 @@
 """From flags to a trained BlobGAN: check everything, then hand over to the loop."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from common import console, parallel
@@ -22,8 +23,8 @@ def train(request):
     device = pick_device(options.device, parallel.local_rank())
     set_precision("tf32" if options.precision == "tf32" else "fp32")
     check_flags(options)
-    config = configuration(options)
     images = open_images(options)
+    config = replace(configuration(options), other={"transform": images.transform.describe()})
     folder = Path(options.output_dir)
     job = Job(folder, PROG, options, request=request, derived={"data": images.fingerprint()},
               inputs=inputs_of(options), owns=OWNS)
