@@ -50,8 +50,7 @@ def inputs_of(options):
     """Return the paths that the flags name, None for a data set whose files are searched for."""
     from common.datasets import dataset_inputs
 
-    named = dataset_inputs(options.data)
-    return named
+    return dataset_inputs(options.data)
 
 
 def rehearse(options, images, run):
