@@ -76,9 +76,9 @@ def train_step(case):
 
 def draws(case, config):
     """Return the draws of the batch: images, and noise, noise maps and jitter (unused) of both turns."""
-    found = [case.tensor("real")]
+    found, count = [case.tensor("real")], len(config.generator().noise_shapes())
     for turn in ("G", "D"):
-        maps = [case.tensor(f"noise_{turn}_{index}").flatten(1) for index in range(len(config.generator().noise_shapes()))]
+        maps = [case.tensor(f"noise_{turn}_{index}").flatten(1) for index in range(count)]
         found += [case.tensor(f"z_{turn}"), torch.cat(maps, dim=1), torch.zeros(len(found[0]), 4, config.n_features)]
     return tuple(found)
 
