@@ -15,8 +15,6 @@ from common.networks.blobgan.resnet_encoder import CHANNELS
 from common.seeding import unit_seed
 from tools.train_encoder.options import NONE, SIDES, TrainOptions, mlp_index, weights_of
 
-MODELS = ("decision_weights", "lpips_weights", "perceptual")  # files whose contents shape results, as does a start
-
 
 class Material:
     """gan: the BlobGAN, fixed.  config: EncoderConfig.  network: the encoder.  perceptual, decision: networks of terms
@@ -32,7 +30,7 @@ class Material:
                                     tuple(channels), idx, self.transform.describe())
         self.network = new_encoder(options, self.config, self.gan)
         self.perceptual = open_perceptual(options.lpips_weights, options.perceptual, device, self._needs("lpips"))
-        self.decision = open_decision(options, sizes, device, self._needs("decision"))
+        self.decision = open_decision(options, self.transform, device, self._needs("decision"))
         self.real = self.held_out = None
         if isinstance(options, TrainOptions):
             self.real, self.held_out = open_images(options, self.transform)
@@ -45,10 +43,11 @@ class Material:
         """Return what shapes results beside the flags."""
         options = self.options
         found = {"contents of blobgan_weights": weights_hash(self.gan), "encoder": list(self.config.channels)}
-        for name in MODELS:
+        used = {"decision_weights": self.decision, "lpips_weights": self.perceptual, "perceptual": self.perceptual,
+                "start_weights": options.start_weights != NONE or None}
+        for name, network in used.items():
             path = getattr(options, name)
-            found[f"contents of {name}"] = None if path in (None, NONE) else file_hash(path)
-        found["contents of start_weights"] = None if options.start_weights == NONE else file_hash(options.start_weights)
+            found[f"contents of {name}"] = None if None in (path, network) else file_hash(path)
         for name, images in (("real pictures", self.real), ("held-out pictures", self.held_out)):
             found[name] = None if images is None else images.fingerprint()
         if options.schedule in ("cosine", "linear"):
@@ -105,8 +104,11 @@ def new_encoder(options, config, gan):
     return network.train()
 
 
-def open_decision(options, sizes, device, needed_by):
-    """Return the DecisionModel of the flags, None where there is none."""
+def open_decision(options, transform, device, needed_by):
+    """Return the DecisionModel of the flags, None where there is none; it must take pictures of the generator's size.
+
+    A file that is there measures the quality at the end, even where no term needs it.
+    """
     path = options.decision_weights
     if path in (None, NONE) or not (needed_by or Path(path).exists()):
         if needed_by:
@@ -118,7 +120,10 @@ def open_decision(options, sizes, device, needed_by):
     from common.networks.decision import open_decision_model
 
     model = open_decision_model(path, device)
-    return model.eval().requires_grad_(False)
+    if model.config.arch == "small" and tuple(model.size) != transform.size:  # the others take pictures of any size
+        raise InputError("its pictures have {} x {} px, the generator's {} x {}".format(*model.size, *transform.size),
+                         where=path, do="Use a decision model of this size")
+    return model
 
 
 def open_images(options, transform):
