@@ -6,6 +6,8 @@ import torch.nn.functional as F
 from common.errors import InputError
 from common.networks.lpips import VGG_ADDRESS, load_lpips
 
+EPSILON = 1e-12  # of squared lengths: where all channels are 0, so is the derivative
+
 
 class LpipsDistance:
     """LPIPS on images in [-1, 1], see common.networks.lpips; values beyond are taken as they are, as by the package."""
@@ -36,7 +38,7 @@ class MapsDistance:
 
     def features(self, images):
         """Return the maps of images (B, 3, H, W) in [-1, 1]."""
-        return [F.normalize(part, dim=1, eps=1e-6) for part in self.model.maps(images)]
+        return [part * torch.rsqrt(part.square().sum(dim=1, keepdim=True) + EPSILON) for part in self.model.maps(images)]
 
     def distance(self, first, second):
         """Return the distances (B,) of two results of `features`."""

@@ -11,6 +11,12 @@ from common.blobs.terms import image_distance
 from common.files import write_json
 
 
+@torch.no_grad()
+def reconstruct(gan, encoder, images):
+    """Return what a BlobGAN renders, with its fixed noise, of the layouts that an EncoderFile sees in images."""
+    return gan.render(gan.decode(encoder.network(images), encoder.config.mlp_idx))
+
+
 class Quality:
     """Measures pairs of pictures and reconstructions, in any number of processes.
 

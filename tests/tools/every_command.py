@@ -46,6 +46,7 @@ def bitmaps(folder, count=4, first=0, side=24):
 def make_inputs(folder):
     """Write the inputs of all commands below a folder `in`; finished runs that further commands read among them."""
     from tests.tools.activation_networks import save_network
+    from tests.tools.blobgan_networks import save_blobgan
     from tests.tools.process_embeddings.trees import clusters, write_tree
 
     place = folder / "in"
@@ -70,6 +71,8 @@ def make_inputs(folder):
     shutil.copytree(place / "images", place / "runs")
     (place / "runs" / "table.csv").write_text("a,b\n1,2\n")
     (place / "runs_spare.bin").write_text("a,b\n1,3\n")
+    for number in (0, 1):
+        save_blobgan(place / ("blobgan.ckpt" if number == 0 else "blobgan_spare.bin"), seed=number)
     make_score_model(place)
     make_interval_inputs(place)
     make_digits(place)
@@ -140,6 +143,8 @@ EVALUATE = ("--workdir", "./out", "--checkpoint", "in/score.pth", *CPU)
 SCORE = {"in/score.pth": "in/score_spare.bin"}
 SUBIMAGES = ("--save_folder", "out", "--crop_sz", "32", "--step", "32", "--resize_final_img", "0.5", "--thres_sz", "8",
              "--min_size", "32", "--n_thread", "0")
+ENCODER = ("--blobgan_weights", "in/blobgan.ckpt", "--channels", "4", "4", "4", "-bs", "2", "--n_iters", "2", "--val_images",
+           "2", "--log_imgs_every", "2", "--output_dir", "out", *CPU)
 COMMANDS = {
     "qc_ncsn train": Command(
         "qc_ncsn", ("train", *QC, "--n_iters", "3", "--log_freq", "1", "--dataset", "in/digits", "--workdir", "./out",
@@ -187,6 +192,16 @@ COMMANDS = {
     "process_embeddings": Command(
         "process_embeddings", ("--model", "imagenet_real", "--data_dir", "in/maps", "--output_dir", "out"),
         "out/imagenet_real_umap_n15_d0.1", {"in/maps/activations/imagenet_real/batch_000000.npz": "in/maps_spare.bin"}),
+    "train_encoder pretrain": Command(
+        "train_encoder", ("pretrain", *ENCODER), "out", {"in/blobgan.ckpt": "in/blobgan_spare.bin"}),
+    "train_encoder train": Command(
+        "train_encoder", ("train", *ENCODER, "--dataset_path", "in/photos", "--preset", "rect_no_decision",
+                          "--real_lpips", "0", "--fake_lpips", "0", "--decision_weights", "none", "--start_weights",
+                          "none"), "out",
+        {"in/blobgan.ckpt": "in/blobgan_spare.bin", "in/photos/0.bmp": "in/photos_spare.bin"}),
+    "generate_blobgan": Command(
+        "generate_blobgan", ("in/blobgan.ckpt", "-n", "3", "--save_blobs", "-s", "out", *CPU), "out",
+        {"in/blobgan.ckpt": "in/blobgan_spare.bin"}),
     "generate_ffhq": Command(
         "generate_ffhq", ("--stylegan_path", "in/stylegan.pt", "--num_images", "3", "--output_base_dir", "out", *CPU),
         "out/generated", {"in/stylegan.pt": "in/stylegan_spare.bin"}),

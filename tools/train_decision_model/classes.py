@@ -41,7 +41,7 @@ def _open_folders(path, options):
         splits = [split_names(names, split, path) for split in ("train", "test")]
         found = [[(name, PurePosixPath(name).parts[1:-1]) for name in split] for split in splits]
     else:
-        rows = held_out(len(names), options.val_share, options.seed)
+        rows = held_out(len(names), options.val_share)
         found = [[(names[row], PurePosixPath(names[row]).parts[:-1]) for row in part] for part in rows]
     loose = next((name for part in found for name, folders in part if not folders), None)
     if loose is not None or not names:

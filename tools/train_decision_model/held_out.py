@@ -26,6 +26,8 @@ class HeldOut:
         logits, numbers = (np.concatenate(parts) for parts in zip(*found))
         shares = parallel.gather_objects((logits, numbers.astype(int)))
         logits, numbers = (np.concatenate(parts) for parts in zip(*shares))
+        if not len(numbers):
+            self.pictures.require(0)
         order = np.argsort(numbers)
         return logits[order], self.pictures.targets[numbers[order]], numbers[order]
 

@@ -9,7 +9,7 @@ import torch
 from common import console, parallel
 from common.device import autocast
 from common.errors import InputError
-from common.networks.decision import load_imagenet, write_decision_model
+from common.networks.decision import load_imagenet, open_decision_model, write_decision_model
 from common.networks.decision_networks import DecisionConfig, build_decision_model
 from common.nn.batch_norm import share_statistics
 from common.nn.dropout import DropoutDraw
@@ -101,8 +101,6 @@ class DecisionTraining:
     def loop(self):
         """Run the remaining steps and return the results."""
         options = self.options
-        if parallel.is_main():
-            draw_inputs(self.folder / "inputs.png", self.batches, self.prepared)
         plan = Plan(1, options.steps, options.batch_size, options.log_every, (options.save_interval,),
                     options.accumulate, options.num_workers)
         self.trainer = Loop(plan, self.batches.draw, self._step, self._save, self.log, {"decision": self.optimiser},
@@ -114,11 +112,15 @@ class DecisionTraining:
             self._evaluate(options.steps)
             if parallel.is_main():
                 self._save(options.steps)
-            parallel.barrier()
-        results = conclude(self) if parallel.is_main() else {}
         parallel.barrier()
+        best = open_decision_model(self.checkpoint, self.device)  # no process writes it before all have read it
+        answers = self.held_out(best)
+        results = {}
         if parallel.is_main():
+            draw_inputs(self.folder / "inputs.png", self.batches, self.prepared, self.device)
+            results = conclude(self, best, *answers)
             say(self, results)
+        parallel.barrier()
         return results
 
     def _step(self, step, parts):

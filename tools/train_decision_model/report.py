@@ -9,18 +9,16 @@ from common.formats.tables import write_table
 from common.images.figures import new_figure, save_figure
 from common.images.grids import save_grid, viewing_scale
 from common.images.pixels import rounded_bytes
-from common.networks.decision import open_decision_model
 from tools.train_decision_model.measure import MEASURES, calibration_error, measure, reliability, temperatures
 
 SHOWN = 32  # pictures of inputs.png
 LINES = 8  # attributes of reliability.png
 
 
-def conclude(run):
-    """Measure the best model, write its files, and return the results."""
+def conclude(run, network, logits, truth, numbers):
+    """Measure the best model by its logits and the truth of the held-out images of these numbers, write its files, and
+    return the results."""
     options, names = run.options, list(run.source.names)
-    network = open_decision_model(run.checkpoint, run.device)
-    logits, truth, numbers = run.held_out(network)
     count = len(names)
     scores = probabilities(logits[:, :count], run.source.kind)
     found = measure(scores, truth[:, :count])
@@ -70,9 +68,9 @@ def calibrate(run, network, logits, truth):
     return {"temperature": found.tolist(), "ece_before": errors[0], "ece_after": errors[1]}
 
 
-def draw_inputs(path, batches, prepared):
+def draw_inputs(path, batches, prepared, device):
     """Draw the first pictures of the first batch as the network sees them."""
-    draws = batches.draw(1, 0, min(SHOWN, batches.epochs.batch))
+    draws = [value.to(device) for value in batches.draw(1, 0, min(SHOWN, batches.epochs.batch))]
     save_grid(path, rounded_bytes(prepared(draws)), columns=8, scale=viewing_scale(draws[0].shape[1]))
 
 

@@ -84,5 +84,5 @@ def _divided(whole, records, folder, columns, options):
             raise InputError(f"split '{wrong}'", where=options.csv, do=nearest(wrong, SPLITS))
         which = np.array([SPLITS[words[path]] for path in whole.images.paths], int)
         return whole.chosen(np.flatnonzero(which == 0)), whole.chosen(np.flatnonzero(which == 1)), None
-    train, val = held_out(len(whole), options.val_share, options.seed)
+    train, val = held_out(len(whole), options.val_share)
     return whole.chosen(train), whole.chosen(val), f"{len(val):,} of {len(whole):,} images are held out"

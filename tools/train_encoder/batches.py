@@ -40,22 +40,18 @@ class Batches:
     def __init__(self, options, gan, sides, images=None):
         self.seed, self.images, self.sides = options.seed, images, sides
         self.truncation = options.truncation_min, options.truncation_max
-        self.noise_dim, self.num_blobs = gan.config.noise_dim, gan.config.n_features
+        self.noise_dim, self.num_blobs = gan.config.noise_dim, gan.num_blobs
         self.jitters = gan.config.jitter if options.jitter else Jitter()
         self.maps = gan.generator.noise_shapes() if options.noise == "fresh" else ()
 
     def draw(self, step, first, last):
         """Return the packed Draws of rows [first, last) of a step."""
-        return self.draws(step, first, last).packed()
+        real = self.images(step, first, last) if "real" in self.sides else None
+        return self.draws(step, range(first, last), real).packed()
 
-    def draws(self, step, first, last, real=None):
-        """Return the Draws of rows [first, last) of a step.
-
-        real: pictures to take, else those that the step has.
-        """
-        rows, fake = range(first, last), "fake" in self.sides
-        if real is None and "real" in self.sides:
-            real = self.images(step, first, last)
+    def draws(self, step, rows, real=None):
+        """Return the Draws of rows of a step; real: their real pictures."""
+        fake = "fake" in self.sides
         z = self._normal("z", step, rows, [(self.noise_dim,)])[0] if fake else None
         jitters = noise = truncation = None
         if fake and self.truncation[1]:

@@ -11,10 +11,9 @@ from common.formats.checkpoints import load_strictly, weights_hash
 from common.images.squash import for_network
 from common.networks.blobgan.encoder_files import EncoderConfig, read_encoder
 from common.networks.blobgan.files import read_blobgan
+from common.networks.blobgan.resnet_encoder import CHANNELS
 from common.seeding import unit_seed
 from tools.train_encoder.options import NONE, SIDES, TrainOptions, mlp_index, weights_of
-
-MODELS = ("decision_weights", "lpips_weights", "perceptual")  # files whose contents shape results, as does a start
 
 
 class Material:
@@ -26,11 +25,12 @@ class Material:
         self.gan = open_blobgan(options, device)
         sizes, idx = self.gan.config, mlp_index(options)
         self.transform = for_network(sizes.resolution, sizes.aspect_ratio)
-        self.config = EncoderConfig(sizes.resolution, sizes.aspect_ratio, latent_width(self.gan, idx), options.arch,
-                                    tuple(options.channels), idx, self.transform.describe())
+        channels = options.channels or default_channels(options.arch, sizes)
+        self.config = EncoderConfig(sizes.resolution, sizes.aspect_ratio, latent_width(self.gan, idx, options), options.arch,
+                                    tuple(channels), idx, self.transform.describe())
         self.network = new_encoder(options, self.config, self.gan)
         self.perceptual = open_perceptual(options.lpips_weights, options.perceptual, device, self._needs("lpips"))
-        self.decision = open_decision(options, sizes, device, self._needs("decision"))
+        self.decision = open_decision(options, self.transform, device, self._needs("decision"))
         self.real = self.held_out = None
         if isinstance(options, TrainOptions):
             self.real, self.held_out = open_images(options, self.transform)
@@ -43,10 +43,11 @@ class Material:
         """Return what shapes results beside the flags."""
         options = self.options
         found = {"contents of blobgan_weights": weights_hash(self.gan), "encoder": list(self.config.channels)}
-        for name in MODELS:
+        used = {"decision_weights": self.decision, "lpips_weights": self.perceptual, "perceptual": self.perceptual,
+                "start_weights": options.start_weights != NONE or None}
+        for name, network in used.items():
             path = getattr(options, name)
-            found[f"contents of {name}"] = None if path in (None, NONE) else file_hash(path)
-        found["contents of start_weights"] = None if options.start_weights == NONE else file_hash(options.start_weights)
+            found[f"contents of {name}"] = None if None in (path, network) else file_hash(path)
         for name, images in (("real pictures", self.real), ("held-out pictures", self.held_out)):
             found[name] = None if images is None else images.fingerprint()
         if options.schedule in ("cosine", "linear"):
@@ -60,12 +61,25 @@ def open_blobgan(options, device):
         raise InputError("no such file", where=options.blobgan_weights,
                          do="Pass --blobgan_weights: a checkpoint of train_blobgan or a published blobgan_256x512.ckpt")
     gan = read_blobgan(options.blobgan_weights, device, "raw" if options.live_weights else "ema")
-    return gan.eval().requires_grad_(False)
+    if not gan.generator.is_spatial:
+        raise InputError("its pictures have one style each, which no layout holds", where=options.blobgan_weights,
+                         do="Use a BlobGAN with spatial_style")
+    return gan
 
 
-def latent_width(gan, idx):
+def default_channels(arch, sizes):
+    """Return the channels of an encoder: by height those of the BlobGAN's discriminator, or ResNet-18's by stage."""
+    widths = sizes.discriminator_widths()
+    heights = sorted((height for height in widths if height <= sizes.resolution), reverse=True)
+    return CHANNELS if arch == "resnet" else [widths[height] for height in heights]
+
+
+def latent_width(gan, idx, options):
     """Return the width of the latent at --mlp_idx; InputError for a module that the layout network has not."""
     count = len(gan.layout_net.mlp)
+    if options.truncation_max and idx not in (-1, "raw", count - 1, count):
+        raise InputError("truncation acts on the last latent, this is an earlier one", where=f"--mlp_idx {idx}",
+                         do="Pass --mlp_idx -1 or raw, or leave out the truncation")
     if idx != "raw" and not -count < idx <= count:
         raise InputError(f"the layout network has {count} modules", where=f"--mlp_idx {idx}",
                          do="Pass -1, as the original, raw, or the number of a module")
@@ -90,8 +104,11 @@ def new_encoder(options, config, gan):
     return network.train()
 
 
-def open_decision(options, sizes, device, needed_by):
-    """Return the DecisionModel of the flags, None where there is none."""
+def open_decision(options, transform, device, needed_by):
+    """Return the DecisionModel of the flags, None where there is none; it must take pictures of the generator's size.
+
+    A file that is there measures the quality at the end, even where no term needs it.
+    """
     path = options.decision_weights
     if path in (None, NONE) or not (needed_by or Path(path).exists()):
         if needed_by:
@@ -103,7 +120,10 @@ def open_decision(options, sizes, device, needed_by):
     from common.networks.decision import open_decision_model
 
     model = open_decision_model(path, device)
-    return model.eval().requires_grad_(False)
+    if model.config.arch == "small" and tuple(model.size) != transform.size:  # the others take pictures of any size
+        raise InputError("its pictures have {} x {} px, the generator's {} x {}".format(*model.size, *transform.size),
+                         where=path, do="Use a decision model of this size")
+    return model
 
 
 def open_images(options, transform):

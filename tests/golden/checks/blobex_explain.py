@@ -10,7 +10,7 @@ from common.blobs.search import flip_loss, flipped, opposite, proximity
 from common.formats.checkpoints import load_strictly
 from common.networks.blobgan.discriminator import LayoutEncoder
 from common.networks.blobgan.layout import Blobs
-from common.networks.decision import DRIVING, DecisionConfig, build_decision_model
+from common.networks.decision_networks import DRIVING, DecisionConfig, build_decision_model
 from common.networks.lpips import Lpips
 from tests.golden.checks.blobex_networks import blobs_of, loaded, named, network_pair, noise_maps
 from tests.golden.compare import Judged, within
