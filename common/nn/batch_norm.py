@@ -4,18 +4,7 @@ import torch
 from torch import nn
 
 from common import parallel
-
-
-class _SumAcross(torch.autograd.Function):
-    """The sum over the processes; each process's objective is a part of the whole, so gradients are summed likewise."""
-
-    @staticmethod
-    def forward(ctx, x):
-        return parallel.sum_across(x.clone())
-
-    @staticmethod
-    def backward(ctx, gradient):
-        return parallel.sum_across(gradient.clone())
+from common.nn.across import SumAcross
 
 
 class SharedBatchNorm2d(nn.BatchNorm2d):
@@ -27,11 +16,11 @@ class SharedBatchNorm2d(nn.BatchNorm2d):
             return super().forward(x)
         values = x.float()
         own = torch.cat([values.sum(dim=(0, 2, 3)), values.new_tensor([x.numel() / x.shape[1]])])
-        total = _SumAcross.apply(own)
+        total = SumAcross.apply(own)
         count = total[-1].detach()
         mean = total[:-1] / count
         centred = values - mean[:, None, None]
-        variance = _SumAcross.apply(centred.square().sum(dim=(0, 2, 3))) / count
+        variance = SumAcross.apply(centred.square().sum(dim=(0, 2, 3))) / count
         with torch.no_grad():
             self.num_batches_tracked += 1
             self.running_mean.lerp_(mean, self.momentum)

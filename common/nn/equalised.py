@@ -41,3 +41,17 @@ class EqualLinear(nn.Module):
         """Return (B, outputs) of x (B, inputs)."""
         y = torch.addmm(self.bias, x, self.weight.t(), beta=self.lr_mul, alpha=self.scale)
         return leaky_activation(y) if self.activated else y
+
+
+class EqualConv(nn.Module):
+    """A convolution with the weight W s, s = 1 / sqrt(inputs k^2)."""
+
+    def __init__(self, inputs, outputs, kernel_size, stride=1, padding=0):
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(outputs, inputs, kernel_size, kernel_size))
+        self.scale, self.stride, self.padding = 1 / math.sqrt(inputs * kernel_size**2), stride, padding
+
+    def forward(self, x, gain=1.0, bias=None):
+        """Return gain (conv(x) + bias) for x (B, inputs, H, W); bias: (outputs,) or None."""
+        return F.conv2d(x, self.weight * (gain * self.scale), None if bias is None else bias * gain,
+                        stride=self.stride, padding=self.padding)

@@ -20,14 +20,14 @@ EPSILON = 1e-8  # of the demodulation
 class Filter(nn.Module):
     """A FIR filter whose taps are a buffer `kernel`, as checkpoints have it."""
 
-    def __init__(self, gain=1.0, up=1, pad=(0, 0)):
+    def __init__(self, gain=1.0, up=1, pad=(0, 0), down=1):
         super().__init__()
         self.register_buffer("kernel", fir_kernel(KERNEL, gain))
-        self.up, self.pad = up, pad
+        self.up, self.down, self.pad = up, down, pad
 
     def forward(self, x):
         """Return x filtered (see upfirdn2d)."""
-        return upfirdn2d(x, self.kernel, up=self.up, pad=self.pad)
+        return upfirdn2d(x, self.kernel, self.up, self.down, self.pad)
 
 
 class ModulatedConv(nn.Module):
