@@ -16,11 +16,12 @@ class Average:
         self.shadow = [parameter.detach().clone() for parameter in self.parameters] if shadow is None else list(shadow)
 
     @torch.no_grad()
-    def update(self):
-        """Take one step towards the current parameters."""
+    def update(self, parameters=None):
+        """Take one step towards the current parameters, or towards other values of them."""
         self.count += 1
         weight = 1 - self.decay(self.count)
-        torch._foreach_lerp_(self.shadow, [parameter.detach() for parameter in self.parameters], weight)
+        targets = self.parameters if parameters is None else parameters
+        torch._foreach_lerp_(self.shadow, [parameter.detach() for parameter in targets], weight)
 
 
 def ramp_up(decay):

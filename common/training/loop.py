@@ -10,7 +10,7 @@ import signal
 import time
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Optional
 
 import torch
 
@@ -48,6 +48,8 @@ class Plan:
 
     batch: rows of a step over all processes.  accumulate: gradient-accumulation steps.
     save_every: the state is saved at multiples of any of these (0: never).
+    patience: steps in a row with a loss or gradient that is not finite, which change nothing, before one more ends the
+    run with the state saved; None: the first ends it at once.
     """
 
     first: int
@@ -58,6 +60,15 @@ class Plan:
     accumulate: int = 1
     num_workers: int = 0
     log_speed: bool = True
+    patience: Optional[int] = None
+
+
+@dataclass
+class Skipped:
+    """Steps that were skipped because a loss or a gradient was not finite: in all, and the last ones in a row."""
+
+    total: int = 0
+    in_a_row: int = 0
 
 
 class Loop:
@@ -74,16 +85,18 @@ class Loop:
     evaluate: (every, function of the step -> {name: number}) that adds to the log, called in all processes.
     advice: what to do when losses or gradients are not finite.
     done: the last step that is done.  saved: the step whose state is on disk, or None.
+    rows: function of (batch, accumulate) -> this process's rows, a pair for each part.
+    skipped: the Skipped of an earlier run that this one resumes, part of the state.
     """
 
     def __init__(self, plan, draw, step, save, log, optimisers, averages=(), modules=None, products=(),
                  evaluate=(0, None), device="cpu", advice="Use a smaller learning rate", done=None, saved=None,
-                 shown=("loss",)):
+                 shown=("loss",), rows=parallel.own_rows, skipped=None):
         self.plan, self.draw, self.step, self.save, self.log = plan, draw, step, save, log
         self.optimisers, self.averages, self.modules = optimisers, averages, modules or {}
         self.products, self.evaluate, self.device, self.advice = products, evaluate, torch.device(device), advice
         self.done, self.saved = plan.first - 1 if done is None else done, saved
-        self.rows = parallel.own_rows(plan.batch, plan.accumulate)
+        self.rows, self.skipped, self.undo = rows(plan.batch, plan.accumulate), skipped or Skipped(), {}
         self.stop, self.last_row, self.images_per_second = False, None, 0.0
         self.whole = True  # the weights are those after a complete, logged step
         self.producing, self.smooth = False, dict.fromkeys(shown)
@@ -117,9 +130,7 @@ class Loop:
                 Prefetcher(self._draw, range(done + 1, plan.last + 1), plan.num_workers) as draws:
             for step in range(done + 1, plan.last + 1):
                 parts = self._next(draws)
-                values = self.step(step, parts)
-                for average in self.averages:
-                    average.update()
+                values = self._attempt(step, parts)
                 self.done = step
                 self._report(step, values)
                 self.whole = True
@@ -129,6 +140,35 @@ class Loop:
                 self._produce()
                 advance(1, self._smoothed(values, step - done))
 
+    def _attempt(self, step, parts):
+        """Do a step and return its numbers; one that is not finite is undone, counted and has none."""
+        try:
+            values = self.step(step, parts)
+        except NotFinite as error:
+            if self.plan.patience is None:
+                raise
+            for name, before in self.undo.items():
+                self.optimisers[name].restore(before)
+            self.undo, self.whole = {}, True
+            if self.skipped.in_a_row >= self.plan.patience:
+                self._save()
+                parallel.barrier()
+                raise self._not_finite(error) from error
+            self.skipped.total, self.skipped.in_a_row = self.skipped.total + 1, self.skipped.in_a_row + 1
+            console.say(f"warning: step {step:,} is skipped: {error.what} ({self.skipped.total:,} so far)")
+            return {"skipped_steps": self.skipped.total}
+        self.undo, self.skipped.in_a_row = {}, 0
+        for average in self.averages:
+            average.update()
+        return values if self.plan.patience is None else {**values, "skipped_steps": self.skipped.total}
+
+    def _not_finite(self, error):
+        """Return the error that ends the run."""
+        saved = "nothing was saved" if self.saved is None else f"the state after step {self.saved:,} is saved"
+        again = f", as in {self.skipped.in_a_row:,} steps before it" if self.skipped.in_a_row else ""
+        return NotFinite(f"{error.what} at step {self.done + 1:,}{again}; {saved}", where=self.log.folder,
+                         do=self.advice)
+
     def _smoothed(self, values, count):
         """Return the shown numbers as text: means over the `count` steps so far, later over about WINDOW of them."""
         for name in self.smooth.keys() & values.keys():
@@ -136,11 +176,13 @@ class Loop:
             self.smooth[name] = before + (values[name] - before) / min(count, WINDOW)
         return ", ".join(f"{name} {value:.4g}" for name, value in self.smooth.items() if value is not None)
 
-    def update(self, name, parts, loss):
+    def update(self, name, parts, *losses, undo=False):
         """Update the parameters of an optimiser once, and return the Update.
 
-        loss: function of a part -> (objective, values): the objective summed over the part's rows, and scalars to
-        report, summed likewise. The gradient is that of the objective's mean over the whole batch.
+        losses: functions of a part -> (objective, values): the objective summed over the part's rows, and scalars to
+        report, summed likewise. The gradient is that of the mean of their sum over the whole batch; each is computed
+        by itself, so that no two of their graphs are in memory together.
+        undo: the weights and moments before the update stay in `self.undo` until the step is done.
         Raises NotFinite, before anything is changed, when a value or the gradient is not finite.
         """
         optimiser, sums = self.optimisers[name], None
@@ -148,10 +190,14 @@ class Loop:
         # DistributedDataParallel averages over the processes; times world_size it sums.
         scale = (parallel.world_size() if name in self.modules else 1) / self.plan.batch
         for index, part in enumerate(parts):
-            with self._no_sync(name) if index < len(parts) - 1 else nullcontext():
-                objective, values = loss(part)
-                (objective * scale).backward()
-            values = torch.stack(list(values)).detach()
+            row = []
+            for place, loss in enumerate(losses):
+                last = index == len(parts) - 1 and place == len(losses) - 1
+                with nullcontext() if last else self._no_sync(name):
+                    objective, values = loss(part)
+                    (objective * scale).backward()
+                row += [value.detach() for value in values]
+            values = torch.stack(row)
             values = values.to(torch.promote_types(values.dtype, torch.float32))
             sums = values if sums is None else sums + values
         if name not in self.modules and parallel.world_size() > 1:
@@ -159,10 +205,11 @@ class Loop:
         norm = optimiser.norm()
         numbers = torch.cat([parallel.sum_across(sums), norm.reshape(1).to(sums.dtype)]).cpu()
         if not bool(numbers.isfinite().all()):
-            saved = "nothing was saved" if self.saved is None else f"the state after step {self.saved:,} is saved"
-            raise NotFinite(f"the loss or the gradient is no longer finite at step {self.done + 1:,}; {saved}",
-                            where=self.log.folder, do=self.advice)
+            error = NotFinite("the loss or the gradient is no longer finite", where=self.log.folder, do=self.advice)
+            raise self._not_finite(error) if self.plan.patience is None else error
         self.whole = False
+        if undo:
+            self.undo[name] = optimiser.remember()
         return Update(numbers[:-1], optimiser.step(norm), float(numbers[-1]))
 
     def _draw(self, step):

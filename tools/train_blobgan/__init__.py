@@ -1,0 +1,1 @@
+"""Training of BlobGAN on own images."""
