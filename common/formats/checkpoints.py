@@ -4,7 +4,7 @@ from common.errors import InputError
 from common.files import atomic_path, system_errors, write_bytes
 from common.formats.pickles import PLAIN, plain_part
 from common.formats.tensors import GLOBALS, STORAGE_TYPES, Tensor, Tensors, aligned
-from common.formats.torch_files import open_torch
+from common.formats.torch_files import open_torch, refuse_archive
 from common.formats.unpickle import CONTAINERS, Global, Record, finish, known, reading
 
 
@@ -19,6 +19,7 @@ def load_torch(path, part=None):
     with system_errors(path), open(path, "rb") as stream:
         size = stream.seek(0, 2)
         stream.seek(0)
+        refuse_archive(stream, path)
         with reading(path, f"a checkpoint ({size:,} bytes)", "tensors and plain containers"):
             return read_torch(stream, size, part)
 

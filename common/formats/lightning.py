@@ -11,7 +11,7 @@ from common.errors import InputError
 from common.files import system_errors
 from common.formats.checkpoints import CHECKPOINT, torch_part
 from common.formats.tensors import Tensors
-from common.formats.torch_files import open_torch
+from common.formats.torch_files import open_torch, refuse_archive
 from common.formats.unpickle import Record, finish, known, mapping, reading
 
 WANTED = ("state_dict", "hyper_parameters", "epoch", "global_step", "pytorch-lightning_version")
@@ -24,15 +24,18 @@ DEEPEST = 100  # levels of a configuration
 LONGEST = 10_000  # letters of a text with interpolations
 
 
-def load_lightning(path):
+def load_lightning(path, part=None):
     """Return {"state_dict": {name: tensor}, "hyper_parameters": {name: plain value}, ...} of a checkpoint.
 
     Of a file's entries WANTED are read; hyper_parameters is {} where there are none.
+    part: a function of the state dict, in which tensors are stand-ins, that returns what of it to keep: the tensors of
+    the rest are not read.
     Raises InputError for a missing, truncated or foreign file, and names a global that the file would have to import.
     """
     with system_errors(path), open(path, "rb") as stream:
         size = stream.seek(0, 2)
         stream.seek(0)
+        refuse_archive(stream, path)
         kind = f"a Lightning checkpoint ({size:,} bytes)"
         with reading(path, kind, "tensors, plain values and configurations"):
             file = open_torch(stream, size)
@@ -40,6 +43,8 @@ def load_lightning(path):
             if not isinstance(value, dict) or not isinstance(value.get("state_dict"), dict):
                 raise InputError("no 'state_dict' in it", where=path, do="Give a checkpoint of PyTorch Lightning")
             chosen = {name: value[name] for name in WANTED if name in value}
+            if part:
+                chosen["state_dict"] = part(chosen["state_dict"])
             return {"hyper_parameters": {}, **finish(chosen, _Parts(Tensors(file.storage, size)))}
 
 

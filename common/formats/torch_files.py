@@ -7,6 +7,7 @@ import io
 import sys
 import zipfile
 
+from common.errors import InputError
 from common.formats.tensors import checked_storage, outside, read_flat
 from common.formats.unpickle import Interpreter, Refused
 from common.formats.zips import checked_zip
@@ -110,6 +111,16 @@ class Stream:
 
 def _no_globals(name):
     raise Refused(f"'{name}' where only numbers and text belong")
+
+
+def refuse_archive(stream, path):
+    """Raise InputError when a binary stream is a packed archive: files called .tar are torch's, .tar.gz are not."""
+    head = stream.read(262)
+    stream.seek(0)
+    kind = "a gzip archive (.tar.gz)" if head[:2] == b"\x1f\x8b" else "a tar archive" if head[257:] == b"ustar" else ""
+    if kind:
+        raise InputError(f"{kind}, in which the checkpoint is packed (torch's own files may be called .tar, too)",
+                         where=path, do="Unpack it first (tar xf) and give the file that comes out of it")
 
 
 def open_torch(stream, size):

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from common.networks.ir_se import GradualStyleBlock, IRBackbone, channels_last, published_groups
-from common.networks.resnet18 import ResNet18
+from common.networks.resnet import ResNet
 
 HEADS = ("projection_lq", "projection", "projection_uq")  # in the order of the output: lower, point, upper
 POOLED = 16  # side of the last features of 256 px images, for which the unused pooling block was made
@@ -66,7 +66,7 @@ class ResNetQuantileEncoder(nn.Module):
 
     def __init__(self, config):
         super().__init__()
-        self.config, self.body = config, ResNet18()
+        self.config, self.body = config, ResNet(18)
         add_heads(self, config, 512)
 
     def forward(self, x, dims=None):
