@@ -40,7 +40,8 @@ def open_dataset(name, split, data_dir=None, size=None, absent=None):
     name: a known name or a path (see the module).  split: train or test (also validation, val, eval).
     data_dir: the folder with cifar, svhn or imagenet, or a folder above it; default: TFDS_DATA_DIR,
     ~/tensorflow_datasets and ./data, for imagenet ./imagenet. The other data sets ignore it.
-    size: resize all images to cover this height and width (one number or (H, W)), then center-crop.
+    size: resize all images to cover this height and width (one number or (H, W)), then center-crop; or a rule of its
+    own such as squash.SquashOrCrop.
     absent: names of files that a folder or zip had once, which keep their places in it; with a list, an empty one too,
     images that cannot be read are found when they are read, not here.
     A path's split: its folders train/ and test/ (or val/, validation/) when both exist, else the last 10 % of a fixed
@@ -77,9 +78,9 @@ def dataset_inputs(name):
 
 
 def _checked_size(size):
-    """Return (H, W) or None."""
-    if size is None:
-        return None
+    """Return (H, W), a rule of its own, or None."""
+    if size is None or callable(size):
+        return size
     pair = tuple(size) if isinstance(size, (tuple, list)) else (size, size)
     if len(pair) != 2 or not all(isinstance(side, int) and side > 0 for side in pair):
         raise InputError(f"{size} is not a size", where="size",

@@ -13,7 +13,8 @@ from common.images.bounds import PILLOW_ERRORS, check_claims
 def decode(data, where, size=None):
     """Return the image in `data` (bytes of a file) as (H, W, 3) uint8.
 
-    where: its name in messages.  size: (H, W) to resize and crop to (`fit`), or None for its own.
+    where: its name in messages.  size: (H, W) to resize and crop to (`fit`), a rule such as squash.SquashOrCrop, or
+    None for its own.
     Grey becomes RGB, alpha is dropped, 16-bit grey keeps its upper 8 bits, as Pillow does for 16-bit RGB.
     Exif rotation is not applied, as in the published preparations of data sets.
     Raises InputError naming the image when it cannot be decoded.
@@ -49,7 +50,8 @@ def eight_bits(image):
 
 
 class Header(NamedTuple):
-    """What the header of an image file says; deep: 16 bits a sample; animated: of several frames or pages."""
+    """What the header of an image file says; deep: 16 bits a sample; animated: of several frames or pages; turned: its
+    Exif block says that it is to be shown turned or mirrored."""
 
     height: int
     width: int
@@ -57,13 +59,18 @@ class Header(NamedTuple):
     alpha: bool
     deep: bool
     animated: bool
+    turned: bool = False
 
-    def changes(self, size, channels):
-        """Return what reading does to the image, as a list of words: size (H, W) and channels are those wanted."""
-        covering = _covering((self.height, self.width), size)
+    def changes(self, size, channels, squashed=False):
+        """Return what reading does to the image, as a list of words: size (H, W) and channels are those wanted.
+
+        squashed: it is resized to that size whatever its proportions.
+        """
+        covering = tuple(size) if squashed else _covering((self.height, self.width), size)
         happens = {"resized": covering != (self.height, self.width), "cut at the edges": covering != tuple(size),
                    "grey made RGB": self.grey and channels == 3, "colour made grey": not self.grey and channels == 1,
-                   "alpha dropped": self.alpha, "16 bits cut to 8": self.deep, "first frame taken": self.animated}
+                   "alpha dropped": self.alpha, "16 bits cut to 8": self.deep, "first frame taken": self.animated,
+                   "not turned as Exif says": self.turned}
         return [words for words, does in happens.items() if does]
 
 
@@ -76,16 +83,33 @@ def read_header(stream, where):
         grey = grey or _is_grey_palette(image)
         alpha = image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info
         deep = image.mode in ("I", "I;16", "I;16B", "I;16L") or "16" in str([tile[3:] for tile in image.tile])
-        return Header(image.height, image.width, grey, alpha, deep, getattr(image, "is_animated", False))
+        return Header(image.height, image.width, grey, alpha, deep, getattr(image, "is_animated", False),
+                      _is_turned(image))
+
+
+def _is_turned(image):
+    """Return whether an open image's Exif block asks for a turn that reading leaves out; Pillow turns TIFF itself.
+
+    A PNG's block behind its pixels is not looked for: that would decode them.
+    """
+    if image.format == "TIFF" or (image.format == "PNG" and "exif" not in image.info):
+        return False
+    try:
+        return image.getexif().get(0x0112, 1) in range(2, 9)
+    except PILLOW_ERRORS:  # a damaged block; the pixels may be whole
+        return False
 
 
 def fit(image, size):
     """Return a Pillow image resized until it just covers size (H, W), then center-cropped.
 
-    Bicubic, antialiased when shrinking. Smaller images are enlarged.
+    Bicubic, antialiased when shrinking. Smaller images are enlarged. size may be a rule instead, a function of the
+    image.
     """
     from PIL import Image
 
+    if callable(size):
+        return size(image)
     height, width = size
     if (image.height, image.width) == (height, width):
         return image
@@ -117,12 +141,13 @@ def to_grey(pixels):
 
 
 def fit_array(pixels, size):
-    """Return (H, W, C) uint8 pixels, C = 1 or 3, resized and cropped to size (H, W) as `fit` does."""
+    """Return (H, W, C) uint8 pixels, C = 1 or 3, resized and cropped as `fit` does."""
     import numpy as np
     from PIL import Image
 
     image = Image.fromarray(np.ascontiguousarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels))
-    return np.asarray(fit(image, size)).reshape(*size, pixels.shape[-1])
+    fitted = np.asarray(fit(image, size))
+    return fitted.reshape(*fitted.shape[:2], pixels.shape[-1])
 
 
 @contextmanager

@@ -57,9 +57,10 @@ class ImageSet:
 
     def changes(self):
         """Return ({words: number of images}, images looked at): what reading does to the images, such as "resized"."""
-        counts, looked = Counter(), 0
+        counts, looked, squashed = Counter(), 0, getattr(self._size, "rule", None) == "squash"
         for header, number in self._headers().items():
-            counts.update(dict.fromkeys(header.changes(self.image_shape[:2], self.image_shape[2]), number))
+            happens = header.changes(self.image_shape[:2], self.image_shape[2], squashed)
+            counts.update(dict.fromkeys(happens, number))
             looked += number
         return dict(counts), looked
 
@@ -81,7 +82,8 @@ class ArrayImages(ImageSet):
     """Images stored as uint8 arrays (in memory, or mapped from a file).
 
     parts: list of arrays (or `npz.MappedArray`s), (n, H, W, C), or (n, C, H, W) with channels_first; they are not
-    concatenated, which would double the memory.  size: (H, W) to resize and crop images of another size to when read.
+    concatenated, which would double the memory.  size: (H, W) to resize and crop images of another size to when read,
+    or a rule of its own (`squash.SquashOrCrop`).
     identity: plain values for the fingerprint; None: pixels and labels are hashed, which gives the same result for the
     same images in any container.
     """
@@ -93,8 +95,9 @@ class ArrayImages(ImageSet):
         self._ends = np.cumsum([part.shape[0] for part in self._parts])
         _, *shape = self._parts[0].shape
         height, width, channels = (*shape[1:], shape[0]) if channels_first else shape
-        self._size = None if size in (None, (height, width)) else size
-        image_shape = (*(size or (height, width)), channels)
+        wanted = getattr(size, "size", size) or (height, width)
+        self._size = None if tuple(wanted) == (height, width) else size
+        image_shape = (*wanted, channels)
         super().__init__(name, split, self._ends[-1], image_shape, labels, rows)
 
     def _load(self, positions):
@@ -141,7 +144,8 @@ class CompressedImages(ImageSet):
 
     store: has len(), `read(position)` -> bytes, `open(position)` -> a context with the same as a binary stream,
     `title(position)` -> the image's name in messages, and `identity()` -> plain values.
-    size: (H, W) to resize and crop every image to, or None: then all must have the size of the first.
+    size: (H, W) to resize and crop every image to, or a rule of its own (`squash.SquashOrCrop`), or None: then all must
+    have the size of the first.
     tolerant: headers that cannot be read are left out of the check.
     Grey and transparent images become RGB.
     Raises InputError naming the first image that cannot be read or, without size, has another size; the headers of the
@@ -153,7 +157,7 @@ class CompressedImages(ImageSet):
     def __init__(self, name, split, store, labels=None, rows=None, size=None, tolerant=False):
         self._store, self._size, self._seen = store, size, Counter()
         positions = range(len(store)) if rows is None else rows
-        shape = size
+        shape = getattr(size, "size", size)
         for position in positions[: self.HEADERS]:
             try:
                 header = self._header(position)

@@ -4,6 +4,7 @@ from common.datasets.sets.embedded import fixed_permutation
 from common.errors import InputError
 
 TEST_FOLDERS = ("test", "val", "validation")
+SPLIT_FOLDERS = {"train": ("train",), "val": ("val", "validate", "validation"), "test": ("test",)}
 
 
 def split_names(names, split, where):
@@ -25,6 +26,41 @@ def split_names(names, split, where):
             top = "train" if split == "train" else test
             return [name for name, part in zip(names, parts) if len(part) > level + 1 and part[level].lower() == top]
     return [names[row] for row in split_rows(len(names), split, where)]
+
+
+def split_names_in_three(names, split, where, hold_out=False):
+    """Return the sorted names of train, val or test, as BlobGAN's folders have them: train/, val/ (or validate/,
+    validation/) and test/, any of the last two may be missing and stands in for the other.
+
+    Without a folder train/ (at the top, or below one common top folder) all images are training images; with hold_out
+    those that `split_rows` calls test are held out, of train/ too where there is neither val/ nor test/.
+    Raises InputError for a split without images.
+    """
+    names = sorted(names)
+    folders = _split_folders(names)
+    training = folders["train"] if folders else names
+    held = folders and (folders[split] or folders["val"] or folders["test"])
+    if split != "train" and held:
+        return held
+    if not training:
+        raise InputError(f"no image found{' in train/' if folders else ''}", where=where, do="Pass a folder of images")
+    if hold_out and not (folders and (folders["val"] or folders["test"])):
+        return [training[row] for row in split_rows(len(training), "train" if split == "train" else "test", where)]
+    if split != "train":
+        raise InputError(f"no folder {split}/", where=where, do="Add one beside train/")
+    return training
+
+
+def _split_folders(names):
+    """Return {"train", "val", "test"} -> names, or {} where no folder train/ is at the top."""
+    parts = [name.split("/") for name in names]
+    depth = 1 if names and all(len(part) > 2 and part[0] == parts[0][0] for part in parts) else 0
+    for level in dict.fromkeys((0, depth)):
+        tops = [part[level].lower() if len(part) > level + 1 else "" for part in parts]
+        if "train" in tops:
+            return {split: [name for name, top in zip(names, tops) if top in folders]
+                    for split, folders in SPLIT_FOLDERS.items()}
+    return {}
 
 
 def split_rows(count, split, where):
