@@ -10,8 +10,8 @@ STAMP := $(VENV)/.installed
 PIP := $(RUN) -m pip --disable-pip-version-check
 
 # Chains of the demo are the scripts in docs/chains, but for those that make a paper's table.
-# The two long ones begin first: two run at a time.
-LONG := qc_ncsn activations
+# The long ones begin first: two run at a time.
+LONG := qc_ncsn counterfactuals activations
 CHAINS := $(LONG) $(filter-out $(LONG),$(patsubst docs/chains/%.sh,%,$(filter-out docs/chains/table_%.sh,$(wildcard docs/chains/*.sh))))
 CHOSEN = $(or $(DEMO),$(CHAINS))
 TABLES := $(subst _,-,$(patsubst docs/chains/%.sh,%,$(wildcard docs/chains/table_*.sh)))
