@@ -30,12 +30,13 @@ SIDE, TRAIN, VAL = 32, 8000, 2000
 COINS = ("green", "ahead", "left", "right", "warm")
 LANES = {"left": 6, "ahead": 16, "right": 26}  # centres
 HORIZON, NOISE, PEDESTRIANS = 12, 0.01, 0.3
-SKIES = np.array([(0.45, 0.65, 0.92), (0.95, 0.72, 0.5)], np.float32)  # cold, warm
+COLD, WARM = (np.array(colour, np.float32) for colour in ((0.45, 0.65, 0.92), (0.95, 0.72, 0.5)))
+MILD = 0.35  # a cold sky goes so far towards the warmest at most, a warm one so far towards the coldest
 GRASS, ROAD, DARK = (0.25, 0.5, 0.2), (0.42, 0.42, 0.42), (0.1, 0.1, 0.12)
 LIGHTS = np.array([(0.95, 0.15, 0.12), (0.12, 0.9, 0.3)], np.float32)  # red, green
 CARS = np.array([(0.95, 0.85, 0.15), (0.95, 0.95, 0.95), (0.15, 0.25, 0.9), (0.9, 0.15, 0.75)], np.float32)
 CLOTHES = np.array([(0.9, 0.4, 0.1), (0.1, 0.75, 0.8)], np.float32)
-DRAWS = 40  # numbers in [0, 1) of a scene: its coins, 9 of the background, 2 of the light, 8 a lane
+DRAWS = 41  # numbers in [0, 1) of a scene: its coins, 9 of tints, 2 of the light, 8 a lane, the warmth of the sky
 
 
 class Judge(NamedTuple):
@@ -107,13 +108,14 @@ def scenes(seed, numbers, aspect=1):
 
 
 def paint(truth, draws, aspect):
-    """Return the scenes without noise, float32 (n, 32, 32 aspect, 3) in [0, 1]; draws: (n, 35) in [0, 1)."""
+    """Return the scenes without noise, float32 (n, 32, 32 aspect, 3) in [0, 1]; draws: (n, 36) in [0, 1)."""
     y, x = np.meshgrid(np.arange(SIDE) + 0.5, np.arange(SIDE * aspect) + 0.5, indexing="ij")
     y, x = y.astype(np.float32)[None], x.astype(np.float32)[None]
     coin = dict(zip(COINS, truth.T))
-    tints = (draws[:, :9].reshape(-1, 3, 3) - 0.5) * 0.12
+    tints = (draws[:, :9].reshape(-1, 3, 3) - 0.5) * np.array([0.04, 0.12, 0.12], np.float32)[:, None]
     tints[:, 2] = tints[:, 2, :1]  # the road is grey
-    sky = SKIES[coin["warm"].astype(int)] + tints[:, 0]
+    warmth = MILD * draws[:, 35]
+    sky = COLD + np.where(coin["warm"], 1 - warmth, warmth)[:, None] * (WARM - COLD) + tints[:, 0]
     images = np.repeat(np.repeat(sky[:, None, None], SIDE, axis=1), SIDE * aspect, axis=2)
     cover(images, y - HORIZON, GRASS + tints[:, 1])
     half = (6 + 1.6 * (y - HORIZON)) * aspect  # of the road, which is as wide as the picture from row 19 on
