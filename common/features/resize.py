@@ -203,7 +203,8 @@ class AsTrained:
         from common.images.squash import SquashOrCrop
 
         self._rule = SquashOrCrop(*shape)
-        self.description = {"resolution": list(shape), "resolution_fit": self._rule.rule, "resolution_filter": "lanczos"}
+        self.description = {"resolution": list(shape), "resolution_fit": self._rule.rule,
+                            "resolution_filter": "lanczos"}
 
     def __call__(self, image):
         """Return uint8 (height, width, 3) of uint8 or float (H, W, 3) in 0..255."""

@@ -83,8 +83,8 @@ def find_kind(path):
         found = "stylegan2"  # whose reader says why NVIDIA's network pickles are refused
     if found is None:
         raise InputError("this file is no generator that can be sampled", where=path,
-                         do="Give a checkpoint of qc_ncsn, StyleGAN2 or BlobGAN, a TorchScript module or a torch.export "
-                            "program")
+                         do="Give a checkpoint of qc_ncsn, StyleGAN2 or BlobGAN, a TorchScript module or a "
+                            "torch.export program")
     return found
 
 

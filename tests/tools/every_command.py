@@ -46,6 +46,7 @@ def bitmaps(folder, count=4, first=0, side=24):
 def make_inputs(folder):
     """Write the inputs of all commands below a folder `in`; finished runs that further commands read among them."""
     from tests.tools.activation_networks import save_network
+    from tests.tools.blobgan_networks import save_blobgan
     from tests.tools.process_embeddings.trees import clusters, write_tree
 
     place = folder / "in"
@@ -70,6 +71,8 @@ def make_inputs(folder):
     shutil.copytree(place / "images", place / "runs")
     (place / "runs" / "table.csv").write_text("a,b\n1,2\n")
     (place / "runs_spare.bin").write_text("a,b\n1,3\n")
+    for number in (0, 1):
+        save_blobgan(place / ("blobgan.ckpt" if number == 0 else "blobgan_spare.bin"), seed=number)
     make_score_model(place)
     make_interval_inputs(place)
     make_digits(place)
@@ -187,6 +190,9 @@ COMMANDS = {
     "process_embeddings": Command(
         "process_embeddings", ("--model", "imagenet_real", "--data_dir", "in/maps", "--output_dir", "out"),
         "out/imagenet_real_umap_n15_d0.1", {"in/maps/activations/imagenet_real/batch_000000.npz": "in/maps_spare.bin"}),
+    "generate_blobgan": Command(
+        "generate_blobgan", ("in/blobgan.ckpt", "-n", "3", "--save_blobs", "-s", "out", *CPU), "out",
+        {"in/blobgan.ckpt": "in/blobgan_spare.bin"}),
     "generate_ffhq": Command(
         "generate_ffhq", ("--stylegan_path", "in/stylegan.pt", "--num_images", "3", "--output_base_dir", "out", *CPU),
         "out/generated", {"in/stylegan.pt": "in/stylegan_spare.bin"}),

@@ -22,6 +22,7 @@ PROGRAMS = {
     "scripts/setup_fid.py": ("setup_fid", [], "tools.setup_fid.__main__", "SetupOptions"),
     "compute_fast_fid.py": ("compute_fid", ["fast"], "tools.compute_fid.__main__", "FastOptions"),
     "compute_clean_fid.py": ("compute_fid", ["clean"], "tools.compute_fid.__main__", "CleanOptions"),
+    "scripts/load_model.py": ("generate_blobgan", [], "tools.generate_blobgan.__main__", "GenerateOptions"),
     "extract_real_imagenet.py": ("extract_real_imagenet", [], "tools.extract_real_imagenet.__main__",
                                  "ExtractOptions"),
     "generate_dataset.py": ("generate_dataset", [], "tools.generate_dataset.__main__", "GenerateOptions"),

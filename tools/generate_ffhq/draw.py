@@ -90,7 +90,8 @@ class Generation:
     def is_stored(self, factor, number):
         """True when one image and its latents are there and whole."""
         names = ("style_vectors", "wplus", "index")
-        return is_whole_png(self.layout.image(factor, number)) and stored_arrays(self.layout.latents(factor, number), names) is not None
+        return is_whole_png(self.layout.image(factor, number)) \
+            and stored_arrays(self.layout.latents(factor, number), names) is not None
 
     def make(self, unit):
         """Return the Pictures of a unit: read where they lie at factor 1, else drawn."""

@@ -68,7 +68,7 @@ def layout_paths(place):
 def _files(place):
     if not place.is_dir():
         return [place]
-    found = [path for path in place.glob("*.npz")] or [path for path in place.glob("metadata_*.pt")]
+    found = list(place.glob("*.npz")) or list(place.glob("metadata_*.pt"))
     if not found:
         raise InputError("no layouts here (looked for *.npz and metadata_*.pt)", where=place, do=AGAIN)
     return sorted(found, key=lambda path: [int(part) if part.isdigit() else part

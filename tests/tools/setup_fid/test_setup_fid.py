@@ -105,7 +105,7 @@ def test_resolution_crops_before_the_network(here):
 
 @pytest.mark.parametrize("size", [(8, 16), (8, 8)])
 def test_squash_prepares_images_as_a_blobgan_is_trained(here, size):
-    """To another shape than a square: the whole image, by Pillow's Lanczos filter; to a square: shorter side, middle."""
+    """The whole image to another shape than a square, by Pillow's Lanczos filter; to a square shorter side, middle."""
     for path in sorted((here / "real").rglob("*.png")):
         image = Image.open(path).convert("RGB")
         target = here / "prepared" / path.relative_to(here / "real")
