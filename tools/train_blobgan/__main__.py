@@ -5,7 +5,8 @@ from typing import List, Optional
 
 from common import flags
 from common.cli import leave, run
-from common.options import REQUIRED, CommonOptions, option
+from common.options import REQUIRED, option
+from tools.train_blobgan.original_options import OriginalOptions
 
 PROG = "train_blobgan"
 DESCRIPTION = """\
@@ -30,7 +31,7 @@ def steps_of_preset(help, low=0, **more):
 
 
 @dataclass(kw_only=True)
-class TrainOptions(CommonOptions):
+class TrainOptions(OriginalOptions):
     """Flags of `train_blobgan`."""
 
     data: str = option(REQUIRED, "training images: folder (train/val/test or flat), zip, npz, or a data set's name",
@@ -141,9 +142,18 @@ def main(options):
     return train(options)
 
 
+def translated(words):
+    """Return the command's words with those of the original as flags."""
+    from tools.train_blobgan.presets import VALUES
+    from tools.train_blobgan.words import translate
+
+    return translate(words, TrainOptions, VALUES)
+
+
 def cli(words=None):
     """Run the command on the given words (the process's own by default) and return its exit status."""
-    return run(main, TrainOptions, PROG, DESCRIPTION, EPILOG, words, place=lambda options: options.output_dir)
+    return run(main, TrainOptions, PROG, DESCRIPTION, EPILOG, words, place=lambda options: options.output_dir,
+               translate=translated)
 
 
 if __name__ == "__main__":
