@@ -101,7 +101,7 @@ class PreparedImages:
         self._pack, self.damaged = pack, set(pack.unreadable)
 
     def open_pack(self, path):
-        """Return the pack.Pack of these images in a file, which need not be there; InputError where others are in it."""
+        """Return the pack.Pack of these images in a file, which need not be there; InputError for one of others."""
         from common.datasets.pack import Pack
 
         return Pack(path, self.fingerprint(), (self.count, *self.shape))
