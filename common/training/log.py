@@ -2,6 +2,8 @@
 
 import importlib.util
 import json
+import os
+from functools import partial
 from pathlib import Path
 
 from common.errors import InputError
@@ -41,14 +43,16 @@ def check_listeners(**wanted):
 class Log:
     """log.jsonl in a folder, with listeners beside it.
 
-    tensorboard, wandb: send the numbers there too; their files go to folders of these names.
+    tensorboard, wandb: send the numbers there too; their files go to folders of these names.  wandb: True, or the
+    settings of its run: any of project, name, group, entity, id, and mode (online or offline).
     tags: {entry of a row: its name for them} where they differ.  listeners: more objects with add(values, step).
     """
 
     def __init__(self, folder, tensorboard=False, wandb=False, tags=None, listeners=()):
-        check_listeners(tensorboard=tensorboard, wandb=wandb)
+        check_listeners(tensorboard=tensorboard, wandb=bool(wandb))
         self.folder, self.path, self.tags = Path(folder), Path(folder) / "log.jsonl", tags or {}
-        self.makers = [_TensorBoard] * tensorboard + [_WeightsAndBiases] * wandb
+        settings = wandb if isinstance(wandb, dict) else {}
+        self.makers = [_TensorBoard] * tensorboard + [partial(_WeightsAndBiases, **settings)] * bool(wandb)
         self.listeners, self.own = list(listeners), []
 
     def start(self, done):
@@ -93,15 +97,21 @@ class _TensorBoard:
 
 
 class _WeightsAndBiases:
-    """One W&B run per folder: its identifier is stored, so that a resumed training continues it."""
+    """One W&B run per folder: its identifier is stored, so that a resumed training continues it.
 
-    def __init__(self, folder, first):
+    Without an API key it is offline: nothing is asked for on the terminal.
+    """
+
+    def __init__(self, folder, first, **settings):
         import wandb
 
         stored = folder / "wandb" / "run_id.txt"
         identifier = stored.read_text() if stored.exists() else None
+        mode = os.environ.get("WANDB_MODE") or ("online" if _has_wandb_key() else "offline")
+        given = {"project": "genprobe", "name": folder.name, "id": identifier, "mode": mode,
+                 **{name: value for name, value in settings.items() if value is not None}}
         try:
-            self.run = wandb.init(project="genprobe", name=folder.name, dir=str(folder), id=identifier, resume="allow")
+            self.run = wandb.init(dir=str(folder), resume="allow", **given)
         except wandb.Error as error:  # for example, not logged in
             raise InputError(f"W&B cannot start ({error})", where="wandb",
                              do="Run wandb login, or set WANDB_MODE=offline") from error
@@ -110,3 +120,15 @@ class _WeightsAndBiases:
 
     def add(self, values, step):
         self.run.log(values, step=step)
+
+
+def _has_wandb_key():
+    """True where an API key of W&B is in the environment or in ~/.netrc, as wandb login leaves it."""
+    import netrc
+    from urllib.parse import urlsplit
+
+    host = urlsplit(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname
+    try:
+        return bool(os.environ.get("WANDB_API_KEY")) or netrc.netrc().authenticators(host) is not None
+    except (OSError, netrc.NetrcParseError):
+        return False

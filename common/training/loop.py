@@ -87,16 +87,18 @@ class Loop:
     done: the last step that is done.  saved: the step whose state is on disk, or None.
     rows: function of (batch, accumulate) -> this process's rows, a pair for each part.
     skipped: the Skipped of an earlier run that this one resumes, part of the state.
+    explain: function that says, in words, where a number that is not finite came from, or None.
     """
 
     def __init__(self, plan, draw, step, save, log, optimisers, averages=(), modules=None, products=(),
                  evaluate=(0, None), device="cpu", advice="Use a smaller learning rate", done=None, saved=None,
-                 shown=("loss",), rows=parallel.own_rows, skipped=None):
+                 shown=("loss",), rows=parallel.own_rows, skipped=None, explain=None):
         self.plan, self.draw, self.step, self.save, self.log = plan, draw, step, save, log
         self.optimisers, self.averages, self.modules = optimisers, averages, modules or {}
         self.products, self.evaluate, self.device, self.advice = products, evaluate, torch.device(device), advice
         self.done, self.saved = plan.first - 1 if done is None else done, saved
         self.rows, self.skipped, self.undo = rows(plan.batch, plan.accumulate), skipped or Skipped(), {}
+        self.explain = explain or (lambda: None)
         self.stop, self.last_row, self.images_per_second = False, None, 0.0
         self.whole = True  # the weights are those after a complete, logged step
         self.producing, self.smooth = False, dict.fromkeys(shown)
@@ -205,7 +207,9 @@ class Loop:
         norm = optimiser.norm()
         numbers = torch.cat([parallel.sum_across(sums), norm.reshape(1).to(sums.dtype)]).cpu()
         if not bool(numbers.isfinite().all()):
-            error = NotFinite("the loss or the gradient is no longer finite", where=self.log.folder, do=self.advice)
+            cause = self.explain()
+            error = NotFinite("the loss or the gradient is no longer finite" + (f" ({cause})" if cause else ""),
+                              where=self.log.folder, do=self.advice)
             raise self._not_finite(error) if self.plan.patience is None else error
         self.whole = False
         if undo:

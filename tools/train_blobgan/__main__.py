@@ -112,7 +112,7 @@ class TrainOptions(OriginalOptions):
     monitor: Optional[str] = of_preset("what ranks checkpoints", choices=["step", "train/fid"], kind="how")
     mode: Optional[str] = of_preset("auto: the newest for step, the lowest for train/fid",
                                     choices=["auto", "min", "max"], kind="how")
-    log_fid_every_n_steps: int = option(0, "steps between measurements of FID, 0 for none", kind="how", low=0,
+    log_fid_every_n_steps: int = option(0, "steps between measurements of FID, 0 or less for none", kind="how",
                                         type=flags.whole_number)
     log_fid_every_epoch: bool = option(False, "measure FID at the end of each epoch", kind="how")
     fid_n_imgs: int = option(50_000, "generated images of a measurement", low=2, type=flags.whole_number)
@@ -127,6 +127,12 @@ class TrainOptions(OriginalOptions):
                              kind="how")
     tensorboard: bool = flags.tensorboard()
     wandb: bool = flags.wandb()
+    wandb_offline: bool = option(False, "W&B: write to disk alone (always so without an API key)", kind="how")
+    wandb_project: str = option("blobgan", "its project", kind="how")
+    wandb_name: Optional[str] = option(None, "the run's name (default: that of --output_dir)", kind="how")
+    wandb_group: Optional[str] = option(None, "its group", kind="how")
+    wandb_entity: Optional[str] = option(None, "the account", kind="how")
+    wandb_id: Optional[str] = option(None, "its id (default: of the earlier run in --output_dir, if any)", kind="how")
 
 
 def main(options):

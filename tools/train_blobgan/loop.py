@@ -1,25 +1,30 @@
 """One training in one folder: what it starts from, its step, its files and its results."""
 
 from collections import deque
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from common import console, parallel
-from common.errors import InputError
+from common.errors import InputError, as_input_error
 from common.files import remove_leftovers
 from common.images.grids import save_grid, viewing_scale
+from common.networks.blobgan.files import checkpoint_name, write_checkpoint
 from common.training.ema import Average
 from common.training.keep import Periodic
 from common.training.log import Log
 from common.training.loop import Loop, Plan, Skipped
-from common.training.state import TrainingState
+from common.training.state import TrainingState, on_cpu
+from tools.train_blobgan.anomalies import Anomalies
 from tools.train_blobgan.batches import Batches
 from tools.train_blobgan.networks import new_networks
 from tools.train_blobgan.optimisers import make_optimisers
-from tools.train_blobgan.pictures import draw_samples, fixed_codes
+from tools.train_blobgan.parts import fitting_parts, split_rows
+from tools.train_blobgan.pictures import draw_samples, fixed_codes, spread
 from tools.train_blobgan.step import GanStep
+from tools.train_blobgan.watch import Watch
 
 RECENT = 50  # steps whose mean losses are the result
 REALS = 64  # images in reals.png, at most
@@ -44,8 +49,8 @@ class BlobGANTraining:
         self.state = TrainingState(self.networks, self.optimisers, averages)
         self.step = GanStep(self.networks, list(averages.values()), options, device)
         self.batches = Batches(images, options, self.step.map_shapes)
-        self.log = Log(self.folder, options.tensorboard, options.wandb)
-        self.done, self.recent, self.skipped = 0, deque(maxlen=RECENT), Skipped()
+        self.log = Log(self.folder, options.tensorboard, wandb_settings(options))
+        self.done, self.recent, self.skipped, self.watch = 0, deque(maxlen=RECENT), Skipped(), Watch()
         if not overwrite and self.state_path.exists():
             self._resume()
 
@@ -63,6 +68,7 @@ class BlobGANTraining:
                              do="Use a larger number, another --output_dir, or --overwrite to start over")
         self.recent.extend(extra["recent"])
         self.skipped, self.step.last_r1 = Skipped(*extra["skipped"]), extra["last_r1"]
+        self.watch.right = extra["right"]
         console.say(f"resuming from {self.state_path} (step {self.done:,})")
 
     def loop(self):
@@ -71,24 +77,42 @@ class BlobGANTraining:
         for name in ("checkpoints", "samples") if parallel.is_main() else ():
             remove_leftovers(self.folder / name)  # what a killed run was writing
         self.show_reals()
+        explain = Anomalies(self.networks).found if options.detect_anomalies else None
         plan = Plan(1, options.max_steps, options.batch_size, options.log_every_n_steps, (options.state_every,),
                     options.accumulate, options.num_workers, patience=options.max_bad_steps)
         self.trainer = Loop(plan, self.batches.draw, self._step, self._save, self.log, self.optimisers,
                             products=self._products(), device=self.device, advice=ADVICE, done=self.done,
-                            saved=self.done or None, shown=SHOWN, skipped=self.skipped)
-        self.trainer.run()
+                            saved=self.done or None, shown=SHOWN, skipped=self.skipped, explain=explain,
+                            rows=lambda batch, parts: split_rows(batch, parts, options.stddev_rows))
+        with self._enough_memory():
+            self.trainer.run()
         return self._conclude()
+
+    @contextmanager
+    def _enough_memory(self):
+        """Turn a lack of memory into an InputError that names the next number of parts."""
+        try:
+            yield
+        except (MemoryError, RuntimeError) as error:
+            if as_input_error(error) is None or isinstance(error, OSError):
+                raise
+            options = self.options
+            more = [parts for parts in fitting_parts(options.batch_size, options.stddev_rows, parallel.world_size())
+                    if parts > options.accumulate]
+            do = f"Pass --accumulate {more[0]}" if more else "Pass --recompute, or a smaller --batch_size"
+            raise InputError("out of memory", where=f"--accumulate {options.accumulate}", do=do) from error
 
     def _step(self, step, parts):
         values = self.step(self.trainer, step, parts)
         self.recent.append([values[name] for name in SHOWN])
+        self.watch.judge(step, values)
         return values
 
     def _save(self, step):
         skipped = self.trainer.skipped
         self.state.save(self.state_path, step, {"recent": [list(row) for row in self.recent],
                                                 "skipped": [skipped.total, skipped.in_a_row],
-                                                "last_r1": self.step.last_r1})
+                                                "last_r1": self.step.last_r1, "right": self.watch.right})
 
     def show_reals(self):
         """Write the first images as the discriminator sees them."""
@@ -101,30 +125,53 @@ class BlobGANTraining:
     def _products(self):
         """Return the periodic outputs: checkpoints and pictures."""
         options = self.options
-        return [Periodic(options.log_images_every_n_steps, lambda step: self.folder / "samples" / f"step_{step}.png",
-                         lambda path, step: self._draw(path))]
+        return [Periodic(options.every_n_train_steps, self.checkpoint_path, self._write_checkpoint),
+                Periodic(options.log_images_every_n_steps, lambda step: self.folder / "samples" / f"step_{step}.png",
+                         self._draw)]
 
-    def _draw(self, path):
+    def epoch(self, step):
+        """Return the epoch, from 0, that a step's last image belongs to."""
+        return (step * self.options.batch_size - 1) // len(self.images)
+
+    def checkpoint_path(self, step):
+        """Return the path of the checkpoint after a step."""
+        return self.folder / "checkpoints" / checkpoint_name(self.epoch(step), step)
+
+    def _write_checkpoint(self, path, step):
+        """Write the networks in the published container."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        moments = [on_cpu(optimiser.optimiser.state_dict()) for optimiser in self.optimisers.values()]
+        write_checkpoint(path, self.config, self.networks | self.averaged, moments, self.epoch(step), step)
+
+    def _draw(self, path, step):
+        """Draw what fixed noise has become, and look whether it still makes different pictures."""
         path.parent.mkdir(parents=True, exist_ok=True)
         z = fixed_codes(self.options.seed, self.options.n_ema_sample, self.options.noise_dim)
         pairs = [(self.averaged["layout_net_ema"], self.averaged["generator_ema"]),
                  (self.networks["layout_net"], self.networks["generator"])]
-        draw_samples(path, pairs, z.to(self.device, self.step.dtype))
+        pictures = draw_samples(path, pairs, z.to(self.device, self.step.dtype))
+        pixels = self.batches.rows.pixels(1, 0, min(self.options.batch_size, len(z)))[0]
+        if len(pixels) > 1:
+            real = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 127.5 - 1
+            self.watch.compare(step, spread(pictures.cpu()), spread(real))
 
     def _conclude(self):
         """Write the last checkpoint and pictures, and return the results."""
         options, results = self.options, {}
         if parallel.is_main():
+            checkpoint = self.checkpoint_path(options.max_steps)
+            if not checkpoint.exists():
+                self._write_checkpoint(checkpoint, options.max_steps)
             last = self.folder / "samples" / f"step_{options.max_steps}.png"
             if not last.exists():
-                self._draw(last)
+                self._draw(last, options.max_steps)
             losses = np.mean(self.recent, axis=0) if self.recent else [float("nan")] * 2
             results = {"steps": options.max_steps, "loss_G": float(losses[0]), "loss_D": float(losses[1]),
                        "parameters": {name: sum(parameter.numel() for parameter in network.parameters())
                                       for name, network in self.networks.items()},
                        "images": len(self.images), "damaged": len(self.images.damaged),
                        "skipped_steps": self.trainer.skipped.total,
-                       "images_per_second": self.trainer.images_per_second}
+                       "images_per_second": self.trainer.images_per_second, "checkpoint": str(checkpoint)}
             self._say(results)
         parallel.barrier()
         return results
@@ -135,3 +182,12 @@ class BlobGANTraining:
                              f"{sum(results['parameters'].values()):,}", f"{results['images_per_second']:.3g}"]])
         if results["damaged"]:
             console.say(f"warning: {results['damaged']:,} unreadable images were replaced by other draws")
+
+
+def wandb_settings(options):
+    """Return the settings of the W&B run that the flags ask for, False for none."""
+    if not options.wandb:
+        return False
+    names = ("project", "name", "group", "entity", "id")
+    return {**{name: getattr(options, f"wandb_{name}") for name in names},
+            "mode": "offline" if options.wandb_offline else None}

@@ -1,9 +1,9 @@
 """From flags to a trained BlobGAN: check everything, then hand over to the loop."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from common import console, parallel
-from common.errors import InputError
 
 PROG = "train_blobgan"
 OWNS = ("state.pth", "log.jsonl", "checkpoints/epoch=*-step=*.ckpt", "samples/step_*.png", "reals.png", "tensorboard",
@@ -16,14 +16,15 @@ def train(request):
     from common.device import pick_device, set_precision
     from common.job import Job
     from tools.train_blobgan.networks import configuration
+    from tools.train_blobgan.parts import check_split
     from tools.train_blobgan.presets import filled
 
     options = filled(request)
     device = pick_device(options.device, parallel.local_rank())
     set_precision("tf32" if options.precision == "tf32" else "fp32")
-    check_flags(options)
-    config = configuration(options)
+    check_split(options.batch_size, options.accumulate, options.stddev_rows, parallel.world_size())
     images = open_images(options)
+    config = replace(configuration(options), other={"transform": images.transform.describe()})
     folder = Path(options.output_dir)
     job = Job(folder, PROG, options, request=request, derived={"data": images.fingerprint()},
               inputs=inputs_of(options), owns=OWNS)
@@ -34,22 +35,6 @@ def train(request):
         run = BlobGANTraining(options, config, images, device, job.overwrite)
     outputs = [folder / "state.pth", folder / "log.jsonl"]
     return job.run(lambda: (run.loop(), outputs), lambda: rehearse(options, images, run), device)
-
-
-def check_flags(options):
-    """Raise InputError for flags that contradict each other."""
-    parts, rows = options.accumulate * parallel.world_size(), options.stddev_rows
-    if options.batch_size % rows:
-        raise InputError(f"a batch of {options.batch_size} rows is not whole sets of {rows}",
-                         where=f"--stddev_rows {rows}", do=f"Use one of {divisors(options.batch_size)}")
-    if parts > options.batch_size:
-        raise InputError(f"{parts} parts and processes for {options.batch_size} rows", where="--batch_size",
-                         do="Use a larger batch or fewer parts")
-
-
-def divisors(number):
-    """Return the divisors of a number as text."""
-    return ", ".join(str(divisor) for divisor in range(1, number + 1) if number % divisor == 0)
 
 
 def open_images(options):
@@ -65,8 +50,7 @@ def inputs_of(options):
     """Return the paths that the flags name, None for a data set whose files are searched for."""
     from common.datasets import dataset_inputs
 
-    named = dataset_inputs(options.data)
-    return named
+    return dataset_inputs(options.data)
 
 
 def rehearse(options, images, run):
