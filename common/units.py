@@ -7,6 +7,7 @@ from common import console, parallel
 from common.errors import InputError
 from common.files import read_npz
 
+PNG_END = b"\x00\x00\x00\x00IEND\xaeB`\x82"
 AHEAD, BEHIND = 2, 4  # units waiting for the computation, and for the disk
 
 
@@ -62,6 +63,16 @@ def stored_arrays(path, required, optional=()):
         return read_npz(path, required=required, optional=optional)
     except InputError:
         return None
+
+
+def is_whole_png(path):
+    """True when a PNG is there with its end."""
+    try:
+        with open(path, "rb") as stream:
+            stream.seek(-len(PNG_END), 2)
+            return stream.read() == PNG_END
+    except OSError:
+        return False
 
 
 def remove_numbered(folder, stem, count):

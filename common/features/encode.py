@@ -232,6 +232,8 @@ def _join(images, space, folder, change, made_by, keys):
             write_npz_rows(folder / name, key, (count, width), np.float32, blocks)
     made = getattr(images, "resolution", None)  # of generated images
     size = {"resolution": list(made), "generated": True} if made else {"resolution": [0]}  # 0: as they are
+    fit = getattr(images, "fit", None)  # of the images that a generator was trained on
+    size |= {"resolution_fit": fit} if made and fit else {}
     meta = {**space.meta, **size, **({} if change is None else change.description)}
     if any(keys):
         cache.write_keys(folder, [keys[number] for number in usable])

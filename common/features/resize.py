@@ -172,6 +172,16 @@ def check_resolution(given, where="--resolution"):
     return sides[0], sides[-1]
 
 
+def change_of(shape, fit="cover", antialias=True):
+    """Return the transform that brings images to a shape (height, width), None for None.
+
+    fit: cover for CoverAndCrop, squash for BlobGAN's own.
+    """
+    if shape is None:
+        return None
+    return AsTrained(shape) if fit == "squash" else CoverAndCrop(shape, antialias)
+
+
 class CoverAndCrop:
     """`cover_and_crop` as a transform for common.features.encode, with its `description`."""
 
@@ -184,3 +194,22 @@ class CoverAndCrop:
         from common.images.pixels import to_bytes
 
         return cover_and_crop(to_bytes(image), self.shape, self._antialias)
+
+
+class AsTrained:
+    """How BlobGAN's training prepares images (common.images.squash), as a transform with its `description`."""
+
+    def __init__(self, shape):
+        from common.images.squash import SquashOrCrop
+
+        self._rule = SquashOrCrop(*shape)
+        self.description = {"resolution": list(shape), "resolution_fit": self._rule.rule, "resolution_filter": "lanczos"}
+
+    def __call__(self, image):
+        """Return uint8 (height, width, 3) of uint8 or float (H, W, 3) in 0..255."""
+        import numpy as np
+        from PIL import Image
+
+        from common.images.pixels import to_bytes
+
+        return np.asarray(self._rule(Image.fromarray(to_bytes(image))))

@@ -19,6 +19,7 @@ import numpy as np
 
 from common.errors import InputError
 from common.features.foreign import NAMES, read_container
+from common.features.preparation import compare_preparations
 from common.files import plain, read_npz, system_errors, write_npz
 from common.formats.npy import npy_header
 from common.formats.npz import npz_names, write_npz_rows
@@ -300,24 +301,8 @@ def check_comparable(statistics1, statistics2, allow=()):
 
 
 def preparation_notes(statistics1, statistics2):
-    """Return a note where two Statistics tell that their images were brought to different sizes, or in other ways.
-
-    Generated images have a size without being brought to it; against images as they are that says nothing.
-    """
-    sides = [side for side in (statistics1, statistics2) if "resolution" in side.meta]
-    made = any(side.meta.get("generated") for side in sides)
-    ways = {_preparation(side, with_filter=not made) for side in sides}
-    if len(sides) < 2 or len(ways) == 1 or (made and "as they are" in ways):
-        return []
-    told = ", ".join(f"{_name(side)} {_preparation(side)}" for side in sides)
-    return [f"the images were not prepared alike: {told}; the distance tells of this difference too"]
-
-
-def _preparation(statistics, with_filter=True):
-    size = statistics.meta["resolution"]
-    size = size if isinstance(size, list) else [size]
-    off = ", antialias off" if with_filter and statistics.meta.get("resolution_antialias") is False else ""
-    return "as they are" if size == [0] else f"{' x '.join(map(str, [size[0], size[-1]]))}{off}"
+    """Return a note where two Statistics tell that their images were brought to different sizes, or in other ways."""
+    return compare_preparations(*((side.meta, _name(side)) for side in (statistics1, statistics2)))
 
 
 def check_same_images(moments, rows):

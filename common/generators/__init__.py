@@ -13,14 +13,16 @@ from common.errors import InputError, Parameter, nearest
 from common.files import fingerprint, system_errors
 from common.formats.checkpoints import is_safetensors
 from common.formats.zips import open_zip, zip_errors
-from common.networks.stylegan2_weights import MARK as STYLEGAN2
+from common.networks.stylegan2_weights import MARK as STYLEGAN2  # BlobGAN's generator has it, too
 
 KINDS = {
     "ncsnpp": "score_model",  # checkpoints of qc_ncsn, ours and published, .pth or .safetensors
     "stylegan2": "stylegan2",  # StyleGAN2 with rosinality's names of weights, .pt or .safetensors
+    "blobgan": "blobgan",  # BlobGAN: Lightning's .ckpt, published and of train_blobgan, or .safetensors
     "torchscript": "torchscript",  # a scripted or traced module, z -> images
     "export": "exported",  # a torch.export program (.pt2), z -> images
 }
+BLOBGAN = (b"layout_net_ema.mlp.1.", b"layout_net.mlp.1.")  # entries of which every such file has one
 NAMES = 1 << 22  # bytes at the beginning of a file in which the names of weights are looked for
 LEGACY_CHECKPOINT = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19"  # how torch.save began before it wrote zip archives
 
@@ -81,7 +83,8 @@ def find_kind(path):
         found = "stylegan2"  # whose reader says why NVIDIA's network pickles are refused
     if found is None:
         raise InputError("this file is no generator that can be sampled", where=path,
-                         do="Give a checkpoint of qc_ncsn or StyleGAN2, a TorchScript module or a torch.export program")
+                         do="Give a checkpoint of qc_ncsn, StyleGAN2 or BlobGAN, a TorchScript module or a torch.export "
+                            "program")
     return found
 
 
@@ -108,6 +111,8 @@ def _kind_of_archive(path):
 
 def _kind_of_names(data):
     """Return the kind of a checkpoint by the names of weights in the bytes that hold them."""
+    if any(mark in data for mark in BLOBGAN):
+        return "blobgan"
     return "stylegan2" if STYLEGAN2.encode() in data else "ncsnpp"
 
 

@@ -176,6 +176,8 @@ def load_imagenet(network, path):
     """
     arch = network.config.arch
     do = f"Give {imagenet_address(arch)}"
+    if not Path(path).exists():
+        raise InputError("no such file", where=path, do=f"Download {imagenet_address(arch)} and pass its path")
     refuse_archive(path)
     value = load_torch(path)
     state = find_weights(value) if isinstance(value, dict) else {}

@@ -15,7 +15,7 @@ DESCRIPTIONS = {
 }
 EPILOG = """\
 examples:
-  compute_fid {0} checkpoints/blobgan.pt --num_gen 50_000 --batch_size 16 --dataset_name bdd_rect_256
+  compute_fid {0} checkpoints/blobgan_256x512.ckpt --num_gen 50_000 --batch_size 16 --dataset_name bdd_rect_256
   compute_fid {0} results/qc/checkpoints/checkpoint_70.pth --dataset_name cifar10 --metrics fid,is
   compute_fid {0} generated_images --reference real_images --metrics fid,kid,prdc --output_dir out/scores"""
 
@@ -25,8 +25,9 @@ class ScoreOptions(CommonOptions):
     """Flags of both commands."""
 
     checkpoint: str = option(REQUIRED,
-                             "what to score: a generator (NCSN++ or StyleGAN2 checkpoint, TorchScript, torch.export), "
-                             "a folder, zip or array of images, a named data set, or stored features or statistics",
+                             "what to score: a generator (NCSN++, StyleGAN2 or BlobGAN checkpoint, TorchScript, "
+                             "torch.export), a folder, zip or array of images, a named data set, or stored features "
+                             "or statistics",
                              word=True)
     dataset_name: Optional[str] = option(None, "name of reference statistics made by setup_fid")
     reference: Optional[str] = option(None,
@@ -44,6 +45,8 @@ class ScoreOptions(CommonOptions):
     resolution: List[int] = option([],
                                    "resize and crop files to this side, or height and width, as setup_fid does; 0 to "
                                    "leave them; default: as the stored side was", nargs="+", short="-r")
+    fit: Optional[str] = option(None, "how files come to that size, as in setup_fid (default: as the stored side did, "
+                                "else cover)", choices=["cover", "squash"])
     round: bool = option(True, "round generated images to uint8, like files; clean-fid scores floats")
     nearest_k: int = option(3, "prdc: k of the k-NN radius", low=1)
     inclusive: bool = option(False, "prdc: <= radius, as torch-fidelity and Kynkaanniemi et al.; prdc itself has <")
@@ -66,7 +69,8 @@ class ScoreOptions(CommonOptions):
                                    choices=["multistep", "pc", "ode"])
     num_steps: Optional[int] = option(None, "generator: sampler steps", low=1)
     z_dim: Optional[int] = option(None, "generator: dimension of z, where the module does not define it", low=1)
-    truncation: Optional[float] = option(None, "generator: truncation of a StyleGAN2 (default 1, none)", low=0)
+    truncation: Optional[float] = option(None, "generator: truncation of a StyleGAN2 or BlobGAN (default 1, none; "
+                                         "generate_blobgan's is 1 minus it)", low=0)
     output_range: Optional[str] = option(None,
                                          "generator: output range of a module: signed -1 to 1 (default), unit 0 to 1, "
                                          "bytes 0 to 255", choices=["signed", "unit", "bytes"])

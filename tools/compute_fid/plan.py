@@ -68,7 +68,8 @@ class Plan:
         named = [place for place in (self.options.checkpoint, self.options.reference) if str(place).lower() in KNOWN]
         acts = dict.fromkeys(OF_GENERATORS, (made, "a generator"))
         acts["num_gen"] = (self.generated is not None, "images, not on stored features or statistics")
-        acts["resolution"] = (any(not hasattr(source, "generate") for source in sources), "image files")
+        files = any(not hasattr(source, "generate") for source in sources)
+        acts["resolution"] = acts["fit"] = (files, "image files")
         metrics, small = {*self.options.metrics}, self.options.extractor == "small"
         acts["seed"] = (made or "kid" in metrics, "generated images, or on the metric kid")
         acts["interval"] = (bool(metrics & {"fid", "fid_infinity", "kid", "is"}),
@@ -148,14 +149,23 @@ class Plan:
         return rows, notes
 
     def _change(self):
-        """Return what brings image files to --resolution, without it to that of the stored side; None for nothing."""
-        from common.features.resize import CoverAndCrop, check_resolution
+        """Return what brings image files to --resolution, without it to that of the stored side; None for nothing.
+
+        What is not said is as on the stored side: antialiasing, and cover or squash.
+        """
+        from common.features.resize import change_of, check_resolution
 
         side = next((side for side in self.stored.values() if "resolution" in side.meta), None)
         size = check_resolution(self.options.resolution or [0])
         if side is not None and not self.options.resolution:
             size = check_resolution(side.meta["resolution"], f"{side.path}: resolution")
-        return CoverAndCrop(size, side is None or side.meta.get("resolution_antialias") is not False) if size else None
+        meta = side.meta if side is not None else {}
+        as_trained = meta.get("resolution_filter") == "lanczos"
+        if self.options.fit and size is None:
+            raise InputError("acts on the resize to --resolution, which is not asked for", where="--fit",
+                             do="Pass --resolution, too")
+        fit = self.options.fit or ("squash" if as_trained else "cover")
+        return change_of(size, fit, meta.get("resolution_antialias") is not False)
 
 
 def is_given(options, name):

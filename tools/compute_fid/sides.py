@@ -16,7 +16,7 @@ class GeneratedImages:
 
     def __init__(self, generator, num, seed, rounded):
         self._generator, self._num, self._seed, self._rounded = generator, num, seed, rounded
-        self.resolution = generator.resolution
+        self.resolution, self.fit = generator.resolution, getattr(generator, "fit", None)
         self.output_range = generator.description.get("output_range")  # score models have but one
         self.what = f"{generator.name} ({generator.description['kind']}, {num:,} images, seed {seed})"
 

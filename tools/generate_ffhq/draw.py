@@ -5,12 +5,11 @@ from dataclasses import dataclass
 
 from common import parallel
 from common.files import TEMPORARY
-from common.units import make_pipelined, stored_arrays
+from common.units import is_whole_png, make_pipelined, stored_arrays
 from tools.generate_ffhq.layout import PREVIEW
 
 STATISTICS_CODES = 1600  # 50 batches of 32, as published
 PREVIEWED, TILE = 8, 128  # images in a row of the preview, and the largest side of one in pixels
-PNG_END = b"\x00\x00\x00\x00IEND\xaeB`\x82"
 
 
 @dataclass
@@ -90,14 +89,8 @@ class Generation:
 
     def is_stored(self, factor, number):
         """True when one image and its latents are there and whole."""
-        try:
-            with open(self.layout.image(factor, number), "rb") as stream:
-                stream.seek(-len(PNG_END), 2)
-                whole = stream.read() == PNG_END
-        except OSError:
-            return False
         names = ("style_vectors", "wplus", "index")
-        return whole and stored_arrays(self.layout.latents(factor, number), names) is not None
+        return is_whole_png(self.layout.image(factor, number)) and stored_arrays(self.layout.latents(factor, number), names) is not None
 
     def make(self, unit):
         """Return the Pictures of a unit: read where they lie at factor 1, else drawn."""

@@ -46,6 +46,9 @@ class SetupOptions(CommonOptions):
     resolution: List[int] = option([],
                                    "resize and centre-crop images to this side, or height and width, first; 0 for no "
                                    "resizing (default: 256, with --extractor small 0)", nargs="+", short="-r")
+    fit: str = option("cover", "how images come to --resolution: cover it and are cropped in the middle, or squash: "
+                      "whole and by a Lanczos filter, as a BlobGAN of another aspect than 1 is trained (a square: "
+                      "cropped)", choices=["cover", "squash"])
     device: str = flags.device()
     stats_dir: Optional[str] = option(None, "folder of statistics (GENPROBE_STATS, else fid_stats)", kind="how")
     mode: str = option("clean", "clean-fid's preprocessing", choices=["clean", "legacy_pytorch", "legacy_tensorflow"])

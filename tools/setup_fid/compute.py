@@ -9,10 +9,10 @@ PROG = "setup_fid"
 
 
 def compute_new(request):
-    """Compute the statistics; results: name, file, num_images, excluded, features, resolution."""
+    """Compute the statistics; results: name, file, num_images, excluded, features, width, resolution, fit, kid_file."""
     from common.device import pick_device, set_precision
     from common.features.encode import encode, report_excluded
-    from common.features.resize import CoverAndCrop
+    from common.features.resize import change_of
     from common.features.sources import open_images
     from common.features.spaces import open_space
     from common.job import Job
@@ -30,7 +30,8 @@ def compute_new(request):
               about=[{"name": images.what}], owns=[f"../{target.name}", f"../{_kid_file(target).name}"], show=show)
 
     def work():
-        change = CoverAndCrop(options.resolution, options.antialias) if options.resolution != [0] else None
+        size = None if options.resolution == [0] else options.resolution
+        change = change_of(size, options.fit, options.antialias)
         encoded = encode(images, space, options.batch_size, options.num_workers, change, label=f"{space.name} features",
                          cache_gb=options.cache_gb)
         report_excluded(encoded)
@@ -71,7 +72,9 @@ def _check_effects(options):
     size = options.resolution or ([0] if options.extractor == "small" else [256])
     for flag, given, on in (
             ("--split", options.split != "train" and options.path.lower() not in KNOWN, "a known data set"),
-            ("--noantialias", not options.antialias and size == [0], "the resize to --resolution"),
+            ("--noantialias", not options.antialias and (size == [0] or options.fit != "cover"),
+             "the resize to --resolution with --fit cover"),
+            ("--fit", options.fit != "cover" and size == [0], "the resize to --resolution"),
             ("--weights", options.weights and options.extractor == "small", "the extractors inception and dinov2")):
         if given:
             raise InputError(f"acts on {on}, which is not asked for", where=flag, do="Leave it out")
@@ -123,6 +126,7 @@ def _write(options, encoded, space, target):
         console.say(f"note: {note}")
     return {"name": options.name, "file": str(target), "num_images": encoded.count, "excluded": len(encoded.excluded),
             "features": space.name, "width": space.width, "resolution": options.resolution,
+            "fit": encoded.meta.get("resolution_fit", "cover") if options.resolution != [0] else None,
             "kid_file": str(_kid_file(target)) if options.kid else None}
 
 
@@ -130,6 +134,7 @@ def show(results):
     """Print the table of a file of statistics."""
     if results:
         size = " x ".join(map(str, results["resolution"])) if results["resolution"] != [0] else "original"
+        size += " squashed" if results.get("fit") == "squash" else ""
         console.show_table(results["file"], ["name", "images", "excluded", "features", "size"],
                            [[results["name"], f"{results['num_images']:,}", results["excluded"], results["features"],
                              size]])

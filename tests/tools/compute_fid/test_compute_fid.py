@@ -326,6 +326,23 @@ def test_M4_generated_images_of_another_size_than_the_reference_are_a_note(here)
     assert score(*words[:-1], "--reference", "real")["notes"] == []
 
 
+def test_images_are_squashed_where_the_stored_reference_was(here):
+    """Without --fit as the stored side; another one is a note that names both, like another size."""
+    setup = ("--action", "compute_new", "--path", "real", *SMALL, "-r", "8", "16")
+    for fit in ("squash", "cover"):
+        results_of("setup_fid", *setup, "--name", fit, "--fit", fit)
+    results = score("real", "--dataset_name", "squash")
+    assert results["frechet_distance"] == pytest.approx(0, abs=1e-9)
+    assert (results["resolution"], results["notes"]) == ([8, 16], [])
+    results = score("real", "--dataset_name", "squash", "--fit", "cover")
+    assert results["frechet_distance"] > 1e-3
+    (note,) = results["notes"]
+    assert "squash_clean_small-features-v1_custom_na.npz 8 x 16 squashed, Lanczos" in note
+    assert score("real", "--dataset_name", "cover", "-r", "8", "16", "--fit", "squash")["frechet_distance"] > 1e-3
+    assert "--fit: acts on the resize" in refusal_of("compute_fid", "clean", "real", "--reference", "fake", "--fit",
+                                                     "squash", *SMALL)
+
+
 def test_M4_a_stored_resolution_that_is_none_is_refused(here):
     np.savez(here / "odd.npz", mu=np.zeros(128), sigma=np.eye(128), meta=np.array('{"resolution": ["a", 3, 1e9]}'))
     line = refusal_of("compute_fid", "clean", "fake", "--reference", "odd.npz", "--quiet", *SMALL)

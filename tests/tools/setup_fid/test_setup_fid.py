@@ -103,6 +103,36 @@ def test_resolution_crops_before_the_network(here):
     assert ours.meta["resolution"] == [8, 12]
 
 
+@pytest.mark.parametrize("size", [(8, 16), (8, 8)])
+def test_squash_prepares_images_as_a_blobgan_is_trained(here, size):
+    """To another shape than a square: the whole image, by Pillow's Lanczos filter; to a square: shorter side, middle."""
+    for path in sorted((here / "real").rglob("*.png")):
+        image = Image.open(path).convert("RGB")
+        target = here / "prepared" / path.relative_to(here / "real")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if size == (8, 8):
+            edge = min(image.size)
+            image = image.resize((round(8 * image.width / edge), round(8 * image.height / edge)), Image.LANCZOS)
+            left, top = round((image.width - 8) / 2), round((image.height - 8) / 2)
+            image = image.crop((left, top, left + 8, top + 8))
+        else:
+            image = image.resize((16, 8), Image.LANCZOS)
+        image.save(target)
+    results = compute("-r", *size, "--fit", "squash")
+    ours = read_statistics(results["file"])
+    words = ("--action", "compute_new", "--path", "prepared", "--name", "other", *SMALL)
+    np.testing.assert_allclose(ours.mean, read_statistics(results_of("setup_fid", *words)["file"]).mean, rtol=1e-6)
+    assert results["fit"] == ours.meta["resolution_fit"] == ("cover" if size == (8, 8) else "squash")
+    assert "has fit squash, this command has cover" in refusal_of(
+        "setup_fid", "--action", "compute_new", "--path", "real", "--name", "mine", *SMALL, "-r", *size)
+
+
+def test_squash_acts_on_a_resize_alone(here):
+    words = ("--action", "compute_new", "--path", "real", "--name", "mine", *SMALL, "--fit", "squash")
+    assert "--fit: acts on the resize" in refusal_of("setup_fid", *words)
+    assert "--noantialias: acts on the resize" in refusal_of("setup_fid", *words, "-r", "8", "16", "--noantialias")
+
+
 def test_images_that_cannot_be_read_are_counted(here):
     write_odd_folder(here / "odd")
     words = ("--action", "compute_new", "--path", "odd", "--name", "odd", *SMALL)

@@ -1,0 +1,10 @@
+"""train_blobgan in float64: the switch of the tests of equal splits (python -m tests.tools.train_blobgan.double ...)."""
+
+import torch
+
+from tools.train_blobgan import networks
+from tools.train_blobgan.__main__ import cli, leave
+
+if __name__ == "__main__":
+    networks.DTYPE = torch.float64
+    leave(cli)

@@ -1,0 +1,1 @@
+"""Pictures, blob pictures and layouts of a BlobGAN."""
