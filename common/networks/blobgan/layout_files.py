@@ -2,12 +2,13 @@
 
 | file | what is in it |
 | --- | --- |
-| NNNN.npz of generate_blobgan | xs, ys (1, K), sizes (1, K+1), covs (1, K, 4) raw, features (1, K+1, Df), spatial_style (1, K+1, Ds), float32; `noise` ("fixed" or "seeded"), `seed`, `index` |
+| NNNN.npz of generate_blobgan | the six tensors, one row; `noise` (fixed or seeded), `seed`, `index` |
 | metadata_<i>.pt | `blob_optim`, a dictionary of the six with B rows; `image_names` of real images |
 | all_inversions.pt | {name of the image: dictionary of the six with one row} |
 
-Row 0 of sizes, features and spatial_style is the background. No file can run code.
-"""  # noqa: E501 (a table)
+The six are those of `Blobs`, float32, covs raw; row 0 of sizes, features and spatial_style is the background. No file
+can run code.
+"""
 
 import re
 from dataclasses import dataclass
@@ -58,11 +59,6 @@ def read_layouts(place, num_blobs=None):
         for number, layout in enumerate(layouts):
             layout.name = f"{number:04d}"
     return layouts
-
-
-def layout_paths(place):
-    """Return the files that `read_layouts` reads at a place."""
-    return _files(Path(place))
 
 
 def _files(place):
