@@ -83,9 +83,9 @@ def _read(path, num_blobs):
     value = load_torch(path)
     if isinstance(value, dict) and isinstance(value.get("blob_optim"), dict):
         blobs = _checked(value["blob_optim"], f"{path}: blob_optim", num_blobs)
-        names = value.get("image_names") or [f"{path.stem}_{row}" for row in range(len(blobs.xs))]
-        if len(names) != len(blobs.xs):
-            raise InputError(f"{len(names)} image names for {len(blobs.xs)} layouts", where=path, do=AGAIN)
+        names = value.get("image_names", [f"{path.stem}_{row}" for row in range(len(blobs.xs))])
+        if not isinstance(names, (list, tuple)) or len(names) != len(blobs.xs):
+            raise InputError(f"'image_names' is no list of {len(blobs.xs)} names", where=path, do=AGAIN)
         return _rows(names, blobs)
     if isinstance(value, dict) and {*NAMES} <= {*value}:
         blobs = _checked(value, path, num_blobs)
