@@ -31,7 +31,7 @@ decide biased biased.csv "$@"
 "$PYTHON" -m tools.train_blobgan --preset streets --data "$SCENES" --seed "$SEED" --max_steps 800 --every_n_train_steps 200 \
   --monitor train/fid --save_top_k 1 --log_fid_every_n_steps 200 --fid_n_imgs 2000 --reference "$SCENES/val" \
   --extractor small --output_dir "$OUT/gan" "$@"
-BEST="$OUT/gan/best.ckpt"
+BEST="$("$PYTHON" -m docs.chains.parts.street_tables best "$OUT")"
 "$PYTHON" -m tools.generate_blobgan "$BEST" -n 2000 -t 0 --nosave_layouts --save_dir "$DRAWN" "$@"
 "$PYTHON" -m tools.generate_blobgan "$BEST" -n 24 -t 0 --save_blobs --label_blobs --save_dir "$OUT/pictures" "$@"
 "$PYTHON" -m tools.compute_fid clean "$DRAWN/imgs" --reference "$SCENES/val" --extractor small --metrics fid,kid,prdc \
@@ -47,4 +47,4 @@ encode() { # STAGE FLAGS...
 encode pretrain "$@"
 encode train --dataset_path "$SCENES" --decision_weights "$OUT/decision/checkpoint.tar" \
   --start_weights "$OUT/encoder_pretrain/best.pt" "$@"
-"$PYTHON" -m docs.chains.parts.street_tables "$OUT"
+"$PYTHON" -m docs.chains.parts.street_tables demo "$OUT"
