@@ -56,9 +56,14 @@ def modulated(x, style):
     """Return x (B, C, h, w) times a style map (B, C, h, s) with its columns repeated to w."""
     columns, side = x.shape[3], style.shape[3]
     if columns == side or columns % side:
-        return x * splatting.stretched(style, columns)
+        return x * _channels_last(splatting.stretched(style, columns))
     x, style = x.permute(0, 2, 3, 1), style.permute(0, 2, 3, 1)[:, :, :, None]  # (B, h, w, C), (B, h, s, 1, C)
     return (x.unflatten(2, (side, columns // side)) * style).flatten(2, 3).permute(0, 3, 1, 2)
+
+
+def _channels_last(x):
+    """Return x laid out channels last, as convolutions are quicker; on mps they are not."""
+    return x if x.device.type == "mps" else x.contiguous(memory_format=torch.channels_last)
 
 
 class SpatialStyledConv(nn.Module):
@@ -167,7 +172,7 @@ class BlobGenerator(nn.Module):
         noise, styles = self.fixed_noise() if noise is None else noise, splatted.styles
         styles = styles if self.is_spatial else styles[:, 0]
         side, columns = self.size_in, splatting.width(self.size_in, self.aspect)
-        x = splatting.stretched(splatted.features, columns)
+        x = _channels_last(splatting.stretched(splatted.features, columns))
         x = self.conv1(x, splatted.pyramid[side], styles, noise[0])
         picture = self.to_rgb1(x, splatted.pyramid[side], styles)
         for level, to_rgb in enumerate(self.to_rgbs):
