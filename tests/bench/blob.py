@@ -55,11 +55,13 @@ def generator():
     target = torch.randn(2, 3, 64, 128, generator=torch.Generator().manual_seed(1))
 
     def run(picture):
-        return torch.autograd.grad((picture * target).sum(), wanted)
+        return picture, *torch.autograd.grad((picture * target).sum(), wanted)
 
     return (lambda: run(network(blobs, noise)), lambda: run(plain_generator(network, blobs, noise)), same_gradients)
 
 
 def same_gradients(ours, peer):
-    """True when gradients agree to 1e-3 of their length: at a leaky ReLU's edge a last bit moves single elements."""
-    return all((one - other).norm() <= 1e-3 * other.norm() for one, other in zip(ours, peer, strict=True))
+    """True when pictures agree to 1e-4 of their length and gradients to 1e-2: at the edge of a leaky ReLU the last bit
+    decides over a whole element's share. In float64 they agree to 1e-9 (tests/common/networks/blobgan)."""
+    limits = [1e-4, *[1e-2] * (len(ours) - 1)]
+    return all((one - other).norm() <= limit * other.norm() for limit, one, other in zip(limits, ours, peer))
