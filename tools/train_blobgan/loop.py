@@ -19,6 +19,7 @@ from common.training.loop import Loop, Plan, Skipped
 from common.training.state import TrainingState, on_cpu
 from tools.train_blobgan.anomalies import Anomalies
 from tools.train_blobgan.batches import Batches
+from tools.train_blobgan.fid import Fid, wants_fid
 from tools.train_blobgan.networks import new_networks
 from tools.train_blobgan.optimisers import make_optimisers
 from tools.train_blobgan.parts import fitting_parts, split_rows
@@ -50,6 +51,7 @@ class BlobGANTraining:
         self.step = GanStep(self.networks, list(averages.values()), options, device)
         self.batches = Batches(images, options, self.step.map_shapes)
         self.log = Log(self.folder, options.tensorboard, wandb_settings(options))
+        self.fid = Fid(options, config, self.averaged, device) if wants_fid(options) else None
         self.done, self.recent, self.skipped, self.watch = 0, deque(maxlen=RECENT), Skipped(), Watch()
         if not overwrite and self.state_path.exists():
             self._resume()
@@ -81,7 +83,7 @@ class BlobGANTraining:
         plan = Plan(1, options.max_steps, options.batch_size, options.log_every_n_steps, (options.state_every,),
                     options.accumulate, options.num_workers, patience=options.max_bad_steps)
         self.trainer = Loop(plan, self.batches.draw, self._step, self._save, self.log, self.optimisers,
-                            products=self._products(), device=self.device, advice=ADVICE, done=self.done,
+                            products=self._products(), evaluate=(self._fid_due, self.fid), device=self.device, advice=ADVICE, done=self.done,
                             saved=self.done or None, shown=SHOWN, skipped=self.skipped, explain=explain,
                             rows=lambda batch, parts: split_rows(batch, parts, options.stddev_rows))
         with self._enough_memory():
@@ -128,6 +130,12 @@ class BlobGANTraining:
         return [Periodic(options.every_n_train_steps, self.checkpoint_path, self._write_checkpoint),
                 Periodic(options.log_images_every_n_steps, lambda step: self.folder / "samples" / f"step_{step}.png",
                          self._draw)]
+
+    def _fid_due(self, step):
+        """Return whether FID is to be measured after a step."""
+        every = self.options.log_fid_every_n_steps
+        ends = self.options.log_fid_every_epoch and self.epoch(step) < self.epoch(step + 1)
+        return self.fid is not None and (every > 0 and step % every == 0 or ends)
 
     def epoch(self, step):
         """Return the epoch, from 0, that a step's last image belongs to."""
