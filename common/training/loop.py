@@ -271,7 +271,7 @@ class Loop:
 
     def _produce(self, pending=False):
         """Write the products that are due; pending: only those that an earlier run did not get to."""
-        due = [product for product in self.products if self.done >= self.plan.first and self._due(product.every)]
+        due = [product for product in self.products if self.done >= self.plan.first and product.due(self.done)]
         self.producing = True
         for product in due if parallel.is_main() else ():
             if not pending or not product.done(self.done):

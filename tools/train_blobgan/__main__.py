@@ -5,9 +5,11 @@ from typing import List, Optional
 
 from common import flags
 from common.cli import leave, run
-from common.options import REQUIRED, CommonOptions, option
+from common.options import option
+from tools.train_blobgan.original_options import OriginalOptions
 
 PROG = "train_blobgan"
+OUTPUT_DIR = "out/train_blobgan"
 DESCRIPTION = """\
 Trains BlobGAN (Epstein et al. 2022) for square pictures, or for rectangular ones as OCTET has it, on a folder, a zip or
 an npz of images, or a named data set. generate_blobgan, train_encoder and compute_fid read the checkpoints it writes.
@@ -30,13 +32,13 @@ def steps_of_preset(help, low=0, **more):
 
 
 @dataclass(kw_only=True)
-class TrainOptions(CommonOptions):
+class TrainOptions(OriginalOptions):
     """Flags of `train_blobgan`."""
 
-    data: str = option(REQUIRED, "training images: folder (train/val/test or flat), zip, npz, or a data set's name",
-                       kind="how")
+    data: Optional[str] = option(None, "training images: folder (train/val/test or flat), zip, npz, or a data set's "
+                                 "name; needed unless a run goes on", kind="how")
     data_dir: Optional[str] = flags.data_dir()
-    output_dir: str = option("out/train_blobgan", "output directory", kind="how")
+    output_dir: str = option(OUTPUT_DIR, "output directory", kind="how")
     preset: str = option("blobgan40", "preset of network and training (python -m tools presets)",
                          choices=["blobgan40", "streets"], kind="how")
     fit: str = option("squash", "squash: resize to exactly the network's size (square pictures: crop instead); cover: "
@@ -138,12 +140,26 @@ def main(options):
     """Run `train_blobgan`; results: see tools/train_blobgan/train.py."""
     from tools.train_blobgan.train import train
 
-    return train(options)
+    return train(options, OUTPUT_DIR)
+
+
+def place(options):
+    """Return the folder of a command's record, None for one of its own that is not settled yet."""
+    return options.output_dir if options.log_dir is None and options.resume_id is None else None
+
+
+def translated(words):
+    """Return the command's words with those of the original as flags."""
+    from tools.train_blobgan.presets import VALUES
+    from tools.train_blobgan.words import translate
+
+    return translate(words, TrainOptions, VALUES)
 
 
 def cli(words=None):
     """Run the command on the given words (the process's own by default) and return its exit status."""
-    return run(main, TrainOptions, PROG, DESCRIPTION, EPILOG, words, place=lambda options: options.output_dir)
+    return run(main, TrainOptions, PROG, DESCRIPTION, EPILOG, words, place=place,
+               translate=translated)
 
 
 if __name__ == "__main__":

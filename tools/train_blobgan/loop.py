@@ -24,6 +24,7 @@ from tools.train_blobgan.networks import new_networks
 from tools.train_blobgan.optimisers import make_optimisers
 from tools.train_blobgan.parts import fitting_parts, split_rows
 from tools.train_blobgan.pictures import draw_samples, fixed_codes, spread
+from tools.train_blobgan.start import load_state, load_weights
 from tools.train_blobgan.step import GanStep
 from tools.train_blobgan.watch import Watch
 
@@ -55,23 +56,39 @@ class BlobGANTraining:
         self.done, self.recent, self.skipped, self.watch = 0, deque(maxlen=RECENT), Skipped(), Watch()
         if not overwrite and self.state_path.exists():
             self._resume()
+        else:
+            self._start()
 
     @property
     def state_path(self):
         """The file that a killed run resumes from."""
         return self.folder / "state.pth"
 
+    def _start(self):
+        """Take over what the flags name as a new training's start."""
+        options = self.options
+        if options.start_state is not None:
+            self.done, extra = load_state(options.start_state, self.state, self.averaged)
+            self._take_over(extra, options.start_state)
+        elif options.start_weights is not None:
+            load_weights(options.start_weights, self.networks, self.averaged)
+
     def _resume(self):
         self.done, extra = self.state.load(self.state_path, "Use the flags of that training, another --output_dir, or "
                                            "--overwrite to start over")
+        self._take_over(extra, self.state_path)
+
+    def _take_over(self, extra, path):
+        """Take over what a state has beside weights and moments; extra: None where it has nothing."""
         if self.done > self.options.max_steps:
             raise InputError(f"this run is already at step {self.done:,}",
                              where=f"--max_steps {self.options.max_steps}",
                              do="Use a larger number, another --output_dir, or --overwrite to start over")
-        self.recent.extend(extra["recent"])
-        self.skipped, self.step.last_r1 = Skipped(*extra["skipped"]), extra["last_r1"]
-        self.watch.right = extra["right"]
-        console.say(f"resuming from {self.state_path} (step {self.done:,})")
+        if extra is not None:
+            self.recent.extend(extra["recent"])
+            self.skipped, self.step.last_r1 = Skipped(*extra["skipped"]), extra["last_r1"]
+            self.watch.right = extra["right"]
+        console.say(f"resuming from {path} (step {self.done:,})")
 
     def loop(self):
         """Run the remaining steps and return the results."""

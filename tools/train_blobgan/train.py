@@ -4,21 +4,29 @@ from dataclasses import replace
 from pathlib import Path
 
 from common import console, parallel
+from common.errors import InputError
 
 PROG = "train_blobgan"
 OWNS = ("state.pth", "log.jsonl", "checkpoints/epoch=*-step=*.ckpt", "samples/step_*.png", "reals.png", "tensorboard",
         "wandb")
 
 
-def train(request):
+def train(given, output_dir):
     """Train; results: steps, loss_G, loss_D, parameters, images, damaged, skipped_steps, images_per_second,
-    checkpoint."""
+    checkpoint.
+
+    given: the options of the command.  output_dir: the default of that flag.
+    """
     from common.device import pick_device, set_precision
     from common.job import Job
     from tools.train_blobgan.networks import configuration
     from tools.train_blobgan.parts import check_split
     from tools.train_blobgan.presets import filled
+    from tools.train_blobgan.runs import settle
 
+    request, accepted = settle(given, output_dir)
+    if request.data is None:
+        raise InputError("missing flag", where="--data", do="Pass the images, or dataset.path=PLACE")
     options = filled(request)
     device = pick_device(options.device, parallel.local_rank())
     set_precision("tf32" if options.precision == "tf32" else "fp32")
@@ -26,8 +34,8 @@ def train(request):
     images = open_images(options)
     config = replace(configuration(options), other={"transform": images.transform.describe()})
     folder = Path(options.output_dir)
-    job = Job(folder, PROG, options, request=request, derived={"data": images.fingerprint()},
-              inputs=inputs_of(options), owns=OWNS)
+    job = Job(folder, PROG, options, request=given, derived={"data": images.fingerprint()},
+              inputs=inputs_of(options), owns=OWNS, accepted=accepted)
     run = None
     if job.answer() is None:
         from tools.train_blobgan.loop import BlobGANTraining
@@ -43,14 +51,17 @@ def open_images(options):
     from common.images.squash import for_network
 
     transform = for_network(options.resolution, options.aspect_ratio, options.fit)
-    return open_prepared(options.data, "train", transform, options.data_dir, options.memory_gb)
+    return open_prepared(options.data, "train", transform, options.data_dir, options.memory_gb,
+                         limit=options.max_images)
 
 
 def inputs_of(options):
     """Return the paths that the flags name, None for a data set whose files are searched for."""
     from common.datasets import dataset_inputs
 
-    return dataset_inputs(options.data)
+    starts = [path for path in (options.start_weights, options.start_state) if path is not None]
+    named = dataset_inputs(options.data)
+    return None if named is None else [*named, *starts]
 
 
 def rehearse(options, images, run):
