@@ -1,4 +1,4 @@
-"""How much memory a training takes, from its networks and sizes alone: nothing is computed, as torch's fake tensors have a shape alone.
+"""How much memory a training takes, from its networks and sizes alone: on torch's fake tensors, which have no values.
 
 What a turn holds at its end is what its backward pass will read, counted by the hooks that autograd offers.
 """
@@ -16,10 +16,12 @@ SCRATCH = 2.0  # times the largest activation: what a convolution and its backwa
 
 
 class Memory(NamedTuple):
-    """Bytes. weights: parameters, averages and moments.  turns: {turn: peak of it, weights and process included}."""
+    """Bytes. weights: parameters, averages and moments.  turns: {turn: peak of it, weights and process included}.
+    parameters: {network: their number}."""
 
     weights: int
     turns: dict
+    parameters: dict
 
     @property
     def peak(self):
@@ -76,15 +78,11 @@ def _measured(networks, config, options, rows):
              "discriminator": _discriminator_turn(networks, config, rows, with_r1=False)}
     if options.D_reg_every:
         saved["discriminator with R1"] = _discriminator_turn(networks, config, rows, with_r1=True)
-    # Beside its own gradient the generator's turn makes a copy of weights and moments, which the other turn keeps.
-    kept = {"generator": max(both, saved["generator"]) - saved["generator"] + both, "discriminator": 3 * both,
-            "discriminator with R1": 3 * both}
-    gradients = {"generator": both, "discriminator": size["discriminator"]}
-    turns = {turn: int(PROCESS + weights + stored + gradients[turn.split()[0]] + (kept[turn] if turn != "generator"
-                                                                                  else 0))
-             for turn, stored in saved.items()}
-    turns["generator"] = max(turns["generator"], int(PROCESS + weights + 4 * both))
-    return Memory(int(weights), turns)
+    # A copy of the generator's weights and moments stays from the end of its turn to that of the other.
+    turns = {"generator": max(saved["generator"] + both, 4 * both)}
+    turns |= {turn: saved[turn] + size["discriminator"] + 3 * both for turn in saved if turn != "generator"}
+    return Memory(int(weights), {turn: int(PROCESS + weights + more) for turn, more in turns.items()},
+                  {name: count // 4 for name, count in size.items()})
 
 
 def _generator_turn(networks, options, rows):
