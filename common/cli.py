@@ -29,11 +29,13 @@ class Outcome:
     record: object = None  # a common.job.Job that takes the finished object, if the tool keeps a record
 
 
-def run(main, options_class, prog, description, epilog="", argv=None, subcommand=None, place=None, show=None):
+def run(main, options_class, prog, description, epilog="", argv=None, subcommand=None, place=None, show=None,
+        translate=None):
     """Run one command and return its exit status: 0 done, 1 our bug, 2 bad input, 130 interrupted.
 
     place: options -> folder of the command's record: a command that repeats a finished one to the letter, on inputs
     untouched since, is answered from it before `main` imports anything.  show: prints the results that are in it.
+    translate: words -> words, for a command that knows others than flags.
     """
     from common import console
 
@@ -44,7 +46,7 @@ def run(main, options_class, prog, description, epilog="", argv=None, subcommand
     try:
         _check_folder()
         os.environ.setdefault("MPLCONFIGDIR", str(cache_dir().absolute() / "matplotlib"))  # not the home directory
-        options = parse(options_class, words, prog, description, epilog)
+        options = parse(options_class, translate(words) if translate else words, prog, description, epilog)
         console.set_quiet(getattr(options, "quiet", False))
         signal.signal(signal.SIGTERM, _interrupt)
         if signal.getsignal(signal.SIGINT) == signal.SIG_DFL:  # until here it ends the process in silence
