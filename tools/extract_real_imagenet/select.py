@@ -31,8 +31,7 @@ def sample_order(seed, count):
 
 
 def draw_classes(seed, num_classes, known):
-    """Return sorted classes of those in `known` (ascending): RandomState(seed).choice(len(known), num_classes,
-    replace=False), or all."""
+    """Return sorted classes: RandomState(seed).choice(known, num_classes, replace=False), or all."""
     import numpy as np
 
     count = len(known)
