@@ -1,11 +1,10 @@
 """Generate images of a BlobGAN with their blob pictures and layouts, or render given layouts."""
 
-import sys
 from dataclasses import dataclass
 from typing import Optional
 
 from common import flags
-from common.cli import run
+from common.cli import leave, run
 from common.options import CommonOptions, option
 
 PROG = "generate_blobgan"
@@ -66,4 +65,4 @@ def cli(words=None):
 
 
 if __name__ == "__main__":
-    sys.exit(cli())
+    leave(cli)
