@@ -40,7 +40,7 @@ class GenerateOptions(CommonOptions):
                                        "instead of an image's own")
     weights: str = option("ema", "generator and layout network: their averages, or raw", choices=["ema", "raw"])
     seed: int = flags.seed("codes and noise; image i draws from (seed, i)")
-    batch_size: int = flags.batch_size(32, "-bs", help="images at a time on a GPU; on a CPU they are made one by one")
+    batch_size: int = flags.batch_size(32, "-bs", help="images at a time on a GPU; a CPU takes groups of its own")
     device: str = flags.device()
     model_name: str = option("blobgan", "the original's choice of networks; generate_ffhq makes StyleGAN2's images",
                              short="-m", choices=["blobgan", "stylegan", "stylegan1"], kind="how")
