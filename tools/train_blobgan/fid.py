@@ -61,7 +61,7 @@ class Fid:
         if str(place).lower().endswith(STORED) and not _holds_images(place):
             return read_statistics(place)
         images = open_images(place, data_dir=options.data_dir)
-        change = AsTrained(self.generator.resolution)
+        change = AsTrained(self.generator.resolution, self.generator.fit)
         encoded = encode(images, self.space, options.fid_batch_size, max(options.num_workers, 1), change,
                          label="features of the reference")
         return encoded.statistics()

@@ -39,3 +39,25 @@ def test_the_examples_picture_is_what_the_tool_makes_of_its_layout(changed):
                 for path in ("changed.png", "again/imgs/changed.png", "out/generate_blobgan/imgs/0003.png")]
     assert np.abs(pictures[0] - pictures[1]).max() <= 1
     assert np.abs(pictures[0] - pictures[2]).max() > 1
+
+
+def test_the_pages_picture_can_be_drawn(here):
+    from docs.chains.parts.changed_layout import main
+
+    results_of("generate_blobgan", "g.ckpt", "-n", 1, "-s", "out", "--device", "cpu")
+    main("g.ckpt", "out/layouts", "picture.png")
+    picture = np.asarray(Image.open("picture.png"))
+    assert picture.shape[1] > picture.shape[0] > 2 * 160
+
+
+def test_the_pages_commands_are_checked(here):
+    save_blobgan(here / GENERATOR)
+    results_of("generate_blobgan", GENERATOR, "-n", 1, "--device", "cpu", "-s", "out/generate_blobgan")
+    block = PAGE.read_text(encoding="utf-8").split("```")[1]
+    lines = [line.removeprefix("torchrun --nproc_per_node 8 -m tools.") for line in block.strip().splitlines()]
+    assert len(lines) == 3
+    for number, line in enumerate(lines):
+        tool, *words = line.split()
+        words += ["-s", f"elsewhere_{number}"] if number == 0 else []
+        results = results_of(tool, *words, "--device", "cpu", "--dry_run")
+        assert results["num_images"] == (100, 1, 50_000)[number]
