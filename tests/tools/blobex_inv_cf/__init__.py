@@ -1,0 +1,1 @@
+"""Tests of blobex_inv_cf."""
