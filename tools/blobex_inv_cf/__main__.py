@@ -7,6 +7,10 @@ import sys
 
 PROG = "blobex_inv_cf"
 EPILOG = """\
+subcommands:
+  blobs  draws inverted images with the numbers of their blobs
+  sweep  searches with several learning rates, steps and weights of the proximity, and recommends one
+
 examples:
   blobex_inv_cf --dataset_path val --output_dir out/cf --lpips_weights vgg16-397923af.pth
   blobex_inv_cf --dataset_path val --output_dir out/cf --perceptual decision.tar --target Forward=0 --num_diverse 3
@@ -20,6 +24,11 @@ def cli(words=None):
     from tools.blobex_inv_cf.run import explain, show
 
     words = list(sys.argv[1:] if words is None else words)
+    if words[:1] in (["blobs"], ["sweep"]):
+        from importlib import import_module
+
+        module = {"blobs": "numbered", "sweep": "sweep"}[words[0]]
+        return import_module(f"tools.blobex_inv_cf.{module}").cli(words[1:])
     return run(explain, ExplainOptions, PROG, __doc__, EPILOG, words, place=lambda options: options.output_dir,
                show=show)
 
