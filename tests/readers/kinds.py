@@ -11,7 +11,15 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from tests.readers.damage import configuration, mutate, mutate_json, npy_head, safetensors_head, within
+from tests.readers.damage import (
+    configuration,
+    hyper_parameters,
+    mutate,
+    mutate_json,
+    npy_head,
+    safetensors_head,
+    within,
+)
 
 SIDE = 16
 
@@ -392,6 +400,29 @@ def lightning_file(path):
     yield lambda: load_adm(path)
 
 
+def blobgan(name):
+    """Return a maker of a small BlobGAN's file, the whole container or the averaged pair."""
+    def make(folder):
+        from common.networks.blobgan.files import write_checkpoint, write_pair
+        from tests.common.networks.blobgan.makers import networks, small
+
+        made = networks(small())
+        if name.endswith(".ckpt"):
+            write_checkpoint(folder / name, small(), made, [{"state": {}, "param_groups": []}] * 2, 1, 20)
+        else:
+            write_pair(folder / name, small(), made["generator_ema"], made["layout_net_ema"])
+        return folder / name
+
+    return make
+
+
+def blobgan_file(path):
+    from common.networks.blobgan.files import read_blobgan
+
+    yield lambda: read_blobgan(path)
+    yield lambda: read_blobgan(path, weights="raw")
+
+
 def program(maker):
     def make(folder):
         from tests.common import programs
@@ -409,7 +440,7 @@ def generator(path):
     yield lambda: is_torchscript(path) and load_torchscript(path)
 
 
-def blobgan(folder):
+def generator_blobgan(folder):
     from tests.tools.blobgan_networks import save_blobgan
 
     return save_blobgan(folder / "a.ckpt")
@@ -421,7 +452,7 @@ def layout(folder):
     from common.networks.blobgan.files import read_blobgan
     from common.networks.blobgan.layout_files import StoredLayout, write_layout
 
-    blobs = read_blobgan(blobgan(folder)).layouts(torch.ones(1, 8))
+    blobs = read_blobgan(generator_blobgan(folder)).layouts(torch.ones(1, 8))
     write_layout(folder / "0000.npz", StoredLayout("0000", blobs, (0, 0)))
     return folder / "0000.npz"
 
@@ -609,11 +640,16 @@ KINDS = {
     "pickle of images": Kind(cifar_batch, cifar),
     "pickle of a network": Kind(network_pickle, edm),
     "lightning": Kind(lightning, lightning_file),
-    "BlobGAN": Kind(blobgan, generator),
-    "BlobGAN inside": Kind(blobgan, generator, within("data.pkl")),
+    "generator BlobGAN": Kind(generator_blobgan, generator),
+    "generator BlobGAN inside": Kind(generator_blobgan, generator, within("data.pkl")),
     "layout": Kind(layout, layouts),
     "layouts of counterfactuals": Kind(inversions, layouts),
     "layouts of counterfactuals inside": Kind(inversions, layouts, within("data.pkl")),
+    "blobgan": Kind(blobgan("a.ckpt"), blobgan_file),
+    "blobgan inside": Kind(blobgan("a.ckpt"), blobgan_file, within("data.pkl")),
+    "blobgan hyper-parameters": Kind(blobgan("a.ckpt"), blobgan_file, hyper_parameters),
+    "blobgan pair": Kind(blobgan("a.safetensors"), blobgan_file),
+    "blobgan pair header": Kind(blobgan("a.safetensors"), blobgan_file, safetensors_head),
     "torchscript": Kind(program("scripted"), generator),
     "torchscript inside": Kind(program("scripted"), generator, within("data.pkl")),
     "torchscript code": Kind(program("scripted"), generator, within(".py")),

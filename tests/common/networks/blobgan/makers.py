@@ -6,8 +6,8 @@ from common.networks.blobgan.configuration import BlobGANConfig
 from common.networks.blobgan.files import ORDER, BlobGAN
 from common.networks.blobgan.layout import Blobs
 
-SMALL = {"n_features": 3, "noise_dim": 10, "dim": 6, "resolution": 16, "aspect_ratio": 2, "feature_dim": 8, "size_in": 8,
-         "c_model": 1, "override_c_in": 8, "mlp_hidden_dim": 12, "discriminator_multiplier": 1 / 64}
+SMALL = {"n_features": 3, "noise_dim": 10, "dim": 6, "resolution": 16, "aspect_ratio": 2, "feature_dim": 8,
+         "size_in": 8, "c_model": 1, "override_c_in": 8, "mlp_hidden_dim": 12, "discriminator_multiplier": 1 / 64}
 
 
 def small(**changes):
