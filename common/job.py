@@ -37,16 +37,18 @@ class Job:
     owns: names and patterns, relative to the folder, or Paths, of all that the job writes. --overwrite removes what
     an earlier run of the same command owned, and nothing else.
     show: called with the results of the job, done now or before, in the main process.
+    accepted: names of options that may differ from the record's, which is then of the new values.
     """
 
     def __init__(self, folder, command, options, *, request=None, derived=None, content=None, inputs=None, about=(),
-                 extent=None, owns=(), show=None):
+                 extent=None, owns=(), show=None, accepted=()):
         self.folder = Path(folder)
         self.path = self.folder / RECORD
         self.command, self.options, self.request = command, options, request or options
         self.derived, self.content, self.extent = plain(derived or {}), plain(content or {}), plain(extent)
         self.inputs = inputs
         self.owns, self.show, self.about = [str(name) for name in owns], show, plain(list(about))
+        self.accepted = frozenset(accepted)
         self.finished = None  # the earlier record that answers
         self.overwrite = bool(getattr(options, "overwrite", False))  # earlier outputs are to go
         self.extra = {}  # more entries of the finished record, such as the machine
@@ -201,7 +203,9 @@ class Job:
         before = {**earlier["options"], **(earlier.get("derived") or {})}
         for name, value in {**self._options(), **self.derived}.items():
             kind = self._kinds().get(name, "result")
-            if kind == "how" or name not in before or before[name] == value or _same_place(before[name], value):
+            if kind == "how" or name in self.accepted or name not in before:
+                continue
+            if before[name] == value or _same_place(before[name], value):
                 continue
             if kind == "total" and value is not None and before[name] is not None and value > before[name]:
                 continue

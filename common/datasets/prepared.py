@@ -21,16 +21,17 @@ AT_ONCE = 50  # images read between two lines of progress
 SHOWN = 5  # damaged images that are named
 
 
-def open_prepared(place, split, transform, data_dir=None, memory_gb=4.0, hold_out=False):
+def open_prepared(place, split, transform, data_dir=None, memory_gb=4.0, hold_out=False, limit=None):
     """Return the PreparedImages of a split (train, val or test) of a data set by name or path.
 
     transform: a squash.SquashOrCrop.  data_dir: as in open_dataset.  memory_gb: see PreparedImages.
     hold_out: leave a tenth out of a set without splits, for val and test; without it all its images are for training.
+    limit: take so many of the first images alone.
     Raises InputError where there is no such set, or no image in the split.
     """
     images = _open_set(place, split, transform, data_dir, hold_out)
     images.set_channels(3)
-    return PreparedImages(images, transform, memory_gb)
+    return PreparedImages(images, transform, memory_gb, limit)
 
 
 def _open_set(place, split, transform, data_dir, hold_out):
@@ -76,24 +77,38 @@ class PreparedImages:
     """The images of an ImageSet, uint8 (H, W, 3), read by number from several threads.
 
     transform: the squash.SquashOrCrop that the ImageSet applies.  memory_gb: they stay in memory where all of them fit.
+    limit: take so many of the first images alone.
     damaged: numbers of those that turned out to be unreadable so far.
     """
 
-    def __init__(self, images, transform, memory_gb=4.0):
+    def __init__(self, images, transform, memory_gb=4.0, limit=None):
         self.images, self.transform, self.name, self.labels = images, transform, images.name, images.labels
-        self.damaged, self.shape = set(), tuple(images.image_shape)
-        self._cache = ImageCache(self._load, len(images), self.shape, memory_gb)
+        self.count = min(len(images), limit or len(images))
+        self.damaged, self.shape, self._pack = set(), tuple(images.image_shape), None
+        self._cache = ImageCache(self._load, self.count, self.shape, memory_gb)
 
     def __len__(self):
-        return len(self.images)
+        return self.count
 
     def read(self, numbers):
         """Return (uint8 (n, H, W, 3), good (n,) bool): an image that cannot be read is black, and not good."""
-        return self._cache.read(numbers)
+        return self._cache.read(numbers) if self._pack is None else self._pack.read(numbers)
+
+    def pack(self, path, num_workers=1):
+        """Read the images from a pack.Pack, made first where it is not there: they are decoded once for all runs."""
+        pack = self.open_pack(path)
+        pack.make(self._load, num_workers)
+        self._pack, self.damaged = pack, set(pack.unreadable)
+
+    def open_pack(self, path):
+        """Return the pack.Pack of these images in a file, which need not be there; InputError for one of others."""
+        from common.datasets.pack import Pack
+
+        return Pack(path, self.fingerprint(), (self.count, *self.shape))
 
     def check(self):
         """Read a set of up to CHECKED images, so that the damaged ones are known; InputError where all are damaged."""
-        if len(self) > CHECKED:
+        if len(self) > CHECKED or self._pack is not None:
             return
         with console.progress("reading images", len(self), unit="images", after=5) as advance:
             for start in range(0, len(self), AT_ONCE):
@@ -110,7 +125,7 @@ class PreparedImages:
 
     def fingerprint(self):
         """Return plain values that identify the images and what is done to them."""
-        return {**self.images.fingerprint(), "transform": self.transform.describe()}
+        return {**self.images.fingerprint(), "count": self.count, "transform": self.transform.describe()}
 
     def note_changes(self):
         """Say in one line how the images differ from their files, if they do."""

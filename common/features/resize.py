@@ -197,12 +197,15 @@ class CoverAndCrop:
 
 
 class AsTrained:
-    """How BlobGAN's training prepares images (common.images.squash), as a transform with its `description`."""
+    """How BlobGAN's training prepares images (common.images.squash), as a transform with its `description`.
 
-    def __init__(self, shape):
+    fit: that of the training; cover crops, by the same filter.
+    """
+
+    def __init__(self, shape, fit="squash"):
         from common.images.squash import SquashOrCrop
 
-        self._rule = SquashOrCrop(*shape)
+        self._rule = SquashOrCrop(*shape, fit)
         self.description = {"resolution": list(shape), "resolution_fit": self._rule.rule,
                             "resolution_filter": "lanczos"}
 

@@ -61,9 +61,15 @@ class BlobGANGenerator(Generator):
 
 
 def training_fit(config):
-    """Return how the pictures of a BlobGAN's training were brought to its size: "squash", or "cover" (a square)."""
-    from common.images.squash import for_network
+    """Return how the pictures of a BlobGAN's training were brought to its size: "squash" or "cover".
 
+    As the checkpoint tells; published ones do not, and were squashed, squares cropped.
+    """
+    from common.images.squash import FITS, for_network
+
+    stored = config.other.get("transform")
+    if isinstance(stored, dict) and stored.get("fit") in FITS:
+        return stored["fit"]
     return for_network(config.resolution, config.aspect_ratio).rule
 
 

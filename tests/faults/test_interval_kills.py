@@ -12,6 +12,7 @@ import pytest
 from common.files import TEMPORARY
 from tests.kills import end, kill
 from tests.tools.activation_networks import contents
+from tests.tools.blobgan_networks import save_blobgan
 from tests.tools.commands import ROOT, environment, torchrun_tool
 from tests.tools.interval_networks import save_encoder, save_generator
 
@@ -20,6 +21,8 @@ JOBS = {
     "generate_ffhq": ("--stylegan_path", "../g.pt", "--num_images", "500", "--resize_factors", "1,4,8",
                       "--encoder_size", SIDE, "--noise", "seeded", "--output_base_dir", "data", "--images_per_folder",
                       "100", "--device", "cpu", "--quiet"),
+    "generate_blobgan": ("../blobgan.ckpt", "-n", 400, "-t", 0.4, "--save_blobs", "--label_blobs", "-s", "data",
+                         "--device", "cpu", "--quiet"),
     "generate_outputs_npz": ("--resize_factor", 4, "--image_dir", "../images/generated/1x", "--output_path",
                              "data/outputs.npz", "--base_dir", "..", "--exp_name", "e", "--device", "cpu", "--quiet"),
 }
@@ -30,6 +33,7 @@ def place(tmp_path_factory):
     """A folder with a generator, an encoder and images; jobs run in folders below it."""
     folder = tmp_path_factory.mktemp("kills")
     save_generator(folder / "g.pt")
+    save_blobgan(folder / "blobgan.ckpt")
     save_encoder(folder / "e" / "models" / "superres_alpha_0.1.pt", size=SIDE)
     end(start(folder / "made", ("generate_ffhq", "--stylegan_path", "../g.pt", "--num_images", 400, "--output_base_dir",
                                 "../images", "--device", "cpu", "--quiet")))

@@ -367,6 +367,39 @@ def generator(path):
     yield lambda: is_torchscript(path) and load_torchscript(path)
 
 
+def blobgan(folder):
+    from tests.tools.blobgan_networks import save_blobgan
+
+    return save_blobgan(folder / "a.ckpt")
+
+
+def layout(folder):
+    import torch
+
+    from common.networks.blobgan.files import read_blobgan
+    from common.networks.blobgan.layout_files import StoredLayout, write_layout
+
+    blobs = read_blobgan(blobgan(folder)).layouts(torch.ones(1, 8))
+    write_layout(folder / "0000.npz", StoredLayout("0000", blobs, (0, 0)))
+    return folder / "0000.npz"
+
+
+def inversions(folder):
+    import torch
+
+    from common.networks.blobgan.layout_files import read_layouts
+
+    blobs = read_layouts(layout(folder))[0].blobs._asdict()
+    torch.save({"blob_optim": blobs, "image_names": ["a.jpg"]}, folder / "metadata_0.pt")
+    return folder / "metadata_0.pt"
+
+
+def layouts(path):
+    from common.networks.blobgan.layout_files import read_layouts
+
+    yield lambda: read_layouts(path)
+
+
 def settings(path):
     from common.datasets.dlas.options import create_dataset, load_options
     from tools.extract_subimages.options import read_options
@@ -529,6 +562,11 @@ KINDS = {
     "pickle of images": Kind(cifar_batch, cifar),
     "pickle of a network": Kind(network_pickle, edm),
     "lightning": Kind(lightning, lightning_file),
+    "BlobGAN": Kind(blobgan, generator),
+    "BlobGAN inside": Kind(blobgan, generator, within("data.pkl")),
+    "layout": Kind(layout, layouts),
+    "layouts of counterfactuals": Kind(inversions, layouts),
+    "layouts of counterfactuals inside": Kind(inversions, layouts, within("data.pkl")),
     "torchscript": Kind(program("scripted"), generator),
     "torchscript inside": Kind(program("scripted"), generator, within("data.pkl")),
     "torchscript code": Kind(program("scripted"), generator, within(".py")),

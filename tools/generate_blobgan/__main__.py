@@ -1,11 +1,10 @@
 """Generate images of a BlobGAN with their blob pictures and layouts, or render given layouts."""
 
-import sys
 from dataclasses import dataclass
 from typing import Optional
 
 from common import flags
-from common.cli import run
+from common.cli import leave, run
 from common.options import CommonOptions, option
 
 PROG = "generate_blobgan"
@@ -41,7 +40,7 @@ class GenerateOptions(CommonOptions):
                                        "instead of an image's own")
     weights: str = option("ema", "generator and layout network: their averages, or raw", choices=["ema", "raw"])
     seed: int = flags.seed("codes and noise; image i draws from (seed, i)")
-    batch_size: int = flags.batch_size(32, "-bs", help="images at a time on a GPU; on a CPU they are made one by one")
+    batch_size: int = flags.batch_size(32, "-bs", help="images at a time on a GPU; a CPU takes groups of its own")
     device: str = flags.device()
     model_name: str = option("blobgan", "the original's choice of networks; generate_ffhq makes StyleGAN2's images",
                              short="-m", choices=["blobgan", "stylegan", "stylegan1"], kind="how")
@@ -66,4 +65,4 @@ def cli(words=None):
 
 
 if __name__ == "__main__":
-    sys.exit(cli())
+    leave(cli)

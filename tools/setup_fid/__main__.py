@@ -23,7 +23,7 @@ subcommands:
   cache        cached features; --cache_gb 5 prunes them to 5 GB
 
 examples:
-  setup_fid --action compute_new --path images --name bdd_rect_256 --resolution 256 512 --n_imgs 50_000 --shuffle
+  setup_fid --action compute_new --path images --name bdd_rect_256 --resolution 256 512 --fit squash
   setup_fid list
   setup_fid --action download --path fid_stats.tar.gz    (a file you downloaded; the tool downloads nothing)"""
 

@@ -144,7 +144,9 @@ def nearest_key(key):
     """Return "Did you mean X?" for the nearest key, or where to find them all."""
     known = [*KEYS, *(name.removeprefix("model.") for name in KEYS if name.startswith("model.")), *GROUPS]
     best = max(known, key=lambda name: (_likeness(key, name), -len(name)))
-    return f"Did you mean {best}?" if _likeness(key, best) >= 0.6 else "All keys are listed in docs/train_blobgan_keys.md"
+    if _likeness(key, best) < 0.6:
+        return "All keys are listed in docs/train_blobgan_keys.md"
+    return f"Did you mean {best}?"
 
 
 def _likeness(key, name):

@@ -20,16 +20,19 @@ class OriginalOptions(CommonOptions):
                                     "wandb/run-DATE_TIME-ID/files in this one", kind="how")
     resume_id: Optional[str] = option(None, "go on with the run of this ID below --log_dir, or with latest_run",
                                       kind="how")
-    resume_step: Optional[int] = option(None, "start from the checkpoint of this step (with --noresume_last)",
+    resume_step: Optional[int] = option(None, "start a new run from the checkpoint of this step",
                                         kind="how", low=0, type=flags.whole_number)
-    resume_epoch: Optional[int] = option(None, "start from the last checkpoint of this epoch (with --noresume_last)",
+    resume_epoch: Optional[int] = option(None, "start a new run from the last checkpoint of this epoch",
                                          kind="how", low=0, type=flags.whole_number)
-    resume_last: bool = option(True, "go on from the run's last state", kind="how")
-    resume_best: bool = option(False, "start from the run's best checkpoint by --monitor", kind="how")
-    resume_model_only: bool = option(False, "take the weights alone: fresh moments, step 0", kind="how")
+    resume_last: bool = option(True, "go on from the run's last state, in its folder; off: start a new run from "
+                              "its last checkpoint", kind="how")
+    resume_best: bool = option(False, "start a new run from the checkpoint with the lowest FID", kind="how")
+    resume_model_only: bool = option(False, "start a new run from the weights alone: fresh moments, step 0", kind="how")
     resume_clobber_hparams: bool = option(False, "where flags differ from the run's own, take the flags", kind="how")
     resume_log_dir: Optional[str] = option(None, "folder that the run to go on with is below (default: --log_dir)",
                                            kind="how")
+    start_state: Optional[str] = option(None, "go on from this state.pth or checkpoint of train_blobgan, with its "
+                                        "moments and step", kind="how")
     new_run: bool = option(False, "go on in a new folder below --log_dir, not in the run's own", kind="how")
     wandb_id: Optional[str] = option(None, "ID of a new run (default: eight random letters and digits)", kind="how")
     wandb_offline: bool = option(False, "W&B writes to the disk alone", kind="how")

@@ -2,12 +2,13 @@
 
 | file | what is in it |
 | --- | --- |
-| NNNN.npz of generate_blobgan | xs, ys (1, K), sizes (1, K+1), covs (1, K, 4) raw, features (1, K+1, Df), spatial_style (1, K+1, Ds), float32; `noise` ("fixed" or "seeded"), `seed`, `index` |
+| NNNN.npz of generate_blobgan | the six tensors, one row; `noise` (fixed or seeded), `seed`, `index` |
 | metadata_<i>.pt | `blob_optim`, a dictionary of the six with B rows; `image_names` of real images |
 | all_inversions.pt | {name of the image: dictionary of the six with one row} |
 
-Row 0 of sizes, features and spatial_style is the background. No file can run code.
-"""  # noqa: E501 (a table)
+The six are those of `Blobs`, float32, covs raw; row 0 of sizes, features and spatial_style is the background. No file
+can run code.
+"""
 
 import re
 from dataclasses import dataclass
@@ -60,11 +61,6 @@ def read_layouts(place, num_blobs=None):
     return layouts
 
 
-def layout_paths(place):
-    """Return the files that `read_layouts` reads at a place."""
-    return _files(Path(place))
-
-
 def _files(place):
     if not place.is_dir():
         return [place]
@@ -87,9 +83,9 @@ def _read(path, num_blobs):
     value = load_torch(path)
     if isinstance(value, dict) and isinstance(value.get("blob_optim"), dict):
         blobs = _checked(value["blob_optim"], f"{path}: blob_optim", num_blobs)
-        names = value.get("image_names") or [f"{path.stem}_{row}" for row in range(len(blobs.xs))]
-        if len(names) != len(blobs.xs):
-            raise InputError(f"{len(names)} image names for {len(blobs.xs)} layouts", where=path, do=AGAIN)
+        names = value.get("image_names", [f"{path.stem}_{row}" for row in range(len(blobs.xs))])
+        if not isinstance(names, (list, tuple)) or len(names) != len(blobs.xs):
+            raise InputError(f"'image_names' is no list of {len(blobs.xs)} names", where=path, do=AGAIN)
         return _rows(names, blobs)
     if isinstance(value, dict) and {*NAMES} <= {*value}:
         blobs = _checked(value, path, num_blobs)

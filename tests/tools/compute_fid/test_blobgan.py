@@ -96,6 +96,17 @@ def test_a_square_blobgan_is_compared_by_size_alone(here):
         assert score("square.ckpt", "--num_gen", 12, "--dataset_name", name)["notes"] == []
 
 
+def test_a_blobgan_of_cropped_images_says_so_in_its_checkpoint(here):
+    from common.images.squash import SquashOrCrop
+
+    save_blobgan(here / "crop.ckpt", other={"transform": SquashOrCrop(16, 32, "cover").describe()})
+    statistics("crop", "-r", 16, 32)
+    statistics("own", "-r", 16, 32, "--fit", "squash")
+    assert score("crop.ckpt", "--num_gen", 12, "--dataset_name", "crop")["notes"] == []
+    (note,) = score("crop.ckpt", "--num_gen", 12, "--dataset_name", "own")["notes"]
+    assert "16 x 32 squashed" in note
+
+
 def test_options_of_other_generators_are_refused(here):
     for words in (("--z_dim", 8), ("--method", "pc"), ("--output_range", "unit")):
         line = refusal_of("compute_fid", "clean", GENERATOR, "--num_gen", 4, "--reference", "real", *SMALL, *words)

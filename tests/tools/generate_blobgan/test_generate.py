@@ -13,7 +13,7 @@ from common.networks.blobgan.layout_files import NAMES, read_layouts
 from common.seeding import unit_generator
 from tests.tools.activation_networks import contents
 from tests.tools.blobgan_networks import save_blobgan, save_pair
-from tests.tools.commands import call_tool, refusal_of, results_of, torchrun_tool
+from tests.tools.commands import call_tool, refusal_of, results_of
 
 CPU = ("--device", "cpu")
 
@@ -60,7 +60,7 @@ def test_a_picture_is_what_the_averaged_networks_give_for_its_draws(fixed):
     assert layout.draw == (None if fixed else (5, 1))
 
 
-def test_a_picture_does_not_depend_on_the_number_batch_or_processes():
+def test_a_picture_does_not_depend_on_the_number_or_the_batch():
     generate("-n", 20)
     generate("-n", 3, "--batch_size", 1, out="few")
     for name in ("imgs/0002.png", "layouts/0002.npz"):
@@ -69,14 +69,6 @@ def test_a_picture_does_not_depend_on_the_number_batch_or_processes():
     generate("-n", 3, out="out2")
     generate("-n", 20, out="out2")  # more of the same run
     assert contents(Path("out2")) == whole
-
-
-@pytest.mark.long
-def test_two_processes_write_the_same_files():
-    generate("-n", 40)
-    ended = torchrun_tool(2, "generate_blobgan", "g.ckpt", "-n", 40, "-s", "two", *CPU)
-    assert ended.status == 0, ended.err
-    assert contents(Path("two")) == contents(Path("out"))
 
 
 def test_missing_and_cut_files_are_made_again():

@@ -116,7 +116,8 @@ def refused(*words):
 
 def test_every_documented_key_is_a_flag_noted_translated_or_refused():
     assert len({canonical(key) for key in DOCUMENTED.split()}) >= 85
-    assert {KEYS[canonical(key)].fate for key in DOCUMENTED.split()} == {*FATES} == {found.fate for found in KEYS.values()}
+    assert {KEYS[canonical(key)].fate for key in DOCUMENTED.split()} == {*FATES}
+    assert {found.fate for found in KEYS.values()} == {*FATES}
 
 
 def test_every_flag_of_a_key_is_an_option():

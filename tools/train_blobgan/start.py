@@ -1,0 +1,80 @@
+"""What a new training starts from: weights of any BlobGAN checkpoint, or weights, moments and step of one of ours."""
+
+from pathlib import Path
+
+from common import console
+from common.errors import InputError
+from common.formats.checkpoints import load_strictly, load_torch
+from common.formats.lightning import load_lightning
+from common.networks.blobgan.files import PAIRS, read_blobgan
+from common.training.state import load_optimiser
+
+ADVICE = "Use the flags of that training"
+OTHER = "Start from its weights alone, with --start_weights or resume.model_only=true"
+
+
+def load_weights(path, networks, averaged):
+    """Load the weights of a checkpoint into the networks {generator, layout_net, discriminator} and their averages.
+
+    Where a file holds one of the pairs alone, as published ones may, both start from it; without a discriminator a new
+    one is trained. Raises InputError for a file of other sizes, naming the first entry that differs.
+    """
+    pairs = {}
+    for weights, names in PAIRS.items():
+        try:
+            model = read_blobgan(path, weights=weights)
+        except InputError as error:
+            missing = error
+        else:
+            pairs[weights] = dict(zip(names, (model.generator, model.layout_net)))
+    if not pairs:
+        raise missing
+    for weights, names in PAIRS.items():
+        for name, source in zip(names, pairs.get(weights, next(iter(pairs.values()))).values()):
+            _copy((networks | averaged)[name], source.state_dict(), path, name)
+    stored = {} if Path(path).suffix.lower() == ".safetensors" else _discriminator(path)
+    if stored:
+        _copy(networks["discriminator"], stored, path, "discriminator")
+    else:
+        console.say(f"note: {path} has no discriminator: a new one is trained")
+
+
+def _discriminator(path):
+    """Return the state dict of a checkpoint's discriminator, {} where it has none."""
+    found = load_lightning(path, lambda state: {name: value for name, value in state.items()
+                                                if isinstance(name, str) and "discriminator." in name})
+    return {name.partition("discriminator.")[2]: value for name, value in found["state_dict"].items()}
+
+
+def _copy(network, state, path, name):
+    try:
+        load_strictly(network, state, path, do=ADVICE)
+    except InputError as error:
+        raise InputError(f"{name}: {error.what}", where=error.where, do=error.do) from error
+
+
+def load_state(path, state, averaged):
+    """Load weights, averages and moments of a checkpoint that train_blobgan wrote, or of a state.pth, into a
+    training.
+
+    state: the TrainingState.  averaged: {name: network} whose parameters its averages are.
+    Returns (step, what was stored beside a state or None).
+    """
+    if Path(path).suffix != ".ckpt":
+        return state.load(path, ADVICE)
+    try:
+        stored = load_torch(path)
+        step, moments, weights = stored["global_step"], stored["optimizer_states"], stored["state_dict"]
+        complete = type(step) is int and len(moments) == len(state.optimisers)
+    except (InputError, KeyError, TypeError) as error:
+        raise InputError("not a checkpoint that train_blobgan wrote", where=path, do=OTHER) from error
+    if not complete:
+        raise InputError("there are no moments in it", where=path, do=OTHER)
+    for name, network in (state.networks | averaged).items():
+        own = {key.removeprefix(f"{name}."): value for key, value in weights.items() if key.startswith(f"{name}.")}
+        _copy(network, own, path, name)
+    for optimiser, stored_moments in zip(state.optimisers.values(), moments):
+        load_optimiser(optimiser, stored_moments, step, path, ADVICE)
+    for average in state.averages.values():
+        average.count = step
+    return step, None
