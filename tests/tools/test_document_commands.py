@@ -34,7 +34,8 @@ PROGRAMS = {
     "pretrain_encoder.py": ("train_encoder", ["pretrain"], "tools.train_encoder.options", "PretrainOptions"),
     "train_encoder.py": ("train_encoder", ["train"], "tools.train_encoder.options", "TrainOptions"),
 }
-LATER = {"src/run.py", "blobex_inv_cf.py", "blobex_inv_cf_target_blobs.py", "blobex_inv_cf_diversity.py"}  # of tools to come
+LATER = {"src/run.py", "blobex_inv_cf.py", "blobex_inv_cf_target_blobs.py",
+         "blobex_inv_cf_diversity.py"}  # of tools to come
 ACTIONS = {"--fidis": ("fidis", "tools.qc_ncsn.evaluate.stored_scores", "FidisOptions"),
            "--prdc": ("prdc", "tools.qc_ncsn.evaluate.stored_scores", "PrdcOptions")}
 
