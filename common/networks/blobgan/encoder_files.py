@@ -70,8 +70,11 @@ def read_encoder(path, generator=None, device="cpu"):
     config = _stored_config(value.get("config"), path) or deduce_config(state, path)
     if generator is not None:
         check_fits(config, generator, path)
-    with torch.device("meta"):
-        network = config.build()
+    try:
+        with torch.device("meta"):  # no time and memory for initial values that would be overwritten
+            network = config.build()
+    except ValueError as error:
+        raise InputError(f"no encoder can be built of it ({error})", where=path, do=f"Give {PUBLISHED}") from error
     load_strictly(network, state, path, do=f"Give {PUBLISHED}", assign=True)
     steps = value.get("iter", value.get("global_step", 0))
     return EncoderFile(network.to(device).eval().requires_grad_(False), config, steps if type(steps) is int else 0)

@@ -159,7 +159,8 @@ def test_an_unreadable_picture_is_replaced_and_counted(here):
 
 
 @pytest.mark.parametrize("words", [("--arch", "resnet", "--channels", "8", "8"), ("--mlp_idx", "raw"),
-                                   ("--mlp_idx", "1"), ("--precision", "bf16"), ("--schedule", "constant"), ("--preset", "square")])
+                                   ("--mlp_idx", "1"), ("--precision", "bf16"), ("--schedule", "constant"),
+                                   ("--preset", "square")])
 def test_other_networks_latents_and_precisions_train(words, here):
     results = train(*TRAIN, *words, "--n_iters", "3", "--fake_vector_MSE", "1")
     assert np.isfinite(results["loss"])
