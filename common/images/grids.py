@@ -1,10 +1,13 @@
 """Grids of images in one picture."""
 
+import io
 import math
 
 import numpy as np
 
-from common.files import write_png
+from common.files import write_bytes, write_png
+
+JPEG_QUALITY = 92
 
 
 def make_grid(pixels, columns=None, padding=2):
@@ -26,6 +29,17 @@ def viewing_scale(side, least=32):
 
 
 def save_grid(path, pixels, columns=None, scale=1):
-    """Write a grid of uint8 images (N, H, W, C) as PNG, each pixel enlarged to `scale` x `scale`."""
-    grid = make_grid(pixels, columns)
-    write_png(path, grid.repeat(scale, 0).repeat(scale, 1))
+    """Write a grid of uint8 images (N, H, W, C), each pixel enlarged to `scale` x `scale`: PNG, or JPEG for .jpg."""
+    grid = make_grid(pixels, columns).repeat(scale, 0).repeat(scale, 1)
+    if str(path).endswith((".jpg", ".jpeg")):
+        write_bytes(path, _jpeg_bytes(grid))
+    else:
+        write_png(path, grid)
+
+
+def _jpeg_bytes(pixels):
+    from PIL import Image
+
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, "JPEG", quality=JPEG_QUALITY)
+    return stream.getvalue()

@@ -22,7 +22,8 @@ VGG = {index: (width, 3, 1, 1) for index, width in zip(
     (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28), (64, 64, 128, 128, *[256] * 3, *[512] * 6))}
 NETS = {"alex": (ALEX, (3, 6), 3, (0, 3, 6, 8, 10)), "vgg": (VGG, (5, 10, 17, 24), 2, (2, 7, 14, 21, 28))}
 SHIFT, SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)
-PUBLISHED = "torchvision's alexnet-owt-7be5be79.pth or vgg16-397923af.pth (download.pytorch.org/models)"
+VGG_ADDRESS = "https://download.pytorch.org/models/vgg16-397923af.pth, 553 MB"
+PUBLISHED = f"torchvision's vgg16-397923af.pth ({VGG_ADDRESS}) or alexnet-owt-7be5be79.pth (244 MB, there too)"
 
 
 class Lpips(nn.Module):
@@ -46,29 +47,39 @@ class Lpips(nn.Module):
             total = total + F.conv2d((one - two).square(), lin).mean(dim=(1, 2, 3))
         return total
 
-    def unit_features(self, x):
-        """Return the five features (B, C, H, W) of images, of unit length along the channels."""
-        x, found = (x.clamp(-1, 1) - self.shift) / self.scale, []
+    def unit_features(self, x, clamp=True):
+        """Return the five features (B, C, H, W) of images, of unit length along the channels.
+
+        clamp: values beyond [-1, 1] to it; the package does not, and a loss has no gradient there.
+        """
+        x, found = ((x.clamp(-1, 1) if clamp else x) - self.shift) / self.scale, []
         for name, layer in self.features.items():
             if int(name) in self.pools:
                 x = F.max_pool2d(x, self.pool_side, 2)
             x = F.relu(layer(x))
             if int(name) in self.taps:
-                found.append(x / (x.square().sum(dim=1, keepdim=True).sqrt() + 1e-10))
+                # vector_norm has a derivative (0) where all channels are 0; a square root of 0 has none.
+                found.append(x / (torch.linalg.vector_norm(x, dim=1, keepdim=True) + 1e-10))
         return found
 
 
 def load_lpips(path, device="cpu"):
     """Return the Lpips of a backbone's file, its parameters fixed.
 
-    Raises InputError for a missing, damaged or foreign file, one that would run code, and other shapes.
+    Raises InputError for a missing, damaged or foreign file, one that would run code, the learned layers alone (the
+    8 kB of the package lpips, which are often taken for all of it), and other shapes.
     """
+    if not Path(path).exists():
+        raise InputError("no such file", where=path, do=f"Download {PUBLISHED}: nothing is fetched here")
     value = load_torch(path)
     value = value.get("state_dict", value) if isinstance(value, dict) else {}
     tensors = {str(name): item for name, item in value.items() if isinstance(item, torch.Tensor)}
     state, lins = _backbone(tensors), _lins(tensors)
     net = next((net for net, (layers, *_) in NETS.items()
                 if {name.split(".")[1] for name in state} == {*map(str, layers)}), None)
+    if net is None and lins and not state:
+        raise InputError("it holds LPIPS's learned layers alone, not the network below them", where=path,
+                         do=f"Give {PUBLISHED}; the learned layers come with the package lpips")
     if net is None:
         raise InputError("neither AlexNet's nor VGG-16's features are in it", where=path, do=f"Give {PUBLISHED}")
     network = Lpips(net)

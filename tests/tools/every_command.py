@@ -146,6 +146,8 @@ EVALUATE = ("--workdir", "./out", "--checkpoint", "in/score.pth", *CPU)
 SCORE = {"in/score.pth": "in/score_spare.bin"}
 SUBIMAGES = ("--save_folder", "out", "--crop_sz", "32", "--step", "32", "--resize_final_img", "0.5", "--thres_sz", "8",
              "--min_size", "32", "--n_thread", "0")
+ENCODER = ("--blobgan_weights", "in/blobgan.ckpt", "--channels", "4", "4", "4", "-bs", "2", "--n_iters", "2",
+           "--val_images", "2", "--log_imgs_every", "2", "--output_dir", "out", *CPU)
 COMMANDS = {
     "qc_ncsn train": Command(
         "qc_ncsn", ("train", *QC, "--n_iters", "3", "--log_freq", "1", "--dataset", "in/digits", "--workdir", "./out",
@@ -197,6 +199,13 @@ COMMANDS = {
     "process_embeddings": Command(
         "process_embeddings", ("--model", "imagenet_real", "--data_dir", "in/maps", "--output_dir", "out"),
         "out/imagenet_real_umap_n15_d0.1", {"in/maps/activations/imagenet_real/batch_000000.npz": "in/maps_spare.bin"}),
+    "train_encoder pretrain": Command(
+        "train_encoder", ("pretrain", *ENCODER), "out", {"in/blobgan.ckpt": "in/blobgan_spare.bin"}),
+    "train_encoder train": Command(
+        "train_encoder", ("train", *ENCODER, "--dataset_path", "in/photos", "--preset", "rect_no_decision",
+                          "--real_lpips", "0", "--fake_lpips", "0", "--decision_weights", "none", "--start_weights",
+                          "none"), "out",
+        {"in/blobgan.ckpt": "in/blobgan_spare.bin", "in/photos/0.bmp": "in/photos_spare.bin"}),
     "generate_blobgan": Command(
         "generate_blobgan", ("in/blobgan.ckpt", "-n", "3", "--save_blobs", "-s", "out", *CPU), "out",
         {"in/blobgan.ckpt": "in/blobgan_spare.bin"}),

@@ -57,15 +57,24 @@ class BlobGAN(nn.Module):
         latent = self.layout_net.latent(z)
         if truncation:
             latent = self.layout_net.truncate(latent, self.mean_latent(), truncation)
-        blobs = self.layout_net.decode(latent)
-        used = self.config.n_features_max
-        if used is not None and used < self.config.n_features:  # the first blobs alone
-            cut = {"xs": used, "ys": used, "covs": used}
-            blobs = Blobs(*(part[:, : cut.get(name, used + 1)] for name, part in blobs._asdict().items()))
+        blobs = self.decode(latent)
         if not self.generator.is_spatial:
             style = self.generator.style(z)[:, None].expand(-1, blobs.sizes.shape[1], -1)
             blobs = blobs._replace(spatial_style=style)
         return blobs
+
+    @property
+    def num_blobs(self):
+        """Number of blobs of its pictures."""
+        return min(self.config.n_features_max or self.config.n_features, self.config.n_features)
+
+    def decode(self, latent, mlp_idx=-1):
+        """Return the Blobs of latents (B, L); mlp_idx: see LayoutNet."""
+        blobs, used = self.layout_net.decode(latent, mlp_idx), self.num_blobs
+        if used == self.config.n_features:
+            return blobs
+        cut = {"xs": used, "ys": used, "covs": used}  # the first blobs alone
+        return Blobs(*(part[:, : cut.get(name, used + 1)] for name, part in blobs._asdict().items()))
 
     def render(self, blobs, noise="fixed"):
         """Return pictures (B, 3, S, r S), nominally in [-1, 1], of Blobs; noise: "fixed", or maps (B or 1, 1, h, w)."""

@@ -101,6 +101,7 @@ class LayoutNet(nn.Module):
     def latent_dim(self, mlp_idx=-1):
         """Return the width of the latent before module mlp_idx."""
         index = self._index(mlp_idx)
+        index += len(self.mlp) if index < 0 else 0
         return self.raw_dim if index == len(self.mlp) else self.mlp[max(index, 1)].weight.shape[1]
 
     def _index(self, mlp_idx):

@@ -1,0 +1,185 @@
+"""train_encoder: it learns, resumes, splits over parts and processes, and writes what its page says."""
+
+import json
+import os
+import signal
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from common.networks.blobgan.encoder_files import read_encoder
+from common.networks.blobgan.files import read_blobgan
+from tests.tools.commands import call_tool, results_of, torchrun_tool
+from tests.tools.train_edm.runs import contents, log_rows
+from tests.tools.train_encoder.runs import PRETRAIN, TRAIN, train, write_images
+
+pytestmark = pytest.mark.usefixtures("here")
+ALL_TERMS = ("--real_lpips", "1", "--real_MSE", "1", "--real_decision", "0.5", "--fake_lpips", "1", "--fake_MSE", "1",
+             "--fake_decision", "0.5", "--fake_latents_MSE", "1", "--fake_vector_MSE", "1")
+ALL_DRAWS = ("--jitter", "--noise", "fresh", "--truncation_max", "0.5")
+
+
+def test_both_stages_learn_and_the_second_starts_from_the_first(here):
+    first = train(*PRETRAIN, "--n_iters", "150", "--batch_size", "16", "--lr", "0.004", "--save_every", "30", out="pre")
+    rows = log_rows("pre")
+    assert np.mean([row["loss"] for row in rows[-10:]]) < 0.5 * np.mean([row["loss"] for row in rows[:5]])
+    assert first["best_held_out_loss"] == min(row["val_loss"] for row in rows if "val_loss" in row)
+    results = train(*TRAIN, "--start_weights", "pre/best.pt", "--n_iters", "60", "--save_every", "30", "--schedule",
+                    "linear", "--preset", "streets", "--channels", "8", "12", "12", out="fine")
+    rows = log_rows("fine")
+    assert np.mean([row["loss"] for row in rows[-10:]]) < 0.95 * np.mean([row["loss"] for row in rows[:5]])
+    assert set(rows[0]) == {"step", "loss", "real_lpips", "real_MSE", "fake_vector_MSE", "lr", "grad_norm"}
+    assert results["weights"] == "ema"
+
+
+def test_the_files_are_the_published_ones(here):
+    train(*TRAIN, out="out")
+    stored = torch.load("out/last.pt", weights_only=True)
+    assert set(stored) == {"model", "optimizer", "scheduler", "iter", "config"}
+    assert stored["iter"] == 12
+    assert stored["scheduler"]["last_epoch"] == 12
+    gan = read_blobgan("gan.ckpt")
+    assert stored["config"]["outputs"] == gan.layout_net.latent_dim() == 12
+    assert stored["model"]["final_linear.1.weight"].shape == (12, 12)
+    adam = torch.optim.Adam(read_encoder("out/last.pt", gan).network.parameters())
+    adam.load_state_dict(stored["optimizer"])
+    quality = json.loads(open("out/val_images_results.json").read())
+    assert len(quality) == 2  # a tenth of the pictures
+    assert set(next(iter(quality.values()))) == {"perceptual", "l1", "l2", "decisions_real", "decisions_reconstruction"}
+
+
+@pytest.mark.parametrize("words", [PRETRAIN, TRAIN])
+def test_pictures_have_the_originals_rows_in_their_order(words, here):
+    train(*words, "--log_imgs_every", "6", "--batch_size", "3")
+    picture = Image.open("out/step_6.jpg")
+    rows = 4 if words is PRETRAIN else 7
+    assert picture.size == (2 * (2 + 3 * 18), 2 * (2 + rows * 18))  # of 16 px and 2 px between, twice as large
+    assert os.path.exists("out/step_12.jpg")
+    if words is TRAIN:  # the first row is the pictures of the step
+        pixels = np.asarray(picture)[4:36:2, 4:36:2].astype(int)
+        from common.datasets.prepared import Rows, open_prepared
+        from common.images.squash import for_network
+
+        images = open_prepared("images", "train", for_network(16), hold_out=True)
+        expected = Rows(images, 0, 3).pixels(6, 0, 1)[0][0].astype(int)
+        assert np.abs(pixels - expected).mean() < 8
+
+
+def test_t39_best_is_the_one_of_the_smallest_loss_on_held_out_pictures(here, monkeypatch):
+    losses = iter([3.0, 1.0, 2.0, 4.0])
+    from tools.train_encoder.loop import EncoderTraining
+
+    right = EncoderTraining._validate
+
+    def made_up(self, step):
+        values = right(self, step)
+        self.best = dict(before[-1])
+        loss = next(losses)
+        if loss < self.best["loss"]:
+            self.best = {"loss": loss, "step": step}
+        before.append(self.best)
+        return {**values, "val_loss": loss}
+
+    before = [{"loss": float("inf"), "step": 0}]
+    monkeypatch.setattr(EncoderTraining, "_validate", made_up)
+    results = train(*TRAIN, "--n_iters", "20")
+    assert (results["best_step"], results["best_held_out_loss"]) == (10, 1.0)
+    assert [torch.load(f"out/{name}.pt", weights_only=True)["iter"] for name in ("best", "last")] == [10, 20]
+
+
+def test_t39_held_out_pictures_are_not_trained_on(here):
+    write_images(here / "val", 5, first=100)
+    results = train(*TRAIN, "--val_path", "val", "--n_iters", "1")
+    assert results["quality_images"] == 5
+    names = set(json.loads(open("out/val_images_results.json").read()))
+    assert names == {f"{number:02d}.png" for number in range(5)}
+    record = json.loads(open("out/run.json").read())
+    assert record["derived"]["real pictures"]["count"] == 20
+
+
+def test_t40_jitter_is_off_unless_asked_for_and_in_the_record(here):
+    for out, words in (("off", ()), ("on", ("--jitter",))):
+        train(*TRAIN, *words, "--n_iters", "2", out=out)
+        assert json.loads(open(f"{out}/run.json").read())["options"]["jitter"] == (out == "on")
+    assert log_rows("off")[0]["fake_MSE"] != log_rows("on")[0]["fake_MSE"]
+
+
+def test_t16_the_averaged_networks_are_used_and_the_record_says_so(here):
+    found = {weights: train(*PRETRAIN, "--n_iters", "1", *words, out=weights)
+             for weights, words in (("ema", ()), ("raw", ("--live_weights",)))}
+    assert {name: results["weights"] for name, results in found.items()} == {"ema": "ema", "raw": "raw"}
+    assert found["ema"]["l1"] != found["raw"]["l1"]
+
+
+@pytest.mark.parametrize("words", [PRETRAIN, (*TRAIN, *ALL_TERMS)])
+def test_more_steps_go_on_and_give_the_bytes_of_a_longer_run(words, here):
+    words = (*words, *ALL_DRAWS, "--schedule", "original", "--log_imgs_every", "5")
+    train(*words, "--n_iters", "10")
+    train(*words, "--n_iters", "15")
+    train(*words, "--n_iters", "15", out="straight")
+    assert contents("out") == contents("straight")
+    assert log_rows("out") == log_rows("straight")
+
+
+def test_stopped_it_saves_and_resumes(here, monkeypatch):
+    train(*TRAIN, "--log_imgs_every", "7", out="whole")
+    with monkeypatch.context() as patched:
+        patched.setattr("tools.train_encoder.loop.draw_grid", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+        ended = call_tool("train_encoder", *TRAIN, "--log_imgs_every", "7", "--output_dir", "out", "--quiet")
+    assert ended.status == 130
+    assert torch.load("out/state.pth", weights_only=True)["step"] == log_rows("out")[-1]["step"] == 7
+    train(*TRAIN, "--log_imgs_every", "7")
+    assert contents("out") == contents("whole")
+
+
+@pytest.mark.parametrize("words", [PRETRAIN, (*TRAIN, *ALL_TERMS)])
+def test_parts_and_processes_train_alike(words, here):
+    words = (*words, *ALL_DRAWS, "--n_iters", "5")
+    train(*words, out="one")
+    train(*words, "--accumulate", "2", out="parts")
+    ended = torchrun_tool(2, "train_encoder", *words, "--output_dir", "two", "--quiet")
+    assert ended.status == 0, ended.err
+    for other in ("parts", "two"):
+        for mine, theirs in zip(log_rows("one"), log_rows(other), strict=True):
+            assert theirs["loss"] == pytest.approx(mine["loss"], rel=1e-4)
+        assert log_rows(other)[4]["val_loss"] == pytest.approx(log_rows("one")[4]["val_loss"], rel=1e-4)
+    one, two = (json.loads(open(f"{name}/val_images_results.json").read()) for name in ("one", "two"))
+    assert one.keys() == two.keys()
+
+
+def test_an_unreadable_picture_is_replaced_and_counted(here):
+    path = here / "images" / "03.png"
+    data = path.read_bytes()
+    path.unlink()  # a link to the shared one
+    path.write_bytes(data[:60])
+    results = train(*TRAIN, "--n_iters", "6")
+    assert results["damaged"] + (2 - results["quality_images"]) == 1
+
+
+@pytest.mark.parametrize("words", [("--arch", "resnet", "--channels", "8", "8"), ("--mlp_idx", "raw"),
+                                   ("--mlp_idx", "1"), ("--precision", "bf16"), ("--schedule", "constant"),
+                                   ("--preset", "square")])
+def test_other_networks_latents_and_precisions_train(words, here):
+    results = train(*TRAIN, *words, "--n_iters", "3", "--fake_vector_MSE", "1")
+    assert np.isfinite(results["loss"])
+    file = read_encoder("out/best.pt", read_blobgan("gan.ckpt"))
+    widths = {"raw": 4 + 12 + 3 * (6 + 12), "1": 6}
+    assert file.config.outputs == widths.get(words[1], 12)
+
+
+def test_dry_run_writes_nothing(here):
+    before = contents(".")
+    results = results_of("train_encoder", *TRAIN, "--output_dir", "out", "--dry_run")
+    assert results["steps"] == 12
+    assert contents(".") == before
+
+
+def test_terms_of_weight_zero_need_no_network(here):
+    os.remove("decision.tar")
+    words = ("--blobgan_weights", "gan.ckpt", "--dataset_path", "images", "--start_weights", "none", "--n_iters", "2",
+             "--device", "cpu", "--batch_size", "4")
+    found = train("train", *words, "--preset", "rect_no_decision", "--real_lpips", "0", "--fake_lpips", "0")
+    assert "agreement" not in found
+    assert set(log_rows("out")[0]) >= {"real_MSE", "fake_MSE", "fake_latents_MSE"}

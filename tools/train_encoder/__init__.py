@@ -1,0 +1,1 @@
+"""Training of encoders: pictures -> layout latents of a BlobGAN."""
