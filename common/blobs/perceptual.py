@@ -1,4 +1,4 @@
-"""Perceptual distances: LPIPS, or maps of a classifier of ours. Features of a target are computed once by the caller."""
+"""Perceptual distances: LPIPS, or maps of a classifier of ours; the caller computes the features of a target once."""
 
 import torch
 import torch.nn.functional as F
@@ -38,7 +38,8 @@ class MapsDistance:
 
     def features(self, images):
         """Return the maps of images (B, 3, H, W) in [-1, 1]."""
-        return [part * torch.rsqrt(part.square().sum(dim=1, keepdim=True) + EPSILON) for part in self.model.maps(images)]
+        return [part * torch.rsqrt(part.square().sum(dim=1, keepdim=True) + EPSILON)
+                for part in self.model.maps(images)]
 
     def distance(self, first, second):
         """Return the distances (B,) of two results of `features`."""

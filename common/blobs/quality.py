@@ -35,7 +35,8 @@ class Quality:
             features = self.perceptual.features
             found[self.perceptual.name] = self.perceptual.distance(features(reconstructions), features(images))
         if self.decision is not None:
-            found |= {"decisions_real": self.decision(images), "decisions_reconstruction": self.decision(reconstructions)}
+            found |= {"decisions_real": self.decision(images),
+                      "decisions_reconstruction": self.decision(reconstructions)}
         numbers = {name: value.float().cpu().numpy() for name, value in found.items()}
         for place, name in enumerate(names):
             self.rows[name] = {key: value[place].tolist() for key, value in numbers.items()}
@@ -59,7 +60,8 @@ class Quality:
             before, after = (np.array([row[f"decisions_{of}"] for row in rows]) for of in ("real", "reconstruction"))
             if self.decision.kind == "attributes":
                 same = np.rint(before) == np.rint(after)
-                found |= {f"agreement_{name}": float(share) for name, share in zip(self.decision.names, same.mean(axis=0))}
+                shares = zip(self.decision.names, same.mean(axis=0))
+                found |= {f"agreement_{name}": float(share) for name, share in shares}
             else:
                 same = (before.argmax(axis=1) == after.argmax(axis=1))[:, None]
             found |= {"agreement": float(same.mean()), "all_decisions_kept": float(same.all(axis=1).mean())}

@@ -146,8 +146,8 @@ EVALUATE = ("--workdir", "./out", "--checkpoint", "in/score.pth", *CPU)
 SCORE = {"in/score.pth": "in/score_spare.bin"}
 SUBIMAGES = ("--save_folder", "out", "--crop_sz", "32", "--step", "32", "--resize_final_img", "0.5", "--thres_sz", "8",
              "--min_size", "32", "--n_thread", "0")
-ENCODER = ("--blobgan_weights", "in/blobgan.ckpt", "--channels", "4", "4", "4", "-bs", "2", "--n_iters", "2", "--val_images",
-           "2", "--log_imgs_every", "2", "--output_dir", "out", *CPU)
+ENCODER = ("--blobgan_weights", "in/blobgan.ckpt", "--channels", "4", "4", "4", "-bs", "2", "--n_iters", "2",
+           "--val_images", "2", "--log_imgs_every", "2", "--output_dir", "out", *CPU)
 COMMANDS = {
     "qc_ncsn train": Command(
         "qc_ncsn", ("train", *QC, "--n_iters", "3", "--log_freq", "1", "--dataset", "in/digits", "--workdir", "./out",

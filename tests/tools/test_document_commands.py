@@ -31,9 +31,11 @@ PROGRAMS = {
                                               "SubimageOptions"),
     "extension_experiments/utils/generate_outputs_npz.py": ("generate_outputs_npz", [],
                                                             "tools.generate_outputs_npz.__main__", "OutputsOptions"),
+    "pretrain_encoder.py": ("train_encoder", ["pretrain"], "tools.train_encoder.options", "PretrainOptions"),
+    "train_encoder.py": ("train_encoder", ["train"], "tools.train_encoder.options", "TrainOptions"),
 }
-LATER = {"src/run.py", "pretrain_encoder.py", "train_encoder.py",
-         "blobex_inv_cf.py", "blobex_inv_cf_target_blobs.py", "blobex_inv_cf_diversity.py"}  # of tools to come
+LATER = {"src/run.py", "blobex_inv_cf.py", "blobex_inv_cf_target_blobs.py",
+         "blobex_inv_cf_diversity.py"}  # of tools to come
 ACTIONS = {"--fidis": ("fidis", "tools.qc_ncsn.evaluate.stored_scores", "FidisOptions"),
            "--prdc": ("prdc", "tools.qc_ncsn.evaluate.stored_scores", "PrdcOptions")}
 

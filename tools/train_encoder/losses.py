@@ -1,4 +1,4 @@
-"""The losses of a part of a batch, summed over its rows; a term of weight 0 is not computed, nor what it alone needs."""
+"""The losses of a part of a batch, summed over its rows; of a term of weight 0 nothing is computed."""
 
 import torch
 
@@ -49,7 +49,8 @@ class Losses:
     def _pictures(self, images, scene, sides):
         """Return {term: (n,)} of the pictures that were rendered of each side."""
         found, count = {}, scene.count
-        measures = {"lpips": self._perceptual_distance, "MSE": self._pixel_distance, "decision": self._decision_distance}
+        measures = {"lpips": self._perceptual_distance, "MSE": self._pixel_distance,
+                    "decision": self._decision_distance}
         for measure, distance in measures.items():
             wanted = [side for side in sides if f"{side}_{measure}" in self.weights]
             if not wanted:
@@ -75,7 +76,7 @@ class Losses:
 
 
 class Scene:
-    """What a part's rows are: count n; pictures {side: (n, 3, H, W)}; latents (n, L) and blobs of the fakes, or None."""
+    """What a part's rows are: count n; pictures {side: (n, 3, H, W)}; the fakes' latents (n, L) and blobs."""
 
     def __init__(self, pictures, latents=None, blobs=None):
         self.pictures, self.latents, self.blobs = pictures, latents, blobs

@@ -26,8 +26,9 @@ class Material:
         sizes, idx = self.gan.config, mlp_index(options)
         self.transform = for_network(sizes.resolution, sizes.aspect_ratio)
         channels = options.channels or default_channels(options.arch, sizes)
-        self.config = EncoderConfig(sizes.resolution, sizes.aspect_ratio, latent_width(self.gan, idx, options), options.arch,
-                                    tuple(channels), idx, self.transform.describe())
+        width = latent_width(self.gan, idx, options)
+        self.config = EncoderConfig(sizes.resolution, sizes.aspect_ratio, width, options.arch, tuple(channels), idx,
+                                    self.transform.describe())
         self.network = new_encoder(options, self.config, self.gan)
         self.perceptual = open_perceptual(options.lpips_weights, options.perceptual, device, self._needs("lpips"))
         self.decision = open_decision(options, self.transform, device, self._needs("decision"))
@@ -97,7 +98,8 @@ def new_encoder(options, config, gan):
                          do="Give one number for each height, from the pictures' to 4") from error
     if options.start_weights != NONE:
         if not Path(options.start_weights).exists():
-            raise InputError("no such file", where=options.start_weights, do="Pretrain one, or pass --start_weights none")
+            raise InputError("no such file", where=options.start_weights,
+                             do="Pretrain one, or pass --start_weights none")
         file = read_encoder(options.start_weights, gan)
         load_strictly(network, file.network.state_dict(), options.start_weights,
                       do="Pass --arch, --channels and --mlp_idx of that encoder")
@@ -115,7 +117,7 @@ def open_decision(options, transform, device, needed_by):
             raise InputError("needs a decision model", where=needed_by, do="Pass --decision_weights, or a weight of 0")
         return None
     if not Path(path).exists():
-        raise InputError("no such file", where=path, do=f"Pass --decision_weights: a file of train_decision_model or a "
+        raise InputError("no such file", where=path, do="Pass --decision_weights: a file of train_decision_model or a "
                          "published decision_densenet.tar; or a weight of 0 for the decision terms")
     from common.networks.decision import open_decision_model
 

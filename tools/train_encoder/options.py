@@ -106,8 +106,8 @@ class PretrainOptions(EncoderOptions):
 class TrainOptions(EncoderOptions):
     """Flags of `train_encoder train`."""
 
-    dataset_path: str = option("bdd100k/images/100k", "real pictures: a folder (with train and val, or flat: a tenth is "
-                               "held out), zip, npz, or a data set's name", kind="how")
+    dataset_path: str = option("bdd100k/images/100k", "real pictures: a folder (with train and val, or flat: a tenth "
+                               "is held out), zip, npz, or a data set's name", kind="how")
     val_path: Optional[str] = option(None, "held-out pictures (default: the other split of --dataset_path)", kind="how")
     data_dir: Optional[str] = flags.data_dir()
     memory_gb: float = flags.memory_gb()

@@ -62,16 +62,19 @@ def read_encoder(path, generator=None, device="cpu"):
     """Return the EncoderFile of a path; prefixes `inverter.` and `module.` are passed over.
 
     generator: the BlobGAN that it is to work with.
-    Raises InputError for a missing, damaged or foreign file, one that would run code, other shapes, and an encoder whose
-    images or latent are not the generator's.
+    Raises InputError for a missing, damaged or foreign file, one that would run code, other shapes, and an encoder
+    whose images or latent are not the generator's.
     """
     value = _read(path)
     state = _weights(value, path)
     config = _stored_config(value.get("config"), path) or deduce_config(state, path)
     if generator is not None:
         check_fits(config, generator, path)
-    with torch.device("meta"):
-        network = config.build()
+    try:
+        with torch.device("meta"):  # no time and memory for initial values that would be overwritten
+            network = config.build()
+    except ValueError as error:
+        raise InputError(f"no encoder can be built of it ({error})", where=path, do=f"Give {PUBLISHED}") from error
     load_strictly(network, state, path, do=f"Give {PUBLISHED}", assign=True)
     steps = value.get("iter", value.get("global_step", 0))
     return EncoderFile(network.to(device).eval().requires_grad_(False), config, steps if type(steps) is int else 0)
@@ -92,8 +95,8 @@ def check_fits(config, generator, where):
             raise InputError(f"its {name} is {got:g}, the generator's {expected:g}", where=where,
                              do="Use the encoder of this generator")
     if config.outputs != own:
-        raise InputError(f"its latent has {config.outputs:,} values, the generator's at mlp_idx {config.mlp_idx} {own:,}",
-                         where=where, do="Use the encoder of this generator")
+        raise InputError(f"its latent has {config.outputs:,} values, the generator's at mlp_idx {config.mlp_idx} "
+                         f"{own:,}", where=where, do="Use the encoder of this generator")
     if config.transform is not None:
         check_same(config.transform, for_network(sizes.resolution, sizes.aspect_ratio).describe(), where,
                    "the generator")
@@ -121,7 +124,8 @@ def _weights(value, path):
     tensors = {str(name): item for name, item in inner.items() if isinstance(item, torch.Tensor)}
     for prefix in PREFIXES:
         if any(prefix + mark in tensors for mark in MARKS.values()):
-            return {name.removeprefix(prefix): item.float() for name, item in tensors.items() if name.startswith(prefix)}
+            own = {name: item for name, item in tensors.items() if name.startswith(prefix)}
+            return {name.removeprefix(prefix): item.float() for name, item in own.items()}
     held = ", ".join(list(tensors or map(str, value))[:3]) or "nothing"
     raise InputError(f"'{MARKS['stylegan']}' is missing (it has {held})", where=path, do=f"Give {PUBLISHED}")
 

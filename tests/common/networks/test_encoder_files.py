@@ -59,9 +59,9 @@ def test_ours_comes_back_as_it_was_written(arch, tmp_path, gan):
 
 
 WRONG = {
-    "t38_aspect": (dict(aspect_ratio=1), {}, "aspect_ratio is 1, the generator's 2"),
-    "t38_resolution": (dict(size=32, channels={32: 6, **CHANNELS}), {}, "resolution is 32, the generator's 16"),
-    "t38_latent": (dict(outputs=13), {}, "latent has 13 values, the generator's at mlp_idx -1 12"),
+    "t38_aspect": ({"aspect_ratio": 1}, {}, "aspect_ratio is 1, the generator's 2"),
+    "t38_resolution": ({"size": 32, "channels": {32: 6, **CHANNELS}}, {}, "resolution is 32, the generator's 16"),
+    "t38_latent": ({"outputs": 13}, {}, "latent has 13 values, the generator's at mlp_idx -1 12"),
     "t38_transform": ({}, {"height": 16, "width": 32, "fit": "cover", "filter": "lanczos"}, "fit cover"),
 }
 
@@ -72,8 +72,7 @@ def test_t38_an_encoder_that_does_not_fit_the_generator_is_refused(name, tmp_pat
     sizes = {"size": 16, "aspect_ratio": 2, "outputs": 12, "channels": CHANNELS, **sizes}
     network, more = LayoutEncoder(**sizes), {}
     if transform:
-        more = {"config": {"resolution": 16, "aspect_ratio": 2, "outputs": 12, "arch": "stylegan", "channels": [6, 8, 8],
-                           "mlp_idx": -1, "transform": transform}}
+        more = damaged({"transform": transform})
     with pytest.raises(InputError, match=expected):
         read_encoder(saved(tmp_path / "encoder.pt", network, **more), gan)
     read_encoder(tmp_path / "encoder.pt")

@@ -6,8 +6,8 @@ from PIL import Image
 
 from common.networks.blobgan.configuration import BlobGANConfig
 from common.networks.blobgan.files import write_checkpoint
-from common.networks.decision_networks import DecisionConfig, build_decision_model
 from common.networks.decision import write_decision_model
+from common.networks.decision_networks import DecisionConfig, build_decision_model
 from tests.tools.commands import results_of, start_tool
 
 SIDE = 16

@@ -83,7 +83,8 @@ def test_presets_are_the_published_weights():
     none = weights_of(settled(TrainOptions(preset="rect_no_decision")))
     assert none == {**rect, "real_decision": 0, "fake_decision": 0}
     square = settled(TrainOptions(preset="square", fake_decision=0.5))
-    assert weights_of(square) == {**rect, "real_MSE": 1, "real_decision": 0, "fake_decision": 0.5, "fake_latents_MSE": 5}
+    assert weights_of(square) == {**rect, "real_MSE": 1, "real_decision": 0, "fake_decision": 0.5,
+                                  "fake_latents_MSE": 5}
     assert (square.lr, square.loss_type, square.halve_every) == (0.002, "l1", 5000)
     first = settled(PretrainOptions())
     assert (first.lr, first.batch_size, first.n_iters, first.halve_every) == (0.005, 16, 150_000, 2500)

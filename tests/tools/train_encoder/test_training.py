@@ -158,8 +158,9 @@ def test_an_unreadable_picture_is_replaced_and_counted(here):
     assert results["damaged"] + (2 - results["quality_images"]) == 1
 
 
-@pytest.mark.parametrize("words", [("--arch", "resnet", "--channels", "8", "8"), ("--mlp_idx", "raw"), ("--mlp_idx", "1"),
-                                   ("--precision", "bf16"), ("--schedule", "constant"), ("--preset", "square")])
+@pytest.mark.parametrize("words", [("--arch", "resnet", "--channels", "8", "8"), ("--mlp_idx", "raw"),
+                                   ("--mlp_idx", "1"), ("--precision", "bf16"), ("--schedule", "constant"),
+                                   ("--preset", "square")])
 def test_other_networks_latents_and_precisions_train(words, here):
     results = train(*TRAIN, *words, "--n_iters", "3", "--fake_vector_MSE", "1")
     assert np.isfinite(results["loss"])
