@@ -99,7 +99,8 @@ class BlobGANTraining:
                     options.accumulate, options.num_workers, patience=options.max_bad_steps)
         self.trainer = Loop(plan, self.batches.draw, self._step, self._save, self.log, self.optimisers,
                             products=self._products(), device=self.device, advice=ADVICE, done=self.done,
-                            saved=self.done or None, shown=SHOWN, skipped=self.skipped, explain=explain,
+                            saved=self.done if self.state_path.exists() else None, shown=SHOWN,
+                            skipped=self.skipped, explain=explain,
                             rows=lambda batch, parts: split_rows(batch, parts, options.stddev_rows))
         with self._enough_memory():
             self.trainer.run()
