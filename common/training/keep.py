@@ -64,7 +64,8 @@ class Checkpoints(Periodic):
 
     save_top_k: -1 for all of them, 0 for the newest alone.  monitor: step or train/fid.  mode: see `direction`.
     score: function of a step -> its FID, or None where none was measured.  also_due: function of a step, true where a
-    file is due between multiples of `every`, such as at the end of an epoch.
+    file is due between multiples of `every`, such as at the end of an epoch.  remove: function of a path that removes
+    the file, and what belongs to it.
 
     Which files there are is a list of its own, which belongs into the state of the training (`stored`, `restore`):
     files that it does not name are never removed, and what is gone from the folder is struck off. A file is removed
@@ -72,8 +73,9 @@ class Checkpoints(Periodic):
     """
 
     def __init__(self, every, path, write, save_top_k=ALL, monitor=STEP, mode="auto", score=lambda step: None,
-                 also_due=lambda step: False):
+                 also_due=lambda step: False, remove=lambda path: path.unlink(missing_ok=True)):
         super().__init__(every, path, write)
+        self.remove = remove
         self.save_top_k, self.monitor, self.sign = save_top_k, monitor, direction(monitor, mode)
         self.score, self.also_due, self.scores = score, also_due, {}
 
@@ -93,7 +95,7 @@ class Checkpoints(Periodic):
     def restore(self, stored, done):
         """Take over the list of a state after step `done`, and finish what a killed run had begun to remove."""
         self.scores = {step: score for step, score in stored if step <= done and self.path(step).exists()}
-        if done and done not in self.scores and self.due(done) and self.path(done).exists():
+        if done and done not in self.scores and self.path(done).exists():
             self._enter(done)
 
     def best(self):
@@ -104,7 +106,7 @@ class Checkpoints(Periodic):
     def _enter(self, step):
         self.scores[step] = _finite(self.score(step))
         for gone in sorted(self.scores.keys() - self._staying()):
-            self.path(gone).unlink(missing_ok=True)
+            self.remove(self.path(gone))
             del self.scores[gone]
 
     def _staying(self):

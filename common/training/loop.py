@@ -82,7 +82,8 @@ class Loop:
     modules: {name of an optimiser: module} whose forward computes its losses: DistributedDataParallel sums gradients as
     they are computed. Without a module they are summed in one go, which second derivatives need.
     log: log.Log.  products: keep.Periodics.
-    evaluate: (every, function of the step -> {name: number}) that adds to the log, called in all processes.
+    evaluate: (every, function of the step -> {name: number}) that adds to the log, called in all processes; every: a
+    number of steps, or a function of the step.
     advice: what to do when losses or gradients are not finite.
     done: the last step that is done.  saved: the step whose state is on disk, or None.
     rows: function of (batch, accumulate) -> this process's rows, a pair for each part.
@@ -258,6 +259,8 @@ class Loop:
         self.images_per_second = round((self.done - self.done_before) * self.plan.batch / max(self.seconds, 1e-9), 2)
 
     def _due(self, every):
+        if callable(every):
+            return self.done and every(self.done)
         return every and self.done and self.done % every == 0
 
     def _save(self):

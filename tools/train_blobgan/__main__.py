@@ -43,6 +43,8 @@ class TrainOptions(OriginalOptions):
                          choices=["blobgan40", "streets"], kind="how")
     fit: str = option("squash", "squash: resize to exactly the network's size (square pictures: crop instead); cover: "
                       "crop", choices=["squash", "cover"])
+    pack: Optional[str] = option(None, "keep the prepared images in this file, mapped into memory: made once, used by "
+                                 "every run on the same images", kind="how")
     xflip: Optional[bool] = of_preset("random horizontal flip, p = 0.5")
     resolution: Optional[int] = of_preset("height of the pictures in pixels, a power of two", low=8, high=1024)
     aspect_ratio: Optional[float] = of_preset("width over height", above=0, high=4)
@@ -101,7 +103,7 @@ class TrainOptions(OriginalOptions):
     memory_gb: float = flags.memory_gb()
     seed: int = flags.seed("weights, images, noise and pictures")
     device: str = flags.device()
-    num_workers: int = flags.num_workers(1, "threads that prefetch batches")
+    num_workers: int = flags.num_workers(1, "threads that prefetch batches, and make --pack")
     log_every_n_steps: Optional[int] = steps_of_preset("steps between lines of log.jsonl", low=1)
     log_images_every_n_steps: Optional[int] = steps_of_preset("steps between pictures in samples/, 0 for the final one "
                                                               "only")
@@ -113,6 +115,8 @@ class TrainOptions(OriginalOptions):
     monitor: Optional[str] = of_preset("what ranks checkpoints", choices=["step", "train/fid"], kind="how")
     mode: Optional[str] = of_preset("auto: the newest for step, the lowest for train/fid",
                                     choices=["auto", "min", "max"], kind="how")
+    safetensors: bool = option(False, "write the averaged networks as .safetensors beside each checkpoint, too",
+                               kind="how")
     log_fid_every_n_steps: int = option(0, "steps between measurements of FID, 0 or less for none", kind="how",
                                         type=flags.whole_number)
     log_fid_every_epoch: bool = option(False, "measure FID at the end of each epoch", kind="how")
@@ -128,12 +132,6 @@ class TrainOptions(OriginalOptions):
                              kind="how")
     tensorboard: bool = flags.tensorboard()
     wandb: bool = flags.wandb()
-    wandb_offline: bool = option(False, "W&B: write to disk alone (always so without an API key)", kind="how")
-    wandb_project: str = option("blobgan", "its project", kind="how")
-    wandb_name: Optional[str] = option(None, "the run's name (default: that of --output_dir)", kind="how")
-    wandb_group: Optional[str] = option(None, "its group", kind="how")
-    wandb_entity: Optional[str] = option(None, "the account", kind="how")
-    wandb_id: Optional[str] = option(None, "its id (default: of the earlier run in --output_dir, if any)", kind="how")
 
 
 def main(options):

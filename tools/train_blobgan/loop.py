@@ -11,14 +11,15 @@ from common import console, parallel
 from common.errors import InputError, as_input_error
 from common.files import remove_leftovers
 from common.images.grids import save_grid, viewing_scale
-from common.networks.blobgan.files import checkpoint_name, write_checkpoint
+from common.networks.blobgan.files import checkpoint_name, write_checkpoint, write_pair
 from common.training.ema import Average
-from common.training.keep import Periodic
+from common.training.keep import Checkpoints, Periodic
 from common.training.log import Log
 from common.training.loop import Loop, Plan, Skipped
-from common.training.state import TrainingState, on_cpu
+from common.training.state import TrainingState, interned, on_cpu
 from tools.train_blobgan.anomalies import Anomalies
 from tools.train_blobgan.batches import Batches
+from tools.train_blobgan.fid import Fid, wants_fid
 from tools.train_blobgan.networks import new_networks
 from tools.train_blobgan.optimisers import make_optimisers
 from tools.train_blobgan.parts import fitting_parts, split_rows
@@ -30,6 +31,7 @@ from tools.train_blobgan.watch import Watch
 RECENT = 50  # steps whose mean losses are the result
 REALS = 64  # images in reals.png, at most
 ADVICE = "Use a smaller --lr, a larger --lambda_D_R1, or --precision fp32"
+PAIR = ".safetensors"
 SHOWN = ("train/G", "train/total_loss_D")
 
 
@@ -51,7 +53,10 @@ class BlobGANTraining:
         self.step = GanStep(self.networks, list(averages.values()), options, device)
         self.batches = Batches(images, options, self.step.map_shapes)
         self.log = Log(self.folder, options.tensorboard, wandb_settings(options))
+        self.fid = Fid(options, config, self.averaged, device) if wants_fid(options) else None
         self.done, self.recent, self.skipped, self.watch = 0, deque(maxlen=RECENT), Skipped(), Watch()
+        self.scores, self.saved = {}, None  # FID by step, of those that are needed still; the step of state.pth
+        self.checkpoints = self._checkpoints()
         if not overwrite and self.state_path.exists():
             self._resume()
         else:
@@ -75,6 +80,9 @@ class BlobGANTraining:
         self.done, extra = self.state.load(self.state_path, "Use the flags of that training, another --output_dir, or "
                                            "--overwrite to start over")
         self._take_over(extra, self.state_path)
+        self.saved = self.done
+        self.scores = dict(map(tuple, extra["scores"]))
+        self.checkpoints.restore(extra["checkpoints"], self.done)
 
     def _take_over(self, extra, path):
         """Take over what a state has beside weights and moments; extra: None where it has nothing."""
@@ -93,13 +101,14 @@ class BlobGANTraining:
         options = self.options
         for name in ("checkpoints", "samples") if parallel.is_main() else ():
             remove_leftovers(self.folder / name)  # what a killed run was writing
+        self._prepare_images()
         self.show_reals()
         explain = Anomalies(self.networks).found if options.detect_anomalies else None
         plan = Plan(1, options.max_steps, options.batch_size, options.log_every_n_steps, (options.state_every,),
                     options.accumulate, options.num_workers, patience=options.max_bad_steps)
         self.trainer = Loop(plan, self.batches.draw, self._step, self._save, self.log, self.optimisers,
-                            products=self._products(), device=self.device, advice=ADVICE, done=self.done,
-                            saved=self.done if self.state_path.exists() else None, shown=SHOWN,
+                            products=[self.checkpoints, self._samples()], evaluate=(self._fid_due, self._measure),
+                            device=self.device, advice=ADVICE, done=self.done, saved=self.saved, shown=SHOWN,
                             skipped=self.skipped, explain=explain,
                             rows=lambda batch, parts: split_rows(batch, parts, options.stddev_rows))
         with self._enough_memory():
@@ -130,7 +139,9 @@ class BlobGANTraining:
         skipped = self.trainer.skipped
         self.state.save(self.state_path, step, {"recent": [list(row) for row in self.recent],
                                                 "skipped": [skipped.total, skipped.in_a_row],
-                                                "last_r1": self.step.last_r1, "right": self.watch.right})
+                                                "last_r1": self.step.last_r1, "right": self.watch.right,
+                                                "scores": [list(item) for item in self.scores.items()],
+                                                "checkpoints": self.checkpoints.stored()})
 
     def show_reals(self):
         """Write the first images as the discriminator sees them."""
@@ -140,12 +151,50 @@ class BlobGANTraining:
             pixels = self.batches.rows.pixels(1, 0, count)[0]
             save_grid(path, pixels, columns=min(count, 8), scale=viewing_scale(self.config.resolution))
 
-    def _products(self):
-        """Return the periodic outputs: checkpoints and pictures."""
+    def _prepare_images(self):
+        """Make the pack that the flags ask for, and say what the images are like."""
         options = self.options
-        return [Periodic(options.every_n_train_steps, self.checkpoint_path, self._write_checkpoint),
-                Periodic(options.log_images_every_n_steps, lambda step: self.folder / "samples" / f"step_{step}.png",
-                         self._draw)]
+        for turn in (True, False):  # the main process makes it, the others open it
+            if options.pack is not None and parallel.is_main() == turn:
+                self.images.pack(options.pack, max(options.num_workers, 1))
+            parallel.barrier()
+        self.images.check()
+        if parallel.is_main():
+            self.images.note_changes()
+
+    def _checkpoints(self):
+        """Return the checkpoints that the flags ask for; the last step has one, too."""
+        options = self.options
+
+        def also_due(step):
+            epochs = options.every_n_epochs
+            ends = epochs and self.epoch(step) < self.epoch(step + 1) and (self.epoch(step) + 1) % epochs == 0
+            return step == options.max_steps or ends
+
+        return Checkpoints(options.every_n_train_steps, self.checkpoint_path, self._write_checkpoint,
+                           options.save_top_k, options.monitor, options.mode, self.scores_of, also_due,
+                           remove_checkpoint)
+
+    def scores_of(self, step):
+        """Return the FID of a step, None where none was measured."""
+        return self.scores.get(step)
+
+    def _samples(self):
+        """Return the pictures of fixed noise."""
+        every = self.options.log_images_every_n_steps
+        return Periodic(every, lambda step: self.folder / "samples" / f"step_{step}.png", self._draw)
+
+    def _measure(self, step):
+        """Return the FID of the averaged networks after a step."""
+        found = self.fid(step)
+        self.scores = {step: found["train/fid"]}
+        return found
+
+    def _fid_due(self, step):
+        """Return whether FID is to be measured after a step."""
+        every = self.options.log_fid_every_n_steps
+        ends = self.options.log_fid_every_epoch and self.epoch(step) < self.epoch(step + 1)
+        return self.fid is not None and (every > 0 and step % every == 0 or ends)
 
     def epoch(self, step):
         """Return the epoch, from 0, that a step's last image belongs to."""
@@ -158,8 +207,11 @@ class BlobGANTraining:
     def _write_checkpoint(self, path, step):
         """Write the networks in the published container."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        moments = [on_cpu(optimiser.optimiser.state_dict()) for optimiser in self.optimisers.values()]
-        write_checkpoint(path, self.config, self.networks | self.averaged, moments, self.epoch(step), step)
+        moments = [interned(on_cpu(optimiser.optimiser.state_dict())) for optimiser in self.optimisers.values()]
+        epoch = self.epoch(step)
+        if self.options.safetensors:
+            write_pair(path.with_suffix(PAIR), self.config, *self.averaged.values(), epoch, step)
+        write_checkpoint(path, self.config, self.networks | self.averaged, moments, epoch, step)
 
     def _draw(self, path, step):
         """Draw what fixed noise has become, and look whether it still makes different pictures."""
@@ -177,9 +229,6 @@ class BlobGANTraining:
         """Write the last checkpoint and pictures, and return the results."""
         options, results = self.options, {}
         if parallel.is_main():
-            checkpoint = self.checkpoint_path(options.max_steps)
-            if not checkpoint.exists():
-                self._write_checkpoint(checkpoint, options.max_steps)
             last = self.folder / "samples" / f"step_{options.max_steps}.png"
             if not last.exists():
                 self._draw(last, options.max_steps)
@@ -189,10 +238,17 @@ class BlobGANTraining:
                                       for name, network in self.networks.items()},
                        "images": len(self.images), "damaged": len(self.images.damaged),
                        "skipped_steps": self.trainer.skipped.total,
-                       "images_per_second": self.trainer.images_per_second, "checkpoint": str(checkpoint)}
+                       "images_per_second": self.trainer.images_per_second,
+                       "checkpoint": str(self.checkpoint_path(options.max_steps)), **self._best()}
             self._say(results)
         parallel.barrier()
         return results
+
+    def _best(self):
+        """Return {best_checkpoint, fid} of the checkpoint with the lowest FID, {} where none was measured."""
+        best = self.checkpoints.best()
+        fid = self.checkpoints.scores.get(best)
+        return {} if fid is None else {"best_checkpoint": str(self.checkpoint_path(best)), "fid": fid}
 
     def _say(self, results):
         console.show_table(str(self.folder), ["steps", "loss G", "loss D", "parameters", "images/s"],
@@ -209,3 +265,9 @@ def wandb_settings(options):
     names = ("project", "name", "group", "entity", "id")
     return {**{name: getattr(options, f"wandb_{name}") for name in names},
             "mode": "offline" if options.wandb_offline else None}
+
+
+def remove_checkpoint(path):
+    """Remove a checkpoint and the averaged networks beside it."""
+    path.unlink(missing_ok=True)
+    path.with_suffix(PAIR).unlink(missing_ok=True)

@@ -7,8 +7,9 @@ from common import console, parallel
 from common.errors import InputError
 
 PROG = "train_blobgan"
-OWNS = ("state.pth", "log.jsonl", "checkpoints/epoch=*-step=*.ckpt", "samples/step_*.png", "reals.png", "tensorboard",
-        "wandb")
+OWNS = ("state.pth", "log.jsonl", "checkpoints/epoch=*-step=*.ckpt",
+        "checkpoints/epoch=*-step=*.safetensors", "samples/step_*.png", "reals.png",
+        "tensorboard", "wandb")
 
 
 def train(given, output_dir):
@@ -42,7 +43,7 @@ def train(given, output_dir):
 
         run = BlobGANTraining(options, config, images, device, job.overwrite)
     outputs = [folder / "state.pth", folder / "log.jsonl"]
-    return job.run(lambda: (run.loop(), outputs), lambda: rehearse(options, images, run), device)
+    return job.run(lambda: (run.loop(), outputs), lambda: rehearse(options, config, images, run), device)
 
 
 def open_images(options):
@@ -51,22 +52,36 @@ def open_images(options):
     from common.images.squash import for_network
 
     transform = for_network(options.resolution, options.aspect_ratio, options.fit)
-    return open_prepared(options.data, "train", transform, options.data_dir, options.memory_gb,
-                         limit=options.max_images)
+    images = open_prepared(options.data, "train", transform, options.data_dir, options.memory_gb,
+                           limit=options.max_images)
+    if options.pack is not None:
+        images.open_pack(options.pack)
+    return images
 
 
 def inputs_of(options):
     """Return the paths that the flags name, None for a data set whose files are searched for."""
     from common.datasets import dataset_inputs
 
-    starts = [path for path in (options.start_weights, options.start_state) if path is not None]
-    named = dataset_inputs(options.data)
-    return None if named is None else [*named, *starts]
+    places = [path for path in (options.start_weights, options.start_state, options.fid_weights) if path is not None]
+    sets = [dataset_inputs(place) for place in (options.data, options.reference) if place is not None]
+    return None if None in sets else [*places, *(path for named in sets for path in named)]
 
 
-def rehearse(options, images, run):
-    """Return (the line for --dry_run, its results)."""
+def rehearse(options, config, images, run):
+    """Return (the line for --dry_run, its results): what would be trained, and how much memory it is expected to
+    take."""
+    from tools.train_blobgan.memory import expected_memory, gigabytes
+    from tools.train_blobgan.parts import split_rows
+
     left = options.max_steps - (run.done if run else options.max_steps)
-    console.say(f"{options.n_features} blobs, {options.resolution} px")
+    rows = max(last - first for first, last in split_rows(options.batch_size, options.accumulate, options.stddev_rows))
+    memory, one = expected_memory(config, options, rows), expected_memory(config, options, 1)
+    console.say(f"{options.n_features} blobs, {config.resolution} x {config.columns}; parameters: "
+                + ", ".join(f"{name} {count / 1e6:,.2f} million" for name, count in memory.parameters.items()))
+    console.say(f"memory: {gigabytes(memory.peak)} expected with {rows:,} images at a time, "
+                f"{gigabytes(one.peak)} with one")
+    results = {"steps": left, "images": len(images), "parameters": memory.parameters, "memory_bytes": memory.peak,
+               "memory_bytes_of_one_image": one.peak}
     return (f"would train {left:,} steps at batch size {options.batch_size} on {len(images):,} images into "
-            f"{options.output_dir}", {"steps": left, "images": len(images)})
+            f"{options.output_dir}", results)

@@ -21,18 +21,25 @@ FIRST_SIDE = 4  # of the noise maps that files hold, wherever the network starts
 class SpatialConv(ModulatedConv):
     """A convolution whose input is scaled at each point; its weights are demodulated whatever the style."""
 
-    def forward(self, x, style, gain=1.0):
-        """Return the result for x (B, C, h, w) and a style map (B, C, h, s), which is repeated along the rows.
+    def forward(self, x, style, gain=1.0, bias=None):
+        """Return gain y + bias for x (B, C, h, w) and a style map (B, C, h, s), which is repeated along the rows.
 
-        style of shape (B, C): one style for the whole picture, as in StyleGAN2.
+        style of shape (B, C): one style for the whole picture, as in StyleGAN2.  bias: (outputs,).
         """
         if style.dim() == 2:
-            return super().forward(x, style, gain)
-        weight = self.weight[0] * self.scale
+            return super().forward(x, style, gain, bias)
+        weight = self.weight[0] * (self.scale * gain)
         if self.demodulate:
             style = style * torch.rsqrt(style.square().mean(dim=1, keepdim=True) + EPSILON)
-            weight = weight * torch.rsqrt(weight.square().sum(dim=(1, 2, 3), keepdim=True) + EPSILON)
-        return self._convolve(modulated(x, style), weight * gain if gain != 1 else weight)
+            plain = self.weight[0] * self.scale
+            weight = weight * torch.rsqrt(plain.square().sum(dim=(1, 2, 3), keepdim=True) + EPSILON)
+        x = modulated(x, style)
+        if weight.shape[-1] == 1:
+            return F.linear(x.permute(0, 2, 3, 1), weight[:, :, 0, 0], bias).permute(0, 3, 1, 2)
+        if self.resample is None:
+            return F.conv2d(x, weight, bias, padding=weight.shape[-1] // 2)
+        y = self.blur(F.conv_transpose2d(x, weight.transpose(0, 1), stride=2))
+        return y if bias is None else y + bias[:, None, None]
 
     def style_map(self, seen, styles):
         """Return the style map (B, C, h, h) of shares (B, K + 1, h, h) and the blobs' styles (B, K + 1, Ds).
@@ -48,9 +55,15 @@ class SpatialConv(ModulatedConv):
 def modulated(x, style):
     """Return x (B, C, h, w) times a style map (B, C, h, s) with its columns repeated to w."""
     columns, side = x.shape[3], style.shape[3]
-    if columns != side and columns % side == 0:  # the product is taken without the repeated map
-        return (x.unflatten(3, (side, columns // side)) * style[..., None]).flatten(3)
-    return x * splatting.stretched(style, columns)
+    if columns == side or columns % side:
+        return x * _channels_last(splatting.stretched(style, columns))
+    x, style = x.permute(0, 2, 3, 1), style.permute(0, 2, 3, 1)[:, :, :, None]  # (B, h, w, C), (B, h, s, 1, C)
+    return (x.unflatten(2, (side, columns // side)) * style).flatten(2, 3).permute(0, 3, 1, 2)
+
+
+def _channels_last(x):
+    """Return x laid out channels last, as convolutions are quicker; on mps they are not."""
+    return x if x.device.type == "mps" else x.contiguous(memory_format=torch.channels_last)
 
 
 class SpatialStyledConv(nn.Module):
@@ -64,9 +77,8 @@ class SpatialStyledConv(nn.Module):
 
     def forward(self, x, seen, styles, noise):
         """Return (B, outputs, h', w'); the activation's gain lies in weights, noise and bias."""
-        y = self.conv(x, self.conv.style_map(seen, styles), GAIN)
-        y = y + torch.addcmul(self.activate.bias[:, None, None] * GAIN, noise, self.noise.weight * GAIN)
-        return F.leaky_relu(y, SLOPE)
+        y = self.conv(x, self.conv.style_map(seen, styles), GAIN, self.activate.bias * GAIN)
+        return F.leaky_relu_(y.add_(noise * (self.noise.weight * GAIN)), SLOPE)
 
 
 class SpatialToRGB(nn.Module):
@@ -81,7 +93,7 @@ class SpatialToRGB(nn.Module):
 
     def forward(self, x, seen, styles, skip=None):
         """Return the picture (B, 3, h, w)."""
-        picture = self.conv(x, self.conv.style_map(seen, styles)) + self.bias
+        picture = self.conv(x, self.conv.style_map(seen, styles), bias=self.bias.reshape(3))
         return picture if skip is None else picture + self.upsample(skip)
 
 
@@ -160,7 +172,7 @@ class BlobGenerator(nn.Module):
         noise, styles = self.fixed_noise() if noise is None else noise, splatted.styles
         styles = styles if self.is_spatial else styles[:, 0]
         side, columns = self.size_in, splatting.width(self.size_in, self.aspect)
-        x = splatting.stretched(splatted.features, columns)
+        x = _channels_last(splatting.stretched(splatted.features, columns))
         x = self.conv1(x, splatted.pyramid[side], styles, noise[0])
         picture = self.to_rgb1(x, splatted.pyramid[side], styles)
         for level, to_rgb in enumerate(self.to_rgbs):

@@ -112,9 +112,12 @@ def terms(ellipses, grid):
 
 def logits(ellipses, grid):
     """Return size - q at all points, (B, K, grid, grid)."""
-    rows, columns = terms(ellipses, grid)
+    return _logits(*terms(ellipses, grid), ellipses.sizes)
+
+
+def _logits(rows, columns, sizes):
     first, second = (row[..., :, None] + column[..., None, :] for row, column in zip(rows, columns))
-    return ellipses.sizes[..., None, None] - first.square() - second.square()
+    return sizes[..., None, None] - first.square() - second.square()
 
 
 def alphas(ellipses, grid):
@@ -129,12 +132,74 @@ def composite(alpha):
     return torch.cat([alpha[:, :-1] * above, alpha[:, -1:]], dim=1)
 
 
+class _Shares(torch.autograd.Function):
+    """Shares (B, K + 1, grid, grid) of what `terms` gives and sizes (B, K): see `composite`.
+
+    With w the shares and g their gradient, the gradient of blob k's logit is g_k w_k - alpha_k sum_{j <= k} g_j w_j:
+    nothing is divided, and only w is kept.
+    """
+
+    @staticmethod
+    def forward(ctx, rows, columns, sizes):
+        blobs, grid = rows.shape[2:]
+        seen = rows.new_empty(len(sizes), blobs + 1, grid, grid)
+        left = torch.ones_like(seen[:, 0])  # what the blobs so far let through
+        for index in reversed(range(blobs)):
+            torch.mul(_alpha(rows, columns, sizes, index), left, out=seen[:, index + 1])
+            left -= seen[:, index + 1]
+        seen[:, 0] = left
+        ctx.save_for_backward(rows, columns, sizes, seen)
+        return seen
+
+    @staticmethod
+    def backward(ctx, gradient):
+        rows, columns, sizes, seen = ctx.saved_tensors
+        if torch.is_grad_enabled():  # it is differentiated itself
+            alpha = torch.sigmoid(_logits(rows, columns, sizes))
+            part = gradient * seen
+            part = part[:, 1:] - alpha * part.cumsum(dim=1)[:, 1:]
+            return _summed(part, rows, columns)
+        parts, below = [], gradient[:, 0] * seen[:, 0]
+        for index in range(sizes.shape[1]):
+            part = gradient[:, index + 1] * seen[:, index + 1]
+            below += part
+            part.addcmul_(_alpha(rows, columns, sizes, index), below, value=-1)
+            parts.append(_summed(part[:, None], rows[:, :, index, None], columns[:, :, index, None]))
+        return tuple(torch.cat(part, dim=dim) for part, dim in zip(zip(*parts), (2, 2, 1)))
+
+
+def _alpha(rows, columns, sizes, index):
+    """Return one blob's alphas (B, grid, grid)."""
+    row, column = rows[:, :, index, :, None], columns[:, :, index, None, :]
+    first, second = row[0] + column[0], row[1] + column[1]
+    return torch.addcmul(sizes[:, index, None, None], first, first, value=-1).addcmul_(second, second,
+                                                                                      value=-1).sigmoid_()
+
+
+def _summed(part, rows, columns):
+    """Return the gradients of rows, columns (2, B, K, grid) and sizes (B, K) from those of the logits."""
+    by_row = part @ torch.stack([torch.ones_like(columns[0]), *columns], dim=-1)  # (B, K, grid, 3)
+    by_column = part.transpose(2, 3) @ torch.stack([torch.ones_like(rows[0]), *rows], dim=-1)
+    of_rows = -2 * (rows * by_row[..., 0] + by_row[..., 1:].movedim(-1, 0))
+    of_columns = -2 * (columns * by_column[..., 0] + by_column[..., 1:].movedim(-1, 0))
+    return of_rows, of_columns, by_row[..., 0].sum(dim=-1)
+
+
 def shares(ellipses, grid):
     """Return the shares (B, K + 1, grid, grid) of background and blobs; they sum to 1."""
-    logit = logits(ellipses, grid)
-    through = torch.cumsum(F.logsigmoid(-logit).flip(1), dim=1).flip(1)  # log of what blobs k and above let through
-    seen = torch.exp(logit + through)
-    return torch.cat([torch.exp(through[:, :1]), seen], dim=1)
+    return _Shares.apply(*terms(ellipses, grid), ellipses.sizes)
+
+
+class _Halved(torch.autograd.Function):
+    """The mean of each 2 x 2 points."""
+
+    @staticmethod
+    def forward(ctx, x):
+        return F.interpolate(x, scale_factor=0.5, mode="bilinear", align_corners=False)
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return F.interpolate(gradient / 4, scale_factor=2, mode="nearest")
 
 
 def splat(blobs, grid, low, offsets=None, area=AREA):
@@ -147,7 +212,7 @@ def splat(blobs, grid, low, offsets=None, area=AREA):
         pyramid = {grid: seen}
         while grid > low:
             grid //= 2
-            pyramid[grid] = F.avg_pool2d(pyramid[2 * grid], 2)
+            pyramid[grid] = _Halved.apply(pyramid[2 * grid])
         return Splatted(pyramid, mixed(pyramid[low], _precise(blobs.features)), _precise(blobs.spatial_style))
 
 
@@ -156,8 +221,8 @@ def _precise(part):
 
 
 def mixed(seen, vectors):
-    """Return the vectors (B, K + 1, C) mixed by shares (B, K + 1, h, w): (B, C, h, w)."""
-    return torch.bmm(vectors.transpose(1, 2), seen.flatten(2)).unflatten(2, seen.shape[2:])
+    """Return the vectors (B, K + 1, C) mixed by shares (B, K + 1, h, w): (B, C, h, w), channels last in memory."""
+    return torch.bmm(seen.flatten(2).transpose(1, 2), vectors).unflatten(1, seen.shape[2:]).permute(0, 3, 1, 2)
 
 
 def width(side, aspect):
