@@ -47,9 +47,20 @@ def translate(words, options_class, presets):
 
 
 def effective(options):
-    """Return {key of the original: value} of settled options, for the record."""
-    found = {key: getattr(options, entry.flag, None) for key, entry in KEYS.items() if entry.flag is not None}
-    return {key: value for key, value in found.items() if value is not None}
+    """Return {section: {key: value}} of settled options by the original's names, "" for keys without a section."""
+    found = {}
+    for key, entry in KEYS.items():
+        value = getattr(options, entry.flag, None) if entry.flag is not None else None
+        if value is not None and entry.fate != NOTED:
+            section, _, name = key.rpartition(".")
+            found.setdefault(section, {})[name] = value
+    return found
+
+
+def say_effective(options):
+    """Print the values that a training has in the end, a line for each section."""
+    for section, values in effective(options).items():
+        console.say(f"{section or 'run'}: {', '.join(f'{name} {_text(value)}' for name, value in values.items())}")
 
 
 def _split(words, options_class):
