@@ -10,6 +10,7 @@ import shlex
 
 from common import console
 from common.errors import InputError, nearest
+from common.parser import switches
 from tools.train_blobgan.experiments import GROUPS
 from tools.train_blobgan.keys import KEYS, NOTED, ONLY, SAME, canonical, sections
 
@@ -65,7 +66,7 @@ def say_effective(options):
 
 def _split(words, options_class):
     """Return (the words that are not the original's, [(key, value)] of those that are, {name: value} of the flags)."""
-    booleans = {item.name for item in dataclasses.fields(options_class) if item.type in (bool, "bool")}
+    booleans = switches(options_class)
     own, entries, flags, expected = [], [], {}, None
     for word in words:
         found = WORD.fullmatch(word)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from common import console
 from common.errors import InputError
 from common.parser import parse
 from tools.train_blobgan.__main__ import TrainOptions, translated
@@ -101,6 +102,11 @@ MISSPELT = {
     "feature_jitter_shift", "model.D_reg_evry": "model.D_reg_every", "fid_stat_name": "fid_stats_name",
 }
 del MISSPELT["model.learning"]  # nothing is near it
+
+
+@pytest.fixture(autouse=True)
+def notes_are_shown():
+    console.set_quiet(False)  # whatever a command in the same process was asked for
 
 
 def settled(*words):
@@ -228,6 +234,8 @@ def test_presets_hold_what_is_published():
         assert options.save_top_k == values["checkpoint.save_top_k"]
     assert settled("+experiment=[debug,blobgan10clevr]").batch_size == 16
     assert settled("+experiment=bdd").override_c_in == 256
+    assert settled("+experiment=blobgan").detach_covs is False
+    assert settled("--nodetach_covs", "--xflip").detach_covs is False
     assert settled("+experiment=blobgan", "model.accumulate=false", "no_jitter=true").ema_decay == 0
 
 
