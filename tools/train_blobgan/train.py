@@ -40,7 +40,10 @@ def train(given, output_dir):
     run = None
     if job.answer() is None:
         from tools.train_blobgan.loop import BlobGANTraining
+        from tools.train_blobgan.words import say_effective
 
+        if parallel.is_main():
+            say_effective(options)
         run = BlobGANTraining(options, config, images, device, job.overwrite)
     outputs = [folder / "state.pth", folder / "log.jsonl"]
     return job.run(lambda: (run.loop(), outputs), lambda: rehearse(options, config, images, run), device)
