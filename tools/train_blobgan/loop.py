@@ -105,7 +105,7 @@ class BlobGANTraining:
         self.show_reals()
         explain = Anomalies(self.networks).found if options.detect_anomalies else None
         plan = Plan(1, options.max_steps, options.batch_size, options.log_every_n_steps, (options.state_every,),
-                    options.accumulate, options.num_workers, patience=options.max_bad_steps)
+                    options.accumulate, options.num_workers, log_memory=True, patience=options.max_bad_steps)
         self.trainer = Loop(plan, self.batches.draw, self._step, self._save, self.log, self.optimisers,
                             products=[self.checkpoints, self._samples()], evaluate=(self._fid_due, self._measure),
                             device=self.device, advice=ADVICE, done=self.done, saved=self.saved, shown=SHOWN,
