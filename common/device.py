@@ -52,6 +52,18 @@ def autocast(device, precision):
     return torch.autocast(device.type, dtype=torch.bfloat16) if precision == "bf16" else nullcontext()
 
 
+def peak_memory(device):
+    """Return the most bytes that this process has had so far: of a CUDA device's memory, else of the machine's."""
+    import resource
+    import sys
+
+    import torch
+
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
 def describe(device):
     """Return the hardware for a run record: device model, threads, torch version."""
     import platform

@@ -70,7 +70,8 @@ def _flag_metadata(item, hint):
     names = [item.name] if item.metadata.get("word") else [*item.metadata.get("short", ()), f"--{item.name}"]
     if "_" in item.name and not item.metadata.get("word"):
         names.append(f"--{item.name.replace('_', '-')}")
-    kind = _parse_bool if hint is bool else item.metadata.get("type") or _element_type(hint)
+    is_switch = _element_type(hint) is bool
+    kind = _parse_bool if is_switch else item.metadata.get("type") or _element_type(hint)
     text = item.metadata.get("help", "").replace("%", "%%")
     bounds = f"{bounds_text(item)}; " if is_bounded(item) else ""
     default = _default_text(item)
@@ -81,7 +82,7 @@ def _flag_metadata(item, hint):
     for key in ("choices", "nargs"):
         if item.metadata.get(key) is not None:
             metadata[key] = item.metadata[key]
-    if hint is not bool and not metadata.get("choices"):
+    if not is_switch and not metadata.get("choices"):
         plain = item.name if item.metadata.get("word") else getattr(kind, "__name__", "value").strip("_")
         metadata["metavar"] = item.metadata.get("metavar") or plain.upper()
     return metadata
@@ -111,12 +112,18 @@ def _parse_bool(word):
     return values[word.lower()]
 
 
+def switches(options_class):
+    """Return the names of the flags that are on or off; those without a default (Optional[bool]) are among them."""
+    return {item.name for item in dataclasses.fields(options_class)
+            if item.type in (bool, "bool", typing.Optional[bool])}
+
+
 def _normalise(options_class, words):
     """Return the words with the originals' spellings made uniform.
 
     One or two dashes; --flag, --noflag, --no-flag, --flag=true for booleans; --config.section.name=value as --set.
     """
-    booleans = {item.name for item in dataclasses.fields(options_class) if item.type in (bool, "bool")}
+    booleans = switches(options_class)
     names = {item.name for item in dataclasses.fields(options_class) if not item.metadata.get("word")}
     result = []
     for index, word in enumerate(words):

@@ -15,6 +15,7 @@ from typing import NamedTuple, Optional
 import torch
 
 from common import console, parallel
+from common.device import peak_memory
 from common.errors import InputError
 from common.prefetch import Prefetcher
 
@@ -60,6 +61,7 @@ class Plan:
     accumulate: int = 1
     num_workers: int = 0
     log_speed: bool = True
+    log_memory: bool = False
     patience: Optional[int] = None
 
 
@@ -252,6 +254,8 @@ class Loop:
         self.last_row = {"step": step, **values, "seconds": round(self.seconds, 3)}
         if plan.log_speed:
             self.last_row["images_per_second"] = self.images_per_second
+        if plan.log_memory:
+            self.last_row["peak_memory_gb"] = round(peak_memory(self.device) / 1e9, 3)
         self.log.write(self.last_row)
 
     def _measure_speed(self):

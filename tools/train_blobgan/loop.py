@@ -16,7 +16,7 @@ from common.training.ema import Average
 from common.training.keep import Checkpoints, Periodic
 from common.training.log import Log
 from common.training.loop import Loop, Plan, Skipped
-from common.training.state import TrainingState, on_cpu
+from common.training.state import TrainingState, interned, on_cpu
 from tools.train_blobgan.anomalies import Anomalies
 from tools.train_blobgan.batches import Batches
 from tools.train_blobgan.fid import Fid, wants_fid
@@ -105,7 +105,7 @@ class BlobGANTraining:
         self.show_reals()
         explain = Anomalies(self.networks).found if options.detect_anomalies else None
         plan = Plan(1, options.max_steps, options.batch_size, options.log_every_n_steps, (options.state_every,),
-                    options.accumulate, options.num_workers, patience=options.max_bad_steps)
+                    options.accumulate, options.num_workers, log_memory=True, patience=options.max_bad_steps)
         self.trainer = Loop(plan, self.batches.draw, self._step, self._save, self.log, self.optimisers,
                             products=[self.checkpoints, self._samples()], evaluate=(self._fid_due, self._measure),
                             device=self.device, advice=ADVICE, done=self.done, saved=self.saved, shown=SHOWN,
@@ -207,7 +207,7 @@ class BlobGANTraining:
     def _write_checkpoint(self, path, step):
         """Write the networks in the published container."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        moments = [on_cpu(optimiser.optimiser.state_dict()) for optimiser in self.optimisers.values()]
+        moments = [interned(on_cpu(optimiser.optimiser.state_dict())) for optimiser in self.optimisers.values()]
         epoch = self.epoch(step)
         if self.options.safetensors:
             write_pair(path.with_suffix(PAIR), self.config, *self.averaged.values(), epoch, step)

@@ -10,9 +10,11 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from common.networks.blobgan.splat import Jitter
 from tools.train_blobgan.losses import r1_penalty, wish_for_real
+from tools.train_blobgan.recompute import layers, recompute
 
 PROCESS = 0.35e9  # bytes of Python, torch and its buffers
 SCRATCH = 2.0  # times the largest activation: what a convolution and its backward pass need besides
+
 
 
 class Memory(NamedTuple):
@@ -86,22 +88,25 @@ def _measured(networks, config, options, rows):
 
 
 def _generator_turn(networks, options, rows):
-    from tools.train_blobgan.recompute import rendering
-
     generator, discriminator = networks["generator"], networks["discriminator"]
     discriminator.requires_grad_(False)
     parameters = [*generator.parameters(), *networks["layout_net"].parameters(), *discriminator.parameters()]
     z = torch.empty(rows, networks["layout_net"].noise_dim)
     maps = [torch.empty(rows, *shape[1:]) for shape in generator.noise_shapes()]
     jitter = Jitter(options.feature_jitter_xy, options.feature_jitter_angle, options.feature_jitter_shift)
+    inputs = []
+    for layer in layers(generator) if options.recompute else ():
+        layer.register_forward_pre_hook(lambda _, values: inputs.append(values[0].untyped_storage().nbytes()))
+    if options.recompute:
+        recompute(generator)
     with _Saved(parameters) as saved:
         blobs = networks["layout_net"](z)
         offsets = jitter.scaled(torch.empty(4, *blobs.xs.shape))
-        pictures = rendering(generator, options.recompute)(generator.splat(blobs, offsets), maps)
+        pictures = generator(generator.splat(blobs, offsets), maps)
         held = wish_for_real(discriminator(pictures)).sum()
     discriminator.requires_grad_(True)
     del held
-    return saved.total()
+    return saved.total() + sum(inputs)
 
 
 def _discriminator_turn(networks, config, rows, with_r1):

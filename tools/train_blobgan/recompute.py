@@ -3,13 +3,20 @@
 from torch.utils.checkpoint import checkpoint
 
 
-def rendering(generator, recompute):
-    """Return generator.forward, or with `recompute` the same without its activations in memory until the backward
-    pass."""
-    if not recompute:
-        return generator
+def layers(generator):
+    """Return the layers that are computed again one by one."""
+    return [generator.conv1, *generator.convs]
 
-    def render(splatted, maps):
-        return checkpoint(generator, splatted, maps, use_reentrant=False, preserve_rng_state=False)
 
-    return render
+def recompute(generator):
+    """Make a generator store the inputs of its layers alone; what is inside a layer is computed again when its turn
+    comes in the backward pass."""
+    for layer in layers(generator):
+        layer.forward = _again(layer.forward)
+
+
+def _again(forward):
+    def run(*values):
+        return checkpoint(forward, *values, use_reentrant=False, preserve_rng_state=False)
+
+    return run

@@ -6,7 +6,7 @@ from common.device import autocast
 from common.networks.blobgan.splat import Jitter
 from tools.train_blobgan.batches import Noise, noise_maps
 from tools.train_blobgan.losses import r1_penalty, wish_for_fake, wish_for_real
-from tools.train_blobgan.recompute import rendering
+from tools.train_blobgan.recompute import recompute
 
 COUNTED = -5.0  # logit of the size from which on a blob counts for coord_spread
 
@@ -24,8 +24,9 @@ class GanStep:
         self.averages, self.options, self.device = averages, options, device
         self.jitter = Jitter(options.feature_jitter_xy, options.feature_jitter_angle, options.feature_jitter_shift)
         self.map_shapes = self.generator.noise_shapes()
-        drawing = torch.compile(self.generator) if options.compile else self.generator
-        self.make = rendering(drawing, options.recompute)
+        if options.recompute:
+            recompute(self.generator)
+        self.make = torch.compile(self.generator) if options.compile else self.generator
         self.dtype = self.generator.conv1.conv.weight.dtype
         self.last_r1 = 0.0
 

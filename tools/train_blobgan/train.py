@@ -20,6 +20,7 @@ def train(given, output_dir):
     """
     from common.device import pick_device, set_precision
     from common.job import Job
+    from common.training.keep import direction
     from tools.train_blobgan.networks import configuration
     from tools.train_blobgan.parts import check_split
     from tools.train_blobgan.presets import filled
@@ -29,6 +30,7 @@ def train(given, output_dir):
     if request.data is None:
         raise InputError("missing flag", where="--data", do="Pass the images, or dataset.path=PLACE")
     options = filled(request)
+    direction(options.monitor, options.mode)
     device = pick_device(options.device, parallel.local_rank())
     set_precision("tf32" if options.precision == "tf32" else "fp32")
     check_split(options.batch_size, options.accumulate, options.stddev_rows, parallel.world_size())
@@ -40,7 +42,10 @@ def train(given, output_dir):
     run = None
     if job.answer() is None:
         from tools.train_blobgan.loop import BlobGANTraining
+        from tools.train_blobgan.words import say_effective
 
+        if parallel.is_main():
+            say_effective(options)
         run = BlobGANTraining(options, config, images, device, job.overwrite)
     outputs = [folder / "state.pth", folder / "log.jsonl"]
     return job.run(lambda: (run.loop(), outputs), lambda: rehearse(options, config, images, run), device)

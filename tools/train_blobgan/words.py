@@ -10,6 +10,7 @@ import shlex
 
 from common import console
 from common.errors import InputError, nearest
+from common.parser import switches
 from tools.train_blobgan.experiments import GROUPS
 from tools.train_blobgan.keys import KEYS, NOTED, ONLY, SAME, canonical, sections
 
@@ -47,14 +48,25 @@ def translate(words, options_class, presets):
 
 
 def effective(options):
-    """Return {key of the original: value} of settled options, for the record."""
-    found = {key: getattr(options, entry.flag, None) for key, entry in KEYS.items() if entry.flag is not None}
-    return {key: value for key, value in found.items() if value is not None}
+    """Return {section: {key: value}} of settled options by the original's names, "" for keys without a section."""
+    found = {}
+    for key, entry in KEYS.items():
+        value = getattr(options, entry.flag, None) if entry.flag is not None else None
+        if value is not None and entry.fate != NOTED:
+            section, _, name = key.rpartition(".")
+            found.setdefault(section, {})[name] = value
+    return found
+
+
+def say_effective(options):
+    """Print the values that a training has in the end, a line for each section."""
+    for section, values in effective(options).items():
+        console.say(f"{section or 'run'}: {', '.join(f'{name} {_text(value)}' for name, value in values.items())}")
 
 
 def _split(words, options_class):
     """Return (the words that are not the original's, [(key, value)] of those that are, {name: value} of the flags)."""
-    booleans = {item.name for item in dataclasses.fields(options_class) if item.type in (bool, "bool")}
+    booleans = switches(options_class)
     own, entries, flags, expected = [], [], {}, None
     for word in words:
         found = WORD.fullmatch(word)

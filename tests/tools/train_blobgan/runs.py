@@ -4,6 +4,7 @@ import torch
 
 from common.training.loop import NotFinite
 from tests.tools.commands import results_of, start_tool
+from tests.tools.train_edm import runs as edm
 from tools.train_blobgan.step import GanStep
 
 NETWORK = ("--preset", "streets", "--resolution", "8", "--size_in", "4", "--n_features", "3", "--dim", "4",
@@ -28,6 +29,11 @@ def start(folder, *words):
 def state(folder="out"):
     """Return the stored state of a training."""
     return torch.load(f"{folder}/state.pth", weights_only=True)
+
+
+def log_rows(folder="out"):
+    """Return the rows of log.jsonl without times and memory."""
+    return [{name: value for name, value in row.items() if name != "peak_memory_gb"} for row in edm.log_rows(folder)]
 
 
 def flat(value):

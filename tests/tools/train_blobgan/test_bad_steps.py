@@ -5,8 +5,7 @@ import torch
 
 from common.seeding import unit_generator
 from tests.tools.commands import call_tool
-from tests.tools.train_blobgan.runs import TINY, at_steps, state, train, without_steps
-from tests.tools.train_edm.runs import log_rows
+from tests.tools.train_blobgan.runs import TINY, at_steps, log_rows, state, train, without_steps
 from tools.train_blobgan.losses import r1_penalty
 from tools.train_blobgan.step import GanStep
 

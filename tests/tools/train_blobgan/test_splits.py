@@ -7,8 +7,7 @@ import pytest
 import torch
 
 from tests.tools.commands import ROOT, environment, refusal_of, torchrun_tool
-from tests.tools.train_blobgan.runs import TINY, flat, state, train
-from tests.tools.train_edm.runs import log_rows
+from tests.tools.train_blobgan.runs import TINY, flat, log_rows, state, train
 from tools.train_blobgan import networks, optimisers
 from tools.train_blobgan.batches import draw_noise
 from tools.train_blobgan.parts import split_rows

@@ -6,12 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from common import console
 from common.errors import InputError
 from common.parser import parse
 from tools.train_blobgan.__main__ import TrainOptions, translated
 from tools.train_blobgan.experiments import CHECKPOINTS, EXPERIMENTS
 from tools.train_blobgan.keys import FATES, KEYS, canonical, table
-from tools.train_blobgan.words import effective
+from tools.train_blobgan.presets import filled
+from tools.train_blobgan.words import say_effective
 
 # The published configuration, with what its users add: every key that its documentation names.
 EVERY_KEY = """
@@ -100,6 +102,11 @@ MISSPELT = {
     "feature_jitter_shift", "model.D_reg_evry": "model.D_reg_every", "fid_stat_name": "fid_stats_name",
 }
 del MISSPELT["model.learning"]  # nothing is near it
+
+
+@pytest.fixture(autouse=True)
+def notes_are_shown():
+    console.set_quiet(False)  # whatever a command in the same process was asked for
 
 
 def settled(*words):
@@ -227,6 +234,8 @@ def test_presets_hold_what_is_published():
         assert options.save_top_k == values["checkpoint.save_top_k"]
     assert settled("+experiment=[debug,blobgan10clevr]").batch_size == 16
     assert settled("+experiment=bdd").override_c_in == 256
+    assert settled("+experiment=blobgan").detach_covs is False
+    assert settled("--nodetach_covs", "--xflip").detach_covs is False
     assert settled("+experiment=blobgan", "model.accumulate=false", "no_jitter=true").ema_decay == 0
 
 
@@ -240,10 +249,12 @@ def test_flags_with_values_that_look_like_words_stay_flags():
     assert parse(TrainOptions, translated(["--data", "lr=3", "model.lr=0.5"]), "train_blobgan").data == "lr=3"
 
 
-def test_effective_values_are_named_by_key():
-    found = effective(settled("+experiment=blobgan40"))
-    assert found["model.lr"] == 0.002
-    assert found["dataset.path"] == "digits"
+def test_effective_values_are_printed_by_key(capsys):
+    say_effective(filled(settled("+experiment=blobgan40", "model.lr=0.001")))
+    lines = capsys.readouterr().err.splitlines()
+    assert any(line.startswith("model: lr 0.001, eps 1e-05, dim 256, ") for line in lines)
+    assert "model.layout_net: feature_dim 256, mlp_hidden_dim 1024, mlp_lr_mul 0.01, norm_features true, " \
+           "detach_covs true, mlp_n_layers 8" in lines
 
 
 def test_the_page_has_the_table_of_all_keys():
