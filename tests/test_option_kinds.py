@@ -28,13 +28,15 @@ HOW = {
         "scores", "dataset", "split", "encode_dataset", "base_dir", "exp_name", "model_name", "calibration",
         "stylegan_path", "image_dir", "output_base_dir", "output_path", "generated_train_data_path",
         "real_train_data_path", "val_data_path", "exp_dir", "stylegan_weights", "pretrained_model_path",
-        "lpips_weights", "id_weights", "blobgan_weights", "perceptual", "decision_weights", "start_weights",
-        "dataset_path", "val_path", "save_dir", "layouts", "model_data", "dl_dir"},
+        "lpips_weights", "id_weights", "bddoia", "csv", "images", "val_csv", "val_images", "imagenet_weights",
+        "blobgan_weights", "perceptual", "decision_weights", "start_weights", "dataset_path", "val_path",
+        "save_dir", "layouts", "model_data", "dl_dir"},
     "what is shown or kept besides": {
         "log_freq", "log_every", "log_imgs_every", "save_every", "snapshot_every", "sample_every", "preview", "read",
         "calculate", "image_interval", "board_interval", "val_interval", "save_interval", "state_interval",
         "decode", "action", "block", "num", "epoch", "encode", "fidis", "prdc", "meta_info", "lmdb", "no_stats",
         "resize_factors", "png", "save_layouts", "save_blobs", "label_blobs", "palette", "size_threshold"},
+    "what another option is made of": {"epochs"},  # steps
     "accepted for old commands": {"dest", "label_dropout", "mixed_precision", "prompt_file", "num_denoising_steps"},
 }
 

@@ -176,8 +176,7 @@ def load_imagenet(network, path):
     """
     arch = network.config.arch
     do = f"Give {imagenet_address(arch)}"
-    if not Path(path).exists():
-        raise InputError("no such file", where=path, do=f"Download {imagenet_address(arch)} and pass its path")
+    require_imagenet(path, arch)
     refuse_archive(path)
     value = load_torch(path)
     state = find_weights(value) if isinstance(value, dict) else {}
@@ -189,6 +188,12 @@ def load_imagenet(network, path):
         raise InputError(f"no weights of {arch} are in it", where=path, do=do)
     kept = {name: tensor for name, tensor in network.body.state_dict().items() if name.startswith(dropped)}
     load_strictly(network.body, {**_counted(network.body, own), **kept}, path, do=do)
+
+
+def require_imagenet(path, arch):
+    """Raise InputError, with the address of the published one, where there is no file of ImageNet's weights."""
+    if not Path(path).exists():
+        raise InputError("no such file", where=path, do=f"Download {imagenet_address(arch)} and pass its path")
 
 
 def imagenet_address(arch):

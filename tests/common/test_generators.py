@@ -33,6 +33,7 @@ from tests.common.programs import (
     exported,
     scripted,
 )
+from tests.tools.blobgan_networks import save_blobgan
 
 pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
 
@@ -231,7 +232,7 @@ def test_files_that_are_no_generators_are_named(tmp_path, checkpoint):
         open_generator(tmp_path / "older.pt2")
     stylegan = stylegan2_checkpoint(tmp_path / "s", small_generator())
     assert set(KINDS) == {find_kind(checkpoint), find_kind(path), find_kind(exported(tmp_path / "e", Small())),
-                          find_kind(stylegan)}
+                          find_kind(stylegan), find_kind(save_blobgan(tmp_path / "b"))}
 
 
 def test_a_stylegan2_is_known_by_its_weights_whatever_the_container(tmp_path):

@@ -309,6 +309,48 @@ def checkpoint(path):
     yield lambda: load_inception_state(path)
 
 
+def decision_model(folder):
+    from common.networks.decision import write_decision_model
+    from common.networks.decision_networks import DecisionConfig, build_decision_model
+
+    network = build_decision_model(DecisionConfig("small", ("a", "b"), (8, 8), width=2))
+    write_decision_model(folder / "checkpoint.tar", network, 1, 0.5, {"state": {}, "param_groups": []})
+    return folder / "checkpoint.tar"
+
+
+def decisions(path):
+    from common.networks.decision import load_imagenet, open_decision_model
+    from common.networks.decision_networks import DecisionConfig, build_decision_model
+
+    yield lambda: open_decision_model(path)
+    yield lambda: load_imagenet(build_decision_model(DecisionConfig("resnet18", ("a", "b"))), path)
+
+
+def bddoia(name):
+    """Return a maker of a BDD-OIA whose file of this name is damaged."""
+    def make(folder):
+        from tests.tools.train_decision_model.runs import write_bddoia
+
+        write_bddoia(folder)
+        return folder / name
+
+    return make
+
+
+def labels(path):
+    from tools.train_decision_model.bddoia import open_bddoia
+
+    yield lambda: open_bddoia(path.parent, with_reasons=True)
+
+
+def attributes(path):
+    """Read a table as one of images and attributes."""
+    from tools.train_decision_model.__main__ import DecisionOptions
+    from tools.train_decision_model.tables import open_table
+
+    yield lambda: open_table(DecisionOptions(csv=str(path)))
+
+
 def safetensors(folder):
     from tests.tools.activation_networks import save_network
 
@@ -559,6 +601,11 @@ KINDS = {
     "pth inside": Kind(torch_file, checkpoint, within("data.pkl")),
     "pth configuration": Kind(torch_file, checkpoint, configuration),
     "pth old": Kind(lambda folder: torch_file(folder, old=True), checkpoint),
+    "decision model": Kind(decision_model, decisions),
+    "decision model inside": Kind(decision_model, decisions, within("data.pkl")),
+    "json of actions": Kind(bddoia("train_25k_images_actions.json"), labels, mutate_json),
+    "json of reasons": Kind(bddoia("val_25k_images_reasons.json"), labels, mutate_json),
+    "csv of attributes": Kind(write("truth.csv", b"file,a,b,split\n1.png,0,1,train\n2.png,1,0,val\n"), attributes),
     "pickle of images": Kind(cifar_batch, cifar),
     "pickle of a network": Kind(network_pickle, edm),
     "lightning": Kind(lightning, lightning_file),

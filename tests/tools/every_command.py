@@ -55,6 +55,9 @@ def make_inputs(folder):
     bitmaps(place / "low", first=20, side=12)
     bitmaps(place / "photos", first=30, side=96)
     bitmaps(place / "halves", first=40, side=48)
+    bitmaps(place / "marks", count=12, first=70)
+    lines = [f"{number}.bmp,{number % 2},{number // 2 % 2}\n" for number in range(12)]
+    (place / "marks" / "truth.csv").write_text("file,odd,high\n" + "".join(lines))
     for number, split in enumerate(("train", "test")):
         bitmaps(place / "digits" / split, 4, first=50 + 10 * number, side=8)
     for number in (0, 1):
@@ -165,6 +168,10 @@ COMMANDS = {
         ("--generated_train_data_path", "in/faces", "--stylegan_weights", "in/g.pt", "--encoder_type", "small",
          "--resize_factors", "1", "--batch_size", "2", "--max_steps", "2", "--workers", "0", "--exp_dir", "out", *CPU),
         "out", {"in/faces/img_00001.bmp": "in/faces_spare.bin", "in/g.pt": "in/g_spare.bin"}),
+    "train_decision_model": Command(
+        "train_decision_model", ("--csv", "in/marks/truth.csv", "--arch", "small", "--batch_size", "4", "--steps", "3",
+                                 "--num_workers", "0", "--output_dir", "out", *CPU),
+        "out", {"in/marks/1.bmp": "in/marks_spare.bin"}),
     "setup_fid": Command("setup_fid", ("--action", "compute_new", "--path", "in/real", "--name", "mine", "--stats_dir",
                                        "out", *SMALL), "out/mine_clean_small-features-v1_custom_na",
                          {"in/real/0.bmp": "in/real_spare.bin"}),

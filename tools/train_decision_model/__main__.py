@@ -57,7 +57,7 @@ class DecisionOptions(CommonOptions):
     epochs: Optional[float] = option(None, "the same in passes over the images (default: 10)", kind="how", above=0)
     batch_size: Optional[int] = option(None, "images per step, over all processes (default: 32)", low=2)
     lr: Optional[float] = option(None, "learning rate of Adam, its peak with onecycle (default: 3e-4)", above=0)
-    lr_schedule: Optional[str] = option(None, "constant, or onecycle: up over 30 %% of the steps, down to 0 (default: "
+    lr_schedule: Optional[str] = option(None, "constant, or onecycle: up over 30 % of the steps, down to 0 (default: "
                                         "onecycle)", choices=["constant", "onecycle"])
     weight_decay: float = option(0.0, "decoupled weight decay (AdamW)", low=0)
     pos_weight: str = option("none", "weight of the positives in the loss; auto: negatives over positives (of classes: "

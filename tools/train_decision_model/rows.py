@@ -97,20 +97,22 @@ class Batches:
     def draw(self, step, first, last):
         """Return (pictures uint8 (n, H, W, 3), targets (n, A) float32, draws of the augmentation) of rows [first,
         last)."""
-        numbers = [self._readable(step, row) for row in range(first, last)]
-        pixels = self.pictures.read(numbers)[0]
+        numbers = [int(self.epochs(step - 1, row)) for row in range(first, last)]
+        pixels, good = self.pictures.read(numbers)
+        for place in np.flatnonzero(~good):
+            numbers[place], pixels[place] = self._another(step, first + place)
         targets = torch.from_numpy(self.pictures.targets[numbers]).float()
         draws = [self.augmentation.draw(unit_generator(self.seed, "augment", step, row), self.pictures.size)
                  for row in range(first, last)]
         return torch.from_numpy(pixels), targets, *(torch.stack(values) for values in zip(*draws))
 
-    def _readable(self, step, row):
-        """Return the number of a row's image, of another draw where it cannot be read."""
-        number = int(self.epochs(step - 1, row))
-        another = unit_numpy(self.seed, "another", step, row)
+    def _another(self, step, row):
+        """Return (number, pixels) of another image for a row whose own cannot be read."""
+        generator = unit_numpy(self.seed, "another", step, row)
         for _ in range(ATTEMPTS):
-            if self.pictures.read([number])[1][0]:
-                return number
-            number = int(another.integers(len(self.pictures)))
-        self.pictures.require(number)
-        return number
+            number = int(generator.integers(len(self.pictures)))
+            pixels, good = self.pictures.read([number])
+            if good[0]:
+                return number, pixels[0]
+        self.pictures.require(number)  # raises
+        raise AssertionError(number)

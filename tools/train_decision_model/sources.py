@@ -2,7 +2,6 @@
 
 import hashlib
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import List
 
 import numpy as np
@@ -139,33 +138,6 @@ def note_missing(absent, labelled):
         return []
     names = ", ".join(map(str, absent[:NAMED])) + (", ..." if len(absent) > NAMED else "")
     return [f"note: {len(absent):,} of {labelled:,} labelled images are not there and are left out: {names}"]
-
-
-def open_source(options):
-    """Return the Source that the flags name, checked."""
-    given = [name for name in ("bddoia", "csv", "data") if getattr(options, name) is not None]
-    if len(given) != 1:
-        what = "no images" if not given else f"--{given[0]} and --{given[1]} are given"
-        raise InputError(what, where="train_decision_model", do="Pass one of --bddoia, --csv and --data")
-    others = {"csv": ("images", "val_csv", "val_images", "attributes"), "bddoia": ("reasons",)}
-    for kind, names in others.items():
-        wrong = next((name for name in names if getattr(options, name)), None)
-        if kind != given[0] and wrong:
-            raise InputError(f"needs --{kind}", where=f"--{wrong}", do="Leave it out")
-    if options.bddoia is not None:
-        from tools.train_decision_model.bddoia import open_bddoia
-
-        source = open_bddoia(Path(options.bddoia), options.reasons)
-    elif options.csv is not None:
-        from tools.train_decision_model.tables import open_table
-
-        source = open_table(options)
-    else:
-        from tools.train_decision_model.classes import open_classes
-
-        source = open_classes(options)
-    source.check()
-    return source
 
 
 def held_out(count, share):

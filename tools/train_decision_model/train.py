@@ -20,9 +20,10 @@ def train(request):
     from common.device import pick_device, set_precision
     from common.files import file_hash
     from common.job import Job
+    from common.networks.decision import require_imagenet
+    from tools.train_decision_model.labels import open_source
     from tools.train_decision_model.presets import RANDOM, filled
     from tools.train_decision_model.rows import find_size
-    from tools.train_decision_model.sources import open_source
 
     options = filled(request)
     check_flags(options)
@@ -34,6 +35,7 @@ def train(request):
     set_precision("tf32" if options.precision == "tf32" else "fp32")
     derived, inputs = source.identity(), source.inputs
     if options.imagenet_weights not in (None, RANDOM):
+        require_imagenet(options.imagenet_weights, options.arch)
         derived["contents of imagenet_weights"] = file_hash(options.imagenet_weights)
         inputs = None if inputs is None else [*inputs, options.imagenet_weights]
     if options.lr_schedule == "onecycle":
