@@ -446,6 +446,21 @@ def generator_blobgan(folder):
     return save_blobgan(folder / "a.ckpt")
 
 
+def layout_encoder(folder):
+    from common.networks.blobgan.encoder_files import EncoderConfig, write_encoder
+
+    rule = {"height": 16, "width": 32, "fit": "squash", "filter": "lanczos"}
+    config = EncoderConfig(16, 2, 12, channels=(4, 4, 4), transform=rule)
+    write_encoder(folder / "best.pt", config, config.build().state_dict(), {}, {"last_epoch": 3}, 3)
+    return folder / "best.pt"
+
+
+def layout_encoders(path):
+    from common.networks.blobgan.encoder_files import read_encoder
+
+    yield lambda: read_encoder(path)
+
+
 def layout(folder):
     import torch
 
@@ -642,6 +657,8 @@ KINDS = {
     "lightning": Kind(lightning, lightning_file),
     "generator BlobGAN": Kind(generator_blobgan, generator),
     "generator BlobGAN inside": Kind(generator_blobgan, generator, within("data.pkl")),
+    "encoder of layouts": Kind(layout_encoder, layout_encoders),
+    "encoder of layouts inside": Kind(layout_encoder, layout_encoders, within("data.pkl")),
     "layout": Kind(layout, layouts),
     "layouts of counterfactuals": Kind(inversions, layouts),
     "layouts of counterfactuals inside": Kind(inversions, layouts, within("data.pkl")),

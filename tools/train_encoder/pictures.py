@@ -1,5 +1,6 @@
 """Pictures of a step: each sample's own, its reconstruction, and the blobs of both, one column a sample."""
 
+import numpy as np
 import torch
 
 from common.images.grids import save_grid, viewing_scale
@@ -20,15 +21,15 @@ def draw_grid(path, stage, scene, reconstructed):
 
     reconstructed: {side: (pictures, Blobs)}.
     """
-    height, aspect = scene.pictures["fake"].shape[2], scene.pictures["fake"].shape[3] / scene.pictures["fake"].shape[2]
+    height, columns = scene.pictures["fake"].shape[2:]
+    aspect = columns / height
     found = {side: rounded_bytes(pictures) for side, pictures in scene.pictures.items()}
     for side, (pictures, blobs) in reconstructed.items():
         found[f"{side}_reconstr"] = rounded_bytes(pictures)
         found[f"{side}_reconstr_feats"] = _blobs(blobs, height, aspect)
     found["fake_feats"] = _blobs(scene.blobs, height, aspect)
     rows = [found[name] for name in ROWS[stage] if name in found]
-    save_grid(path, torch.cat([torch.from_numpy(row) for row in rows]).numpy(), columns=len(rows[0]),
-              scale=viewing_scale(height))
+    save_grid(path, np.concatenate(rows), columns=len(rows[0]), scale=viewing_scale(height))
 
 
 def _blobs(blobs, height, aspect):

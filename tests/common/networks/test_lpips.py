@@ -37,3 +37,19 @@ def test_another_file_is_refused(tmp_path):
     torch.save({"features.0.weight": torch.zeros(64, 3, 11, 11)}, tmp_path / "other.pth")
     with pytest.raises(InputError, match=r"neither AlexNet's nor VGG-16's features"):
         load_lpips(tmp_path / "other.pth")
+
+
+def test_a_loss_takes_values_beyond_the_range_as_the_package_does_and_black_features_have_a_gradient(tmp_path):
+    from common.blobs.perceptual import LpipsDistance
+
+    theirs = reference("vgg")
+    torch.save(theirs.state_dict(), tmp_path / "whole.pth")
+    distance = LpipsDistance(load_lpips(tmp_path / "whole.pth"))
+    first, second = torch.rand(2, 1, 3, 32, 32, generator=torch.Generator().manual_seed(1)).mul(4).sub(2)
+    found = distance.distance(distance.features(first), distance.features(second))
+    torch.testing.assert_close(found, theirs(first, second).flatten(), rtol=1e-5, atol=1e-8)
+    for parameter in distance.network.features["0"].parameters():
+        parameter.fill_(0)  # nothing but zeros after the first rectifier
+    first.requires_grad_()
+    distance.distance(distance.features(first), distance.features(second)).sum().backward()
+    assert bool(first.grad.isfinite().all())
