@@ -34,15 +34,15 @@ decide biased biased.csv "$@"
 BEST="$("$PYTHON" -m docs.chains.parts.street_tables best "$OUT")"
 "$PYTHON" -m tools.generate_blobgan "$BEST" -n 2000 -t 0 --nosave_layouts --save_dir "$DRAWN" "$@"
 "$PYTHON" -m tools.generate_blobgan "$BEST" -n 24 -t 0 --save_blobs --label_blobs --save_dir "$OUT/pictures" "$@"
-"$PYTHON" -m tools.compute_fid clean "$DRAWN/imgs" --reference "$SCENES/val" --extractor small --metrics fid,kid,prdc \
+"$PYTHON" -m tools.compute_fid clean "$DRAWN/imgs" --reference "$SCENES/val" --extractor small --metrics fid,prdc \
   -bs 256 --output_dir "$OUT/distance" "$@"
 
 # The encoder: scenes to the latents of their layouts.
 encode() { # STAGE FLAGS...
   local stage="$1"
   shift
-  "$PYTHON" -m tools.train_encoder "$stage" --preset streets --blobgan_weights "$BEST" --perceptual "$OUT/oracle/checkpoint.tar" \
-    --output_dir "$OUT/encoder_$stage" "$@"
+  "$PYTHON" -m tools.train_encoder "$stage" --preset streets --blobgan_weights "$BEST" \
+    --perceptual "$OUT/oracle/checkpoint.tar" --quality_images 256 --output_dir "$OUT/encoder_$stage" "$@"
 }
 encode pretrain "$@"
 encode train --dataset_path "$SCENES" --decision_weights "$OUT/decision/checkpoint.tar" \
