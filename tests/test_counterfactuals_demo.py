@@ -1,4 +1,4 @@
-"""The demo of the counterfactuals, where it was made (make demo DEMO=counterfactuals), keeps what its pages say of it."""
+"""The demo of the counterfactuals, where it was made (make demo DEMO=counterfactuals), keeps what its page says."""
 
 import csv
 import json
