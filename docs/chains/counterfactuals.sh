@@ -19,7 +19,7 @@ cp -u "$SCENES/scenes.png" "$OUT/"
 decide() { # NAME TABLE FLAGS...
   local name="$1" table="$2"
   shift 2
-  "$PYTHON" -m tools.train_decision_model --preset small --csv "$SCENES/train/$table" --val_csv "$SCENES/val/truth.csv" \
+  "$PYTHON" -m tools.train_decision_model --preset small --steps 150 --csv "$SCENES/train/$table" --val_csv "$SCENES/val/truth.csv" \
     --attributes green ahead left right --num_workers 1 --output_dir "$OUT/$name" "$@"
 }
 decide decision truth.csv "$@"
@@ -28,21 +28,21 @@ decide biased biased.csv "$@"
 
 # The generator: the checkpoint that stays is the one whose pictures are nearest to held-out scenes in small-features-v1
 # (a distance that is never called FID elsewhere, and compares with nothing but itself).
-"$PYTHON" -m tools.train_blobgan --preset streets --data "$SCENES" --seed "$SEED" --max_steps 800 --every_n_train_steps 200 \
+"$PYTHON" -m tools.train_blobgan --preset streets --data "$SCENES" --seed "$SEED" --every_n_train_steps 200 \
   --monitor train/fid --save_top_k 1 --log_fid_every_n_steps 200 --fid_n_imgs 2000 --reference "$SCENES/val" \
   --extractor small --output_dir "$OUT/gan" "$@"
 BEST="$("$PYTHON" -m docs.chains.parts.street_tables best "$OUT")"
 "$PYTHON" -m tools.generate_blobgan "$BEST" -n 2000 -t 0 --nosave_layouts --save_dir "$DRAWN" "$@"
 "$PYTHON" -m tools.generate_blobgan "$BEST" -n 24 -t 0 --save_blobs --label_blobs --save_dir "$OUT/pictures" "$@"
-"$PYTHON" -m tools.compute_fid clean "$DRAWN/imgs" --reference "$SCENES/val" --extractor small --metrics fid,kid,prdc \
+"$PYTHON" -m tools.compute_fid clean "$DRAWN/imgs" --reference "$SCENES/val" --extractor small --metrics fid,prdc \
   -bs 256 --output_dir "$OUT/distance" "$@"
 
 # The encoder: scenes to the latents of their layouts.
 encode() { # STAGE FLAGS...
   local stage="$1"
   shift
-  "$PYTHON" -m tools.train_encoder "$stage" --preset streets --blobgan_weights "$BEST" --perceptual "$OUT/oracle/checkpoint.tar" \
-    --output_dir "$OUT/encoder_$stage" "$@"
+  "$PYTHON" -m tools.train_encoder "$stage" --preset streets --blobgan_weights "$BEST" \
+    --perceptual "$OUT/oracle/checkpoint.tar" --quality_images 256 --output_dir "$OUT/encoder_$stage" "$@"
 }
 encode pretrain "$@"
 encode train --dataset_path "$SCENES" --decision_weights "$OUT/decision/checkpoint.tar" \

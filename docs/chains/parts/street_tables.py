@@ -5,8 +5,9 @@
 
 best: prints the path of the BlobGAN's checkpoint that is nearest to held-out scenes.
 demo: writes FOLDER/table_models.csv (accuracy of each decision model on held-out scenes; for the light also where the
-sky goes with it and where it does not), table_distance.csv (the distance to held-out scenes by step) and
-table_scenes.csv (in what share of real and of drawn scenes the judge sees each thing).
+sky goes with it and where it does not), table_distance.csv (the distance to held-out scenes by step),
+table_scenes.csv (in what share of real and of drawn scenes the judge sees each thing), and real_and_drawn.png: a row
+of held-out scenes above two of drawn ones.
 """
 
 import csv
@@ -19,6 +20,7 @@ from PIL import Image
 
 from common.console import say
 from common.formats.tables import write_table
+from common.images.grids import save_grid
 from docs.chains.parts.streets import COINS, measure, read_judge
 
 MODELS = ("decision", "oracle", "biased")
@@ -56,10 +58,14 @@ def distances(folder):
     return {line["step"]: line["train/fid"] for line in lines if line.get("train/fid") is not None}
 
 
-def seen(judge, folder):
-    """Return {thing: share of a folder's pictures in which the judge sees it}."""
-    pixels = [np.asarray(Image.open(path).convert("RGB")) for path in sorted(folder.glob("*.png"))]
-    decided = judge.decide(measure(np.stack(pixels)))
+def read_scenes(folder):
+    """Return a folder's pictures, uint8 (n, H, W, 3), in the order of their names."""
+    return np.stack([np.asarray(Image.open(path).convert("RGB")) for path in sorted(folder.glob("*.png"))])
+
+
+def seen(judge, scenes):
+    """Return {thing: share of scenes in which the judge sees it}."""
+    decided = judge.decide(measure(scenes))
     return {thing: (decided[:, COINS.index(name)] == side).mean() for thing, (name, side) in THINGS.items()}
 
 
@@ -71,9 +77,11 @@ def demo(folder):
     write_table(folder / "table_distance.csv", ["step", "distance"],
                 [[str(step), f"{fid:.3f}"] for step, fid in fids.items()])
     judge = read_judge(folder / ".scenes" / "judge.json")
-    real, drawn = seen(judge, folder / ".scenes" / "val"), seen(judge, folder / ".drawn" / "imgs")
+    scenes = [read_scenes(place) for place in (folder / ".scenes" / "val", folder / ".drawn" / "imgs")]
+    real, drawn = (seen(judge, pictures) for pictures in scenes)
     write_table(folder / "table_scenes.csv", ["seen", "real", "drawn"],
                 [[thing, f"{real[thing]:.3f}", f"{drawn[thing]:.3f}"] for thing in THINGS])
+    save_grid(folder / "real_and_drawn.png", np.concatenate([scenes[0][:16], scenes[1][:32]]), columns=16, scale=2)
     step = min(fids, key=fids.get)
     say(f"distance to held-out scenes: {fids[min(fids)]:.2f} at step {min(fids)}, {fids[step]:.2f} of the checkpoint "
         f"that stays (step {step}); rarest in drawn scenes: {min(drawn, key=drawn.get)}, in {min(drawn.values()):.1%}")
