@@ -1,4 +1,4 @@
-"""FID, KID, Inception score, precision/recall/density/coverage, MIND of a generator, a folder or stored features."""
+"""FID, sFID, KID, Inception score, precision/recall, MIND, Vendi score of a generator, a folder or stored features."""
 
 from dataclasses import dataclass
 from typing import List, Optional
@@ -40,6 +40,7 @@ class ScoreOptions(CommonOptions):
     seed: int = flags.seed("generated images (image i draws from (seed, i)) and of subsets")
     stats_dir: Optional[str] = option(None, "folder of statistics (GENPROBE_STATS, else fid_stats)", kind="how")
     extractor: str = option("inception", "feature extractor", choices=["inception", "small", "dinov2"])
+    layer: int = flags.layer()
     weights: Optional[str] = option(None, "weights of the extractor, if not in one of the usual places", kind="how")
     resolution: List[int] = option([],
                                    "resize and crop files to this side, or height and width, as setup_fid does; 0 to "

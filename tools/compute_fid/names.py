@@ -1,3 +1,3 @@
 """Names of the metrics."""
 
-METRICS = ("fid", "fid_infinity", "kid", "is", "prdc", "mind")
+METRICS = ("fid", "fid_infinity", "sfid", "kid", "is", "prdc", "mind", "vendi")
