@@ -120,6 +120,10 @@ class FileImages:
         """Return an image's path."""
         return str(self._store.title(index))
 
+    def names(self):
+        """Return the images' paths within their folder or archive; None for a list or a parquet file."""
+        return [self._store.name(index) for index in range(len(self))] if hasattr(self._store, "name") else None
+
     def load(self, index):
         """Return one image; InputError naming the file when it cannot be read."""
         title = self.title(index)
