@@ -65,6 +65,7 @@ class ScoreOptions(CommonOptions):
     kid_kernel: str = option("poly", "kid: the cubic kernel, or torch-fidelity's rbf", choices=["poly", "rbf"])
     kid_sigma: float = option(10.0, "kid: sigma of the rbf kernel", above=0)
     interval: bool = option(True, "standard error and 95 % interval when features are available")
+    per_class: bool = option(False, "also fid and kid of each class: class folders or labels on both sides")
     split: str = option("train", "split of named data sets", choices=["train", "test"])
     reference_split: Optional[str] = option(None, "split of the reference (default: --split)",
                                             choices=["train", "test"])

@@ -11,6 +11,8 @@ OF_SUBSETS = ("kid_subset_size", "kid_order")
 OF_GENERATORS = ("config", "method", "num_steps", "z_dim", "truncation", "output_range", "num_classes", "class_label")
 WITH_ERRORS = ("fid", "fid_infinity", "sfid", "kid", "is")  # metrics that have a standard error
 
+PER_CLASS = ("fid", "kid")  # metrics that --per_class also takes class by class
+
 
 def is_given(options, name):
     """True where an option has another value than its default."""
@@ -69,6 +71,7 @@ def _effects(options, encodes, made, files):
         "weights": (encodes and extractor != "small", "images with an extractor that has weights"),
         "mode": ((encodes and inception) or by_name, of_inception),
         "antialias": (encodes and inception, of_inception),
+        "per_class": (bool(metrics & {*PER_CLASS}), f"the metrics {' and '.join(PER_CLASS)}"),
         "round": (made and inception, "generated images with the extractor inception"),
         "split": (named, "a known data set"),
         "reference_split": (str(options.reference).lower() in KNOWN, "a known data set"),

@@ -1,5 +1,6 @@
 """The two sides of a score, opened and checked before any image is encoded."""
 
+from common.errors import InputError
 from tools.compute_fid.effects import check_effects
 from tools.compute_fid.measure import ALONE, NEED_FEATURES
 from tools.compute_fid.sides import encoded_side, has_spatial, images_in, open_source, stored_side
@@ -34,6 +35,7 @@ class Plan:
         self.places["reference"] = options.reference or self._named_statistics()
         self.stored = self._stored()
         self.spatial = self._stored_spatial()
+        self.classes = self._classes()
         self.change = self._change()
         self._check_metrics()
 
@@ -67,6 +69,20 @@ class Plan:
             return {}
         return {which: read_statistics(self.places[which], "sfid") for which in self.stored
                 if which not in self.inside or has_spatial(self.places[which])}
+
+    def _classes(self):
+        """Return {side: name of each image's class} for --per_class."""
+        if not self.options.per_class:
+            return {}
+        found = {}
+        for which in ("generated", "reference"):
+            source = getattr(self, which)
+            found[which] = source.classes() if hasattr(source, "classes") else None
+            if found[which] is None:
+                raise InputError("no classes are known of it, which --per_class needs", where=self.describe(which),
+                                 do="Pass a folder of class folders, an array with labels, a known data set with "
+                                    "labels, or a generator with --num_classes")
+        return found
 
     def _count_notes(self):
         """Return what --num_gen makes of images that are not generated."""
@@ -127,10 +143,13 @@ class Plan:
         """Return (Statistics, excluded images) of a source; from the same pass come its spatial ones, where needed."""
         more = "sfid" in self.options.metrics and which not in self.spatial
         spaces = [self.space, *([self.space.beside("spatial")] if more else [])]
-        found, *spatial = encoded_side(source, spaces, self.options, change)
+        (found, encoded), *spatial = encoded_side(source, spaces, self.options, change)
         if more:
             self.spatial[which] = spatial[0][0]
-        return found
+        if which in self.classes:
+            skipped = {*encoded.skipped}
+            self.classes[which] = [name for number, name in enumerate(self.classes[which]) if number not in skipped]
+        return found, encoded.excluded
 
     def rows(self):
         """Return {side: Statistics} of the images in files of statistics, and notes on them."""

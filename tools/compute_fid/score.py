@@ -10,18 +10,21 @@ from tools.compute_fid.names import METRICS
 
 PARTS = {"precision": "prdc", "recall": "prdc", "density": "prdc", "coverage": "prdc", "prc": "prdc",
          "inception_score": "is", "isc": "is"}  # what users may call a metric
+CLASSES = 20  # rows shown
 LABELS = {
     "fid": "FID", "frechet_distance": "Frechet distance", "fid_infinity": "FID-infinity",
     "frechet_infinity": "Frechet distance, infinity", "sfid": "sFID", "kid": "KID",
     "kid_subsets": "KID (mean of subsets)",
     "inception_score": "Inception score", "precision": "Precision", "recall": "Recall", "density": "Density",
-    "coverage": "Coverage", "mind": "MIND", "vendi": "Vendi score",
+    "coverage": "Coverage", "mind": "MIND", "vendi": "Vendi score", "class_fid_mean": "FID, mean over classes",
+    "class_frechet_distance_mean": "Frechet distance, mean over classes", "class_kid_mean": "KID, mean over classes",
 }
 
 
 def score(request):
     """Run `compute_fid`; results: the metrics asked for, both sides, and how the features were made."""
     from common.device import pick_device, set_precision
+    from tools.compute_fid.classes import measure_classes
     from tools.compute_fid.measure import measure
     from tools.compute_fid.plan import Plan
 
@@ -39,9 +42,12 @@ def score(request):
             spatial = [plan.spatial[which] for which in ("generated", "reference")] if plan.spatial else None
             notes = [*plan.notes, *notes, *_comparisons(generated, reference, rows, spatial)]
             results = measure(generated, reference, options, device, rows, spatial)
+            if options.per_class:
+                of_classes, more = measure_classes((generated, reference), plan.classes.values(), options, device)
+                results, notes = results | of_classes, notes + more
             results |= _circumstances(plan, generated, reference, excluded, list(dict.fromkeys(notes)))
             results["excluded_reference"] = len(excluded_reference)
-            return results, [_write_table(Path(options.output_dir), results)] if options.output_dir else []
+            return results, _write_tables(Path(options.output_dir), results) if options.output_dir else []
 
         plans = (f"would score {plan.describe('generated')} against {plan.describe('reference')}",
                  {"metrics": options.metrics})
@@ -102,7 +108,7 @@ def _job(request, options, plan):
     derived |= {f"features {name}": value for name, value in (plan.space.meta if plan.space else {}).items()}
     return Job(options.output_dir, f"compute_fid {'clean' if hasattr(options, 'mode') else 'fast'}", options,
                request=request, derived=derived, inputs=_inputs(options, plan),
-               about=[{"name": plan.describe(name)} for name in names], owns=["table.csv"], show=show)
+               about=[{"name": plan.describe(name)} for name in names], owns=["table.csv", "classes.csv"], show=show)
 
 
 def _inputs(options, plan):
@@ -176,6 +182,8 @@ def _rows(results):
 
 def show(results):
     """Print the scores and notes."""
+    from tools.compute_fid.classes import table_of_classes
+
     if not results:
         return
     rows, biased = [], any(name in results for name in ("fid_bias", "sfid_bias"))
@@ -187,13 +195,18 @@ def show(results):
     antialias = {None: "", True: ", antialias on", False: ", antialias off"}[results["antialias"]]
     console.show_table(f"{results['generated']}{against}; features {results['features']}{antialias}",
                        ["metric", "value", "", "95 % interval", *(["bias of so few images"] if biased else [])], rows)
+    header, rows = table_of_classes(results)
+    if rows:
+        more = f", {len(rows) - CLASSES:,} more in --json and classes.csv" if len(rows) > CLASSES else ""
+        console.show_table(f"{len(rows):,} classes{more}", header, rows[:CLASSES])
     for note in results["notes"]:
         console.say(f"note: {note}")
 
 
-def _write_table(folder, results):
-    """Write table.csv and return its path."""
+def _write_tables(folder, results):
+    """Write table.csv, and classes.csv with --per_class, and return their paths."""
     from common.formats.tables import write_table
+    from tools.compute_fid.classes import table_of_classes
 
     path, rows = folder / "table.csv", []
     for label, value, spread, what, interval, bias in _rows(results):
@@ -201,4 +214,8 @@ def _write_table(folder, results):
         value, spread, low, high, bias = ("" if number is None else f"{number:.8g}" for number in numbers)
         rows.append([label, value, spread, what, low, high, bias])
     write_table(path, ["measure", "value", "spread", "of what", "95 % low", "95 % high", "bias"], rows)
-    return str(path)
+    header, rows = table_of_classes(results)
+    if not rows:
+        return [str(path)]
+    write_table(folder / "classes.csv", header, rows)
+    return [str(path), str(folder / "classes.csv")]
