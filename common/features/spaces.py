@@ -9,7 +9,11 @@ from common.errors import InputError, nearest
 from common.images.pixels import to_bytes
 
 MODES = ("clean", "legacy_pytorch", "legacy_tensorflow", "fast")
-EXTRACTORS = ("inception", "small", "dinov2")
+MODULES = {  # extractors whose network is a program of the user's: name in messages, mean and deviation of its images
+    "dinov2": ("DINOv2", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),  # of ImageNet, as in torchvision
+    "clip": ("CLIP", (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)),
+}
+EXTRACTORS = ("inception", "small", *MODULES, "vgg16")
 
 
 class Space:
@@ -25,7 +29,8 @@ class Space:
 def open_space(extractor, mode="clean", weights=None, device="cpu", antialias=True, layer=2048):
     """Return the feature space of an extractor.
 
-    extractor: inception (of FID), small (common.features.small_features), dinov2 (a TorchScript file, `weights`).
+    extractor: inception (of FID), small (common.features.small_features), dinov2 and clip (a TorchScript or
+    torch.export file, `weights`), vgg16 (torchvision's file).
     mode: Inception's preprocessing, see common.features.resize; antialias affects mode fast alone.
     weights: path of the weights; for Inception, None looks in the usual places.  layer: of Inception, see
     common.networks.inception.LAYERS.
@@ -39,8 +44,10 @@ def open_space(extractor, mode="clean", weights=None, device="cpu", antialias=Tr
         return InceptionSpace(load_inception(weights, device), mode, device, antialias, str(layer))
     if extractor == "small":
         return SmallSpace(device)
-    if extractor == "dinov2":
-        return DinoSpace(weights, device)
+    if extractor in MODULES:
+        return ModuleSpace(extractor, weights, device)
+    if extractor == "vgg16":
+        return VggSpace(weights, device)
     raise InputError(f"unknown extractor '{extractor}'", where="--extractor", do=nearest(extractor, EXTRACTORS))
 
 
@@ -127,39 +134,38 @@ class SmallSpace(Space):
         return features, None
 
 
-class DinoSpace(Space):
-    """A DINOv2 network as TorchScript (Stein et al. 2023): 224 x 224 bicubic on uint8, ImageNet's mean and deviation.
+class ModuleSpace(Space):
+    """The output of a program from images to features: bicubic to its size on bytes, then its mean and deviation.
 
-    Of the file only what computes is run (see common/formats/script_module.py).
+    DINOv2 as Stein et al. (2023) take it, CLIP as clean-fid does. The program is TorchScript, for 224 x 224, or of
+    torch.export, which tells its size; of the file only what computes is run (see common/formats).
     """
 
-    MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, as in torchvision
-
-    def __init__(self, weights, device):
+    def __init__(self, extractor, weights, device):
         import torch
 
         from common.files import fingerprint
-        from common.formats.script_module import load_script
 
+        title, self._mean, self._deviation = MODULES[extractor]
         if weights is None:
-            raise InputError("DINOv2 needs its network as a TorchScript file", where="--weights",
+            raise InputError(f"{title} needs its network as a TorchScript or torch.export file", where="--weights",
                              do="Export one where the weights are (torch.jit.trace(model, zeros(1, 3, 224, "
                                 "224)).save(PATH))")
-        self._network = load_script(weights, device)
+        self._network, self._side = _open_program(weights, device)
         self._device = device
         digest = fingerprint(weights)["sha256"]
-        self.name = self.model = f"dinov2-{digest[:8]}"
-        self.description = f"output of {weights}, 224x224 bicubic on bytes"
-        self.meta = {"extractor": "dinov2", "weights": digest}
-        self.width = self._encode(torch.zeros(2, 3, 224, 224)).shape[1]
+        self.name = self.model = f"{extractor}-{digest[:8]}"
+        self.description = f"output of {weights}, {self._side}x{self._side} bicubic on bytes"
+        self.meta = {"extractor": extractor, "weights": digest}
+        self.width = self._encode(torch.zeros(2, 3, self._side, self._side)).shape[1]
 
     def prepare(self, image):
-        """Return float32 (3, 224, 224)."""
+        """Return float32 (3, side, side)."""
         import numpy as np
         from PIL import Image
 
-        resized = Image.fromarray(to_bytes(image)).resize((224, 224), Image.Resampling.BICUBIC)
-        scaled = (np.asarray(resized, np.float32) / 255 - np.float32(self.MEAN)) / np.float32(self.DEVIATION)
+        resized = Image.fromarray(to_bytes(image)).resize((self._side, self._side), Image.Resampling.BICUBIC)
+        scaled = (np.asarray(resized, np.float32) / 255 - np.float32(self._mean)) / np.float32(self._deviation)
         return scaled.transpose(2, 0, 1)
 
     def encode(self, prepared):
@@ -178,11 +184,57 @@ class DinoSpace(Space):
         except torch.OutOfMemoryError:
             raise
         except (RuntimeError, IndexError, ValueError, TypeError) as error:  # of a module of another kind
-            raise InputError(f"the network fails on {tuple(batch.shape)}: {str(error).strip().splitlines()[-1]}",
-                             where="--weights", do="Export a network that takes images (n, 3, 224, 224)") from error
+            why = str(error).strip().splitlines()[-1]
+            raise InputError(f"the network fails on {tuple(batch.shape)}: {why}", where="--weights",
+                             do=f"Export a network that takes images (n, 3, {self._side}, {self._side})") from error
         if not isinstance(found, torch.Tensor) or found.ndim != 2 or len(found) != len(batch):
             shape = tuple(found.shape) if isinstance(found, torch.Tensor) else type(found).__name__
             raise InputError(f"the network gives {shape} for {tuple(batch.shape)}, expected one row per image",
                              where="--weights",
                              do="Export a network that returns the class token's features")
         return found.float().cpu().numpy()
+
+
+def _open_program(path, device):
+    """Return (function of images, side of these) of a TorchScript or torch.export file. Raises InputError."""
+    from common.formats.exported_program import ExportedProgram, InPieces
+    from common.formats.script_module import load_script
+
+    if not str(path).lower().endswith(".pt2"):
+        return load_script(path, device), 224
+    program = ExportedProgram(path, device)
+    channels, *sides = program.input_shape if len(program.input_shape) == 3 else (0, 0, 1)
+    if channels != 3 or sides[0] != sides[1]:
+        raise InputError(f"the program takes (n, {', '.join(map(str, program.input_shape))}), expected square images",
+                         where=path, do="Export a network that takes images (n, 3, side, side)")
+    return InPieces(program), sides[0]
+
+
+class VggSpace(Space):
+    """VGG-16's fc2 behind its rectifier, as torch-fidelity takes it: TensorFlow's bilinear to 224 x 224."""
+
+    def __init__(self, weights, device):
+        from common.files import fingerprint
+        from common.networks.vgg16 import NUM_FEATURES, PUBLISHED, load_vgg16
+
+        if weights is None:
+            raise InputError("VGG-16 needs its weights", where="--weights", do=f"Give {PUBLISHED}")
+        self._network, self._device, self.width = load_vgg16(weights, device), device, NUM_FEATURES
+        digest = fingerprint(weights)["sha256"]
+        self.name = self.model = f"vgg16-{digest[:8]}"
+        self.description = f"fc2 of VGG-16 ({weights}) behind its rectifier, TensorFlow's bilinear to 224x224"
+        self.meta = {"extractor": "vgg16", "weights": digest}
+
+    def prepare(self, image):
+        """Return float32 (3, 224, 224) in 0..255, for an image (H, W, 3), uint8 or float in 0..255."""
+        from common.features.resize import resize_image
+
+        return resize_image(image, "legacy_tensorflow", 224).transpose(2, 0, 1)
+
+    def encode(self, prepared):
+        """Return (features (n, 4096), None) of prepared images."""
+        import numpy as np
+        import torch
+
+        with torch.inference_mode():
+            return self._network(torch.from_numpy(np.stack(prepared)).to(self._device)).cpu().numpy(), None

@@ -46,7 +46,7 @@ class ScoreOptions(CommonOptions):
     device: str = flags.device()
     seed: int = flags.seed("generated images (image i draws from (seed, i)) and of subsets")
     stats_dir: Optional[str] = option(None, "folder of statistics (GENPROBE_STATS, else fid_stats)", kind="how")
-    extractor: str = option("inception", "feature extractor", choices=["inception", "small", "dinov2"])
+    extractor: str = flags.extractor()
     layer: int = flags.layer()
     weights: Optional[str] = option(None, "weights of the extractor, if not in one of the usual places", kind="how")
     resolution: List[int] = option([],

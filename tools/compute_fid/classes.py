@@ -1,5 +1,7 @@
 """`--per_class`: the Frechet distance and KID of each class, from features that are there already."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from common.errors import InputError
@@ -31,8 +33,8 @@ def measure_classes(sides, classes, options, device):
         notes.append(f"{len(left):,} classes with fewer than two images on a side are left out: {few}")
     results = {"classes": shared, **{f"class_num_{which}": [len(side[name]) for name in shared]
                                      for which, side in zip(("generated", "reference"), rows)}}
-    bare = type("Options", (), {**vars(options), "interval": False})
-    for metric in set(PER_CLASS).intersection(options.metrics):
+    bare = replace(options, interval=False)
+    for metric in [name for name in PER_CLASS if name in options.metrics]:
         for name in shared:
             pair = [Statistics(features=gather(side.features, own[name]), meta=side.meta)
                     for side, own in zip(sides, rows)]

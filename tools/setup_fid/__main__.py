@@ -49,7 +49,7 @@ class SetupOptions(CommonOptions):
     device: str = flags.device()
     stats_dir: Optional[str] = option(None, "folder of statistics (GENPROBE_STATS, else fid_stats)", kind="how")
     mode: str = option("clean", "clean-fid's preprocessing", choices=["clean", "legacy_pytorch", "legacy_tensorflow"])
-    extractor: str = option("inception", "feature extractor", choices=["inception", "small", "dinov2"])
+    extractor: str = flags.extractor()
     layer: int = flags.layer()
     weights: Optional[str] = option(None, "weights of the extractor, if not in one of the usual places", kind="how")
     antialias: bool = option(True, "antialiased resize to --resolution; torchvision before 0.17 did not antialias")

@@ -75,7 +75,7 @@ def _check_effects(options):
             ("--noantialias", not options.antialias and size == [0], "the resize to --resolution"),
             ("--layer", options.layer != 2048 and options.extractor != "inception", "the extractor inception"),
             ("--sfid", options.sfid and options.extractor != "inception", "the extractor inception"),
-            ("--weights", options.weights and options.extractor == "small", "the extractors inception and dinov2")):
+            ("--weights", options.weights and options.extractor == "small", "extractors that have weights")):
         if given:
             raise InputError(f"acts on {on}, which is not asked for", where=flag, do="Leave it out")
 
@@ -89,7 +89,7 @@ def statistics_path(options, model):
 
 def record_folder(options):
     """Return the folder of the record, None where its name depends on the network file."""
-    if options.action == "download" or not options.name or options.extractor == "dinov2":
+    if options.action == "download" or not options.name or options.extractor not in ("inception", "small"):
         return None
     from common.features.small_features import NAME
     from common.features.spaces import model_of_layer
@@ -138,8 +138,8 @@ def show(results):
         console.show_table(results["file"], ["name", "images", "excluded", "features", "size"],
                            [[results["name"], f"{results['num_images']:,}", results["excluded"], results["features"],
                              size]])
-        small, dino = (results["features"].startswith(name) for name in ("small", "dinov2"))
-        extractor = " --extractor small" if small else " --extractor dinov2" if dino else ""
-        layer = results["features"].split("-")[1]
-        extractor += f" --layer {layer}" if layer.isdigit() and not (small or dino) else ""
-        console.say(f"next: python -m tools.compute_fid clean GENERATED --dataset_name {results['name']}{extractor}")
+        extractor, _, rest = results["features"].partition("-")
+        layer, _, _ = rest.partition("-")
+        more = "" if extractor == "inception" else f" --extractor {extractor}"
+        more += f" --layer {layer}" if extractor == "inception" and layer.isdigit() else ""
+        console.say(f"next: python -m tools.compute_fid clean GENERATED --dataset_name {results['name']}{more}")
