@@ -122,7 +122,7 @@ def _prdc(generated, reference, options, device):
     from common.metrics.prdc import prdc
 
     values = prdc(reference.features, generated.features, options.nearest_k, device, options.inclusive)
-    return {**values, "nearest_k": options.nearest_k}
+    return {**values, "nearest_k": options.nearest_k, "inclusive": options.inclusive}
 
 
 def _mind(generated, reference, options, device):
