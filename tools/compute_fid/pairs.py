@@ -5,8 +5,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
-import numpy as np
-
 from common import console, parallel
 from common.cli import Outcome
 from common.errors import InputError, Parameter, nearest
@@ -166,6 +164,8 @@ def _cut(image, border):
 
 def _of_pixels(first, second, name, options):
     """Return the values of psnr and ssim, those asked for."""
+    import numpy as np
+
     from common.metrics.image_pairs import luma, psnr, ssim
 
     if first.shape != second.shape:
@@ -181,6 +181,7 @@ def _of_pixels(first, second, name, options):
 
 def _distances(network, pairs, device):
     """Return the LPIPS of each of some pairs of images (H, W, 3) in 0..255, all of one size."""
+    import numpy as np
     import torch
 
     smallest = network.smallest
@@ -195,6 +196,8 @@ def _distances(network, pairs, device):
 
 def _summary(values, excluded, options, sides, notes, network):
     """Return the results: of each metric the mean, the deviation over the pairs and the mean's standard error."""
+    import numpy as np
+
     if not values:
         raise InputError(f"no pair is usable ({excluded[0][1]})", where=sides[0].what, do="Use other images")
     table = np.array(list(values.values()))
@@ -224,7 +227,8 @@ def show(results):
     for name, label in LABELS.items():
         if name in results:
             value, error = results[name], results.get(f"{name}_se")
-            rows.append([label, "" if value is None else f"{value:.6g}", "" if error is None else f"+- {error:.2g}",
+            rows.append([label, "infinite" if value is None else f"{value:.6g}",
+                         "" if error is None else f"+- {error:.2g}",
                          f"{results[f'{name}_std']:.4g}" if error is not None else ""])
     console.show_table(f"{results['first']} and {results['second']}: {results['num_pairs']:,} pairs",
                        ["metric", "mean", "standard error", "deviation over pairs"], rows)
@@ -238,8 +242,9 @@ def _write(folder, values, results, metrics):
 
     pairs, table = folder / "pairs.csv", folder / "table.csv"
     write_table(pairs, ["name", *metrics], [[name, *(f"{value:.8g}" for value in row)] for name, row in values.items()])
-    rows = [[LABELS[name], *("" if results.get(key) is None else f"{results[key]:.8g}"
-                             for key in (name, f"{name}_se", f"{name}_std"))] for name in metrics]
+    rows = [[LABELS[name], "inf" if results[name] is None else f"{results[name]:.8g}",
+             *(f"{results[key]:.8g}" if key in results else "" for key in (f"{name}_se", f"{name}_std"))]
+            for name in metrics]
     write_table(table, ["measure", "mean", "standard error", "deviation over pairs"], rows)
     return [str(pairs), str(table)]
 

@@ -198,7 +198,8 @@ def show(results):
     header, rows = table_of_classes(results)
     if rows:
         more = f", {len(rows) - CLASSES:,} more in --json and classes.csv" if len(rows) > CLASSES else ""
-        console.show_table(f"{len(rows):,} classes{more}", header, rows[:CLASSES])
+        console.show_table(f"{len(rows):,} classes{more}", [name.replace("_", " ") for name in header],
+                           rows[:CLASSES])
     for note in results["notes"]:
         console.say(f"note: {note}")
 

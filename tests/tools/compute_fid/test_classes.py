@@ -103,6 +103,16 @@ def test_the_classes_of_a_generator_are_those_it_drew(here):
     assert single["class_frechet_distance"][0] != pytest.approx(results["class_frechet_distance"][0], rel=1e-3)
 
 
+def test_the_classes_of_a_known_data_set_are_its_labels(here):
+    from common.datasets import open_dataset
+
+    results = score("digits", "--num_gen", "120", "--reference", "digits", "--reference_split", "test", "--per_class")
+    labels = [open_dataset("digits", split).labels for split in ("train", "test")]
+    assert results["classes"] == [str(number) for number in range(10)]
+    assert results["class_num_generated"] == np.bincount(labels[0][:120]).tolist()
+    assert results["class_num_reference"] == np.bincount(labels[1]).tolist()
+
+
 @pytest.mark.parametrize(("words", "line"), [
     (("fake", "--reference", "reals"), "fake (10 images): no classes are known of it"),
     (("fakes", "--reference", "stored.npz"), "stored.npz: no classes are known of it"),

@@ -109,7 +109,8 @@ def test_equal_pairs_are_counted_and_not_in_the_mean_of_psnr(here, sets):
     assert results["num_equal"] == 1
     assert results["psnr"] == pytest.approx(np.mean([psnr(restored, good) for _, good, restored in sets[1:]]), rel=1e-9)
     assert any("1 pairs are equal" in note for note in results["notes"])
-    alone = run("good", "good")
+    alone = run("good", "good", "--output_dir", "out")
+    assert "PSNR (dB),inf,," in (here / "out" / "table.csv").read_text()
     assert (alone["psnr"], alone["num_equal"], alone["ssim"]) == (None, 5, pytest.approx(1))
 
 
