@@ -105,13 +105,16 @@ KINDS = {
     "generator": ("pattern.pt", "--reference", "real", "--num_gen", "12", "--z_dim", "6"),
 }
 
+ALIKE = ("npy", "tar", "parquet", "list")  # read by the same classes as the others
+
 
 def option_words(item, given):
     """Return the words that give an option; None: the negation of a flag that is on."""
     return (f"--no{item.name}",) if given is None else (f"--{item.name}", *given)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [pytest.param(kind, marks=[pytest.mark.long] if kind in ALIKE else [])
+                                  for kind in KINDS])
 def test_every_option_acts_or_is_refused(inputs, kind, monkeypatch, tmp_path):
     monkeypatch.chdir(inputs)
     monkeypatch.setenv("GENPROBE_CACHE", str(tmp_path))

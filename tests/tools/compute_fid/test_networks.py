@@ -48,7 +48,7 @@ def test_a_torchscript_program_gets_the_images_of_its_kind(here, extractor, norm
     assert results["frechet_distance"] == pytest.approx(expected, rel=1e-3)
 
 
-@pytest.mark.parametrize(("side", "batch"), [(224, None), (336, 3)])
+@pytest.mark.parametrize(("side", "batch"), [(224, None), pytest.param(336, 3, marks=pytest.mark.long)])
 def test_a_program_of_torch_export_tells_its_size(here, side, batch):
     """Free and fixed batch sizes; 336 as the largest CLIP's."""
     shapes = None if batch else ({0: torch.export.Dim("n", max=64)},)
