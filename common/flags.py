@@ -60,6 +60,18 @@ def accumulate():
     return option(1, "gradient-accumulation steps", kind="how", low=1)
 
 
+def extractor():
+    """Return the flag of the feature space."""
+    return option("inception", "feature extractor; dinov2, clip and vgg16 need --weights",
+                  choices=["inception", "small", "dinov2", "clip", "vgg16"])
+
+
+def layer():
+    """Return the flag of the layer of the FID Inception."""
+    return option(2048, "inception: the layer whose means over positions are the features, as torch-fidelity and "
+                  "pytorch-fid number them; only 2048 gives a FID", choices=[64, 192, 768, 2048])
+
+
 def data_dir():
     """Return the flag of the folder of named data sets."""
     return option(None, "folder of the named data sets' files", kind="how")

@@ -47,6 +47,10 @@ class TarStore:
         path, name, *_ = self.members[position]
         return f"{path}: {name}"
 
+    def name(self, position):
+        """Return an image's name in its tar file."""
+        return self.members[position][1]
+
     def read(self, position):
         """Return an image's bytes."""
         path, _, offset, size = self.members[position]

@@ -6,16 +6,19 @@ images with others only the new ones are (see common/features/cache.py).
 """
 
 import hashlib
+import itertools
 import json
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import ExitStack
 from pathlib import Path
+
+import numpy as np
 
 from common.errors import SYSTEM_ADVICE, InputError
 from common.features import cache
 
 PART = 512  # images of a part, which is made and written as one
-FORMAT = 3  # of the files; another one is another key
+FORMAT = 4  # of the files; another one is another key
 
 
 class EncodedImages:
@@ -31,6 +34,7 @@ class EncodedImages:
         stored = read_json(self.folder / "set.json")
         self.count, self.width, self.num_logits = stored["count"], stored["width"], stored["num_logits"]
         self.meta, self.what, self.excluded = stored["meta"], stored["what"], stored["excluded"]
+        self.skipped = stored["skipped"]  # numbers of the excluded images
 
     def statistics(self):
         """Return the common.features.statistics.Statistics, with rows and logits left in their files.
@@ -62,52 +66,84 @@ def encode(images, space, batch_size=32, workers=8, change=None, overwrite=False
     Images that cannot be read, or whose features are not finite, are skipped and listed in `excluded` with the reason.
     Raises InputError when fewer than two images remain.
     """
+    return encode_in([space], images, batch_size, workers, change, overwrite, label, cache_gb)[0]
+
+
+def encode_in(spaces, images, batch_size=32, workers=8, change=None, overwrite=False, label="features", cache_gb=None):
+    """Return the EncodedImages in several spaces of one network, each as `encode` does, from one pass.
+
+    spaces: one or more; the first `prepare`s for all, and its `encode_in` gives the rows of all.
+    """
     from common import parallel
     from common.files import check_writable, exclusive
 
     identity = (images.identity(), getattr(images, "unreadable", ())) if parallel.is_main() else None
     identity, unreadable = parallel.gather_objects(identity)[0]
-    made_by = _hash([FORMAT, space.meta, None if change is None else change.description])
-    folder = cache.features_dir() / _hash([PART, identity, len(images), made_by])
-    check_writable(folder)
+    sets = [_Set(space, [PART, identity, len(images)], change) for space in spaces]
+    for item in sets:
+        check_writable(item.folder)
     limit = cache.limit_bytes(cache_gb)
-    with exclusive(folder / cache.LOCK, f"another process computes {label}") if parallel.is_main() else nullcontext():
-        if overwrite and parallel.is_main():
-            for path in [folder / "set.json", *folder.glob("part_*.npz")]:
-                path.unlink(missing_ok=True)
+    with ExitStack() as locks:
+        for item in sorted(sets, key=lambda item: item.folder) if parallel.is_main() else ():
+            locks.enter_context(exclusive(item.folder / cache.LOCK, f"another process computes {label}"))
+            if overwrite:
+                item.forget()
         parallel.barrier()
-        if not (folder / "set.json").exists():
+        missing = [item for item in sets if not (item.folder / "set.json").exists()]
+        if missing:
             keys = cache.digests(images.keys()) if hasattr(images, "keys") else [b""] * len(images)
-            known = {} if overwrite else cache.known_rows(made_by, keys)
+            for item in missing:
+                item.known = {} if overwrite else cache.known_rows(item.made_by, keys)
             parallel.barrier()
-            _make_parts(images, space, folder, batch_size, workers, change, label, unreadable, known)
+            _make_parts(images, missing, (batch_size, workers, change, unreadable), label)
             parallel.barrier()
-            if parallel.is_main():
-                _join(images, space, folder, change, made_by, keys)
+            for item in missing if parallel.is_main() else ():
+                _join(images, item, change, keys)
             parallel.barrier()
-        encoded = EncodedImages(folder)
+        encoded = [EncodedImages(item.folder) for item in sets]
     if parallel.is_main():
         cache.prune(limit / 1e9)
     return encoded
+
+
+class _Set:
+    """A set of features to be made: its space, its folder, and which rows other sets have (see cache.known_rows)."""
+
+    def __init__(self, space, of, change):
+        self.space, self.known = space, {}
+        self.made_by = _hash([FORMAT, space.meta, None if change is None else change.description])
+        self.folder = cache.features_dir() / _hash([*of, self.made_by])
+
+    def forget(self):
+        """Remove what an earlier run left."""
+        for path in [self.folder / "set.json", *self.folder.glob("part_*.npz")]:
+            path.unlink(missing_ok=True)
+
+    def lacks(self, number):
+        """True where a part is not complete."""
+        return not _is_complete(self.folder / _part(number))
 
 
 def _hash(value):
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:24]
 
 
-def _make_parts(images, space, folder, batch_size, workers, change, label, unreadable, known):
-    """Write the missing parts of this process's share. known: see cache.known_rows."""
+def _make_parts(images, sets, work, label):
+    """Write the missing parts of this process's share. work: batch size, workers, change, unreadable numbers."""
     from common import console, parallel
 
     spans = [range(start, min(start + PART, len(images))) for start in range(0, len(images), PART)]
-    missing = [number for number in range(len(spans)) if not _is_complete(folder / _part(number))]
-    mine = parallel.shard(missing)
-    fresh = sum(index not in known for number in mine for index in spans[number])
-    with ThreadPoolExecutor(max(1, workers)) as pool, cache.open_rows(known) as row_of, \
+    lacking = {number: [item for item in sets if item.lacks(number)] for number in range(len(spans))}
+    mine = parallel.shard([number for number, waiting in lacking.items() if waiting])
+    fresh = sum(any(index not in item.known for item in lacking[number]) for number in mine for index in spans[number])
+    with ThreadPoolExecutor(max(1, work[1])) as pool, ExitStack() as opened, \
             console.progress(label, fresh, unit="images") as advance:
+        rows_of = {item: opened.enter_context(cache.open_rows(item.known)) for item in sets}
         for number in mine:
-            _make_part(images, space, spans[number], folder / _part(number), pool,
-                       (batch_size, workers, change, unreadable), advance, known, row_of)
+            parts = [_Rows(item, spans[number], rows_of[item]) for item in lacking[number]]
+            _fill(parts, images, spans[number], pool, work, advance)
+            for part in parts:
+                part.write(number, images)
 
 
 def _part(number):
@@ -127,35 +163,60 @@ def _is_complete(path):
     return True
 
 
-def _make_part(images, space, span, path, pool, work, advance, known, row_of):
-    import numpy as np
+class _Rows:
+    """The rows of one part of a set: first those that other sets have, then others as they come."""
 
-    from common.files import write_npz
+    def __init__(self, item, span, row_of):
+        self.item, self.excluded, self.index, self.blocks = item, {}, [], []
+        shared = [number for number in span if number in item.known]
+        if shared:
+            features, logits = zip(*map(row_of, shared))
+            self._take(shared, np.stack(features), None if logits[0] is None else np.stack(logits))
 
-    batch_size = work[0]
-    index, features, logits, excluded, waiting = [], [], [], {}, []
+    def add(self, numbers, features, logits):
+        """Take the rows of the images of these numbers that are not there yet."""
+        new = np.array([number not in self.item.known for number in numbers])
+        good = np.isfinite(features).all(axis=1)
+        self.excluded.update({number: "its features hold NaN or infinity"
+                              for number, bad in zip(numbers, new & ~good) if bad})
+        chosen = new & good
+        self._take(list(itertools.compress(numbers, chosen)), features[chosen], None if logits is None
+                   else logits[chosen])
+
+    def _take(self, numbers, features, logits):
+        self.index += numbers
+        self.blocks.append((features, np.empty((len(numbers), 0), np.float32) if logits is None else logits))
+
+    def write(self, number, images):
+        """Write the part, in the images' order."""
+        from common.files import write_npz
+
+        space = self.item.space
+        empty = np.empty((0, space.width), np.float32), np.empty((0, space.num_logits), np.float32)
+        features, logits = (np.concatenate(parts) for parts in zip(*(self.blocks or [empty])))
+        skipped = [[index, images.title(index), reason] for index, reason in sorted(self.excluded.items())]
+        order = np.argsort(self.index, kind="stable")
+        write_npz(self.item.folder / _part(number), compressed=False, pool_3=features[order], logit=logits[order],
+                  index=np.array(self.index, np.int64)[order], excluded=np.array(json.dumps(skipped)))
+
+
+def _fill(parts, images, span, pool, work, advance):
+    """Encode the images of a part that some set lacks, in batches, into that part of each set."""
+    batch_size, waiting, spaces = work[0], [], [part.item.space for part in parts]
 
     def flush():
-        rows, scores = space.encode([prepared for _, prepared in waiting])
-        good = np.isfinite(rows).all(axis=1)
-        excluded.update({number: "its features hold NaN or infinity"
-                         for (number, _), fine in zip(waiting, good) if not fine})
-        index.extend(number for (number, _), fine in zip(waiting, good) if fine)
-        features.append(rows[good])
-        logits.append(np.empty((int(good.sum()), 0), np.float32) if scores is None else scores[good])
+        numbers, prepared = zip(*waiting)
+        for part, (features, logits) in zip(parts, spaces[0].encode_in(spaces, prepared)):
+            part.add(numbers, features, logits)
         advance(len(waiting))
         waiting.clear()
 
-    shared = [number for number in span if number in known]
-    if shared:
-        rows, scores = zip(*map(row_of, shared))
-        index.extend(shared)
-        features.append(np.stack(rows))
-        logits.append(np.empty((len(shared), 0), np.float32) if scores[0] is None else np.stack(scores))
-    fresh = [number for number in span if number not in known]
-    for number, prepared in _prepared(images, fresh, space, pool, *work):
+    fresh = [number for number in span if any(number not in part.item.known for part in parts)]
+    for number, prepared in _prepared(images, fresh, spaces[0], pool, *work):
         if isinstance(prepared, InputError):
-            excluded[number] = prepared.what
+            for part in parts:
+                if number not in part.item.known:
+                    part.excluded[number] = prepared.what
             advance(1)
             continue
         waiting.append((number, prepared))
@@ -163,12 +224,6 @@ def _make_part(images, space, span, path, pool, work, advance, known, row_of):
             flush()
     if waiting:
         flush()
-    empty = [np.empty((0, space.width), np.float32)], [np.empty((0, space.num_logits), np.float32)]
-    skipped = [[number, images.title(number), reason] for number, reason in sorted(excluded.items())]
-    order = np.argsort(index, kind="stable")
-    write_npz(path, compressed=False, pool_3=np.concatenate(features or empty[0])[order],
-              logit=np.concatenate(logits or empty[1])[order],
-              index=np.array(index, np.int64)[order], excluded=np.array(json.dumps(skipped)))
 
 
 def _prepared(images, span, space, pool, batch_size, workers, change, unreadable):
@@ -208,13 +263,12 @@ def _prepared(images, span, space, pool, batch_size, workers, change, unreadable
         yield number, future.result()
 
 
-def _join(images, space, folder, change, made_by, keys):
+def _join(images, item, change, keys):
     """Join the parts; set.json comes last and marks the set as complete."""
-    import numpy as np
-
     from common.files import read_npz, write_json
     from common.formats.npz import write_npz_rows
 
+    space, folder = item.space, item.folder
     parts = [folder / _part(number) for number in range(-(-len(images) // PART))]
     excluded, usable = [], []
     for path in parts:
@@ -237,10 +291,11 @@ def _join(images, space, folder, change, made_by, keys):
     meta = {**space.meta, **size, **({} if change is None else change.description)}
     if any(keys):
         cache.write_keys(folder, [keys[number] for number in usable])
-    write_json(folder / "set.json", {"space": made_by, "count": count, "width": space.width,
+    write_json(folder / "set.json", {"space": item.made_by, "count": count, "width": space.width,
                                      "num_logits": space.num_logits, "meta": meta, "name": space.name,
                                      "what": images.what,
-                                     "excluded": [[title, reason] for _, title, reason in excluded]})
+                                     "excluded": [[title, reason] for _, title, reason in excluded],
+                                     "skipped": [number for number, *_ in excluded]})
     for path in parts:
         path.unlink()
 

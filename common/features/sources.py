@@ -120,6 +120,15 @@ class FileImages:
         """Return an image's path."""
         return str(self._store.title(index))
 
+    def names(self):
+        """Return the images' paths within their folder or archive; None for a list or a parquet file."""
+        return [self._store.name(index) for index in range(len(self))] if hasattr(self._store, "name") else None
+
+    def classes(self):
+        """Return the name of each image's class, the folder that holds it at the top; None where some lie in none."""
+        parts = [name.partition("/") for name in self.names() or ()]
+        return [folder for folder, *_ in parts] if parts and all(slash for _, slash, _ in parts) else None
+
     def load(self, index):
         """Return one image; InputError naming the file when it cannot be read."""
         title = self.title(index)
@@ -190,6 +199,11 @@ class ArrayRows:
     def title(self, index):
         """Return an image's name in messages."""
         return f"{self._images.name}: image {self._order[index]}"
+
+    def classes(self):
+        """Return the name of each image's class, its label as text; None without labels."""
+        labels = self._images.labels
+        return None if labels is None else [str(int(labels[row])) for row in self._order]
 
     def load(self, index):
         """Return one image (H, W, 3)."""

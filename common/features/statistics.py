@@ -3,6 +3,7 @@
 | file | arrays | written by |
 | --- | --- | --- |
 | .npz | mu, sigma | clean-fid (mu float32), pytorch-fid, EDM; ours adds mu_float64 and meta, which clean-fid ignores |
+| .npz | mu, sigma, mu_s, sigma_s, maybe arr_0 | guided-diffusion: of the last pool and of spatial features (sFID) |
 | .npz | feats | clean-fid, for the KID (..._kid.npz) |
 | .npz | pool_3, maybe logit | QC-NCSN, Score-SDE |
 | .npz | m, s, or mean, cov | other programs |
@@ -26,6 +27,7 @@ from common.formats.npz import npz_names, write_npz_rows
 from common.formats.rows import FileRows, blocks
 from common.metrics.frechet import FeatureStatistics, Gaussian, frechet_distance_between
 
+SPATIAL = {"mu": "mu_s", "sigma": "sigma_s"}
 ROWS = ("feats", "pool_3")  # names of arrays of features
 TEXTS = ("meta", "features")  # names of arrays of text: ours, and the feature space of qc_ncsn's encoded images
 ASYMMETRY = 1e-5  # of a covariance, relative to its largest value
@@ -126,7 +128,8 @@ def statistics_of_rows(rows_iterable, width, meta=None):
 def read_statistics(path, metric="fid", width=None, like=None):
     """Return the Statistics in a file of any kind in the table above.
 
-    metric: which entry of an EDM2 pickle, fid or fd_dinov2; where only the other one is `like` wide, that one.
+    metric: which entry of an EDM2 pickle, fid or fd_dinov2; where only the other one is `like` wide, that one; sfid:
+    of a .npz, mu_s and sigma_s.
     width: the number of features expected, None for any.
     Rows stay in the file (closed by `close`) but are read once to check them.
     Raises InputError for a missing, damaged or foreign file, wrong shapes, NaN, and a sigma that is no covariance.
@@ -134,7 +137,9 @@ def read_statistics(path, metric="fid", width=None, like=None):
     path = Path(path)
     with system_errors(path), open(path, "rb") as stream:
         start = stream.read(6)
-    if start[:2] == b"PK":
+    if metric == "sfid":
+        statistics = _read_spatial(path)
+    elif start[:2] == b"PK":
         statistics = _read_container(path, metric, width or like) if path.suffix.lower() == ".pt" else _read_npz(path)
     elif start == b"\x93NUMPY" and not _holds_objects(path):
         statistics = _of_file_rows(path, None)
@@ -167,6 +172,20 @@ def _read_npz(path):
         mean = _check_mean(found["mu_float64"], path, "mu_float64", len(mean))
     return Statistics(mean, _check_covariance(found["sigma"], path, len(mean)), _read_count(meta, "count", path),
                       meta=meta, path=path)
+
+
+def _read_spatial(path):
+    names = npz_names(path) if path.suffix.lower() == ".npz" else ()
+    missing = [name for name in SPATIAL.values() if name not in names]
+    if missing:
+        raise InputError(f"no {' and '.join(missing)} in it, which sfid needs", where=path,
+                         do="Pass the images as --reference, or make the statistics with setup_fid --sfid")
+    found, meta = read_npz(path, required=tuple(SPATIAL.values())), _read_meta(path)
+    if meta.get("extractor") == "inception":
+        meta = {**meta, "extractor": "inception-spatial"}
+    mean = _check_mean(found["mu_s"], path, "mu_s")
+    return Statistics(mean, _check_covariance(found["sigma_s"], path, len(mean), "sigma_s"),
+                      _read_count(meta, "count", path), meta=meta, path=path)
 
 
 def _holds_objects(path):
@@ -240,27 +259,29 @@ def _check_mean(array, path, name="mu", width=None):
     return array.astype(np.float64)
 
 
-def _check_covariance(array, path, width):
+def _check_covariance(array, path, width, name="sigma"):
     if array.shape != (width, width) or array.dtype.kind != "f":
-        raise InputError(f"'sigma' is {array.dtype} {array.shape}, expected floats ({width}, {width})", where=path,
+        raise InputError(f"'{name}' is {array.dtype} {array.shape}, expected floats ({width}, {width})", where=path,
                          do=AGAIN)
     if not np.isfinite(array).all():
-        raise InputError("'sigma' holds NaN or infinity", where=path, do=AGAIN)
+        raise InputError(f"'{name}' holds NaN or infinity", where=path, do=AGAIN)
     covariance = array.astype(np.float64)
     limit = ASYMMETRY * np.abs(covariance).max()
     if np.abs(covariance - covariance.T).max() > limit or np.diag(covariance).min() < -limit:
-        raise InputError("'sigma' is not symmetric with non-negative variances", where=path, do=AGAIN)
+        raise InputError(f"'{name}' is not symmetric with non-negative variances", where=path, do=AGAIN)
     return covariance if np.array_equal(covariance, covariance.T) else (covariance + covariance.T) / 2.0
 
 
-def write_statistics(path, statistics, meta=None):
+def write_statistics(path, statistics, meta=None, spatial=None):
     """Write mean and covariance as clean-fid's .npz: mu float32, sigma float64; uncompressed, atomic.
 
     mu_float64 and meta (JSON text: that of the statistics, then `meta`, then count and width) are added for our reader.
+    spatial: Statistics of the spatial features, written as guided-diffusion's mu_s and sigma_s.
     """
+    more = {"mu_s": spatial.mean, "sigma_s": spatial.covariance} if spatial else {}
     told = {**statistics.meta, **(meta or {}), "count": statistics.count, "width": statistics.width}
     write_npz(path, compressed=False, mu=statistics.mean.astype(np.float32), sigma=statistics.covariance,
-              mu_float64=statistics.mean, meta=_as_text(told))
+              mu_float64=statistics.mean, meta=_as_text(told), **more)
 
 
 def write_features(path, rows, meta=None):

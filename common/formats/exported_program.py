@@ -102,15 +102,15 @@ class ExportedProgram:
         outputs = [number for number, spec in enumerate(signature["output_specs"]) if "user_output" in spec]
         if len(inputs) != 1 or not outputs or (len(outputs) != 1 and not self.several):
             raise InputError(f"the program takes {len(inputs)} tensors and returns {len(outputs)}, expected one each",
-                             where=self.path, do="Export a module that maps z to images alone")
+                             where=self.path, do="Export a module that maps one tensor to one")
         (self.input_name,), self.outputs = inputs, outputs
         self.output_names = _output_names(module, len(outputs))
         meta = graph["tensor_values"][self.input_name]
         self.dtype = DTYPES[meta["dtype"]]
         batch, *rest = meta["sizes"] or [{}]
         if not rest or not self.dtype.is_floating_point or any("as_int" not in size for size in rest):
-            raise InputError("its input is no batch of floating-point codes of one size", where=self.path,
-                             do="Export a module that takes z of shape (batch, width)")
+            raise InputError("its input is no batch of floating-point rows of one size", where=self.path,
+                             do="Export a module that takes z (batch, width), or images (batch, 3, height, width)")
         self.input_shape = tuple(size["as_int"] for size in rest)
         self.batch = self._batch(batch, whole["range_constraints"])
 
@@ -175,6 +175,25 @@ def _check_version(whole, path):
     if major != 8:
         raise InputError(f"a torch.export program of schema {major}, expected 8", where=path,
                          do="Export it again with torch 2.8 or later")
+
+
+class InPieces:
+    """A program called with any number of rows, in pieces of the sizes it allows, the last one padded."""
+
+    def __init__(self, program):
+        self.program = program
+        self.smallest, self.largest = program.batch
+
+    def __call__(self, rows):
+        pieces = rows.split(self.largest) if self.largest else [rows]
+        return torch.cat([self._piece(piece) for piece in pieces])
+
+    def _piece(self, rows):
+        missing = max(0, self.smallest - len(rows))
+        outputs = self.program(torch.cat([rows, rows[-1:].expand(missing, *rows.shape[1:])]))
+        if not missing or not isinstance(outputs, torch.Tensor) or len(outputs) != len(rows) + missing:
+            return outputs  # what is wrong with it is said by the caller
+        return outputs[: len(rows)]
 
 
 class _Name(str):

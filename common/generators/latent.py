@@ -117,14 +117,16 @@ class ClassLabels:
         self.num_classes, self.class_label, self.one_hot = num_classes, class_label, one_hot
         self.description = {"num_classes": num_classes, "class_label": class_label, "one_hot": one_hot}
 
+    def numbers(self, indices, seed):
+        """Return the class of each of these images, whole numbers."""
+        if self.class_label is not None:
+            return [self.class_label] * len(indices)
+        return [int(torch.randint(self.num_classes, (), generator=unit_generator(seed, "class", int(index))))
+                for index in indices]
+
     def draw(self, indices, seed):
         """Return the labels of these images on the CPU."""
-        if self.class_label is not None:
-            labels = torch.full((len(indices),), self.class_label)
-        else:
-            draws = [torch.randint(self.num_classes, (), generator=unit_generator(seed, "class", int(index)))
-                     for index in indices]
-            labels = torch.stack(draws)
+        labels = torch.tensor(self.numbers(indices, seed))
         return torch.nn.functional.one_hot(labels, self.num_classes).float() if self.one_hot else labels
 
 

@@ -17,6 +17,8 @@ from common.errors import InputError
 SIZE = 299  # pixels of the square input
 NUM_FEATURES = 2048
 NUM_CLASSES = 1008
+# Outputs and their widths: means over positions as torch-fidelity and pytorch-fid number them, and ADM's spatial ones.
+LAYERS = {"64": 64, "192": 192, "spatial": 7 * 17 * 17, "768": 768, "2048": NUM_FEATURES}
 PACKED_BATCH = 16  # batch size for which weights are laid out on a CPU; other sizes work as well
 
 
@@ -184,9 +186,25 @@ class InceptionV3(nn.Module):
 
     def forward(self, x):
         """Return the features (n, 2048) of images (n, 3, 299, 299)."""
-        for stage in self.stages():
-            x = stage(x)  # at last (n, 2048, 8, 8)
-        return x.mean((2, 3))  # (n, 2048)
+        return self.layers(x, ("2048",))["2048"]
+
+    def layers(self, x, names):
+        """Return {name: features (n, width)} of images (n, 3, 299, 299), for some of LAYERS.
+
+        "spatial" are the first 7 channels of mixed_6/conv, position by position (Nash et al. 2021, as in ADM's
+        evaluator): these stand first in what 6d, the graph's mixed_6, returns.
+        """
+        found = {}
+        for name, stage in zip(("64", "192", "768", "2048"), self.stages()):
+            for module in stage:
+                x = module(x)  # at last (n, 2048, 8, 8)
+                if module is self.Mixed_6d and "spatial" in names:
+                    found["spatial"] = x[:, :7].permute(0, 2, 3, 1).flatten(1)  # (n, 2023), channels last as in TF
+            if name in names:
+                found[name] = x.mean((2, 3))
+            if len(found) == len(names):
+                break
+        return found
 
     def logits(self, features, bias=True):
         """Return logits (n, 1008) of features; without the bias as torch-fidelity and StyleGAN take them for IS."""
@@ -278,13 +296,18 @@ class InceptionFeatures:
 
         An image's features do not depend on its batch but for rounding (1e-5). Convolutions on CUDA use full float32.
         """
+        return self.layers(x, ("2048",))["2048"]
+
+    def layers(self, x, names):
+        """Return {name: float32 (n, width)} of some of LAYERS, as `features` does, from one pass that ends at the
+        last."""
         if tuple(x.shape[1:]) != (3, SIZE, SIZE):
             raise ValueError(f"images are {tuple(x.shape)}, expected (n, 3, {SIZE}, {SIZE})")
         if not len(x):
-            return torch.empty((0, NUM_FEATURES), device=self.device)
+            return {name: torch.empty((0, LAYERS[name]), device=self.device) for name in names}
         with torch.inference_mode(), full_precision():
             x = x.to(self.device, torch.float32).contiguous(memory_format=torch.channels_last)
-            return self._body(x)
+            return self._body.layers(x, names)
 
     @property
     def has_logits(self):

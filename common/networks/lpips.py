@@ -21,6 +21,7 @@ ALEX = {0: (64, 11, 4, 2), 3: (192, 5, 1, 2), 6: (384, 3, 1, 1), 8: (256, 3, 1, 
 VGG = {index: (width, 3, 1, 1) for index, width in zip(
     (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28), (64, 64, 128, 128, *[256] * 3, *[512] * 6))}
 NETS = {"alex": (ALEX, (3, 6), 3, (0, 3, 6, 8, 10)), "vgg": (VGG, (5, 10, 17, 24), 2, (2, 7, 14, 21, 28))}
+SMALLEST = {"alex": 31, "vgg": 16}  # pixels of a side that leave the last features one position
 SHIFT, SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)
 VGG_ADDRESS = "https://download.pytorch.org/models/vgg16-397923af.pth, 553 MB"
 PUBLISHED = f"torchvision's vgg16-397923af.pth ({VGG_ADDRESS}) or alexnet-owt-7be5be79.pth (244 MB, there too)"
@@ -31,6 +32,7 @@ class Lpips(nn.Module):
 
     def __init__(self, net="alex"):
         super().__init__()
+        self.net, self.smallest = net, SMALLEST[net]
         layers, self.pools, self.pool_side, self.taps = NETS[net]
         self.features, before = nn.ModuleDict(), 3
         for index, (width, side, stride, padding) in layers.items():

@@ -178,6 +178,8 @@ COMMANDS = {
     "compute_fid": Command("compute_fid", ("clean", "in/images", "--reference", "in/real", "--metrics", "fid,kid",
                                            "--output_dir", "out", *SMALL), "out",
                            {"in/images/0.bmp": "in/images_spare.bin", "in/real/1.bmp": "in/real_spare.bin"}),
+    "compute_fid pairs": Command("compute_fid", ("pairs", "in/images", "in/real", "--output_dir", "out", *CPU), "out",
+                                 {"in/images/0.bmp": "in/images_spare.bin", "in/real/1.bmp": "in/real_spare.bin"}),
     "extract_subimages": Command("extract_subimages", ("--input_folder", "in/photos", *SUBIMAGES), "out",
                                  {"in/photos/0.bmp": "in/photos_spare.bin"}),
     "extract_subimages packed": Command(

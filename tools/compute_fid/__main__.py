@@ -1,4 +1,4 @@
-"""FID, KID, Inception score, precision/recall/density/coverage, MIND of a generator, a folder or stored features."""
+"""FID, sFID, KID, Inception score, precision/recall, MIND, Vendi score of a generator, a folder or stored features."""
 
 from dataclasses import dataclass
 from typing import List, Optional
@@ -6,18 +6,25 @@ from typing import List, Optional
 from common import flags
 from common.cli import dispatch, leave, run
 from common.options import REQUIRED, CommonOptions, option
-from tools.compute_fid.names import METRICS
+from tools.compute_fid.names import METRICS, PAIR_METRICS
 
 PROG = "compute_fid"
 DESCRIPTIONS = {
     "clean": "Score images as clean-fid does, resized by PIL's float bicubic filter (or --mode legacy_*).",
     "fast": "Score images resized as tensors on the device; comparable with other fast scores only.",
+    "pairs": "PSNR, SSIM and LPIPS of the images of equal names in two sets, such as restored images and originals.",
 }
 EPILOG = """\
 examples:
   compute_fid {0} checkpoints/blobgan_256x512.ckpt --num_gen 50_000 --batch_size 16 --dataset_name bdd_rect_256
   compute_fid {0} results/qc/checkpoints/checkpoint_70.pth --dataset_name cifar10 --metrics fid,is
   compute_fid {0} generated_images --reference real_images --metrics fid,kid,prdc --output_dir out/scores"""
+
+PAIRS_EPILOG = """\
+examples:
+  compute_fid pairs restored originals
+  compute_fid pairs restored.zip originals --metrics psnr,ssim,lpips --lpips_weights alexnet-owt-7be5be79.pth
+  compute_fid pairs results/x4 data/Set14/GTmod12 --y_channel --crop_border 4 --output_dir out/set14"""
 
 
 @dataclass(kw_only=True)
@@ -40,7 +47,8 @@ class ScoreOptions(CommonOptions):
     device: str = flags.device()
     seed: int = flags.seed("generated images (image i draws from (seed, i)) and of subsets")
     stats_dir: Optional[str] = option(None, "folder of statistics (GENPROBE_STATS, else fid_stats)", kind="how")
-    extractor: str = option("inception", "feature extractor", choices=["inception", "small", "dinov2"])
+    extractor: str = flags.extractor()
+    layer: int = flags.layer()
     weights: Optional[str] = option(None, "weights of the extractor, if not in one of the usual places", kind="how")
     resolution: List[int] = option([],
                                    "resize and crop files to this side, or height and width, as setup_fid does; 0 to "
@@ -60,6 +68,7 @@ class ScoreOptions(CommonOptions):
     kid_kernel: str = option("poly", "kid: the cubic kernel, or torch-fidelity's rbf", choices=["poly", "rbf"])
     kid_sigma: float = option(10.0, "kid: sigma of the rbf kernel", above=0)
     interval: bool = option(True, "standard error and 95 % interval when features are available")
+    per_class: bool = option(False, "also fid and kid of each class: class folders or labels on both sides")
     split: str = option("train", "split of named data sets", choices=["train", "test"])
     reference_split: Optional[str] = option(None, "split of the reference (default: --split)",
                                             choices=["train", "test"])
@@ -95,10 +104,43 @@ class FastOptions(ScoreOptions):
     antialias: bool = option(True, "antialiased resize to 299; torchvision before 0.17 did not antialias")
 
 
+@dataclass(kw_only=True)
+class PairsOptions(CommonOptions):
+    """Flags of `compute_fid pairs`."""
+
+    first: str = option(REQUIRED, "images: a folder, zip, tar, parquet, list or array", word=True)
+    second: str = option(REQUIRED, "the images that they are compared with, of the same names (arrays, lists and "
+                         "parquet files: in the same order)", word=True)
+    metrics: List[str] = option(["psnr", "ssim"], f"any of {', '.join(PAIR_METRICS)}, comma- or space-separated",
+                                nargs="+", type=str)
+    lpips_weights: Optional[str] = option(None, "AlexNet's or VGG-16's weights for LPIPS (torchvision's file)",
+                                          kind="how")
+    y_channel: bool = option(False, "psnr, ssim: of the luma of BT.601 (BasicSR's test_y_channel), not of RGB")
+    crop_border: int = option(0, "pixels cut off on each side first, as BasicSR does for super-resolution", low=0)
+    common: bool = option(False, "leave out images without a partner, with a note; default: they are refused")
+    batch_size: int = flags.batch_size(8, "-bs", "pairs per forward pass of LPIPS")
+    num_workers: int = flags.num_workers(8, "threads that read and compare images", "-j")
+    device: str = flags.device()
+    output_dir: Optional[str] = option(None, "also write run.json, table.csv and pairs.csv there", kind="how")
+
+
 def _main(options):
     from tools.compute_fid.score import score
 
     return score(options)
+
+
+def _main_pairs(options):
+    from tools.compute_fid.pairs import score_pairs
+
+    return score_pairs(options)
+
+
+def _pairs(words):
+    from tools.compute_fid.pairs import show
+
+    return run(_main_pairs, PairsOptions, f"{PROG} pairs", DESCRIPTIONS["pairs"], PAIRS_EPILOG, words, "pairs",
+               lambda options: options.output_dir, show)
 
 
 def _command(name, options_class):
@@ -114,6 +156,7 @@ def _command(name, options_class):
 COMMANDS = {
     "clean": (DESCRIPTIONS["clean"], _command("clean", CleanOptions)),
     "fast": (DESCRIPTIONS["fast"], _command("fast", FastOptions)),
+    "pairs": (DESCRIPTIONS["pairs"], _pairs),
 }
 
 

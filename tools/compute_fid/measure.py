@@ -3,16 +3,19 @@
 from common.errors import InputError
 
 
-def measure(generated, reference, options, device, rows=None):
+def measure(generated, reference, options, device, rows=None, spatial=None):
     """Return {metric: value, metric_se: standard error, ...} of the metrics that the options name.
 
-    generated, reference: Statistics; reference may be None if only the Inception score is asked for.
+    generated, reference: Statistics; reference may be None if no metric asked for compares.
     rows: {"generated" or "reference": Statistics} that take a side's place where a metric needs features or logits.
+    spatial: both sides' Statistics of the spatial features, for sfid.
     """
     results, rows = {}, rows or {}
     for name in options.metrics:
         sides = (generated, reference)
-        if name not in ("fid", "fid_infinity"):
+        if name == "sfid":
+            sides = spatial
+        elif name not in ("fid", "fid_infinity"):
             sides = rows.get("generated", generated), rows.get("reference", reference)
         results |= MEASURES[name](*sides, options, device)
     return results
@@ -21,10 +24,11 @@ def measure(generated, reference, options, device, rows=None):
 def is_fid(statistics):
     """True when a Frechet distance in these features is a FID: Inception's, or 2,048 unlabelled dimensions."""
     extractor = statistics.meta.get("extractor")
-    return str(extractor).startswith("inception") or (extractor is None and statistics.width == 2048)
+    return extractor == "inception" or (extractor is None and statistics.width == 2048)
 
 
-NEED_FEATURES = ("kid", "prdc", "mind")
+NEED_FEATURES = ("kid", "prdc", "mind", "vendi")
+ALONE = ("is", "vendi")  # metrics of the generated images alone
 
 
 def check_features(statistics, metric):
@@ -49,6 +53,15 @@ def _fid(generated, reference, options, device):
     name = "fid" if is_fid(generated) else "frechet_distance"
     value = frechet(generated, reference)
     return {name: value} | _spread(name, value, frechet_error(generated, reference) if options.interval else None)
+
+
+def _sfid(generated, reference, options, device):
+    """The Frechet distance of spatial features, and its jackknife error."""
+    from common.features.statistics import frechet
+    from common.metrics.intervals import frechet_error
+
+    value = frechet(generated, reference)
+    return {"sfid": value} | _spread("sfid", value, frechet_error(generated, reference) if options.interval else None)
 
 
 def _fid_infinity(generated, reference, options, device):
@@ -109,7 +122,7 @@ def _prdc(generated, reference, options, device):
     from common.metrics.prdc import prdc
 
     values = prdc(reference.features, generated.features, options.nearest_k, device, options.inclusive)
-    return {**values, "nearest_k": options.nearest_k}
+    return {**values, "nearest_k": options.nearest_k, "inclusive": options.inclusive}
 
 
 def _mind(generated, reference, options, device):
@@ -119,5 +132,12 @@ def _mind(generated, reference, options, device):
     return {"mind": mind(generated.features, reference.features)}
 
 
-MEASURES = {"fid": _fid, "fid_infinity": _fid_infinity, "kid": _kid, "is": _inception_score, "prdc": _prdc,
-            "mind": _mind}
+def _vendi(generated, reference, options, device):
+    """The Vendi score of the generated images."""
+    from common.metrics.vendi import vendi_score
+
+    return {"vendi": vendi_score(generated.features)}
+
+
+MEASURES = {"fid": _fid, "fid_infinity": _fid_infinity, "sfid": _sfid, "kid": _kid, "is": _inception_score,
+            "prdc": _prdc, "mind": _mind, "vendi": _vendi}

@@ -1,3 +1,4 @@
 """Names of the metrics."""
 
-METRICS = ("fid", "fid_infinity", "kid", "is", "prdc", "mind")
+METRICS = ("fid", "fid_infinity", "sfid", "kid", "is", "prdc", "mind", "vendi")
+PAIR_METRICS = ("psnr", "ssim", "lpips")

@@ -1,16 +1,12 @@
 """The two sides of a score, opened and checked before any image is encoded."""
 
-from dataclasses import MISSING
-
-from common.datasets import KNOWN
 from common.errors import InputError
-from tools.compute_fid.measure import NEED_FEATURES
-from tools.compute_fid.sides import encoded_side, images_in, open_source, stored_side
+from tools.compute_fid.effects import check_effects
+from tools.compute_fid.measure import ALONE, NEED_FEATURES
+from tools.compute_fid.sides import encoded_side, has_spatial, images_in, open_source, stored_side
 
-OF_GENERATORS = ("config", "method", "num_steps", "z_dim", "truncation", "output_range", "num_classes", "class_label",
-                 "round")
-
-ROWS_OF = {"generated": {*NEED_FEATURES, "is"}, "reference": {*NEED_FEATURES}}  # metrics that take a side's rows
+# Metrics that take a side's rows.
+ROWS_OF = {"generated": {*NEED_FEATURES, "is"}, "reference": {*NEED_FEATURES}.difference(ALONE)}
 
 
 class Plan:
@@ -27,17 +23,19 @@ class Plan:
         self.generated = open_source(options.checkpoint, options, device, options.num_gen, options.split)
         reference = (options.reference, options, device, None, options.reference_split or options.split)
         self.reference = open_source(*reference) if options.reference else None
-        self._check_effects()
-        self.notes = self._count_notes()
         self.space = None
         self.places = {"generated": options.checkpoint, "reference": options.reference or None}
         self.inside = self._images_inside()
+        check_effects(options, self.generated, self.reference, self.inside.values())
+        self.notes = self._count_notes()
         encodes = self.generated is not None or self.reference is not None or self.inside
         if encodes or (options.dataset_name and options.extractor != "inception"):
             antialias = getattr(options, "antialias", True)
-            self.space = open_space(options.extractor, self.mode, options.weights, device, antialias)
+            self.space = open_space(options.extractor, self.mode, options.weights, device, antialias, options.layer)
         self.places["reference"] = options.reference or self._named_statistics()
         self.stored = self._stored()
+        self.spatial = self._stored_spatial()
+        self.classes = self._classes()
         self.change = self._change()
         self._check_metrics()
 
@@ -45,7 +43,9 @@ class Plan:
         """Return {side: source} of the images in a file of statistics, for the metrics that need features or logits."""
         found = {}
         for which, place in self.places.items():
-            if place and getattr(self, which) is None and ROWS_OF[which] & {*self.options.metrics}:
+            asked = {*self.options.metrics}
+            wanted = ROWS_OF[which] & asked or ("sfid" in asked and not (place and has_spatial(place)))
+            if place and getattr(self, which) is None and wanted:
                 images = images_in(place)
                 found |= {which: images} if images is not None else {}
         return found
@@ -61,27 +61,28 @@ class Plan:
             width = found[which].width
         return found
 
-    def _check_effects(self):
-        """Raise InputError for an option that acts on nothing here."""
-        sources = [source for source in (self.generated, self.reference) if source is not None]
-        made = any(hasattr(source, "generate") for source in sources)
-        named = [place for place in (self.options.checkpoint, self.options.reference) if str(place).lower() in KNOWN]
-        acts = dict.fromkeys(OF_GENERATORS, (made, "a generator"))
-        acts["num_gen"] = (self.generated is not None, "images, not on stored features or statistics")
-        files = any(not hasattr(source, "generate") for source in sources)
-        acts["resolution"] = acts["fit"] = (files, "image files")
-        metrics, small = {*self.options.metrics}, self.options.extractor == "small"
-        acts["seed"] = (made or "kid" in metrics, "generated images, or on the metric kid")
-        acts["interval"] = (bool(metrics & {"fid", "fid_infinity", "kid", "is"}),
-                            "the metrics fid, fid_infinity, kid and is")
-        acts["weights"] = (not small, "the extractors inception and dinov2")
-        acts["mode"] = (self.options.extractor == "inception" or self.options.dataset_name, "the extractor inception")
-        acts["antialias"] = (self.options.extractor == "inception", "the extractor inception")
-        acts["split"] = acts["reference_split"] = (bool(named), "a known data set")
-        for name, (effective, on) in acts.items():
-            if hasattr(self.options, name) and is_given(self.options, name) and not effective:
-                no = "no" * (getattr(self.options, name) is False)
-                raise InputError(f"acts on {on}, which is not scored here", where=f"--{no}{name}", do="Leave it out")
+    def _stored_spatial(self):
+        """Return {side: Statistics} of the spatial features that sfid compares, of sides that are not encoded."""
+        from common.features.statistics import read_statistics
+
+        if "sfid" not in self.options.metrics:
+            return {}
+        return {which: read_statistics(self.places[which], "sfid") for which in self.stored
+                if which not in self.inside or has_spatial(self.places[which])}
+
+    def _classes(self):
+        """Return {side: name of each image's class} for --per_class."""
+        if not self.options.per_class:
+            return {}
+        found = {}
+        for which in ("generated", "reference"):
+            source = getattr(self, which)
+            found[which] = source.classes() if hasattr(source, "classes") else None
+            if found[which] is None:
+                raise InputError("no classes are known of it, which --per_class needs", where=self.describe(which),
+                                 do="Pass a folder of class folders, an array with labels, a known data set with "
+                                    "labels, or a generator with --num_classes")
+        return found
 
     def _count_notes(self):
         """Return what --num_gen makes of images that are not generated."""
@@ -94,12 +95,13 @@ class Plan:
 
     def _named_statistics(self):
         """Return the path of --dataset_name's statistics, None without that flag."""
+        from common.features.spaces import model_of_layer
         from common.features.stats_store import find_stats
 
         options = self.options
         if not options.dataset_name:
             return None
-        model = "" if options.extractor == "inception" else self.space.name
+        model = model_of_layer(options.layer) if options.extractor == "inception" else self.space.model
         return str(find_stats(options.dataset_name, options.stats_dir, self.mode, model))
 
     def _check_metrics(self):
@@ -107,7 +109,7 @@ class Plan:
         from tools.compute_fid.measure import check_features, check_logits
 
         for which, statistics in self.stored.items():
-            for metric in self.options.metrics if which not in self.inside else ():
+            for metric in ROWS_OF[which].intersection(self.options.metrics) if which not in self.inside else ():
                 check_features(statistics, metric)
         if "is" in self.options.metrics:
             generated = None if "generated" in self.inside else self.stored.get("generated")
@@ -132,18 +134,30 @@ class Plan:
         for which in ("generated", "reference"):
             source = getattr(self, which)
             if source is not None:
-                change = None if hasattr(source, "generate") else self.change
-                opened.append(encoded_side(source, self.space, self.options, change))
+                opened.append(self._encoded(which, source, None if hasattr(source, "generate") else self.change))
             else:
                 opened.append((self.stored.get(which), []))
         return opened
+
+    def _encoded(self, which, source, change):
+        """Return (Statistics, excluded images) of a source; from the same pass come its spatial ones, where needed."""
+        more = "sfid" in self.options.metrics and which not in self.spatial
+        spaces = [self.space, *([self.space.beside("spatial")] if more else [])]
+        (found, encoded), *spatial = encoded_side(source, spaces, self.options, change)
+        if more:
+            self.spatial[which] = spatial[0][0]
+        if which in self.classes:
+            skipped = {*encoded.skipped}
+            self.classes[which] = [name for number, name in enumerate(self.classes[which]) if number not in skipped]
+        return found, encoded.excluded
 
     def rows(self):
         """Return {side: Statistics} of the images in files of statistics, and notes on them."""
         rows, notes = {}, []
         for which, images in self.inside.items():
-            rows[which], _ = encoded_side(images, self.space, self.options, self.change)
-            names = [name for name in self.options.metrics if name in ROWS_OF[which]]
+            taken = ROWS_OF[which] | ({"sfid"} if which not in self.spatial else set())
+            rows[which], _ = self._encoded(which, images, self.change)
+            names = [name for name in self.options.metrics if name in taken]
             notes.append(f"{', '.join(names)}: of the {rows[which].count:,} images in {self.places[which]}, not of its "
                          f"statistics")
         return rows, notes
@@ -168,19 +182,14 @@ class Plan:
         return change_of(size, fit, meta.get("resolution_antialias") is not False)
 
 
-def is_given(options, name):
-    """True where an option has another value than its default."""
-    item = type(options).__dataclass_fields__[name]
-    return getattr(options, name) != (item.default_factory() if item.default is MISSING else item.default)
-
-
 def compare(generated, reference):
     """Return notes on the comparability of the score. Raises InputError for sides that cannot be compared at all."""
     from common.features.statistics import check_comparable
 
     if reference is None:
         return []
-    inception = str(generated.meta.get("extractor", "inception")) == "inception"  # other spaces have a single resize
+    # Spaces that are not Inception's have a single resize.
+    inception = str(generated.meta.get("extractor", "inception")).startswith("inception")
     fast = generated.meta.get("resize") == "fast" and reference.meta.get("resize") == "clean"
     notes = check_comparable(generated, reference, allow=("resize",) if fast else ())
     if fast or not inception:

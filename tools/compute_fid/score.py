@@ -8,22 +8,23 @@ from common.cli import Outcome
 from common.errors import InputError, nearest
 from tools.compute_fid.names import METRICS
 
-OF_METRICS = {"nearest_k": "prdc", "inclusive": "prdc", "splits": "is", "kid_subsets": "kid", "kid_subset_size": "kid",
-              "kid_order": "kid", "kid_pairs": "kid", "kid_kernel": "kid"}
 PARTS = {"precision": "prdc", "recall": "prdc", "density": "prdc", "coverage": "prdc", "prc": "prdc",
          "inception_score": "is", "isc": "is"}  # what users may call a metric
+CLASSES = 20  # rows shown
 LABELS = {
     "fid": "FID", "frechet_distance": "Frechet distance", "fid_infinity": "FID-infinity",
-    "frechet_infinity": "Frechet distance, infinity", "kid": "KID",
+    "frechet_infinity": "Frechet distance, infinity", "sfid": "sFID", "kid": "KID",
     "kid_subsets": "KID (mean of subsets)",
     "inception_score": "Inception score", "precision": "Precision", "recall": "Recall", "density": "Density",
-    "coverage": "Coverage", "mind": "MIND",
+    "coverage": "Coverage", "mind": "MIND", "vendi": "Vendi score", "class_fid_mean": "FID, mean over classes",
+    "class_frechet_distance_mean": "Frechet distance, mean over classes", "class_kid_mean": "KID, mean over classes",
 }
 
 
 def score(request):
     """Run `compute_fid`; results: the metrics asked for, both sides, and how the features were made."""
     from common.device import pick_device, set_precision
+    from tools.compute_fid.classes import measure_classes
     from tools.compute_fid.measure import measure
     from tools.compute_fid.plan import Plan
 
@@ -38,11 +39,15 @@ def score(request):
             rows, notes = plan.rows()
             if not parallel.is_main():
                 return {}, []
-            notes = list(dict.fromkeys([*plan.notes, *notes, *_comparisons(generated, reference, rows)]))
-            results = measure(generated, reference, options, device, rows)
-            results |= _circumstances(plan, generated, reference, excluded, notes)
+            spatial = [plan.spatial[which] for which in ("generated", "reference")] if plan.spatial else None
+            notes = [*plan.notes, *notes, *_comparisons(generated, reference, rows, spatial)]
+            results = measure(generated, reference, options, device, rows, spatial)
+            if options.per_class:
+                of_classes, more = measure_classes((generated, reference), plan.classes.values(), options, device)
+                results, notes = results | of_classes, notes + more
+            results |= _circumstances(plan, generated, reference, excluded, list(dict.fromkeys(notes)))
             results["excluded_reference"] = len(excluded_reference)
-            return results, [_write_table(Path(options.output_dir), results)] if options.output_dir else []
+            return results, _write_tables(Path(options.output_dir), results) if options.output_dir else []
 
         plans = (f"would score {plan.describe('generated')} against {plan.describe('reference')}",
                  {"metrics": options.metrics})
@@ -56,11 +61,11 @@ def score(request):
     return Outcome(results)
 
 
-def _comparisons(generated, reference, rows):
-    """Return notes on the comparability of the sides, and of the rows that take the place of one."""
+def _comparisons(generated, reference, rows, spatial):
+    """Return notes on the comparability of the sides, of the rows that take the place of one, and of spatial ones."""
     from tools.compute_fid.plan import compare
 
-    pairs = [(generated, reference)]
+    pairs = [(generated, reference), *([spatial] if spatial else [])]
     if rows:
         pairs.append((rows.get("generated", generated), rows.get("reference", reference)))
     return [note for pair in pairs for note in compare(*pair)]
@@ -69,7 +74,8 @@ def _comparisons(generated, reference, rows):
 def settle(options):
     """Return the options with the metrics' names in a fixed order and a generator's number of images. Raises InputError
     for flags in conflict."""
-    from tools.compute_fid.plan import is_given
+    from tools.compute_fid.effects import check_metric_options
+    from tools.compute_fid.measure import ALONE
     from tools.compute_fid.sides import NUM_GEN, is_generator
 
     words = [word.lower() for entry in options.metrics for word in entry.replace(",", " ").split()]
@@ -79,17 +85,15 @@ def settle(options):
     if not words:
         raise InputError("no metric", where="--metrics", do=f"Choose from {', '.join(METRICS)}")
     options = replace(options, metrics=[name for name in METRICS if name in words])
-    for name, metric in OF_METRICS.items():
-        if is_given(options, name) and metric not in options.metrics:
-            raise InputError(f"acts on the metric {metric}, which is not asked for", where=f"--{name}",
-                             do=f"Leave it out, or give --metrics {','.join([*options.metrics, metric])}")
-    if is_given(options, "kid_sigma") and options.kid_kernel != "rbf":
-        raise InputError("acts on the kernel rbf", where="--kid_sigma", do="Leave it out, or give --kid_kernel rbf")
+    check_metric_options(options)
+    if "sfid" in options.metrics and options.extractor != "inception":
+        raise InputError("sfid is of the extractor inception", where=f"--extractor {options.extractor}",
+                         do="Leave one of them out")
     if options.num_gen is None and is_generator(options.checkpoint):
         options = replace(options, num_gen=NUM_GEN)
     if options.dataset_name and options.reference:
         raise InputError("mutually exclusive with --dataset_name", where="--reference", do="Pass one of them")
-    if not options.dataset_name and not options.reference and options.metrics != ["is"]:
+    if not options.dataset_name and not options.reference and not {*options.metrics} <= {*ALONE}:
         raise InputError("no reference", where="--dataset_name",
                          do="Name statistics made by setup_fid, or pass images as --reference")
     return options
@@ -104,7 +108,7 @@ def _job(request, options, plan):
     derived |= {f"features {name}": value for name, value in (plan.space.meta if plan.space else {}).items()}
     return Job(options.output_dir, f"compute_fid {'clean' if hasattr(options, 'mode') else 'fast'}", options,
                request=request, derived=derived, inputs=_inputs(options, plan),
-               about=[{"name": plan.describe(name)} for name in names], owns=["table.csv"], show=show)
+               about=[{"name": plan.describe(name)} for name in names], owns=["table.csv", "classes.csv"], show=show)
 
 
 def _inputs(options, plan):
@@ -122,16 +126,14 @@ def _inputs(options, plan):
 
 def _circumstances(plan, generated, reference, excluded, notes):
     """Return what goes with the scores: counts, feature space, notes."""
-    from common.metrics.intervals import bias_note, frechet_excess
     from tools.compute_fid.measure import is_fid
 
-    counts, bias = [side.count for side in (generated, reference) if side is not None and side.count], {}
-    if "fid" in plan.options.metrics and is_fid(generated) and counts:
-        known = min(counts) > generated.width and len(counts) == 2
-        excess = frechet_excess(generated.covariance, *counts) if known else None
-        note = bias_note(min(counts), generated.width, excess)
-        notes = [*notes, *([note] if note else [])]
-        bias = {"fid_bias": excess} if excess is not None else {}
+    bias, metrics = {}, plan.options.metrics
+    for name, sides in (("fid", (generated, reference)), ("sfid", plan.spatial.values())):
+        if name in metrics and (name == "sfid" or is_fid(generated)):
+            excess, note = _bias([side for side in sides if side is not None and side.count])
+            notes = list(dict.fromkeys([*notes, *([note] if note else [])]))
+            bias |= {f"{name}_bias": excess} if excess is not None else {}
     is_generator = hasattr(plan.generated, "generate")
     return {
         "generated": plan.describe("generated"), "num_generated": generated.count, "excluded": len(excluded),
@@ -142,6 +144,18 @@ def _circumstances(plan, generated, reference, excluded, notes):
         "output_range": plan.generated.output_range if is_generator else None,
         "resolution": generated.meta.get("resolution"), "notes": notes, **bias,
     }
+
+
+def _bias(sides):
+    """Return (by how much the distance of two sides is too high or None, note or None); sides that tell their count."""
+    from common.metrics.intervals import bias_note, frechet_excess
+
+    if not sides:
+        return None, None
+    counts, width = [side.count for side in sides], sides[0].width
+    known = min(counts) > width and len(counts) == 2
+    excess = frechet_excess(sides[0].covariance, *counts) if known else None
+    return excess, bias_note(min(counts), width, excess)
 
 
 def _space_name(statistics):
@@ -168,9 +182,11 @@ def _rows(results):
 
 def show(results):
     """Print the scores and notes."""
+    from tools.compute_fid.classes import table_of_classes
+
     if not results:
         return
-    rows, biased = [], "fid_bias" in results
+    rows, biased = [], any(name in results for name in ("fid_bias", "sfid_bias"))
     for label, value, spread, what, interval, bias in _rows(results):
         rows.append([label, f"{value:.6g}", "" if spread is None else f"+- {spread:.2g} {what}",
                      "" if interval is None else f"{interval[0]:.6g} to {interval[1]:.6g}",
@@ -179,13 +195,19 @@ def show(results):
     antialias = {None: "", True: ", antialias on", False: ", antialias off"}[results["antialias"]]
     console.show_table(f"{results['generated']}{against}; features {results['features']}{antialias}",
                        ["metric", "value", "", "95 % interval", *(["bias of so few images"] if biased else [])], rows)
+    header, rows = table_of_classes(results)
+    if rows:
+        more = f", {len(rows) - CLASSES:,} more in --json and classes.csv" if len(rows) > CLASSES else ""
+        console.show_table(f"{len(rows):,} classes{more}", [name.replace("_", " ") for name in header],
+                           rows[:CLASSES])
     for note in results["notes"]:
         console.say(f"note: {note}")
 
 
-def _write_table(folder, results):
-    """Write table.csv and return its path."""
+def _write_tables(folder, results):
+    """Write table.csv, and classes.csv with --per_class, and return their paths."""
     from common.formats.tables import write_table
+    from tools.compute_fid.classes import table_of_classes
 
     path, rows = folder / "table.csv", []
     for label, value, spread, what, interval, bias in _rows(results):
@@ -193,4 +215,8 @@ def _write_table(folder, results):
         value, spread, low, high, bias = ("" if number is None else f"{number:.8g}" for number in numbers)
         rows.append([label, value, spread, what, low, high, bias])
     write_table(path, ["measure", "value", "spread", "of what", "95 % low", "95 % high", "bias"], rows)
-    return str(path)
+    header, rows = table_of_classes(results)
+    if not rows:
+        return [str(path)]
+    write_table(folder / "classes.csv", header, rows)
+    return [str(path), str(folder / "classes.csv")]

@@ -37,6 +37,11 @@ class GeneratedImages:
         identity = self.identity()
         return [f"{identity} {number}" for number in range(self._num)]
 
+    def classes(self):
+        """Return the number of each image's class as text; None for a generator without classes."""
+        labels = getattr(self._generator, "labels", None)
+        return None if labels is None else list(map(str, labels.numbers(range(self._num), self._seed)))
+
     def generate(self, numbers):
         """Return images (H, W, 3), uint8 when rounded, else float32 in 0..255."""
         import numpy as np
@@ -100,14 +105,21 @@ def open_source(place, options, device, num=None, split="train"):
     return open_images(place, num, split=split, data_dir=options.data_dir)
 
 
-def encoded_side(images, space, options, change):
-    """Return (Statistics with rows, excluded images) of a source, encoded now or cached."""
-    from common.features.encode import encode, report_excluded
+def encoded_side(images, spaces, options, change):
+    """Return [(Statistics with rows, EncodedImages)] of a source in each space, encoded now or cached."""
+    from common.features.encode import encode_in, report_excluded
 
-    encoded = encode(images, space, options.batch_size, options.num_workers, change, options.overwrite,
-                     f"{space.name} features", options.cache_gb)
-    report_excluded(encoded)
-    return encoded.statistics(), encoded.excluded
+    encoded = encode_in(spaces, images, options.batch_size, options.num_workers, change, options.overwrite,
+                        f"{spaces[0].name} features", options.cache_gb)
+    report_excluded(encoded[0])
+    return [(found.statistics(), found) for found in encoded]
+
+
+def has_spatial(place):
+    """True for a .npz with statistics of spatial features, as guided-diffusion's references."""
+    from common.formats.npz import npz_names
+
+    return Path(place).suffix.lower() == ".npz" and {"mu_s", "sigma_s"} <= set(npz_names(place))
 
 
 def images_in(place):

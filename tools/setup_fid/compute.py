@@ -11,7 +11,7 @@ PROG = "setup_fid"
 def compute_new(request):
     """Compute the statistics; results: name, file, num_images, excluded, features, width, resolution, fit, kid_file."""
     from common.device import pick_device, set_precision
-    from common.features.encode import encode, report_excluded
+    from common.features.encode import encode_in, report_excluded
     from common.features.resize import change_of
     from common.features.sources import open_images
     from common.features.spaces import open_space
@@ -23,8 +23,9 @@ def compute_new(request):
         console.say(f"note: {images.what}, fewer than --n_imgs {options.n_imgs:,}")
     device = pick_device(options.device, parallel.local_rank())
     set_precision("fp32")
-    space = open_space(options.extractor, options.mode, options.weights, device)
-    target = statistics_path(options, "" if space.is_inception else space.name)
+    space = open_space(options.extractor, options.mode, options.weights, device, layer=options.layer)
+    spaces = [space, *([space.beside("spatial")] if options.sfid else [])]
+    target = statistics_path(options, space.model)
     derived = {"images": images.identity() if parallel.is_main() else None, "features": space.name, **space.meta}
     job = Job(target.with_suffix(""), PROG, options, request=request, derived=derived, inputs=_inputs(options),
               about=[{"name": images.what}], owns=[f"../{target.name}", f"../{_kid_file(target).name}"], show=show)
@@ -32,11 +33,11 @@ def compute_new(request):
     def work():
         size = None if options.resolution == [0] else options.resolution
         change = change_of(size, options.fit, options.antialias)
-        encoded = encode(images, space, options.batch_size, options.num_workers, change, label=f"{space.name} features",
-                         cache_gb=options.cache_gb)
-        report_excluded(encoded)
+        encoded = encode_in(spaces, images, options.batch_size, options.num_workers, change,
+                            label=f"{space.name} features", cache_gb=options.cache_gb)
+        report_excluded(encoded[0])
         outputs = [target, *([_kid_file(target)] if options.kid else [])]
-        return _write(options, encoded, space, target) if parallel.is_main() else {}, outputs
+        return _write(options, *encoded, space=space, target=target) if parallel.is_main() else {}, outputs
 
     return job.run(work, lambda: (f"would encode {images.what} with {space.name} and write {target}",
                                   {"num_images": len(images), "file": str(target)}), device)
@@ -75,7 +76,9 @@ def _check_effects(options):
             ("--noantialias", not options.antialias and (size == [0] or options.fit != "cover"),
              "the resize to --resolution with --fit cover"),
             ("--fit", options.fit != "cover" and size == [0], "the resize to --resolution"),
-            ("--weights", options.weights and options.extractor == "small", "the extractors inception and dinov2")):
+            ("--layer", options.layer != 2048 and options.extractor != "inception", "the extractor inception"),
+            ("--sfid", options.sfid and options.extractor != "inception", "the extractor inception"),
+            ("--weights", options.weights and options.extractor == "small", "extractors that have weights")):
         if given:
             raise InputError(f"acts on {on}, which is not asked for", where=flag, do="Leave it out")
 
@@ -89,11 +92,13 @@ def statistics_path(options, model):
 
 def record_folder(options):
     """Return the folder of the record, None where its name depends on the network file."""
-    if options.action == "download" or not options.name or options.extractor == "dinov2":
+    if options.action == "download" or not options.name or options.extractor not in ("inception", "small"):
         return None
     from common.features.small_features import NAME
+    from common.features.spaces import model_of_layer
 
-    return statistics_path(options, NAME if options.extractor == "small" else "").with_suffix("")
+    model = NAME if options.extractor == "small" else model_of_layer(options.layer)
+    return statistics_path(options, model).with_suffix("")
 
 
 def _inputs(options):
@@ -110,7 +115,7 @@ def _kid_file(target):
     return target.with_name(f"{target.stem}_kid.npz")
 
 
-def _write(options, encoded, space, target):
+def _write(options, encoded, spatial=None, *, space, target):
     """Write the files and return the results."""
     from common.features.statistics import write_features, write_statistics
     from common.metrics.intervals import bias_note
@@ -118,7 +123,7 @@ def _write(options, encoded, space, target):
     statistics = encoded.statistics()
     meta = {"features": space.name, "images": encoded.what, "shuffle": options.shuffle,
             "excluded": len(encoded.excluded)}
-    write_statistics(target, statistics, meta)
+    write_statistics(target, statistics, meta, spatial.statistics() if spatial else None)
     if options.kid:
         write_features(_kid_file(target), statistics.features, {**statistics.meta, **meta})
     note = bias_note(encoded.count, space.width) if space.is_inception else None
@@ -138,6 +143,8 @@ def show(results):
         console.show_table(results["file"], ["name", "images", "excluded", "features", "size"],
                            [[results["name"], f"{results['num_images']:,}", results["excluded"], results["features"],
                              size]])
-        small, dino = (results["features"].startswith(name) for name in ("small", "dinov2"))
-        extractor = " --extractor small" if small else " --extractor dinov2" if dino else ""
-        console.say(f"next: python -m tools.compute_fid clean GENERATED --dataset_name {results['name']}{extractor}")
+        extractor, _, rest = results["features"].partition("-")
+        layer, _, _ = rest.partition("-")
+        more = "" if extractor == "inception" else f" --extractor {extractor}"
+        more += f" --layer {layer}" if extractor == "inception" and layer.isdigit() else ""
+        console.say(f"next: python -m tools.compute_fid clean GENERATED --dataset_name {results['name']}{more}")

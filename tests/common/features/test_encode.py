@@ -225,3 +225,54 @@ def test_statistics_hold_their_rows(tmp_path):
     statistics = encode(open_images(write_folder(tmp_path / "a", 4)), Counting()).statistics()
     encode(open_images(write_folder(tmp_path / "b", 4, first=20)), Counting(), cache_gb=0.0)
     assert np.isfinite(statistics.features[:4]).all()
+
+
+class Doubled(Counting):
+    """Another layer of a network: twice the features."""
+
+    def __init__(self):
+        super().__init__()
+        self.meta = {"extractor": "doubled"}
+
+    def encode(self, prepared):
+        features, _ = super().encode(prepared)
+        return 2 * features, None
+
+
+class Paired(Counting):
+    """A space that serves another one from the same pass."""
+
+    def encode_in(self, spaces, prepared):
+        found = self.encode(prepared)
+        return [(found[0] * (2 if space.meta["extractor"] == "doubled" else 1), None) for space in spaces]
+
+
+def test_two_layers_come_from_one_pass_and_are_two_sets(tmp_path):
+    images = open_images(write_folder(tmp_path / "real"))
+    first = Paired()
+    both = encoding.encode_in([first, Doubled()], images, batch_size=4)
+    assert first.encoded == 12
+    np.testing.assert_allclose(rows(both[1]), 2 * rows(both[0]), rtol=1e-6)
+    for space in (Paired(), Doubled()):
+        assert encode(images, space).count == 12
+        assert space.encoded == 0
+
+
+def test_of_two_layers_only_what_is_missing_is_encoded(tmp_path):
+    """One set is there already, of the other a part of the images."""
+    folder = write_folder(tmp_path / "real")
+    whole = rows(encode(open_images(folder), Paired()))
+    encode(open_images(folder, 7), Doubled())
+    spaces = [Paired(), Doubled()]
+    both = encoding.encode_in(spaces, open_images(folder), batch_size=2)
+    assert [space.encoded for space in spaces] == [0, 5]
+    np.testing.assert_allclose(rows(both[0]), whole, rtol=1e-6)
+    np.testing.assert_allclose(rows(both[1]), 2 * whole, rtol=1e-6)
+
+
+def test_the_numbers_of_the_images_left_out_are_stored(tmp_path):
+    folder = write_folder(tmp_path / "real", 6)
+    (folder / "002.png").write_bytes(b"no picture")
+    found = encode(open_images(folder), Counting())
+    names = [open_images(folder).title(number) for number in found.skipped]
+    assert [name.rpartition("/")[2] for name in names] == ["002.png"]

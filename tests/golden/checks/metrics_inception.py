@@ -79,10 +79,9 @@ def run(network, features, x, taps):
     found = {"2048": pooled, "logits": features.logits(pooled), "logits_unbiased": features.logits(pooled, bias=False)}
     if taps:
         with torch.inference_mode():
-            for stage in network.stages():
-                x = stage(x)
-                means = x.mean((2, 3))
-                found["plain 2048" if means.shape[1] == 2048 else str(means.shape[1])] = means
+            plain = network.layers(x, ("64", "192", "768", "2048"))
+            found |= {name: plain[name] for name in ("64", "192", "768")}
+            found["plain 2048"] = means = plain["2048"]
             found["plain logits"] = network.logits(means)
             found["plain logits_unbiased"] = network.logits(means, bias=False)
     return found

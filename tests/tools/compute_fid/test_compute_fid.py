@@ -13,6 +13,7 @@ from common.features.sources import open_images
 from common.generators import open_generator
 from common.metrics.kid import kid
 from common.metrics.prdc import prdc
+from common.metrics.vendi import vendi_score
 from tests.common.metrics.distances import frechet_distance_of_rows
 from tests.common.metrics.pictures import write_folder, write_odd_folder, write_zip
 from tests.common.networks.stylegan2_makers import checkpoint, small_generator
@@ -33,6 +34,16 @@ def test_the_numbers_are_those_of_the_metrics(here):
     assert (results["num_generated"], results["num_reference"], results["features"]) == (10, 12, "small-features-v1")
     low, high = results["frechet_distance_interval"]
     assert low < results["frechet_distance"] < high
+
+
+def test_the_vendi_score_needs_no_reference(here):
+    expected = vendi_score(features("fake"))
+    assert score("fake", "--metrics", "vendi")["vendi"] == pytest.approx(expected, rel=1e-6)
+    assert score("fake", "--metrics", "fid,vendi", "--reference", "real")["vendi"] == pytest.approx(expected, rel=1e-6)
+    np.savez(here / "moments.npz", mu=np.zeros(128), sigma=np.eye(128))
+    line = refusal_of("compute_fid", "clean", "moments.npz", "--metrics", "vendi", "--quiet")
+    assert "only mean and covariance, vendi needs features" in line
+    assert "frechet_distance" in score("fake", "--reference", "moments.npz", "--metrics", "fid,vendi")
 
 
 def test_statistics_of_setup_fid_are_a_reference(here):
@@ -107,8 +118,8 @@ def test_a_generator_is_scored_by_its_images(here):
     assert score(*words, "-bs", "7", "--overwrite")["frechet_distance"] == pytest.approx(results["frechet_distance"],
                                                                                          rel=1e-6)
     assert score(*words, "--seed", "1")["frechet_distance"] != results["frechet_distance"]
-    # small rounds itself
-    assert score(*words, "--noround")["frechet_distance"] == pytest.approx(results["frechet_distance"], rel=1e-9)
+    line = refusal_of("compute_fid", "clean", *words, "--noround", "--quiet", *SMALL)  # small rounds itself
+    assert "--noround: acts on generated images with the extractor inception" in line
 
 
 def test_images_that_are_not_finite_are_counted_and_left_out(here):

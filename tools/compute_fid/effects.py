@@ -1,0 +1,81 @@
+"""Which options act on what is scored; one that acts on nothing is refused before any image is encoded."""
+
+from dataclasses import MISSING
+
+from common.datasets import KNOWN
+from common.errors import InputError
+
+OF_METRICS = {"nearest_k": "prdc", "inclusive": "prdc", "splits": "is", "kid_subsets": "kid", "kid_subset_size": "kid",
+              "kid_order": "kid", "kid_pairs": "kid", "kid_kernel": "kid"}
+OF_SUBSETS = ("kid_subset_size", "kid_order")
+OF_GENERATORS = ("config", "method", "num_steps", "z_dim", "truncation", "output_range", "num_classes", "class_label")
+WITH_ERRORS = ("fid", "fid_infinity", "sfid", "kid", "is")  # metrics that have a standard error
+
+PER_CLASS = ("fid", "kid")  # metrics that --per_class also takes class by class
+
+
+def is_given(options, name):
+    """True where an option has another value than its default."""
+    item = type(options).__dataclass_fields__[name]
+    return getattr(options, name) != (item.default_factory() if item.default is MISSING else item.default)
+
+
+def check_metric_options(options):
+    """Raise InputError for an option of a metric that is not asked for, or of subsets that are not drawn."""
+    for name, metric in OF_METRICS.items():
+        if is_given(options, name) and metric not in options.metrics:
+            raise InputError(f"acts on the metric {metric}, which is not asked for", where=f"--{name}",
+                             do=f"Leave it out, or give --metrics {','.join([*options.metrics, metric])}")
+    if is_given(options, "kid_sigma") and options.kid_kernel != "rbf":
+        raise InputError("acts on the kernel rbf", where="--kid_sigma", do="Leave it out, or give --kid_kernel rbf")
+    for name in OF_SUBSETS:
+        if is_given(options, name) and not options.kid_subsets:
+            raise InputError("acts on subsets, of which --kid_subsets 0 draws none", where=f"--{name}",
+                             do="Leave one of them out")
+    if options.kid_pairs == "subsets" and not options.kid_subsets:
+        raise InputError("--kid_subsets 0 draws none", where="--kid_pairs subsets", do="Leave one of them out")
+
+
+def check_effects(options, generated, reference, inside):
+    """Raise InputError for an option that acts on nothing here.
+
+    generated, reference: the sides' sources of images, None for a stored one.  inside: sources of images in stored
+    sides.
+    """
+    sources = [source for source in (generated, reference, *inside) if source is not None]
+    made = any(hasattr(source, "generate") for source in sources)
+    files = any(not hasattr(source, "generate") for source in sources)
+    for name, (effective, on) in _effects(options, bool(sources), made, files).items():
+        if name == "num_gen":
+            effective = generated is not None
+        if hasattr(options, name) and is_given(options, name) and not effective:
+            no = "no" * (getattr(options, name) is False)
+            raise InputError(f"acts on {on}, which is not scored here", where=f"--{no}{name}", do="Leave it out")
+
+
+def _effects(options, encodes, made, files):
+    """Return {option: (whether it acts, on what options of this kind act)}."""
+    metrics, extractor = {*options.metrics}, options.extractor
+    inception, by_name = extractor == "inception", bool(options.dataset_name)
+    chosen = [options.checkpoint, options.reference]
+    named = any(str(place).lower() in KNOWN for place in chosen)
+    pickles = any(str(place).lower().endswith((".pkl", ".pickle")) for place in chosen)
+    of_images, of_inception = "images, not on stored features or statistics", "images with the extractor inception"
+    return dict.fromkeys(OF_GENERATORS, (made, "a generator")) | {
+        "num_gen": (True, of_images),
+        "resolution": (files, "image files"),
+        "fit": (files, "image files"),
+        "seed": (made or ("kid" in metrics and options.kid_subsets), "generated images, or on the subsets of kid"),
+        "interval": (bool(metrics & {*WITH_ERRORS}), f"the metrics {', '.join(WITH_ERRORS)}"),
+        "extractor": (encodes or by_name or pickles, of_images),
+        "layer": (inception and (encodes or by_name) and metrics != {"sfid"}, of_inception),
+        "weights": (encodes and extractor != "small", "images with an extractor that has weights"),
+        "mode": ((encodes and inception) or by_name, of_inception),
+        "antialias": (encodes and inception, of_inception),
+        "per_class": (bool(metrics & {*PER_CLASS}), f"the metrics {' and '.join(PER_CLASS)}"),
+        "round": (made and inception, "generated images with the extractor inception"),
+        "split": (named, "a known data set"),
+        "reference_split": (str(options.reference).lower() in KNOWN, "a known data set"),
+        "stats_dir": (by_name, "--dataset_name"),
+        "data_dir": (named, "a known data set"),
+    }
