@@ -37,6 +37,10 @@ HOW = {
         "decode", "action", "block", "num", "epoch", "encode", "fidis", "prdc", "meta_info", "lmdb", "no_stats",
         "resize_factors", "png", "save_layouts", "save_blobs", "label_blobs", "palette", "size_threshold"},
     "what another option is made of": {"epochs"},  # steps
+    "which run goes on, and its names elsewhere": {
+        "log_dir", "resume_id", "resume_step", "resume_epoch", "resume_last", "resume_best", "resume_model_only",
+        "resume_clobber_hparams", "resume_log_dir", "start_state", "new_run", "wandb_id", "wandb_offline",
+        "wandb_project", "wandb_entity", "wandb_group", "wandb_name", "every_n_epochs"},
     "accepted for old commands": {"dest", "label_dropout", "mixed_precision", "prompt_file", "num_denoising_steps"},
 }
 
