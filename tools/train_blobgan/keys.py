@@ -166,3 +166,7 @@ def table():
     """Return the table of all keys and their fates as Markdown."""
     rows = [f"| `{key}` | {found.fate} | {found.text} |" for key, found in KEYS.items()]
     return "\n".join(["| key | fate | here |", "|---|---|---|", *rows])
+
+
+if __name__ == "__main__":  # the table of docs/train_blobgan_keys.md
+    print(table())

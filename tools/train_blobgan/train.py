@@ -20,6 +20,7 @@ def train(given, output_dir):
     """
     from common.device import pick_device, set_precision
     from common.job import Job
+    from common.training.keep import direction
     from tools.train_blobgan.networks import configuration
     from tools.train_blobgan.parts import check_split
     from tools.train_blobgan.presets import filled
@@ -29,6 +30,7 @@ def train(given, output_dir):
     if request.data is None:
         raise InputError("missing flag", where="--data", do="Pass the images, or dataset.path=PLACE")
     options = filled(request)
+    direction(options.monitor, options.mode)
     device = pick_device(options.device, parallel.local_rank())
     set_precision("tf32" if options.precision == "tf32" else "fp32")
     check_split(options.batch_size, options.accumulate, options.stddev_rows, parallel.world_size())

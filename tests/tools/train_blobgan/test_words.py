@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from common import console
 from common.errors import InputError
 from common.parser import parse
 from tools.train_blobgan.__main__ import TrainOptions, translated
@@ -102,11 +101,6 @@ MISSPELT = {
     "feature_jitter_shift", "model.D_reg_evry": "model.D_reg_every", "fid_stat_name": "fid_stats_name",
 }
 del MISSPELT["model.learning"]  # nothing is near it
-
-
-@pytest.fixture(autouse=True)
-def notes_are_shown():
-    console.set_quiet(False)  # whatever a command in the same process was asked for
 
 
 def settled(*words):
