@@ -17,12 +17,12 @@ def plain_covariances(raw, area=0.02):
     along = F.normalize(raw[..., 2:], dim=-1)
     basis = torch.stack([along, torch.stack([-along[..., 1], along[..., 0]], dim=-1)], dim=-1)
     axes = torch.diag_embed(torch.stack([a * scale, b * scale], dim=-1))
-    return basis @ axes @ basis.transpose(-1, -2) + 1e-5 * torch.eye(2)
+    return basis @ axes @ basis.transpose(-1, -2) + 1e-5 * torch.eye(2, dtype=raw.dtype)
 
 
 def plain_shares(blobs, grid):
     """Return the shares (B, K + 1, grid, grid) of blobs and background."""
-    places = torch.arange(grid, dtype=torch.float32)
+    places = torch.arange(grid, dtype=blobs.xs.dtype)
     points = torch.stack([places.repeat(grid), places.repeat_interleave(grid)])  # (2, grid^2): x, y
     centres = torch.stack([blobs.xs, blobs.ys], dim=-1)[..., None] * grid
     delta = (points - centres) / grid  # (B, K, 2, grid^2)

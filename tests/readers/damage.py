@@ -116,6 +116,18 @@ def configuration(data, seed):
     return stream.getvalue()
 
 
+def hyper_parameters(data, seed):
+    """Return a Lightning checkpoint with one of its hyper-parameters replaced, left out or renamed."""
+    import torch
+
+    value = torch.load(io.BytesIO(data), weights_only=True)
+    text = json.dumps(value["hyper_parameters"]).encode()
+    value["hyper_parameters"] = json.loads(mutate_json(text, seed + (seed % 5 == 4)))
+    stream = io.BytesIO()
+    torch.save(value, stream)
+    return stream.getvalue()
+
+
 def _places(value):
     """Yield (container, key) of every value inside one."""
     pairs = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()

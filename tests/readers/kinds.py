@@ -11,7 +11,15 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from tests.readers.damage import configuration, mutate, mutate_json, npy_head, safetensors_head, within
+from tests.readers.damage import (
+    configuration,
+    hyper_parameters,
+    mutate,
+    mutate_json,
+    npy_head,
+    safetensors_head,
+    within,
+)
 
 SIDE = 16
 
@@ -350,6 +358,29 @@ def lightning_file(path):
     yield lambda: load_adm(path)
 
 
+def blobgan(name):
+    """Return a maker of a small BlobGAN's file, the whole container or the averaged pair."""
+    def make(folder):
+        from common.networks.blobgan.files import write_checkpoint, write_pair
+        from tests.common.networks.blobgan.makers import networks, small
+
+        made = networks(small())
+        if name.endswith(".ckpt"):
+            write_checkpoint(folder / name, small(), made, [{"state": {}, "param_groups": []}] * 2, 1, 20)
+        else:
+            write_pair(folder / name, small(), made["generator_ema"], made["layout_net_ema"])
+        return folder / name
+
+    return make
+
+
+def blobgan_file(path):
+    from common.networks.blobgan.files import read_blobgan
+
+    yield lambda: read_blobgan(path)
+    yield lambda: read_blobgan(path, weights="raw")
+
+
 def program(maker):
     def make(folder):
         from tests.common import programs
@@ -529,6 +560,11 @@ KINDS = {
     "pickle of images": Kind(cifar_batch, cifar),
     "pickle of a network": Kind(network_pickle, edm),
     "lightning": Kind(lightning, lightning_file),
+    "blobgan": Kind(blobgan("a.ckpt"), blobgan_file),
+    "blobgan inside": Kind(blobgan("a.ckpt"), blobgan_file, within("data.pkl")),
+    "blobgan hyper-parameters": Kind(blobgan("a.ckpt"), blobgan_file, hyper_parameters),
+    "blobgan pair": Kind(blobgan("a.safetensors"), blobgan_file),
+    "blobgan pair header": Kind(blobgan("a.safetensors"), blobgan_file, safetensors_head),
     "torchscript": Kind(program("scripted"), generator),
     "torchscript inside": Kind(program("scripted"), generator, within("data.pkl")),
     "torchscript code": Kind(program("scripted"), generator, within(".py")),

@@ -28,12 +28,12 @@ class SpatialConv(ModulatedConv):
         """
         if style.dim() == 2:
             return super().forward(x, style, gain, bias)
-        weight = self.weight[0] * (self.scale * gain)
+        weight, factor = self.weight[0], self.scale * gain
         if self.demodulate:
             style = style * torch.rsqrt(style.square().mean(dim=1, keepdim=True) + EPSILON)
-            plain = self.weight[0] * self.scale
-            weight = weight * torch.rsqrt(plain.square().sum(dim=(1, 2, 3), keepdim=True) + EPSILON)
-        x = modulated(x, style)
+            energy = weight.square().sum(dim=(1, 2, 3), keepdim=True)  # whatever the style
+            factor = factor * torch.rsqrt(self.scale**2 * energy + EPSILON)
+        x, weight = modulated(x, style), weight * factor
         if weight.shape[-1] == 1:
             return F.linear(x.permute(0, 2, 3, 1), weight[:, :, 0, 0], bias).permute(0, 3, 1, 2)
         if self.resample is None:
@@ -57,8 +57,25 @@ def modulated(x, style):
     columns, side = x.shape[3], style.shape[3]
     if columns == side or columns % side:
         return x * _channels_last(splatting.stretched(style, columns))
-    x, style = x.permute(0, 2, 3, 1), style.permute(0, 2, 3, 1)[:, :, :, None]  # (B, h, w, C), (B, h, s, 1, C)
-    return (x.unflatten(2, (side, columns // side)) * style).flatten(2, 3).permute(0, 3, 1, 2)
+    x, style = x.permute(0, 2, 3, 1), style.permute(0, 2, 3, 1)  # (B, h, w, C), (B, h, s, C)
+    return _Repeated.apply(x.unflatten(2, (side, columns // side)), style).flatten(2, 3).permute(0, 3, 1, 2)
+
+
+class _Repeated(torch.autograd.Function):
+    """x (B, h, s, r, C) times style (B, h, s, C); the style's gradient is summed over r without the products."""
+
+    @staticmethod
+    def forward(ctx, x, style):
+        ctx.save_for_backward(x, style)
+        return x * style[:, :, :, None]
+
+    @staticmethod
+    def backward(ctx, gradient):
+        x, style = ctx.saved_tensors
+        of_style = gradient[:, :, :, 0] * x[:, :, :, 0]
+        for index in range(1, x.shape[3]):
+            of_style = of_style.addcmul(gradient[:, :, :, index], x[:, :, :, index])
+        return gradient * style[:, :, :, None], of_style
 
 
 def _channels_last(x):
@@ -92,9 +109,12 @@ class SpatialToRGB(nn.Module):
         self.conv = SpatialConv(inputs, 3, 1, style_dim, demodulate=False)
 
     def forward(self, x, seen, styles, skip=None):
-        """Return the picture (B, 3, h, w)."""
-        picture = self.conv(x, self.conv.style_map(seen, styles), bias=self.bias.reshape(3))
-        return picture if skip is None else picture + self.upsample(skip)
+        """Return the picture (B, 3, h, w); it is summed in float32 even where convolutions run in bfloat16."""
+        style = self.conv.style_map(seen, styles)
+        with torch.autocast(x.device.type, enabled=False):
+            x, style = splatting.precise(x), splatting.precise(style)
+            picture = self.conv(x, style, bias=self.bias.reshape(3))
+            return picture if skip is None else picture + self.upsample(skip)
 
 
 class _Noises(nn.Module):

@@ -8,6 +8,7 @@ from typing import NamedTuple, Optional
 import torch
 from torch import nn
 
+from common.errors import InputError, Parameter
 from common.nn.equalised import EqualLinear
 
 EPSILON = 1e-5  # of the norms of features and noise
@@ -103,7 +104,13 @@ class LayoutNet(nn.Module):
         return self.raw_dim if index == len(self.mlp) else self.mlp[max(index, 1)].weight.shape[1]
 
     def _index(self, mlp_idx):
-        return len(self.mlp) if mlp_idx == "raw" else mlp_idx
+        """Return the number of the module that mlp_idx stands for, from 0."""
+        modules = len(self.mlp)
+        index = modules if mlp_idx == "raw" else mlp_idx + modules if mlp_idx < 0 else mlp_idx
+        if not 0 <= index <= modules:
+            raise InputError(f"the layout network has {modules} modules", where=Parameter("mlp_idx", mlp_idx),
+                             do=f"Pass -{modules} to {modules}, or raw")
+        return index
 
     def blobs(self, raw, num_blobs: Optional[int] = None):
         """Return the Blobs of raw vectors (B, raw_dim): sizes, the background's feature and style, then row by row.

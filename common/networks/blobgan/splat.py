@@ -18,6 +18,7 @@ from common.networks.blobgan.layout import Blobs
 
 AREA = 0.02  # of an ellipse: the product of its half axes is its square
 REGULARISER = 1e-5  # added to the covariances' diagonal
+SHORTEST = 1e-30  # squared length of a direction that says something
 
 
 class Offsets(NamedTuple):
@@ -100,10 +101,11 @@ def covariances(ellipses):
 def terms(ellipses, grid):
     """Return (rows, columns), each (2, B, K, grid): q at (i, j) is the sum over both of (row_i + column_j)^2."""
     axes, along = ellipses.axes, ellipses.direction
-    length = along.square().sum(dim=-1, keepdim=True)  # 1, but for its gradient
-    scale = torch.rsqrt(length * (axes * length + REGULARISER))  # (B, K, 2)
-    across = torch.stack([-along[..., 1], along[..., 0]], dim=-1)
-    vectors = torch.stack([along, across]) * scale.movedim(-1, 0)[..., None]  # (2, B, K, 2)
+    length = along.square().sum(dim=-1, keepdim=True)  # 1, but for its gradient, and 0 for a direction of zeros
+    unit = torch.where(length > SHORTEST, along * torch.rsqrt(length.clamp(min=SHORTEST)), along.new_tensor([1.0, 0.0]))
+    scale = torch.rsqrt(axes * length + REGULARISER)  # (B, K, 2)
+    across = torch.stack([-unit[..., 1], unit[..., 0]], dim=-1)
+    vectors = torch.stack([unit, across]) * scale.movedim(-1, 0)[..., None]  # (2, B, K, 2)
     places = torch.arange(grid, dtype=axes.dtype, device=axes.device) / grid
     columns = vectors[..., :1] * (places - ellipses.xs[..., None])
     rows = vectors[..., 1:] * (places - ellipses.ys[..., None])
@@ -208,15 +210,16 @@ def splat(blobs, grid, low, offsets=None, area=AREA):
     offsets: of a jitter, see Jitter.draw.
     """
     with torch.autocast(blobs.xs.device.type, enabled=False):
-        seen = shares(jitter(Blobs(*(_precise(part) for part in blobs)), offsets, area), grid)
+        seen = shares(jitter(Blobs(*(precise(part) for part in blobs)), offsets, area), grid)
         pyramid = {grid: seen}
         while grid > low:
             grid //= 2
             pyramid[grid] = _Halved.apply(pyramid[2 * grid])
-        return Splatted(pyramid, mixed(pyramid[low], _precise(blobs.features)), _precise(blobs.spatial_style))
+        return Splatted(pyramid, mixed(pyramid[low], precise(blobs.features)), precise(blobs.spatial_style))
 
 
-def _precise(part):
+def precise(part):
+    """Return a tensor in float32, or float64 if it is that."""
     return part if part.dtype == torch.float64 else part.float()
 
 
@@ -275,7 +278,7 @@ def blob_picture(blobs, size, aspect=1, palette="default", labels=False, thresho
     the threshold.
     """
     colours = colour_table(palette)[None].to(blobs.xs.device)
-    pictures = stretched(blob_colours(jitter(Blobs(*map(_precise, blobs))), size, colours), width(size, aspect))
+    pictures = stretched(blob_colours(jitter(Blobs(*map(precise, blobs))), size, colours), width(size, aspect))
     pictures = (pictures * 255).round().clamp(0, 255).to(torch.uint8).cpu()
     return _labelled(pictures, blobs, threshold) if labels else pictures
 

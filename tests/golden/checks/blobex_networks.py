@@ -56,9 +56,11 @@ def layout_net(case):
     latent, raw = network.latent(z), network.latent(z, "raw")
     found = {"latent": latent, "raw": raw, **named(network(z), "out_"),
              **named(network.decode(network.truncate(latent, case.tensor("mean_latent"), 0.3)), "trunc_")}
-    ratios = {}
+    found, ratios = {name: value for name, value in found.items() if name in case.arrays}, {}
     for mlp_idx in (-1, "raw", 1, len(network.mlp)):
         for name, part in named(network.decode(network.latent(z, mlp_idx), mlp_idx), "out_").items():
+            if name not in case.arrays:  # no styles without spatial style
+                continue
             ratios[f"{name} from {mlp_idx}"] = within(part, case.arrays[name], **limits(case.spec["tolerance"], name))
     return Judged(ratios, found)
 
