@@ -39,7 +39,7 @@ def train(given, output_dir):
     config = replace(configuration(options), other={"transform": images.transform.describe()})
     folder = Path(options.output_dir)
     reference = reference_identity(options)
-    derived = {"data": images.fingerprint(), **({"reference": reference} if reference else {})}
+    derived = {"images": images.fingerprint(), **({"reference_images": reference} if reference else {})}
     job = Job(folder, PROG, options, request=given, derived=derived,
               inputs=inputs_of(options), owns=OWNS, accepted=accepted)
     run = None
