@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from tests.tools.commands import call_tool
+from tests.tools.train_blobgan.runs import TINY as BLOBGAN
 from tests.tools.train_edm.runs import TINY as EDM
 from tests.tools.train_edm.runs import write_colours
 
@@ -160,6 +161,9 @@ COMMANDS = {
     "qc_ncsn eval asym": Command("qc_ncsn", ("eval", "asym", *EVALUATE, "--dataset", "in/digits", "--num_images", "2",
                                              "--total_repeat", "1", "--nl", "2"), "out/asym",
                                  {**SCORE, "in/digits/test/0.bmp": "in/digits/test_spare.bin"}),
+    "train_blobgan": Command(
+        "train_blobgan", (*BLOBGAN, "--data", "in/digits", "--max_steps", "2", "--output_dir", "out"), "out",
+        {"in/digits/train/0.bmp": "in/digits/train_spare.bin"}),
     "train_edm": Command("train_edm", (*(word.replace("colours", "in/colours").replace("24", "4") for word in EDM),
                                        "--output_dir", "out"), "out",
                          {"in/colours/train_data_batch_1.npz": "in/colours_spare.bin"}),
