@@ -149,6 +149,8 @@ def load_strictly(module, state, where, do="Give the checkpoint of this configur
         what += f" ({len(missing)} missing, {len(unexpected)} unexpected of {len(own)} entries)"
         raise InputError(what, where=where, do=do)
     for name, tensor in state.items():
+        if not hasattr(tensor, "is_floating_point"):
+            raise InputError(f"'{name}' is a {type(tensor).__name__}, no tensor", where=where, do=do)
         if tuple(tensor.shape) != tuple(own[name].shape):
             what = f"'{name}' has shape {tuple(tensor.shape)}, expected {tuple(own[name].shape)}"
             raise InputError(what, where=where, do=do)
