@@ -41,5 +41,5 @@ class EvaluateOptions(CommonOptions):
     save_images: bool = option(False, "write the counterfactuals as images/att_<c>/NAME.png")
     page_pairs: int = option(400, "pairs with pictures on the page cf.html, at most", low=0)
     seed: int = flags.seed("halvings of sFID")
-    batch_size: int = flags.batch_size(8)
+    batch_size: int = flags.batch_size(8, "-bs")
     device: str = flags.device()

@@ -8,6 +8,19 @@ from common.metrics.counterfactual import neighbours_agree, split_distance
 LEAST = 4  # pairs of a halving
 
 
+def features_of(space, pictures, size):
+    """Return features (N, D) of pictures (N, 3, H, W) in [-1, 1], as bytes, `size` at a time."""
+    pixels, found = rounded_bytes(pictures), []
+    for first in range(0, len(pixels), size):
+        found.append(space.encode([space.prepare(image) for image in pixels[first : first + size]])[0])
+    return np.concatenate(found)
+
+
+def distance_name(space):
+    """Return what a Frechet distance in a space is called: FID in Inception's alone."""
+    return "fid" if space.is_inception else "frechet"
+
+
 class Realism:
     """Collects features of images and counterfactuals, and measures them at the end.
 
@@ -43,11 +56,7 @@ class Realism:
         """Return features (N, D) in the space; of width 0 without one."""
         if self.space is None:
             return np.zeros((len(pictures), 0), np.float32)
-        pixels = rounded_bytes(pictures)
-        size, found = self.measurer.options.batch_size, []
-        for first in range(0, len(pixels), size):
-            found.append(self.space.encode([self.space.prepare(image) for image in pixels[first : first + size]])[0])
-        return np.concatenate(found)
+        return features_of(self.space, pictures, self.measurer.options.batch_size)
 
     def neighbours(self):
         """Add `ynn` to the lines of flips: the share of the nearest images that have the decision that was wanted."""
@@ -71,7 +80,7 @@ class Realism:
 
         if self.space is None:
             return {}
-        name, found = "fid" if self.space.is_inception else "frechet", {}
+        name, found = distance_name(self.space), {}
         real = np.concatenate([each[0] for each in self.images])
         for attribute, parts in self.made.items():
             made, images = (np.concatenate([part[place] for part in parts]) for place in (0, 3))
