@@ -91,7 +91,9 @@ class Material:
     def _images(self):
         if all(name is None for name in self.folder.names):
             return None
-        return open_images(self.setting("dataset_path"), self.gan, "--dataset_path")
+        images = open_images(self.setting("dataset_path"), self.gan, "--dataset_path")
+        images.numbers([name for name in self.folder.names if name is not None])
+        return images
 
     def targets(self, metadata):
         """Return the images of a batch (B, 3, H, W) in [-1, 1], None for generated ones."""
@@ -101,8 +103,9 @@ class Material:
         marks = metadata.extra.get("marks")
         if isinstance(marks, list) and len(marks) == len(metadata.names):
             now = [f"{zlib.crc32(np.ascontiguousarray(row)):08x}" for row in pixels]
-            for name in (name for name, then, own in zip(metadata.names, marks, now) if then != own):
-                console.say(f"note: {name}: the image has changed since it was inverted")
+            changed = [name for name, then, own in zip(metadata.names, marks, now) if then != own]
+            if changed:
+                console.say(f"note: images that have changed since they were inverted: {', '.join(changed)}")
         return to_network(pixels).to(self.device)
 
     def derived(self):
@@ -131,13 +134,17 @@ class NamedImages:
     def __init__(self, images):
         self.images, self._numbers = images, {images.title(number): number for number in range(len(images))}
 
-    def pixels(self, names):
-        """Return uint8 images (B, H, W, 3); InputError for a missing or damaged one."""
+    def numbers(self, names):
+        """Return the images' numbers in the folder; InputError for one that is not there."""
         missing = [name for name in names if name not in self._numbers]
         if missing:
             raise InputError(f"'{missing[0]}' is not in it", where=self.images.name,
                              do="Pass the folder of these images")
-        pixels, good = self.images.read([self._numbers[name] for name in names])
+        return [self._numbers[name] for name in names]
+
+    def pixels(self, names):
+        """Return uint8 images (B, H, W, 3); InputError for a missing or damaged one."""
+        pixels, good = self.images.read(self.numbers(names))
         if not good.all():
             raise InputError(f"'{names[int(np.flatnonzero(~good)[0])]}' cannot be read", where=self.images.name,
                              do="Restore the image")

@@ -92,6 +92,7 @@ def evaluate_inversion(options):
                          f"{config.n_features} of {config.feature_dim} and {config.dim}", where=options.inv_path,
                          do="Pass the BlobGAN that made them with --blobgan_weights")
     images = open_images(options.dataset_path, gan, "--dataset_path")
+    images.numbers(names)
     base = Path(str(options.inv_path).removesuffix(".pt"))
     folder = Path(options.output_dir or f"{base}_evaluation")
     text = Path(f"{base}.txt")

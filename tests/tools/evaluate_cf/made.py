@@ -81,7 +81,7 @@ def change(blobs, seed, amount=0.5):
 
 
 @torch.no_grad()
-def make(root, several=None, generated=False, foreign=False, number=sum(SIZES)):
+def make(root, several=None, generated=False, foreign=False, number=5):
     """Write networks, images and a folder of counterfactuals below `root`; return Made.
 
     several: number of counterfactuals of each pair, with an axis in front.  foreign: files as the original wrote them.

@@ -205,7 +205,8 @@ def test_truth_kept_and_measures_come_from_a_table(made, tmp_path):
         rows.append([image, NAMES[0], 1 - first[0], first[1], light[place] + 0.5])
         rows.append([image, 1, first[0], first[1], light[place]])
     write_table(tmp_path / "truth.csv", ["image", "attribute", *NAMES, "light"], rows)
-    results = results_of("evaluate_cf", *made.words("--truth", tmp_path / "truth.csv", "--output_dir", tmp_path / "out"))
+    results = results_of("evaluate_cf", *made.words("--truth", tmp_path / "truth.csv", "--output_dir",
+                                                    tmp_path / "out"))
     one, two = (results["attributes"][name] for name in NAMES)
     assert (one["truth"], one["kept"]) == (1.0, 1.0)
     assert (two["truth"], two["kept"]) == (0.0, 1.0)
