@@ -45,7 +45,7 @@ def compare(options):
     if not shared:
         raise InputError("no pair is in both", where=options.folders[1], do="Compare runs on the same images")
     folder = Path(options.output_dir)
-    job = Job(folder, PROG, options, derived={"pairs": [file_hash(path) for path in tables]}, inputs=tables,
+    job = Job(folder, PROG, options, content={"pairs": [file_hash(path) for path in tables]}, inputs=tables,
               owns=("compare.csv",), show=show)
 
     def work():

@@ -15,7 +15,7 @@ WIDEST = 320  # pixels of a picture on the page
 LOSSLESS = 64  # pixels of a side up to which it is a PNG
 LEAST_BLOBS = 128  # pixels of the picture of blobs
 MOVED = 0.005  # share of the canvas: a shorter way is drawn without an arrow
-VISIBLE = -3.0  # size of a blob below which it is not seen
+GROWN = 0.05  # change of a size: a smaller one is drawn without a sign
 
 
 class Gallery:

@@ -9,7 +9,7 @@ import numpy as np
 
 from common.files import plain, write_text
 from common.networks.blobgan.layout import Blobs
-from tools.evaluate_cf.gallery import MOVED, difference_uri
+from tools.evaluate_cf.gallery import GROWN, MOVED, difference_uri
 from tools.evaluate_cf.summary import cell, table
 
 SHOWN_BLOBS = 8  # of each direction, the most often changed first
@@ -49,7 +49,8 @@ def _data(names, gallery):
               "facts": [f"{word} {line[name]:.3g}" for name, word in FACTS if line.get(name) is not None]
               + _known(line)}
              for pair in gallery.pairs for line in (pair["line"],)]
-    content = {"names": names, "aspect": gallery.aspect, "moved": MOVED, "images": gallery.images, "pairs": pairs}
+    content = {"names": names, "aspect": gallery.aspect, "moved": MOVED, "grown": GROWN,
+               "images": gallery.images, "pairs": pairs}
     return json.dumps(plain(content), allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
 
 
@@ -70,9 +71,11 @@ def _change(names, key, change, lines):
     attribute, wanted = key
     often, tensors, signed, picture = change.means()
     title = f"{names[attribute]} → {'yes' if wanted else 'no'}, {change.count:,} flips"
+    moved = [name for name in Blobs._fields if tensors[name].any()]
+    signed = {name: part for name, part in signed.items() if name in moved}
     rows = [[_blob(number), f"{often[number]:.2f}", *(_number(signed[name][number]) for name in signed),
-             *(_number(tensors[name][number], "") for name in Blobs._fields)] for number in _most(often, tensors)]
-    columns = ["blob", "changed in", *(f"mean {name}" for name in signed), *(f"|{name}|" for name in Blobs._fields)]
+             *(_number(tensors[name][number], "") for name in moved)] for number in _most(often, tensors)]
+    columns = ["blob", "changed in", *(f"mean {name}" for name in signed), *(f"|{name}|" for name in moved)]
     own = [line for line in lines if line["flip"] and line["attribute"] == attribute and line["target"] == wanted]
     sentence = _sentence(names, attribute, own, often)
     return (f'<section class="change"><div><h3>{escape(title)}</h3><p>{escape(sentence)}</p>{_table(columns, rows)}'

@@ -74,8 +74,8 @@ def evaluate_encoder(options):
 
 
 def evaluate_inversion(options):
-    """Measure what a BlobGAN renders of stored blobs; results as of evaluate_encoder, and a block of text is appended
-    to `--inv_path` without .pt, with .txt."""
+    """Measure what a BlobGAN renders of stored blobs; results as of evaluate_encoder. They are appended as text to
+    `--inv_path` without .pt, with .txt; with --output_dir to a file of that name there."""
     from common.blobs.metadata import read_inversions
     from common.device import pick_device
     from common.errors import InputError
@@ -96,6 +96,8 @@ def evaluate_inversion(options):
     base = Path(str(options.inv_path).removesuffix(".pt"))
     folder = Path(options.output_dir or f"{base}_evaluation")
     text = Path(f"{base}.txt")
+    if options.output_dir:
+        text = folder / text.name
     return _job(options, "inversion", folder, gan, images, names, options.inv_path,
                 lambda rows, pictures: gan.render(to(select(blobs, rows), device)), device, text)
 

@@ -68,7 +68,7 @@ def _measure(options, material, folder):
     results = _results(material, lines, summary)
     files = [*_write(folder, lines, summary), folder / "cf.html"]
     write_page(folder / "cf.html", material, results, lines, changes, gallery)
-    _append_metrics(material, summary)
+    _append_metrics(folder if options.output_dir else material.folder.path, summary)
     return results, files
 
 
@@ -124,8 +124,8 @@ def _plain(value):
     return None if isinstance(value, float) and not abs(value) < float("inf") else value
 
 
-def _append_metrics(material, summary):
-    """Add the original's lines to metrics.txt of the folder: success rate, LPIPS and FID of each attribute."""
+def _append_metrics(folder, summary):
+    """Add the original's lines to metrics.txt: success rate, LPIPS and FID of each attribute."""
     from common.files import append_text
 
     words = (("success", "success rate"), ("lpips", "LPIPS"), ("perceptual", "perceptual"), ("fid", "FID"),
@@ -133,7 +133,7 @@ def _append_metrics(material, summary):
     text = "".join(f"{attribute}: " + ", ".join(f"{word} {entry[name]}" for name, word in words
                                                 if entry.get(name) is not None) + "\n"
                    for attribute, entry in summary.items())
-    append_text(material.folder.path / "metrics.txt", text)
+    append_text(folder / "metrics.txt", text)
 
 
 def show(results):

@@ -99,7 +99,8 @@ SHOWN = {
 
 def table(summary):
     """Return (columns, rows) of text: a measure a row, an attribute a column."""
-    rows = [[name, *(str(entry[name]) for entry in summary.values())] for name in ("pairs", "already", "not_found")]
+    rows = [[name.replace("_", " "), *(str(entry[name]) for entry in summary.values())]
+            for name in ("pairs", "already", "not_found", "failed")]
     rows += [[heading, *(cell(entry, name) for entry in summary.values())] for name, heading in SHOWN.items()
              if any(entry.get(name) is not None for entry in summary.values())]
     return ["", *summary], rows

@@ -81,7 +81,7 @@ def change(blobs, seed, amount=0.5):
 
 
 @torch.no_grad()
-def make(root, several=None, generated=False, foreign=False, number=5):
+def make(root, several=None, generated=False, foreign=False, number=5, amount=0.5):
     """Write networks, images and a folder of counterfactuals below `root`; return Made.
 
     several: number of counterfactuals of each pair, with an axis in front.  foreign: files as the original wrote them.
@@ -97,7 +97,7 @@ def make(root, several=None, generated=False, foreign=False, number=5):
     noise = torch.randn(number, 3, 16, 32, generator=torch.Generator().manual_seed(6))
     for name, pixels in zip(names, rounded_bytes(gan.render(layouts) + 0.05 * noise)):
         Image.fromarray(pixels).save(root / "images" / name)
-    changed = {attribute: change(layouts, 10 + attribute) for attribute in range(len(NAMES))}
+    changed = {attribute: change(layouts, 10 + attribute, amount) for attribute in range(len(NAMES))}
     if several:
         changed = {attribute: Blobs(*map(torch.stack, zip(*(change(layouts, 20 + 10 * attribute + own)
                                                             for own in range(several))))) for attribute in changed}

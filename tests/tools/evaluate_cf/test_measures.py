@@ -234,16 +234,21 @@ def test_another_oracle_is_refused(made, tmp_path):
 
 
 def test_metrics_txt_is_appended_to_once_for_each_evaluation(made, evaluated, tmp_path):
-    before = (made.folder / "metrics.txt").read_text()
-    words = made.words("--output_dir", tmp_path / "out")
-    results_of("evaluate_cf", *words)
-    once = (made.folder / "metrics.txt").read_text()
-    assert once.startswith(before)
-    added = once.removeprefix(before).splitlines()
-    assert [line.partition(":")[0] for line in added] == [*NAMES, "all"]
-    assert added[0].startswith(f"{NAMES[0]}: success rate ")
-    assert results_of("evaluate_cf", *words)["pairs"] == 10
-    assert (made.folder / "metrics.txt").read_text() == once
+    once = (made.folder / "metrics.txt").read_text().splitlines()
+    entry = evaluated[0]["attributes"]
+    assert [line.partition(":")[0] for line in once] == [*NAMES, "all"]
+    assert once[0] == (f"{NAMES[0]}: success rate {entry[NAMES[0]]['success']}, perceptual "
+                       f"{entry[NAMES[0]]['perceptual']}, Frechet {entry[NAMES[0]]['frechet']}")
+    again = results_of("evaluate_cf", *made.words(), "--perceptual", made.files["model"], "--oracle",
+                       made.folder.parent / "oracle.tar", "--cout", "--redundancy", "--extractor", "small")
+    assert again == evaluated[0]
+    assert (made.folder / "metrics.txt").read_text().splitlines() == once
+    for _ in range(2):
+        results_of("evaluate_cf", *made.words("--output_dir", tmp_path / "out"))
+        assert len((tmp_path / "out" / "metrics.txt").read_text().splitlines()) == 3
+    assert (made.folder / "metrics.txt").read_text().splitlines() == once
+    results_of("evaluate_cf", *made.words("--output_dir", tmp_path / "out", "--overwrite"))
+    assert len((tmp_path / "out" / "metrics.txt").read_text().splitlines()) == 6
 
 
 def test_T23_lpips_is_the_packages_on_pictures_from_minus_one_to_one(made, tmp_path):

@@ -37,14 +37,19 @@ function arrow(x0, y0, x1, y1, kind) {
   return lines.map(([a, b, c, d]) => svg("line", {x1: a, y1: b, x2: c, y2: d, class: kind}));
 }
 
+function inside(value, side) {
+  return Math.min(side - 7, Math.max(7, value));
+}
+
 function blobs(pair) {
-  const made = figure(data.images[pair.image].blobs, "blobs that changed");
+  const made = figure(data.images[pair.image].blobs, "blobs that changed; + grew, − shrank");
   const width = 100 * data.aspect, drawing = svg("svg", {viewBox: `0 0 ${width} 100`});
-  for (const [blob, x0, y0, x1, y1] of pair.moved) {
+  for (const [blob, x0, y0, x1, y1, growth] of pair.moved) {
     if (blob < 0) continue;
     if (Math.hypot((x1 - x0) * data.aspect, y1 - y0) > data.moved)
       for (const kind of ["edge", "way"]) drawing.append(...arrow(width * x0, 100 * y0, width * x1, 100 * y1, kind));
-    drawing.append(svg("text", {x: width * x1, y: 100 * y1}, blob));
+    const sign = Math.abs(growth) < data.grown ? "" : growth > 0 ? "+" : "−";
+    drawing.append(svg("text", {x: inside(width * x1, width), y: inside(100 * y1, 100)}, blob + sign));
   }
   made.append(drawing);
   return made;
