@@ -17,6 +17,9 @@ CPU = ("--device", "cpu")
 SMALL = ("--extractor", "small", *CPU)
 QC = ("--config", "u_digits", "--config.model.nf=4", "--config.model.attn_resolutions=99", "--bs", "4", *CPU)
 
+RENDERED = ("--blobgan_weights", "in/made/gan.ckpt", "--decision_model_weights", "in/made/decision.tar",
+            "--dataset_path", "in/made/images", *CPU)
+
 
 @dataclass
 class Command:
@@ -80,6 +83,7 @@ def make_inputs(folder):
     make_score_model(place)
     make_interval_inputs(place)
     make_digits(place)
+    make_counterfactuals(place)
     return place
 
 
@@ -121,6 +125,21 @@ def make_score_model(place):
     shutil.copy(place / "score" / "checkpoints-meta" / "checkpoint.pth", place / "score.pth")
     shutil.rmtree(place / "score")
     shutil.rmtree(place / "score_spare")
+
+
+def make_counterfactuals(place):
+    """Write counterfactuals with their networks and images, and an evaluation of them, each with a spare."""
+    from tests.tools.blobgan_networks import save_blobgan
+    from tests.tools.evaluate_cf.made import make
+
+    made = make(place / "made")
+    os.rename(save_blobgan(place / "spare" / "gan.ckpt", seed=1), place / "made_spare.bin")
+    os.rename(make(place / "spare", amount=0.6).folder / "metadata_1.pt", place / "metadata_spare.bin")
+    shutil.rmtree(place / "spare")
+    ended = call_tool("evaluate_cf", *made.words("--output_dir", place / "evaluated", "--quiet"))
+    assert ended.status == 0, ended.err
+    text = (place / "evaluated" / "pairs.csv").read_bytes()
+    (place / "pairs_spare.bin").write_bytes(text.replace(b"00.png,1,", b"99.png,1,"))
 
 
 def make_digits(place):
@@ -212,6 +231,15 @@ COMMANDS = {
                           "--real_lpips", "0", "--fake_lpips", "0", "--decision_weights", "none", "--start_weights",
                           "none"), "out",
         {"in/blobgan.ckpt": "in/blobgan_spare.bin", "in/photos/0.bmp": "in/photos_spare.bin"}),
+    "evaluate_cf": Command(
+        "evaluate_cf", ("in/made/cf", *RENDERED, "--output_dir", "out"), "out",
+        {"in/made/gan.ckpt": "in/made_spare.bin", "in/made/cf/metadata_1.pt": "in/metadata_spare.bin"}),
+    "evaluate_cf inversion": Command(
+        "evaluate_cf", ("inversion", "--inv_path", "in/made/cf/all_inversions.pt", *RENDERED, "--output_dir", "out"),
+        "out", {"in/made/gan.ckpt": "in/made_spare.bin"}),
+    "evaluate_cf compare": Command(
+        "evaluate_cf", ("compare", "in/evaluated", "in/evaluated", "--output_dir", "out"), "out",
+        {"in/evaluated/pairs.csv": "in/pairs_spare.bin"}),
     "generate_blobgan": Command(
         "generate_blobgan", ("in/blobgan.ckpt", "-n", "3", "--save_blobs", "-s", "out", *CPU), "out",
         {"in/blobgan.ckpt": "in/blobgan_spare.bin"}),

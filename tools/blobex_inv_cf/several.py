@@ -3,10 +3,11 @@
 import torch
 
 from common.blobs.metadata import Counterfactuals
+from common.blobs.spread import spread_numbers
 from common.blobs.terms import image_distance
 from common.networks.blobgan.layout import Blobs, select
 from tools.blobex_inv_cf.collect import ALREADY, FLIPPED, NOT_FOUND
-from tools.blobex_inv_cf.diverse import RESTARTS, Diversity, search_diverse, spread_numbers
+from tools.blobex_inv_cf.diverse import RESTARTS, Diversity, search_diverse
 from tools.blobex_inv_cf.problem import blob_offsets
 
 EXTRA_COLUMNS = ("number", "pixel_distance", "relative_distance", "cosine", "blob_overlap")
