@@ -3,7 +3,10 @@
 import torch
 import torch.nn.functional as F
 
+TINY = 1e-12  # so that counterfactuals that change nothing have finite numbers
 
+
+@torch.no_grad()
 def spread_numbers(pictures, start_picture, offsets):
     """Return the four numbers of n counterfactuals of one query.
 
@@ -18,6 +21,6 @@ def spread_numbers(pictures, start_picture, offsets):
     unit = F.normalize(changes, dim=1)
     low, high = (end(offsets[first], offsets[second]).sum(dim=1) for end in (torch.minimum, torch.maximum))
     return {"pixel_distance": float(pairwise.mean()),
-            "relative_distance": float(pairwise.mean() / changes.abs().mean()),
+            "relative_distance": float(pairwise.mean() / changes.abs().mean().clamp_min(TINY)),
             "cosine": float((unit[first] * unit[second]).sum(dim=1).mean()),
-            "blob_overlap": float((low / high).mean())}
+            "blob_overlap": float((low / high.clamp_min(TINY)).mean())}

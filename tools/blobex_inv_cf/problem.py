@@ -5,7 +5,7 @@ from typing import NamedTuple, Optional, Tuple
 
 import torch
 
-from common.blobs.changes import BLOBS_ALONE, FIRST_BLOB_ROW
+from common.blobs.changes import scaled_offsets
 from common.blobs.rows import put_rows, take_rows
 from common.networks.blobgan.layout import Blobs
 
