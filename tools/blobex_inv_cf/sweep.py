@@ -17,8 +17,8 @@ Inverts a few images once and searches with every combination of learning rate, 
 table and one picture of success against nearness; the recommended combination on top. A stopped run goes on."""
 EPILOG = """\
 examples:
-  blobex_inv_cf sweep --dataset_path val --max_images 8 --learning_rates .04 .08 .16 --n_iters 25 50 100 \\
-      --lambdas_prox 0 1 3 --output_dir out/sweep"""
+  blobex_inv_cf sweep --dataset_path val --max_images 8 --learning_rate_cf .04 .08 .16 --n_iters_cf 25 50 100 \\
+      --lambda_prox_cf 0 1 3 --output_dir out/sweep"""
 OWNS = ("inversion", "run_*", "table.csv", "table.md", "sweep.png")
 SLACK = 0.02  # success below the best that is as good
 NAMES = ("learning_rate_cf", "n_iters_cf", "lambda_prox_cf")
@@ -27,19 +27,19 @@ SHOWN = ("success", "l1", "blobs_changed", "flip_on_real", "evaluations")
 
 @dataclass(kw_only=True)
 class SweepOptions(ExplainOptions):
-    """Flags of `blobex_inv_cf sweep`: those of a search, and the values to try."""
+    """Flags of `blobex_inv_cf sweep`: those of a search, three of them with several values."""
 
-    learning_rates: List[float] = option([0.04, 0.08, 0.16], "learning rates of the search", nargs="+", above=0)
-    n_iters: List[int] = option([25, 50, 100], "numbers of steps", nargs="+", low=1)
-    lambdas_prox: List[float] = option([0.0, 1.0, 3.0], "weights of the proximity", nargs="+", low=0)
+    learning_rate_cf: List[float] = option([0.04, 0.08, 0.16], "learning rates of the search", nargs="+", above=0)
+    n_iters_cf: List[int] = option([25, 50, 100], "steps of a search at most", nargs="+", low=1)
+    lambda_prox_cf: List[float] = option([0.0, 1.0, 3.0], "weights of the distance from the inverted blobs", nargs="+",
+                                         low=0)
 
 
 def combinations(options):
     """Return [(folder's name, {flag: value})] of all combinations."""
     found = []
-    for rate, steps, weight in itertools.product(dict.fromkeys(options.learning_rates), dict.fromkeys(options.n_iters),
-                                                 dict.fromkeys(options.lambdas_prox)):
-        found.append((f"run_{rate:g}_{steps}_{weight:g}", dict(zip(NAMES, (rate, steps, weight)))))
+    for values in itertools.product(*(dict.fromkeys(getattr(options, name)) for name in NAMES)):
+        found.append(("run_" + "_".join(f"{value:g}" for value in values), dict(zip(NAMES, values))))
     return found
 
 
