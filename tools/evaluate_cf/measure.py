@@ -9,7 +9,7 @@ from common.blobs.perceptual import compare
 from common.blobs.search import flipped
 from common.blobs.spread import spread_numbers
 from common.blobs.terms import image_distance, rows_mean
-from common.metrics.counterfactual import cout
+from common.metrics.counterfactual import changed_attributes, cout
 from common.networks.blobgan.layout import Blobs, cat, select
 from tools.evaluate_cf.folder import dense_version, labels_of, reached, stored_lines
 
@@ -149,9 +149,9 @@ class Measurer:
         """Return the columns of an oracle: does it see the flip, how many of its decisions changed, others kept."""
         after, suffix, own = self.scores(oracle.model, judged), "" if place == 0 else f"_{place + 1}", oracle.columns
         seen, then = after[:, own] > 0.5, before[:, own] > 0.5
-        changed, wanted = seen != then, goals != 0
-        return {f"oracle_flip{suffix}": reached(seen, goals), f"oracle_changed{suffix}": changed.sum(dim=1),
-                f"oracle_kept{suffix}": ~(changed & ~wanted).any(dim=1),
+        count = changed_attributes(before[:, own].cpu().numpy(), after[:, own].cpu().numpy())
+        return {f"oracle_flip{suffix}": reached(seen, goals), f"oracle_changed{suffix}": torch.from_numpy(count),
+                f"oracle_kept{suffix}": ~((seen != then) & (goals == 0)).any(dim=1),
                 f"oracle_before{suffix}": before, f"oracle_after{suffix}": after}
 
     def _cout(self, before, after, attribute, goals):
