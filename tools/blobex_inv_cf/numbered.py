@@ -50,8 +50,9 @@ def main(options):
                          where=options.inversions, do="Use inversions of this BlobGAN")
     count, folder = min(options.max_images, len(names)), Path(options.output_dir)
     names, blobs = names[:count], to(select(blobs, slice(0, count)), device)
-    job = Job(folder, PROG, options, derived={"inversions": file_hash(options.inversions), "gan": weights_hash(gan)},
-              inputs=[options.inversions, options.blobgan_weights], owns=OWNS)
+    derived = {"contents of inversions": file_hash(options.inversions),
+               "contents of blobgan_weights": weights_hash(gan)}
+    job = Job(folder, PROG, options, derived=derived, inputs=[options.inversions, options.blobgan_weights], owns=OWNS)
     return job.run(lambda: draw(options, gan, names, blobs, folder),
                    lambda: (f"would draw the blobs of {count} images into {folder}", {"images": count}), device)
 

@@ -394,8 +394,8 @@ class Program(torch.nn.Module):
 def test_a_torchscript_program_is_explained_by_its_objectives(here):
     torch.jit.save(torch.jit.script(Program()), "program.pt")
     words = ("--decision_model_weights", "program.pt", "--class_names", "left", "right")
-    run(*words, "--lambda_inv_decision_fm", "0", "--objective", "attribute:right", "--n_iters_cf", "100", "--output_dir",
-        "program")
+    run(*words, "--lambda_inv_decision_fm", "0", "--objective", "attribute:right", "--n_iters_cf", "100",
+        "--output_dir", "program")
     value, gan = metadata(0, "program"), read_blobgan("gan.ckpt")
     assert value["genprobe"]["names"] == ["attribute:right"]
     assert value["init_scores"].shape == (3, 1)
