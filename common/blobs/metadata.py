@@ -13,6 +13,7 @@ from typing import NamedTuple, Optional
 import torch
 
 from common.errors import InputError
+from common.files import read_json, write_json
 from common.formats.checkpoints import load_torch, save_torch
 from common.networks.blobgan.layout import Blobs, cat, select
 
@@ -72,7 +73,7 @@ def read_metadata(path):
     value = load_torch(path)
     if not isinstance(value, dict) or "blob_optim" not in value:
         raise InputError("no metadata of an inversion in it (no 'blob_optim')", where=path, do=GIVE)
-    blobs = _blobs(value["blob_optim"], path, "blob_optim")
+    blobs = checked_blobs(value["blob_optim"], f"{path}: blob_optim")
     count, names = len(blobs.xs), value.get("image_names")
     if names is not None and (not isinstance(names, (list, tuple)) or [type(name) for name in names] != [str] * count):
         raise InputError(f"image_names is no list of {count} names", where=path, do=GIVE)
@@ -90,7 +91,7 @@ def read_metadata(path):
 def _counterfactuals(entry, count, scores, path, key):
     if not isinstance(entry, dict) or "blob_cf" not in entry:
         raise InputError(f"{key} has no 'blob_cf'", where=path, do=GIVE)
-    blobs = _blobs(entry["blob_cf"], path, f"{key}.blob_cf")
+    blobs = checked_blobs(entry["blob_cf"], f"{path}: {key}.blob_cf", several=True)
     lead = tuple(blobs.xs.shape[:-1])
     if lead[-1] != count:
         raise InputError(f"{key} has {lead[-1]} images, blob_optim {count}", where=path, do=GIVE)
@@ -101,24 +102,29 @@ def _counterfactuals(entry, count, scores, path, key):
                            _tensor(entry, "assignment", (*lead, None), path))
 
 
-def _blobs(value, path, where):
-    """Return the Blobs of a dictionary, one row for each image, with axes in front for several counterfactuals."""
-    missing = [name for name in Blobs._fields if not isinstance(value, dict) or name not in value]
-    if missing:
-        raise InputError(f"{where} has no '{missing[0]}'", where=path, do=GIVE)
-    parts = Blobs(*(value[name] for name in Blobs._fields))
-    for name, part in parts._asdict().items():
-        if not isinstance(part, torch.Tensor) or not part.is_floating_point():
-            raise InputError(f"{where}.{name} is no tensor of floats", where=path, do=GIVE)
-    lead, blobs = parts.xs.shape[:-1], parts.xs.shape[-1]
-    expected = {"xs": (blobs,), "ys": (blobs,), "sizes": (blobs + 1,), "covs": (blobs, 4),
-                "features": (blobs + 1, parts.features.shape[-1]),
-                "spatial_style": (blobs + 1, parts.spatial_style.shape[-1])}
-    for name, part in parts._asdict().items():
-        if not lead or part.shape != (*lead, *expected[name]):
-            raise InputError(f"{where}.{name} has the shape {tuple(part.shape)}, expected {(*lead, *expected[name])}",
-                             where=path, do=GIVE)
-    return Blobs(*(part.float() for part in parts))
+def checked_blobs(entries, where, several=False):
+    """Return Blobs, float32 on the CPU, of a dictionary of the six as arrays or tensors, with one row for each image;
+    several: more axes in front are fine, of several counterfactuals at once.
+
+    Raises InputError for what is missing, holds no numbers, or does not fit together.
+    """
+    tensors = {}
+    for name in Blobs._fields:
+        if not isinstance(entries, dict) or name not in entries:
+            raise InputError(f"'{name}' is missing", where=where, do=GIVE)
+        try:
+            tensors[name] = torch.as_tensor(entries[name]).detach().float().cpu().contiguous()
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise InputError(f"'{name}' holds no numbers", where=where, do=GIVE) from error
+    lead, blobs = tensors["xs"].shape[:-1], (*tensors["xs"].shape, 0)[-2 if tensors["xs"].dim() else -1]
+    widths = [(*tensors[name].shape, 0)[-2] if tensors[name].dim() > 1 else 0 for name in ("features", "spatial_style")]
+    rows = ((blobs,), (blobs,), (blobs + 1,), (blobs, 4), (blobs + 1, widths[0]), (blobs + 1, widths[1]))
+    for (name, tensor), own in zip(tensors.items(), rows):
+        if not lead or (len(lead) > 1 and not several) or tuple(tensor.shape) != (*lead, *own) or 0 in own:
+            expected = (*(lead if several and lead else lead[:1] or (1,)), *own)
+            raise InputError(f"'{name}' has shape {tuple(tensor.shape)}, expected {expected}: positions and covs have "
+                             "a row for each blob, the others one more, of the background", where=where, do=GIVE)
+    return Blobs(**tensors)
 
 
 def _per_image(value, name, lead, path):
@@ -147,22 +153,37 @@ def metadata_files(folder):
     return sorted((int(number[1]), path) for number, path in numbered if number)
 
 
-def write_inversions(path, names, blobs):
-    """Write all_inversions.pt: the Blobs of images under their names."""
+def write_inversions(path, names, blobs, marks):
+    """Write all_inversions.pt: the Blobs of images under their names; and beside it all_inversions.json, {"marks":
+    {name: mark of the picture that was inverted}}."""
     save_torch(path, {name: _stored(select(blobs, slice(row, row + 1))) for row, name in enumerate(names)})
+    write_json(Path(path).with_suffix(".json"), {"marks": marks})
+
+
+def read_marks(path):
+    """Return {image name: mark of the picture that was inverted} of what `read_inversions` reads; {} where no file says
+    so, as of the original's."""
+    value, beside = load_torch(path), Path(path).with_suffix(".json")
+    if isinstance(value, dict) and "blob_optim" in value:
+        metadata = read_metadata(path)
+        return dict(zip(metadata.names or (), metadata.extra.get("marks", ())))
+    found = read_json(beside) if beside.exists() else {}
+    marks = found.get("marks") if isinstance(found, dict) else None
+    return marks if isinstance(marks, dict) else {}
 
 
 def read_inversions(path):
-    """Return (names, Blobs) of an all_inversions.pt, or of one metadata_<i>.pt."""
+    """Return (names, Blobs) of an all_inversions.pt, or of one metadata_<i>.pt; InputError for a missing, damaged or
+    foreign file, and for inversions of several networks."""
     value = load_torch(path)
     if isinstance(value, dict) and "blob_optim" in value:
         metadata = read_metadata(path)
         if metadata.names is None:
             raise InputError("these blobs belong to generated images", where=path, do="Give the inversions of images")
         return metadata.names, metadata.blobs
-    if not isinstance(value, dict) or not value:
+    if not isinstance(value, dict) or not value or not all(isinstance(entry, dict) for entry in value.values()):
         raise InputError("no inversions in it", where=path, do="Give an all_inversions.pt of blobex_inv_cf")
-    rows = [_blobs(entry, path, str(name)) for name, entry in value.items()]
+    rows = [checked_blobs(entry, f"{path}: {name}") for name, entry in value.items()]
     shapes = {tuple(part.shape[1:] for part in row) for row in rows}
     if len(shapes) > 1 or any(len(row.xs) != 1 for row in rows):
         raise InputError("its inversions differ in shape", where=path, do="Give the inversions of one BlobGAN")

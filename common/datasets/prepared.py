@@ -78,12 +78,13 @@ class PreparedImages:
 
     transform: the squash.SquashOrCrop that the ImageSet applies.  memory_gb: they stay in memory where all of them fit.
     limit: take so many of the first images alone.
-    damaged: numbers of those that turned out to be unreadable so far.
+    damaged: numbers of those that turned out to be unreadable so far.  instead: what becomes of one, for a note.
     """
 
     def __init__(self, images, transform, memory_gb=4.0, limit=None):
         self.images, self.transform, self.name, self.labels = images, transform, images.name, images.labels
         self.count = min(len(images), limit or len(images))
+        self.instead = "another image is drawn in its place"
         self.damaged, self.shape, self._pack = set(), tuple(images.image_shape), None
         self._cache = ImageCache(self._load, self.count, self.shape, memory_gb)
 
@@ -151,7 +152,7 @@ class PreparedImages:
 
     def _note_damaged(self, number, error):
         if number not in self.damaged and len(self.damaged) < SHOWN:
-            console.say(f"note: {error.where}: {error.what}; another image is drawn in its place")
+            console.say(f"note: {error.where}: {error.what}; {self.instead}")
         self.damaged.add(number)
 
 

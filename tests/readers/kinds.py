@@ -483,9 +483,12 @@ def inversions(folder):
 
 
 def layouts(path):
+    from common.blobs.metadata import read_inversions, read_marks, read_metadata
     from common.networks.blobgan.layout_files import read_layouts
 
     yield lambda: read_layouts(path)
+    if path.suffix == ".pt":
+        yield lambda: (read_metadata(path), read_inversions(path), read_marks(path))
 
 
 def settings(path):

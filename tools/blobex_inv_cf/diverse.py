@@ -131,7 +131,7 @@ def diverse_blobs(start, parts, settings, diversity):
             own = settings.free(rows)[name]
             offset = offset * (own if offset.dim() == 2 else own[..., None])
         moved[name] = before[name] + offset
-    settings.project(moved)
+    settings.project(moved, before)
     return settings.whole(repeated, moved), moved, before
 
 

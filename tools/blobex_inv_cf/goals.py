@@ -1,12 +1,14 @@
 """Which decisions a search wants: flips, or those of --target, of chosen objectives; which blobs may change."""
 
 import re
+from typing import NamedTuple
 
 import torch
 
 from common.errors import InputError
 from tools.blobex_inv_cf.problem import Pair
 
+RUNNER_UP = "runner-up"
 ANYWHERE = 0.1  # of a blob's weight that has to lie in a region for the blob to belong to it
 
 
@@ -20,9 +22,28 @@ def objective_number(word, names, where):
     raise InputError(f"no objective '{word}'", where=where, do=f"Pass one of {', '.join(names)}, or its number")
 
 
-def wanted(options, names):
-    """Return ([numbers of the objectives that are searched], {number: 1 or -1 that --target wants})."""
-    targets = {}
+class Wanted(NamedTuple):
+    """chosen: numbers of the objectives that are searched.  targets: {number: 1 or -1}, what --target wants.
+    runner_up: of each image the class of the second highest value alone is wanted."""
+
+    chosen: list
+    targets: dict
+    runner_up: bool = False
+
+    def count(self, joint):
+        """Return how many pairs an image makes."""
+        return 1 if joint or self.runner_up else len(self.chosen)
+
+
+def wanted(options, names, is_classes=False):
+    """Return the Wanted of the flags. is_classes: the objectives are classes of which one is decided on."""
+    targets, everything = {}, list(range(len(names)))
+    chosen = [objective_number(word, names, "--target_attributes") for word in options.target_attributes]
+    if list(options.target) == [RUNNER_UP] or (is_classes and not options.target and not chosen):
+        if not is_classes or chosen or options.joint or len(names) < 2:
+            raise InputError("needs a model of two or more classes, and no other choice",
+                             where=f"--target {RUNNER_UP}", do="Pass decisions, such as NAME=1")
+        return Wanted(everything, {}, True)
     for word in options.target:
         name, equals, value = word.partition("=")
         if name == "class" and equals:
@@ -34,23 +55,36 @@ def wanted(options, names):
         if number in targets:
             raise InputError(f"'{names[number]}' is named twice", where="--target", do="Name it once")
         targets[number] = 1 if value == "1" else -1
-    chosen = [objective_number(word, names, "--target_attributes") for word in options.target_attributes]
     if targets and chosen:
         raise InputError("names objectives, as --target does", where="--target_attributes", do="Pass one of them")
     if options.joint and len(targets) < 2:
         raise InputError("needs at least two decisions", where="--joint", do="Pass them with --target")
-    chosen = list(dict.fromkeys(chosen)) or sorted(targets) or list(range(len(names)))
-    return chosen, targets
+    return Wanted(list(dict.fromkeys(chosen)) or sorted(targets) or everything, targets)
 
 
-def make_pairs(values, chosen, targets, joint=False, search_anyway=False):
+def pair_name(pair, names):
+    """Return what a pair is about: its objective's name, or all decisions that it wants at once."""
+    goals = [(name, sign) for name, sign in zip(names, pair.goal) if sign]
+    if len(goals) == 1:
+        return goals[0][0]
+    return " ".join(f"{name}={int(sign > 0)}" for name, sign in goals)
+
+
+def runner_up_pairs(values):
+    """Return the Pairs of a batch that want each picture's class of the second highest value. values: (B, A)."""
+    pairs = []
+    for image, attribute in enumerate(values.topk(2, dim=1).indices[:, 1].tolist()):
+        pairs.append(Pair(image, attribute, tuple(int(number == attribute) for number in range(values.shape[1]))))
+    return pairs
+
+
+def make_pairs(decided, chosen, targets, joint=False, search_anyway=False):
     """Return (pairs, already): the Pairs of a batch, and those whose decision is as wanted, which are not searched.
 
-    values: (B, A), of the reconstructions. A value of 0 counts as no, as a probability of 1/2 does.
+    decided: (B, A) bool, of the pictures that the search begins with.
     """
-    pairs, already, count = [], [], values.shape[1]
-    decided = (values > 0).tolist()
-    for image, row in enumerate(decided):
+    pairs, already, count = [], [], decided.shape[1]
+    for image, row in enumerate(decided.tolist()):
         if joint:
             goals = [(min(targets), tuple(targets.get(number, 0) for number in range(count)))]
         else:
@@ -72,16 +106,30 @@ def check_blobs(targets, count):
     return tuple(sorted(set(targets)))
 
 
-@torch.no_grad()
-def blobs_within(generator, blobs, region):
-    """Return the numbers of the blobs of each picture of which a share of the weight lies in a region, lists of int.
-
-    region: (x0, y0, x1, y1), shares of the canvas.
-    """
-    shares = generator.splat(blobs).pyramid[generator.size][:, 1:]  # (B, K, S, S)
-    side = shares.shape[-1]
-    places = (torch.arange(side, device=shares.device) + 0.5) / side
+def region_mask(region, side):
+    """Return (1, side, side) bool, the pixels of a region: (x0, y0, x1, y1), shares of the canvas."""
+    places = (torch.arange(side) + 0.5) / side
     across = (places >= region[0]) & (places <= region[2])
     down = (places >= region[1]) & (places <= region[3])
-    inside = (shares * (down[:, None] & across)).sum(dim=(2, 3))
+    return (down[:, None] & across)[None]
+
+
+@torch.no_grad()
+def class_masks(segmentation, images, side):
+    """Return (B, side, side), how much of each place of pictures (B, 3, H, W) a segmentation's chosen classes take."""
+    labels = segmentation.outputs(images).argmax(dim=1)
+    inside = torch.zeros_like(labels, dtype=torch.bool)
+    for objective in segmentation.objectives:
+        inside |= labels == objective.index
+    return torch.nn.functional.adaptive_avg_pool2d(inside.to(images.dtype)[:, None], side)[:, 0]
+
+
+@torch.no_grad()
+def blobs_within(generator, blobs, mask):
+    """Return the numbers of the blobs of each picture of which a share of the weight lies in a mask, lists of int.
+
+    mask: (B or 1, S, S), S the side of the generator's square grid of scores.
+    """
+    shares = generator.splat(blobs).pyramid[generator.size][:, 1:]  # (B, K, S, S)
+    inside = (shares * mask[:, None]).sum(dim=(2, 3))
     return [row.nonzero()[:, 0].tolist() for row in (inside > ANYWHERE * shares.sum(dim=(2, 3)))]

@@ -19,7 +19,7 @@ class InversionSettings:
     lr, sizes_factor: the rate, and the factor of it for sizes; halved every `halve_every` steps.
     coarse: so many first steps compare perceptual and decision features at half the resolution.
     plateau: a row leaves when its best objective fell by less than `tolerance` of it in so many steps; 0: never.
-    best: keep the best blobs that were seen; False: those before the last step's, as published.
+    best: keep the best blobs that were seen; False: those after the last step, as published.
     """
 
     weights: InversionWeights = InversionWeights()
@@ -38,7 +38,8 @@ class InversionSettings:
 
 
 class Inverted(NamedTuple):
-    """Blobs of B pictures; objective (B,), of them; evaluations (B,), forward passes of the generator, int64."""
+    """Blobs of B pictures; objective (B,), of them; evaluations (B,), forward passes of the generator, int64, one more
+    than steps."""
 
     blobs: Blobs
     objective: torch.Tensor
@@ -97,10 +98,10 @@ def invert(render, targets, start, settings, perceptual=None, features=None, adv
         **{f"{which} {name}": part for which in ("start", "best") for name, part in start._asdict().items()}})
     blobs = Blobs(*(part.clone() for part in start))
     objective, evaluations = torch.full_like(like[:, 0], torch.inf), torch.zeros_like(number)
-    for step in range(settings.n_iters):
-        value = _evaluate(render, matching, rows, settings, coarse=step < settings.coarse)
+    for step in range(settings.n_iters + 1):  # steps lie between evaluations
+        value = _evaluate(render, matching, rows, settings, coarse=step < min(settings.coarse, settings.n_iters))
         beside = rows.beside
-        last = step == settings.n_iters - 1
+        last = step == settings.n_iters
         done = torch.ones_like(beside["row"], dtype=torch.bool) if last else _plateau(beside, settings)
         evaluations[beside["row"]] += 1
         if bool(done.any()):
@@ -124,7 +125,8 @@ def _evaluate(render, matching, rows, settings, coarse):
     value = matching.objective(render(now), now, start, beside["row"], coarse)
     with torch.no_grad():
         if coarse:
-            beside["best"].fill_(torch.inf)  # another measure: whatever follows at full resolution counts
+            for name in ("best", "mark"):  # another measure: whatever follows at full resolution counts
+                beside[name].fill_(torch.inf)
             beside["since"].zero_()
         finite = value.isfinite()
         better = finite & ((value < beside["best"]) | (not settings.best))

@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from common import console
 from common.blobs.inversion import InversionWeights
-from common.blobs.metadata import read_inversions
+from common.blobs.metadata import read_inversions, read_marks
 from common.blobs.perceptual import open_perceptual
 from common.datasets.prepared import open_prepared, to_network
 from common.errors import InputError
@@ -26,7 +27,8 @@ NONE = "none"
 
 class Material:
     """gan: BlobGAN.  encoder: None where nothing is encoded.  explained: Explained.  perceptual: None without one.
-    images: PreparedImages, None for generated ones.  inversions: ([names], Blobs) that were given, or None."""
+    images: PreparedImages, None for generated ones.  inversions: ({name: row}, Blobs, {name: mark of its pixels}) that
+    were given, or None.  segmentation: Program of --target_classes, or None."""
 
     def __init__(self, options, device):
         self.options, self.device = options, device
@@ -43,15 +45,46 @@ class Material:
                 raise InputError("which images?", where="--dataset_path", do="Pass a folder of images, or "
                                  "--noreal_images for generated ones")
             self.images = open_prepared(options.dataset_path, "train", self.transform, memory_gb=0)
+            self.images.instead = "it is left out"
+            self._check_images()
         inverts = options.real_images and not options.load_inversion
         if options.load_inversion:
             self.inversions = self._given_inversions()
+            self._check_inverted()
+        elif options.inversions_path is not None:
+            raise InputError("is read with --load_inversion alone", where="--inversions_path", do="Pass both, or none")
         needs = "--lambda_inv_lpips" if inverts and options.lambda_inv_lpips else None
         self.perceptual = open_perceptual(options.lpips_weights, options.perceptual, device, needs)
         if inverts and options.init != "mean":
             self.encoder = read_encoder(options.encoder_weights, self.gan, device)
         self.weights = InversionWeights(options.lambda_inv_lpips, options.lambda_inv_l2,
                                         options.lambda_inv_decision_fm, options.lambda_inv_latent_prox)
+        self.segmentation = self._segmentation()
+
+    def _segmentation(self):
+        """Return the Program whose classes choose blobs, None without --target_classes."""
+        options = self.options
+        if bool(options.target_classes) != (options.segmentation_weights is not None):
+            raise InputError("belong together", where="--target_classes, --segmentation_weights",
+                             do="Pass both, or none")
+        if not options.target_classes:
+            return None
+        return open_explained(options.segmentation_weights, self.device,
+                              [f"share:{name}" for name in options.target_classes],
+                              value_range=options.segmentation_range, class_names=options.class_names)
+
+    def _check_images(self):
+        """Raise InputError where not one of the images can be read."""
+        if not any(self._is_readable(number) for number in range(self.count)):
+            raise InputError("none of the images can be read", where=self.options.dataset_path,
+                             do="Restore them, or pass others")
+
+    def _is_readable(self, number):
+        try:
+            self.images.images.read([number])
+        except InputError:
+            return False
+        return True
 
     def _check_size(self):
         size = self.explained.size
@@ -73,7 +106,15 @@ class Material:
             raise InputError(f"its blobs are {found[0]} of {found[1]} and {found[2]} numbers, the BlobGAN's "
                              f"{expected[0]} of {expected[1]} and {expected[2]}", where=options.inversions_path,
                              do="Use inversions of this BlobGAN")
-        return {name: row for row, name in enumerate(names)}, blobs
+        return {name: row for row, name in enumerate(names)}, blobs, read_marks(options.inversions_path)
+
+    def _check_inverted(self):
+        """Raise InputError where images have no inversion."""
+        missing = [name for name in self.names(0, self.count) if name not in self.inversions[0]]
+        if missing:
+            more = f" and of {len(missing) - 1:,} others" if len(missing) > 1 else ""
+            raise InputError(f"it has no inversion of '{missing[0]}'{more}", where=self.options.inversions_path,
+                             do="Invert these images first, or pass the file that holds them")
 
     @property
     def count(self):
@@ -95,12 +136,21 @@ class Material:
         return [self.images.title(number) for number in range(first, last)]
 
     def read(self, first, last):
-        """Return (names, images (B, 3, H, W) in [-1, 1] on the device, marks of their pixels) of [first, last); images
-        that cannot be read are left out and named by the reader."""
+        """Return (names, images (B, 3, H, W) in [-1, 1] on the device, marks of their pixels, {name: why} of those left
+        out) of [first, last): images that cannot be read, and those that are not what was inverted; both are named."""
         pixels, good = self.images.read(list(range(first, last)))
-        names = [name for name, readable in zip(self.names(first, last), good) if readable]
-        marks = [f"{zlib.crc32(np.ascontiguousarray(row)):08x}" for row in pixels[good]]
-        return names, to_network(pixels[good]).to(self.device), marks
+        marks = [f"{zlib.crc32(np.ascontiguousarray(row)):08x}" for row in pixels]
+        left_out, known = {}, self.inversions[2] if self.inversions else {}
+        for place, name in enumerate(self.names(first, last)):
+            if not good[place]:
+                left_out[name] = "unreadable"
+            elif known.get(name, marks[place]) != marks[place]:
+                left_out[name] = "changed"
+                console.say(f"note: {name}: another picture than the one that was inverted; it is left out")
+                good[place] = False
+        names, marks = ([value for value, kept in zip(values, good) if kept]
+                        for values in (self.names(first, last), marks))
+        return names, to_network(pixels[good]).to(self.device), marks, left_out
 
     def drawn(self, first, last):
         """Return the Blobs of generated images [first, last); image i draws from (seed, i) alone."""
@@ -111,12 +161,8 @@ class Material:
             return self.gan.layouts(z.to(self.device), self.options.truncation)
 
     def inverted(self, names):
-        """Return the given Blobs of images of these names; InputError for one that has none."""
-        rows, blobs = self.inversions
-        missing = [name for name in names if name not in rows]
-        if missing:
-            raise InputError(f"it has no inversion of '{missing[0]}'", where=self.options.inversions_path,
-                             do="Invert these images first, or pass the file that holds them")
+        """Return the given Blobs of images of these names."""
+        rows, blobs, _ = self.inversions
         return to(cat([select(blobs, slice(rows[name], rows[name] + 1)) for name in names]), self.device)
 
     def bounds(self):
@@ -135,7 +181,7 @@ class Material:
                  "contents of decision_model_weights": self.explained.description["sha256"],
                  "contents of encoder_weights": None if self.encoder is None else file_hash(options.encoder_weights),
                  "images": None if self.images is None else self.images.fingerprint()}
-        for name in ("lpips_weights", "perceptual", "inversions_path"):
+        for name in ("lpips_weights", "perceptual", "inversions_path", "segmentation_weights"):
             path = getattr(options, name)
             found[f"contents of {name}"] = None if path is None else file_hash(path)
         return found
@@ -144,5 +190,6 @@ class Material:
         """Return the paths that are read."""
         options = self.options
         paths = [options.blobgan_weights, options.decision_model_weights, options.dataset_path, options.lpips_weights,
-                 options.perceptual, options.inversions_path, options.encoder_weights if self.encoder else None]
+                 options.perceptual, options.inversions_path, options.segmentation_weights,
+                 options.encoder_weights if self.encoder else None]
         return [Path(path) for path in paths if path is not None]

@@ -39,24 +39,28 @@ class SearchFlags(CommonOptions):
     n_iters_cf: Optional[int] = option(None, "steps of a search at most", low=1)
     early_stop: Optional[str] = option(None, "on: a pair leaves as soon as its decision has flipped for good; off: all "
                                        "steps, and the blobs after the last", choices=["on", "off"])
-    margin: Optional[float] = option(None, "signed logit at which a decision has flipped for good", low=0)
+    margin: Optional[float] = option(None, "signed logit at which a decision has flipped for good (3 with "
+                                     "--num_diverse)", low=0)
     patience: Optional[int] = option(None, "evaluations in a row above the margin", low=1)
     bounds: Optional[str] = option(None, "keep positions on the canvas and sizes among those that the network makes",
                          choices=["on", "off"])
     target_features: List[str] = option([], "tensors that may change", nargs="+", choices=list(TENSORS))
     target_attributes: List[str] = option([], "objectives, by name or number (default: all)", nargs="+")
-    target: List[str] = option([], "decisions to reach, such as Forward=0 Stop=1 or class=5 (default: the opposite "
-                               "ones)", nargs="+", metavar="NAME=VALUE")
+    target: List[str] = option([], "decisions to reach, such as Forward=0 Stop=1, class=5 or runner-up (default: the "
+                               "opposite ones; of many classes the runner-up)", nargs="+", metavar="NAME=VALUE")
     joint: bool = option(False, "reach all of --target at once, in one counterfactual")
     search_anyway: bool = option(False, "also search where a decision already is as --target wants it")
     target_blob: List[int] = option([], "numbers of the blobs that may change, 0 to K - 1 (default: all, and the "
                                     "background)", nargs="+", low=0)
     target_region: List[float] = option([], "x0 y0 x1 y1, shares of the canvas: blobs that lie there may change",
                                         nargs=4, low=0, high=1)
+    target_classes: List[str] = option([], "blobs that lie on these classes of --segmentation_weights may change, such "
+                                       "as road car", nargs="+")
     search_on: str = option("reconstruction", "picture that the model decides on: the blobs' own, or the real one plus "
                             "the change", choices=["reconstruction", "real"])
     sparse: Optional[str] = option(None, "afterwards blobs go back to where they were as long as the flip stays: "
-                                   "whole ones, their single tensors too, or off", choices=["blobs", "tensors", "off"])
+                                   "whole ones, their single tensors too, or off (off with --num_diverse)",
+                                   choices=["blobs", "tensors", "off"])
     sparse_margin: Optional[float] = option(None, "signed logit that has to remain", low=0)
     num_diverse: int = option(1, "different counterfactuals of each pair", low=1)
     gate: str = option("on", "each of several changes blobs of its own; off for the widest spread",
@@ -79,7 +83,10 @@ class ExplainOptions(SearchFlags):
                         choices=["signed", "unit", "imagenet"])
     size: List[int] = option([], "height and width that a program takes (default: the BlobGAN's)", nargs=2, low=1)
     output: Optional[str] = option(None, "key or number of the output of a program with several")
-    class_names: List[str] = option([], "names of a program's classes, in order", nargs="+")
+    class_names: List[str] = option([], "names of the classes of programs, in order", nargs="+")
+    segmentation_weights: Optional[str] = option(None, "segmentation model of --target_classes", kind="how")
+    segmentation_range: str = option("signed", "pictures that it takes, as --range",
+                                     choices=["signed", "unit", "imagenet"])
     lpips_weights: Optional[str] = option(None, "torchvision's vgg16 file for LPIPS", kind="how")
     perceptual: Optional[str] = option(None, "classifier whose maps take LPIPS's place: a file of train_decision_model",
                                        kind="how")

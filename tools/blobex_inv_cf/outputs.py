@@ -19,18 +19,28 @@ def make_batches(folder, explainer):
     material = explainer.material
     batches = material.batches()
     paths = [(folder / f"metadata_{number}.pt", folder / f"snapshot_{number}.jpg") for number in range(len(batches))]
+    each = explainer.work_of_an_image()
 
     def is_complete(number):
         return _is_complete(*paths[number], material.names(*batches[number]), batches[number])
 
+    def size(number):
+        return each * (batches[number][1] - batches[number][0])
+
     def make(number, advance):
-        result = explainer.explain(explainer.prepare(*batches[number], lambda count: None), lambda count: None)
+        done = 0
+
+        def count(rows):
+            nonlocal done
+            done += rows
+            advance(rows)
+
+        result = explainer.explain(explainer.prepare(*batches[number], count), count)
         write_snapshot(paths[number][1], result.rows)
         write_metadata(paths[number][0], result.metadata)  # last: it marks the batch as complete
-        advance(batches[number][1] - batches[number][0])
+        advance(size(number) - done)  # what needed no search
 
-    make_missing(range(len(batches)), is_complete, make, "images", size=lambda number: batches[number][1]
-                 - batches[number][0])
+    make_missing(range(len(batches)), is_complete, make, "inversions and searches", size=size, unit="rows")
     outputs = [path for pair in paths for path in pair]
     if not parallel.is_main():
         return {}, outputs
@@ -38,42 +48,57 @@ def make_batches(folder, explainer):
         if number >= len(batches):
             path.unlink()
             path.with_name(f"snapshot_{number}.jpg").unlink(missing_ok=True)
-    stored = [read_metadata(path) for path, _ in paths]
-    return summarise(folder, stored), [*outputs, folder / "pairs.csv"]
+    results, files = summarise(folder, [path for path, _ in paths])
+    return results, [*outputs, *files]
 
 
 def _is_complete(path, snapshot, names, batch):
-    """Return whether a batch's files are there and of the images that belong to it (those that can be read)."""
+    """Return whether a batch's files are there and of the images that belong to it, with those that were left out."""
     if not path.exists() or not snapshot.exists():
         return False
     try:
         stored = read_metadata(path)
     except InputError:
         return False
-    return len(stored.blobs.xs) == batch[1] - batch[0] if names is None else set(stored.names or ()) <= set(names)
+    if names is None:
+        return len(stored.blobs.xs) == batch[1] - batch[0]
+    return {*(stored.names or ()), *stored.extra.get("left_out", ())} == {*names}
 
 
 def write_snapshot(path, rows):
     """Write the grid of a batch: a row for each kind, a column for each image, two black pixels between them."""
-    count = len(rows[0][1])
-    if count:
-        save_grid(path, to_uint8(torch.cat([pictures for _, pictures in rows]), "dmd2"), columns=count)
+    if rows:
+        save_grid(path, to_uint8(torch.cat([pictures for _, pictures in rows]), "dmd2"), columns=len(rows[0][1]))
     else:
         path.touch()
 
 
-def summarise(folder, stored):
-    """Write all_inversions.pt and pairs.csv of Metadata; return the results."""
-    names = [name for each in stored for name in each.names or ()]
+def summarise(folder, paths):
+    """Write all_inversions.pt, all_inversions.json and pairs.csv of metadata files; return (results, files)."""
+    names, blobs, marks, distances, lines, files = [], [], {}, [], [], []
+    left_out = not_finite = 0
+    for path in paths:  # one after the other: a file holds several layouts for each image
+        stored = read_metadata(path)
+        names += stored.names or ()
+        blobs.append(stored.blobs)
+        marks |= dict(zip(stored.names or (), stored.extra["marks"]))
+        distances += stored.extra["reconstruction_l1"]
+        left_out, not_finite = left_out + len(stored.extra["left_out"]), not_finite + len(stored.extra["not_finite"])
+        lines += [line for entry in stored.extra["attributes"].values() for line in entry["pairs"]]
     if names:
-        write_inversions(folder / "all_inversions.pt", names, cat([each.blobs for each in stored]))
-    distances = [value for each in stored for value in each.extra["reconstruction_l1"]]
-    results = {"images": len(distances), "reconstruction_l1": sum(distances) / max(len(distances), 1)}
-    lines = [line for each in stored for entry in each.extra["attributes"].values() for line in entry["pairs"]]
+        files.append(folder / "all_inversions.pt")
+        write_inversions(files[0], names, cat(blobs), marks)
+    results = {"images": len(distances), "left_out": left_out, "not_finite": not_finite,
+               "reconstruction_l1": sum(distances) / len(distances) if distances else None}
     if not lines:
-        return results
+        return results, files
     columns = [*COLUMNS, *(name for name in EXTRA_COLUMNS if any(name in line for line in lines))]
     write_table(folder / "pairs.csv", columns, [[line.get(name) for name in columns] for line in lines])
+    return results | summary(lines), [*files, folder / "pairs.csv"]
+
+
+def summary(lines):
+    """Return the results of lines of pairs.csv: counts of outcomes, means over flips."""
     counts = {outcome: sum(line["outcome"] == outcome for line in lines)
               for outcome in (FLIPPED, ALREADY, NOT_FOUND, FAILED)}
     searched = counts[FLIPPED] + counts[NOT_FOUND] + counts[FAILED]
@@ -83,6 +108,6 @@ def summarise(folder, stored):
         values = [line[name] for line in chosen if line.get(name) is not None]
         return sum(values) / len(values) if values else None
 
-    return results | {"pairs": len(lines), **counts, "success": counts[FLIPPED] / searched if searched else None,
-                      **{name: mean(name, flips) for name in ("l1", "lpips", "blobs_changed", "flip_on_real")},
-                      "evaluations": mean("evaluations", [line for line in lines if line["outcome"] != ALREADY])}
+    return {"pairs": len(lines), **counts, "success": counts[FLIPPED] / searched if searched else None,
+            **{name: mean(name, flips) for name in ("l1", "lpips", "blobs_changed", "flip_on_real")},
+            "evaluations": mean("evaluations", [line for line in lines if line["outcome"] != ALREADY])}

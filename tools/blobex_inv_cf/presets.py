@@ -16,6 +16,7 @@ OURS = {
     "n_iters_cf": 100, "early_stop": "on", "margin": 4.0, "patience": 3, "bounds": "on",
     "target_features": ["sizes", "features", "spatial_style"], "sparse": "blobs", "sparse_margin": 4.0,
 }
+DIVERSE = {"margin": 3.0, "sparse": "off"}
 VALUES = {
     "rect": OURS,
     "square": {**OURS, "lambda_inv_l2": 1.0},
@@ -27,6 +28,11 @@ VALUES = {
 
 
 def filled(options):
-    """Return the options with the preset's values where no flag was given (None, or an empty list)."""
-    values = VALUES[options.preset].items()
-    return replace(options, **{name: value for name, value in values if getattr(options, name) in (None, [])})
+    """Return the options with the preset's values where no flag was given (None, or an empty list).
+
+    Several counterfactuals at once have a margin of their own, and are made sparse where --sparse asks for it alone.
+    """
+    values = dict(VALUES[options.preset])
+    if options.num_diverse > 1:
+        values |= DIVERSE
+    return replace(options, **{name: value for name, value in values.items() if getattr(options, name) in (None, [])})

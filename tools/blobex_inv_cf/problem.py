@@ -32,7 +32,8 @@ class SearchSettings:
     lambda_prox_cf: weight of the proximity; lambda_prox: {tensor: weight in it}.
     margin, patience: a pair leaves when its signed logit exceeds the margin for so many evaluations in a row.
     early_stop: False: all n_iters steps, and the blobs after the last one.
-    bounds: {tensor: (low, high)}, each a number or a tensor like one picture's, by projection; {}: none.
+    bounds: {tensor: (low, high)}, each a number or a tensor like one picture's, by projection; {}: none. What lies
+    beyond them from the start may stay there.
     """
 
     names: Tuple[str, ...] = ("sizes", "features", "spatial_style")
@@ -64,8 +65,9 @@ class SearchSettings:
         return put_rows(blobs, parts, self.targets)
 
     @torch.no_grad()
-    def project(self, parts):
-        """Bring the free rows back into their bounds, in place."""
+    def project(self, parts, start):
+        """Bring the free rows back into their bounds, in place. start: what they were before the search, as parts: a
+        blob beyond the bounds must not jump into the picture at the first step."""
         for name, (low, high) in self.bounds.items():
             if name in parts:
                 like = parts[name]
@@ -73,7 +75,7 @@ class SearchSettings:
                 if low.dim():  # one end for each blob
                     rows = [Blobs(**{**dict.fromkeys(Blobs._fields), name: end[None]}) for end in (low, high)]
                     low, high = (take_rows(row, (name,), self.targets)[name] for row in rows)
-                like.copy_(like.maximum(low).minimum(high))
+                like.copy_(like.maximum(low.minimum(start[name])).minimum(high.maximum(start[name])))
 
 
 def signed_logits(values, goals):

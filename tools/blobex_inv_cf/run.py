@@ -6,15 +6,33 @@ from common import console, parallel
 from common.errors import InputError
 
 PROG = "blobex_inv_cf"
-OWNS = ("metadata_*.pt", "snapshot_*.jpg", "all_inversions.pt", "pairs.csv")
+OWNS = ("metadata_*.pt", "snapshot_*.jpg", "all_inversions.pt", "all_inversions.json", "pairs.csv")
 
 
-def explain(request):
-    """Invert and explain; results: images, inverted, pairs, flipped, already, not_found, failed, success, l1,
-    blobs_changed, evaluations, flip_on_real, reconstruction_l1."""
+def show(results):
+    """Print the results as a table."""
+    if results["left_out"]:
+        console.say(f"note: {results['left_out']} images were left out: unreadable, or not those that were inverted")
+    if "pairs" not in results:
+        row = [str(results["images"]), _short(results["reconstruction_l1"])]
+        console.show_table("Inversions", ["images", "L1"], [row])
+        return
+    names = ("images", "pairs", "flipped", "already", "not_found", "failed")
+    row = [str(results[name]) for name in names]
+    row += [_short(results[name]) for name in ("success", "l1", "blobs_changed", "evaluations", "flip_on_real")]
+    console.show_table("Counterfactuals", [*names, "success", "L1", "blobs changed", "evaluations", "flips on real"],
+                       [row])
+
+
+def _short(value):
+    return "" if value is None else f"{value:.3f}"
+
+
+def explain(request, show_results=show):
+    """Invert and explain; results: images, left_out, not_finite, reconstruction_l1, pairs, flipped, already, not_found,
+    failed, success, l1, lpips, blobs_changed, evaluations, flip_on_real. show_results: prints them, or None."""
     from common.device import pick_device, set_precision
     from common.job import Job
-    from tools.blobex_inv_cf.goals import wanted
     from tools.blobex_inv_cf.material import Material
     from tools.blobex_inv_cf.presets import filled
 
@@ -22,21 +40,28 @@ def explain(request):
     device = pick_device(options.device, parallel.local_rank())
     set_precision("fp32")
     material = Material(options, device)
-    chosen, targets = wanted(options, material.explained.names)
+    goals = wanted_of(options, material)
     settings = make_settings(options, material)
     folder = Path(options.output_dir)
     job = Job(folder, PROG, options, request=request, derived=material.derived(), inputs=material.inputs(), owns=OWNS,
-              show=show)
+              show=show_results)
 
     def work():
         from tools.blobex_inv_cf.batch import Explainer
         from tools.blobex_inv_cf.outputs import make_batches
 
-        return make_batches(folder, Explainer(material, options, settings, chosen, targets))
+        return make_batches(folder, Explainer(material, options, settings, goals))
 
-    what = "invert" if options.inversion_only else f"explain {len(chosen)} decisions of"
+    what = "invert" if options.inversion_only else f"explain {goals.count(options.joint)} decisions of"
     line = f"would {what} {material.count:,} images in {len(material.batches()):,} batches into {folder}"
     return job.run(work, lambda: (line, {"images": material.count, "batches": len(material.batches())}), device)
+
+
+def wanted_of(options, material):
+    """Return the Wanted of the flags."""
+    from tools.blobex_inv_cf.goals import wanted
+
+    return wanted(options, material.explained.names, material.explained.description.get("kind") == "classes")
 
 
 def make_settings(options, material):
@@ -44,8 +69,14 @@ def make_settings(options, material):
     from tools.blobex_inv_cf.goals import check_blobs
     from tools.blobex_inv_cf.problem import SearchSettings
 
-    if options.target_blob and options.target_region:
-        raise InputError("chooses blobs, as --target_region does", where="--target_blob", do="Pass one of them")
+    given = [f"--{name}" for name in ("target_blob", "target_region", "target_classes") if getattr(options, name)]
+    if len(given) > 1:
+        raise InputError(f"chooses blobs, as {given[1]} does", where=given[0], do="Pass one of them")
+    region = options.target_region
+    if region and (region[0] >= region[2] or region[1] >= region[3]):
+        raise InputError("expected x0 < x1 and y0 < y1", where="--target_region", do="Correct the numbers")
+    if options.search_on == "real" and not options.real_images:
+        raise InputError("generated images have no real ones", where="--search_on real", do="Leave it out")
     blobs = check_blobs(options.target_blob, material.gan.config.n_features) or None
     return SearchSettings(tuple(options.target_features), blobs, options.learning_rate_cf,
                           numbers_of(options.lr_ratio, "--lr_ratio"), options.lambda_prox_cf,
@@ -69,16 +100,3 @@ def numbers_of(words, flag):
                              do=f"Tensors are {', '.join(TENSORS)}; numbers are at least 0")
         found[name] = value
     return found
-
-
-def show(results):
-    """Print the results as a table."""
-    if "pairs" not in results:
-        console.show_table("Inversions", ["images", "L1"], [[results["images"], f"{results['reconstruction_l1']:.4f}"]])
-        return
-    names = ("images", "pairs", "flipped", "already", "not_found", "failed")
-    row = [str(results[name]) for name in names] + [
-        "" if results[name] is None else f"{results[name]:.3f}"
-        for name in ("success", "l1", "blobs_changed", "evaluations", "flip_on_real")]
-    console.show_table("Counterfactuals", [*names, "success", "L1", "blobs changed", "evaluations", "flips on real"],
-                       [row])

@@ -17,9 +17,9 @@ class Found(NamedTuple):
     """The result of a pair: the best blobs that were seen, or the last ones without early stop.
 
     blobs: of one picture.  values: (A,), of its picture.  logit: signed towards the goal.  distance: mean absolute
-    difference of the picture to the start's.  evaluations: forward passes of the generator.  at: the number of the
-    one that gave the best.  state: NOT_FLIPPED, FLIPPED or SAFE.  last, last_logit: the last ones that were seen, which
-    are further over the margin than the nearest: what sparsifying starts from.
+    difference of the picture to the start's.  evaluations: forward passes of the generator, one more than steps.
+    at: the number of the one that gave the best.  state: NOT_FLIPPED, FLIPPED or SAFE.  last, last_logit: the last ones
+    that were seen, which are further over the margin than the nearest: what sparsifying starts from.
     """
 
     blobs: Blobs
@@ -57,11 +57,9 @@ def search(scene, pairs, settings, capacity, advance=lambda count: None):
             rows.append(*_entry(scene, pairs, enter, settings))
         done, objective = _evaluate(scene, rows, settings)
         leaving = done.nonzero()[:, 0].tolist()
-        if settings.early_stop:
-            objective = None if len(leaving) == len(rows) else objective
         if objective is not None:
-            rows.step(objective)
-            settings.project(rows.parts)
+            rows.beside["stuck"] = ~(rows.step(objective) & objective.isfinite())
+            settings.project(rows.parts, settings.free(select(scene.start, rows.beside["image"])))
         for place in leaving:
             found[int(rows.beside["pair"][place])] = _result(scene, rows, place, settings)
             advance(1)
@@ -81,6 +79,7 @@ def _entry(scene, pairs, numbers, settings):
         "goal": torch.tensor([pairs[number].goal for number in numbers], dtype=like.dtype, device=device),
         "evaluations": torch.zeros(count, dtype=torch.int64, device=device),
         "streak": torch.zeros(count, dtype=torch.int64, device=device),
+        "stuck": torch.zeros(count, dtype=torch.bool, device=device),  # by what is not finite
         "at": torch.zeros(count, dtype=torch.int64, device=device),
         "state": torch.full((count,), -1, device=device),
         "logit": torch.full((count,), -torch.inf, dtype=like.dtype, device=device),
@@ -93,7 +92,7 @@ def _entry(scene, pairs, numbers, settings):
 
 
 def _evaluate(scene, rows, settings):
-    """Evaluate all rows once; return (which are done, the objective of those and the others)."""
+    """Evaluate all rows once; return (which are done, the objective of all, None where all are done)."""
     beside = rows.beside
     start = select(scene.start, beside["image"])
     pictures = scene.render(settings.whole(start, rows.parts))
@@ -101,10 +100,10 @@ def _evaluate(scene, rows, settings):
     with torch.no_grad():
         beside["evaluations"] += 1
         _remember(scene, rows, pictures.detach(), values.detach(), settings)
-        done = beside["evaluations"] >= settings.n_iters + settings.early_stop  # steps lie between evaluations
+        done = (beside["evaluations"] > settings.n_iters) | beside["stuck"]  # steps lie between evaluations
         if settings.early_stop:
             done |= beside["streak"] >= settings.patience
-    if settings.early_stop and bool(done.all()):
+    if bool(done.all()):
         return done, None
     objective = goal_loss(values, beside["goal"])
     if settings.lambda_prox_cf:
@@ -146,10 +145,10 @@ def _result(scene, rows, place, settings):
         return detach(settings.whole(start, parts))
 
     kept = {which: {name: beside[f"{which} {name}"] for name in settings.names} for which in ("best", "last")}
-    return Found(blobs(kept["best"] if settings.early_stop else rows.parts), beside["values"][place].clone(),
+    return Found(blobs(kept["best"]), beside["values"][place].clone(),
                  float(beside["logit"][place]), float(beside["distance"][place]), int(beside["evaluations"][place]),
                  int(beside["at"][place]), max(int(beside["state"][place]), NOT_FLIPPED),
-                 blobs(kept["last"] if settings.early_stop else rows.parts), float(beside["last logit"][place]))
+                 blobs(kept["last"]), float(beside["last logit"][place]))
 
 
 @torch.no_grad()

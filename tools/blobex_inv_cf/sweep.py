@@ -17,8 +17,8 @@ Inverts a few images once and searches with every combination of learning rate, 
 table and one picture of success against nearness; the recommended combination on top. A stopped run goes on."""
 EPILOG = """\
 examples:
-  blobex_inv_cf sweep --dataset_path val --max_images 8 --learning_rates .04 .08 .16 --n_iters 25 50 100 \\
-      --lambdas_prox 0 1 3 --output_dir out/sweep"""
+  blobex_inv_cf sweep --dataset_path val --max_images 8 --learning_rate_cf .04 .08 .16 --n_iters_cf 25 50 100 \\
+      --lambda_prox_cf 0 1 3 --output_dir out/sweep"""
 OWNS = ("inversion", "run_*", "table.csv", "table.md", "sweep.png")
 SLACK = 0.02  # success below the best that is as good
 NAMES = ("learning_rate_cf", "n_iters_cf", "lambda_prox_cf")
@@ -27,19 +27,19 @@ SHOWN = ("success", "l1", "blobs_changed", "flip_on_real", "evaluations")
 
 @dataclass(kw_only=True)
 class SweepOptions(ExplainOptions):
-    """Flags of `blobex_inv_cf sweep`: those of a search, and the values to try."""
+    """Flags of `blobex_inv_cf sweep`: those of a search, three of them with several values."""
 
-    learning_rates: List[float] = option([0.04, 0.08, 0.16], "learning rates of the search", nargs="+", above=0)
-    n_iters: List[int] = option([25, 50, 100], "numbers of steps", nargs="+", low=1)
-    lambdas_prox: List[float] = option([0.0, 1.0, 3.0], "weights of the proximity", nargs="+", low=0)
+    learning_rate_cf: List[float] = option([0.04, 0.08, 0.16], "learning rates of the search", nargs="+", above=0)
+    n_iters_cf: List[int] = option([25, 50, 100], "steps of a search at most", nargs="+", low=1)
+    lambda_prox_cf: List[float] = option([0.0, 1.0, 3.0], "weights of the distance from the inverted blobs", nargs="+",
+                                         low=0)
 
 
 def combinations(options):
     """Return [(folder's name, {flag: value})] of all combinations."""
     found = []
-    for rate, steps, weight in itertools.product(dict.fromkeys(options.learning_rates), dict.fromkeys(options.n_iters),
-                                                 dict.fromkeys(options.lambdas_prox)):
-        found.append((f"run_{rate:g}_{steps}_{weight:g}", dict(zip(NAMES, (rate, steps, weight)))))
+    for values in itertools.product(*(dict.fromkeys(getattr(options, name)) for name in NAMES)):
+        found.append(("run_" + "_".join(f"{value:g}" for value in values), dict(zip(NAMES, values))))
     return found
 
 
@@ -47,17 +47,23 @@ def main(options):
     """Run `blobex_inv_cf sweep`; results: runs, a list with the values and measures of each combination, the
     recommended one first; recommended, its flags."""
     from common.cli import finish
+    from common.device import pick_device
     from common.job import Job
-    from tools.blobex_inv_cf.run import explain
+    from tools.blobex_inv_cf.material import Material
+    from tools.blobex_inv_cf.presets import filled
+    from tools.blobex_inv_cf.run import explain, make_settings, wanted_of
 
     folder, tried = Path(options.output_dir), combinations(options)
     shared = {item.name: getattr(options, item.name) for item in dataclasses.fields(ExplainOptions)}
-    shared |= {"json": False, "overwrite": False, "quiet": True}
+    shared |= {"json": False, "overwrite": False}
+
+    def own(name, **values):
+        return ExplainOptions(**{**shared, "output_dir": str(folder / name), **tried[0][1], **values})
 
     def run(name, **values):
-        own = ExplainOptions(**{**shared, "output_dir": str(folder / name), **values})
-        began, outcome = time.monotonic(), explain(own)
-        finish(outcome, own, "blobex_inv_cf", time.monotonic() - began)
+        given = own(name, **values)
+        began, outcome = time.monotonic(), explain(given, show_results=None)
+        finish(outcome, given, "blobex_inv_cf", time.monotonic() - began)
         return outcome.results
 
     def work():
@@ -66,14 +72,18 @@ def main(options):
             run("inversion", inversion_only=True)
             inverted = {"load_inversion": True, "inversions_path": str(folder / "inversion" / "all_inversions.pt")}
         rows = []
-        with console.progress("combinations", len(tried), unit="runs") as advance:
-            for name, values in tried:
-                rows.append({**values, **run(name, **values, **inverted)})
-                advance(1)
+        for name, values in tried:
+            console.say(f"{len(rows) + 1} of {len(tried)}: " + ", ".join(f"--{key} {values[key]:g}" for key in NAMES))
+            rows.append({**values, **run(name, **values, **inverted)})
         return finished(folder, rows) if parallel.is_main() else ({}, [])
 
-    job = Job(folder, PROG, options, inputs=None, owns=OWNS, show=show)
-    return job.run(work, lambda: (f"would search with {len(tried)} combinations into {folder}", {"runs": len(tried)}))
+    checked = filled(own(tried[0][0]))
+    material = Material(checked, pick_device(options.device, parallel.local_rank()))
+    wanted_of(checked, material)
+    make_settings(checked, material)
+    job = Job(folder, PROG, options, derived=material.derived(), inputs=material.inputs(), owns=OWNS, show=show)
+    return job.run(work, lambda: (f"would search with {len(tried)} combinations into {folder}", {"runs": len(tried)}),
+                   material.device)
 
 
 def recommended(rows):

@@ -35,7 +35,9 @@ class Part(NamedTuple):
 
 class Batch(NamedTuple):
     """A batch before its counterfactuals. labels: names of images.  targets: images, the reconstructions themselves
-    for generated ones.  before: reconstructions.  decided: (B, A) bool, the explained model's decisions on them."""
+    for generated ones.  before: reconstructions.  seen: what the search's model saw of them, with --search_on real the
+    real pictures.  decided: (B, A) bool, the explained model's decisions on these; scores, of_oracles: (B, A).
+    """
 
     path: object
     metadata: object
@@ -43,6 +45,7 @@ class Batch(NamedTuple):
     start: Blobs
     targets: torch.Tensor
     before: torch.Tensor
+    seen: torch.Tensor
     decided: torch.Tensor
     scores: torch.Tensor
     of_oracles: list
@@ -83,9 +86,11 @@ class Measurer:
         """Return the Batch of a file. first: number of its first image."""
         start = Blobs(*(part.to(self.material.device) for part in metadata.blobs))
         targets, before = self.material.targets(metadata), self.in_parts(self.render, start)
-        return Batch(path, metadata, labels_of(metadata, first), start, before if targets is None else targets, before,
-                     self.decided(before), self.scores(self.explained, before),
-                     [self.scores(oracle.model, before) for oracle in self.material.oracles])
+        targets = before if targets is None else targets
+        seen = targets if self.material.on_real else before
+        return Batch(path, metadata, labels_of(metadata, first), start, targets, before, seen, self.decided(seen),
+                     self.scores(self.explained, seen),
+                     [self.scores(oracle.model, seen) for oracle in self.material.oracles])
 
     def parts(self, batch):
         """Yield the Parts of a Batch."""
@@ -137,7 +142,7 @@ class Measurer:
         for place, oracle in enumerate(self.material.oracles):
             columns |= self._oracle(place, oracle, batch.of_oracles[place], judged, attribute, goals)
         if self.options.cout:
-            columns["cout"] = self._cout(before, judged, attribute, goals)
+            columns["cout"] = self._cout(batch.seen, judged, attribute, goals)
         if self.options.redundancy:
             columns["redundancy"] = self._redundancy(batch, blobs, goals, flips)
         return columns | {"scores_before": batch.scores, "scores_after": scores}

@@ -81,19 +81,20 @@ def _read(path, num_blobs):
     from common.formats.checkpoints import load_torch
 
     value = load_torch(path)
-    if isinstance(value, dict) and isinstance(value.get("blob_optim"), dict):
-        blobs = _checked(value["blob_optim"], f"{path}: blob_optim", num_blobs)
-        names = value.get("image_names", [f"{path.stem}_{row}" for row in range(len(blobs.xs))])
-        if not isinstance(names, (list, tuple)) or len(names) != len(blobs.xs):
-            raise InputError(f"'image_names' is no list of {len(blobs.xs)} names", where=path, do=AGAIN)
-        return _rows(names, blobs)
     if isinstance(value, dict) and {*NAMES} <= {*value}:
         blobs = _checked(value, path, num_blobs)
         return _rows([f"{path.stem}_{row}" for row in range(len(blobs.xs))], blobs)
-    if not isinstance(value, dict) or not value or not all(isinstance(item, dict) for item in value.values()):
-        raise InputError("holds no layouts", where=path, do=AGAIN)
-    return [layout for name, item in value.items()
-            for layout in _rows([name], _checked(item, f"{path}: {name}", num_blobs, rows=1))]
+    if isinstance(value, dict) and "blob_optim" in value:
+        from common.blobs.metadata import read_metadata
+
+        metadata = read_metadata(path)
+        names, blobs = metadata.names, metadata.blobs
+        names = [f"{path.stem}_{row}" for row in range(len(blobs.xs))] if names is None else names
+    else:
+        from common.blobs.metadata import read_inversions
+
+        names, blobs = read_inversions(path)
+    return _rows(names, _checked(blobs._asdict(), path, num_blobs))
 
 
 def _rows(names, blobs, draw=None):
@@ -112,29 +113,15 @@ def _draw(arrays, path):
     return tuple(int(value.reshape(-1)[0]) for value in found)
 
 
-def _checked(entries, where, num_blobs=None, rows=None):
+def _checked(entries, where, num_blobs):
     """Return Blobs (float32) of a dictionary of arrays or tensors; InputError for what is missing or does not fit."""
-    import torch
+    from common.blobs.metadata import checked_blobs
 
-    tensors = {}
-    for name in NAMES:
-        if name not in entries:
-            raise InputError(f"'{name}' is missing", where=where, do=AGAIN)
-        try:
-            tensors[name] = torch.as_tensor(entries[name]).detach().float().cpu().contiguous()
-        except (TypeError, ValueError, RuntimeError) as error:
-            raise InputError(f"'{name}' holds no numbers", where=where, do=AGAIN) from error
-    count, blobs = (*tensors["xs"].shape, 0, 0)[:2]
-    widths = [tensors[name].shape[-1] if tensors[name].dim() == 3 else 0 for name in ("features", "spatial_style")]
-    shapes = dict(zip(NAMES, ((count, blobs), (count, blobs), (count, blobs + 1), (count, blobs, 4),
-                              (count, blobs + 1, widths[0]), (count, blobs + 1, widths[1]))))
-    for name, tensor in tensors.items():
-        if tuple(tensor.shape) != shapes[name] or 0 in tensor.shape:
-            raise InputError(f"'{name}' has shape {tuple(tensor.shape)}, expected {shapes[name]}: positions and covs "
-                             "have a row for each blob, the others one more, of the background", where=where, do=AGAIN)
+    blobs = checked_blobs(entries, where)
+    for name, tensor in blobs._asdict().items():
         if not bool(tensor.isfinite().all()):
             raise InputError(f"'{name}' holds NaN or infinity", where=where, do="Restore the file or make it again")
-    if num_blobs not in (None, blobs) or rows not in (None, count):
-        raise InputError(f"{count} layouts of {blobs} blobs, expected {rows or count} of {num_blobs or blobs}",
-                         where=where, do="Give layouts of this network")
-    return Blobs(**tensors)
+    if num_blobs not in (None, blobs.xs.shape[1]):
+        raise InputError(f"layouts of {blobs.xs.shape[1]} blobs, expected {num_blobs}", where=where,
+                         do="Give layouts of this network")
+    return blobs

@@ -61,7 +61,7 @@ def test_a_row_leaves_on_its_plateau_and_more_steps_go_on(made):
     assert (found.objective < 1e-12).all()
     patient = invert(made.render, made.pictures, blobs(4, seed=3), dataclasses.replace(SETTINGS, plateau=0),
                      features=features)
-    assert (patient.evaluations == SETTINGS.n_iters).all()
+    assert (patient.evaluations == SETTINGS.n_iters + 1).all()
 
 
 def test_coarse_steps_are_not_the_best_of_the_fine_ones(made):
@@ -73,7 +73,7 @@ def test_coarse_steps_are_not_the_best_of_the_fine_ones(made):
     assert torch.allclose(found.objective, expected)
 
 
-def test_the_published_form_keeps_the_blobs_before_the_last_step(made):
+def test_the_published_form_keeps_the_blobs_after_the_last_step(made):
     start = blobs(4, seed=3)
     settings = dataclasses.replace(SETTINGS, n_iters=3, plateau=0, best=False)
     found = invert(made.render, made.pictures, start, settings, features=features)
