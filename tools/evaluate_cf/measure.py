@@ -11,6 +11,7 @@ from common.blobs.spread import spread_numbers
 from common.blobs.terms import image_distance, rows_mean
 from common.metrics.counterfactual import changed_attributes, cout
 from common.networks.blobgan.layout import Blobs, cat, select
+from common.networks.decision_networks import KINDS
 from tools.evaluate_cf.folder import dense_version, labels_of, reached, stored_lines
 
 STILL = 1e-2  # change of a pixel, in [-1, 1], summed over the channels, below which it counts as the same
@@ -163,8 +164,8 @@ class Measurer:
         wanted = goals[:, attribute] > 0
 
         def probability(pictures):
-            score = self.scores(self.explained, pictures)[:, attribute]
-            target = torch.where(wanted, score, 1 - score)
+            yes = self.in_parts(lambda part: self.explained.values(part)[:, attribute].sigmoid(), pictures)
+            target = torch.where(wanted, yes, 1 - yes)
             return torch.stack([target, 1 - target], dim=1)
 
         return torch.from_numpy(cout(probability, before, after))
@@ -194,6 +195,8 @@ class Measurer:
         if stored is None or first is None or stored.shape != first.shape:
             return
         columns["difference"] = (stored - columns["scores_after"].cpu()).abs().amax(dim=1)
+        if self.explained.description["kind"] not in KINDS:
+            return  # shares and counts have thresholds of their own
         columns["stored_flip"] = flipped(first, stored)[:, attribute]
         columns["published_flip"] = flipped(first, stored, published=True)[:, attribute]
 

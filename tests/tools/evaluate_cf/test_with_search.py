@@ -9,6 +9,7 @@ from common.blobs.metadata import read_metadata
 from common.formats.tables import read_records
 from common.images.grids import save_grid
 from common.images.pixels import to_uint8
+from common.networks.blobgan.layout import select
 from tests.tools.commands import call_tool, results_of
 from tests.tools.evaluate_cf.made import make
 from tests.tools.evaluate_cf.test_measures import pairs_of
@@ -45,6 +46,43 @@ def test_the_numbers_are_those_of_the_search(tmp_path, words):
             assert float(row[name]) == pytest.approx(float(line[name]), rel=1e-3, abs=1e-6)
     assert results["score_difference"] < 1e-3
     assert results["start_score_difference"] < 1e-3
+
+
+class Halves(torch.nn.Module):
+    """Two classes for each pixel, by its redness."""
+
+    def forward(self, x):
+        """Return logits (B, 2, H, W)."""
+        red = 8.0 * (x[:, :1] - x[:, 1:2])
+        return torch.cat([-red, red], dim=1)
+
+
+def test_a_segmentation_is_judged_by_its_own_threshold(tmp_path):
+    made = make(tmp_path)
+    torch.jit.trace(Halves().eval(), torch.zeros(2, 3, 16, 32)).save(str(tmp_path / "halves.pt"))
+    made.files["model"] = tmp_path / "halves.pt"
+    searched = search(made, tmp_path / "out", "--objective", "share:1", "--threshold", "0.4", "--lambda_inv_lpips",
+                      "0", "--target_features", "features", "spatial_style")
+    results_of("evaluate_cf", tmp_path / "out", "--cout")
+    pairs = pairs_of(tmp_path / "out" / "evaluation")
+    for line in searched:
+        row = pairs[line["image"], 0, 0]
+        with torch.no_grad():
+            now = float((Halves()(made.gan.render(stored_blobs(tmp_path / "out", line["image"]))).argmax(dim=1) == 1)
+                        .float().mean())
+        assert row["outcome"] == line["outcome"]
+        assert (row["outcome"] == "flipped") == ((now > 0.4) == (line["target"] == "1"))
+        assert -1 <= float(row["cout"]) <= 1
+        assert "stored_flip" not in row
+
+
+def stored_blobs(folder, image):
+    """Return the counterfactual Blobs of an image and the first objective."""
+    for number in range(2):
+        metadata = read_metadata(folder / f"metadata_{number}.pt")
+        if image in metadata.names:
+            return select(metadata.attributes[0].blobs, [metadata.names.index(image)])
+    raise AssertionError(image)
 
 
 def test_T35_pictures_rendered_again_are_those_of_the_snapshot(tmp_path):
