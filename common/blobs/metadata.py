@@ -181,7 +181,7 @@ def read_inversions(path):
         if metadata.names is None:
             raise InputError("these blobs belong to generated images", where=path, do="Give the inversions of images")
         return metadata.names, metadata.blobs
-    if not isinstance(value, dict) or not value:
+    if not isinstance(value, dict) or not value or not all(isinstance(entry, dict) for entry in value.values()):
         raise InputError("no inversions in it", where=path, do="Give an all_inversions.pt of blobex_inv_cf")
     rows = [checked_blobs(entry, f"{path}: {name}") for name, entry in value.items()]
     shapes = {tuple(part.shape[1:] for part in row) for row in rows}

@@ -132,7 +132,8 @@ class Program(Explained):
         values = torch.stack([each.value(output) for each in self.objectives])
         gradient = None
         if values.requires_grad:
-            gradient, = torch.autograd.grad(values.sum(), images, allow_unused=True)
+            each = torch.arange(1.0, len(values) + 1, device=values.device)[:, None]  # no two objectives cancel out
+            gradient, = torch.autograd.grad((each * values).sum(), images, allow_unused=True)
         if gradient is None or not bool(gradient.isfinite().all()) or not bool(gradient.abs().max() > 0):
             what = "is not finite" if gradient is not None and not bool(gradient.isfinite().all()) else "is none"
             raise InputError(f"its derivative with respect to the picture {what}", where=self.path,

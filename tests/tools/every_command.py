@@ -80,11 +80,36 @@ def make_inputs(folder):
     (place / "runs_spare.bin").write_text("a,b\n1,3\n")
     for number in (0, 1):
         save_blobgan(place / ("blobgan.ckpt" if number == 0 else "blobgan_spare.bin"), seed=number)
+    make_explained(place)
     make_score_model(place)
     make_interval_inputs(place)
     make_digits(place)
     make_counterfactuals(place)
     return place
+
+
+def make_explained(place):
+    """Write a decision model and inversions of the photos by two encoders, for counterfactuals, each with its spare."""
+    import torch
+
+    from common.blobs.metadata import write_inversions
+    from common.networks.blobgan.files import read_blobgan
+    from common.networks.decision import write_decision_model
+    from common.networks.decision_networks import DecisionConfig, build_decision_model
+
+    gan = read_blobgan(place / "blobgan.ckpt")
+    for number in (0, 1):
+        decision, inverted = (f"{name}{'_spare.bin' if number else suffix}" for name, suffix in (
+            ("decision", ".tar"), ("inverted", ".pt")))
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(number)
+            model = build_decision_model(DecisionConfig("small", ("odd", "high"), (16, 32), width=4))
+            z = torch.randn(4, 8)
+        write_decision_model(place / "made.pt", model, 0, 0.0, {})
+        os.rename(place / "made.pt", place / decision)
+        write_inversions(place / "made.pt", [f"{each}.bmp" for each in range(4)], gan.layouts(z), {})
+        os.rename(place / "made.pt", place / inverted)
+        os.remove(place / "made.json")
 
 
 def make_interval_inputs(place):
@@ -168,6 +193,11 @@ SUBIMAGES = ("--save_folder", "out", "--crop_sz", "32", "--step", "32", "--resiz
              "--min_size", "32", "--n_thread", "0")
 ENCODER = ("--blobgan_weights", "in/blobgan.ckpt", "--channels", "4", "4", "4", "-bs", "2", "--n_iters", "2",
            "--val_images", "2", "--log_imgs_every", "2", "--output_dir", "out", *CPU)
+EXPLAIN = ("--blobgan_weights", "in/blobgan.ckpt", "--decision_model_weights", "in/decision.tar", "--init", "mean",
+           "--lambda_inv_lpips", "0", "--dataset_path", "in/photos", "--bs", "3", "--n_iters_inv", "2", "--output_dir",
+           "out", *CPU)
+EXPLAINED = {"in/blobgan.ckpt": "in/blobgan_spare.bin", "in/decision.tar": "in/decision_spare.bin",
+             "in/photos/0.bmp": "in/photos_spare.bin"}
 COMMANDS = {
     "qc_ncsn train": Command(
         "qc_ncsn", ("train", *QC, "--n_iters", "3", "--log_freq", "1", "--dataset", "in/digits", "--workdir", "./out",
@@ -195,6 +225,14 @@ COMMANDS = {
         "train_decision_model", ("--csv", "in/marks/truth.csv", "--arch", "small", "--batch_size", "4", "--steps", "3",
                                  "--num_workers", "0", "--output_dir", "out", *CPU),
         "out", {"in/marks/1.bmp": "in/marks_spare.bin"}),
+    "blobex_inv_cf": Command("blobex_inv_cf", (*EXPLAIN, "--n_iters_cf", "2"), "out", EXPLAINED),
+    "blobex_inv_cf blobs": Command(
+        "blobex_inv_cf", ("blobs", "in/inverted.pt", "--blobgan_weights", "in/blobgan.ckpt", "--output_dir", "out",
+                          *CPU), "out", {"in/blobgan.ckpt": "in/blobgan_spare.bin",
+                                         "in/inverted.pt": "in/inverted_spare.bin"}),
+    "blobex_inv_cf sweep": Command(
+        "blobex_inv_cf", ("sweep", *EXPLAIN, "--max_images", "1", "--learning_rate_cf", "0.1", "--n_iters_cf", "1", "2",
+                          "--lambda_prox_cf", "0"), "out", EXPLAINED),
     "setup_fid": Command("setup_fid", ("--action", "compute_new", "--path", "in/real", "--name", "mine", "--stats_dir",
                                        "out", *SMALL), "out/mine_clean_small-features-v1_custom_na",
                          {"in/real/0.bmp": "in/real_spare.bin"}),
