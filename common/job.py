@@ -203,8 +203,13 @@ class Job:
         before = {**earlier["options"], **(earlier.get("derived") or {})}
         for name, value in {**self._options(), **self.derived}.items():
             kind = self._kinds().get(name, "result")
-            if kind == "how" or name in self.accepted or name not in before:
+            if kind == "how" or name in self.accepted:
                 continue
+            if name not in before:  # the run is older than the option, which had no effect then
+                usual = self._usual(name)
+                if usual is dataclasses.MISSING or plain(usual) == plain(getattr(self.request, name)):
+                    continue
+                before[name] = plain(usual)
             if before[name] == value or _same_place(before[name], value):
                 continue
             if kind == "total" and value is not None and before[name] is not None and value > before[name]:
@@ -247,6 +252,13 @@ class Job:
 
     def _options(self):
         return plain(dataclasses.asdict(self.options))
+
+    def _usual(self, name):
+        """Return the default of an option that the request has, MISSING for anything else and for one without."""
+        item = getattr(self.request, "__dataclass_fields__", {}).get(name)
+        if item is None or item.default is not dataclasses.MISSING:
+            return dataclasses.MISSING if item is None else item.default
+        return item.default_factory() if item.default_factory is not dataclasses.MISSING else dataclasses.MISSING
 
     def _kinds(self):
         return {item.name: item.metadata.get("kind", "result") for item in dataclasses.fields(self.options)}

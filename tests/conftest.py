@@ -24,6 +24,14 @@ def pytest_ignore_collect(collection_path, config):
     return None
 
 
+@pytest.fixture(autouse=True)
+def notes_are_shown():
+    """Show notes, whatever an earlier test's command in this process was asked for (--quiet)."""
+    from common import console
+
+    console.set_quiet(False)
+
+
 @pytest.fixture(scope="session")
 def inception_weights(tmp_path_factory):
     """A .pth of the FID Inception with the weights of the golden case, which tell images apart (95 MB)."""

@@ -42,3 +42,19 @@ def revert(blobs, start, row, name=None):
         parts[each][:, place] = then[:, place]
         differs = True
     return blobs._replace(**parts) if differs else None
+
+
+def scaled_offsets(blobs, start, ratios):
+    """Return how far each blob moved, (B, K + 1): the norm of its offsets over the tensors of `ratios`, each divided by
+    its number there, the factor of its learning rate. Row 0 is the background, whose size is not used."""
+    total = torch.zeros_like(blobs.sizes)
+    for name, ratio in ratios.items():
+        square = ((getattr(blobs, name) - getattr(start, name)) / ratio).square()
+        square = square if square.dim() == 2 else square.sum(dim=2)
+        if name in BLOBS_ALONE:
+            total[:, FIRST_BLOB_ROW:] += square
+        elif name == "sizes":
+            total[:, FIRST_BLOB_ROW:] += square[:, FIRST_BLOB_ROW:]
+        else:
+            total += square
+    return total.sqrt()

@@ -10,17 +10,19 @@ from dataclasses import dataclass
 from common.errors import InputError
 
 FITS = ("squash", "cover")
+FILTERS = ("lanczos", "bicubic")  # bicubic: of published decision models
 LONGEST = 16  # times the shorter side: longer pictures are cut before they are resized, which would take gigabytes
 
 
 @dataclass(frozen=True)
 class SquashOrCrop:
     """Brings a Pillow image to (height, width): squash resizes to exactly that, cover resizes in proportion until it is
-    just covered and cuts out the middle. Squares are always covered."""
+    just covered and cuts out the middle. Squares are always covered. kernel: one of FILTERS."""
 
     height: int
     width: int
     fit: str = "squash"
+    kernel: str = "lanczos"
 
     @property
     def size(self):
@@ -36,20 +38,20 @@ class SquashOrCrop:
         """Return a Pillow image resized and cut; one that has the size already comes back unchanged."""
         from PIL import Image
 
-        height, width = self.size
+        (height, width), kernel = self.size, Image.Resampling[self.kernel.upper()]
         if (image.height, image.width) == self.size:
             return image
         if self.rule == "squash":
-            return image.resize((width, height), Image.Resampling.LANCZOS)
+            return image.resize((width, height), kernel)
         image = _shortened(image, self.size)
         tall, wide = covering((image.height, image.width), self.size)
-        image = image.resize((wide, tall), Image.Resampling.LANCZOS)
+        image = image.resize((wide, tall), kernel)
         left, top = int(round((wide - width) / 2)), int(round((tall - height) / 2))
         return image.crop((left, top, left + width, top + height))
 
     def describe(self):
         """Return the rule as plain values for a checkpoint or a record."""
-        return {"height": self.height, "width": self.width, "fit": self.rule, "filter": "lanczos"}
+        return {"height": self.height, "width": self.width, "fit": self.rule, "filter": self.kernel}
 
 
 def for_network(resolution, aspect_ratio=1, fit="squash"):
@@ -60,10 +62,11 @@ def for_network(resolution, aspect_ratio=1, fit="squash"):
 def from_description(stored, where):
     """Return the SquashOrCrop that a checkpoint describes; InputError for values that are none."""
     try:
-        rule = SquashOrCrop(int(stored["height"]), int(stored["width"]), str(stored["fit"]))
+        rule = SquashOrCrop(int(stored["height"]), int(stored["width"]), str(stored["fit"]), str(stored["filter"]))
     except (KeyError, TypeError, ValueError):
         rule = None
-    if rule is None or rule.fit not in FITS or min(rule.size) < 1 or rule.describe() != stored:
+    good = rule is not None and rule.fit in FITS and rule.kernel in FILTERS and min(rule.size) >= 1
+    if not good or rule.describe() != stored:
         raise InputError("its description of how images are resized is not one of ours", where=where,
                          do="Restore the file, or make it again")
     return rule

@@ -2,7 +2,7 @@
 
 Published (STEEX's checkpoint.tar, OCTET's decision_densenet.tar): {epoch, optimizer_state_dict, loss,
 model_state_dict}, a torch file whatever its suffix says. Ours has beside these `arch`, `attributes`, `kind`,
-`input_size`, `value_range`, `fit`, `reasons` and `temperature`. No file can run code.
+`input_size`, `value_range`, `transform`, `reasons` and `temperature`. No file can run code.
 """
 
 import re
@@ -11,6 +11,7 @@ from pathlib import Path
 from common.errors import InputError
 from common.files import system_errors
 from common.formats.checkpoints import is_safetensors, load_safetensors, load_strictly, load_torch, save_torch
+from common.images.squash import SquashOrCrop, from_description
 from common.networks.decision_networks import DRIVING, KINDS, REASONS, SIZE, DecisionConfig, build_decision_model
 from common.networks.densenet import current_name
 
@@ -20,7 +21,7 @@ PREFIXES = re.compile(r"^(?:module\.|_orig_mod\.)+")
 COUNTER = "num_batches_tracked"  # of batch norms; files from before torch 0.4.1 lack it
 DEPTHS = {(False, 2): 18, (False, 6): 34, (True, 6): 50, (True, 23): 101, (True, 36): 152}  # by the third group
 GZIP, TAR = b"\x1f\x8b", (257, b"ustar")
-FIT = "squash"  # how published models' pictures were brought to their size
+FIT, FILTER = "squash", "bicubic"  # how published models' pictures were brought to their size
 IMAGENET = {"densenet121": "densenet121-a639ec97.pth", "resnet18": "resnet18-f37072fd.pth",
             "resnet34": "resnet34-b627a593.pth", "resnet50": "resnet50-0676ba61.pth",
             "resnet101": "resnet101-63fe2227.pth", "resnet152": "resnet152-394f9c45.pth"}
@@ -29,7 +30,7 @@ IMAGENET = {"densenet121": "densenet121-a639ec97.pth", "resnet18": "resnet18-f37
 def open_decision_model(path, device="cpu"):
     """Return the DecisionModel of a file on a device, in evaluation mode, its parameters fixed.
 
-    Its `fit` says how pictures are brought to `size`: "squash" or "cover".
+    Its `transform` is the squash.SquashOrCrop that brought the pictures it was trained on to their size.
     Raises InputError for a missing, damaged or foreign file, one that would run code, and for an archive.
     """
     refuse_archive(path)
@@ -40,8 +41,16 @@ def open_decision_model(path, device="cpu"):
     config = deduce_config(state, value, path)
     network = _filled(config, state, path)
     network.temperature = _temperature(value, network, path)
-    network.fit = value.get("fit") if value.get("fit") in ("squash", "cover") else FIT
+    stored = value.get("transform")
+    network.transform = SquashOrCrop(*config.size, FIT, FILTER) if stored is None else _rule(stored, path)
     return network.to(device).eval().requires_grad_(False)
+
+
+def _rule(stored, where):
+    """Return the SquashOrCrop that a file describes."""
+    if not isinstance(stored, dict):
+        raise InputError("'transform' is no description of a resize", where=where, do="Make or copy the file again")
+    return from_description(stored, where)
 
 
 def refuse_archive(path):
@@ -155,17 +164,19 @@ def _counted(network, state):
     return {**state, **missing}
 
 
-def write_decision_model(path, network, epoch, loss, optimiser_state, fit=FIT):
+def write_decision_model(path, network, epoch, loss, optimiser_state, transform=None):
     """Write a model as the published dictionary with what it lacks: names, kind, size, range, temperature.
 
     epoch, loss: of the held-out images, as the original has them.  optimiser_state: a torch optimiser's state_dict.
+    transform: the squash.SquashOrCrop of the pictures that it was trained on; default the published one at its size.
     """
     config = network.config
+    transform = transform or SquashOrCrop(*config.size, FIT, FILTER)
     save_torch(path, {
         "epoch": epoch, "optimizer_state_dict": optimiser_state, "loss": loss,
         "model_state_dict": {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()},
         "arch": config.arch, "attributes": list(config.names), "kind": config.kind, "input_size": list(config.size),
-        "value_range": list(network.value_range), "fit": fit, "reasons": list(config.reasons),
+        "value_range": list(network.value_range), "transform": transform.describe(), "reasons": list(config.reasons),
         "temperature": network.temperature.detach().cpu()})
 
 

@@ -21,7 +21,7 @@ def layouts(batch, width):
     return Blobs(*(part.requires_grad_() for part in blobs))
 
 
-@bench("blob.splat", peer="inverted matrices, products of alphas", at_least=2.5)
+@bench("blob.splat", peer="inverted matrices, products of alphas", at_least=2.5, memory=True)
 def splat():
     """40 blobs on a grid of 256 x 256 with all halves down to 8, and the gradient of positions, sizes and ellipses."""
     import torch
@@ -39,7 +39,8 @@ def splat():
     return lambda: run(*splatted(blobs, 256, 8)[:2]), lambda: run(*plain_splat(blobs, 256, 8))
 
 
-@bench("blob.generator", peer="zero insertion, inverted matrices, style maps on the stretched grid", at_least=2.5)
+@bench("blob.generator", peer="zero insertion, inverted matrices, style maps on the stretched grid",
+       at_least=2.5, memory=True)
 def generator():
     """Two pictures of 64 x 128 from 40 blobs (c_model 16), and the gradients of blobs and weights."""
     import torch

@@ -88,6 +88,20 @@ def test_another_value_that_changes_results_is_named(tmp_path):
         finish(tmp_path, Options(seed=1))
 
 
+@pytest.mark.parametrize(("name", "value"), [("seed", 1), ("num_samples", 20)])
+def test_an_option_that_is_younger_than_the_run_is_compared_with_its_default(tmp_path, name, value):
+    finish(tmp_path)
+    record = read_json(tmp_path / "run.json")
+    del record["options"][name]
+    write_json(tmp_path / "run.json", record)
+    assert job(tmp_path).compare() is not None
+    if name == "seed":
+        with pytest.raises(InputError, match="has seed 0, this command has 1"):
+            job(tmp_path, Options(seed=value)).compare()
+    else:
+        assert job(tmp_path, Options(num_samples=value)).compare() is not None  # a total that grows
+
+
 def test_derived_values_are_compared(tmp_path):
     finish(tmp_path, derived={"nf": 16})
     with pytest.raises(InputError, match="has nf 16, this command has 32"):

@@ -9,12 +9,16 @@ import numpy as np
 from PIL import Image
 
 from tests.tools.commands import call_tool
+from tests.tools.train_blobgan.runs import TINY as BLOBGAN
 from tests.tools.train_edm.runs import TINY as EDM
 from tests.tools.train_edm.runs import write_colours
 
 CPU = ("--device", "cpu")
 SMALL = ("--extractor", "small", *CPU)
 QC = ("--config", "u_digits", "--config.model.nf=4", "--config.model.attn_resolutions=99", "--bs", "4", *CPU)
+
+RENDERED = ("--blobgan_weights", "in/made/gan.ckpt", "--decision_model_weights", "in/made/decision.tar",
+            "--dataset_path", "in/made/images", *CPU)
 
 
 @dataclass
@@ -80,6 +84,7 @@ def make_inputs(folder):
     make_score_model(place)
     make_interval_inputs(place)
     make_digits(place)
+    make_counterfactuals(place)
     return place
 
 
@@ -147,6 +152,21 @@ def make_score_model(place):
     shutil.rmtree(place / "score_spare")
 
 
+def make_counterfactuals(place):
+    """Write counterfactuals with their networks and images, and an evaluation of them, each with a spare."""
+    from tests.tools.blobgan_networks import save_blobgan
+    from tests.tools.evaluate_cf.made import make
+
+    made = make(place / "made")
+    os.rename(save_blobgan(place / "spare" / "gan.ckpt", seed=1), place / "made_spare.bin")
+    os.rename(make(place / "spare", amount=0.6).folder / "metadata_1.pt", place / "metadata_spare.bin")
+    shutil.rmtree(place / "spare")
+    ended = call_tool("evaluate_cf", *made.words("--output_dir", place / "evaluated", "--quiet"))
+    assert ended.status == 0, ended.err
+    text = (place / "evaluated" / "pairs.csv").read_bytes()
+    (place / "pairs_spare.bin").write_bytes(text.replace(b"00.png,1,", b"99.png,1,"))
+
+
 def make_digits(place):
     """Write a generator and images of it with their latents."""
     from tests.tools.interval_networks import save_generator
@@ -190,6 +210,9 @@ COMMANDS = {
     "qc_ncsn eval asym": Command("qc_ncsn", ("eval", "asym", *EVALUATE, "--dataset", "in/digits", "--num_images", "2",
                                              "--total_repeat", "1", "--nl", "2"), "out/asym",
                                  {**SCORE, "in/digits/test/0.bmp": "in/digits/test_spare.bin"}),
+    "train_blobgan": Command(
+        "train_blobgan", (*BLOBGAN, "--data", "in/digits", "--max_steps", "2", "--output_dir", "out"), "out",
+        {"in/digits/train/0.bmp": "in/digits/train_spare.bin"}),
     "train_edm": Command("train_edm", (*(word.replace("colours", "in/colours").replace("24", "4") for word in EDM),
                                        "--output_dir", "out"), "out",
                          {"in/colours/train_data_batch_1.npz": "in/colours_spare.bin"}),
@@ -246,6 +269,15 @@ COMMANDS = {
                           "--real_lpips", "0", "--fake_lpips", "0", "--decision_weights", "none", "--start_weights",
                           "none"), "out",
         {"in/blobgan.ckpt": "in/blobgan_spare.bin", "in/photos/0.bmp": "in/photos_spare.bin"}),
+    "evaluate_cf": Command(
+        "evaluate_cf", ("in/made/cf", *RENDERED, "--output_dir", "out"), "out",
+        {"in/made/gan.ckpt": "in/made_spare.bin", "in/made/cf/metadata_1.pt": "in/metadata_spare.bin"}),
+    "evaluate_cf inversion": Command(
+        "evaluate_cf", ("inversion", "--inv_path", "in/made/cf/all_inversions.pt", *RENDERED, "--output_dir", "out"),
+        "out", {"in/made/gan.ckpt": "in/made_spare.bin"}),
+    "evaluate_cf compare": Command(
+        "evaluate_cf", ("compare", "in/evaluated", "in/evaluated", "--output_dir", "out"), "out",
+        {"in/evaluated/pairs.csv": "in/pairs_spare.bin"}),
     "generate_blobgan": Command(
         "generate_blobgan", ("in/blobgan.ckpt", "-n", "3", "--save_blobs", "-s", "out", *CPU), "out",
         {"in/blobgan.ckpt": "in/blobgan_spare.bin"}),

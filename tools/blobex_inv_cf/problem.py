@@ -5,7 +5,7 @@ from typing import NamedTuple, Optional, Tuple
 
 import torch
 
-from common.blobs.changes import BLOBS_ALONE, FIRST_BLOB_ROW
+from common.blobs.changes import scaled_offsets
 from common.blobs.rows import put_rows, take_rows
 from common.networks.blobgan.layout import Blobs
 
@@ -93,16 +93,5 @@ def goal_loss(values, goals):
 
 
 def blob_offsets(blobs, start, settings):
-    """Return how far each blob moved, (B, K + 1): the norm of its offsets over the free tensors, each divided by its
-    factor of the learning rate. Row 0 is the background."""
-    total = torch.zeros_like(blobs.sizes)
-    for name in settings.names:
-        square = ((getattr(blobs, name) - getattr(start, name)) / settings.ratio(name)).square()
-        square = square if square.dim() == 2 else square.sum(dim=2)
-        if name in BLOBS_ALONE:
-            total[:, FIRST_BLOB_ROW:] += square
-        elif name == "sizes":
-            total[:, FIRST_BLOB_ROW:] += square[:, FIRST_BLOB_ROW:]  # the background's size is not used
-        else:
-            total += square
-    return total.sqrt()
+    """Return how far each blob moved, (B, K + 1), over the free tensors; see common.blobs.changes."""
+    return scaled_offsets(blobs, start, {name: settings.ratio(name) for name in settings.names})

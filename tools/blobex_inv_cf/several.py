@@ -5,9 +5,10 @@ from typing import NamedTuple
 import torch
 
 from common.blobs.metadata import Counterfactuals
+from common.blobs.spread import spread_numbers
 from common.networks.blobgan.layout import Blobs, select
 from tools.blobex_inv_cf.collect import FAILED, Searched, measure, place_rows
-from tools.blobex_inv_cf.diverse import RESTARTS, Diversity, search_diverse, spread_numbers
+from tools.blobex_inv_cf.diverse import RESTARTS, Diversity, search_diverse
 from tools.blobex_inv_cf.problem import blob_offsets
 from tools.blobex_inv_cf.sparse import sparsify
 

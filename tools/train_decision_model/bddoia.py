@@ -29,7 +29,7 @@ def open_bddoia(folder, with_reasons=False):
         path = folder / ACTIONS.format(split)
         reasons = folder / REASON_FILE.format(split) if with_reasons else None
         names, targets, confused, renamed = read_actions(path, reasons)
-        part, absent = present([root / name for name in names], targets)
+        part, absent = present(root, names, targets)
         notes += note_missing(absent, len(names))
         if confused:
             notes.append(f"note: {confused:,} images of {path.name} are marked as confused and left out")

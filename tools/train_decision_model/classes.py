@@ -9,7 +9,7 @@ from common.datasets.sets.folders import list_images
 from common.datasets.sets.splits import TEST_FOLDERS, split_names
 from common.errors import InputError
 from common.images.suffixes import DATA_SETS
-from tools.train_decision_model.sources import Files, Labelled, SetImages, Source, held_out
+from tools.train_decision_model.sources import LabelledFiles, LabelledSet, Source, held_out
 
 
 def open_classes(options):
@@ -24,7 +24,8 @@ def open_classes(options):
     count = 1 + max(int(part.labels.max()) for part in parts)
     if min(int(part.labels.min()) for part in parts) < 0:
         raise InputError("a label is negative", where=options.data, do="Number the classes from 0")
-    train, val = (Labelled(SetImages(part), one_hot(part.labels, count)) for part in parts)
+    train, val = (LabelledSet(options.data, part.split, options.data_dir, one_hot(part.labels, count))
+                  for part in parts)
     return Source(tuple(map(str, range(count))), "classes", train, val, dataset_inputs(options.data))
 
 
@@ -49,7 +50,7 @@ def _open_folders(path, options):
                          do="Put the images of each class into a folder of its own")
     classes = sorted({folders[0] for part in found for _, folders in part})
     number = {name: place for place, name in enumerate(classes)}
-    train, val = (Labelled(Files([path / name for name, _ in part]),
-                           one_hot(np.array([number[folders[0]] for _, folders in part], int), len(classes)))
+    train, val = (LabelledFiles(path, [name for name, _ in part],
+                                one_hot(np.array([number[folders[0]] for _, folders in part], int), len(classes)))
                   for part in found)
     return Source(tuple(classes), "classes", train, val, [options.data])

@@ -23,7 +23,7 @@ from tools.train_decision_model.held_out import HeldOut
 from tools.train_decision_model.losses import Losses
 from tools.train_decision_model.presets import RANDOM
 from tools.train_decision_model.report import conclude, draw_inputs, say
-from tools.train_decision_model.rows import Batches, Pictures
+from tools.train_decision_model.rows import Batches
 
 RECENT = 50  # steps whose mean loss is the result
 ADVICE = "Use a smaller --lr, or --precision fp32"
@@ -46,13 +46,15 @@ class OneCycle:
 class DecisionTraining:
     """One run in one folder. Making one checks what it starts from; `loop` does the work.
 
-    source: sources.Source.  overwrite: ignore the folder's earlier state.  done: steps completed.
+    source: sources.Source.  images: the PreparedImages of its train and val.  rule: their SquashOrCrop.
+    overwrite: ignore the folder's earlier state.  done: steps completed.
     """
 
-    def __init__(self, options, source, device, overwrite=False):
+    def __init__(self, options, source, images, rule, device, overwrite=False):
         self.options, self.source, self.device, self.folder = options, source, device, Path(options.output_dir)
-        size = tuple(map(int, options.size.split("x")))
-        config = DecisionConfig(options.arch, tuple(source.names), size, source.kind, options.width, source.reasons)
+        (self.train, self.val), self.rule = images, rule
+        config = DecisionConfig(options.arch, tuple(source.names), rule.size, source.kind, options.width,
+                                source.reasons)
         self.network = new_network(config, options).to(device, memory_format=torch.channels_last)
         share_statistics(self.network)
         self.optimiser = make_optimiser(self.network, options, device)
@@ -60,10 +62,8 @@ class DecisionTraining:
         self.losses = Losses(source, options.pos_weight, device)
         self.augmentation = Augmentation(*(getattr(options, name) for name in (
             "blur", "gain", "shift", "smooth_noise", "white_noise", "flip")))
-        self.train, self.val = (Pictures(part, size, options.fit, options.memory_gb)
-                                for part in (source.train, source.val))
-        self.batches = Batches(self.train, options.seed, options.batch_size, self.augmentation)
-        self.held_out = HeldOut(self.val, options, device)
+        self.batches = Batches(self.train, source.train.targets, options.seed, options.batch_size, self.augmentation)
+        self.held_out = HeldOut(self.val, source.val.targets, options, device)
         self.log = Log(self.folder, options.tensorboard, options.wandb)
         self.done, self.recent, self.step = 0, deque(maxlen=RECENT), 0
         self.best = {"step": 0, "loss": math.inf}  # of the held-out images
@@ -167,7 +167,7 @@ class DecisionTraining:
         """Write a model as the published dictionary."""
         optimiser = interned(on_cpu(self.optimiser.optimiser.state_dict()))
         epoch = math.ceil(self.best["step"] * self.options.batch_size / len(self.train))
-        write_decision_model(self.checkpoint, network, epoch, self.best["loss"], optimiser, self.options.fit)
+        write_decision_model(self.checkpoint, network, epoch, self.best["loss"], optimiser, self.rule)
 
     def _save(self, step):
         self.state.save(self.state_path, step, {"best step": self.best["step"], "best loss": self.best["loss"],

@@ -32,15 +32,14 @@ def conclude(run, network, logits, truth, numbers):
     if options.calibrate:
         results |= calibrate(run, network, logits[:, :count], truth[:, :count])
     write_npz(run.folder / "held_out.npz", logits=logits[:, :count], scores=scores, truth=truth[:, :count],
-              names=np.array(names), images=np.array([str(run.val.images.title(number)) for number in numbers]))
+              names=np.array(names), images=np.array([str(run.val.title(number)) for number in numbers]))
     write_table(run.folder / "attributes.csv", ["name", *MEASURES],
                 [[name, *(found[key][place] for key in MEASURES)] for place, name in enumerate(names)])
     draw_reliability(run.folder / "reliability.png", names, scores, truth)
     return {"steps": options.steps, "best_step": run.best["step"], "training_loss": float(np.mean(run.recent)),
             "held_out_loss": run.best["loss"], "parameters": sum(each.numel() for each in network.parameters()),
             "images": len(run.train), "held_out": len(numbers), "missing": run.source.missing,
-            "damaged": run.train.cache.damaged + run.val.cache.damaged,
-            "turned": len(run.train.images.turned) + len(run.val.images.turned),
+            "damaged": len(run.train.damaged) + len(run.val.damaged),
             "images_per_second": run.trainer.images_per_second, **results, "checkpoint": str(run.checkpoint)}
 
 
@@ -70,7 +69,7 @@ def calibrate(run, network, logits, truth):
 
 def draw_inputs(path, batches, prepared, device):
     """Draw the first pictures of the first batch as the network sees them."""
-    draws = [value.to(device) for value in batches.draw(1, 0, min(SHOWN, batches.epochs.batch))]
+    draws = [value.to(device) for value in batches.draw(1, 0, min(SHOWN, batches.batch))]
     save_grid(path, rounded_bytes(prepared(draws)), columns=8, scale=viewing_scale(draws[0].shape[1]))
 
 
@@ -103,5 +102,3 @@ def say(run, results):
     if results["damaged"]:
         console.say(f"warning: {results['damaged']:,} images cannot be read: others were drawn in their place, and "
                     "held-out ones are left out")
-    if results["turned"]:
-        console.say(f"note: {results['turned']:,} images have an Exif orientation; they are used as stored")

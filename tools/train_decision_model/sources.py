@@ -1,90 +1,81 @@
 """Images with their labels, in two parts: those that are trained on, and those that are held out."""
 
+import contextlib
 import hashlib
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import List
 
 import numpy as np
 
-from common.datasets.sets.folders import file_marks
+from common.datasets import open_dataset
+from common.datasets.prepared import PreparedImages
+from common.datasets.sets.folders import FolderStore
+from common.datasets.sets.imageset import CompressedImages
 from common.errors import InputError
-from common.files import system_errors
-from common.images.decode import decode
-from common.images.photos import exif_orientation
+from common.images.decode import read_header
+from common.images.squash import SquashOrCrop
 
 NAMED = 3  # missing images that a note names
-
-
-class Files:
-    """Image files by position.
-
-    turned: positions of those read so far whose Exif block says that they lie on their side; they are read as stored.
-    """
-
-    def __init__(self, paths):
-        self.paths, self.turned = list(paths), set()
-
-    def __len__(self):
-        return len(self.paths)
-
-    def title(self, position):
-        """Return an image's name in messages."""
-        return self.paths[position]
-
-    def read(self, position):
-        """Return uint8 (H, W, 3); InputError naming an image that cannot be read."""
-        path = self.paths[position]
-        with system_errors(path):
-            data = path.read_bytes()
-        if exif_orientation(data) != 1:
-            self.turned.add(position)
-        return decode(data, path)
-
-    def identity(self):
-        """Return the SHA-256 over the marks of the files' contents."""
-        return hashlib.sha256("\n".join(map(str, file_marks(self.paths))).encode()).hexdigest()
-
-
-class SetImages:
-    """Images of a data set by position."""
-
-    def __init__(self, images):
-        self.images, self.turned = images, set()
-
-    def __len__(self):
-        return len(self.images)
-
-    def title(self, position):
-        """Return an image's name in messages."""
-        return f"image {position} of {self.images.name}"
-
-    def read(self, position):
-        """Return uint8 (H, W, 3)."""
-        return self.images.read([position])[0].repeat(3 // self.images.image_shape[2], axis=2)
-
-    def identity(self):
-        """Return what identifies the data set's images."""
-        return self.images.fingerprint()
+TALLEST = 256  # px, of pictures whose size nobody gave
 
 
 @dataclass
-class Labelled:
-    """images: Files or SetImages.  targets: uint8 (N, A + R): of each attribute and reason, or class, 0 or 1."""
+class LabelledFiles:
+    """Image files below a folder, by name.  targets: uint8 (N, A + R): of each attribute and reason, or class."""
 
-    images: object
+    folder: Path
+    names: List[str]
     targets: np.ndarray
 
     def __len__(self):
-        return len(self.images)
+        return len(self.names)
 
     def chosen(self, rows):
-        """Return the Labelled of some rows; for Files alone."""
-        return Labelled(Files([self.images.paths[row] for row in rows]), self.targets[rows])
+        """Return the LabelledFiles of some rows."""
+        return LabelledFiles(self.folder, [self.names[row] for row in rows], self.targets[rows])
+
+    def size(self):
+        """Return the (H, W) of the first image that can be read."""
+        store = FolderStore(self.folder, self.names)
+        for position in range(len(self)):
+            with contextlib.suppress(InputError), store.open(position) as stream:
+                return read_header(stream, store.title(position))[:2]
+        raise InputError("no image can be read", where=store.title(0), do="Restore the images")
+
+    def open(self, rule, memory_gb):
+        """Return the PreparedImages at the size of a squash.SquashOrCrop."""
+        images = CompressedImages(self.folder.resolve().name, "all", FolderStore(self.folder, self.names), size=rule,
+                                  tolerant=True)
+        return PreparedImages(images, rule, memory_gb)
+
+
+@dataclass
+class LabelledSet:
+    """A split of a data set by name.  targets: see LabelledFiles."""
+
+    name: str
+    split: str
+    data_dir: str
+    targets: np.ndarray
+
+    def __len__(self):
+        return len(self.targets)
+
+    def size(self):
+        """Return the (H, W) of its images."""
+        return open_dataset(self.name, self.split, self.data_dir).image_shape[:2]
+
+    def open(self, rule, memory_gb):
+        """Return the PreparedImages at the size of a squash.SquashOrCrop."""
+        images = open_dataset(self.name, self.split, self.data_dir, rule)
+        images.set_channels(3)
+        return PreparedImages(images, rule, memory_gb)
 
 
 @dataclass
 class Source:
-    """names: of attributes or classes.  kind: "attributes" or "classes".  train, val: Labelled.
+    """names: of attributes or classes.  kind: "attributes" or "classes".  train, val: LabelledFiles or LabelledSet.
 
     notes: lines for the user.  missing: labelled images that are not there.  inputs: paths that are read, None where
     they cannot be named.  reasons: their names.
@@ -92,20 +83,19 @@ class Source:
 
     names: tuple
     kind: str
-    train: Labelled
-    val: Labelled
+    train: object
+    val: object
     inputs: List[str]
     notes: List[str] = field(default_factory=list)
     missing: int = 0
     reasons: tuple = ()
 
     def identity(self):
-        """Return what tells these images and labels from others."""
+        """Return what tells these labels from others."""
         digest = hashlib.sha256()
         for part in (self.train, self.val):
             digest.update(np.ascontiguousarray(part.targets))
-        return {"names": list(self.names), "kind": self.kind, "labels": digest.hexdigest(),
-                "train": self.train.images.identity(), "val": self.val.images.identity()}
+        return {"names": list(self.names), "kind": self.kind, "labels": digest.hexdigest()}
 
     def check(self):
         """Raise InputError for a part without images, and for an attribute or class that has one value only."""
@@ -124,12 +114,11 @@ class Source:
                                  do="Leave it out (--attributes of a table), or give images of both kinds")
 
 
-def present(paths, targets):
-    """Return (Labelled of the files that are there, paths of the others)."""
-    rows = [row for row, path in enumerate(paths) if path.is_file()]
-    there = set(rows)
-    absent = [path for row, path in enumerate(paths) if row not in there]
-    return Labelled(Files([paths[row] for row in rows]), targets[rows]), absent
+def present(folder, names, targets):
+    """Return (LabelledFiles of those that are there, paths of the others)."""
+    there = [(folder / name).is_file() for name in names]
+    absent = [folder / name for name, found in zip(names, there) if not found]
+    return LabelledFiles(folder, names, targets).chosen(np.flatnonzero(there)), absent
 
 
 def note_missing(absent, labelled):
@@ -148,3 +137,17 @@ def held_out(count, share):
     order = unit_numpy(0, "held out").permutation(count)
     number = min(max(1, round(share * count)), count - 1) if count > 1 else 0
     return np.sort(order[number:]), np.sort(order[:number])
+
+
+def find_rule(options, labelled):
+    """Return the SquashOrCrop of --size and --fit; without --size that of the first image's own size, at most TALLEST
+    high."""
+    if options.size is None:
+        height, width = labelled.size()
+        sides = (height, width) if height <= TALLEST else (TALLEST, max(1, round(width * TALLEST / height)))
+    else:
+        words = options.size.lower().split("x")
+        sides = [int(word) for word in words if word.isdecimal() and 0 < int(word) <= 1 << 14]
+        if len(sides) != len(words) or len(sides) > 2:
+            raise InputError("is no height and width", where=f"--size {options.size}", do="Pass for example 256x512")
+    return SquashOrCrop(sides[0], sides[-1], options.fit, "bicubic")

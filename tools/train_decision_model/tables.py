@@ -21,7 +21,7 @@ def open_table(options):
     whole, absent = _labelled(columns[0], records, names, folder, path)
     notes, inputs = note_missing(absent, len(records)), [options.csv, str(folder)]
     if options.val_csv is None:
-        train, val, says = _divided(whole, records, folder, columns, options)
+        train, val, says = _divided(whole, records, columns, options)
         notes += [says] if says else []
         return Source(names, "attributes", train, val, inputs, notes, len(absent))
     val_folder, val_path = _folder(options.val_images, options.val_csv), Path(options.val_csv)
@@ -63,7 +63,7 @@ def _value(cell):
 
 
 def _labelled(key, records, names, folder, where):
-    """Return (Labelled of the images that are there, paths of the others)."""
+    """Return (LabelledFiles of the images that are there, paths of the others)."""
     targets = np.zeros((len(records), len(names)), np.uint8)
     for row, record in enumerate(records):
         for place, name in enumerate(names):
@@ -72,17 +72,17 @@ def _labelled(key, records, names, folder, where):
                 raise InputError(f"'{name}' of {record[key]} is {record[name]!r}, expected 0 or 1", where=where,
                                  do="Correct the table, or leave the column out with --attributes")
             targets[row, place] = value
-    return present([folder / record[key] for record in records], targets)
+    return present(folder, [record[key] for record in records], targets)
 
 
-def _divided(whole, records, folder, columns, options):
+def _divided(whole, records, columns, options):
     """Return (images to train on, those held out, a line that says how) of one table."""
     if SPLIT in columns:
-        words = {folder / record[columns[0]]: (record[SPLIT] or "").strip().lower() for record in records}
+        words = {record[columns[0]]: (record[SPLIT] or "").strip().lower() for record in records}
         wrong = next((word for word in words.values() if word not in SPLITS), None)
         if wrong is not None:
             raise InputError(f"split '{wrong}'", where=options.csv, do=nearest(wrong, SPLITS))
-        which = np.array([SPLITS[words[path]] for path in whole.images.paths], int)
+        which = np.array([SPLITS[words[name]] for name in whole.names], int)
         return whole.chosen(np.flatnonzero(which == 0)), whole.chosen(np.flatnonzero(which == 1)), None
     train, val = held_out(len(whole), options.val_share)
     return whole.chosen(train), whole.chosen(val), f"{len(val):,} of {len(whole):,} images are held out"

@@ -15,7 +15,7 @@ SMALLEST = {"densenet121": 32}  # px a side, below which nothing is left after t
 
 def train(request):
     """Train; results: steps, best_step, training_loss, held_out_loss, parameters, images, held_out, missing, damaged,
-    turned, images_per_second, names, the lists of measure.MEASURES, their means mean_NAME and the least accuracy; with
+    images_per_second, names, the lists of measure.MEASURES, their means mean_NAME and the least accuracy; with
     --calibrate, temperature, ece_before and ece_after; checkpoint (path)."""
     from common.device import pick_device, set_precision
     from common.files import file_hash
@@ -23,17 +23,22 @@ def train(request):
     from common.networks.decision import require_imagenet
     from tools.train_decision_model.labels import open_source
     from tools.train_decision_model.presets import RANDOM, filled
-    from tools.train_decision_model.rows import find_size
+    from tools.train_decision_model.sources import find_rule
 
     options = filled(request)
     check_flags(options)
     source = open_source(options)
-    options = settled(options, source, find_size(options.size, source.train))
+    rule = find_rule(options, source.train)
+    options = settled(options, source, rule)
+    images = [part.open(rule, options.memory_gb) for part in (source.train, source.val)]
     for note in source.notes:
         console.say(note)
+    for part in images:
+        part.note_changes()
     device = pick_device(options.device, parallel.local_rank())
     set_precision("tf32" if options.precision == "tf32" else "fp32")
     derived, inputs = source.identity(), source.inputs
+    derived |= {f"{name} images": part.fingerprint() for name, part in zip(("training", "held-out"), images)}
     if options.imagenet_weights not in (None, RANDOM):
         require_imagenet(options.imagenet_weights, options.arch)
         derived["contents of imagenet_weights"] = file_hash(options.imagenet_weights)
@@ -46,15 +51,15 @@ def train(request):
     if job.answer() is None:
         from tools.train_decision_model.loop import DecisionTraining
 
-        run = DecisionTraining(options, source, device, job.overwrite)
+        run = DecisionTraining(options, source, images, rule, device, job.overwrite)
     outputs = [folder / name for name in ("checkpoint.tar", "attributes.csv", "held_out.npz", "inputs.png",
                                           "reliability.png", "state.pth", "log.jsonl")]
     return job.run(lambda: (run.loop(), outputs), lambda: rehearse(options, source, run), device)
 
 
-def settled(options, source, size):
+def settled(options, source, rule):
     """Return options with size, steps and intervals; InputError for a network that takes no such pictures."""
-    least = SMALLEST.get(options.arch, 1)
+    least, size = SMALLEST.get(options.arch, 1), rule.size
     if min(size) < least:
         raise InputError(f"the network needs pictures of at least {least} px a side, not {size[0]} x {size[1]}",
                          where=f"--arch {options.arch}", do=f"Pass --arch small, or a --size from {least}")

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from common.errors import InputError
+from common.images.squash import SquashOrCrop
 from common.networks.decision import load_imagenet, open_decision_model, write_decision_model
 from common.networks.decision_networks import ARCHS, DRIVING, REASONS, DecisionConfig, build_decision_model
 from tests.common.torchvision_guard import import_torchvision
@@ -69,12 +70,13 @@ def test_what_is_written_is_read_back(arch, kind, tmp_path):
     network = made(arch, ("a", "b", "c"), kind=kind, width=5, size=(32, 64))
     network.temperature = torch.tensor([2.0, 0.5, 1.0] if kind == "attributes" else [2.0])
     path = tmp_path / "checkpoint.tar"
-    write_decision_model(path, network, 3, 0.25, {"state": {}, "param_groups": []}, "cover")
+    write_decision_model(path, network, 3, 0.25, {"state": {}, "param_groups": []}, SquashOrCrop(32, 64, "cover"))
     stored = torch.load(path, weights_only=True)
     assert {"epoch", "optimizer_state_dict", "loss", "model_state_dict"} <= set(stored)
     assert stored["value_range"] == [-1.0, 1.0]
     again = open_decision_model(path)
-    assert (again.names, again.size, again.kind, again.fit) == (("a", "b", "c"), (32, 64), kind, "cover")
+    assert (again.names, again.size, again.kind) == (("a", "b", "c"), (32, 64), kind)
+    assert again.transform == SquashOrCrop(32, 64, "cover")
     assert not again.training
     assert not any(parameter.requires_grad for parameter in again.parameters())
     x = pictures((32, 64))
@@ -103,7 +105,8 @@ def test_t20_published_files_under_all_names(kind, densenet, tmp_path):
     path = tmp_path / "decision_densenet.tar"
     torch.save(value, path, _use_new_zipfile_serialization=kind != "stream")
     network = open_decision_model(path)
-    assert (network.names, network.size, network.fit) == (DRIVING, (256, 512), "squash")
+    assert (network.names, network.size) == (DRIVING, (256, 512))
+    assert network.transform == SquashOrCrop(256, 512, "squash", "bicubic")
     near = {"rtol": 1e-2, "atol": 1e-2} if kind == "half" else {"rtol": 1e-5, "atol": 1e-6}
     torch.testing.assert_close(network(pictures()), densenet(pictures()), **near)
 
@@ -145,6 +148,8 @@ def test_files_that_are_no_decision_model(densenet, tmp_path):
              "NaN": {**state, "classifier.bias": torch.full((4,), float("nan"))},
              "'attributes'|names of its attributes": {"model_state_dict": state, "attributes": ["a"]},
              "'input_size'": {"model_state_dict": state, "input_size": [0, 5]},
+             "description of": {"model_state_dict": state, "transform": {"height": 3}},
+             "'transform'": {"model_state_dict": state, "transform": "squash"},
              "'kind'": {"model_state_dict": state, "kind": "both"},
              "'temperature'": {"model_state_dict": state, "temperature": torch.zeros(4)}}
     for what, value in cases.items():

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from common.blobs.changes import changed_blobs, revert
+from common.blobs.spread import spread_numbers
 from common.networks.blobgan.layout import Blobs, cat, select
 from tests.tools.blobex_inv_cf.scenes import BLOBS, blobs, flips, scene
 from tools.blobex_inv_cf.diverse import (
@@ -15,7 +16,6 @@ from tools.blobex_inv_cf.diverse import (
     gates,
     picture_spread,
     search_diverse,
-    spread_numbers,
 )
 from tools.blobex_inv_cf.problem import SearchSettings, blob_offsets
 from tools.blobex_inv_cf.search import search

@@ -33,7 +33,7 @@ def test_it_learns_and_writes_the_published_dictionary(here):
     assert results["held_out_loss"] == min(losses.values()) == losses[results["best_step"]]
     with np.load("out/held_out.npz") as held_out:
         assert held_out["names"].tolist() == ["red", "green"]
-        assert held_out["images"][0] == "val/100.png"
+        assert held_out["images"][0] == "100.png"
         again = measure(held_out["scores"], held_out["truth"])
         logits = held_out["logits"]
     assert {name: results[name] for name in again} == again
@@ -78,11 +78,11 @@ def test_one_cycle_is_torchs():
 
 def test_the_loss_is_torchs(here):
     from tools.train_decision_model.losses import Losses
-    from tools.train_decision_model.sources import Labelled, Source
+    from tools.train_decision_model.sources import LabelledFiles, Source
 
     draws = torch.Generator().manual_seed(0)
     logits, targets = torch.randn(12, 3, generator=draws), torch.randint(0, 2, (12, 3), generator=draws)
-    part = Labelled([0] * 12, targets.numpy().astype(np.uint8))
+    part = LabelledFiles(here, [""] * 12, targets.numpy().astype(np.uint8))
     source = Source(("a", "b", "c"), "attributes", part, part, [])
     plain = torch.nn.functional.binary_cross_entropy(logits.sigmoid(), targets.float())
     assert float(Losses(source, "none", "cpu")(logits, targets.float()).mean()) == pytest.approx(float(plain), rel=1e-5)
