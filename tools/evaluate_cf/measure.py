@@ -83,10 +83,9 @@ class Measurer:
         """Return the Batch of a file. first: number of its first image."""
         start = Blobs(*(part.to(self.material.device) for part in metadata.blobs))
         targets, before = self.material.targets(metadata), self.in_parts(self.render, start)
-        seen = targets if self.material.on_real else before  # what the search began from
         return Batch(path, metadata, labels_of(metadata, first), start, before if targets is None else targets, before,
-                     self.decided(seen), self.scores(self.explained, seen),
-                     [self.scores(oracle.model, seen) for oracle in self.material.oracles])
+                     self.decided(before), self.scores(self.explained, before),
+                     [self.scores(oracle.model, before) for oracle in self.material.oracles])
 
     def parts(self, batch):
         """Yield the Parts of a Batch."""
