@@ -107,9 +107,8 @@ def make_explained(place):
             z = torch.randn(4, 8)
         write_decision_model(place / "made.pt", model, 0, 0.0, {})
         os.rename(place / "made.pt", place / decision)
-        write_inversions(place / "made.pt", [f"{each}.bmp" for each in range(4)], gan.layouts(z), {})
+        write_inversions(place / "made.pt", [f"{each}.bmp" for each in range(4)], gan.layouts(z))
         os.rename(place / "made.pt", place / inverted)
-        os.remove(place / "made.json")
 
 
 def make_interval_inputs(place):
