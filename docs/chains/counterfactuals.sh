@@ -26,8 +26,8 @@ decide decision truth.csv "$@"
 decide oracle truth.csv --seed 1 --width 12 "$@"
 decide biased biased.csv "$@"
 
-# The generator: the checkpoint that stays is the one whose pictures are nearest to held-out scenes in small-features-v1
-# (a distance that is never called FID elsewhere, and compares with nothing but itself).
+# The generator: the checkpoint that stays is the one whose pictures are nearest to held-out scenes in small-features-v1,
+# a space of its own: its distances compare with each other alone.
 "$PYTHON" -m tools.train_blobgan --preset streets --data "$SCENES" --seed "$SEED" --every_n_train_steps 200 \
   --monitor train/fid --save_top_k 1 --log_fid_every_n_steps 200 --fid_n_imgs 2000 --reference "$SCENES/val" \
   --extractor small --output_dir "$OUT/gan" "$@"

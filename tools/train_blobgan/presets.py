@@ -24,7 +24,7 @@ VALUES = {
         **BASE, "resolution": 32, "aspect_ratio": 1.0, "n_features": 8, "dim": 32, "feature_dim": 32, "size_in": 8,
         "noise_dim": 32, "mlp_hidden_dim": 64, "mlp_lr_mul": 0.1, "detach_covs": False, "xflip": False,
         "generator_channels": [32, 24, 16], "discriminator_channels": [16, 32, 48, 48], "batch_size": 16, "lr": 0.003,
-        "lr_fall": 0.4, "ema_decay": 0.997, "D_reg_every": 4, "lambda_D_R1": 1.0, "max_steps": 800,
+        "lr_fall": 0.4, "ema_decay": 0.996, "D_reg_every": 4, "lambda_D_R1": 1.0, "max_steps": 800,
         "feature_jitter_xy": 0.0, "feature_jitter_shift": 0.0, "feature_jitter_angle": 0.0, "log_every_n_steps": 20,
         "log_images_every_n_steps": 200, "every_n_train_steps": 200,
     },
