@@ -104,7 +104,8 @@ def test_a_pack_of_other_images_or_another_size_is_refused(odd, tmp_path):
     assert (tmp_path / "foreign").read_bytes() == b"mine"
 
 
-@pytest.mark.parametrize(("name", "value"), [("crc32", None), ("crc32", 5), ("unreadable", True), ("unreadable", ["x"])])
+@pytest.mark.parametrize(("name", "value"), [("crc32", None), ("crc32", 5), ("unreadable", True),
+                                            ("unreadable", ["x"])])
 def test_a_damaged_description_is_refused(odd, tmp_path, name, value):
     packed(odd, tmp_path / "pack")
     stored = json.loads((tmp_path / "pack.json").read_text())
