@@ -9,8 +9,9 @@ from common.blobs.perceptual import compare
 from common.blobs.search import flipped
 from common.blobs.spread import spread_numbers
 from common.blobs.terms import image_distance, rows_mean
-from common.metrics.counterfactual import cout
+from common.metrics.counterfactual import changed_attributes, cout
 from common.networks.blobgan.layout import Blobs, cat, select
+from common.networks.decision_networks import KINDS
 from tools.evaluate_cf.folder import dense_version, labels_of, reached, stored_lines
 
 STILL = 1e-2  # change of a pixel, in [-1, 1], summed over the channels, below which it counts as the same
@@ -35,7 +36,9 @@ class Part(NamedTuple):
 
 class Batch(NamedTuple):
     """A batch before its counterfactuals. labels: names of images.  targets: images, the reconstructions themselves
-    for generated ones.  before: reconstructions.  decided: (B, A) bool, the explained model's decisions on them."""
+    for generated ones.  before: reconstructions.  seen: what the search's model saw of them, with --search_on real the
+    real pictures.  decided: (B, A) bool, the explained model's decisions on these; scores, of_oracles: (B, A).
+    """
 
     path: object
     metadata: object
@@ -43,6 +46,7 @@ class Batch(NamedTuple):
     start: Blobs
     targets: torch.Tensor
     before: torch.Tensor
+    seen: torch.Tensor
     decided: torch.Tensor
     scores: torch.Tensor
     of_oracles: list
@@ -83,9 +87,11 @@ class Measurer:
         """Return the Batch of a file. first: number of its first image."""
         start = Blobs(*(part.to(self.material.device) for part in metadata.blobs))
         targets, before = self.material.targets(metadata), self.in_parts(self.render, start)
-        return Batch(path, metadata, labels_of(metadata, first), start, before if targets is None else targets, before,
-                     self.decided(before), self.scores(self.explained, before),
-                     [self.scores(oracle.model, before) for oracle in self.material.oracles])
+        targets = before if targets is None else targets
+        seen = targets if self.material.on_real else before
+        return Batch(path, metadata, labels_of(metadata, first), start, targets, before, seen, self.decided(seen),
+                     self.scores(self.explained, seen),
+                     [self.scores(oracle.model, seen) for oracle in self.material.oracles])
 
     def parts(self, batch):
         """Yield the Parts of a Batch."""
@@ -137,7 +143,7 @@ class Measurer:
         for place, oracle in enumerate(self.material.oracles):
             columns |= self._oracle(place, oracle, batch.of_oracles[place], judged, attribute, goals)
         if self.options.cout:
-            columns["cout"] = self._cout(before, judged, attribute, goals)
+            columns["cout"] = self._cout(batch.seen, judged, attribute, goals)
         if self.options.redundancy:
             columns["redundancy"] = self._redundancy(batch, blobs, goals, flips)
         return columns | {"scores_before": batch.scores, "scores_after": scores}
@@ -149,17 +155,17 @@ class Measurer:
         """Return the columns of an oracle: does it see the flip, how many of its decisions changed, others kept."""
         after, suffix, own = self.scores(oracle.model, judged), "" if place == 0 else f"_{place + 1}", oracle.columns
         seen, then = after[:, own] > 0.5, before[:, own] > 0.5
-        changed, wanted = seen != then, goals != 0
-        return {f"oracle_flip{suffix}": reached(seen, goals), f"oracle_changed{suffix}": changed.sum(dim=1),
-                f"oracle_kept{suffix}": ~(changed & ~wanted).any(dim=1),
+        count = changed_attributes(before[:, own].cpu().numpy(), after[:, own].cpu().numpy())
+        return {f"oracle_flip{suffix}": reached(seen, goals), f"oracle_changed{suffix}": torch.from_numpy(count),
+                f"oracle_kept{suffix}": ~((seen != then) & (goals == 0)).any(dim=1),
                 f"oracle_before{suffix}": before, f"oracle_after{suffix}": after}
 
     def _cout(self, before, after, attribute, goals):
         wanted = goals[:, attribute] > 0
 
         def probability(pictures):
-            score = self.scores(self.explained, pictures)[:, attribute]
-            target = torch.where(wanted, score, 1 - score)
+            yes = self.in_parts(lambda part: self.explained.values(part)[:, attribute].sigmoid(), pictures)
+            target = torch.where(wanted, yes, 1 - yes)
             return torch.stack([target, 1 - target], dim=1)
 
         return torch.from_numpy(cout(probability, before, after))
@@ -189,6 +195,8 @@ class Measurer:
         if stored is None or first is None or stored.shape != first.shape:
             return
         columns["difference"] = (stored - columns["scores_after"].cpu()).abs().amax(dim=1)
+        if self.explained.description["kind"] not in KINDS:
+            return  # shares and counts have thresholds of their own
         columns["stored_flip"] = flipped(first, stored)[:, attribute]
         columns["published_flip"] = flipped(first, stored, published=True)[:, attribute]
 

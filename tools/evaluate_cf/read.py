@@ -99,13 +99,9 @@ class Material:
         """Return the images of a batch (B, 3, H, W) in [-1, 1], None for generated ones."""
         if metadata.names is None:
             return None
-        pixels = self.images.pixels(metadata.names)
-        marks = metadata.extra.get("marks")
+        pixels, marks = self.images.pixels(metadata.names), metadata.extra.get("marks")
         if isinstance(marks, list) and len(marks) == len(metadata.names):
-            now = [f"{zlib.crc32(np.ascontiguousarray(row)):08x}" for row in pixels]
-            changed = [name for name, then, own in zip(metadata.names, marks, now) if then != own]
-            if changed:
-                console.say(f"note: images that have changed since they were inverted: {', '.join(changed)}")
+            note_changed(dict(zip(metadata.names, marks)), metadata.names, pixels)
         return to_network(pixels).to(self.device)
 
     def derived(self):
@@ -126,6 +122,14 @@ class Material:
 def open_gan(path, device, live=False):
     """Return the BlobGAN of a file. live: with its live weights, not the averaged ones."""
     return read_blobgan(path, device, "raw" if live else "ema")
+
+
+def note_changed(marks, names, pixels):
+    """Say which images are not those that were inverted. marks: {name: mark of its pixels}.  pixels: (B, H, W, 3)."""
+    changed = [name for name, row in zip(names, pixels)
+               if marks.get(name, own := f"{zlib.crc32(np.ascontiguousarray(row)):08x}") != own]
+    if changed:
+        console.say(f"note: images that have changed since they were inverted: {', '.join(changed)}")
 
 
 class NamedImages:

@@ -76,11 +76,11 @@ def evaluate_encoder(options):
 def evaluate_inversion(options):
     """Measure what a BlobGAN renders of stored blobs; results as of evaluate_encoder. They are appended as text to
     `--inv_path` without .pt, with .txt; with --output_dir to a file of that name there."""
-    from common.blobs.metadata import read_inversions
+    from common.blobs.metadata import read_inversions, read_marks
     from common.device import pick_device
     from common.errors import InputError
     from common.networks.blobgan.layout import select, to
-    from tools.evaluate_cf.read import open_gan, open_images
+    from tools.evaluate_cf.read import note_changed, open_gan, open_images
 
     device = pick_device(options.device, parallel.local_rank())
     gan = open_gan(options.blobgan_weights, device, options.live_weights)
@@ -98,8 +98,14 @@ def evaluate_inversion(options):
     text = Path(f"{base}.txt")
     if options.output_dir:
         text = folder / text.name
-    return _job(options, "inversion", folder, gan, images, names, options.inv_path,
-                lambda rows, pictures: gan.render(to(select(blobs, rows), device)), device, text)
+    marks = read_marks(options.inv_path)
+
+    def reconstructions(rows, pictures):
+        own = [names[row] for row in rows]
+        note_changed(marks, own, images.pixels(own))
+        return gan.render(to(select(blobs, rows), device))
+
+    return _job(options, "inversion", folder, gan, images, names, options.inv_path, reconstructions, device, text)
 
 
 def _job(options, name, folder, gan, images, names, source, reconstructions, device, text=None):

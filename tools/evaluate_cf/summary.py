@@ -10,8 +10,9 @@ SHARES = {  # column: (name in the results, of which lines)
     "flip_on_real": ("flip_on_real", "flips"), "truth_flip": ("truth", "truth"), "truth_kept": ("kept", "truth"),
 }
 OF_ORACLES = re.compile(r"oracle_(flip|kept)(_\d+)?")
-MEANS = re.compile(r"l1|l1_to_real|lpips|perceptual|blobs_changed|pixels_changed|redundancy|oracle_changed(_\d+)?|cout|"
-                   r"evaluations|change_.*|ynn|pixel_distance|relative_distance|cosine|blob_overlap|pairwise_.*|measure_.*")
+MEANS = re.compile(r"l1|l1_to_real|lpips|perceptual|blobs_changed|pixels_changed|redundancy|oracle_changed(_\d+)?|"
+                   r"cout|evaluations|change_.*|ynn|pixel_distance|relative_distance|cosine|blob_overlap|pairwise_.*|"
+                   r"measure_.*")
 ALL = "all"
 DIFFERS = 0.02  # of stored scores from those of pictures rendered again: more is no rounding
 

@@ -109,7 +109,7 @@ def make(root, several=None, generated=False, foreign=False, number=5, amount=0.
         write_batch(made, batch, slice(first, first + size), foreign)
         first += size
     if not generated:
-        write_inversions(made.folder / "all_inversions.pt", names, layouts)
+        write_inversions(made.folder / "all_inversions.pt", names, layouts, {})
     return made
 
 
