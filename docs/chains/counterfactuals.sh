@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Made street scenes -> the model that is to be explained, a second one as its independent oracle and a biased one -> a
 # BlobGAN of the scenes, kept by its distance to held-out ones -> what it draws, seen by a judge that is no network -> the
-# encoder from scenes to layouts. Everything lands below out/demo/counterfactuals. Run it again and it goes on from what is
-# there.
+# encoder from scenes to layouts -> counterfactuals of 24 scenes, evaluated beside what the judge and the oracle see.
+# Everything lands below out/demo/counterfactuals. Run it again and it goes on from what is there.
 set -euo pipefail
 export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
 PYTHON="${PYTHON:-python3}"
@@ -48,3 +48,18 @@ encode pretrain "$@"
 encode train --dataset_path "$SCENES" --decision_weights "$OUT/decision/checkpoint.tar" \
   --start_weights "$OUT/encoder_pretrain/best.pt" "$@"
 "$PYTHON" -m docs.chains.parts.street_tables demo "$OUT"
+
+# 24 held-out scenes: which small change of which blobs turns each of the four decisions. What the judge sees of it is
+# the known truth; it is measured for the counterfactuals before and after they were made sparse.
+"$PYTHON" -m tools.blobex_inv_cf --preset streets --blobgan_weights "$BEST" --dataset_path "$SCENES/val" \
+  --encoder_weights "$OUT/encoder_train/best.pt" --decision_model_weights "$OUT/decision/checkpoint.tar" \
+  --perceptual "$OUT/oracle/checkpoint.tar" --max_images 24 --bs 24 --output_dir "$OUT/counterfactuals" "$@"
+"$PYTHON" -m docs.chains.parts.street_flips "$OUT"
+evaluate() { # NAME TRUTH FLAGS...
+  local name="$1" truth="$2"
+  shift 2
+  "$PYTHON" -m tools.evaluate_cf "$OUT/counterfactuals" --oracle "$OUT/oracle/checkpoint.tar" \
+    --truth "$OUT/judged/$truth.csv" --output_dir "$OUT/$name" "$@"
+}
+evaluate evaluation_before truth_dense --nosparse "$@"
+evaluate evaluation truth --redundancy "$@"
