@@ -30,13 +30,19 @@ HOW = {
         "real_train_data_path", "val_data_path", "exp_dir", "stylegan_weights", "pretrained_model_path",
         "lpips_weights", "id_weights", "blobgan_weights", "perceptual", "decision_weights", "start_weights",
         "dataset_path", "val_path", "save_dir", "layouts", "model_data", "dl_dir", "bddoia", "csv", "images", "val_csv",
-        "val_images", "imagenet_weights"},
+        "val_images", "imagenet_weights", "decision_model_weights", "encoder_weights", "segmentation_weights",
+        "inversions_path", "inversions", "inv_path", "oracle", "truth", "labels", "folders"},
     "what is shown or kept besides": {
         "log_freq", "log_every", "log_imgs_every", "save_every", "snapshot_every", "sample_every", "preview", "read",
         "calculate", "image_interval", "board_interval", "val_interval", "save_interval", "state_interval",
         "decode", "action", "block", "num", "epoch", "encode", "fidis", "prdc", "meta_info", "lmdb", "no_stats",
         "resize_factors", "png", "save_layouts", "save_blobs", "label_blobs", "palette", "size_threshold"},
     "what another option is made of": {"epochs"},  # steps
+    "places, speed and outputs of train_blobgan": {
+        "pack", "reference", "fid_weights", "any_stats", "start_weights", "recompute", "fid_batch_size",
+        "log_every_n_steps", "log_images_every_n_steps", "n_ema_sample", "state_every", "every_n_train_steps",
+        "save_top_k", "monitor", "mode", "safetensors", "log_fid_every_n_steps", "log_fid_every_epoch"},
+    "steps that change nothing": {"max_bad_steps", "detect_anomalies"},
     "which run goes on, and its names elsewhere": {
         "log_dir", "resume_id", "resume_step", "resume_epoch", "resume_last", "resume_best", "resume_model_only",
         "resume_clobber_hparams", "resume_log_dir", "start_state", "new_run", "wandb_id", "wandb_offline",

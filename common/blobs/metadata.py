@@ -153,11 +153,12 @@ def metadata_files(folder):
     return sorted((int(number[1]), path) for number, path in numbered if number)
 
 
-def write_inversions(path, names, blobs, marks):
+def write_inversions(path, names, blobs, marks=None):
     """Write all_inversions.pt: the Blobs of images under their names; and beside it all_inversions.json, {"marks":
-    {name: mark of the picture that was inverted}}."""
+    {name: mark of the picture that was inverted}}, where there are marks."""
     save_torch(path, {name: _stored(select(blobs, slice(row, row + 1))) for row, name in enumerate(names)})
-    write_json(Path(path).with_suffix(".json"), {"marks": marks})
+    if marks is not None:
+        write_json(Path(path).with_suffix(".json"), {"marks": marks})
 
 
 def read_marks(path):
@@ -181,7 +182,7 @@ def read_inversions(path):
         if metadata.names is None:
             raise InputError("these blobs belong to generated images", where=path, do="Give the inversions of images")
         return metadata.names, metadata.blobs
-    if not isinstance(value, dict) or not value:
+    if not isinstance(value, dict) or not value or not all(isinstance(entry, dict) for entry in value.values()):
         raise InputError("no inversions in it", where=path, do="Give an all_inversions.pt of blobex_inv_cf")
     rows = [checked_blobs(entry, f"{path}: {name}") for name, entry in value.items()]
     shapes = {tuple(part.shape[1:] for part in row) for row in rows}

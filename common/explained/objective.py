@@ -49,7 +49,7 @@ class Objective:
         number = self.number(output)
         if self.kind == "count":
             return COUNT_SCALE * (number - self.threshold)
-        return number.clamp(SMALLEST, 1 - SMALLEST).logit() - _logit(self.threshold)
+        return number.clamp(SMALLEST, 1 - SMALLEST).logit() - logit(self.threshold)
 
     def number(self, output):
         """Return what the search moves, (B,): a mean softmax, a highest score, a sum of scores."""
@@ -83,7 +83,9 @@ class Objective:
         return shares[:, rows, columns].mean(dim=(1, 2))
 
     def _scores(self, output):
-        """Return the scores (B, N) of detections, 0 for those of another class."""
+        """Return the scores (B, N) of detections, 0 for those of another class, and a single 0 where there are none."""
+        if not output.shape[1]:
+            return output.new_zeros(len(output), 1)
         return output[..., 4] * (output[..., 5].detach().round() == self.index)
 
     def check(self, output, where):
@@ -97,6 +99,9 @@ class Objective:
         if count is not None and self.index >= count:
             raise InputError(f"the model has {count} {'classes' if self.kind != 'attribute' else 'attributes'}",
                              where=f"--objective {self.word}", do=f"Pass a number below {count}")
+        if self.kind == "class" and count == 1:
+            raise InputError("the model has one class, which nothing can be told from",
+                             where=f"--objective {self.word}", do="Pass attribute:0")
 
 
 def parse_objective(word, names=(), threshold=0.5):
@@ -127,5 +132,6 @@ def _region(text, word):
     return x0, y0, x1, y1
 
 
-def _logit(share):
+def logit(share):
+    """Return the logit of a share or threshold, of 0 and 1 that of SMALLEST from it."""
     return float(torch.tensor(share, dtype=torch.float64).clamp(SMALLEST, 1 - SMALLEST).logit())

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 
 from common.errors import InputError
 from common.explained.model import Explained
+from common.explained.objective import COUNT_SCALE, logit
 from common.files import fingerprint
 
 RANGES = ("signed", "unit", "imagenet")
@@ -82,11 +83,9 @@ class Program(Explained):
         for place, each in enumerate(self.objectives):
             value = values[:, place]
             if each.kind == "count":
-                from common.explained.objective import COUNT_SCALE
-
                 columns.append(value / COUNT_SCALE + each.threshold)
             else:
-                shift = 0.0 if each.kind in ("attribute", "class") else torch.logit(torch.tensor(each.threshold))
+                shift = 0.0 if each.kind in ("attribute", "class") else logit(each.threshold)
                 columns.append((value + shift).sigmoid())
         return torch.stack(columns, dim=1)
 
@@ -117,20 +116,24 @@ class Program(Explained):
         if output.shape[0] != TRIAL:
             raise InputError(f"{TRIAL} pictures give an output of {tuple(output.shape)}", where=self.path,
                              do="Export a program whose outputs have the batch in front")
+        for each in self.objectives:
+            each.check(output, self.path)
+        if not output.numel():
+            raise InputError(f"its output is empty, {tuple(output.shape)}", where=self.path,
+                             do="Export a detector that returns a fixed number of rows, the best ones")
         if not bool(output.isfinite().all()):
             raise InputError("its outputs hold NaN or infinite values", where=self.path, do="Check --range")
         if float((output[:1] - alone).detach().abs().max()) > ALONE * float(output.detach().abs().max()):
             raise InputError("its outputs depend on what else is in the batch", where=self.path,
                              do="Export it in evaluation mode, after module.eval()")
-        for each in self.objectives:
-            each.check(output, self.path)
         self._check_derivative(images, output)
 
     def _check_derivative(self, images, output):
         values = torch.stack([each.value(output) for each in self.objectives])
         gradient = None
         if values.requires_grad:
-            gradient, = torch.autograd.grad(values.sum(), images, allow_unused=True)
+            each = torch.arange(1.0, len(values) + 1, device=values.device)[:, None]  # no two objectives cancel out
+            gradient, = torch.autograd.grad((each * values).sum(), images, allow_unused=True)
         if gradient is None or not bool(gradient.isfinite().all()) or not bool(gradient.abs().max() > 0):
             what = "is not finite" if gradient is not None and not bool(gradient.isfinite().all()) else "is none"
             raise InputError(f"its derivative with respect to the picture {what}", where=self.path,

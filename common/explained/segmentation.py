@@ -14,7 +14,7 @@ BLOCKS = {6: 50, 23: 101}  # of the third group: the depth
 def is_deeplab(value):
     """Return whether a checkpoint's contents are a DeepLabV3."""
     state = _state(value)
-    return MARK in state and LAST in state
+    return MARK in state and getattr(state.get(LAST), "ndim", None) == 4
 
 
 def _state(value):

@@ -1,5 +1,7 @@
 """Reading and writing checkpoints (.pt, .pth, .safetensors). No file that is read here can run code."""
 
+import json
+
 from common.errors import InputError
 from common.files import atomic_path, system_errors, write_bytes
 from common.formats.pickles import PLAIN, plain_part
@@ -117,7 +119,20 @@ def save_safetensors(path, tensors, metadata):
     """
     from safetensors.torch import save
 
-    write_bytes(path, save({name: tensor.contiguous() for name, tensor in tensors.items()}, metadata=metadata))
+    data = save({name: tensor.contiguous() for name, tensor in tensors.items()}, metadata=metadata)
+    write_bytes(path, _with_ordered_metadata(data, metadata))
+
+
+def _with_ordered_metadata(data, metadata):
+    """Return a serialised file with its metadata in the given order: the library's is another in each process."""
+    if len(metadata) < 2:
+        return data
+    size = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + size])
+    header["__metadata__"] = metadata
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)  # the data begin at a multiple of 8
+    return len(text).to_bytes(8, "little") + text + data[8 + size :]
 
 
 def load_strictly(module, state, where, do="Give the checkpoint of this configuration, or another --config",
@@ -134,6 +149,8 @@ def load_strictly(module, state, where, do="Give the checkpoint of this configur
         what += f" ({len(missing)} missing, {len(unexpected)} unexpected of {len(own)} entries)"
         raise InputError(what, where=where, do=do)
     for name, tensor in state.items():
+        if not hasattr(tensor, "is_floating_point"):
+            raise InputError(f"'{name}' is a {type(tensor).__name__}, no tensor", where=where, do=do)
         if tuple(tensor.shape) != tuple(own[name].shape):
             what = f"'{name}' has shape {tuple(tensor.shape)}, expected {tuple(own[name].shape)}"
             raise InputError(what, where=where, do=do)

@@ -95,19 +95,21 @@ def cout(probability, images, counterfactuals, steps=STEPS):
     return (area[:, 0] - area[:, 1]).cpu().numpy()
 
 
-def split_distance(real, counterfactual, seed=0, halvings=HALVINGS):
+def split_distance(real, counterfactual, seed=0, halvings=HALVINGS, groups=None):
     """Return (mean, standard deviation over halvings) of the sFID of ACE: the Frechet distance between the features of
     one half of the images and those of the other half's counterfactuals, both ways.
 
     real, counterfactual: (N, D), row by row pairs. It removes the bias that a counterfactual is nearly its own image.
+    groups: (N,) the image of each row, where an image has several counterfactuals: they stay in one half.
     """
     from common.metrics.frechet import frechet_distance_between
 
     real, counterfactual = (np.asarray(rows, dtype=np.float64) for rows in (real, counterfactual))
     generator, found = np.random.default_rng(seed), []
+    images, place = np.unique(np.arange(len(real)) if groups is None else groups, return_inverse=True)
     for _ in range(halvings):
-        order = generator.permutation(len(real))
-        halves = order[: len(order) // 2], order[len(order) // 2 :]
+        first = np.isin(place, generator.permutation(len(images))[: len(images) // 2])
+        halves = np.flatnonzero(first), np.flatnonzero(~first)
         distances = [frechet_distance_between(_gaussian(real[one]), _gaussian(counterfactual[two]))
                      for one, two in (halves, halves[::-1])]
         found.append(sum(distances) / 2)

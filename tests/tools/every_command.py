@@ -9,12 +9,16 @@ import numpy as np
 from PIL import Image
 
 from tests.tools.commands import call_tool
+from tests.tools.train_blobgan.runs import TINY as BLOBGAN
 from tests.tools.train_edm.runs import TINY as EDM
 from tests.tools.train_edm.runs import write_colours
 
 CPU = ("--device", "cpu")
 SMALL = ("--extractor", "small", *CPU)
 QC = ("--config", "u_digits", "--config.model.nf=4", "--config.model.attn_resolutions=99", "--bs", "4", *CPU)
+
+RENDERED = ("--blobgan_weights", "in/made/gan.ckpt", "--decision_model_weights", "in/made/decision.tar",
+            "--dataset_path", "in/made/images", *CPU)
 
 
 @dataclass
@@ -76,10 +80,35 @@ def make_inputs(folder):
     (place / "runs_spare.bin").write_text("a,b\n1,3\n")
     for number in (0, 1):
         save_blobgan(place / ("blobgan.ckpt" if number == 0 else "blobgan_spare.bin"), seed=number)
+    make_explained(place)
     make_score_model(place)
     make_interval_inputs(place)
     make_digits(place)
+    make_counterfactuals(place)
     return place
+
+
+def make_explained(place):
+    """Write a decision model and inversions of the photos by two encoders, for counterfactuals, each with its spare."""
+    import torch
+
+    from common.blobs.metadata import write_inversions
+    from common.networks.blobgan.files import read_blobgan
+    from common.networks.decision import write_decision_model
+    from common.networks.decision_networks import DecisionConfig, build_decision_model
+
+    gan = read_blobgan(place / "blobgan.ckpt")
+    for number in (0, 1):
+        decision, inverted = (f"{name}{'_spare.bin' if number else suffix}" for name, suffix in (
+            ("decision", ".tar"), ("inverted", ".pt")))
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(number)
+            model = build_decision_model(DecisionConfig("small", ("odd", "high"), (16, 32), width=4))
+            z = torch.randn(4, 8)
+        write_decision_model(place / "made.pt", model, 0, 0.0, {})
+        os.rename(place / "made.pt", place / decision)
+        write_inversions(place / "made.pt", [f"{each}.bmp" for each in range(4)], gan.layouts(z))
+        os.rename(place / "made.pt", place / inverted)
 
 
 def make_interval_inputs(place):
@@ -122,6 +151,21 @@ def make_score_model(place):
     shutil.rmtree(place / "score_spare")
 
 
+def make_counterfactuals(place):
+    """Write counterfactuals with their networks and images, and an evaluation of them, each with a spare."""
+    from tests.tools.blobgan_networks import save_blobgan
+    from tests.tools.evaluate_cf.made import make
+
+    made = make(place / "made")
+    os.rename(save_blobgan(place / "spare" / "gan.ckpt", seed=1), place / "made_spare.bin")
+    os.rename(make(place / "spare", amount=0.6).folder / "metadata_1.pt", place / "metadata_spare.bin")
+    shutil.rmtree(place / "spare")
+    ended = call_tool("evaluate_cf", *made.words("--output_dir", place / "evaluated", "--quiet"))
+    assert ended.status == 0, ended.err
+    text = (place / "evaluated" / "pairs.csv").read_bytes()
+    (place / "pairs_spare.bin").write_bytes(text.replace(b"00.png,1,", b"99.png,1,"))
+
+
 def make_digits(place):
     """Write a generator and images of it with their latents."""
     from tests.tools.interval_networks import save_generator
@@ -148,6 +192,11 @@ SUBIMAGES = ("--save_folder", "out", "--crop_sz", "32", "--step", "32", "--resiz
              "--min_size", "32", "--n_thread", "0")
 ENCODER = ("--blobgan_weights", "in/blobgan.ckpt", "--channels", "4", "4", "4", "-bs", "2", "--n_iters", "2",
            "--val_images", "2", "--log_imgs_every", "2", "--output_dir", "out", *CPU)
+EXPLAIN = ("--blobgan_weights", "in/blobgan.ckpt", "--decision_model_weights", "in/decision.tar", "--init", "mean",
+           "--lambda_inv_lpips", "0", "--dataset_path", "in/photos", "--bs", "3", "--n_iters_inv", "2", "--output_dir",
+           "out", *CPU)
+EXPLAINED = {"in/blobgan.ckpt": "in/blobgan_spare.bin", "in/decision.tar": "in/decision_spare.bin",
+             "in/photos/0.bmp": "in/photos_spare.bin"}
 COMMANDS = {
     "qc_ncsn train": Command(
         "qc_ncsn", ("train", *QC, "--n_iters", "3", "--log_freq", "1", "--dataset", "in/digits", "--workdir", "./out",
@@ -160,6 +209,9 @@ COMMANDS = {
     "qc_ncsn eval asym": Command("qc_ncsn", ("eval", "asym", *EVALUATE, "--dataset", "in/digits", "--num_images", "2",
                                              "--total_repeat", "1", "--nl", "2"), "out/asym",
                                  {**SCORE, "in/digits/test/0.bmp": "in/digits/test_spare.bin"}),
+    "train_blobgan": Command(
+        "train_blobgan", (*BLOBGAN, "--data", "in/digits", "--max_steps", "2", "--output_dir", "out"), "out",
+        {"in/digits/train/0.bmp": "in/digits/train_spare.bin"}),
     "train_edm": Command("train_edm", (*(word.replace("colours", "in/colours").replace("24", "4") for word in EDM),
                                        "--output_dir", "out"), "out",
                          {"in/colours/train_data_batch_1.npz": "in/colours_spare.bin"}),
@@ -172,6 +224,14 @@ COMMANDS = {
         "train_decision_model", ("--csv", "in/marks/truth.csv", "--arch", "small", "--batch_size", "4", "--steps", "3",
                                  "--num_workers", "0", "--output_dir", "out", *CPU),
         "out", {"in/marks/1.bmp": "in/marks_spare.bin"}),
+    "blobex_inv_cf": Command("blobex_inv_cf", (*EXPLAIN, "--n_iters_cf", "2"), "out", EXPLAINED),
+    "blobex_inv_cf blobs": Command(
+        "blobex_inv_cf", ("blobs", "in/inverted.pt", "--blobgan_weights", "in/blobgan.ckpt", "--output_dir", "out",
+                          *CPU), "out", {"in/blobgan.ckpt": "in/blobgan_spare.bin",
+                                         "in/inverted.pt": "in/inverted_spare.bin"}),
+    "blobex_inv_cf sweep": Command(
+        "blobex_inv_cf", ("sweep", *EXPLAIN, "--max_images", "1", "--learning_rate_cf", "0.1", "--n_iters_cf", "1", "2",
+                          "--lambda_prox_cf", "0"), "out", EXPLAINED),
     "setup_fid": Command("setup_fid", ("--action", "compute_new", "--path", "in/real", "--name", "mine", "--stats_dir",
                                        "out", *SMALL), "out/mine_clean_small-features-v1_custom_na",
                          {"in/real/0.bmp": "in/real_spare.bin"}),
@@ -208,6 +268,15 @@ COMMANDS = {
                           "--real_lpips", "0", "--fake_lpips", "0", "--decision_weights", "none", "--start_weights",
                           "none"), "out",
         {"in/blobgan.ckpt": "in/blobgan_spare.bin", "in/photos/0.bmp": "in/photos_spare.bin"}),
+    "evaluate_cf": Command(
+        "evaluate_cf", ("in/made/cf", *RENDERED, "--output_dir", "out"), "out",
+        {"in/made/gan.ckpt": "in/made_spare.bin", "in/made/cf/metadata_1.pt": "in/metadata_spare.bin"}),
+    "evaluate_cf inversion": Command(
+        "evaluate_cf", ("inversion", "--inv_path", "in/made/cf/all_inversions.pt", *RENDERED, "--output_dir", "out"),
+        "out", {"in/made/gan.ckpt": "in/made_spare.bin"}),
+    "evaluate_cf compare": Command(
+        "evaluate_cf", ("compare", "in/evaluated", "in/evaluated", "--output_dir", "out"), "out",
+        {"in/evaluated/pairs.csv": "in/pairs_spare.bin"}),
     "generate_blobgan": Command(
         "generate_blobgan", ("in/blobgan.ckpt", "-n", "3", "--save_blobs", "-s", "out", *CPU), "out",
         {"in/blobgan.ckpt": "in/blobgan_spare.bin"}),

@@ -33,9 +33,10 @@ PROGRAMS = {
                                                             "tools.generate_outputs_npz.__main__", "OutputsOptions"),
     "pretrain_encoder.py": ("train_encoder", ["pretrain"], "tools.train_encoder.options", "PretrainOptions"),
     "train_encoder.py": ("train_encoder", ["train"], "tools.train_encoder.options", "TrainOptions"),
+    **{f"blobex_inv_cf{name}.py": ("blobex_inv_cf", [], "tools.blobex_inv_cf.options", "ExplainOptions")
+       for name in ("", "_target_blobs", "_diversity")},
 }
-LATER = {"src/run.py", "blobex_inv_cf.py", "blobex_inv_cf_target_blobs.py",
-         "blobex_inv_cf_diversity.py"}  # of tools to come
+LATER = {"src/run.py"}  # words of Hydra: tests/tools/train_blobgan
 ACTIONS = {"--fidis": ("fidis", "tools.qc_ncsn.evaluate.stored_scores", "FidisOptions"),
            "--prdc": ("prdc", "tools.qc_ncsn.evaluate.stored_scores", "PrdcOptions")}
 

@@ -75,9 +75,16 @@ class Material:
 
     def _check_images(self):
         """Raise InputError where not one of the images can be read."""
-        if not any(self.images.read([number])[1][0] for number in range(self.count)):
+        if not any(self._is_readable(number) for number in range(self.count)):
             raise InputError("none of the images can be read", where=self.options.dataset_path,
                              do="Restore them, or pass others")
+
+    def _is_readable(self, number):
+        try:
+            self.images.images.read([number])
+        except InputError:
+            return False
+        return True
 
     def _check_size(self):
         size = self.explained.size

@@ -50,8 +50,9 @@ def main(options):
                          where=options.inversions, do="Use inversions of this BlobGAN")
     count, folder = min(options.max_images, len(names)), Path(options.output_dir)
     names, blobs = names[:count], to(select(blobs, slice(0, count)), device)
-    job = Job(folder, PROG, options, derived={"inversions": file_hash(options.inversions), "gan": weights_hash(gan)},
-              inputs=[options.inversions, options.blobgan_weights], owns=OWNS)
+    derived = {"contents of inversions": file_hash(options.inversions),
+               "contents of blobgan_weights": weights_hash(gan)}
+    job = Job(folder, PROG, options, derived=derived, inputs=[options.inversions, options.blobgan_weights], owns=OWNS)
     return job.run(lambda: draw(options, gan, names, blobs, folder),
                    lambda: (f"would draw the blobs of {count} images into {folder}", {"images": count}), device)
 
@@ -66,7 +67,7 @@ def draw(options, gan, names, blobs, folder):
     from common.networks.blobgan.layout import select
     from common.networks.blobgan.splat import blob_picture
 
-    rows, files, config = [], [], gan.config
+    rows, files, config, stems = [], [], gan.config, picture_names(names)
     scale = max(1, -(-LEAST_SIDE // config.resolution))
     with console.progress("images", len(names), unit="images") as advance:
         for number, name in enumerate(names):
@@ -76,7 +77,7 @@ def draw(options, gan, names, blobs, folder):
                 shares = gan.generator.splat(own).pyramid[gan.generator.size][0].mean(dim=(1, 2)).tolist()
             drawn = blob_picture(own, scale * config.resolution, config.aspect_ratio, labels=True,
                                  threshold=options.size_threshold)[0].permute(1, 2, 0).numpy()
-            path = (folder / name.replace("/", "_")).with_suffix(".png")
+            path = folder / f"{stems[number]}.png"
             write_png(path, torch.cat([torch.from_numpy(picture), torch.from_numpy(drawn)], dim=1).numpy())
             files.append(path)
             for blob in range(config.n_features):
@@ -86,6 +87,12 @@ def draw(options, gan, names, blobs, folder):
             advance(1)
     write_table(folder / "blobs.csv", ["image", "blob", "x", "y", "size", "share_of_picture"], rows)
     return {"images": len(names), "blobs": len(rows)}, [*files, folder / "blobs.csv"]
+
+
+def picture_names(names):
+    """Return names of files for images: their own without suffix and folders, with a number where two are alike."""
+    stems = [Path(name.replace("/", "_")).stem for name in names]
+    return [stem if stems.count(stem) == 1 else f"{stem}_{number}" for number, stem in enumerate(stems)]
 
 
 def cli(words):

@@ -9,12 +9,30 @@ PROG = "blobex_inv_cf"
 OWNS = ("metadata_*.pt", "snapshot_*.jpg", "all_inversions.pt", "all_inversions.json", "pairs.csv")
 
 
-def explain(request):
+def show(results):
+    """Print the results as a table."""
+    if results["left_out"]:
+        console.say(f"note: {results['left_out']} images were left out: unreadable, or not those that were inverted")
+    if "pairs" not in results:
+        row = [str(results["images"]), _short(results["reconstruction_l1"])]
+        console.show_table("Inversions", ["images", "L1"], [row])
+        return
+    names = ("images", "pairs", "flipped", "already", "not_found", "failed")
+    row = [str(results[name]) for name in names]
+    row += [_short(results[name]) for name in ("success", "l1", "blobs_changed", "evaluations", "flip_on_real")]
+    console.show_table("Counterfactuals", [*names, "success", "L1", "blobs changed", "evaluations", "flips on real"],
+                       [row])
+
+
+def _short(value):
+    return "" if value is None else f"{value:.3f}"
+
+
+def explain(request, show_results=show):
     """Invert and explain; results: images, left_out, not_finite, reconstruction_l1, pairs, flipped, already, not_found,
-    failed, success, l1, lpips, blobs_changed, evaluations, flip_on_real."""
+    failed, success, l1, lpips, blobs_changed, evaluations, flip_on_real. show_results: prints them, or None."""
     from common.device import pick_device, set_precision
     from common.job import Job
-    from tools.blobex_inv_cf.goals import wanted
     from tools.blobex_inv_cf.material import Material
     from tools.blobex_inv_cf.presets import filled
 
@@ -22,11 +40,11 @@ def explain(request):
     device = pick_device(options.device, parallel.local_rank())
     set_precision("fp32")
     material = Material(options, device)
-    goals = wanted(options, material.explained.names, material.explained.description.get("kind") == "classes")
+    goals = wanted_of(options, material)
     settings = make_settings(options, material)
     folder = Path(options.output_dir)
     job = Job(folder, PROG, options, request=request, derived=material.derived(), inputs=material.inputs(), owns=OWNS,
-              show=show)
+              show=show_results)
 
     def work():
         from tools.blobex_inv_cf.batch import Explainer
@@ -37,6 +55,13 @@ def explain(request):
     what = "invert" if options.inversion_only else f"explain {goals.count(options.joint)} decisions of"
     line = f"would {what} {material.count:,} images in {len(material.batches()):,} batches into {folder}"
     return job.run(work, lambda: (line, {"images": material.count, "batches": len(material.batches())}), device)
+
+
+def wanted_of(options, material):
+    """Return the Wanted of the flags."""
+    from tools.blobex_inv_cf.goals import wanted
+
+    return wanted(options, material.explained.names, material.explained.description.get("kind") == "classes")
 
 
 def make_settings(options, material):
@@ -75,18 +100,3 @@ def numbers_of(words, flag):
                              do=f"Tensors are {', '.join(TENSORS)}; numbers are at least 0")
         found[name] = value
     return found
-
-
-def show(results):
-    """Print the results as a table."""
-    if results["left_out"]:
-        console.say(f"note: {results['left_out']} images were left out: unreadable, or not those that were inverted")
-    if "pairs" not in results:
-        console.show_table("Inversions", ["images", "L1"], [[results["images"], f"{results['reconstruction_l1']:.4f}"]])
-        return
-    names = ("images", "pairs", "flipped", "already", "not_found", "failed")
-    row = [str(results[name]) for name in names] + [
-        "" if results[name] is None else f"{results[name]:.3f}"
-        for name in ("success", "l1", "blobs_changed", "evaluations", "flip_on_real")]
-    console.show_table("Counterfactuals", [*names, "success", "L1", "blobs changed", "evaluations", "flips on real"],
-                       [row])

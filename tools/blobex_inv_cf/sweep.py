@@ -47,17 +47,23 @@ def main(options):
     """Run `blobex_inv_cf sweep`; results: runs, a list with the values and measures of each combination, the
     recommended one first; recommended, its flags."""
     from common.cli import finish
+    from common.device import pick_device
     from common.job import Job
-    from tools.blobex_inv_cf.run import explain
+    from tools.blobex_inv_cf.material import Material
+    from tools.blobex_inv_cf.presets import filled
+    from tools.blobex_inv_cf.run import explain, make_settings, wanted_of
 
     folder, tried = Path(options.output_dir), combinations(options)
     shared = {item.name: getattr(options, item.name) for item in dataclasses.fields(ExplainOptions)}
-    shared |= {"json": False, "overwrite": False, "quiet": True}
+    shared |= {"json": False, "overwrite": False}
+
+    def own(name, **values):
+        return ExplainOptions(**{**shared, "output_dir": str(folder / name), **tried[0][1], **values})
 
     def run(name, **values):
-        own = ExplainOptions(**{**shared, "output_dir": str(folder / name), **values})
-        began, outcome = time.monotonic(), explain(own)
-        finish(outcome, own, "blobex_inv_cf", time.monotonic() - began)
+        given = own(name, **values)
+        began, outcome = time.monotonic(), explain(given, show_results=None)
+        finish(outcome, given, "blobex_inv_cf", time.monotonic() - began)
         return outcome.results
 
     def work():
@@ -66,14 +72,18 @@ def main(options):
             run("inversion", inversion_only=True)
             inverted = {"load_inversion": True, "inversions_path": str(folder / "inversion" / "all_inversions.pt")}
         rows = []
-        with console.progress("combinations", len(tried), unit="runs") as advance:
-            for name, values in tried:
-                rows.append({**values, **run(name, **values, **inverted)})
-                advance(1)
+        for name, values in tried:
+            console.say(f"{len(rows) + 1} of {len(tried)}: " + ", ".join(f"--{key} {values[key]:g}" for key in NAMES))
+            rows.append({**values, **run(name, **values, **inverted)})
         return finished(folder, rows) if parallel.is_main() else ({}, [])
 
-    job = Job(folder, PROG, options, inputs=None, owns=OWNS, show=show)
-    return job.run(work, lambda: (f"would search with {len(tried)} combinations into {folder}", {"runs": len(tried)}))
+    checked = filled(own(tried[0][0]))
+    material = Material(checked, pick_device(options.device, parallel.local_rank()))
+    wanted_of(checked, material)
+    make_settings(checked, material)
+    job = Job(folder, PROG, options, derived=material.derived(), inputs=material.inputs(), owns=OWNS, show=show)
+    return job.run(work, lambda: (f"would search with {len(tried)} combinations into {folder}", {"runs": len(tried)}),
+                   material.device)
 
 
 def recommended(rows):

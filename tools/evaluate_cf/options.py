@@ -23,8 +23,8 @@ class EvaluateOptions(CommonOptions):
     perceptual: Optional[str] = option(None, "classifier whose maps take LPIPS's place (default: the record's)",
                                        kind="how")
     oracle: List[str] = option([], "independent decision models of the same attributes", nargs="+", kind="how")
-    truth: Optional[str] = option(None, "table of known decisions: image, attribute (empty for the image itself), and "
-                                  "a column of 0 and 1 for each name", kind="how")
+    truth: Optional[str] = option(None, "table of known decisions: image, attribute (empty for the image itself), a "
+                                  "column of 0 and 1 for each name, and any measures", kind="how")
     labels: Optional[str] = option(None, "table of the data's attributes, a column for each name, for the correlation "
                                    "difference", kind="how")
     rule: str = option("correct", "which flips count: correct, or as the published script counts them",
@@ -32,11 +32,14 @@ class EvaluateOptions(CommonOptions):
     sparse: bool = option(True, "measure the sparse versions; --nosparse: those before, where they are stored")
     extractor: str = option("none", "features for FID and sFID: inception, small, or none",
                             choices=["none", "inception", "small"])
+    mode: str = option("clean", "how Inception's images are resized, see compute_fid",
+                       choices=["clean", "legacy_pytorch", "legacy_tensorflow", "fast"])
     weights: Optional[str] = option(None, "Inception weights", kind="how")
     cout: bool = option(False, "compute COUT: 51 forward passes of the model for each pair")
     redundancy: bool = option(False, "count the changed blobs that alone can go back: a forward pass for each")
     partial: bool = option(False, "accept a folder in which batches are missing")
     save_images: bool = option(False, "write the counterfactuals as images/att_<c>/NAME.png")
+    page_pairs: int = option(400, "pairs with pictures on the page cf.html, at most", low=0)
     seed: int = flags.seed("halvings of sFID")
-    batch_size: int = flags.batch_size(8)
+    batch_size: int = flags.batch_size(8, "-bs")
     device: str = flags.device()

@@ -1,170 +1,207 @@
-"""What an evaluation reads: metadata, the models and images of the folder's record, tables of truth."""
+"""What an evaluation reads beside the metadata: the models and images of the folder's record, tables of truth."""
 
-import csv
+import zlib
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
-from common.blobs.metadata import metadata_files, read_metadata
+from common import console
 from common.blobs.perceptual import open_perceptual
-from common.datasets.prepared import open_prepared
+from common.datasets.prepared import open_prepared, to_network
 from common.errors import InputError
+from common.explained.model import Explained
 from common.explained.opening import open_explained
-from common.files import file_hash, system_errors
+from common.files import file_hash
 from common.formats.checkpoints import weights_hash
+from common.formats.tables import read_records
 from common.images.squash import for_network
 from common.networks.blobgan.files import read_blobgan
-from common.record import RECORD, read_record
-
-FROM_RECORD = ("blobgan_weights", "decision_model_weights", "dataset_path", "lpips_weights", "perceptual")
+from tools.evaluate_cf.folder import Folder, Goals
 
 
-class Folder:
-    """A folder of counterfactuals. record: options of the run, {} without one.  batches: [Metadata]."""
+class Oracle(NamedTuple):
+    """An independent model. columns: for each objective of the explained model the oracle's own number of it."""
 
-    def __init__(self, options):
-        folder = Path(options.folder)
-        if not folder.is_dir():
-            raise InputError("no such folder", where=folder, do="Give a folder of blobex_inv_cf")
-        self.path, self.record = folder, {}
-        if (folder / RECORD).exists():
-            self.record = read_record(folder / RECORD)
-        files = metadata_files(folder)
-        self._check_whole(options, [number for number, _ in files])
-        self.files = [path for _, path in files]
-        self.batches = [read_metadata(path) for path in self.files]
-        empty = next((path for path, each in zip(self.files, self.batches) if not each.attributes), None)
-        if empty is not None and len(self.batches[0].blobs.xs):
-            raise InputError("it has an inversion and no counterfactual", where=empty,
-                             do="Run blobex_inv_cf without --inversion_only, or evaluate_cf inversion")
+    model: Explained
+    columns: list
 
-    def _check_whole(self, options, numbers):
-        """Raise InputError for a set of which batches are missing, with the counts."""
-        if not numbers:
-            raise InputError("no metadata_<i>.pt in it", where=self.path, do="Give a folder of blobex_inv_cf")
-        expected = max(numbers) + 1
-        results, run = self.record.get("results", {}), self.record.get("options", {})
-        if isinstance(results.get("images"), int) and isinstance(run.get("bs"), int):
-            expected = max(expected, -(-results["images"] // run["bs"]))
-        unfinished = self.record and self.record.get("status") != "done"
-        missing = expected - len(numbers)
-        if (missing or unfinished) and not options.partial:
-            what = f"{missing} of {expected} batches are missing" if missing else "the run is not finished"
-            raise InputError(what, where=self.path, do="Run the same blobex_inv_cf command again, or pass --partial")
 
-    def setting(self, options, name):
-        """Return a flag's value, or that of the folder's record."""
-        value = getattr(options, name)
-        return self.record.get("options", {}).get(name) if value is None else value
+class Truth(NamedTuple):
+    """What is known of pictures. rows: {(image, attribute or None, number): (decisions, measures)}, attribute None for
+    the image itself.  measures: names of further columns, numbers."""
+
+    rows: dict
+    measures: list
 
 
 class Material:
-    """folder: Folder.  gan, explained, perceptual: as in the search.  oracles: [Explained].  targets: function of a
-    Metadata -> its images (B, 3, H, W), or None for generated ones.  truth, labels: tables or None."""
+    """folder: Folder.  gan, explained, perceptual: as in the search.  oracles: [Oracle].  goals: Goals.
+    truth: Truth or None.  labels: (M, A) bool of the data, or None.  expected: images there should be, or None."""
 
     def __init__(self, options, device):
-        self.options, self.device, self.folder = options, device, Folder(options)
-        get = self.folder.setting
+        self.options, self.device, self.folder = options, device, Folder(options.folder, options.partial)
         for name in ("blobgan_weights", "decision_model_weights"):
-            if get(options, name) is None:
+            if self.setting(name) is None:
                 raise InputError("the folder has no record that names it", where=f"--{name}", do="Pass the file")
-        raw = self.folder.record.get("options", {}).get("live_weights")
-        self.gan = read_blobgan(get(options, "blobgan_weights"), device, "raw" if raw else "ema")
-        self.explained = self._explained(get(options, "decision_model_weights"))
-        self.perceptual = open_perceptual(get(options, "lpips_weights"), get(options, "perceptual"), device)
+        self.gan = open_gan(self.setting("blobgan_weights"), device, self.folder.option("live_weights", False))
+        self.explained = self._explained(self.setting("decision_model_weights"))
+        self._check_shapes()
+        names = self.explained.names
+        self.perceptual = open_perceptual(self.setting("lpips_weights"), self.setting("perceptual"), device)
         self.oracles = [self._oracle(path) for path in options.oracle]
         self.images = self._images()
-        self.truth = None if options.truth is None else read_truth(options.truth, self.explained.names)
-        self.labels = None if options.labels is None else read_labels(options.labels, self.explained.names)
-        self._check_blobs()
+        self.expected = self.folder.check_images(None if self.images is None else len(self.images.images))
+        self.goals = Goals(self.folder, names)
+        self.on_real = self.images is not None and self.folder.option("search_on") == "real"
+        self.truth = None if options.truth is None else read_truth(options.truth, names)
+        self.labels = None if options.labels is None else read_labels(options.labels, names)
+
+    def setting(self, name):
+        """Return a flag's value, or that of the folder's record."""
+        value = getattr(self.options, name)
+        return self.folder.option(name) if value is None else value
 
     def _explained(self, path):
-        run = self.folder.record.get("options", {})
-        return open_explained(path, self.device, run.get("objective") or (), tuple(run.get("size") or ()) or None,
-                              run.get("range", "signed"), run.get("output"), run.get("class_names") or (),
-                              run.get("threshold", 0.5))
+        get = self.folder.option
+        return open_explained(path, self.device, get("objective", ()), tuple(get("size", ())) or None,
+                              get("range", "signed"), get("output"), get("class_names", ()), get("threshold", 0.5))
 
     def _oracle(self, path):
-        oracle = open_explained(path, self.device)
-        if len(oracle.names) != len(self.explained.names):
-            raise InputError(f"it decides {len(oracle.names)} attributes, the explained model "
-                             f"{len(self.explained.names)}", where=path, do="Give a model of the same attributes")
-        return oracle
+        names, model = self.explained.names, open_explained(path, self.device)
+        if set(names) <= set(model.names):
+            return Oracle(model, [model.names.index(name) for name in names])
+        if len(names) != len(model.names):
+            raise InputError(f"it decides {len(model.names)} attributes, the explained model {len(names)}", where=path,
+                             do="Give a model of the same attributes")
+        console.say(f"note: {path}: its attributes have other names; they are taken in order")
+        return Oracle(model, list(range(len(names))))
+
+    def _check_shapes(self):
+        config, folder = self.gan.config, self.folder
+        own = (config.n_features, config.feature_dim, config.dim)
+        for found in folder.shapes - {own}:
+            raise InputError(f"its blobs are {found[0]} of {found[1]} and {found[2]} numbers, the BlobGAN's "
+                             f"{own[0]} of {own[1]} and {own[2]}", where=folder.path,
+                             do="Pass the BlobGAN that made them with --blobgan_weights")
+        for width in folder.width - {len(self.explained.names)}:
+            raise InputError(f"its scores are of {width} attributes, the model has {len(self.explained.names)}",
+                             where=folder.path, do="Pass the model that was explained with --decision_model_weights")
 
     def _images(self):
-        if all(each.names is None for each in self.folder.batches):
+        if all(name is None for name in self.folder.names):
             return None
-        path = self.folder.setting(self.options, "dataset_path")
-        if path is None:
-            raise InputError("which images were explained?", where="--dataset_path", do="Pass their folder")
-        config = self.gan.config
-        images = open_prepared(path, "train", for_network(config.resolution, config.aspect_ratio), memory_gb=0)
-        return images, {images.title(number): number for number in range(len(images))}
+        images = open_images(self.setting("dataset_path"), self.gan, "--dataset_path")
+        images.numbers([name for name in self.folder.names if name is not None])
+        return images
 
     def targets(self, metadata):
         """Return the images of a batch (B, 3, H, W) in [-1, 1], None for generated ones."""
-        from common.datasets.prepared import to_network
-
         if metadata.names is None:
             return None
-        images, numbers = self.images
-        missing = [name for name in metadata.names if name not in numbers]
-        if missing:
-            raise InputError(f"'{missing[0]}' is not in it", where=images.name, do="Pass the folder of these images")
-        pixels, good = images.read([numbers[name] for name in metadata.names])
-        if not good.all():
-            raise InputError(f"'{metadata.names[int(np.flatnonzero(~good)[0])]}' cannot be read", where=images.name,
-                             do="Restore the image")
+        pixels, marks = self.images.pixels(metadata.names), metadata.extra.get("marks")
+        if isinstance(marks, list) and len(marks) == len(metadata.names):
+            note_changed(dict(zip(metadata.names, marks)), metadata.names, pixels)
         return to_network(pixels).to(self.device)
-
-    def _check_blobs(self):
-        config, blobs = self.gan.config, self.folder.batches[0].blobs
-        found = blobs.xs.shape[-1], blobs.features.shape[-1], blobs.spatial_style.shape[-1]
-        if found != (config.n_features, config.feature_dim, config.dim):
-            raise InputError(f"its blobs are {found[0]} of {found[1]} and {found[2]} numbers, the BlobGAN's "
-                             f"{config.n_features} of {config.feature_dim} and {config.dim}", where=self.folder.path,
-                             do="Pass the BlobGAN that made them with --blobgan_weights")
 
     def derived(self):
         """Return what shapes results beside the flags."""
-        options, get = self.options, self.folder.setting
-        found = {"metadata": [file_hash(path) for path in self.folder.files], "gan": weights_hash(self.gan),
-                 "model": self.explained.description["sha256"],
-                 "oracles": [oracle.description["sha256"] for oracle in self.oracles],
-                 "images": None if self.images is None else self.images[0].fingerprint()}
-        paths = {name: get(options, name) for name in ("lpips_weights", "perceptual")}
+        options = self.options
+        found = {"gan": weights_hash(self.gan), "model": self.explained.description["sha256"],
+                 "oracles": [oracle.model.description["sha256"] for oracle in self.oracles]}
+        paths = {name: self.setting(name) for name in ("lpips_weights", "perceptual")}
         paths |= {name: getattr(options, name) for name in ("truth", "labels", "weights")}
         return found | {f"contents of {name}": file_hash(path) for name, path in paths.items() if path is not None}
 
-
-def _rows(path, names):
-    """Return the rows of a CSV table with a column for each name, as dictionaries."""
-    with system_errors(path), open(path, newline="", encoding="utf-8") as stream:
-        try:
-            rows = list(csv.DictReader(stream))
-        except (UnicodeDecodeError, csv.Error) as error:
-            raise InputError("not a table in UTF-8", where=path, do="Give a .csv file with a header") from error
-    missing = [name for name in names if not rows or name not in rows[0]]
-    if missing:
-        raise InputError(f"no column '{missing[0]}'", where=path, do="Give a .csv file with a header and these columns")
-    return rows
+    def content(self):
+        """Return what is measured, which may grow: the metadata and the images."""
+        return {"metadata": [file_hash(path) for path in self.folder.files],
+                "images": None if self.images is None else self.images.images.fingerprint()}
 
 
-def _decisions(row, names, path):
+def open_gan(path, device, live=False):
+    """Return the BlobGAN of a file. live: with its live weights, not the averaged ones."""
+    return read_blobgan(path, device, "raw" if live else "ema")
+
+
+def note_changed(marks, names, pixels):
+    """Say which images are not those that were inverted. marks: {name: mark of its pixels}.  pixels: (B, H, W, 3)."""
+    changed = [name for name, row in zip(names, pixels)
+               if marks.get(name, own := f"{zlib.crc32(np.ascontiguousarray(row)):08x}") != own]
+    if changed:
+        console.say(f"note: images that have changed since they were inverted: {', '.join(changed)}")
+
+
+class NamedImages:
+    """Images of a folder by their names, as a BlobGAN takes them. images: PreparedImages."""
+
+    def __init__(self, images):
+        self.images, self._numbers = images, {images.title(number): number for number in range(len(images))}
+
+    def numbers(self, names):
+        """Return the images' numbers in the folder; InputError for one that is not there."""
+        missing = [name for name in names if name not in self._numbers]
+        if missing:
+            raise InputError(f"'{missing[0]}' is not in it", where=self.images.name,
+                             do="Pass the folder of these images")
+        return [self._numbers[name] for name in names]
+
+    def pixels(self, names):
+        """Return uint8 images (B, H, W, 3); InputError for a missing or damaged one."""
+        pixels, good = self.images.read(self.numbers(names))
+        if not good.all():
+            raise InputError(f"'{names[int(np.flatnonzero(~good)[0])]}' cannot be read", where=self.images.name,
+                             do="Restore the image")
+        return pixels
+
+
+def open_images(path, gan, where):
+    """Return the NamedImages of a folder, resized as the BlobGAN's pictures. where: the flag, for the message."""
+    if path is None:
+        raise InputError("which images were explained?", where=where, do="Pass their folder")
+    config = gan.config
+    return NamedImages(open_prepared(Path(path), "train", for_network(config.resolution, config.aspect_ratio),
+                                     memory_gb=0))
+
+
+def _records(path, names):
+    """Return (column names, records) of a CSV table that has these columns."""
+    columns, records = read_records(path)
+    missing = [name for name in names if name not in columns]
+    if missing or not records:
+        raise InputError(f"no column '{missing[0]}'" if missing else "no rows", where=path,
+                         do=f"Give a .csv file with a header and the columns {', '.join(names)}")
+    return columns, records
+
+
+def _numbers(record, names, path, row):
     try:
-        values = [float(row[name]) for name in names]
+        return [float(record[name]) for name in names]
     except (TypeError, ValueError) as error:
-        raise InputError(f"a cell of {', '.join(names)} is no 0 or 1", where=path, do="Correct the table") from error
-    return [value > 0.5 for value in values]
+        raise InputError(f"row {row + 1}: a cell of {', '.join(names)} is no number", where=path,
+                         do="Correct the table") from error
 
 
 def read_truth(path, names):
-    """Return {(image, attribute or None): [decisions]} of a table of known decisions."""
-    rows = _rows(path, ("image", "attribute", *names))
-    return {(row["image"], int(row["attribute"]) if row["attribute"] else None): _decisions(row, names, path)
-            for row in rows}
+    """Return the Truth of a table: image, attribute (a name or number; empty: the image itself), number (optional: of
+    several counterfactuals), a column of 0 and 1 for each name, and any further columns of numbers."""
+    columns, records = _records(path, ("image", "attribute", *names))
+    measures, rows = [name for name in columns if name not in ("image", "attribute", "number", *names)], {}
+    for row, record in enumerate(records):
+        word, attribute = (record["attribute"] or "").strip(), None
+        if word:
+            attribute = list(names).index(word) if word in names else int(word) if word.isdecimal() else len(names)
+            if attribute >= len(names):
+                raise InputError(f"row {row + 1}: no attribute '{word}'", where=path,
+                                 do=f"Pass one of {', '.join(names)}, or its number")
+        number = record.get("number") or "0"
+        decisions = [value > 0.5 for value in _numbers(record, names, path, row)]
+        rows[record["image"], attribute, number.strip()] = decisions, _numbers(record, measures, path, row)
+    return Truth(rows, measures)
 
 
 def read_labels(path, names):
     """Return the attributes (M, A) bool of a table of the data."""
-    return np.array([_decisions(row, names, path) for row in _rows(path, names)], dtype=bool)
+    _, records = _records(path, names)
+    return np.array([[value > 0.5 for value in _numbers(record, names, path, row)]
+                     for row, record in enumerate(records)], dtype=bool)

@@ -1,4 +1,4 @@
-"""From flags to the tables of an evaluation."""
+"""From flags to the tables and the page of an evaluation."""
 
 from pathlib import Path
 
@@ -6,12 +6,13 @@ from common import console, parallel
 from common.errors import InputError
 
 PROG = "evaluate_cf"
-OWNS = ("table.csv", "pairs.csv", "images")
-ARRAYS = ("oracle_before", "oracle_after")  # columns of several numbers, not for the table
+OWNS = ("table.csv", "pairs.csv", "cf.html", "images")
+ARRAYS = ("oracle_before", "oracle_after", "scores_before", "scores_after")  # columns of several numbers
 
 
 def evaluate(request):
-    """Evaluate a folder; results: pairs, success and, by attribute, `attributes`: {name: its measures}."""
+    """Evaluate a folder; results: pairs, images, batches, batches_expected, success, score_difference, seconds_per_flip
+    and `attributes`: {name, and all: its measures}."""
     from common.device import pick_device, set_precision
     from common.job import Job
     from tools.evaluate_cf.read import Material
@@ -19,62 +20,94 @@ def evaluate(request):
     device = pick_device(request.device, parallel.local_rank())
     set_precision("fp32")
     material = Material(request, device)
-    folder = Path(request.output_dir or material.folder.path / "evaluation")
-    job = Job(folder, PROG, request, derived=material.derived(), owns=OWNS, show=show)
-    pairs = sum(len(each.blobs.xs) * len(each.attributes) for each in material.folder.batches)
-    line = f"would measure {pairs:,} pairs of {len(material.folder.files):,} batches into {folder}"
-    return job.run(lambda: _measure(request, material, folder), lambda: (line, {"pairs": pairs}), device)
+    found = material.folder
+    folder = Path(request.output_dir or found.path / "evaluation")
+    job = Job(folder, PROG, request, derived=material.derived(), content=material.content(), owns=OWNS, show=show)
+    line = f"would measure {found.pairs:,} pairs of {len(found.files):,} batches into {folder}"
+    return job.run(lambda: _measure(request, material, folder) if parallel.is_main() else ({}, []),
+                   lambda: (line, {"pairs": found.pairs}), device)
 
 
 def _measure(options, material, folder):
     """Return (results, files)."""
     from common.features.spaces import open_space
-    from tools.evaluate_cf.measure import Measurer, add_truth
+    from tools.evaluate_cf.changes import Changes
+    from tools.evaluate_cf.gallery import Gallery
+    from tools.evaluate_cf.measure import Measurer
+    from tools.evaluate_cf.page import write_page
     from tools.evaluate_cf.realism import Realism
-    from tools.evaluate_cf.summary import ALL, summarise
+    from tools.evaluate_cf.summary import summarise
+    from tools.evaluate_cf.truth import add_truth
 
-    names, measurer, lines = material.explained.names, Measurer(material, options), []
-    space = None if options.extractor == "none" else open_space(options.extractor, "clean", options.weights,
+    names, measurer, lines = list(material.explained.names), Measurer(material, options), []
+    space = None if options.extractor == "none" else open_space(options.extractor, options.mode, options.weights,
                                                                 material.device)
-    realism = Realism(measurer, space)
-    with console.progress("pairs", len(material.folder.batches), unit="batches") as advance:
-        for metadata in material.folder.batches:
-            advance(1)
-            if not len(metadata.blobs.xs):
-                continue
-            targets = material.targets(metadata)
-            own, pictures, before = measurer.batch(metadata, targets)
-            realism.add(targets, before, pictures, own)
-            lines += own
-            if options.save_images:
-                _save(folder / "images", own, pictures)
+    realism, changes = Realism(measurer, space), Changes()
+    gallery = Gallery(material, options.page_pairs)
+    with console.progress("pairs", material.folder.images, unit="images") as advance:
+        for first, path, metadata in material.folder.read():
+            batch = measurer.prepare(first, path, metadata)
+            realism.add_images(batch)
+            for part in measurer.parts(batch):
+                realism.add(part)
+                changes.add(batch, part)
+                gallery.add(batch, part)
+                lines += part.lines
+                if options.save_images:
+                    _save(folder / "images", part, material.folder.attributes[part.attribute] > 1)
+            advance(len(batch.labels))
     if not lines:
         raise InputError("no counterfactual in it", where=material.folder.path, do="Run blobex_inv_cf")
     if material.truth is not None:
         add_truth(lines, material.truth, names)
-    summary = summarise(lines, list(names), material.labels)
-    realism.finish(summary, names, options.seed)
-    files = _write(folder, lines, summary)
-    _append_metrics(material, summary)
-    return {"pairs": len(lines), "success": summary[ALL]["success"], "attributes": summary}, files
+    realism.neighbours()
+    summary = summarise(lines, names, options.rule, material.labels,
+                        material.oracles[0].columns if material.oracles else None)
+    for attribute, entry in realism.distances(options.seed).items():
+        summary[names[attribute]] |= entry
+    results = _results(material, lines, summary)
+    files = [*_write(folder, lines, summary), folder / "cf.html"]
+    write_page(folder / "cf.html", material, results, lines, changes, gallery)
+    _append_metrics(folder if options.output_dir else material.folder.path, summary)
+    return results, files
 
 
-def _save(folder, lines, pictures):
+def _results(material, lines, summary):
+    """Return the results, and say in notes what a reader has to know of the folder."""
+    from tools.evaluate_cf.summary import ALL, DIFFERS, differing
+
+    folder, flips = material.folder, summary[ALL]["flipped"]
+    found = {"pairs": len(lines), "images": folder.images, "images_expected": material.expected,
+             "batches": len(folder.files), "batches_expected": folder.expected, "success": summary[ALL]["success"]}
+    if found["batches"] < found["batches_expected"] or folder.images < (material.expected or 0):
+        console.say(f"note: a part of the run: {found['batches']} of {found['batches_expected']} batches, "
+                    f"{folder.images} of {material.expected or 'unknown'} images")
+    for column, what in (("start_difference", "reconstructions"), ("difference", "counterfactuals")):
+        count, largest = differing(lines, column)
+        found[f"{column.replace('difference', '')}score_difference"] = largest
+        first = next((line["image"] for line in lines if not line.get(column, 0) <= DIFFERS), None)
+        if count and (column == "start_difference" or folder.record):
+            console.say(f"note: stored scores of {count} {what} are not those of the pictures rendered here, by up to "
+                        f"{largest:.2g}, the first of {first}: other weights?")
+    seconds = folder.record.get("seconds")
+    if isinstance(seconds, (int, float)) and flips:
+        found["seconds_per_flip"] = seconds / flips
+    return found | {"attributes": summary}
+
+
+def _save(folder, part, several):
     """Write counterfactuals as images/att_<c>/NAME.png, of several att_<c>_<number>."""
     from common.files import write_png
-    from common.images.pixels import to_uint8
+    from common.images.pixels import rounded_bytes
 
-    several = any(number for _, number in pictures)
-    for (attribute, number), shown in pictures.items():
-        own = [line for line in lines if line["attribute"] == attribute and line["number"] == number]
-        below = folder / (f"att_{attribute}_{number}" if several else f"att_{attribute}")
-        for line, pixels in zip(own, to_uint8(shown, "dmd2")):
-            path = (below / line["image"]).with_suffix(".png")
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_png(path, pixels)
+    below = folder / (f"att_{part.attribute}_{part.number}" if several else f"att_{part.attribute}")
+    for line, pixels in zip(part.lines, rounded_bytes(part.pictures)):
+        if line["outcome"] != "failed":
+            write_png((below / line["image"]).with_suffix(".png"), pixels)
 
 
 def _write(folder, lines, summary):
+    """Write pairs.csv and table.csv; return their paths."""
     from common.formats.tables import write_table
 
     columns = [name for name in dict.fromkeys(name for line in lines for name in line) if name not in ARRAYS]
@@ -86,17 +119,21 @@ def _write(folder, lines, summary):
 
 
 def _plain(value):
-    return int(value) if isinstance(value, bool) else " ".join(map(str, value)) if isinstance(value, list) else value
+    if isinstance(value, bool):
+        return int(value)
+    return None if isinstance(value, float) and not abs(value) < float("inf") else value
 
 
-def _append_metrics(material, summary):
-    """Add the original's lines to metrics.txt of the folder: success rate and LPIPS of each attribute."""
+def _append_metrics(folder, summary):
+    """Add the original's lines to metrics.txt: success rate, LPIPS and FID of each attribute."""
     from common.files import append_text
 
-    for attribute, entry in summary.items():
-        distance = entry.get("lpips")
-        text = f"{attribute}: success rate {entry['success']}" + (f", LPIPS {distance}" if distance is not None else "")
-        append_text(material.folder.path / "metrics.txt", text + "\n")
+    words = (("success", "success rate"), ("lpips", "LPIPS"), ("perceptual", "perceptual"), ("fid", "FID"),
+             ("frechet", "Frechet"))
+    text = "".join(f"{attribute}: " + ", ".join(f"{word} {entry[name]}" for name, word in words
+                                                if entry.get(name) is not None) + "\n"
+                   for attribute, entry in summary.items())
+    append_text(folder / "metrics.txt", text)
 
 
 def show(results):

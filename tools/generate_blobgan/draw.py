@@ -44,16 +44,10 @@ class Generation:
         """Return what is known of the images before they are made."""
         options, config = self.options, self.model.config
         own = any(layout.draw for layout in self.layouts) if self.layouts else not options.fixed_spatial_noise
-        return {"num_images": options.n_imgs, "image_size": [config.resolution, config.columns],
-                "num_blobs": self._num_blobs(), "folders": [str(self.folder / name) for name in self.folders],
-                "generator": self.sha256, "weights": self.model.weights, "step": self.model.step,
-                "noise": "seeded" if own else "fixed"}
-
-    def _num_blobs(self):
-        if self.layouts:
-            return self.layouts[0].blobs.xs.shape[1]
-        most = self.model.config.n_features_max
-        return self.model.config.n_features if most is None else min(most, self.model.config.n_features)
+        blobs = self.layouts[0].blobs.xs.shape[1] if self.layouts else self.model.num_blobs
+        return {"num_images": options.n_imgs, "image_size": [config.resolution, config.columns], "num_blobs": blobs,
+                "folders": [str(self.folder / name) for name in self.folders], "generator": self.sha256,
+                "weights": self.model.weights, "step": self.model.step, "noise": "seeded" if own else "fixed"}
 
     def work(self):
         """Make the missing images; returns (results, files)."""

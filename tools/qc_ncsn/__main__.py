@@ -17,7 +17,7 @@ COMMANDS = {
     "sample": ("sample images: predictor-corrector, ODE, multistep, Heun", _lazy("sample.command")),
     "eval": ("nll | dsm | asym | encode | fidis | prdc | nfe", _lazy("evaluate.command")),
     "convert": ("checkpoint to safetensors and back", _lazy("convert")),
-    "compare": ("compare runs: table, samples, curves", _lazy("compare")),
+    "compare": ("compare runs: table, samples, curves", _lazy("compare.command")),
 }
 
 

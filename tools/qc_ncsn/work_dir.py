@@ -34,6 +34,7 @@ class WorkDir:
         self.log = self.root / "stdout.txt"
         self.json_log = self.root / "log.jsonl"
         self.nll = self.root / "nll"
+        self.dsm = self.root / "dsm"
         self.asym = self.root / "asym"
         self.asym_exact = self.root / "asym_exact"
 

@@ -3,6 +3,8 @@
 Keys as in tools/train_blobgan/keys.py; what a file does not say is left to --preset.
 """
 
+from common.errors import InputError, nearest
+
 MODEL = {
     "model.lr": 0.002, "model.noise_dim": 512, "model.resolution": 256, "model.generator.c_model": 96,
     "model.generator.n_mlp": 8, "model.layout_net.mlp_hidden_dim": 1024, "model.layout_net.mlp_lr_mul": 0.01,
@@ -52,3 +54,31 @@ CHECKPOINTS = {
                          "checkpoint.save_top_k": 3, "checkpoint.save_last": True},
 }
 GROUPS = {"experiment": EXPERIMENTS, "checkpoint": CHECKPOINTS}
+
+
+def groups_of(defaults, where):
+    """Return [(group, its presets)] of the list `defaults` of a file; other groups are Hydra's, and left out.
+
+    Raises InputError for anything but a list of names, and of groups with names.
+    """
+    found = []
+    for entry in defaults if isinstance(defaults, list) else [] if defaults is None else [defaults]:
+        for group, names in entry.items() if isinstance(entry, dict) else [("experiment", entry)]:
+            words = str(group).split("/")[-1].split()
+            if not words:
+                raise InputError("a group has no name", where=f"{where}: defaults", do="Name it, such as experiment")
+            group = words[-1].split("@")[0]
+            if group in GROUPS and names not in ("_self_", None):
+                found.append((group, names))
+    return found
+
+
+def presets_of(groups):
+    """Return {key: value} of [(group, name or list of names)], of which the later win; InputError for unknown names."""
+    given = {}
+    for group, names in groups:
+        for name in names if isinstance(names, list) else [names]:
+            if not isinstance(name, str) or name not in GROUPS[group]:
+                raise InputError(f"no preset '{name}'", where=group, do=nearest(str(name), GROUPS[group]))
+            given |= GROUPS[group][name]
+    return given

@@ -8,12 +8,14 @@ import numpy as np
 
 from common import console, parallel
 from common.errors import InputError
+from common.features import small_features
 from common.features.preparation import compare_preparations
 from common.features.resize import AsTrained
 from common.features.sources import open_images
 from common.features.spaces import open_space
 from common.features.statistics import Statistics, check_comparable, frechet, read_statistics
 from common.features.stats_store import find_stats
+from common.files import file_hash
 from common.generators.blobgan import BlobGANGenerator, together, training_fit
 from common.images.pixels import to_bytes
 from common.metrics.frechet import FeatureStatistics
@@ -58,7 +60,7 @@ class Fid:
         if place is None:
             model = "" if options.extractor == "inception" else self.space.name
             place = str(find_stats(options.fid_stats_name, options.stats_dir, "clean", model))
-        if str(place).lower().endswith(STORED) and not _holds_images(place):
+        if is_stored(place):
             return read_statistics(place)
         images = open_images(place, data_dir=options.data_dir)
         change = AsTrained(self.generator.resolution, self.generator.fit)
@@ -103,6 +105,24 @@ class Fid:
         pixels = self.generator.generate(numbers, self.options.seed)
         images = pixels.permute(0, 2, 3, 1).float().cpu().numpy()
         return self.space.encode([self.space.prepare(to_bytes(image)) for image in images])[0]
+
+
+def reference_identity(options):
+    """Return the hash of what FID is compared with, None without FID; InputError where it is missing."""
+    if not wants_fid(options):
+        return None
+    place = options.reference
+    if place is None:
+        model = "" if options.extractor == "inception" else small_features.NAME
+        place = str(find_stats(options.fid_stats_name, options.stats_dir, "clean", model))
+    if is_stored(place):
+        return file_hash(place)
+    return open_images(place, data_dir=options.data_dir).identity()
+
+
+def is_stored(place):
+    """Return whether a place is a file of statistics, not images."""
+    return str(place).lower().endswith(STORED) and not _holds_images(place)
 
 
 def _holds_images(place):

@@ -256,6 +256,10 @@ class BlobGANTraining:
                              f"{sum(results['parameters'].values()):,}", f"{results['images_per_second']:.3g}"]])
         if results["damaged"]:
             console.say(f"warning: {results['damaged']:,} unreadable images were replaced by other draws")
+        if results["skipped_steps"]:
+            console.say(f"warning: {results['skipped_steps']:,} steps were skipped: their numbers were not finite")
+        console.say(f"next: python -m tools.generate_blobgan {results.get('best_checkpoint', results['checkpoint'])} "
+                    "-n 16 --save_blobs")
 
 
 def wandb_settings(options):

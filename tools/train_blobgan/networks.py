@@ -50,6 +50,8 @@ def new_networks(config, seed, device):
         networks = {"generator": config.generator(), "layout_net": config.layout_net(),
                     "discriminator": config.discriminator()}
     networks = {name: network.to(device, DTYPE) for name, network in networks.items()}
+    if device.type != "mps":  # the layout of what the generator makes; on one x86 thread a step takes 5 % less
+        networks["discriminator"].to(memory_format=torch.channels_last)
     averaged = {f"{name}_ema": copy.deepcopy(networks[name]).eval().requires_grad_(False)
                 for name in ("generator", "layout_net")}
     return networks, averaged

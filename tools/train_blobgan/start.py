@@ -66,7 +66,8 @@ def load_state(path, state, averaged):
         stored = load_torch(path)
         step, moments, weights = stored["global_step"], stored["optimizer_states"], stored["state_dict"]
         complete = type(step) is int and len(moments) == len(state.optimisers)
-    except (InputError, KeyError, TypeError) as error:
+        weights = {str(name): tensor for name, tensor in weights.items()}
+    except (InputError, KeyError, TypeError, AttributeError) as error:
         raise InputError("not a checkpoint that train_blobgan wrote", where=path, do=OTHER) from error
     if not complete:
         raise InputError("there are no moments in it", where=path, do=OTHER)

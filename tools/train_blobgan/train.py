@@ -21,6 +21,7 @@ def train(given, output_dir):
     from common.device import pick_device, set_precision
     from common.job import Job
     from common.training.keep import direction
+    from tools.train_blobgan.fid import reference_identity
     from tools.train_blobgan.networks import configuration
     from tools.train_blobgan.parts import check_split
     from tools.train_blobgan.presets import filled
@@ -37,7 +38,9 @@ def train(given, output_dir):
     images = open_images(options)
     config = replace(configuration(options), other={"transform": images.transform.describe()})
     folder = Path(options.output_dir)
-    job = Job(folder, PROG, options, request=given, derived={"data": images.fingerprint()},
+    reference = reference_identity(options)
+    derived = {"images": images.fingerprint(), **({"reference_images": reference} if reference else {})}
+    job = Job(folder, PROG, options, request=given, derived=derived,
               inputs=inputs_of(options), owns=OWNS, accepted=accepted)
     run = None
     if job.answer() is None:

@@ -4,19 +4,20 @@ What counts, from the weakest: presets, --config FILE, key=value words, flags.
 """
 
 import dataclasses
+import itertools
 import os
 import re
 import shlex
 
 from common import console
-from common.errors import InputError, nearest
+from common.errors import InputError
 from common.parser import switches
-from tools.train_blobgan.experiments import GROUPS
+from tools.train_blobgan.experiments import GROUPS, groups_of, presets_of
 from tools.train_blobgan.keys import KEYS, NOTED, ONLY, SAME, canonical, sections
 
 WORD = re.compile(r"(?P<plus>\+\+|\+|~)?(?P<key>[A-Za-z_λ][\w.λ/@-]*)=(?P<value>.*)", re.DOTALL)
 REFERENCE = re.compile(r"\$\{([^{}]*)\}")
-DEEPEST = 32  # references that lead to references
+DEEPEST, MOST = 32, 10_000  # references that lead to references, and all that are followed
 PRECISIONS = {"32": "fp32", "32-true": "fp32", "fp32": "fp32", "tf32": "tf32", "bf16": "bf16", "bf16-mixed": "bf16"}
 OFF = re.compile(r"every(_n_\w+)?$")  # intervals, which -1 switches off in the original, 0 here
 HIDDEN = ("defaults", "hydra")  # parts of a file that are Hydra's own
@@ -38,7 +39,7 @@ def translate(words, options_class, presets):
     presets, told = _merged(entries, flags.get("config"))
     given = _resolved({**presets, **told}, defaults)
     values = _Translation(given, defaults, words).options()
-    for flag, implied in (("output_dir", "log_dir"), ("batch_size", "stddev_rows")):
+    for flag, implied in (("output_dir", "log_dir"), ("batch_size", "stddev_rows"), ("reference", "fid_stats_name")):
         if flag in flags:
             values.pop(implied, None)
     noted = [f"{key}={_text(given[key])}" for key in told if KEYS[key].fate == NOTED and given[key] is not None]
@@ -99,13 +100,7 @@ def _merged(entries, config):
         else:
             words.update(_flat(value, key) if isinstance(value, dict) else {canonical(key): value})
     file, in_file = _read(config) if config else ({}, [])
-    given = {}
-    for group, names in [*in_file, *groups]:
-        for name in names if isinstance(names, list) else [names]:
-            if name not in GROUPS[group]:
-                raise InputError(f"no preset '{name}'", where=group, do=nearest(name, GROUPS[group]))
-            given |= GROUPS[group][name]
-    return given, {**file, **words}
+    return presets_of([*in_file, *groups]), {**file, **words}
 
 
 def _read(path):
@@ -115,18 +110,12 @@ def _read(path):
     stored = read_settings(path)
     if not isinstance(stored, dict) or not all(isinstance(key, str) for key in stored):
         raise InputError("expected keys and values", where=path, do="Give a configuration such as blobgan40.yaml")
-    groups = []
-    for entry in stored.get("defaults") or []:
-        pairs = entry.items() if isinstance(entry, dict) else [("experiment", entry)]
-        for group, names in pairs:
-            group = str(group).split("/")[-1].split()[-1].split("@")[0]
-            if group in GROUPS and names not in ("_self_", None):
-                groups.append((group, names))
-    for group in GROUPS:
-        if isinstance(stored.get(group), (str, list)):
-            groups.append((group, stored.pop(group)))
-    plain = {key: value for key, value in stored.items() if key not in HIDDEN}
-    return _flat(plain, "", path), groups
+    groups = groups_of(stored.get("defaults"), path)
+    groups += [(group, stored.pop(group)) for group in GROUPS if isinstance(stored.get(group), (str, list))]
+    flat = {}
+    for key, value in stored.items():
+        flat |= _flat(value, key, path) if key not in HIDDEN else {}
+    return flat, groups
 
 
 def _flat(value, key, where=None):
@@ -134,7 +123,7 @@ def _flat(value, key, where=None):
     if isinstance(value, dict) and (value or key in sections()):
         flat = {}
         for name, item in value.items():
-            flat |= _flat(item, f"{key}.{name}" if key else str(name), where)
+            flat |= _flat(item, f"{key}.{name}", where)
         return flat
     if value is None and key in sections():
         return {}
@@ -154,10 +143,12 @@ def _value(text, key):
 
 def _resolved(given, defaults):
     """Return {key: value} with ${...} replaced by what it refers to."""
+    followed = itertools.count()
+
     def look_up(name, key, depth):
         name = _absolute(name, key)
-        if depth > DEEPEST:
-            raise InputError("its references go round in a circle", where=key, do="Give it a value")
+        if depth > DEEPEST or next(followed) > MOST:
+            raise InputError("its references go round in a circle, or are too many", where=key, do="Give it a value")
         found = canonical(name, where=f"{key}: ${{{name}}}")
         value = given[found] if found in given else defaults.get(KEYS[found].flag)
         return replaced(value, found, depth + 1)
@@ -199,7 +190,7 @@ class _Translation:
                   for key, entry in KEYS.items() if entry.fate == "flag" and self.given.get(key) is not None}
         values |= self._channels() | self._precision() | self._logger() | self._run() | self._jitter()
         values |= self._batch()
-        if self.given.get("model.accumulate") is False:
+        if self._switch("model.accumulate") is False:
             values["ema_decay"] = 0.0
         return values
 
@@ -259,11 +250,15 @@ class _Translation:
         return {"wandb_id": value}
 
     def _jitter(self):
-        value = self.given.get("no_jitter")
-        if value not in (None, True, False):
-            raise InputError("expected true or false", where=f"no_jitter={_text(value)}", do="Give one of them")
-        return dict.fromkeys(("feature_jitter_xy", "feature_jitter_shift", "feature_jitter_angle"), 0.0) \
-            if value else {}
+        names = "feature_jitter_xy", "feature_jitter_shift", "feature_jitter_angle"
+        return dict.fromkeys(names, 0.0) if self._switch("no_jitter") else {}
+
+    def _switch(self, key):
+        """Return True, False or None (not given) of a key's value."""
+        value = self.given.get(key)
+        if value is not None and not isinstance(value, bool):
+            raise InputError("expected true or false", where=f"{key}={_text(value)}", do="Give one of them")
+        return value
 
     def _batch(self):
         """Return the options that gpus, batch size, accumulation and overfit_batches come to."""

@@ -128,6 +128,8 @@ class EncoderTraining:
             pixels, good = images.read(rows)
             rows = [row for row, is_good in zip(rows, good) if is_good]
             names, real = [str(images.title(row)) for row in rows], to_network(pixels[good])
+        if not rows:
+            return names, None
         return names, self._on_device(self.batches.draws(HELD_OUT, rows, real).packed())
 
     def _on_device(self, parts):
@@ -149,8 +151,11 @@ class EncoderTraining:
                 values = self._losses_of(draws)[1]
                 sums += torch.stack([*values, torch.full_like(values[0], len(names))])
         *sums, count = parallel.sum_across(sums).cpu()
-        values = self._named(torch.stack(sums), float(count))
+        if not count:
+            raise InputError(f"none of {self.options.val_images:,} held-out pictures can be read",
+                             where=self.material.held_out.name, do="Restore them, or pass others with --val_path")
         self.validated = step
+        values = self._named(torch.stack(sums), float(count))
         if values["loss"] < self.best["loss"]:
             self.best = {"loss": values["loss"], "step": step}
         return {f"val_{name}": value for name, value in values.items()}

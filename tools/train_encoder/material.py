@@ -136,6 +136,9 @@ def open_images(options, transform):
     real = open_prepared(options.dataset_path, "train", transform, *given, hold_out=options.val_path is None)
     held_out = open_prepared(options.dataset_path, "val", transform, *given, hold_out=True) \
         if options.val_path is None else open_prepared(options.val_path, "train", transform, *given)
+    for images in (real, held_out):
+        images.check()  # where all are damaged, before anything is written
+        images.note_changes()
     return real, held_out
 
 

@@ -173,6 +173,7 @@ DEFAULTS = {  # of the original's classes
                       "in_channels": 3, "d_out": 1},
 }
 KINDS = {int: (int,), float: (int, float), bool: (bool,), dict: (dict,)}
+PLAIN = (bool, int, float, str, dict, type(None))  # what an entry that is used can be
 
 
 def _read(values, where):
@@ -212,6 +213,10 @@ def _part(values, name, where):
     if not isinstance(part, dict) or not all(isinstance(key, str) for key in part):
         what = f"hyper_parameters have no '{name}'" if name else "it has no hyper_parameters"
         raise InputError(what, where=where, do="Give a checkpoint of BlobGAN's training")
+    for key in (*DEFAULTS[name], *MODEL, "λ", "lambda"):
+        if not isinstance(part.get(key), PLAIN):
+            raise InputError(f"'{key}' is a {type(part[key]).__name__}, expected a plain value", where=where,
+                             do=NETWORK)
     return {**DEFAULTS[name], **part}
 
 
@@ -226,6 +231,7 @@ def _check(config, where):
     limits = {"n_features": MOST_BLOBS, "noise_dim": WIDEST, "dim": WIDEST, "feature_dim": WIDEST,
               "mlp_hidden_dim": WIDEST, "c_model": WIDEST, "n_mlp": MOST_LAYERS, "mlp_n_layers": MOST_LAYERS,
               "channel_multiplier": WIDEST, "resolution": LARGEST_SIDE, "size_in": LARGEST_SIDE}
+    limits |= {} if config.n_features_max is None else {"n_features_max": MOST_BLOBS}
     for name, most in limits.items():
         _between(name, getattr(config, name), 1, most, where)
     for name in ("aspect_ratio", "lr_mlp", "mlp_lr_mul", "ab_norm", "discriminator_multiplier"):
@@ -255,6 +261,9 @@ def _check_channels(config, heights, where):
             continue
         needed = [height for height in heights if name.startswith("d") or height >= config.size_in]
         given = {str(height): count for height, count in channels.items()}
+        wrong = next((height for height in given if not height.isdecimal()), None)
+        if wrong is not None:
+            raise InputError(f"'{name}' has a height of '{wrong:.20}'", where=where, do=NETWORK)
         for height in needed:
             if not isinstance(given.get(str(height)), int):
                 raise InputError(f"'{name}' has no number of channels for height {height}", where=where, do=NETWORK)

@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from common.errors import InputError
+from common.explained.objective import parse_objective
 from common.explained.opening import open_explained
 from common.networks.deeplab import DeepLabV3
 
@@ -124,6 +125,28 @@ def test_detections_are_searched_by_scores_and_judged_by_counts(tmp_path):
     assert torch.allclose(explained.scores(values)[:, 0], scores, atol=1e-5)
 
 
+class Blind(nn.Module):
+    """No boxes at all."""
+
+    def forward(self, x):
+        return x[:, :0, 0, :6]
+
+
+def test_a_detector_that_finds_nothing(tmp_path):
+    with pytest.raises(InputError, match="its output is empty"):
+        open_explained(script(Blind(), tmp_path / "m.pt"), objectives=["count:1"])
+    for word in ("confidence:1", "count:1"):
+        objective = parse_objective(word)
+        assert objective.score(torch.zeros(2, 0, 6)).tolist() == [0, 0]
+        assert (objective.value(torch.zeros(2, 0, 6)) < 0).all()
+
+
+def test_a_single_class_has_nothing_to_be_told_from(tmp_path):
+    with pytest.raises(InputError, match="has one class"):
+        open_explained(script(nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 1)), tmp_path / "m.pt"),
+                       objectives=["class:0"])
+
+
 def test_a_class_is_its_logit_against_all_others(tmp_path, images):
     torch.manual_seed(0)
     module = nn.Sequential(nn.Flatten(), nn.Linear(3 * SIDE * SIDE, 5)).eval()
@@ -165,6 +188,15 @@ def test_objectives_that_do_not_fit_are_refused(word, what, tmp_path):
         open_explained(script(module, tmp_path / "m.pt"), objectives=[word])
 
 
+def test_a_threshold_of_nothing_or_all_shows_the_share_itself(tmp_path, images):
+    path = script(Segmenter(), tmp_path / "m.pt")
+    shares = [open_explained(path, objectives=["share:1"], threshold=value) for value in (0.0, 0.5, 1.0)]
+    first, half, last = (each.scores(each.values(images)) for each in shares)
+    torch.testing.assert_close(first, half)
+    torch.testing.assert_close(last, half)
+
+
+@pytest.mark.long
 def test_a_deeplab_of_the_published_dictionary_loads_and_gives_a_derivative(tmp_path):
     torch.manual_seed(0)
     network = DeepLabV3(50, 20)
@@ -175,6 +207,14 @@ def test_a_deeplab_of_the_published_dictionary_loads_and_gives_a_derivative(tmp_
     gradient, = torch.autograd.grad(explained.values(images).sum(), images)
     assert gradient.isfinite().all()
     assert gradient.abs().max() > 0
+
+
+@pytest.mark.parametrize("last", [5, torch.tensor(1.0), torch.zeros(20, 256, 1, 1)])
+def test_what_is_nearly_a_deeplab_is_refused(last, tmp_path):
+    state = {"backbone.layer4.0.conv1.weight": torch.zeros(1), "classifier.4.weight": last}
+    torch.save({"model_state_dict": state}, tmp_path / "sem_seg.tar")
+    with pytest.raises(InputError):
+        open_explained(tmp_path / "sem_seg.tar", objectives=["share:road"])
 
 
 @pytest.mark.parametrize(("depth", "count"), [(50, 42_004_074), (101, 60_996_202)])

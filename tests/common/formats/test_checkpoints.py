@@ -110,3 +110,12 @@ def test_safetensors_are_written_under_our_temporary_name_alone(tmp_path):
     with pytest.raises(InputError, match="a.safetensors: no space left on the disk"):
         checkpoints.save_safetensors(path, {"x": torch.zeros(100_000)}, {})
     assert list(tmp_path.iterdir()) == []
+
+
+def test_safetensors_have_their_metadata_in_the_given_order(tmp_path):
+    metadata = {f"name {number}": "\u03bb" * number for number in range(12)}  # the library shuffles them by process
+    checkpoints.save_safetensors(tmp_path / "a.safetensors", {"b": torch.arange(3.0), "a": torch.ones(2, 2)}, metadata)
+    data = (tmp_path / "a.safetensors").read_bytes()
+    assert [data.index(name.encode()) for name in metadata] == sorted(data.index(name.encode()) for name in metadata)
+    state, stored = checkpoints.load_safetensors(tmp_path / "a.safetensors")
+    assert (stored, state["b"].tolist()) == (metadata, [0.0, 1.0, 2.0])  # which its reader shuffles again

@@ -1,5 +1,6 @@
 """eval dsm: the held-out loss by noise level."""
 
+import shutil
 from types import SimpleNamespace
 
 import numpy as np
@@ -95,3 +96,22 @@ def test_more_images_and_repeats_extend_and_a_series_gives_one_curve(trained, tm
                   "--total_repeat", "2")
     assert series["dsm"][0] == more["dsm"]
     assert (trained / "by_checkpoint" / "dsm" / "curve.png").exists()
+
+
+def test_compare_pairs_the_losses_of_the_same_images_and_draws(trained, tmp_path):
+    for weights in ("raw", "ema"):
+        shutil.copytree(trained, tmp_path / weights, ignore=shutil.ignore_patterns("dsm"))
+        good(*DSM, "--workdir", tmp_path / weights, "--weights", weights)
+    single = good("compare", "--workdirs", tmp_path / "raw", tmp_path / "ema", "--output_dir", tmp_path / "table")
+    assert "dsm_difference" not in single["ema"]  # other weights: not paired
+    good(*DSM, "--workdir", tmp_path / "ema", "--weights", "raw", "--overwrite")
+    losses = [np.stack([np.load(path)["dsm"] for path in sorted((tmp_path / name / "dsm" / "levels_0").iterdir())])
+              for name in ("raw", "ema")]
+    shifted = losses[1] + np.arange(7) - 3.0  # another model's, image by image
+    for number, row in enumerate(shifted):
+        path = tmp_path / "ema" / "dsm" / "levels_0" / f"level_{number:03d}.npz"
+        np.savez(path, **{**np.load(path), "dsm": row + 0.5})
+    entry = good("compare", "--workdirs", tmp_path / "raw", tmp_path / "ema", "--output_dir", tmp_path / "pairs")["ema"]
+    assert entry["dsm_difference"] == pytest.approx(0.5)
+    assert entry["dsm_difference_se"] == pytest.approx(np.arange(7).std(ddof=1) / 7**0.5)
+    assert "DSM loss" in (tmp_path / "pairs" / "table.md").read_text()

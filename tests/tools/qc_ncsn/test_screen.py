@@ -11,7 +11,7 @@ from PIL import Image
 
 from common.files import write_json
 from tests.tools.qc_ncsn.runs import call, finish, good, leftovers, start
-from tools.qc_ncsn import compare
+from tools.qc_ncsn.compare import command as compare
 from tools.qc_ncsn.work_dir import WorkDir, work_dir
 
 SMALL = ("--config", "qc_digits", "--config.model.nf=4", "--config.model.ch_mult=1",

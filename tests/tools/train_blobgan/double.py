@@ -1,4 +1,4 @@
-"""train_blobgan in float64: the switch of the tests of equal splits (python -m tests.tools.train_blobgan.double ...)."""
+"""train_blobgan in float64, for the tests of equal splits (python -m tests.tools.train_blobgan.double WORDS)."""
 
 import torch
 

@@ -12,8 +12,8 @@ NETWORK = ("--preset", "streets", "--resolution", "8", "--size_in", "4", "--n_fe
            "6", "5", "--discriminator_channels", "4", "8")
 JITTER = ("--feature_jitter_xy", "0.04", "--feature_jitter_shift", "0.5", "--feature_jitter_angle", "0.1")
 TINY = (*NETWORK, *JITTER, "--data", "digits", "--batch_size", "8", "--max_steps", "12", "--D_reg_every", "4",
-        "--log_every_n_steps", "1", "--state_every", "5", "--every_n_train_steps", "0", "--log_images_every_n_steps",
-        "0", "--n_ema_sample", "2", "--num_workers", "0", "--device", "cpu")
+        "--lambda_D_R1", "0.3", "--log_every_n_steps", "1", "--state_every", "5", "--every_n_train_steps", "0",
+        "--log_images_every_n_steps", "0", "--n_ema_sample", "2", "--num_workers", "0", "--device", "cpu")
 
 
 def train(*words, out="out"):

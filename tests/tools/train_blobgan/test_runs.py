@@ -10,11 +10,13 @@ import torch
 
 from common.errors import InputError
 from tools.train_blobgan.__main__ import OUTPUT_DIR, TrainOptions, cli
+from tools.train_blobgan.presets import VALUES
 from tools.train_blobgan.runs import find_run, run_id, settle
 
 TINY = ("--data=photos32", "--preset=streets", "--batch_size=2", "--num_workers=0", "--device=cpu", "--state_every=1",
         "--n_features=3", "--generator_channels", "4", "4", "4", "--discriminator_channels", "4", "4", "4", "4",
         "--dim=4", "--feature_dim=4", "--every_n_train_steps=2", "--D_reg_every=2", "--lr_fall=0", "--quiet")
+LR = VALUES["streets"]["lr"]
 
 
 def run(*words, status=0, tiny=TINY):
@@ -58,7 +60,7 @@ def test_a_new_training_makes_its_own_folder(copied):
     run("--log_dir=logs", "--max_steps=1")
     new, = folders().keys() - {"whole", "half"}
     assert len(new) == 8
-    assert json.loads((folders()[new] / "run.json").read_text())["options"]["lr"] == 0.004
+    assert json.loads((folders()[new] / "run.json").read_text())["options"]["lr"] == LR
 
 
 def test_a_run_goes_on_in_its_folder_and_ends_like_an_uninterrupted_one(copied):
@@ -98,8 +100,8 @@ def test_weights_alone_start_at_step_0(copied):
 def test_a_run_keeps_its_own_options_unless_they_are_clobbered(copied, capsys):
     words = ("resume.id=half", "model.lr=0.001", "--max_steps=3")
     run(*words, tiny=("--num_workers=0",))
-    assert "its own lr 0.004 (given: 0.001)" in capsys.readouterr().err
-    assert options_of("half")["lr"] == 0.004
+    assert f"its own lr {LR} (given: 0.001)" in capsys.readouterr().err
+    assert options_of("half")["lr"] == LR
     run(*words[:2], "resume.clobber_hparams=true", "--max_steps=4", tiny=("--num_workers=0", "--quiet"))
     assert options_of("half")["lr"] == 0.001
 

@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 from importlib.machinery import ModuleSpec
+from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
 import numpy as np
@@ -30,12 +31,11 @@ def here(own_folder):
 
 def checkpoints(folder="out"):
     """Return the steps of the checkpoints of a run."""
-    return sorted(int(path.stem.rpartition("=")[2]) for path in (parallel_path(folder)).glob("*.ckpt"))
+    return sorted(int(path.stem.rpartition("=")[2]) for path in checkpoint_folder(folder).glob("*.ckpt"))
 
 
-def parallel_path(folder):
-    from pathlib import Path
-
+def checkpoint_folder(folder):
+    """Return where a run's checkpoints are."""
     return Path(folder) / "checkpoints"
 
 
@@ -44,12 +44,11 @@ def test_t15_killed_after_any_step_it_ends_with_the_same_bytes(monkeypatch):
              "--log_images_every_n_steps", "5")
     train(*words, out="whole")
     for step in range(1, 12):
-        at_steps(monkeypatch, {step}, lambda gan: gan and os.kill(os.getpid(), signal.SIGTERM))
-        ended = call_tool("train_blobgan", *TINY, *words, "--output_dir", "cut", "--quiet")
+        with monkeypatch.context() as patch:
+            at_steps(patch, {step}, lambda gan: gan and os.kill(os.getpid(), signal.SIGTERM))
+            ended = call_tool("train_blobgan", *TINY, *words, "--output_dir", "cut", "--quiet")
         assert ended.status == 130, ended.err
         assert state("cut")["step"] == step
-        monkeypatch.undo()
-        monkeypatch.chdir(parallel_path("whole").absolute().parents[1])
     train(*words, out="cut")
     assert contents("cut") == contents("whole")
     assert log_rows("cut") == log_rows("whole")
@@ -58,7 +57,7 @@ def test_t15_killed_after_any_step_it_ends_with_the_same_bytes(monkeypatch):
 def test_t17_a_step_is_a_batch():
     train("--max_steps", "10", "--every_n_train_steps", "5")
     assert checkpoints() == [5, 10]
-    stored = torch.load(next(parallel_path("out").glob("*step=10.ckpt")), weights_only=True)
+    stored = torch.load(next(checkpoint_folder("out").glob("*step=10.ckpt")), weights_only=True)
     assert stored["global_step"] == 10
     assert len(stored["optimizer_states"]) == 2
     assert stored["optimizer_states"][0]["state"][0]["step"] == 10
@@ -106,7 +105,8 @@ def test_statistics_of_another_transform_are_refused(here):
     words = (*TINY, "--extractor", "small", "--fid_stats_name", "MINE", "--log_fid_every_n_steps", "6", "--fid_n_imgs",
              "20", "--output_dir", "out")
     message = refusal_of("train_blobgan", *words, "--quiet")
-    assert "not prepared alike" in message and "--any_stats" in message
+    assert "not prepared alike" in message
+    assert "--any_stats" in message
     assert not (here / "out").exists()
     ended = call_tool("train_blobgan", *words, "--any_stats", "--json")
     assert ended.status == 0, ended.err
@@ -148,25 +148,24 @@ def test_t18_processes_share_the_images_of_a_fid(monkeypatch):
     train(*SMALL, "--log_fid_every_n_steps", "12")
     assert taken == list(range(40))
     value = log_rows()[-1]["train/fid"]
-    stored, parts = state(), []
+    meter, parts = fid_of("out"), []
     for rank in (0, 1):
         taken.clear()
         monkeypatch.setattr(parallel, "world_size", lambda: 2)
         monkeypatch.setattr(parallel, "rank", lambda rank=rank: rank)
         monkeypatch.setattr(parallel, "gather_objects", lambda own: parts.append(own) or [own])
-        meter = fid_of("out", stored)
         meter(12)
         assert taken == [list(range(20)), list(range(20, 40))][rank]
     monkeypatch.setattr(parallel, "gather_objects", lambda own: parts)
     assert meter(12)["train/fid"] == pytest.approx(value, rel=1e-9)
 
 
-def fid_of(folder, stored):
+def fid_of(folder):
     """Return the Fid of a finished training."""
     from tools.train_blobgan.__main__ import TrainOptions
     from tools.train_blobgan.fid import Fid
 
-    checkpoint = max(parallel_path(folder).glob("*.ckpt"))
+    checkpoint = max(checkpoint_folder(folder).glob("*.ckpt"))
     model = read_blobgan(checkpoint)
     options = TrainOptions(data="digits", extractor="small", reference="digits", fid_n_imgs=40)
     return Fid(options, model.config, {"generator_ema": model.generator, "layout_net_ema": model.layout_net},
@@ -228,16 +227,16 @@ def test_pictures_of_real_and_generated_images(here):
     train("--log_images_every_n_steps", "6", "--batch_size", "4", "--noxflip")
     assert sorted(path.name for path in (here / "out" / "samples").iterdir()) == ["step_12.png", "step_6.png"]
     with Image.open(here / "out" / "samples" / "step_6.png") as image:
-        assert image.size == (2 + 2 * 34, 2 + 4 * 34)  # two pictures of 8 px, four times as large, in four rows
+        assert image.size == (4 * (2 + 2 * 10), 4 * (2 + 4 * 10))  # two pictures of 8 px in four rows, enlarged
     with Image.open(here / "out" / "reals.png") as image:
-        assert image.size == (2 + 4 * 34, 2 + 34)
+        assert image.size == (4 * (2 + 4 * 10), 4 * (2 + 10))
 
 
 def test_the_log_has_every_number_of_the_original():
     train(*FID)
     names = ("G", "D_real", "D_fake", "D_R1", "total_loss_G", "total_loss_D", "score_fake", "score_real", "acc_fake",
              "acc_real", "D_R1_unscaled", "coord_spread", "shift_mean", "shift_std", "fid")
-    row = json.loads((parallel_path("out").parent / "log.jsonl").read_text().splitlines()[-1])
+    row = json.loads((checkpoint_folder("out").parent / "log.jsonl").read_text().splitlines()[-1])
     assert {f"train/{name}" for name in names} <= set(row)
     assert {"images_per_second", "skipped_steps", "peak_memory_gb"} <= set(row)
     assert row["train/D_R1"] == pytest.approx(0.3 * 4 * row["train/D_R1_unscaled"])

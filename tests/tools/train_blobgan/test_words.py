@@ -192,7 +192,32 @@ def test_references_are_followed_to_presets_words_and_defaults(tmp_path):
         assert what in refused("--config", str(tmp_path / "own.yaml"))
 
 
+def test_a_file_of_presets_alone_is_one(tmp_path):
+    (tmp_path / "own.yaml").write_text("defaults: [{experiment: [bdd, jitter]}, _self_]")
+    options = settled("--config", str(tmp_path / "own.yaml"))
+    assert (options.n_features, options.feature_jitter_xy) == (20, 0.04)
+
+
+@pytest.mark.parametrize("text", [
+    "defaults: 5", "defaults: true", "defaults: [{'': x}]", "defaults: [{experiment: {a: b}}]", "defaults: [[a]]",
+    "defaults: [{experiment: [{a: b}]}]", "experiment: [{a: b}]", "experiment: [[bdd]]", "model: {1: 2}", "model: 5",
+    "{5: 6}", "", "[]"])
+def test_files_of_another_shape_are_refused(tmp_path, text):
+    (tmp_path / "own.yaml").write_text(text)
+    refused("--config", str(tmp_path / "own.yaml"))
+
+
+def test_references_that_double_without_end_are_refused(tmp_path):
+    keys = [f"model.layout_net.{name}" for name in ("noise_dim", "feature_dim", "mlp_hidden_dim")] + \
+        [f"wandb.{name}" for name in ("name", "group", "project", "entity", "log_dir", "id")] + \
+        [f"resume.{name}" for name in ("id", "step", "epoch", "project", "log_dir")] + ["dataset.path", "model.dim"]
+    words = [f"{key}=${{{other}}}${{{other}}}" for key, other in zip(keys, keys[1:])]
+    assert "too many" in refused(*words, f"{keys[-1]}=''")
+
+
 @pytest.mark.parametrize(("words", "what"), [
+    (["+experiment=[{a: b}]"], "no preset"), (["+experiment=[[bdd]]"], "no preset"), (["no_jitter=2"], "true or false"),
+    (["model.accumulate=2"], "true or false"),
     (["trainer.precision=16"], "not finite in 16 bits"), (["mode=validate"], "only fit"), (["mode=test"], "only fit"),
     (["model.G_reg_every=4"], "path length cannot be had with a spatial style"), (["logger=tensorbord"], "no such"),
     (["model.spatial_style=false"], "only true"), (["model.name=BlobGANInverter"], "train_encoder"),
@@ -228,6 +253,7 @@ def test_presets_hold_what_is_published():
         assert options.save_top_k == values["checkpoint.save_top_k"]
     assert settled("+experiment=[debug,blobgan10clevr]").batch_size == 16
     assert settled("+experiment=bdd").override_c_in == 256
+    assert settled("+experiment=bdd", "--reference", "x.npz", "model.fid_stats_name=y").fid_stats_name is None
     assert settled("+experiment=blobgan").detach_covs is False
     assert settled("--nodetach_covs", "--xflip").detach_covs is False
     assert settled("+experiment=blobgan", "model.accumulate=false", "no_jitter=true").ema_decay == 0

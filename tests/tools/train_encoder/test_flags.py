@@ -70,6 +70,13 @@ def test_a_decision_model_of_another_size_is_refused(here):
     assert "32 x 32 px" in refused(*TRAIN, "--decision_weights", "large.tar")
 
 
+def test_held_out_pictures_of_which_none_can_be_read_are_refused(here):
+    (here / "val").mkdir()
+    for number in range(2):
+        (here / "val" / f"{number}.png").write_bytes(b"no picture")
+    assert "can be read" in refused(*TRAIN, "--val_path", "val").split(": ")[-1]
+
+
 def test_another_option_on_the_same_folder_is_refused(here):
     train(*PRETRAIN, "--n_iters", "2")
     line = refusal_of("train_encoder", *PRETRAIN, "--n_iters", "2", "--jitter", "--output_dir", "out", "--quiet")

@@ -43,7 +43,7 @@ def record_folder(options):
 
 
 def _folder(options):
-    return WorkDir(options.workdir).root / "dsm"
+    return WorkDir(options.workdir).dsm
 
 
 def _read(folder):

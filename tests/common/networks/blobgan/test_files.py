@@ -214,6 +214,14 @@ def test_other_files_are_named(tmp_path):
         read_blobgan(tmp_path / "a.ckpt", weights="live")
 
 
+@pytest.mark.parametrize("key", ["generator_ema.conv1.conv.weight", "layout_net_ema.mlp.1.weight"])
+def test_what_is_no_tensor_is_named(trained, tmp_path, key):
+    state = {**state_dict(trained), key: [1.0], 5: torch.zeros(1)}
+    save_torch(tmp_path / "a.ckpt", {"state_dict": state, "hyper_parameters": small().to_hyper_parameters()})
+    with pytest.raises(InputError, match=f"{key.partition('.')[2]}' is a list, no tensor"):
+        read_blobgan(tmp_path / "a.ckpt")
+
+
 def test_no_hyper_parameters(trained, tmp_path):
     save_torch(tmp_path / "a.ckpt", {"state_dict": state_dict(trained)})
     with pytest.raises(InputError, match="no 'generator'"):

@@ -1,0 +1,100 @@
+"""evaluate_cf on folders that blobex_inv_cf wrote: the same numbers, and the snapshot's pictures."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from common.blobs.metadata import read_metadata
+from common.formats.tables import read_records
+from common.images.grids import save_grid
+from common.images.pixels import to_uint8
+from common.networks.blobgan.layout import select
+from tests.tools.commands import call_tool, results_of
+from tests.tools.evaluate_cf.made import make
+from tests.tools.evaluate_cf.test_measures import pairs_of
+
+SAME = {"l1": 1e-5, "score": 1e-4, "start_score": 1e-4, "score_on_real": 1e-4, "blobs_changed": 0}
+
+
+def search(made, out, *words):
+    """Search counterfactuals of the images' own inversions with blobex_inv_cf."""
+    ended = call_tool("blobex_inv_cf", "--blobgan_weights", made.files["gan"], "--decision_model_weights",
+                      made.files["model"], "--dataset_path", made.files["images"], "--load_inversion",
+                      "--inversions_path", made.folder / "all_inversions.pt", "--output_dir", out, "--bs", 3,
+                      "--n_iters_cf", 12, "--learning_rate_cf", 0.2, "--preset", "streets", "--quiet", *words)
+    assert ended.status == 0, ended.err
+    return read_records(out / "pairs.csv")[1]
+
+
+@pytest.mark.parametrize("words", [(), ("--search_on", "real"), ("--num_diverse", "2"), ("--target", "Forward=1"),
+                                   ("--target", "Forward=1", "Stop=0", "--joint"), ("--sparse", "off")])
+def test_the_numbers_are_those_of_the_search(tmp_path, words):
+    made = make(tmp_path)
+    searched = search(made, tmp_path / "out", *words)
+    results = results_of("evaluate_cf", tmp_path / "out")
+    pairs = pairs_of(tmp_path / "out" / "evaluation")
+    listed = {(line["image"], int(line["attribute"]), int(line.get("number") or 0)): line for line in searched}
+    assert pairs.keys() == listed.keys()
+    for key, line in listed.items():
+        row = pairs[key]
+        assert (row["outcome"], row["target"]) == (line["outcome"], line["target"])
+        for name, tolerance in SAME.items():
+            assert float(row[name]) == pytest.approx(float(line[name]), abs=tolerance), name
+        assert row["flip_on_real"] == line["flip_on_real"]
+        for name in ("relative_distance", "blob_overlap") if line.get("relative_distance") else ():
+            assert float(row[name]) == pytest.approx(float(line[name]), rel=1e-3, abs=1e-6)
+    assert results["score_difference"] < 1e-3
+    assert results["start_score_difference"] < 1e-3
+
+
+class Halves(torch.nn.Module):
+    """Two classes for each pixel, by its redness."""
+
+    def forward(self, x):
+        """Return logits (B, 2, H, W)."""
+        red = 8.0 * (x[:, :1] - x[:, 1:2])
+        return torch.cat([-red, red], dim=1)
+
+
+def test_a_segmentation_is_judged_by_its_own_threshold(tmp_path):
+    made = make(tmp_path)
+    torch.jit.trace(Halves().eval(), torch.zeros(2, 3, 16, 32)).save(str(tmp_path / "halves.pt"))
+    made.files["model"] = tmp_path / "halves.pt"
+    searched = search(made, tmp_path / "out", "--objective", "share:1", "--threshold", "0.4", "--lambda_inv_lpips",
+                      "0", "--target_features", "features", "spatial_style")
+    results_of("evaluate_cf", tmp_path / "out", "--cout")
+    pairs = pairs_of(tmp_path / "out" / "evaluation")
+    for line in searched:
+        row = pairs[line["image"], 0, 0]
+        with torch.no_grad():
+            now = float((Halves()(made.gan.render(stored_blobs(tmp_path / "out", line["image"]))).argmax(dim=1) == 1)
+                        .float().mean())
+        assert row["outcome"] == line["outcome"]
+        assert (row["outcome"] == "flipped") == ((now > 0.4) == (line["target"] == "1"))
+        assert -1 <= float(row["cout"]) <= 1
+        assert "stored_flip" not in row
+
+
+def stored_blobs(folder, image):
+    """Return the counterfactual Blobs of an image and the first objective."""
+    for number in range(2):
+        metadata = read_metadata(folder / f"metadata_{number}.pt")
+        if image in metadata.names:
+            return select(metadata.attributes[0].blobs, [metadata.names.index(image)])
+    raise AssertionError(image)
+
+
+def test_T35_pictures_rendered_again_are_those_of_the_snapshot(tmp_path):
+    made = make(tmp_path)
+    search(made, tmp_path / "out")
+    metadata = read_metadata(tmp_path / "out" / "metadata_0.pt")
+    with torch.no_grad():
+        rows = [made.gan.render(metadata.blobs), *(made.gan.render(each.blobs) for each in
+                                                   metadata.attributes.values())]
+    pictures = torch.cat([made.targets[:3], *rows])
+    save_grid(tmp_path / "again.jpg", to_uint8(pictures, "dmd2"), columns=3)
+    shown, again = (np.array(Image.open(path)).astype(float) for path in (tmp_path / "out" / "snapshot_0.jpg",
+                                                                          tmp_path / "again.jpg"))
+    assert shown.shape == again.shape
+    assert np.abs(shown - again).mean() <= 1

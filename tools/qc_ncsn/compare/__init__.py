@@ -1,0 +1,1 @@
+"""qc_ncsn compare: finished runs side by side."""
