@@ -81,6 +81,7 @@ def test_the_page_opens_without_a_request_or_error_and_its_filters_work(made, tm
     with open_page(place.as_uri(), tmp_path) as page:
         cards = "document.querySelectorAll('.card').length"
         assert page.wait_for(cards) == 10
+        assert page.evaluate("document.querySelectorAll('figure svg line.way').length") > 0  # blobs moved
         page.evaluate("{const s = document.getElementById('outcome'); s.value = 'flipped';"
                       "s.dispatchEvent(new Event('change'))}")
         assert page.evaluate(cards) == flipped
