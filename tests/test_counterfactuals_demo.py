@@ -5,13 +5,19 @@ import json
 
 import numpy as np
 import pytest
+import torch
+from PIL import Image
 
+from common.blobs.metadata import metadata_files, read_metadata
+from common.explained.opening import open_explained
 from docs.chains.parts.street_tables import distances, results
 from docs.chains.parts.streets import COINS
 from tests.tools.commands import ROOT
 
 DEMO = ROOT / "out" / "demo" / "counterfactuals"
 pytestmark = pytest.mark.skipif(not (DEMO / "table_scenes.csv").exists(), reason="the demo was not made here")
+counterfactuals = pytest.mark.skipif(not (DEMO / "evaluation" / "run.json").exists(),
+                                     reason="the demo's counterfactuals were not made here")
 
 
 def rows(name):
@@ -59,3 +65,49 @@ def test_the_encoder_finds_layouts_better_than_it_began():
     log = [json.loads(line) for line in (DEMO / "encoder_train" / "log.jsonl").read_text().splitlines()]
     losses = [line["loss"] for line in log]
     assert np.mean(losses[-2:]) < losses[0]
+
+
+def evaluation(name):
+    """Return {attribute, or all: its measures} of an evaluation of the demo."""
+    return results(DEMO / name)["attributes"]
+
+
+@counterfactuals
+def test_inversions_keep_what_the_model_decides():
+    batches = [read_metadata(path) for _, path in metadata_files(DEMO / "counterfactuals")]
+    names = [name for each in batches for name in each.names]
+    model = open_explained(DEMO / "decision" / "checkpoint.tar")
+    pixels = np.stack([np.asarray(Image.open(DEMO / ".scenes" / "val" / name).convert("RGB")) for name in names])
+    decided = model.decided(torch.from_numpy(pixels).permute(0, 3, 1, 2) / 127.5 - 1)
+    kept = (torch.cat([each.scores for each in batches]) > 0.5) == decided
+    assert len(names) == 24
+    assert kept.float().mean() >= 0.95
+
+
+@counterfactuals
+def test_decisions_flip_and_the_judge_sees_most_of_it():
+    before, after = evaluation("evaluation_before"), evaluation("evaluation")
+    assert list(after) == [*COINS[:4], "all"]
+    for each, bar in ((before, 0.65), (after, 0.6)):
+        assert each["all"]["pairs"] == 96
+        assert each["all"]["success"] >= 0.9
+        assert each["all"]["truth"] >= bar
+        assert all(each[name]["truth_total"] > 0 for name in COINS[:4])
+
+
+@counterfactuals
+def test_sparse_counterfactuals_change_fewer_blobs_by_less_and_keep_more():
+    before, after = evaluation("evaluation_before")["all"], evaluation("evaluation")["all"]
+    assert after["success"] == before["success"]
+    assert after["blobs_changed"] <= 0.4 * before["blobs_changed"]
+    assert after["l1"] <= 0.75 * before["l1"]
+    assert after["kept"] >= before["kept"] + 0.05
+    assert after["truth"] >= before["truth"] - 0.12
+
+
+@counterfactuals
+def test_the_oracle_and_the_real_pictures_agree_with_most_flips():
+    before, after = evaluation("evaluation_before")["all"], evaluation("evaluation")["all"]
+    assert before["oracle_flip"] >= 0.8
+    assert before["flip_on_real"] >= 0.6
+    assert after["flip_on_real"] >= 0.45

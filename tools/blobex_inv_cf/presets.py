@@ -20,8 +20,8 @@ DIVERSE = {"margin": 3.0, "sparse": "off"}
 VALUES = {
     "rect": OURS,
     "square": {**OURS, "lambda_inv_l2": 1.0},
-    "streets": {**OURS, "n_iters_inv": 100, "halve_inv_every": 25, "plateau": 25, "learning_rate_cf": 0.16,
-                "lambda_inv_l2": 1.0},
+    "streets": {**OURS, "n_iters_inv": 100, "lr_inv": 0.04, "halve_inv_every": 25, "plateau": 25,
+                "lambda_inv_l2": 1.0, "learning_rate_cf": 0.24, "margin": 8.0},
     "published": {**OURS, "plateau": 0, "keep": "last", "early_stop": "off", "bounds": "off",
                   "target_features": ["spatial_style"], "sparse": "off"},
 }

@@ -54,7 +54,8 @@ class Demo:
 
         place = self.folder / ".measures" / name
         began = time.process_time()
-        status = cli(["--preset", "streets", "--blobgan_weights", str(self.gan), "--quiet", "--dataset_path", str(self.val),
+        status = cli(["--preset", "streets", "--blobgan_weights", str(self.gan), "--quiet",
+                      "--dataset_path", str(self.val),
                       "--encoder_weights", str(self.folder / "encoder_train" / "best.pt"),
                       "--decision_model_weights", str(self.checkpoint(model)), "--max_images", str(scenes),
                       "--perceptual", str(self.checkpoint(perceptual)), "--bs", str(scenes),
@@ -155,12 +156,14 @@ def speed(demo):
 
 
 SPARSE = {  # name: (what the table calls it, flags)
-    "margin4": ("margin 4", ()), "sparse1": ("margin 4, sparse margin 1", ("--sparse_margin", "1")),
-    "tensors": ("margin 4, single tensors too", ("--sparse", "tensors")),
-    "margin8": ("margin 8", ("--margin", "8")), "fixed": ("100 steps", FIXED),
-    "style": ("styles alone", ("--target_features", "spatial_style")),
-    "six": ("all six tensors", ("--target_features", "xs", "ys", "sizes", "covs", "features", "spatial_style")),
-    "prox": ("--lambda_prox_cf 3", ("--lambda_prox_cf", "3")),
+    "margin4": ("margin 4", ("--margin", "4")),
+    "sparse1": ("margin 4, sparse margin 1", ("--margin", "4", "--sparse_margin", "1")),
+    "margin8": ("margin 8", ("--margin", "8")),
+    "tensors": ("margin 8, single tensors too", ("--margin", "8", "--sparse", "tensors")),
+    "fixed": ("100 steps", FIXED), "style": ("margin 8, styles alone", ("--target_features", "spatial_style")),
+    "six": ("margin 8, all six tensors", ("--target_features", "xs", "ys", "sizes", "covs", "features",
+                                          "spatial_style")),
+    "prox": ("margin 8, proximity 3", ("--lambda_prox_cf", "3")),
 }
 
 
