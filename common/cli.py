@@ -37,7 +37,7 @@ def run(main, options_class, prog, description, epilog="", argv=None, subcommand
     untouched since, is answered from it before `main` imports anything.  show: prints the results that are in it.
     translate: words -> words, for a command that knows others than flags.
     """
-    from common import console
+    from common import console, parallel
 
     words = list(sys.argv[1:] if argv is None else argv)
     _INTERRUPTED.clear()
@@ -47,7 +47,7 @@ def run(main, options_class, prog, description, epilog="", argv=None, subcommand
         _check_folder()
         os.environ.setdefault("MPLCONFIGDIR", str(cache_dir().absolute() / "matplotlib"))  # not the home directory
         options = parse(options_class, translate(words) if translate else words, prog, description, epilog)
-        console.set_quiet(getattr(options, "quiet", False))
+        console.set_quiet(getattr(options, "quiet", False) or not parallel.is_main())
         signal.signal(signal.SIGTERM, _interrupt)
         if signal.getsignal(signal.SIGINT) == signal.SIG_DFL:  # until here it ends the process in silence
             signal.signal(signal.SIGINT, _interrupt)

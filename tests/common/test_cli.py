@@ -9,6 +9,7 @@ from typing import List, Optional
 
 import pytest
 
+from common import console
 from common.cli import Outcome, dispatch, run
 from common.errors import InputError
 from common.options import REQUIRED, CommonOptions, option
@@ -164,3 +165,16 @@ def test_an_interruption_that_an_import_swallows_ends_the_command_all_the_same(a
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
     assert (ended.returncode, ended.stderr.startswith("interrupted; ")) == (130, True), ended.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("rank", ["0", "1"])
+def test_of_several_processes_the_main_one_speaks(rank, monkeypatch, capsys):
+    monkeypatch.setenv("RANK", rank)
+
+    def main(options):
+        console.say("one line")
+        return Outcome({})
+
+    assert run(main, Options, "made_up", "", argv=["--data", "d"]) == 0
+    console.set_quiet(False)
+    assert capsys.readouterr().err.count("one line") == int(rank == "0")

@@ -7,6 +7,7 @@ from common import flags
 from common.cli import leave, run
 from common.options import option
 from tools.train_blobgan.original_options import OriginalOptions
+from tools.train_blobgan.parts import LARGEST
 
 PROG = "train_blobgan"
 OUTPUT_DIR = "out/train_blobgan"
@@ -70,9 +71,9 @@ class TrainOptions(OriginalOptions):
                                             "they are trained, as in the original BlobGAN")
     max_steps: Optional[int] = of_preset("total number of steps, one for each batch; a larger one extends the run",
                                          kind="total", low=1, type=flags.whole_number)
-    batch_size: Optional[int] = of_preset("images per step, over all processes", low=1)
+    batch_size: Optional[int] = of_preset("images per step, over all processes", low=1, high=LARGEST)
     stddev_rows: Optional[int] = option(None, "rows of a batch whose standard deviation the discriminator sees "
-                                        "together (default: the batch)", low=1)
+                                        "together (default: the batch)", low=1, high=LARGEST)
     lr: Optional[float] = of_preset("AdamW's learning rate, times n / (n + 1) for the discriminator with R1 every n "
                                     "steps", above=0)
     lr_fall: Optional[float] = of_preset("share of the steps, at the end, over which it falls linearly to 0", low=0,
@@ -91,7 +92,7 @@ class TrainOptions(OriginalOptions):
     start_weights: Optional[str] = option(None, "start all weights from this BlobGAN checkpoint, with fresh moments",
                                           kind="how")
     accumulate: int = option(1, "parts of a batch, one after the other, to save memory; each holds whole sets of "
-                             "--stddev_rows", kind="how", low=1)
+                             "--stddev_rows", kind="how", low=1, high=LARGEST)
     max_bad_steps: int = option(10, "steps in a row with a loss or gradient that is not finite, which change nothing, "
                                 "before the run ends", kind="how", low=0)
     detect_anomalies: bool = option(False, "name the layer whose output or gradient is not finite (slow)", kind="how")

@@ -37,36 +37,42 @@ class LiveGenerator(BlobGANGenerator):
 
 
 class Fid:
-    """Measures the Frechet distance of the averaged networks from a reference that is read when this is made.
+    """Measures the Frechet distance of the averaged networks from a reference.
 
-    averaged: {generator_ema, layout_net_ema}.  Raises InputError for a reference that is missing, or was made with
-    another transform than the training images.
+    averaged: {generator_ema, layout_net_ema}.  Statistics are read when this is made, and compared: raises InputError
+    for those that are missing, or of another transform than the training images. Images are encoded by `prepare`.
     """
 
     def __init__(self, options, config, averaged, device):
         self.options = options
         self.generator = LiveGenerator(BlobGAN(config, averaged["layout_net_ema"], averaged["generator_ema"]))
         self.space = open_space(options.extractor, "clean", options.fid_weights, device)
-        self.reference = self._open_reference()
-        meta = {**self.space.meta, "resolution": list(self.generator.resolution), "generated": True,
-                "resolution_fit": self.generator.fit}
-        self._compare(meta)
+        self.reference = self._open_statistics()
+        if self.reference is not None:
+            self._compare({**self.space.meta, "resolution": list(self.generator.resolution), "generated": True,
+                           "resolution_fit": self.generator.fit})
 
-    def _open_reference(self):
-        """Return the Statistics of --reference or --fid_stats_name."""
-        from common.features.encode import encode
-
+    def _open_statistics(self):
+        """Return the Statistics of --fid_stats_name or --reference, None where that is images."""
         options, place = self.options, self.options.reference
         if place is None:
             model = "" if options.extractor == "inception" else self.space.name
             place = str(find_stats(options.fid_stats_name, options.stats_dir, "clean", model))
-        if is_stored(place):
-            return read_statistics(place)
-        images = open_images(place, data_dir=options.data_dir)
+        return read_statistics(place) if is_stored(place) else None
+
+    def prepare(self):
+        """Encode the reference where it is images, prepared as the training's are; called in all processes, within
+        their group."""
+        from common.features.encode import encode
+
+        if self.reference is not None:
+            return
+        options = self.options
+        images = open_images(options.reference, data_dir=options.data_dir)
         change = AsTrained(self.generator.resolution, self.generator.fit)
         encoded = encode(images, self.space, options.fid_batch_size, max(options.num_workers, 1), change,
                          label="features of the reference")
-        return encoded.statistics()
+        self.reference = encoded.statistics()
 
     def _compare(self, meta):
         """Raise InputError for a reference of other features, or of images that were brought to another shape."""
@@ -76,10 +82,15 @@ class Fid:
         where = self.options.reference or self.options.fid_stats_name
         notes = compare_preparations((meta, "this training"), (reference.meta, str(where)))
         if notes and "resolution" in reference.meta and not self.options.any_stats:
-            raise InputError(notes[0], where=where, do="Make them with setup_fid --fit squash and the training's "
-                             "resolution, or pass --any_stats")
+            raise InputError(notes[0], where=where, do=f"Make them with setup_fid --fit {self._setup_fit()} and the "
+                             "training's resolution, or pass --any_stats")
         for note in notes if parallel.is_main() else ():
             console.say(f"note: {note}")
+
+    def _setup_fit(self):
+        """Return the --fit of setup_fid that prepares images as the training does."""
+        height, width = self.generator.resolution
+        return "squash" if height == width else self.generator.fit
 
     def __call__(self, step):
         """Return {train/fid: the distance} of the averaged networks as they are."""

@@ -103,6 +103,8 @@ class BlobGANTraining:
             remove_leftovers(self.folder / name)  # what a killed run was writing
         self._prepare_images()
         self.show_reals()
+        if self.fid is not None:
+            self.fid.prepare()
         explain = Anomalies(self.networks).found if options.detect_anomalies else None
         plan = Plan(1, options.max_steps, options.batch_size, options.log_every_n_steps, (options.state_every,),
                     options.accumulate, options.num_workers, log_memory=True, patience=options.max_bad_steps)
@@ -124,9 +126,9 @@ class BlobGANTraining:
             if as_input_error(error) is None or isinstance(error, OSError):
                 raise
             options = self.options
-            more = [parts for parts in fitting_parts(options.batch_size, options.stddev_rows, parallel.world_size())
-                    if parts > options.accumulate]
-            do = f"Pass --accumulate {more[0]}" if more else "Pass --recompute, or a smaller --batch_size"
+            more = options.accumulate + 1
+            fitting = fitting_parts(options.batch_size, options.stddev_rows, parallel.world_size())
+            do = f"Pass --accumulate {more}" if more in fitting else "Pass --recompute, or a smaller --batch_size"
             raise InputError("out of memory", where=f"--accumulate {options.accumulate}", do=do) from error
 
     def _step(self, step, parts):

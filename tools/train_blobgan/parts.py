@@ -4,8 +4,12 @@ The discriminator looks at the deviation of whole sets of rows. A part holds who
 share, and shares of one set are gathered where the deviation is taken (common/nn/minibatch_stddev.py).
 """
 
+from math import isqrt
+
 from common import parallel
 from common.errors import InputError
+
+LARGEST = 65_536  # rows of a batch
 
 
 def split_rows(batch, parts, rows):
@@ -35,14 +39,15 @@ def check_split(batch, parts, rows, processes):
 
 
 def fitting_parts(batch, rows, processes=1):
-    """Return the numbers of parts that a batch of whole sets of `rows` can be split into."""
-    sets = batch // rows
-    return [parts for parts in range(1, sets + 1) if sets // parts * rows >= processes]
+    """Return the range of numbers of parts that a batch of whole sets of `rows` can be split into: each part has at
+    least a row for each process."""
+    return range(1, batch // rows // -(-processes // rows) + 1)
 
 
 def divisors(number):
     """Return the divisors of a number."""
-    return [divisor for divisor in range(1, number + 1) if number % divisor == 0]
+    small = [divisor for divisor in range(1, isqrt(number) + 1) if number % divisor == 0]
+    return sorted({*small, *(number // divisor for divisor in small)})
 
 
 def _listed(numbers):

@@ -14,12 +14,14 @@ from common.errors import InputError
 from common.parser import switches
 from tools.train_blobgan.experiments import GROUPS, groups_of, presets_of
 from tools.train_blobgan.keys import KEYS, NOTED, ONLY, SAME, canonical, sections
+from tools.train_blobgan.parts import LARGEST
 
 WORD = re.compile(r"(?P<plus>\+\+|\+|~)?(?P<key>[A-Za-z_λ][\w.λ/@-]*)=(?P<value>.*)", re.DOTALL)
 REFERENCE = re.compile(r"\$\{([^{}]*)\}")
 DEEPEST, MOST = 32, 10_000  # references that lead to references, and all that are followed
 PRECISIONS = {"32": "fp32", "32-true": "fp32", "fp32": "fp32", "tf32": "tf32", "bf16": "bf16", "bf16-mixed": "bf16"}
 OFF = re.compile(r"every(_n_\w+)?$")  # intervals, which -1 switches off in the original, 0 here
+REPLACED = {"c_model": "generator_channels", "channel_multiplier": "discriminator_channels"}  # by a flag of ours
 HIDDEN = ("defaults", "hydra")  # parts of a file that are Hydra's own
 
 
@@ -49,10 +51,14 @@ def translate(words, options_class, presets):
 
 
 def effective(options):
-    """Return {section: {key: value}} of settled options by the original's names, "" for keys without a section."""
+    """Return {section: {key: value}} of settled options by the original's names, "" for keys without a section.
+
+    Values that a flag without a key replaces are left out.
+    """
     found = {}
     for key, entry in KEYS.items():
-        value = getattr(options, entry.flag, None) if entry.flag is not None else None
+        is_replaced = entry.flag in REPLACED and bool(getattr(options, REPLACED[entry.flag]))
+        value = getattr(options, entry.flag, None) if entry.flag is not None and not is_replaced else None
         if value is not None and entry.fate != NOTED:
             section, _, name = key.rpartition(".")
             found.setdefault(section, {})[name] = value
@@ -265,9 +271,12 @@ class _Translation:
         names = "dataset.dataloader.batch_size", "trainer.gpus", "trainer.accumulate_grad_batches"
         if all(self.given.get(name) is None for name in (*names, "trainer.overfit_batches")):
             return {}
-        rows = self._whole(names[0]) if self.given.get(names[0]) is not None else self.defaults["batch_size"]
-        processes, turns = self._gpus(), self._whole(names[2], 1)
+        rows = self._whole(names[0], self.defaults["batch_size"], high=LARGEST)
+        processes, turns = self._gpus(), self._whole(names[2], 1, high=LARGEST)
         here, micro = int(os.environ.get("WORLD_SIZE", "1")), processes * turns
+        if rows * micro > LARGEST:
+            raise InputError(f"{rows:,} images, times {processes:,} processes and {turns:,} turns, are more than a "
+                             f"batch may have: {LARGEST:,}", where=names[0], do="Use smaller numbers")
         if processes > here:
             again = shlex.join(self.words)
             _say(self.words, f"note: trainer.gpus={processes} asks for {processes} processes, here "
@@ -295,10 +304,10 @@ class _Translation:
             return max(len(value), 1)
         if isinstance(value, str) and "," in value:
             return max(len([part for part in value.split(",") if part.strip()]), 1)
-        number = here if value is None else self._whole("trainer.gpus", low=-1)
+        number = here if value is None else self._whole("trainer.gpus", low=-1, high=LARGEST)
         return here if number == -1 else max(number, 1)
 
-    def _whole(self, key, default=None, low=1):
+    def _whole(self, key, default=None, low=1, high=None):
         """Return the whole number of a key's value."""
         from common.flags import whole_number
 
@@ -309,8 +318,9 @@ class _Translation:
             number = whole_number(str(value)) if not isinstance(value, bool) else None
         except ValueError:
             number = None
-        if number is None or number < low:
-            raise InputError(f"expected a whole number, at least {low}", where=f"{key}={_text(value)}",
+        if number is None or number < low or high is not None and number > high:
+            bounds = f", at least {low}" if high is None else f" from {low} to {high:,}"
+            raise InputError(f"expected a whole number{bounds}", where=f"{key}={_text(value)}",
                              do="Correct the value")
         return number
 

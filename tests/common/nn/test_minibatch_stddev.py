@@ -1,6 +1,8 @@
 """Minibatch standard deviation against its definition, for any batch, in sets of rows, and across processes."""
 
 import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -88,12 +90,42 @@ def _one_of(rank, world, port, folder):
             torch.save(penalised(draws(count, torch.float64)[first:last], rows), f"{folder}/{case}_{rank}.pt")
 
 
+@pytest.mark.long
 def test_t8_shares_of_processes_are_gathered_with_first_and_second_derivative(tmp_path):
     processes.spawn(_one_of, (3, 29600 + os.getpid() % 1000, str(tmp_path)), 3)
-    near = {"rtol": 1e-12, "atol": 1e-14}
     for case, (count, rows) in enumerate(CASES):
         shares = [torch.load(tmp_path / f"{case}_{rank}.pt", weights_only=True) for rank in range(3)]
-        values, gradient, second = penalised(draws(count, torch.float64), rows)
-        torch.testing.assert_close(torch.cat([share[0] for share in shares]), values, **near)
-        torch.testing.assert_close(torch.cat([share[1] for share in shares]), gradient, **near)
-        torch.testing.assert_close(sum(share[2] for share in shares), second, **near)
+        check_shares(shares, penalised(draws(count, torch.float64), rows))
+
+
+def check_shares(shares, whole):
+    """Compare what three processes returned with what one does for all rows."""
+    values, gradient, second = whole
+    near = {"rtol": 1e-12, "atol": 1e-14}
+    torch.testing.assert_close(torch.cat([share[0] for share in shares]), values, **near)
+    torch.testing.assert_close(torch.cat([share[1] for share in shares]), gradient, **near)
+    torch.testing.assert_close(sum(share[2] for share in shares), second, **near)
+
+
+@pytest.mark.parametrize(("count", "rows"), CASES)
+def test_t8_shares_of_ranks_in_threads(count, rows, monkeypatch):
+    """The same with three threads in place of processes."""
+    own, barrier, given = threading.local(), threading.Barrier(3, timeout=60), [None] * 3
+
+    def sum_across(tensor):
+        given[own.rank] = tensor.clone()
+        barrier.wait()
+        tensor.copy_(sum(given))
+        barrier.wait()
+        return tensor
+
+    def share(rank):
+        own.rank = rank
+        first, last = parallel.own_rows(count)[0]
+        return penalised(draws(count, torch.float64)[first:last], rows)
+
+    whole = penalised(draws(count, torch.float64), rows)
+    for name, function in {"rank": lambda: own.rank, "world_size": lambda: 3, "sum_across": sum_across}.items():
+        monkeypatch.setattr(parallel, name, function)
+    with ThreadPoolExecutor(3) as pool:
+        check_shares(list(pool.map(share, range(3))), whole)

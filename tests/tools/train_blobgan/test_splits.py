@@ -10,7 +10,7 @@ from tests.tools.commands import ROOT, environment, refusal_of, torchrun_tool
 from tests.tools.train_blobgan.runs import TINY, flat, log_rows, state, train
 from tools.train_blobgan import networks, optimisers
 from tools.train_blobgan.batches import draw_noise
-from tools.train_blobgan.parts import split_rows
+from tools.train_blobgan.parts import divisors, fitting_parts, split_rows
 
 WORDS = ("--max_steps", "20", "--batch_size", "16", "--stddev_rows", "4", "--quiet")
 SPLITS = {"parts 2": ("--accumulate", "2"), "parts 4": ("--accumulate", "4")}
@@ -95,10 +95,27 @@ def test_t8_the_first_losses_in_float32():
 @pytest.mark.parametrize(("words", "said"), [
     (("--batch_size", "10", "--stddev_rows", "4"), "Use one of 1, 2, 5, 10"),
     (("--batch_size", "12", "--stddev_rows", "4", "--accumulate", "4"), "Use one of 1, 2, 3"),
-    (("--batch_size", "12", "--accumulate", "2"), "Use one of 1, or smaller --stddev_rows")])
+    (("--batch_size", "12", "--accumulate", "2"), "Use one of 1, or smaller --stddev_rows"),
+    (("--batch_size", "65536", "--stddev_rows", "3"), "Use one of 1, 2, 4, 8, 16"),
+    (("--batch_size", "100000000000"), "must be from 1 to 65536"),
+    (("--accumulate", "100000000000"), "must be from 1 to 65536"),
+    (("--stddev_rows", "100000000000"), "must be from 1 to 65536"),
+    (("trainer.gpus=100000000000",), "expected a whole number from -1 to 65,536"),
+    (("trainer.accumulate_grad_batches=100000000000",), "expected a whole number from 1 to 65,536"),
+    (("dataset.dataloader.batch_size=100000000000",), "expected a whole number from 1 to 65,536"),
+    (("dataset.dataloader.batch_size=4", "trainer.gpus=60000"), "are more than a batch may have: 65,536")])
 def test_t10_a_split_that_does_not_hold_whole_sets_is_refused(words, said, here):
     assert said in refusal_of("train_blobgan", *TINY, *words, "--output_dir", "out", "--quiet")
     assert not (here / "out").exists()
+
+
+def test_t10_the_splits_that_are_named_are_all_that_fit():
+    for batch in range(1, 40):
+        assert divisors(batch) == [number for number in range(1, batch + 1) if batch % number == 0]
+        for rows in divisors(batch):
+            for processes in (1, 2, 3, 8):
+                fitting = [parts for parts in range(1, batch // rows + 1) if batch // rows // parts * rows >= processes]
+                assert list(fitting_parts(batch, rows, processes)) == fitting
 
 
 @pytest.mark.parametrize("batch", [1, 2, 3, 5, 6, 10])

@@ -160,6 +160,41 @@ def test_t18_processes_share_the_images_of_a_fid(monkeypatch):
     assert meter(12)["train/fid"] == pytest.approx(value, rel=1e-9)
 
 
+def test_t18_a_dry_run_encodes_no_reference(monkeypatch, here):
+    monkeypatch.setenv("GENPROBE_CACHE", str(here / "cache"))
+    ended = call_tool("train_blobgan", *TINY, *FID, "--output_dir", "out", "--dry_run")
+    assert ended.status == 0, ended.err
+    assert not (here / "cache" / "features").exists()
+    train(*FID, "--max_steps", "3")
+    assert (here / "cache" / "features").exists()
+
+
+def test_t18_the_reference_is_prepared_as_the_training_images_are(here):
+    """Pictures that were brought to the network's shape by hand give the same FID."""
+    from common.images.squash import SquashOrCrop
+
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 12, 14, 3), np.uint8)
+    np.savez(here / "pictures.npz", images=pixels)
+    words, scores = (*FID, "--aspect_ratio", "2", "--max_steps", "3"), {}
+    for fit in ("squash", "cover"):
+        rule = SquashOrCrop(8, 16, fit)
+        np.savez(here / f"{fit}.npz", images=np.stack([np.asarray(rule(Image.fromarray(one))) for one in pixels]))
+        for place in ("pictures", fit):
+            train(*words, "--fit", fit, "--reference", f"{place}.npz", out=f"{fit} {place}")
+        scores[fit] = [log_rows(f"{fit} {place}")[-1]["train/fid"] for place in ("pictures", fit)]
+        assert scores[fit][0] == pytest.approx(scores[fit][1], rel=1e-6)
+    assert scores["cover"][0] != pytest.approx(scores["squash"][0], rel=1e-3)
+
+
+def test_t18_statistics_of_another_fit_are_refused(here):
+    results_of("setup_fid", "--action", "compute_new", "--path", "digits", "--name", "d", "--resolution", "8", "16",
+               "--fit", "squash", "--extractor", "small", "--device", "cpu")
+    words = (*TINY, "--extractor", "small", "--fid_stats_name", "d", "--log_fid_every_n_steps", "6", "--fid_n_imgs",
+             "20", "--aspect_ratio", "2", "--max_steps", "1", "--output_dir", "out", "--quiet")
+    assert "setup_fid --fit cover" in refusal_of("train_blobgan", *words, "--fit", "cover")
+    assert call_tool("train_blobgan", *words).status == 0
+
+
 def fid_of(folder):
     """Return the Fid of a finished training."""
     from tools.train_blobgan.__main__ import TrainOptions
@@ -168,8 +203,10 @@ def fid_of(folder):
     checkpoint = max(checkpoint_folder(folder).glob("*.ckpt"))
     model = read_blobgan(checkpoint)
     options = TrainOptions(data="digits", extractor="small", reference="digits", fid_n_imgs=40)
-    return Fid(options, model.config, {"generator_ema": model.generator, "layout_net_ema": model.layout_net},
-               torch.device("cpu"))
+    meter = Fid(options, model.config, {"generator_ema": model.generator, "layout_net_ema": model.layout_net},
+                torch.device("cpu"))
+    meter.prepare()
+    return meter
 
 
 def test_t12_compiled_code_never_stands_below_r1(monkeypatch):
@@ -281,3 +318,6 @@ def test_t18_two_processes_measure_the_same_fid(here):
     assert ended.status == 0, ended.err
     scores = [[row["train/fid"] for row in log_rows(name) if "train/fid" in row] for name in ("one", "two")]
     assert scores[1] == pytest.approx(scores[0], rel=1e-2)  # the losses part, see test_splits
+    ended = torchrun_tool(2, "train_blobgan", *TINY, *FID, "--output_dir", "two", "--max_steps", "13")
+    assert ended.status == 0, ended.err
+    assert ended.err.count("resuming from") == 1

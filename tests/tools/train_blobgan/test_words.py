@@ -277,6 +277,16 @@ def test_effective_values_are_printed_by_key(capsys):
            "detach_covs true, mlp_n_layers 8" in lines
 
 
+def test_effective_values_leave_out_what_another_flag_replaces(capsys):
+    say_effective(filled(settled()))
+    assert {"c_model 96", "channel_multiplier 2"} <= set(re.split(r"[,:] |\n", capsys.readouterr().err))
+    say_effective(filled(settled("--preset", "streets")))
+    said = capsys.readouterr().err
+    assert "c_model" not in said
+    assert "channel_multiplier" not in said
+    assert "size_in 8" in said
+
+
 def test_the_page_has_the_table_of_all_keys():
     page = Path(__file__).parents[3] / "docs" / "train_blobgan_keys.md"
     assert f"\n{table()}\n" in page.read_text()

@@ -135,18 +135,29 @@ def test_stopped_it_saves_and_resumes(here, monkeypatch):
 
 
 @pytest.mark.parametrize("words", [PRETRAIN, (*TRAIN, *ALL_TERMS)])
-def test_parts_and_processes_train_alike(words, here):
+def test_parts_train_alike(words, here):
+    train(*words, *ALL_DRAWS, "--n_iters", "5", out="one")
+    train(*words, *ALL_DRAWS, "--n_iters", "5", "--accumulate", "2", out="parts")
+    check_alike("parts")
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("words", [PRETRAIN, (*TRAIN, *ALL_TERMS)])
+def test_processes_train_alike(words, here):
     words = (*words, *ALL_DRAWS, "--n_iters", "5")
     train(*words, out="one")
-    train(*words, "--accumulate", "2", out="parts")
     ended = torchrun_tool(2, "train_encoder", *words, "--output_dir", "two", "--quiet")
     assert ended.status == 0, ended.err
-    for other in ("parts", "two"):
-        for mine, theirs in zip(log_rows("one"), log_rows(other), strict=True):
-            assert theirs["loss"] == pytest.approx(mine["loss"], rel=1e-4)
-        assert log_rows(other)[4]["val_loss"] == pytest.approx(log_rows("one")[4]["val_loss"], rel=1e-4)
+    check_alike("two")
     one, two = (json.loads(open(f"{name}/val_images_results.json").read()) for name in ("one", "two"))
     assert one.keys() == two.keys()
+
+
+def check_alike(folder):
+    """Compare the losses of a run with those of the run in one part and process."""
+    for mine, theirs in zip(log_rows("one"), log_rows(folder), strict=True):
+        assert theirs["loss"] == pytest.approx(mine["loss"], rel=1e-4)
+    assert log_rows(folder)[4]["val_loss"] == pytest.approx(log_rows("one")[4]["val_loss"], rel=1e-4)
 
 
 def test_an_unreadable_picture_is_replaced_and_counted(here):

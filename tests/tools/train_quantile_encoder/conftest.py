@@ -1,8 +1,5 @@
 """What the tests of train_quantile_encoder share."""
 
-import os
-import shutil
-
 import pytest
 
 from tests.tools.train_quantile_encoder.runs import write_material
@@ -17,7 +14,6 @@ def material(tmp_path_factory):
 
 
 @pytest.fixture
-def here(own_folder, material):
+def here(own_material):
     """A current folder with a copy of these."""
-    shutil.copytree(material, own_folder, dirs_exist_ok=True, copy_function=os.link)
-    return own_folder
+    return own_material
