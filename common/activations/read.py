@@ -236,7 +236,7 @@ def flat_columns(path):
     told = check_fields(read_json(where), {"layers": list, "shapes": dict, "total_features": int}, where)
     shapes, layers, total = told.get("shapes") or {}, told.get("layers") or [], told.get("total_features")
     sizes = [shapes.get(layer) if isinstance(layer, str) else None for layer in layers]
-    if not sizes or len(set(layers)) < len(layers) or not all(
+    if not sizes or len(set(map(str, layers))) < len(layers) or not all(
             isinstance(shape, list) and shape and all(type(size) is int and size > 0 for size in shape)
             for shape in sizes):
         raise InputError("not the description of layers and their shapes", where=where, do=do)
