@@ -70,7 +70,8 @@ def test_a6_a_conversion_that_was_broken_off_or_damaged_is_named(tmp_path):
     convert(tree.activations)
     good = (tree.activations / "batch_000001.npy.json").read_text()
     for change in ({"layers": []}, {"layers": [["midblock"]]}, {"layers": ["midblock", 3]},
-                   {"layers": ["midblock", "midblock"]}, {"shapes": {}}, {"shapes": [1]}, {"total_features": 11}, {"total_features": "x"},
+                   {"layers": ["midblock", "midblock"]}, {"shapes": {}}, {"shapes": [1]},
+                   {"total_features": 11}, {"total_features": "x"},
                    {"shapes": {"midblock": [4, -6], "encoder_bottleneck": [4, 4]}}):
         (tree.activations / "batch_000001.npy.json").write_text(json.dumps({**json.loads(good), **change}))
         with pytest.raises(InputError, match="batch_000001"):
