@@ -54,7 +54,8 @@ class Demo:
 
         place = self.folder / ".measures" / name
         began = time.process_time()
-        status = cli(["--preset", "streets", "--blobgan_weights", str(self.gan), "--quiet", "--dataset_path", str(self.val),
+        status = cli(["--preset", "streets", "--blobgan_weights", str(self.gan), "--quiet",
+                      "--dataset_path", str(self.val),
                       "--encoder_weights", str(self.folder / "encoder_train" / "best.pt"),
                       "--decision_model_weights", str(self.checkpoint(model)), "--max_images", str(scenes),
                       "--perceptual", str(self.checkpoint(perceptual)), "--bs", str(scenes),
