@@ -74,6 +74,10 @@ def bounds_text(item):
     """Return a flag's bounds in words: "at least 1", "above 0 and below 1", "from 0 to 1"."""
     low, high, above, below = _bounds(item).values()
     if low is not None and high is not None:
-        return f"from {low:g} to {high:g}"
+        return f"from {_number(low)} to {_number(high)}"
     parts = [(low, "at least"), (above, "above"), (high, "at most"), (below, "below")]
-    return " and ".join(f"{word} {bound:g}" for bound, word in parts if bound is not None)
+    return " and ".join(f"{word} {_number(bound)}" for bound, word in parts if bound is not None)
+
+
+def _number(bound):
+    return f"{bound:,}" if isinstance(bound, int) else f"{bound:g}"

@@ -38,9 +38,9 @@ class GenerateOptions(CommonOptions):
                           "bed and conference, else kld", choices=["auto", "kld", "bed_conf"], kind="how")
     fixed_spatial_noise: bool = option(False, "the same noise maps in all images (those of published inversions) "
                                        "instead of an image's own")
-    weights: str = option("ema", "generator and layout network: their averages, or raw", choices=["ema", "raw"])
+    weights: str = option("ema", "averaged (ema) or raw weights of the networks", choices=["ema", "raw"])
     seed: int = flags.seed("codes and noise; image i draws from (seed, i)")
-    batch_size: int = flags.batch_size(32, "-bs", help="images at a time on a GPU; a CPU takes groups of its own")
+    batch_size: int = flags.batch_size(32, "-bs", help="images at a time on a GPU; on a CPU it has no effect")
     device: str = flags.device()
     model_name: str = option("blobgan", "the original's choice of networks; generate_ffhq makes StyleGAN2's images",
                              short="-m", choices=["blobgan", "stylegan", "stylegan1"], kind="how")

@@ -14,7 +14,7 @@ OUTPUT_DIR = "out/train_blobgan"
 DESCRIPTION = """\
 Trains BlobGAN (Epstein et al. 2022) for square pictures, or for rectangular ones as OCTET has it, on a folder, a zip or
 an npz of images, or a named data set. generate_blobgan, train_encoder and compute_fid read the checkpoints it writes.
-A killed run resumes.  [preset]: the default comes from --preset."""
+A killed run resumes."""
 EPILOG = """\
 examples:
   train_blobgan --data photos32 --preset streets --max_steps 400 --output_dir out/train_blobgan
@@ -24,12 +24,12 @@ examples:
 
 def of_preset(help, **more):
     """Return a flag whose default is the preset's value."""
-    return option(None, f"{help} [preset]", **more)
+    return option(None, f"{help} (default: the preset's)", **more)
 
 
 def steps_of_preset(help, low=0, **more):
     """Return the flag of a number of steps between two outputs."""
-    return option(None, f"{help} [preset]", kind="how", low=low, type=flags.whole_number, **more)
+    return option(None, f"{help} (default: the preset's)", kind="how", low=low, type=flags.whole_number, **more)
 
 
 @dataclass(kw_only=True)
@@ -37,15 +37,15 @@ class TrainOptions(OriginalOptions):
     """Flags of `train_blobgan`."""
 
     data: Optional[str] = option(None, "training images: folder (train/val/test or flat), zip, npz, or a data set's "
-                                 "name; needed unless a run goes on", kind="how")
+                                 "name; required unless a run is resumed", kind="how")
     data_dir: Optional[str] = flags.data_dir()
     output_dir: str = option(OUTPUT_DIR, "output directory", kind="how")
     preset: str = option("blobgan40", "preset of network and training (python -m tools presets)",
                          choices=["blobgan40", "streets"], kind="how")
     fit: str = option("squash", "squash: resize to exactly the network's size (square pictures: crop instead); cover: "
                       "crop", choices=["squash", "cover"])
-    pack: Optional[str] = option(None, "keep the prepared images in this file, mapped into memory: made once, used by "
-                                 "every run on the same images", kind="how")
+    pack: Optional[str] = option(None, "file for the prepared images, mapped into memory: made by the first run, used "
+                                 "by every run on the same images", kind="how")
     xflip: Optional[bool] = of_preset("random horizontal flip, p = 0.5")
     resolution: Optional[int] = of_preset("height of the pictures in pixels, a power of two", low=8, high=1024)
     aspect_ratio: Optional[float] = of_preset("width over height", above=0, high=4)
@@ -58,14 +58,15 @@ class TrainOptions(OriginalOptions):
     size_in: Optional[int] = of_preset("height of the feature grid that the generator starts from", low=4)
     c_model: Optional[int] = of_preset("the generator's channels at 512 px; 2, 4, 8 times as many at 256, 128, 64 and "
                                        "below", low=1)
-    generator_channels: List[int] = option([], "instead: the generator's channels at --size_in, twice that, ... "
-                                           "[preset]", nargs="+", type=int, low=1)
+    generator_channels: List[int] = option([], "the generator's channels at --size_in, twice that, ..., in place of "
+                                           "--c_model (default: the preset's)", nargs="+", type=int, low=1)
     discriminator_channels: List[int] = option([], "the discriminator's channels at --resolution, half that, ..., 4 "
-                                               "(default: the published ones) [preset]", nargs="+", type=int, low=1)
+                                               "(default: the preset's, else the published ones)", nargs="+", type=int,
+                                               low=1)
     channel_multiplier: Optional[int] = of_preset("multiplier of the published channels of the discriminator", low=1)
     n_mlp: Optional[int] = of_preset("layers of the layout network", low=2)
-    mlp_hidden_dim: Optional[int] = of_preset("its hidden width", low=1)
-    mlp_lr_mul: Optional[float] = of_preset("its learning-rate multiplier", above=0)
+    mlp_hidden_dim: Optional[int] = of_preset("hidden width of the layout network", low=1)
+    mlp_lr_mul: Optional[float] = of_preset("learning-rate multiplier of the layout network", above=0)
     norm_features: bool = option(True, "scale features and styles to a root mean square of 1")
     detach_covs: Optional[bool] = of_preset("no gradient for the shapes of blobs, as in OCTET; --nodetach_covs: "
                                             "they are trained, as in the original BlobGAN")
@@ -76,30 +77,30 @@ class TrainOptions(OriginalOptions):
                                         "together (default: the batch)", low=1, high=LARGEST)
     lr: Optional[float] = of_preset("AdamW's learning rate, times n / (n + 1) for the discriminator with R1 every n "
                                     "steps", above=0)
-    lr_fall: Optional[float] = of_preset("share of the steps, at the end, over which it falls linearly to 0", low=0,
-                                         high=1)
+    lr_fall: Optional[float] = of_preset("share of the steps, at the end, over which the learning rate falls linearly "
+                                         "to 0", low=0, high=1)
     eps: Optional[float] = of_preset("AdamW's epsilon", above=0)
     ema_decay: Optional[float] = of_preset("decay of the averaged generator and layout network, per step", low=0,
                                            below=1)
     D_reg_every: Optional[int] = of_preset("steps between gradient penalties R1, 0 for none", low=0)
     lambda_D_real: float = option(1.0, "weight of the discriminator's loss on real images", low=0)
-    lambda_D_fake: float = option(1.0, "weight of its loss on generated images", low=0)
+    lambda_D_fake: float = option(1.0, "weight of the discriminator's loss on generated images", low=0)
     lambda_D_R1: Optional[float] = of_preset("weight of R1, times --D_reg_every where it is due", low=0)
     lambda_G: float = option(1.0, "weight of the generator's loss", low=0)
-    feature_jitter_xy: Optional[float] = of_preset("jitter of the blobs' positions, half the width", low=0)
-    feature_jitter_shift: Optional[float] = of_preset("jitter of their sizes", low=0)
-    feature_jitter_angle: Optional[float] = of_preset("jitter of their angles, in radians", low=0)
-    start_weights: Optional[str] = option(None, "start all weights from this BlobGAN checkpoint, with fresh moments",
-                                          kind="how")
-    accumulate: int = option(1, "parts of a batch, one after the other, to save memory; each holds whole sets of "
-                             "--stddev_rows", kind="how", low=1, high=LARGEST)
-    max_bad_steps: int = option(10, "steps in a row with a loss or gradient that is not finite, which change nothing, "
+    feature_jitter_xy: Optional[float] = of_preset("jitter of the blobs' positions, uniform within +- this", low=0)
+    feature_jitter_shift: Optional[float] = of_preset("jitter of the blobs' sizes", low=0)
+    feature_jitter_angle: Optional[float] = of_preset("jitter of the blobs' angles, in radians", low=0)
+    start_weights: Optional[str] = option(None, "start from the weights of this BlobGAN checkpoint, with new optimiser "
+                                          "moments", kind="how")
+    accumulate: int = option(1, "parts that a batch is computed in, one after the other, to save memory; each holds "
+                             "whole sets of --stddev_rows", kind="how", low=1, high=LARGEST)
+    max_bad_steps: int = option(10, "steps in a row that may be skipped because a loss or gradient is not finite "
                                 "before the run ends", kind="how", low=0)
     detect_anomalies: bool = option(False, "name the layer whose output or gradient is not finite (slow)", kind="how")
     precision: str = flags.precision()
-    compile: bool = option(False, "compile the generator with torch.compile (the discriminator has a second "
-                           "derivative, which compiled code has not)", kind="how")
-    recompute: bool = option(False, "compute the generator's activations again in its backward pass: less memory, more "
+    compile: bool = option(False, "compile the generator with torch.compile (not the discriminator: R1 needs a "
+                           "second derivative, which compiled code lacks)", kind="how")
+    recompute: bool = option(False, "recompute the generator's activations in its backward pass: less memory, more "
                              "time", kind="how")
     memory_gb: float = flags.memory_gb()
     seed: int = flags.seed("weights, images, noise and pictures")
@@ -108,7 +109,7 @@ class TrainOptions(OriginalOptions):
     log_every_n_steps: Optional[int] = steps_of_preset("steps between lines of log.jsonl", low=1)
     log_images_every_n_steps: Optional[int] = steps_of_preset("steps between pictures in samples/, 0 for the final one "
                                                               "only")
-    n_ema_sample: int = option(4, "pictures of each kind in them", kind="how", low=2, high=64)
+    n_ema_sample: int = option(4, "pictures of each kind in samples/", kind="how", low=2, high=64)
     state_every: int = option(500, "steps between states to resume from", kind="how", low=1)
     every_n_train_steps: Optional[int] = steps_of_preset("steps between checkpoints, 0 for the final one only")
     save_top_k: Optional[int] = of_preset("checkpoints that stay beside the last: -1 all, 0 none, k the best by "
@@ -123,9 +124,9 @@ class TrainOptions(OriginalOptions):
     log_fid_every_epoch: bool = option(False, "measure FID at the end of each epoch", kind="how")
     fid_n_imgs: int = option(50_000, "generated images of a measurement", low=2, type=flags.whole_number)
     fid_batch_size: int = flags.batch_size(16)
-    fid_stats_name: Optional[str] = option(None, "statistics to compare with, by the name that setup_fid gave them, in "
-                                           "any case")
-    reference: Optional[str] = option(None, "instead: images or a file of statistics", kind="how")
+    fid_stats_name: Optional[str] = option(None, "statistics to compare with, by the name given to setup_fid; upper or "
+                                           "lower case")
+    reference: Optional[str] = option(None, "images, or a file of statistics, in place of --fid_stats_name", kind="how")
     stats_dir: Optional[str] = option(None, "folder of the named statistics", kind="how")
     extractor: str = option("inception", "features that are compared", choices=["inception", "small"])
     fid_weights: Optional[str] = option(None, "Inception's weights (pt_inception-2015-12-05)", kind="how")

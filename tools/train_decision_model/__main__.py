@@ -27,16 +27,16 @@ class DecisionOptions(CommonOptions):
     bddoia: Optional[str] = option(None, "folder of BDD-OIA: {train,val}_25k_images_actions.json, and data/ with the "
                                    "images", kind="how")
     reasons: bool = option(False, "train the 21 reasons of BDD-OIA too (*_reasons.json); densenet121 alone")
-    csv: Optional[str] = option(None, "table of a name of an image and a column of 0 and 1 for each attribute",
+    csv: Optional[str] = option(None, "table with the name of each image and a column of 0 and 1 for each attribute",
                                 kind="how")
     images: Optional[str] = option(None, "folder of the images of --csv (default: that of the table)", kind="how")
     val_csv: Optional[str] = option(None, "table of the held-out images (default: those whose column split says test "
                                     "or val, else a share)", kind="how")
     val_images: Optional[str] = option(None, "folder of the images of --val_csv (default: that of the table)",
                                        kind="how")
-    attributes: List[str] = option([], "columns of --csv that are trained (default: all of 0 and 1)", nargs="+",
+    attributes: List[str] = option([], "columns of --csv to train on (default: all that hold 0 and 1)", nargs="+",
                                    metavar="NAME")
-    data: Optional[str] = option(None, "folder of a folder for each class, an npz, or a data set by name (digits, "
+    data: Optional[str] = option(None, "folder with a subfolder for each class, an npz, or a data set by name (digits, "
                                  "cifar10, ...)", kind="how")
     data_dir: Optional[str] = flags.data_dir()
     val_share: float = option(0.1, "share of the images that is held out where nothing says which", above=0, below=1)
@@ -47,14 +47,17 @@ class DecisionOptions(CommonOptions):
                                           "small"])
     width: int = option(8, "channels of the first layer of --arch small", low=1)
     imagenet_weights: Optional[str] = option(None, "torchvision's file to start from, such as "
-                                             "densenet121-a639ec97.pth; none to start from random weights", kind="how")
+                                             "densenet121-a639ec97.pth, or none (default: random weights)",
+                                             kind="how")
     size: Optional[str] = option(None, "height and width of the network's pictures, as 256x512 (default: the first "
                                  "image's own, at most 256 high)")
-    fit: str = option("squash", "how images get there: stretched, or cover and crop", choices=["squash", "cover"])
+    fit: str = option("squash", "how images are brought to --size: stretched, or scaled to cover it and cropped",
+                      choices=["squash", "cover"])
     output_dir: str = option("out/train_decision_model", "output directory", kind="how")
     steps: Optional[int] = option(None, "total number of steps; a larger one extends the run (default: by --epochs)",
                                   kind="total", low=1, type=flags.whole_number)
-    epochs: Optional[float] = option(None, "the same in passes over the images (default: 10)", kind="how", above=0)
+    epochs: Optional[float] = option(None, "length in passes over the images, where --steps is not given (default: "
+                                     "10)", kind="how", above=0)
     batch_size: Optional[int] = option(None, "images per step, over all processes (default: 32)", low=2)
     lr: Optional[float] = option(None, "learning rate of Adam, its peak with onecycle (default: 3e-4)", above=0)
     lr_schedule: Optional[str] = option(None, "constant, or onecycle: up over 30 % of the steps, down to 0 (default: "
@@ -66,9 +69,10 @@ class DecisionOptions(CommonOptions):
     blur: Optional[float] = option(None, "mix with a blurred copy, by up to this share (default: 0)", low=0, high=1)
     gain: Optional[float] = option(None, "scale each channel by 1 +- up to this (default: 0)", low=0, below=1)
     shift: Optional[float] = option(None, "add up to +- this, of a range of 2 (default: 0)", low=0)
-    smooth_noise: Optional[float] = option(None, "noise of 8 x 8 values, enlarged, of a deviation up to this (default: "
-                                           "0)", low=0)
-    white_noise: Optional[float] = option(None, "noise of each pixel, of a deviation up to this (default: 0)", low=0)
+    smooth_noise: Optional[float] = option(None, "add noise of 8 x 8 values, enlarged, of a standard deviation up to "
+                                           "this (default: 0)", low=0)
+    white_noise: Optional[float] = option(None, "add noise to each pixel, of a standard deviation up to this "
+                                          "(default: 0)", low=0)
     calibrate: bool = option(False, "choose a temperature for each attribute on half of the held-out images")
     accumulate: int = option(1, "gradient-accumulation steps; batch norm sees one of the parts at a time", low=1)
     precision: str = flags.precision()

@@ -33,7 +33,7 @@ NONE = "none"  # --start_weights
 
 def of_preset(help, **more):
     """Return a flag whose default is the preset's value."""
-    return option(None, f"{help} [preset]", **more)
+    return option(None, f"{help} (default: the preset's)", **more)
 
 
 def weight(of):
@@ -62,8 +62,8 @@ class EncoderOptions(CommonOptions):
     arch: str = option("stylegan", "network: the discriminator's body, or ResNet-18's blocks",
                        choices=["stylegan", "resnet"])
     channels: List[int] = option([], "channels by height, from the pictures' to 4 (stylegan), or by stage (resnet) "
-                                 "[preset; the published ones]", nargs="+", type=int, low=1)
-    jitter: bool = option(False, "move the blobs as in the GAN's training, as the original did by a misspelt switch")
+                                 "(default: the preset's, else the published ones)", nargs="+", type=int, low=1)
+    jitter: bool = option(False, "jitter the blobs as in the GAN's training, as the original did by a misspelt switch")
     noise: str = option("fixed", "noise maps: the fixed ones of all tools, or fresh ones for each picture, as the "
                         "original had", choices=["fixed", "fresh"])
     truncation_min: float = option(0.0, "generated pictures are truncated by at least this (0: none, 1: the mean)",
