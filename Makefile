@@ -27,7 +27,7 @@ help:
 	@echo "make test-portable  the same with the kernels of the oldest processors (TESTS=folders for a part)"
 	@echo "make demo      every tool on embedded data -> out/demo/report.html (DEMO=$(firstword $(CHAINS)) for one chain: $(CHAINS))"
 	@echo "make bench     our code beside a named peer, as ratios (NAME=metrics for some)"
-	@echo "make full-size blobgan40 at 256 x 512: seconds and peak memory of each turn on the CPU (5 GB, minutes)"
+	@echo "make full-size blobgan40 at 256 x 512: seconds and peak memory of each turn, of an inversion and of a search on the CPU (5 GB, minutes)"
 	@echo "make peers     compute_fid beside torch-fidelity, clean-fid and prdc on the same features, as a table"
 	@echo "make golden    numbers of the original implementations (GOLDEN=folder for more cases)"
 	@echo "make faults    long tests that kill and resume every long job"
@@ -77,6 +77,7 @@ bench: $(STAMP)
 full-size: $(STAMP)
 	mkdir -p out/full_size
 	$(RUN) -m tests.bench.full_size --picture out/full_size/picture.png
+	$(RUN) -m tests.bench.full_size_cf
 
 # Other programs' own functions on the same features; they stay apart from .venv, whose packages they use.
 PEERS := torch-fidelity==0.4.0 prdc==0.2

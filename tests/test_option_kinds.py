@@ -30,7 +30,7 @@ HOW = {
         "real_train_data_path", "val_data_path", "exp_dir", "stylegan_weights", "pretrained_model_path",
         "lpips_weights", "id_weights", "blobgan_weights", "perceptual", "decision_weights", "start_weights",
         "dataset_path", "val_path", "save_dir", "layouts", "model_data", "dl_dir", "bddoia", "csv", "images", "val_csv",
-        "val_images", "imagenet_weights", "decision_model_weights", "encoder_weights", "segmentation_weights",
+        "val_images", "imagenet_weights", "encoder_weights", "decision_model_weights", "segmentation_weights",
         "inversions_path", "inversions", "inv_path", "oracle", "truth", "labels", "folders"},
     "what is shown or kept besides": {
         "log_freq", "log_every", "log_imgs_every", "save_every", "snapshot_every", "sample_every", "preview", "read",

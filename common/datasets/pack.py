@@ -42,7 +42,8 @@ class Pack:
                                  do="Choose another file, or move it away")
             return
         stored = read_json(self.about)
-        if not isinstance(stored, dict) or not {"identity", "shape", "crc32", "unreadable"} <= set(stored):
+        if not isinstance(stored, dict) or not {"identity", "shape"} <= set(stored) \
+                or not all(map(_are_numbers, (stored.get("crc32"), stored.get("unreadable")))):
             raise InputError("does not describe a file of images", where=self.about, do="Remove it and the images")
         if stored["shape"] != list(self.shape) or stored["identity"] != self.identity:
             raise InputError(f"{self.path} was made of other images ({self._difference(stored)})", where=self.about,
@@ -146,3 +147,7 @@ class Pack:
         self._stamp = stamp
         write_json(self.about, {"identity": self.identity, "shape": list(self.shape), "crc32": self.sums,
                                 "unreadable": sorted(self.unreadable), "stamp": stamp})
+
+
+def _are_numbers(values):
+    return isinstance(values, list) and all(type(value) is int for value in values)

@@ -10,8 +10,8 @@ from tests.tools.train_edm.runs import contents
 
 KILLS, TOGETHER = 20, 5  # in all, and of one run
 WORDS = (*TINY, "--max_steps", "60", "--batch_size", "8", "--stddev_rows", "4", "--accumulate", "2",
-         "--log_every_n_steps", "2", "--state_every", "7", "--every_n_train_steps", "4",
-         "--save_top_k", "2", "--monitor", "train/fid",
+         "--log_every_n_steps", "2", "--state_every", "7", "--every_n_train_steps", "4", "--save_top_k", "2",
+         "--monitor", "train/fid",
          "--log_fid_every_n_steps", "4", "--fid_n_imgs", "30", "--extractor", "small", "--reference", "digits",
          "--log_images_every_n_steps", "9", "--num_workers", "2", "--safetensors", "--quiet")
 

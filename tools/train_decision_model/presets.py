@@ -6,7 +6,12 @@ from common.errors import InputError
 
 DEFAULTS = {"arch": "densenet121", "batch_size": 32, "lr": 3e-4, "lr_schedule": "onecycle", "blur": 0.0, "gain": 0.0,
             "shift": 0.0, "smooth_noise": 0.0, "white_noise": 0.0}
+FLAG = "--preset"
 PRESETS = {
+    "bddoia": "BDD-OIA as published: DenseNet-121 from ImageNet's weights, 256 x 512, 5 passes",
+    "small": "made pictures of some 32 px: four convolutions, 350 steps, augmented",
+}
+VALUES = {
     # STEEX's train_decision_model_bdd.py: 512 x 256 bicubic, no augmentation, Adam, 5 epochs, held out after each
     "bddoia": {"arch": "densenet121", "size": "256x512", "batch_size": 8, "lr": 1e-4, "lr_schedule": "constant",
                "epochs": 5.0},
@@ -19,7 +24,7 @@ RANDOM = "none"  # --imagenet_weights
 
 def filled(options):
     """Return options whose missing values are those of the preset, else of DEFAULTS; steps and epochs go together."""
-    preset = PRESETS.get(options.preset, {})
+    preset = VALUES.get(options.preset, {})
     if options.steps is not None and options.epochs is not None:
         raise InputError("cannot be used with --steps: choose one", where="--epochs", do="Leave one out")
     if options.steps is not None or options.epochs is not None:

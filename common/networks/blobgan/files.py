@@ -89,10 +89,13 @@ class BlobGAN(nn.Module):
 
 
 def _cached_mean(layout_net):
-    """Return the mean latent; see BlobGAN.mean_latent. The cached file below GENPROBE_CACHE bears the weights' hash."""
+    """Return the mean latent; see BlobGAN.mean_latent.
+
+    The cached file below GENPROBE_CACHE bears the weights' hash, and the factor that they are multiplied by.
+    """
     from common.paths import cache_dir
 
-    path = cache_dir() / "mean_latents" / f"{weights_hash(layout_net)[:32]}_{DRAWS}.npz"
+    path = cache_dir() / "mean_latents" / f"{weights_hash(layout_net)[:32]}_{layout_net.mlp[1].lr_mul}_{DRAWS}.npz"
     weight = layout_net.mlp[1].weight
     try:
         found = torch.from_numpy(read_npz(path, required=("latent",))["latent"])

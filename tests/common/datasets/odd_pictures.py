@@ -15,7 +15,7 @@ def write_odd_pictures(folder, seed=0):
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(seed)
     for number, (width, height) in enumerate(SIZES):
-        scene(rng, width, height).save(folder / f"size_{number}.png")
+        scene(rng, width, height).save(folder / f"size_{number}.png", compress_level=1)  # quick
     for number, mode in enumerate(MODES):
         _in_mode(scene(rng, 50 + number, 40), mode).save(folder / f"mode_{number}.{'tif' if mode == 'CMYK' else 'png'}")
     scene(rng, 48, 40).convert("CMYK").save(folder / "cmyk.jpg")

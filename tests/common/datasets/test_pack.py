@@ -104,6 +104,16 @@ def test_a_pack_of_other_images_or_another_size_is_refused(odd, tmp_path):
     assert (tmp_path / "foreign").read_bytes() == b"mine"
 
 
+@pytest.mark.parametrize(("name", "value"), [("crc32", None), ("crc32", 5), ("unreadable", True),
+                                             ("unreadable", ["x"])])
+def test_a_damaged_description_is_refused(odd, tmp_path, name, value):
+    packed(odd, tmp_path / "pack")
+    stored = json.loads((tmp_path / "pack.json").read_text())
+    (tmp_path / "pack.json").write_text(json.dumps({**stored, name: value}))
+    with pytest.raises(InputError, match="does not describe"):
+        packed(odd, tmp_path / "pack")
+
+
 def test_a_pack_that_was_changed_is_refused_and_one_that_was_copied_is_not(odd, tmp_path):
     packed(odd, tmp_path / "pack")
     data = (tmp_path / "pack").read_bytes()

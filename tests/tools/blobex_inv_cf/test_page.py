@@ -58,7 +58,7 @@ def test_every_flag_of_the_page_exists():
 def test_the_table_of_presets_is_theirs():
     names = [each.strip(" `") for each in re.search(r"\| flag \|(.*)\|\n", PAGE[PAGE.index("## Flags of the"):])[1]
              .split("|")]
-    assert names == [name for name in VALUES]
+    assert names == list(VALUES)
     rows = dict(re.findall(r"\n\| `--(\w+)` \|((?: [^|]+\|){4})(?=\n)", PAGE))
     assert set(rows) == set(VALUES["rect"])
     for flag, row in rows.items():

@@ -109,6 +109,7 @@ def of_torchvision(network, place):
         return network.classifier[:5](x).relu().numpy()
 
 
+@pytest.mark.long
 def test_vgg16_is_torchvisions(here, vgg):
     path, network = vgg
     for number, folder in enumerate(("some", "others")):

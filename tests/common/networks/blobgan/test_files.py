@@ -249,6 +249,12 @@ def test_the_mean_latent_is_seeded_cached_and_repaired(trained, tmp_path):
     torch.testing.assert_close(whole.xs[0], whole.xs[1])
 
 
+def test_the_same_weights_times_another_factor_have_another_mean_latent(trained, tmp_path):
+    means = [read_blobgan(written(tmp_path / f"{factor}.ckpt", trained, config=small(mlp_lr_mul=factor))).mean_latent()
+             for factor in (0.01, 0.5)]
+    assert not torch.allclose(*means, rtol=0.1)
+
+
 def test_a_model_of_fewer_blobs_uses_the_first_ones(trained, tmp_path):
     path = written(tmp_path / "a.ckpt", trained, config=small(n_features_max=2))
     blobs = read_blobgan(path).layouts(noise())
