@@ -222,8 +222,8 @@ def diverse(demo):
         for title, flags in kinds.items():
             for seed in (0, 1):
                 name = f"diverse_{title.replace(' ', '_')}_{steps.replace(' ', '_')}_{seed}"
-                folder, _ = demo.search(name, "--num_diverse", "3", "--seed", str(seed), *flags, *extra,
-                                        scenes=DIVERSE_SCENES)
+                folder, _ = demo.search(name, "--num_diverse", "3", "--learning_rate_cf", "0.16", "--seed",
+                                        str(seed), *flags, *extra, scenes=DIVERSE_SCENES)
                 pairs = Pairs(demo, folder, False)
                 numbers = pairs.numbers()
                 spread = [pairs.column(each).mean() for each in ("pixel_distance", "relative_distance", "cosine",
