@@ -26,7 +26,7 @@ class Periodic:
 
     def due(self, step):
         """Return whether a file is due after a step."""
-        return bool(self.every) and step % self.every == 0
+        return bool(self.every) and step > 0 and step % self.every == 0
 
     def make(self, step):
         """Write the file of a step and remove those that are not retained."""

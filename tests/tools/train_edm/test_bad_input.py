@@ -107,10 +107,16 @@ def test_another_job_in_the_folder_is_refused(made):
 def test_a_checkpoint_of_another_architecture_or_past_the_end_is_refused(made):
     train("--steps", "6")
     record = read_json(made / "out" / "run.json")
-    kept = ("status", "tool", "command", "owns")  # a run of the options below, killed
-    write_json(made / "out" / "run.json", {**{name: record[name] for name in kept}, "status": "running", "options": {}})
+    kept = ("status", "tool", "command", "owns")
+
+    def killed(**changes):
+        write_json(made / "out" / "run.json", {**{name: record[name] for name in kept}, "status": "running",
+                                               "options": {**record["options"], "steps": 5, **changes}})
+
+    killed(num_blocks=2)
     assert "is missing" in refusal_of("train_edm", *TINY, "--steps", "6", "--output_dir", "out", "--num_blocks", "2",
                                       "--quiet")
+    killed()
     assert "this run is already at step 6" in refusal_of("train_edm", *TINY, "--steps", "5", "--output_dir", "out",
                                                          "--quiet")
     (made / "out" / "checkpoint.pth").write_bytes((made / "out" / "checkpoint.pth").read_bytes()[:5000])
