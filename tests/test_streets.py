@@ -26,6 +26,7 @@ def test_the_judge_is_right_on_scenes_that_its_thresholds_do_not_come_from(real)
     assert np.abs(shares - 0.5).min() > 0.15
 
 
+@pytest.mark.long
 def test_coins_are_fair_and_independent():
     truth = streets.scenes(0, range(6000))[1]
     assert (np.abs(truth.mean(axis=0) - 0.5) < 0.02).all()

@@ -40,6 +40,7 @@ def check_equal(folder, relative=1e-10):
     assert float((ours - theirs).abs().max()) <= 1e-8 * float(theirs.abs().max())
 
 
+@pytest.mark.long
 def test_t8_parts_give_the_same_losses_in_float64(monkeypatch):
     monkeypatch.setattr(networks, "DTYPE", torch.float64)
     train(*WORDS, out="one")
