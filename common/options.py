@@ -42,6 +42,12 @@ class CommonOptions:
     debug: bool = option(False, "show the traceback of an internal error", kind="how")
 
 
+def is_given(options, name):
+    """Return whether an option has another value than its default."""
+    item = type(options).__dataclass_fields__[name]
+    return getattr(options, name) != (item.default_factory() if item.default is MISSING else item.default)
+
+
 def check_bounds(options):
     """Raise InputError for the first value, alone or in a list, that is out of bounds, NaN, or an empty text."""
     for item in dataclasses.fields(options):

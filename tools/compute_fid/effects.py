@@ -1,9 +1,8 @@
 """Which options act on what is scored; one that acts on nothing is refused before any image is encoded."""
 
-from dataclasses import MISSING
-
 from common.datasets import KNOWN
 from common.errors import InputError
+from common.options import is_given
 
 OF_METRICS = {"nearest_k": "prdc", "inclusive": "prdc", "splits": "is", "kid_subsets": "kid", "kid_subset_size": "kid",
               "kid_order": "kid", "kid_pairs": "kid", "kid_kernel": "kid"}
@@ -12,12 +11,6 @@ OF_GENERATORS = ("config", "method", "num_steps", "z_dim", "truncation", "output
 WITH_ERRORS = ("fid", "fid_infinity", "sfid", "kid", "is")  # metrics that have a standard error
 
 PER_CLASS = ("fid", "kid")  # metrics that --per_class also takes class by class
-
-
-def is_given(options, name):
-    """True where an option has another value than its default."""
-    item = type(options).__dataclass_fields__[name]
-    return getattr(options, name) != (item.default_factory() if item.default is MISSING else item.default)
 
 
 def check_metric_options(options):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from common import console, parallel
 from common.errors import InputError
+from common.options import is_given
 from tools.generate_blobgan.draw import FOLDERS, PREVIEW, Generation
 
 ADDRESS = "http://efrosgans.eecs.berkeley.edu/blobgan"
@@ -59,11 +60,6 @@ def settle(options):
     rooms = str(options.model_data).startswith(("bed", "conference"))
     palette = options.palette if options.palette != "auto" else "bed_conf" if rooms else "kld"
     return dataclasses.replace(options, checkpoint=find_checkpoint(options), palette=palette)
-
-
-def is_given(options, name):
-    """True where an option has another value than its default."""
-    return getattr(options, name) != type(options).__dataclass_fields__[name].default
 
 
 def find_checkpoint(options):
