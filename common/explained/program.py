@@ -12,13 +12,13 @@ from common.errors import InputError
 from common.explained.model import Explained
 from common.explained.objective import COUNT_SCALE, logit
 from common.files import fingerprint
+from common.formats.programs import FAILURES, last_line
 
 RANGES = ("signed", "unit", "imagenet")
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's pictures in 0..1
 TRIAL, SIDE = 3, 64  # pictures of a trial, and their side where nothing says another
 ALONE = 1e-3  # of the largest value: how much a picture's output may differ in a batch, which is rounding
 GRID = 8  # side of the features that stand for a dense output
-FAILURES = (RuntimeError, NotImplementedError, IndexError, ValueError, TypeError, KeyError, AttributeError)
 
 
 class Program(Explained):
@@ -110,8 +110,7 @@ class Program(Explained):
             output = self.outputs(images)
             alone = self.outputs(images[:1].detach())
         except FAILURES as error:
-            line = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
-            raise InputError(f"it fails on pictures of {size[0]} x {size[1]} ({line})", where=self.path,
+            raise InputError(f"it fails on pictures of {size[0]} x {size[1]} ({last_line(error)})", where=self.path,
                              do="Give its size with --size H W") from error
         if output.shape[0] != TRIAL:
             raise InputError(f"{TRIAL} pictures give an output of {tuple(output.shape)}", where=self.path,

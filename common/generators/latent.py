@@ -7,13 +7,12 @@ image at a time, seeded from (seed, i). One whose images depend on each other, a
 import torch
 
 from common.errors import InputError, Parameter
+from common.formats.programs import FAILURES, last_line
 from common.generators import Generator
 from common.seeding import unit_generator, unit_seed
 
 RANGES = {"signed": (-1.0, 1.0), "unit": (0.0, 1.0), "bytes": (0.0, 255.0)}
 TRIAL = 4  # images made when a program is opened
-# The errors of a program that is run: what torch raises for shapes, types and devices that do not fit.
-FAILURES = (RuntimeError, NotImplementedError, IndexError, ValueError, TypeError)
 
 
 class LatentGenerator(Generator):
@@ -147,9 +146,3 @@ def why_no_images(images, count):
     if len(images) != count:
         return f"it returns {len(images)} images for {count} codes"
     return None
-
-
-def last_line(error):
-    """Return the last line of an error's text, where torch says what is wrong."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else type(error).__name__

@@ -3,17 +3,9 @@
 import itertools
 
 from common.errors import InputError, Parameter
+from common.formats.programs import FAILURES, last_line
 from common.formats.script_module import load_script
-from common.generators.latent import (
-    FAILURES,
-    TRIAL,
-    ClassLabels,
-    LatentGenerator,
-    draw_codes,
-    last_line,
-    seeded,
-    why_no_images,
-)
+from common.generators.latent import TRIAL, ClassLabels, LatentGenerator, draw_codes, seeded, why_no_images
 
 USUAL_WIDTH = 512  # of StyleGAN's and BlobGAN's z
 
