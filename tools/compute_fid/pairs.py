@@ -6,9 +6,9 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from common import console, parallel
-from common.cli import Outcome
 from common.errors import InputError, Parameter, nearest
 from tools.compute_fid.names import PAIR_METRICS
+from tools.compute_fid.perform import perform
 
 AHEAD = 4  # pairs that wait for each thread
 LABELS = {"psnr": "PSNR (dB)", "ssim": "SSIM", "lpips": "LPIPS"}
@@ -40,14 +40,7 @@ def score_pairs(request):
 
     plan = f"would compare {len(pairs):,} pairs of {sides[0].what} and {sides[1].what}", {"num_pairs": len(pairs)}
     with parallel.process_group(device.type):
-        if options.output_dir:
-            return _job(request, options, sides).run(work, lambda: plan, device)
-        if options.dry_run:
-            console.say(plan[0])
-            return Outcome(plan[1])
-        results, _ = work()
-    show(results)
-    return Outcome(results)
+        return perform(options, lambda: _job(request, options, sides), work, plan, device, show)
 
 
 def _together(values, excluded, pairs):

@@ -4,9 +4,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from common import console, parallel
-from common.cli import Outcome
 from common.errors import InputError, nearest
 from tools.compute_fid.names import METRICS
+from tools.compute_fid.perform import perform
 
 PARTS = {"precision": "prdc", "recall": "prdc", "density": "prdc", "coverage": "prdc", "prc": "prdc",
          "inception_score": "is", "isc": "is"}  # what users may call a metric
@@ -51,14 +51,7 @@ def score(request):
 
         plans = (f"would score {plan.describe('generated')} against {plan.describe('reference')}",
                  {"metrics": options.metrics})
-        if options.output_dir:
-            return _job(request, options, plan).run(work, lambda: plans, device)
-        if options.dry_run:
-            console.say(plans[0])
-            return Outcome(plans[1])
-        results, _ = work()
-    show(results)
-    return Outcome(results)
+        return perform(options, lambda: _job(request, options, plan), work, plans, device, show)
 
 
 def _comparisons(generated, reference, rows, spatial):
