@@ -32,7 +32,7 @@ class BlobGANGenerator(Generator):
     """
 
     def __init__(self, model, path, truncation):
-        self.model, self.truncation, self.fit = model, truncation, training_fit(model.config)
+        self.model, self.truncation, self.fit = model, truncation, model.config.transform.rule
         self._chunk = None, {}
         how = {"weights": model.weights, "truncation": truncation, "noise": "seeded"}
         super().__init__("blobgan", path, (model.config.resolution, model.config.columns), **how)
@@ -58,19 +58,6 @@ class BlobGANGenerator(Generator):
     def _images(self, indices, seed):
         blobs = draw_layouts(self.model, indices, seed, self.truncation)
         return self.model.render(blobs, noise_maps(self.model, [(seed, index) for index in indices]))
-
-
-def training_fit(config):
-    """Return how the pictures of a BlobGAN's training were brought to its size: "squash" or "cover".
-
-    As the checkpoint tells; published ones do not, and were squashed, squares cropped.
-    """
-    from common.images.squash import FITS, for_network
-
-    stored = config.other.get("transform")
-    if isinstance(stored, dict) and stored.get("fit") in FITS:
-        return stored["fit"]
-    return for_network(config.resolution, config.aspect_ratio).rule
 
 
 def together(model):

@@ -16,7 +16,7 @@ from common.features.spaces import open_space
 from common.features.statistics import Statistics, check_comparable, frechet, read_statistics
 from common.features.stats_store import find_stats
 from common.files import file_hash
-from common.generators.blobgan import BlobGANGenerator, together, training_fit
+from common.generators.blobgan import BlobGANGenerator, together
 from common.images.pixels import to_bytes
 from common.metrics.frechet import FeatureStatistics
 from common.networks.blobgan.files import BlobGAN
@@ -28,7 +28,7 @@ class LiveGenerator(BlobGANGenerator):
     """The averaged networks of a training, as a generator."""
 
     def __init__(self, model):
-        self.model, self.truncation, self.fit, self._chunk = model, 0.0, training_fit(model.config), (None, {})
+        self.model, self.truncation, self.fit, self._chunk = model, 0.0, model.config.transform.rule, (None, {})
         self.name, self.resolution = "this training", (model.config.resolution, model.config.columns)
 
     def forget(self):

@@ -8,7 +8,6 @@ from common.blobs.perceptual import open_perceptual
 from common.errors import InputError
 from common.files import file_hash
 from common.formats.checkpoints import load_strictly, weights_hash
-from common.images.squash import for_network
 from common.networks.blobgan.encoder_files import EncoderConfig, read_encoder
 from common.networks.blobgan.files import read_blobgan
 from common.networks.blobgan.resnet_encoder import CHANNELS
@@ -24,7 +23,7 @@ class Material:
         self.options, self.weights = options, weights_of(options)
         self.gan = open_blobgan(options, device)
         sizes, idx = self.gan.config, mlp_index(options)
-        self.transform = for_network(sizes.resolution, sizes.aspect_ratio)
+        self.transform = sizes.transform
         channels = options.channels or default_channels(options.arch, sizes)
         width = latent_width(self.gan, idx, options)
         self.config = EncoderConfig(sizes.resolution, sizes.aspect_ratio, width, options.arch, tuple(channels), idx,

@@ -67,6 +67,16 @@ class BlobGANConfig:
         return int(self.size_in * self.aspect_ratio) * (self.resolution // self.size_in)
 
     @property
+    def transform(self):
+        """The SquashOrCrop that brought the training's images to the network's size, and brings those of an encoder, an
+        inversion and an evaluation there. Published files do not tell: they were squashed, squares cropped."""
+        from common.images.squash import FITS, for_network
+
+        stored = self.other.get("transform")
+        fit = stored.get("fit") if isinstance(stored, dict) else None
+        return for_network(self.resolution, self.aspect_ratio, *([fit] if fit in FITS else []))
+
+    @property
     def jitter(self):
         """The Jitter of the training."""
         from common.networks.blobgan.splat import Jitter

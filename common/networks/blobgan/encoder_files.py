@@ -13,7 +13,7 @@ import torch
 from common.errors import InputError
 from common.formats.checkpoints import is_safetensors, load_safetensors, load_strictly, load_torch, save_torch
 from common.formats.lightning import load_lightning
-from common.images.squash import check_same, for_network, from_description
+from common.images.squash import check_same, from_description
 from common.networks.blobgan.discriminator import LAST, LayoutEncoder, body_channels
 from common.networks.blobgan.resnet_encoder import CHANNELS, ResNetEncoder
 
@@ -98,8 +98,7 @@ def check_fits(config, generator, where):
         raise InputError(f"its latent has {config.outputs:,} values, the generator's at mlp_idx {config.mlp_idx} "
                          f"{own:,}", where=where, do="Use the encoder of this generator")
     if config.transform is not None:
-        check_same(config.transform, for_network(sizes.resolution, sizes.aspect_ratio).describe(), where,
-                   "the generator")
+        check_same(config.transform, sizes.transform.describe(), where, "the generator")
 
 
 def _read(path):

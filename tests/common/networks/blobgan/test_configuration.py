@@ -83,3 +83,13 @@ def test_what_cannot_be_built_is_named(changes, said):
 def test_legacy_names_do_nothing():
     changed = values(layout_net__feature_jitter_xy=0.5, layout_net__shift_bias=1.0, layout_net__mlp_trunk_n_layers=4)
     assert BlobGANConfig.from_hyper_parameters(changed) == BlobGANConfig.from_hyper_parameters(values())
+
+
+@pytest.mark.parametrize(("stored", "aspect", "expected"), [
+    (None, 2, "squash"), (None, 1, "cover"), ({"fit": "cover"}, 2, "cover"), ({"fit": "stretch"}, 2, "squash"),
+    ("cover", 2, "squash")])
+def test_t38_pictures_are_prepared_as_those_of_the_training(stored, aspect, expected):
+    other = {} if stored is None else {"transform": stored}
+    config = BlobGANConfig(resolution=16, aspect_ratio=aspect, other=other)
+    assert config.transform.rule == expected
+    assert config.transform.size == (16, 16 * aspect)
