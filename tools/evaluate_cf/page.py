@@ -105,10 +105,10 @@ def _sentence(names, attribute, lines, often):
     measures = {name.removeprefix("measure_"): np.mean([line[name] for line in lines if name in line])
                 for name in dict.fromkeys(name for line in lines for name in line) if name.startswith("measure_")}
     if measures:
-        ranked = sorted(measures.items(), key=lambda each: -abs(each[1]))
-        found.append("Known measures, in gaps between both kinds of images: "
-                     + ", ".join(f"{name} {value:+.2f}" for name, value in ranked)
-                     + f"; {ranked[0][0]} changes most.")
+        ranked = sorted(measures.items(), key=lambda each: -each[1])
+        most = f"{ranked[0][0]} moves most towards the decision" if ranked[0][1] > 0 else "none moves towards it"
+        found.append("Known measures, towards the decision, in gaps between both kinds of images: "
+                     + ", ".join(f"{name} {value:+.2f}" for name, value in ranked) + f"; {most}.")
     for key, of in (("scores", "model"), ("oracle", "oracle")):
         own = [line for line in lines if f"{key}_before" in line]
         if not own:
