@@ -189,3 +189,17 @@ def read_inversions(path):
     if len(shapes) > 1 or any(len(row.xs) != 1 for row in rows):
         raise InputError("its inversions differ in shape", where=path, do="Give the inversions of one BlobGAN")
     return [str(name) for name in value], cat(rows)
+
+
+def widths_of(blobs):
+    """Return (number of blobs, width of a feature, width of a style) of Blobs."""
+    return blobs.xs.shape[-1], blobs.features.shape[-1], blobs.spatial_style.shape[-1]
+
+
+def check_widths(widths, config, where):
+    """Raise InputError unless these widths (see `widths_of`) are those of a BlobGAN's blobs; config: BlobGANConfig."""
+    own = config.n_features, config.feature_dim, config.dim
+    if widths != own:
+        said = [f"{number} of {feature} and {style} numbers" for number, feature, style in (widths, own)]
+        raise InputError(f"its blobs are {said[0]}, the BlobGAN's {said[1]}", where=where,
+                         do="Pass the BlobGAN that made them with --blobgan_weights")

@@ -20,7 +20,9 @@ import torch
 
 from common.errors import InputError
 
-KINDS = ("attribute", "class", "share", "confidence", "count")
+COMPARED = ("share", "confidence", "count")  # with a threshold
+KINDS = ("attribute", "class", *COMPARED)
+THRESHOLD = 0.5
 COUNT_SCALE = 8.0  # half an object more or less is the usual margin of a search, 4
 SMALLEST = 1e-6  # of a share or a score whose logit is taken
 CITYSCAPES = ("unlabelled", "road", "sidewalk", "building", "wall", "fence", "pole", "traffic light", "traffic sign",
@@ -37,7 +39,7 @@ class Objective:
     kind: str
     index: int
     region: Optional[Tuple[float, ...]] = None
-    threshold: float = 0.5
+    threshold: float = THRESHOLD
 
     def value(self, output):
         """Return the signed number (B,) of a model's output, with a derivative."""
@@ -70,7 +72,7 @@ class Objective:
 
     def decided(self, output):
         """Return the decisions (B,) bool by which a result is judged."""
-        threshold = 0.5 if self.kind in ("attribute", "class") else self.threshold
+        threshold = self.threshold if self.kind in COMPARED else 0.5
         return self.score(output) > threshold
 
     def _inside(self, shares):
@@ -104,7 +106,7 @@ class Objective:
                              where=f"--objective {self.word}", do="Pass attribute:0")
 
 
-def parse_objective(word, names=(), threshold=0.5):
+def parse_objective(word, names=(), threshold=THRESHOLD):
     """Return the Objective of a word. names: of the classes or attributes, which may stand for their numbers."""
     kind, colon, rest = str(word).partition(":")
     name, at, region = rest.partition("@")

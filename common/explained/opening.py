@@ -1,14 +1,14 @@
 """Opening a file as an explained model: decision models, DeepLabV3, TorchScript modules, torch.export programs."""
 
 from common.errors import InputError
-from common.explained.objective import CITYSCAPES, parse_objective
+from common.explained.objective import CITYSCAPES, COMPARED, THRESHOLD, parse_objective
 from common.formats.zips import open_zip
 
 GIVE = "a decision model, a DeepLabV3 (model_state_dict), a TorchScript module or a torch.export program"
 
 
 def open_explained(path, device="cpu", objectives=(), size=None, value_range="signed", output=None, class_names=(),
-                   threshold=0.5):
+                   threshold=THRESHOLD):
     """Return the Explained of a file on a device.
 
     objectives: words, see common.explained.objective; none: all attributes or classes of a decision model.
@@ -25,7 +25,7 @@ def open_explained(path, device="cpu", objectives=(), size=None, value_range="si
             if is_deeplab(value):
                 parsed = _parsed(objectives, class_names or CITYSCAPES, threshold, path)
                 return open_deeplab(path, value, device, parsed, size, value_range, output)
-        return _open_decision(path, device, objectives, (size, output), threshold)
+        return _open_decision(path, device, objectives, (size, output), value_range, threshold)
     parsed = _parsed(objectives, class_names, threshold, path)
     if kind == "script":
         from common.formats.script_module import load_script
@@ -59,18 +59,26 @@ def _parsed(words, names, threshold, path):
     if not words:
         raise InputError("which objective?", where=path,
                          do="Pass --objective, such as class:5, attribute:2 or share:road@0.2,0.5,0.8,1")
-    return [parse_objective(word, names, threshold) for word in words]
+    return _of_threshold([parse_objective(word, names, threshold) for word in words], threshold)
 
 
-def _open_decision(path, device, objectives, unused, threshold):
+def _of_threshold(objectives, threshold):
+    """Return objectives; InputError for a threshold that none of them is compared with."""
+    if threshold != THRESHOLD and not any(each.kind in COMPARED for each in objectives):
+        raise InputError(f"acts on the objectives {', '.join(COMPARED)}", where=f"--threshold {threshold:g}",
+                         do="Leave it out")
+    return objectives
+
+
+def _open_decision(path, device, objectives, unused, value_range, threshold):
     from common.explained.classifier import Classifier
     from common.networks.decision import open_decision_model
 
     model = open_decision_model(path, device)
-    if any(value is not None for value in unused):
-        raise InputError("a decision model has one output and says its size itself", where="--size, --output",
-                         do="Leave them out")
-    chosen = [parse_objective(word, model.names, threshold) for word in objectives]
+    if any(value is not None for value in unused) or value_range != "signed":
+        raise InputError("a decision model has one output, and its pictures' size and range are its own",
+                         where="--size, --output, --range", do="Leave them out")
+    chosen = _of_threshold([parse_objective(word, model.names, threshold) for word in objectives], threshold)
     kinds = {"attribute": "attributes", "class": "classes"}
     wrong = next((each for each in chosen
                   if kinds.get(each.kind) != model.kind or each.index >= len(model.names)), None)

@@ -8,21 +8,20 @@ import torch
 
 from common import console
 from common.blobs.inversion import InversionWeights
-from common.blobs.metadata import read_inversions, read_marks
+from common.blobs.metadata import check_widths, read_inversions, read_marks, widths_of
 from common.blobs.perceptual import open_perceptual
 from common.datasets.prepared import open_prepared, to_network
 from common.errors import InputError
 from common.explained.opening import open_explained
 from common.files import file_hash
 from common.formats.checkpoints import weights_hash
-from common.images.squash import for_network
+from common.generators.blobgan import draw_layouts
 from common.networks.blobgan.encoder_files import read_encoder
 from common.networks.blobgan.files import read_blobgan
 from common.networks.blobgan.layout import cat, select, to
 from common.seeding import unit_generator
 
 DRAWS = 2000  # layouts whose sizes bound those of a search
-NONE = "none"
 
 
 class Material:
@@ -36,8 +35,7 @@ class Material:
         self.explained = open_explained(options.decision_model_weights, device, options.objective,
                                         tuple(options.size) or None, options.range, options.output,
                                         options.class_names, options.threshold)
-        config = self.gan.config
-        self.transform = for_network(config.resolution, config.aspect_ratio)
+        self.transform = self.gan.config.transform
         self._check_size()
         self.images = self.inversions = self.encoder = None
         if options.real_images:
@@ -99,13 +97,7 @@ class Material:
             raise InputError("needs images and --inversions_path", where="--load_inversion",
                              do="Pass the all_inversions.pt of these images")
         names, blobs = read_inversions(options.inversions_path)
-        config = self.gan.config
-        expected = (config.n_features, config.feature_dim, config.dim)
-        found = (blobs.xs.shape[-1], blobs.features.shape[-1], blobs.spatial_style.shape[-1])
-        if found != expected:
-            raise InputError(f"its blobs are {found[0]} of {found[1]} and {found[2]} numbers, the BlobGAN's "
-                             f"{expected[0]} of {expected[1]} and {expected[2]}", where=options.inversions_path,
-                             do="Use inversions of this BlobGAN")
+        check_widths(widths_of(blobs), self.gan.config, options.inversions_path)
         return {name: row for row, name in enumerate(names)}, blobs, read_marks(options.inversions_path)
 
     def _check_inverted(self):
@@ -153,12 +145,9 @@ class Material:
         return names, to_network(pixels[good]).to(self.device), marks, left_out
 
     def drawn(self, first, last):
-        """Return the Blobs of generated images [first, last); image i draws from (seed, i) alone."""
-        width = self.gan.layout_net.noise_dim
-        z = torch.stack([torch.randn(width, generator=unit_generator(self.options.seed, "z", number))
-                         for number in range(first, last)])
+        """Return the Blobs of generated images [first, last), the layouts that generate_blobgan draws."""
         with torch.no_grad():
-            return self.gan.layouts(z.to(self.device), self.options.truncation)
+            return draw_layouts(self.gan, range(first, last), self.options.seed, self.options.truncation)
 
     def inverted(self, names):
         """Return the given Blobs of images of these names."""

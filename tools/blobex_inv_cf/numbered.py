@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from common import console, flags
-from common.errors import InputError
 from common.options import REQUIRED, CommonOptions, option
 
 PROG = "blobex_inv_cf blobs"
@@ -34,7 +33,7 @@ class BlobsOptions(CommonOptions):
 
 def main(options):
     """Run `blobex_inv_cf blobs`; results: images, blobs (listed)."""
-    from common.blobs.metadata import read_inversions
+    from common.blobs.metadata import check_widths, read_inversions, widths_of
     from common.device import pick_device
     from common.files import file_hash
     from common.formats.checkpoints import weights_hash
@@ -45,9 +44,7 @@ def main(options):
     device = pick_device(options.device)
     gan = read_blobgan(options.blobgan_weights, device, "raw" if options.live_weights else "ema")
     names, blobs = read_inversions(options.inversions)
-    if blobs.xs.shape[-1] != gan.config.n_features:
-        raise InputError(f"{blobs.xs.shape[-1]} blobs, the BlobGAN has {gan.config.n_features}",
-                         where=options.inversions, do="Use inversions of this BlobGAN")
+    check_widths(widths_of(blobs), gan.config, options.inversions)
     count, folder = min(options.max_images, len(names)), Path(options.output_dir)
     names, blobs = names[:count], to(select(blobs, slice(0, count)), device)
     derived = {"contents of inversions": file_hash(options.inversions),

@@ -74,7 +74,7 @@ class ExplainOptions(SearchFlags):
     """Flags of `blobex_inv_cf`."""
 
     blobgan_weights: str = option("checkpoints/blobgan_256x512.ckpt", "BlobGAN checkpoint", kind="how")
-    encoder_weights: str = option("checkpoints/encoder_256x512.pt", "encoder checkpoint, or none", kind="how")
+    encoder_weights: str = option("checkpoints/encoder_256x512.pt", "encoder checkpoint", kind="how")
     decision_model_weights: str = option("checkpoints/decision_densenet.tar", "model that is explained", kind="how")
     objective: List[str] = option([], "what is explained, such as attribute:2, class:5, share:road@.2,.5,.8,1, "
                                   "confidence:car or count:car (default: all attributes or classes)", nargs="+")

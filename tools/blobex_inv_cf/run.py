@@ -4,6 +4,7 @@ from pathlib import Path
 
 from common import console, parallel
 from common.errors import InputError
+from common.options import is_given
 
 PROG = "blobex_inv_cf"
 OWNS = ("metadata_*.pt", "snapshot_*.jpg", "all_inversions.pt", "all_inversions.json", "pairs.csv")
@@ -37,6 +38,7 @@ def explain(request, show_results=show):
     from tools.blobex_inv_cf.presets import filled
 
     options = filled(request)
+    check_effects(request)
     device = pick_device(options.device, parallel.local_rank())
     set_precision("fp32")
     material = Material(options, device)
@@ -55,6 +57,17 @@ def explain(request, show_results=show):
     what = "invert" if options.inversion_only else f"explain {goals.count(options.joint)} decisions of"
     line = f"would {what} {material.count:,} images in {len(material.batches()):,} batches into {folder}"
     return job.run(work, lambda: (line, {"images": material.count, "batches": len(material.batches())}), device)
+
+
+def check_effects(request):
+    """Raise InputError for a flag that acts on another, which is not given."""
+    several = request.num_diverse > 1
+    acts = {"gate": (several and request.diversity != "restarts", "--num_diverse, without --diversity restarts"),
+            "diversity": (several, "--num_diverse"), "search_anyway": (bool(request.target), "--target"),
+            "segmentation_range": (request.segmentation_weights is not None, "--segmentation_weights")}
+    for name, (effective, on) in acts.items():
+        if is_given(request, name) and not effective:
+            raise InputError(f"acts on {on}, which is not asked for", where=f"--{name}", do="Leave it out")
 
 
 def wanted_of(options, material):

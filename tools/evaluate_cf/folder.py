@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from common.blobs.metadata import metadata_files, read_metadata
+from common.blobs.metadata import metadata_files, read_metadata, widths_of
 from common.errors import InputError
 from common.networks.blobgan.layout import Blobs
 from common.record import RECORD, read_record
@@ -43,7 +43,7 @@ class Folder:
         self.counts.append(len(blobs.xs))
         self.names += metadata.names if metadata.names is not None else [None] * len(blobs.xs)
         if len(blobs.xs):
-            self.shapes.add((blobs.xs.shape[-1], blobs.features.shape[-1], blobs.spatial_style.shape[-1]))
+            self.shapes.add(widths_of(blobs))
             self.width |= {each.scores.shape[-1] for each in metadata.attributes.values()}
             for attribute, found in metadata.attributes.items():
                 several = len(found.blobs.xs) if found.blobs.xs.dim() == 3 else 1

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from common import console
+from common.blobs.metadata import check_widths
 from common.blobs.perceptual import open_perceptual
 from common.datasets.prepared import open_prepared, to_network
 from common.errors import InputError
@@ -15,7 +16,6 @@ from common.explained.opening import open_explained
 from common.files import file_hash
 from common.formats.checkpoints import weights_hash
 from common.formats.tables import read_records
-from common.images.squash import for_network
 from common.networks.blobgan.files import read_blobgan
 from tools.evaluate_cf.folder import Folder, Goals
 
@@ -78,12 +78,9 @@ class Material:
         return Oracle(model, list(range(len(names))))
 
     def _check_shapes(self):
-        config, folder = self.gan.config, self.folder
-        own = (config.n_features, config.feature_dim, config.dim)
-        for found in folder.shapes - {own}:
-            raise InputError(f"its blobs are {found[0]} of {found[1]} and {found[2]} numbers, the BlobGAN's "
-                             f"{own[0]} of {own[1]} and {own[2]}", where=folder.path,
-                             do="Pass the BlobGAN that made them with --blobgan_weights")
+        folder = self.folder
+        for found in folder.shapes:
+            check_widths(found, self.gan.config, folder.path)
         for width in folder.width - {len(self.explained.names)}:
             raise InputError(f"its scores are of {width} attributes, the model has {len(self.explained.names)}",
                              where=folder.path, do="Pass the model that was explained with --decision_model_weights")
@@ -159,9 +156,7 @@ def open_images(path, gan, where):
     """Return the NamedImages of a folder, resized as the BlobGAN's pictures. where: the flag, for the message."""
     if path is None:
         raise InputError("which images were explained?", where=where, do="Pass their folder")
-    config = gan.config
-    return NamedImages(open_prepared(Path(path), "train", for_network(config.resolution, config.aspect_ratio),
-                                     memory_gb=0))
+    return NamedImages(open_prepared(Path(path), "train", gan.config.transform, memory_gb=0))
 
 
 def _records(path, names):

@@ -76,21 +76,15 @@ def evaluate_encoder(options):
 def evaluate_inversion(options):
     """Measure what a BlobGAN renders of stored blobs; results as of evaluate_encoder. They are appended as text to
     `--inv_path` without .pt, with .txt; with --output_dir to a file of that name there."""
-    from common.blobs.metadata import read_inversions, read_marks
+    from common.blobs.metadata import check_widths, read_inversions, read_marks, widths_of
     from common.device import pick_device
-    from common.errors import InputError
     from common.networks.blobgan.layout import select, to
     from tools.evaluate_cf.read import note_changed, open_gan, open_images
 
     device = pick_device(options.device, parallel.local_rank())
     gan = open_gan(options.blobgan_weights, device, options.live_weights)
     names, blobs = read_inversions(options.inv_path)
-    config = gan.config
-    found = (blobs.xs.shape[-1], blobs.features.shape[-1], blobs.spatial_style.shape[-1])
-    if found != (config.n_features, config.feature_dim, config.dim):
-        raise InputError(f"its blobs are {found[0]} of {found[1]} and {found[2]} numbers, the BlobGAN's "
-                         f"{config.n_features} of {config.feature_dim} and {config.dim}", where=options.inv_path,
-                         do="Pass the BlobGAN that made them with --blobgan_weights")
+    check_widths(widths_of(blobs), gan.config, options.inv_path)
     images = open_images(options.dataset_path, gan, "--dataset_path")
     images.numbers(names)
     base = Path(str(options.inv_path).removesuffix(".pt"))

@@ -127,6 +127,16 @@ def test_generated_images_have_no_names_and_each_is_drawn_from_its_number(here):
     assert not torch.allclose(start_of(0, "drawn").features, mean.features.detach().expand(3, -1, -1), atol=1e-2)
 
 
+def test_generated_images_are_those_of_generate_blobgan(here):
+    run("--noreal_images", "--num_imgs", "4", "--seed", "5", "--output_dir", "drawn")
+    results_of("generate_blobgan", "gan.ckpt", "-n", "4", "-t", "0.3", "--seed", "5", "--save_dir", "made", "--device",
+               "cpu")
+    for number, (batch, row) in enumerate([(0, 0), (0, 1), (0, 2), (1, 0)]):
+        with np.load(f"made/layouts/{number:04d}.npz") as stored:
+            for name, part in start_of(batch, "drawn")._asdict().items():
+                np.testing.assert_allclose(stored[name].reshape(part[row].shape), part[row], atol=1e-5)
+
+
 def test_given_inversions_lead_to_the_same_searches(here):
     run("--load_inversion", "--inversions_path", "out/all_inversions.pt", "--output_dir", "again")
     for number in (0, 1):
@@ -171,6 +181,10 @@ def test_what_has_no_inversion_is_named_before_anything_is_written(here):
     (("--inversions_path", "out/all_inversions.pt"), "--load_inversion alone"),
     (("--load_inversion",), "--inversions_path"),
     (("--noreal_images", "--search_on", "real"), "no real ones"),
+    (("--gate", "off"), "acts on --num_diverse"), (("--diversity", "restarts"), "acts on --num_diverse"),
+    (("--num_diverse", "2", "--diversity", "restarts", "--gate", "off"), "without --diversity restarts"),
+    (("--search_anyway",), "acts on --target"), (("--segmentation_range", "unit"), "acts on --segmentation_weights"),
+    (("--range", "unit"), "size and range are its own"), (("--threshold", "0.3"), "acts on the objectives share"),
     (("--target_blob", "0", "--target_region", "0", "0", "1", "1"), "as --target_region does"),
     (("--target_region", "0.5", "0", "0.5", "1"), "x0 < x1"),
     (("--target_blob", "3"), "blobs 0 to 2"), (("--target", "Forward=2"), "NAME=0"), (("--target", "Up=1"), "'Up'"),
