@@ -23,7 +23,7 @@ CHECKPOINTS ?=
 
 help:
 	@echo "make setup     .venv with everything pinned in requirements.txt (PYTHON=python3.12 for another interpreter)"
-	@echo "make test      all tests but the long kill tests"
+	@echo "make test      all tests but the long ones"
 	@echo "make test-portable  the same with the kernels of the oldest processors (TESTS=folders for a part)"
 	@echo "make demo      every tool on embedded data -> out/demo/report.html (DEMO=$(firstword $(CHAINS)) for one chain: $(CHAINS))"
 	@echo "make bench     our code beside a named peer, as ratios (NAME=metrics for some)"

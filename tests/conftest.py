@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.sampled import left_out
+
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch and numpy are imported
 
 # A shell's background jobs and nohup start with these ignored, and hand that on to what the tests start.
@@ -22,6 +24,13 @@ def pytest_ignore_collect(collection_path, config):
     if collection_path.name == "faults" and not any("faults" in argument for argument in config.args):
         return True
     return None
+
+
+@pytest.hookimpl(tryfirst=True)  # before -m is looked at
+def pytest_collection_modifyitems(items):
+    """Mark as long what a sample leaves out of large families of cases."""
+    for item in left_out(items):
+        item.add_marker(pytest.mark.long)
 
 
 @pytest.fixture(autouse=True)

@@ -62,6 +62,7 @@ def test_it_trains_answers_extends_and_refuses(tool, tmp_path):
     assert "at least 1" in run(tool, "--help")[0]
 
 
+@pytest.mark.long
 def test_killed_it_ends_with_the_same_bytes(tool, tmp_path):
     words = (*SMALL, "--steps", "120", "--quiet", "--output_dir")
     run(tool, *words, tmp_path / "whole")
@@ -76,6 +77,7 @@ def test_killed_it_ends_with_the_same_bytes(tool, tmp_path):
     assert rows(tmp_path / "cut") == rows(tmp_path / "whole")
 
 
+@pytest.mark.long
 def test_two_processes_train_as_one(tool, tmp_path):
     words = (*SMALL, "--steps", "20", "--quiet", "--output_dir")
     run(tool, *words, tmp_path / "one")

@@ -67,6 +67,7 @@ def test_results_are_compared_through_lists_and_dictionaries():
     assert not same_result(np.ones(3), np.ones(3) * 1.01)
 
 
+@pytest.mark.long
 def test_a_peer_that_does_a_part_is_extrapolated_and_memory_is_shown(monkeypatch, capsys):
     monkeypatch.setattr(registry, "_benches", {})
     monkeypatch.setattr(registry.pkgutil, "iter_modules", lambda path: [])

@@ -28,13 +28,32 @@ def sources(*folders):
     """Yield (path relative to the repository, syntax tree) of every Python file below some folders."""
     for folder in folders:
         for path in sorted((ROOT / folder).rglob("*.py")):
-            yield path.relative_to(ROOT), ast.parse(path.read_text(encoding="utf-8"))
+            yield path.relative_to(ROOT), parsed(path)
 
 
+@cache
+def parsed(path):
+    """Return the syntax tree of a file."""
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+@cache
+def nodes(tree):
+    """Return all nodes of a tree."""
+    return tuple(ast.walk(tree))
+
+
+@cache
+def names_in(part):
+    """Return the names that a part of a tree reads or writes."""
+    return {node.id for node in ast.walk(part) if isinstance(node, ast.Name)}
+
+
+@cache
 def imports(path, tree):
     """Return the dotted names that a file imports, relative imports resolved."""
     names = []
-    for node in ast.walk(tree):
+    for node in nodes(tree):
         if isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -60,7 +79,7 @@ def test_common_imports_no_tool_and_nothing_imports_tests():
 
 def test_no_import_path_is_changed_and_nothing_is_imported_by_star():
     for path, tree in sources("common", "tools", "tests"):
-        for node in ast.walk(tree):
+        for node in nodes(tree):
             where = f"{path}:{getattr(node, 'lineno', 0)}"
             is_path = isinstance(node, ast.Attribute) and node.attr == "path" and getattr(node.value, "id", "") == "sys"
             assert not is_path, f"{where}: sys.path"
@@ -70,7 +89,7 @@ def test_no_import_path_is_changed_and_nothing_is_imported_by_star():
 
 def test_no_error_is_swallowed():
     for path, tree in sources("common", "tools", "tests"):
-        for node in ast.walk(tree):
+        for node in nodes(tree):
             if isinstance(node, ast.ExceptHandler):
                 assert node.type is not None, f"{path}:{node.lineno}: bare except"
 
@@ -79,7 +98,7 @@ def test_files_and_functions_can_be_read_in_a_sitting():
     for path, tree in sources("common", "tools"):
         lines = (ROOT / path).read_text(encoding="utf-8").count("\n")
         assert lines <= 380, f"{path} has {lines} lines"
-        for node in ast.walk(tree):
+        for node in nodes(tree):
             if isinstance(node, ast.FunctionDef):
                 length = node.end_lineno - node.lineno
                 assert length < 50, f"{path}: {node.name} has {length} lines"
@@ -131,8 +150,8 @@ def test_nothing_in_the_product_serves_tests_alone():
     trees, attributes, imported, looked_up = list(sources("common", "tools", "docs")), set(), set(), set()
     for path, tree in trees:
         imported.update(imports(path, tree))
-        own = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
-        values = [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)]
+        own = {node.attr for node in nodes(tree) if isinstance(node, ast.Attribute)}
+        values = [node.value for node in nodes(tree) if isinstance(node, ast.Constant)]
         texts = [value for value in values if isinstance(value, str)]
         looked_up |= {text.rpartition(":")[2] for text in texts if re.fullmatch(r"[\w.]+:\w+", text)}  # module:Class
         if any(name.endswith("import_module") for name in [*own, *imports(path, tree)]):
@@ -154,8 +173,7 @@ def is_named(name, scope, node):
     """Return whether a module, or a class body outside its methods, reads a name elsewhere than in its definition."""
     parts = scope.body if isinstance(scope, ast.Module) else [part for part in scope.body
                                                               if not isinstance(part, ast.FunctionDef)]
-    return any(isinstance(inner, ast.Name) and inner.id == name
-               for part in parts for inner in ast.walk(part) if part is not node)
+    return any(name in names_in(part) for part in parts if part is not node)
 
 
 @cache

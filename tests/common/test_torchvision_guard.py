@@ -3,6 +3,7 @@
 import subprocess
 import sys
 
+import pytest
 import torch
 
 from tests.common.torchvision_guard import declare_missing, import_torchvision
@@ -26,6 +27,7 @@ def test_nothing_is_declared_twice():
     assert declare_missing() == []
 
 
+@pytest.mark.long
 def test_packages_that_import_torchvision_themselves_import_after_the_guard():
     code = ("from tests.common.torchvision_guard import import_torchvision\n"
             "import_torchvision()\nimport lpips, cleanfid.fid\nprint('fine')")

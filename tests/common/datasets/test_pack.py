@@ -35,6 +35,7 @@ def packed(odd, path, **more):
     return images
 
 
+@pytest.mark.long
 def test_a_pack_gives_the_same_batches_as_the_files(odd, tmp_path):
     plain, ours = open_prepared(odd, "train", SIZE), packed(odd, tmp_path / "deep" / "pack")
     batches = [[Rows(images, 0, 16, flip=True)(step, 0, 16) for step in range(1, 4)] for images in (plain, ours)]

@@ -56,6 +56,7 @@ def _made_up_loss(s, jtv):
     return s.square().sum() + (jtv**3).sum() + jtv.square().sum()
 
 
+@pytest.mark.long
 def test_third_derivatives_are_autograds():
     """A conservative score's transposed Jacobian is the second derivative of its energy; a loss on it takes a third."""
     network = small_network(dtype=torch.float64, attn_resolutions=(8, 4)).train()

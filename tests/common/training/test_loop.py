@@ -147,6 +147,7 @@ def test_an_unreadable_batch_saves_the_last_step_first(tmp_path):
     assert (tmp_path / "state.pth").read_bytes() == whole.path.read_bytes()
 
 
+@pytest.mark.long
 def test_what_one_of_two_processes_cannot_draw_ends_both_with_the_state_saved(tmp_path):
     assert train_two(tmp_path, broken=4) == [(2, "cat.png: not an image.\n")] * 2
     assert Gan(tmp_path).loop.done == 3

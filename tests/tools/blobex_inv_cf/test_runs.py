@@ -92,6 +92,7 @@ def test_two_processes_give_the_bytes_of_one(here):
     assert lasting("two") == lasting("out")
 
 
+@pytest.mark.long
 def test_a_sweep_tries_all_combinations_and_puts_the_recommended_one_first(here):
     words = ("sweep", *WORDS, "--max_images", "2", "--target_attributes", "0", "1", "--learning_rate_cf", "0.001",
              "0.5", "--n_iters_cf", "3", "30", "--lambda_prox_cf", "0", "--output_dir", "swept")

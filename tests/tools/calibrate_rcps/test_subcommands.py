@@ -308,6 +308,7 @@ def test_a_replaced_picture_is_noticed(calibrated, encoder, images, tmp_path):
     assert stress(calibrated, images, tmp_path / "x")["none"] != first["none"]
 
 
+@pytest.mark.long
 def test_lpips_offline(calibrated, generator, tmp_path):
     """Without weights pixels are compared, and it is said so; the user's file is used where it is given."""
     from common.networks.lpips import Lpips

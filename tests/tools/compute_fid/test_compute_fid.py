@@ -161,6 +161,7 @@ def test_without_an_output_folder_nothing_but_the_cache_is_written(here):
     assert all(".genprobe_cache" in path.parts for path in added)
 
 
+@pytest.mark.long
 def test_inception_modes_and_what_may_be_compared(here, inception_weights):
     """Fast against clean statistics is noted, other preprocessing refused; the FID is the distance of the features."""
     weights = ("--weights", inception_weights, "--device", "cpu")

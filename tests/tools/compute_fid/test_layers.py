@@ -69,7 +69,8 @@ def test_sfid_is_the_distance_of_seven_channels_of_mixed_6(plain, inception_weig
     assert alone["sfid"] == results["sfid"]
 
 
-@pytest.mark.parametrize("names", [("sfid",), pytest.param(("fid", "sfid"), marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("names", [("sfid",), ("fid", "sfid")])
 def test_sfid_against_the_statistics_of_guided_diffusion(here, plain, inception_weights, names):
     rows = spatial(plain, "others").astype(np.float64)
     stored = {"mu": np.zeros(2048), "sigma": np.eye(2048), "mu_s": rows.mean(0), "sigma_s": np.cov(rows, rowvar=False)}
@@ -116,6 +117,7 @@ def test_another_layer_of_inception_is_no_fid(plain, inception_weights, layer, m
     assert results["frechet_distance"] == pytest.approx(frechet_distance_of_rows(some, others), rel=1e-3)
 
 
+@pytest.mark.long
 def test_statistics_of_a_layer_have_their_own_name(here, inception_weights):
     words = ("--weights", inception_weights, "--device", "cpu", "--layer", "64")
     ended = call_tool("setup_fid", "--action", "compute_new", "--path", "others", "--name", "o", "-r", "0", *words)

@@ -89,6 +89,7 @@ def test_lpips_is_the_packages(sets, net):
     assert "ssim" not in results
 
 
+@pytest.mark.long
 def test_archives_arrays_and_processes_give_the_same(here, sets):
     expected = run("restored", "good")
     write_zip(here / "good.zip", here / "good")

@@ -358,6 +358,7 @@ sys.exit(status)
 """
 
 
+@pytest.mark.long
 @pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss in kilobytes")
 def test_memory_does_not_grow_with_the_number_of_images():
     dims, peaks, image = 1500, {}, Path(ONE, "img_00001.png").read_bytes()

@@ -88,6 +88,7 @@ def test_the_same_seed_gives_the_same_components():
     assert np.array_equal(first[0].axes, second[0].axes)
 
 
+@pytest.mark.long
 def test_memory_does_not_grow_with_the_number_of_rows(monkeypatch):
     """Peaks of 1,000 and 3,000 rows of 4,096 (16 and 49 MB) in blocks of 1 MB."""
     monkeypatch.setattr(reduce, "BLOCK_BYTES", 1 << 20)
@@ -276,6 +277,7 @@ def test_compiled_functions_are_kept():
     assert umap.umap_.smooth_knn_dist._cache.cache_path
 
 
+@pytest.mark.long
 def test_a_map_of_islands_is_the_same_in_every_process():
     code = """if True:
         import hashlib, numpy as np

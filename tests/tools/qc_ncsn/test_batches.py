@@ -154,6 +154,7 @@ def test_repeats_draw_anew(trained, tmp_path):
     assert results["nll"] == pytest.approx(np.concatenate([file["bpd"] for file in files]).mean(), rel=1e-6)
 
 
+@pytest.mark.long
 def test_the_exact_jacobian_confirms_the_estimates(trained, tmp_path):
     folder = work(trained, tmp_path / "W")
     words = ("eval", "asym", "--num_images", "12", "--nl", "3", "--workdir", folder, "--device", "cpu")

@@ -198,6 +198,7 @@ def test_Q1_files_without_a_record_are_neither_replaced_nor_adopted(name, traine
     assert ((tmp_path / "theirs" / place).read_bytes(), own.read_bytes()) == (before, kept)
 
 
+@pytest.mark.long
 def test_Q8_a_reader_that_goes_away_and_a_hang_up_lose_nothing(tmp_path):
     command = [sys.executable, "-m", "tools.qc_ncsn", "train", *SMALL, "--n_iters", "5", "--workdir", tmp_path / "w"]
     line = '"$@" 2>&1 | head -1'

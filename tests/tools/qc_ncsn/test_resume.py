@@ -45,6 +45,7 @@ def checkpoints(folder):
     return {name: data for name, data in contents(folder).items() if name.endswith(".pth")}
 
 
+@pytest.mark.long
 def test_training_killed_twice_ends_with_the_same_bytes(trained, tmp_path):
     words = (*TRAIN, "--workdir", tmp_path / "cut", "--quiet")
     log = tmp_path / "cut" / "log.jsonl"

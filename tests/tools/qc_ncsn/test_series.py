@@ -120,6 +120,7 @@ def test_calculate_and_read_together_measure_and_show(work):
     assert good(*NLL, "--workdir", work, "--calculate", "--read")["num_images"] == 2
 
 
+@pytest.mark.long
 def test_overwriting_a_series_remakes_each_part_and_removes_nothing_else(work):
     results = good(*NLL, "--workdir", work, *ALL)
     (work / "by_checkpoint" / "2" / "mine.txt").write_text("kept")

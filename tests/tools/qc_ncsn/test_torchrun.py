@@ -10,6 +10,7 @@ TRAIN = ("train", *TINY, "--n_iters", "19", "--log_freq", "1", "--balancing_fac"
          "--config.model.dropout=0.2", "--config.optim.warmup=4")
 
 
+@pytest.mark.long
 def test_two_processes_train_like_one(tmp_path):
     good(*TRAIN, "--workdir", tmp_path / "one")
     ended = torchrun(2, *TRAIN, "--workdir", tmp_path / "two", "--json", "--quiet")

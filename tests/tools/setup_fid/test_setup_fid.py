@@ -254,6 +254,7 @@ def test_clean_fid_finds_and_reads_inception_statistics(here, inception_weights,
     assert (ours.meta["extractor"], ours.meta["resize"], ours.meta["resolution"]) == ("inception", "clean", [32, 32])
 
 
+@pytest.mark.long
 def test_two_processes_give_the_bytes_of_one(here):
     words = ("--action", "compute_new", "--path", "photos32", "--n_imgs", "1300", "--name", "photos", *SMALL, "--quiet")
     one = here / results_of("setup_fid", *words[:-1], "--stats_dir", "one")["file"]

@@ -86,6 +86,7 @@ def test_the_number_of_parts_of_a_batch_changes_nothing_but_rounding():
         assert other["loss"] == pytest.approx(one["loss"], rel=1e-5)
 
 
+@pytest.mark.long
 def test_two_processes_train_like_one(here):
     words = (*TINY, "--dropout", "0.2", "--steps", "20")
     train(*words)
@@ -134,6 +135,7 @@ def test_overwriting_starts_anew():
     assert contents("out") == first
 
 
+@pytest.mark.long
 def test_a_network_can_be_trained_further():
     first = train("--steps", "60", "--lr", "5e-3", "--save_every", "1000")
     further = train("--steps", "3", "--lr", "1e-6", "--restore", "out/network.safetensors", out="further")

@@ -89,6 +89,7 @@ def test_stopped_it_saves(here, monkeypatch):
     assert torch.load("out/checkpoint.pth", weights_only=True)["step"] == log_rows()[-1]["step"] == 7
 
 
+@pytest.mark.long
 def test_two_processes_train_like_one(here):
     words = (*ALL, "--real_train_data_path", "real", "--l2_lambda", "0.5", "--max_steps", "20")
     train(*words, out="one")
