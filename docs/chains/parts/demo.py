@@ -19,7 +19,7 @@ from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from common.console import shown
+from common.console import outlive_terminal, shown
 from common.errors import InputError, nearest
 from common.files import write_json
 from docs.chains.parts.progress import Line
@@ -47,8 +47,8 @@ def start(chain, folder, logs):
 
 
 def stop(processes, turns):
-    """End all chains; steps that run save their state first."""
-    for process in processes.values():
+    """End chains; steps that run save their state first."""
+    for process in processes:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGTERM)
     until = time.monotonic() + PATIENCE
@@ -77,7 +77,7 @@ def run(chains, line):
                         if process.returncode:
                             tell_failure(chain, logs / f"{chain}.log", line)
         finally:
-            stop(processes, turns)
+            stop([process for chain, process in processes.items() if chain not in statuses], turns)
         write_json(logs / "seconds.json", line.measured)
     return statuses
 
@@ -97,8 +97,9 @@ def main(chains):
                   file=sys.stderr)
             return 2
     if len(chains) == 1:
-        variables = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHON": sys.executable}
-        return subprocess.call(["bash", str(CHAINS / f"{chains[0]}.sh")], env=variables)
+        os.environ.update(OMP_NUM_THREADS="1", PYTHON=sys.executable)
+        os.execvp("bash", ["bash", str(CHAINS / f"{chains[0]}.sh")])
+    outlive_terminal()
     expected = json.loads(SECONDS.read_text(encoding="utf-8"))
     line = Line({chain: expected.get(chain, {}) for chain in chains}, cores())
     for number in (signal.SIGTERM, signal.SIGHUP):
