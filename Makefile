@@ -7,12 +7,11 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
+LOG := $(VENV)/install.log
 PIP := $(RUN) -m pip --disable-pip-version-check
 
 # Chains of the demo are the scripts in docs/chains, but for those that make a paper's table.
-# The long ones begin first: two run at a time.
-LONG := qc_ncsn counterfactuals activations
-CHAINS := $(LONG) $(filter-out $(LONG),$(patsubst docs/chains/%.sh,%,$(filter-out docs/chains/table_%.sh,$(wildcard docs/chains/*.sh))))
+CHAINS := $(patsubst docs/chains/%.sh,%,$(filter-out docs/chains/table_%.sh,$(wildcard docs/chains/*.sh)))
 CHOSEN = $(or $(DEMO),$(CHAINS))
 TABLES := $(subst _,-,$(patsubst docs/chains/%.sh,%,$(wildcard docs/chains/table_*.sh)))
 SCALE ?= small
@@ -40,11 +39,16 @@ setup: $(STAMP)
 $(STAMP): requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
 		echo "error: $(PYTHON): not Python 3.11 or later with venv. Install one, or name it: make $(or $(MAKECMDGOALS),setup) PYTHON=python3.12." >&2; exit 2; }
-	test -x $(VENV)/bin/pip || $(PYTHON) -m venv $(VENV)
-	$(PIP) install --requirement requirements.txt
-	$(PIP) install --no-deps --editable .
+	@test -x $(VENV)/bin/pip || $(PYTHON) -m venv $(VENV)
+	@echo "Installing what requirements.txt pins into $(VENV), some minutes; pip's output goes to $(LOG)"
+	@if [ -t 1 ]; then \
+		while sleep 1; do printf '\r\033[K%.70s' "$$(tail -n 1 $(LOG) 2>/dev/null || true)"; done & \
+		trap "kill $$! 2>/dev/null; printf '\r\033[K'" EXIT; \
+	fi; \
+	$(PIP) install --progress-bar off --requirement requirements.txt --editable . > $(LOG) 2>&1 || { \
+		cat $(LOG) >&2; echo "error: the installation failed; the lines above are $(LOG)." >&2; exit 2; }
 	@echo "Compiling the functions of UMAP, once"
-	$(RUN) -c 'from tools.process_embeddings.embed import compile_ahead; compile_ahead()'
+	@$(RUN) -c 'from tools.process_embeddings.embed import compile_ahead; compile_ahead()'
 	@touch $@
 
 test: $(STAMP)
@@ -61,15 +65,9 @@ lint: $(STAMP)
 	$(RUN) -m ruff check .
 
 demo: $(STAMP)
-	$(MAKE) --no-print-directory -j 2 $(CHOSEN:%=demo-%)
-	$(RUN) -m tools.report out/demo --output out/demo/report.html --title "genprobe demo"
-
-# One chain on its own talks to the terminal; of several, each line is headed by the chain's name (read line by line:
-# awk and sed may keep lines back).
-HEADED = while IFS= read -r line; do echo "$*: $$line"; done
-demo-%: $(STAMP)
-	@test -f docs/chains/$*.sh || { echo "error: DEMO=$*: no such chain. Known: $(CHAINS)." >&2; exit 2; }
-	OMP_NUM_THREADS=1 PYTHON=$(RUN) bash docs/chains/$*.sh $(if $(word 2,$(CHOSEN)),2>&1 | $(HEADED))
+	@$(RUN) -m docs.chains.parts.demo $(CHOSEN)
+	@$(RUN) -m tools.report out/demo --output out/demo/report.html --title "genprobe demo"
+	@echo "The page: $(CURDIR)/out/demo/report.html"
 
 bench: $(STAMP)
 	$(RUN) -m tests.bench $(NAME)

@@ -15,6 +15,7 @@ import sys
 import time
 from dataclasses import dataclass
 
+from common.commands import is_asked
 from common.errors import InputError, as_input_error, nearest
 from common.parser import parse
 from common.paths import cache_dir
@@ -39,6 +40,8 @@ def run(main, options_class, prog, description, epilog="", argv=None, subcommand
     """
     from common import console, parallel
 
+    if is_asked(prog, description, epilog, options_class):
+        return 0
     words = list(sys.argv[1:] if argv is None else argv)
     _INTERRUPTED.clear()
     debug, began = "--debug" in words, time.monotonic()
@@ -205,8 +208,15 @@ def finish(outcome, options, command, seconds):
 
 def dispatch(commands, prog, description, argv=None):
     """Run the subcommand that the first word names. commands: {name: (one line, function of the remaining words)}."""
+    lines = {name: line for name, (line, _) in commands.items()}
     words = list(sys.argv[1:] if argv is None else argv)
-    listing = "\n".join(f"  {name:<12} {line}" for name, (line, _) in commands.items())
+    if not (words and words[0] in commands) and is_asked(prog, description, subcommands=lines):
+        return 0
+    listing = "\n".join(f"  {name:<12} {line}" for name, line in lines.items())
+    if words[:1] == ["--version"]:
+        from common.version import version_line
+
+        return _print_help(f"{version_line(prog)}\n")
     if not words or words[0] in ("-h", "--help"):
         status = _print_help(f"usage: {prog} SUBCOMMAND --flag value ...\n\n{description}\n\nsubcommands:\n"
                              f"{listing}\n\n{prog} SUBCOMMAND --help lists the flags of one.\n")

@@ -5,6 +5,8 @@ import sys
 import time
 from contextlib import contextmanager, suppress
 
+NARROW = 72  # columns below which a bar is left out
+
 _settings = {"quiet": False, "console": None}
 
 
@@ -55,9 +57,17 @@ def console():
     if _settings["console"] is None:
         from rich.console import Console
 
-        wide = None if sys.stderr.isatty() or "COLUMNS" in os.environ else 120  # rich takes 80 for a log or a pipe
-        _settings["console"] = Console(stderr=True, highlight=False, soft_wrap=True, width=wide)
+        _settings["console"] = Console(stderr=True, highlight=False, soft_wrap=True)
+        if not _settings["console"].is_terminal or _settings["console"].is_dumb_terminal:
+            _settings["console"].size = (_columns(), 25)  # rich takes 80 columns for these
     return _settings["console"]
+
+
+def _columns():
+    """Return the columns of stderr: 120 for a log or a pipe."""
+    if os.environ.get("COLUMNS", "").isdecimal():
+        return int(os.environ["COLUMNS"]) or 80
+    return (os.get_terminal_size(sys.stderr.fileno()).columns or 80) if sys.stderr.isatty() else 120
 
 
 def say(text):
@@ -83,20 +93,29 @@ def show_table(title, columns, rows):
     table = Table(title=Text(shown(title)), title_justify="left", title_style="bold")
     for index, name in enumerate(columns):
         table.add_column(Text(shown(name)), justify="left" if index == 0 else "right")
+    rows = [[shown(cell) for cell in row] for row in rows]
     for row in rows:
-        table.add_row(*(Text(shown(cell)) for cell in row))
-    console().print(table)
+        table.add_row(*map(Text, row))
+    wide = console().options.update(width=10_000)
+    if console().measure(table, options=wide).minimum > console().width:  # it would be cut off: a line for each cell
+        blocks = ["\n  ".join([row[0], *(f"{shown(name)}: {cell}" for name, cell in zip(columns[1:], row[1:]))])
+                  for row in rows]
+        console().print("\n".join([shown(title), *blocks]), markup=False)
+    else:
+        console().print(table)
 
 
 @contextmanager
 def progress(label, total, start=0, unit="it", after=0.0):
-    """Yield `advance(n=1, note="")`: a bar with count, rate and time left; without a terminal, a line every 10 %.
+    """Yield `advance(n=1, note="")`: a bar with count, rate and time left, or lines.
+
+    A line every 10 % where the stream is no terminal, or one that cannot write over a line (TERM=dumb).
 
     after: seconds in which no line is printed: for checks, whose errors are one line where they are quick.
     """
     if _settings["quiet"] or total <= start:
         yield lambda n=1, note="": None
-    elif sys.stderr.isatty():
+    elif console().is_terminal and not console().is_dumb_terminal:
         with _terminal_bar(label, total, start, unit) as advance:
             yield advance
     else:
@@ -107,11 +126,13 @@ def progress(label, total, start=0, unit="it", after=0.0):
 def _terminal_bar(label, total, start, unit):
     from rich import progress as bars
 
-    columns = (
+    columns = [
         bars.TextColumn("{task.description}"), bars.BarColumn(), bars.MofNCompleteColumn(),
         bars.TextColumn("{task.fields[rate]}"), bars.TimeElapsedColumn(), bars.TextColumn("<"),
         bars.TimeRemainingColumn(), bars.TextColumn("{task.fields[note]}", markup=False),
-    )
+    ]
+    if console().width < NARROW:
+        columns = [columns[0], columns[2], bars.TextColumn("<"), columns[6]]
     with bars.Progress(*columns, console=console()) as bar:
         task = bar.add_task(label, total=total, completed=start, rate="", note="")
         began, done = time.monotonic(), 0

@@ -60,10 +60,21 @@ def as_input_error(error, where=None):
     return InputError(what, where=where or error.filename or "a file", do=do)
 
 
-def nearest(word, known):
-    """Return `Did you mean X?` for the closest of the `known` words, or list them all when none is close."""
+def closest(word, known):
+    """Return the closest of the `known` words, whatever their case, or None when none is close."""
     from difflib import get_close_matches
 
-    known = sorted(str(name) for name in known)
-    close = get_close_matches(str(word), known, n=1, cutoff=0.6)
-    return f"Did you mean {close[0]}?" if close else f"Known: {', '.join(known)}"
+    folded = {str(name).casefold(): str(name) for name in sorted(map(str, known), reverse=True)}
+    found = get_close_matches(str(word).casefold(), folded, n=1, cutoff=0.6)
+    return folded[found[0]] if found else None
+
+
+def nearest(word, known, more=None):
+    """Return `Did you mean X?` for the closest of the `known` words, or list them all when none is close.
+
+    more: in place of the list, and after the question as well.
+    """
+    close = closest(word, known)
+    if close:
+        return f"Did you mean {close}?{f' {more}' if more else ''}"
+    return more or f"Known: {', '.join(sorted(map(str, known)))}"

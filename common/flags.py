@@ -1,12 +1,9 @@
 """Flags that several tools share: declared once, with one wording and one bound."""
 
 from common.errors import InputError, Parameter
-from common.options import option
+from common.options import ALL, option
 
 PRECISIONS = ["fp32", "tf32", "bf16"]
-
-
-ALL = 2**62  # --num_samples all
 
 
 def whole_number(word):

@@ -6,8 +6,7 @@ from dataclasses import MISSING, dataclass, field
 from common.errors import InputError
 
 REQUIRED = MISSING
-
-
+ALL = 2**62  # number of a --num_samples all
 KINDS = ("result", "total", "how")  # what an option does to a job's outcome, see common/job.py
 
 

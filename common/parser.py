@@ -7,23 +7,28 @@ in the originals' spellings, one-line errors with the nearest name) is added her
 import dataclasses
 import os
 import re
+import shutil
+import sys
 import typing
 from dataclasses import MISSING, field
 
-from common.errors import InputError, nearest
-from common.options import CommonOptions, bounds_text, check_bounds, is_bounded
+from common.commands import subcommands_of
+from common.errors import InputError, closest, nearest
+from common.options import ALL, CommonOptions, bounds_text, check_bounds, is_bounded
 
 
 def parse(options_class, argv, prog, description="", epilog=""):
     """Return an options_class made from command-line words. Raises InputError for anything the words have wrong."""
-    parser = _make_parser(options_class, prog, description, epilog)
+    _check_subcommand(options_class, list(argv), subcommands_of(epilog))
+    parser = make_parser(options_class, prog, description, epilog)
     given = parser.parse_args(_normalise(options_class, list(argv)))
     options = options_class(**{item.name: getattr(given, item.name) for item in dataclasses.fields(options_class)})
     check_bounds(options)
     return options
 
 
-def _make_parser(options_class, prog, description, epilog):
+def make_parser(options_class, prog, description="", epilog=""):
+    """Return the argparse parser of a command; it takes words that `parse` has made uniform."""
     import argparse
 
     from argparse_dataclass import ArgumentParser
@@ -33,7 +38,7 @@ def _make_parser(options_class, prog, description, epilog):
             raise _flag_error(options_class, message)
 
         def format_help(self):
-            switches = [action for action in self._actions if action.type is _parse_bool]
+            switches = [action for action in self._actions if is_switch(action)]
             for action in switches:  # shown as bare switches; parsed with a value, which _normalise adds
                 action.nargs = 0
             text = super().format_help()
@@ -41,10 +46,36 @@ def _make_parser(options_class, prog, description, epilog):
                 action.nargs = None
             return text
 
-    return Parser(
+    class Version(argparse.Action):
+        def __call__(self, parser, namespace, values, option_string=None):
+            from common.version import version_line
+
+            print(version_line(prog))
+            parser.exit()
+
+    parser = Parser(
         _mirror(options_class), prog=prog, description=description, epilog=epilog, allow_abbrev=False,
-        formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(prog, max_help_position=30, width=110),
+        formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(prog, max_help_position=30, width=_width()),
     )
+    parser.add_argument("--version", action=Version, nargs=0, dest=argparse.SUPPRESS,
+                        help="show the version and the commit, and exit")
+    return parser
+
+
+def is_switch(action):
+    """Return whether an argument of a made parser is a flag that is on or off."""
+    return action.type is _parse_bool
+
+
+def plain_spellings(action):
+    """Return a flag's spellings but those with dashes in place of underscores; of a bare word its name."""
+    return [name for name in action.option_strings if "-" not in name.lstrip("-")] or [action.dest]
+
+
+def _width():
+    """Return the columns of a help text: 110, fewer on a narrow terminal."""
+    known = "COLUMNS" in os.environ or (sys.stdout is not None and sys.stdout.isatty())
+    return min(110, shutil.get_terminal_size().columns - 2) if known else 110
 
 
 def _mirror(options_class):
@@ -102,6 +133,8 @@ def _default_text(item):
         return f"default: on; --no_{item.name} for off" if default else "default: off"
     if default in (None, [], ""):
         return "default: none"
+    if default == ALL:
+        return "default: all"
     return f"default: {' '.join(map(str, default)) if isinstance(default, list) else default}"
 
 
@@ -142,8 +175,8 @@ def _normalise(options_class, words):
             result.append(f"--{negated}=false")
         elif name in names:
             result.append(f"--{name}{equals}{value}")
-        elif word.startswith("--") and name != "help":
-            raise _unknown_flag(f"--{name}", names)
+        elif word.startswith("--") and name not in ("help", "version"):
+            raise _unknown_flag(word.partition("=")[0], options_class)
         else:
             result.append(word)
     return _gather_overrides(result)
@@ -164,20 +197,34 @@ def _gather_overrides(words):
     return kept + (["--set", *overrides] if overrides else [])
 
 
-def _unknown_flag(word, names):
-    return InputError("unknown flag", where=word, do=nearest(word, [f"--{name}" for name in names]))
+def _unknown_flag(word, options_class):
+    flags = [item for item in dataclasses.fields(options_class) if not item.metadata.get("word")]
+    known = [f"--{item.name}" for item in flags]
+    turned_off = [f"--no_{item.name}" for item in flags if item.name in switches(options_class)]
+    name = f"--{word.lstrip('-').replace('-', '_')}"
+    close = closest(name, known + turned_off)
+    return InputError("unknown flag", where=word, do=f"Did you mean {close}?" if close else "See --help")
+
+
+def _check_subcommand(options_class, words, subcommands):
+    """Raise InputError where the first word is meant as a subcommand and is none."""
+    if not subcommands or not words or words[0].startswith("-") or os.path.exists(words[0]):
+        return
+    takes_words = any(item.metadata.get("word") for item in dataclasses.fields(options_class))
+    if not takes_words or closest(words[0], subcommands):
+        raise InputError("unknown subcommand", where=words[0], do=nearest(words[0], subcommands))
 
 
 def _flag_error(options_class, message):
     """Return the InputError for one of argparse's messages."""
     if message.startswith("unrecognized arguments: "):
         word = message.split(": ", 1)[1].split()[0].split("=")[0]
-        if not word.startswith("-"):
-            do = "Flags start with --; see --help"
-            if os.path.exists(word):
-                do = "A pattern such as *.npz becomes several words unless it is quoted: quote it, or name one file"
-            return InputError("unexpected argument", where=word, do=do)
-        return _unknown_flag(word, [item.name for item in dataclasses.fields(options_class)])
+        if word.startswith("-"):
+            return _unknown_flag(word, options_class)
+        do = "Flags start with --; see --help"
+        if os.path.exists(word):
+            do = "A pattern such as *.npz becomes several words unless it is quoted: quote it, or name one file"
+        return InputError("unexpected argument", where=word, do=do)
     if message.startswith("the following arguments are required: "):
         missing = message.split(": ", 1)[1].split(", ")[0].split("/")
         name = next((word for word in missing if word.startswith("--")), missing[0])
@@ -185,8 +232,17 @@ def _flag_error(options_class, message):
     if message.startswith("argument "):
         name, _, what = message.removeprefix("argument ").partition(": ")
         name = next((word for word in name.split("/") if word.startswith("--")), name)
-        return InputError(_plain_words(what), where=name, do="See --help")
+        return InputError(_plain_words(what), where=name, do=_advice(what, options_class, name))
     return InputError(message, do="See --help")
+
+
+def _advice(message, options_class, name):
+    """Return what to do about one flag's value: the nearest of its choices, where one is near."""
+    choices = next((item.metadata.get("choices") for item in dataclasses.fields(options_class)
+                    if item.name == name.lstrip("-")), None)
+    found = re.match(r"invalid choice: '?(.*?)'? \(", message)
+    close = closest(found[1], choices) if found and choices else None
+    return f"Did you mean {close}?" if close else "See --help"
 
 
 def _plain_words(message):

@@ -1,15 +1,23 @@
-"""List the tools (`python -m tools`), their presets (`python -m tools presets`), or the data sets that need no download
-(`python -m tools data`).
+"""List the tools, their presets, or the data sets that need no download; show a tool's manual page.
+
+  python -m tools                     the tools, a line each
+  python -m tools presets             presets of the tools
+  python -m tools data                data sets that need no download
+  python -m tools help NAME           a tool's manual page; help NAME SUBCOMMAND of one of its subcommands
+  python -m tools completion SHELL    completion of flags for bash, zsh or fish
+  python -m tools --version           version and commit
 
 A tool is described by the first line of its docstring, parsed without importing it.
 """
 
 import ast
 import importlib
+import os
 import sys
 from pathlib import Path
 
-from common.errors import InputError, nearest
+from common.errors import InputError, closest, nearest
+from common.version import version_line
 
 FOLDER = Path(__file__).parent
 
@@ -49,7 +57,7 @@ def show_tools():
     """Print the table of tools."""
     print("python -m tools.NAME --help lists the flags of a tool\n")
     _show(find_tools())
-    print("\npython -m tools presets   presets of the tools\npython -m tools data      data sets that need no download")
+    print("\npython -m tools help NAME   its manual page\npython -m tools --help      presets, data sets, completion")
 
 
 def show_presets():
@@ -66,22 +74,81 @@ def show_data():
     _show(EMBEDDED)
 
 
+def load_cli(name):
+    """Return the function that runs a tool; nothing heavy is imported for it."""
+    is_folder = (FOLDER / name).is_dir()
+    return importlib.import_module(f"tools.{name}.__main__" if is_folder else f"tools.{name}").cli
+
+
+def show_help(words):
+    """Show the manual page of a tool, or of one of its subcommands, in the pager where stdout is a terminal.
+
+    Raises InputError for unknown names.
+    """
+    from pydoc import pager
+    from shutil import get_terminal_size
+
+    from common.commands import describe
+    from common.manual import manual_page
+
+    if not words:
+        print(__doc__.strip())
+        return
+    lines = find_tools()
+    if words[0] not in lines:
+        raise InputError("no such tool", where=f"help {words[0]}", do=nearest(words[0], lines))
+    line, command = lines[words[0]], describe(load_cli(words[0]))
+    for depth, name in enumerate(words[1:], 2):
+        if name not in command.subcommands:
+            do = nearest(name, command.subcommands) if command.subcommands else "It has no subcommands"
+            raise InputError("no such subcommand", where=f"help {' '.join(words[:depth])}", do=do)
+        line, command = command.subcommands[name], describe(load_cli(words[0]), words[1:depth])
+    width = min(100, get_terminal_size((100, 24)).columns) if sys.stdout.isatty() or "COLUMNS" in os.environ else 100
+    page = manual_page(words[0], line, command, width)
+    pager(page) if sys.stdout.isatty() else print(page, end="")
+
+
+def show_completion(words):
+    """Print the completion script of a shell. Raises InputError for an unknown one."""
+    from common.completion import SHELLS, completion
+
+    if len(words) != 1:
+        raise InputError("expected one shell", where="completion", do=f"Known: {', '.join(SHELLS)}")
+    print(completion(words[0], {name: load_cli(name) for name in find_tools()}))
+
+
 LISTS = {"tools": show_tools, "presets": show_presets, "data": show_data}
+COMMANDS = {"help": show_help, "completion": show_completion}
 
 
 def main(words):
-    """Print the list that the first word names and return the exit status."""
-    if "--help" in words or "-h" in words:
+    """Do what the first word names, list the tools without one, and return the exit status."""
+    name, rest = (words[0], words[1:]) if words else ("tools", [])
+    if name in ("--help", "-h") or {"--help", "-h"} & {*rest}:
         print(__doc__.strip())
         return 0
-    name = words[0] if words else "tools"
-    if name not in LISTS or len(words) > 1:
-        word = name if name not in LISTS else words[1]
-        print(f"error: {InputError('no such list', where=f'python -m tools {word}', do=nearest(word, LISTS))}",
-              file=sys.stderr)
+    try:
+        if name == "--version":
+            print(version_line())
+        elif name in COMMANDS:
+            COMMANDS[name](rest)
+        elif name in LISTS and not rest:
+            LISTS[name]()
+        else:
+            raise _unknown(name, rest)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
         return 2
-    LISTS[name]()
     return 0
+
+
+def _unknown(name, rest):
+    if name in LISTS:
+        return InputError("unexpected word", where=f"python -m tools {name} {rest[0]}", do="Leave it out")
+    known = {each: each for each in [*LISTS, *COMMANDS]} | {each: f"python -m tools.{each}" for each in find_tools()}
+    close = closest(name, known)
+    do = f"Did you mean {known[close]}?" if close else f"Known: {', '.join([*LISTS, *COMMANDS])}"
+    return InputError("no such command", where=f"python -m tools {name}", do=do)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import math
 import os
 
 from common.activations.layout import Tree
-from common.errors import InputError
+from common.errors import InputError, nearest
 from common.files import check_fields, read_json, read_npz, system_errors
 from common.formats.npy import npy_header
 
@@ -23,7 +23,8 @@ def open_activations(root, model):
     if not tree.info.exists():
         known = sorted(path.parent.name for path in (tree.root / "metadata").glob("*/dataset_info.json"))
         do = f"Available: {', '.join(known)}" if known else "Run extract_real_imagenet or generate_dataset first"
-        raise InputError(f"no activations of '{model}' (no metadata/{model}/dataset_info.json)", where=root, do=do)
+        raise InputError(f"no activations of '{model}' (no metadata/{model}/dataset_info.json)", where=root,
+                         do=nearest(model, known, do))
     info = read_json(tree.info)
     if not isinstance(info, dict) or not isinstance(info.get("samples"), list) or not info["samples"]:
         raise InputError("no samples listed", where=tree.info, do="Run the extraction again")
@@ -104,7 +105,7 @@ class Activations:
         for layer in chosen:
             if layer not in self.layers:
                 raise InputError(f"no activations of layer '{layer}'", where=self.tree.activations,
-                                 do=f"Available: {', '.join(self.layers)}")
+                                 do=nearest(layer, self.layers, f"Available: {', '.join(self.layers)}"))
         kinds = {"npy": _NpySource, "flat": _FlatSource, "npz": _NpzSource}
         return ActivationRows(self, [kinds[self.form](self, layer) for layer in chosen])
 

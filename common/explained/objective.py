@@ -18,7 +18,7 @@ from typing import Optional, Tuple
 
 import torch
 
-from common.errors import InputError
+from common.errors import InputError, nearest
 
 COMPARED = ("share", "confidence", "count")  # with a threshold
 KINDS = ("attribute", "class", *COMPARED)
@@ -120,7 +120,8 @@ def parse_objective(word, names=(), threshold=THRESHOLD):
         index = int(name)
     else:
         known = f"Known names: {', '.join(names[:20])}" if names else "Pass its number, or names with --class_names"
-        raise InputError(f"no class or attribute '{name}'", where=f"--objective {word}", do=known)
+        raise InputError(f"no class or attribute '{name}'", where=f"--objective {word}",
+                         do=nearest(name, names, known))
     return Objective(str(word), kind, index, _region(region, word) if at else None, threshold)
 
 

@@ -7,7 +7,7 @@ res `na`. clean-fid itself looks in its own package folder, which is read here t
 import os
 from pathlib import Path
 
-from common.errors import InputError, Parameter
+from common.errors import InputError, Parameter, nearest
 
 DEFAULT = "fid_stats"
 VARIABLE = "GENPROBE_STATS"
@@ -79,9 +79,11 @@ def find_stats(name, folder=None, mode="clean", model="", kid=False):
     if Path(name).is_file():
         raise InputError("this is a file, not the name of statistics", where=Parameter("dataset_name", name),
                          do="Pass it as `reference`")
+    do = "Compute them with setup_fid `action` compute_new, or pass their folder with `stats_dir`"
+    files = {path.name.removesuffix(custom.removeprefix(stem)).lower() for place in search_places(folder)
+             for path in stored_files(place)}
     raise InputError(f"no statistics '{name}' (no {custom}); {_existing_files(folder)}",
-                     where=Parameter("dataset_name", name),
-                     do="Compute them with setup_fid `action` compute_new, or pass their folder with `stats_dir`")
+                     where=Parameter("dataset_name", name), do=nearest(stem, files, do))
 
 
 def _existing_files(folder):

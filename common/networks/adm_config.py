@@ -172,7 +172,8 @@ def check_layers(config, names, where=None):
                                 for side in ("encoder", "decoder"))
             do = (f"This network has encoder_block_0 .. encoder_block_{encoder - 1}, encoder_bottleneck, midblock, "
                   f"decoder_block_0 .. decoder_block_{decoder - 1}")
-            raise InputError(f"unknown layer '{name}'", where=where or Parameter("layers"), do=do)
+            raise InputError(f"unknown layer '{name}'", where=where or Parameter("layers"),
+                             do=nearest(name, known, do))
     return {name: part for name, part in known.items() if name in set(names)}
 
 

@@ -27,31 +27,42 @@ score_samples() { # WORKDIR SAMPLING FLAGS... -- FLAGS...
   qc eval fidis --workdir "$work" "$@"
 }
 
-# 1. C from random weights, fewer steps, since each costs more. It runs beside the rest and keeps quiet.
-echo "C-NCSN++ trains in the background" >&2
-{
+# What runs beside the rest keeps quiet, but for its name.
+background=()
+trap 'kill "${background[@]}" 2>/dev/null || true' EXIT
+beside() { # TITLE FUNCTION
+  echo "$1 in the background" >&2
+  "$2" &
+  background+=($!)
+}
+
+# 1. C from random weights, fewer steps, since each costs more.
+conservative() {
   qc train --config c_digits --workdir "$OUT/C" --n_iters 250 --quiet
   measure C --quiet
-} &
-background=$!
-trap 'kill "$background" 2>/dev/null || true' EXIT
+}
+beside "C-NCSN++ trains" conservative
 
 # 2. One base U; from it U and QC for as many steps again each, with the same images and noises.
 qc train --config u_digits --workdir "$OUT/base" --n_iters 600
 base="$OUT/base/checkpoints/checkpoint_6.pth"
 more=(--restore "$base" --fresh_optimizer --n_iters 800 --config.optim.lr=1e-3 --config.optim.schedule=cosine)
 qc train --config u_digits --workdir "$OUT/U" "${more[@]}"
+
+# 3. The same U sampled as the paper does, with 2,000 network calls, and with as few as the multistep sampler takes,
+# while QC trains.
+paper_sampler() {
+  local checkpoint="$OUT/U/checkpoints/checkpoint_8.pth"
+  score_samples "$OUT/U_PC_2000" --checkpoint "$checkpoint" --method pc --num_scales 1000 -- --quiet
+  score_samples "$OUT/U_PC_30" --checkpoint "$checkpoint" --method pc --num_scales 15 -- --quiet
+}
+beside "U by the paper's sampler" paper_sampler
 qc train --config qc_digits --workdir "$OUT/QC" "${more[@]}"
 measure U
 measure QC
 
-# 3. The same U sampled as the paper does, with 2,000 network calls, and with as few as the multistep sampler takes.
-checkpoint="$OUT/U/checkpoints/checkpoint_8.pth"
-score_samples "$OUT/U_PC_2000" --checkpoint "$checkpoint" --method pc --num_scales 1000 --
-score_samples "$OUT/U_PC_30" --checkpoint "$checkpoint" --method pc --num_scales 15 --
-
 # 4. One table, one figure of samples, loss and asymmetry curves.
-wait "$background"
+for job in "${background[@]}"; do wait "$job"; done
 trap - EXIT
 qc compare --workdirs "$OUT"/{U,QC,C,U_PC_2000,U_PC_30} --names U QC C "U, PC sampler" "U, PC in few calls" \
   --output_dir "$OUT/table" --title "Three score models on 8x8 digits (table 2 in small; last columns: the paper's sampler)"

@@ -70,11 +70,31 @@ def test_overrides_are_gathered(text):
 @pytest.mark.parametrize(("text", "said"), [
     ("", "--data: missing required flag"), ("--data d --num_sample 3", "Did you mean --num_samples?"),
     ("--data d --num_samples many", "--num_samples: expected an integer, not 'many'"),
-    ("--data d --mode sde", "--mode: invalid choice 'sde'"), ("--data d --flip=maybe", "expected true or false"),
+    ("--data d --mode sde", "--mode: invalid choice 'sde'"), ("--data d --mode PCC", "Did you mean pc?"),
+    ("--data d --no_flipp", "Did you mean --no_flip?"), ("--data d -rat 3", "Did you mean --rate?"),
+    ("--data d --flip=maybe", "expected true or false"),
     ("--data d stray", "stray: unexpected argument"), ("--data", "--data: expected a value"),
 ])
 def test_wrong_words_are_named(text, said):
     assert said in refused(text)
+
+
+def test_a_wrong_subcommand_is_answered_with_the_nearest(tmp_path, monkeypatch):
+    """Of a command that runs without one, too, unless the word may be a path."""
+    monkeypatch.chdir(tmp_path)
+    epilog = "subcommands:\n  show     one\n  compare  two\n\nexamples:\n  made_up"
+    with pytest.raises(InputError, match=r"shwo: unknown subcommand. Did you mean show\?"):
+        parse(Options, ["shwo", "--data", "d"], "made_up", "", epilog)
+    (tmp_path / "shwo").touch()
+    with pytest.raises(InputError, match="quote it"):
+        parse(Options, ["shwo", "--data", "d"], "made_up", "", epilog)
+
+
+def test_help_fits_the_terminal(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    assert run(lambda options: None, Options, "made_up", "What it does", argv=["--help"]) == 0
+    lines = capsys.readouterr().out.split("\n")
+    assert max(len(line) for line in lines if not line.startswith("  -n INT, --num_samples")) <= 40
 
 
 def test_help_tells_defaults_and_spellings(capsys):

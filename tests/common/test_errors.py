@@ -31,3 +31,6 @@ def test_other_errors_are_ours():
 def test_nearest_offers_the_closest_or_all():
     assert nearest("digts", ["digits", "photos32"]) == "Did you mean digits?"
     assert nearest("zzz", ["digits", "photos32"]) == "Known: digits, photos32"
+    assert nearest("DIGITS", ["digits", "photos32"]) == "Did you mean digits?"
+    assert nearest("digts", ["digits"], "There is one.") == "Did you mean digits? There is one."
+    assert nearest("zzz", ["digits"], "There is one.") == "There is one."
