@@ -37,11 +37,11 @@ def main(options):
         raise InputError("this is a folder", where="--output", do=f"Pass a file, such as {output / 'report.html'}")
     check_writable(output.parent)
     scanned = scan(folder, skip={output})
-    owners = [scanned.rest, *scanned.runs]
-    if not scanned.runs and not scanned.rest.tables and not scanned.rest.pictures:
+    owners = scanned.owners
+    if not scanned.runs and not any(owner.tables or owner.pictures for owner in owners):
         raise InputError("no run.json, table or picture here", where=folder,
                          do="Pass the output folder of your runs")
-    page = build(scanned, options.title or folder.resolve().name, output.parent)
+    page = build(scanned, options.title or folder.resolve().name, folder, output.parent)
     if not options.dry_run:
         write_text(output, page)
     results = {
