@@ -13,8 +13,10 @@ A figure: {"name", "value", "unit", "better": "lower", "higher" or ""}, with "se
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from common.errors import InputError
+from common.files import write_json
 
 FILE = "summary.json"  # of a folder whose tables no run wrote
 RANKS = ("comparison", "measurement", "step")
@@ -26,7 +28,8 @@ class Quantity:
     """How one entry of a command's results becomes a figure.
 
     key: the entry.  name, unit: in words.  better: "lower", "higher" or "".  se: the entry of its standard error
-    (default: the key with _se).  low, high: entries of a 95 % interval.  scale: 100 for a share in per cent.
+    (default: the key with _se).  low, high: entries of a 95 % interval.  half: entry of half such an interval.
+    scale: 100 for a share in per cent.
     """
 
     key: str
@@ -36,6 +39,7 @@ class Quantity:
     se: str = ""
     low: str = ""
     high: str = ""
+    half: str = ""
     scale: float = 1
 
     def of(self, results, published=None):
@@ -43,10 +47,12 @@ class Quantity:
         value = results.get(self.key)
         if not _is_number(value):
             return None
-        spread = {name: results.get(key) for name, key in (("low", self.low), ("high", self.high)) if key}
-        if len(spread) < 2 or not all(map(_is_number, spread.values())):
-            se = results.get(self.se or f"{self.key}_se")
-            spread = {"se": se} if _is_number(se) else {}
+        se, half = results.get(self.se or f"{self.key}_se"), results.get(self.half)
+        spread = {"se": se} if _is_number(se) else {}
+        if _is_number(half):
+            spread = {"low": value - half, "high": value + half}
+        elif _is_number(results.get(self.low)) and _is_number(results.get(self.high)):
+            spread = {"low": results[self.low], "high": results[self.high]}
         scaled = {name: each * self.scale for name, each in {"value": value, **spread}.items()}
         figure = {"name": self.name, **scaled, "unit": self.unit, "better": self.better}
         return {**figure, "published": dict(zip(("value", "source"), published))} if published else figure
@@ -67,12 +73,14 @@ def summary(title, rows, rank="step", sentence="", pictures=()):
 def summariser(title, *quantities, rank="step", pictures=()):
     """Return the function results -> summary of a command whose results hold its quantities.
 
-    title: text, with entries of the results in braces.
+    title: text.
     """
-    def summarise(results):
-        return summary(title.format_map(results), [("", figures(results, quantities))], rank, pictures=pictures)
+    return lambda results: summary(title, [("", figures(results, quantities))], rank, pictures=pictures)
 
-    return summarise
+
+def write_summary(folder, value):
+    """Write the summary of a folder whose tables no run wrote."""
+    write_json(Path(folder) / FILE, value)
 
 
 def check_summary(value, where):

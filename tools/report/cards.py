@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from common.numerals import measured, number
 from common.summary import RANKS
 from tools.report.markup import anchor, figure, folded, link_to, table
-from tools.report.words import short_names, spoken
+from tools.report.words import short_names
 
 CARDS = 40
 ROWS = 40  # of a card's table
@@ -59,12 +59,12 @@ def cards_of(runs):
                 card = cards.setdefault(key, Card(run.summary["title"], rank, run.command))
                 card.runs.append(run)
     for card in cards.values():
-        names = short_names([run.name or "." for run in card.runs])
-        several = len(card.runs) > 1
+        names = short_names([run.name for run in card.runs])
+        own = [row["name"] for run in card.runs for row in run.summary["rows"]]
         for run, short in zip(card.runs, names):
             for row in run.summary["rows"]:
-                own = f"{short}: {row['name']}" if several and row["name"] else row["name"] or short
-                card.rows.append((own, row["figures"], run))
+                name = row["name"] if own.count(row["name"]) == 1 else f"{short}: {row['name']}".removesuffix(": ")
+                card.rows.append((name or short, row["figures"], run))
     return sorted(cards.values(), key=lambda card: RANKS.index(card.rank))
 
 
@@ -145,12 +145,11 @@ def card_html(card, words, album, pages, place):
     """Return a card as HTML. pages: [(text as HTML, address)] of pages beside this one that belong to it."""
     title, shown = words.html(card.title), ""
     for run in card.runs:
-        found = _picture(run)
-        picture = found and album.card(found[0], found[1])
+        name, path, caption = next(iter(run.captioned()), (None, None, ""))
+        picture = path and album.card(name, path)
         if picture:
-            caption = found[2] or spoken(os_stem(found[0]))
-            name = f" ({run.name})" if len(card.runs) > 1 else ""
-            shown = figure(picture, words.html(caption + name), link_to(found[1], place))
+            whose = f" ({run.name})" if len(card.runs) > 1 else ""
+            shown = figure(picture, words.html(caption + whose), link_to(path, place))
             break
     links = "".join(f'<a href="{address}">{text}</a>' for text, address in pages)
     more = f'<a href="#{anchor("tool", card.command.split()[0])}">all runs of {words.html(card.command)}</a>' \
@@ -164,22 +163,6 @@ def card_html(card, words, album, pages, place):
 def os_stem(name):
     """Return a file's name without folders and suffix."""
     return name.rpartition("/")[2].rpartition(".")[0] or name
-
-
-def _picture(run):
-    """Return (name, path, caption) of the picture that a run's summary puts first, or None; only files of the run."""
-    for pattern, _ in run.summary.get("pictures", ()):
-        for name, path in run.pictures:
-            inner = name.removeprefix(f"{run.name}/") if run.name != "." else name
-            if inner == pattern or run.caption(inner) and _fits(inner, pattern):
-                return name, path, run.caption(inner)
-    return None
-
-
-def _fits(name, pattern):
-    from fnmatch import fnmatchcase
-
-    return fnmatchcase(name, pattern)
 
 
 def cards_html(cards, words, album, links, place):

@@ -28,6 +28,7 @@ class Table:
     columns: list = field(default_factory=list)
     rows: list = field(default_factory=list)
     text: str = ""
+    path: Path = None
 
 
 @dataclass
@@ -59,12 +60,18 @@ class Run:
         """The results of the run."""
         return self.record.get("results") or {}
 
-    def caption(self, name):
-        """Return what the summary says of a picture of this name in the run's folder, or None."""
-        for pattern, caption in (self.summary or {}).get("pictures", ()):
-            if fnmatchcase(name, pattern):
-                return caption
-        return None
+    def inner(self, path):
+        """Return a file's path within the run's folder; of one that lies elsewhere, its name."""
+        return path.relative_to(self.place).as_posix() if path.is_relative_to(self.place) else path.name
+
+    def captioned(self):
+        """Return [(name, path, caption)] of the pictures that the summary names, in its order."""
+        return [(name, path, caption) for pattern, caption in (self.summary or {}).get("pictures", ())
+                for name, path in self.pictures if fnmatchcase(self.inner(path), pattern)]
+
+    def caption(self, path):
+        """Return what the summary says of a picture, or None."""
+        return next((caption for _, place, caption in self.captioned() if place == path), None)
 
 
 @dataclass
@@ -101,7 +108,25 @@ def scan(folder, skip=()):
         for path in (place / name for name in sorted(files)):
             if path not in skip and not path.name.startswith("."):
                 _take(result, folder, owner, path)
+    _hand_over(result)
     return result
+
+
+def _hand_over(result):
+    """Give files beside the folder of the run that wrote them, which its record names, to that run."""
+    owners = {}
+    for run in result.runs:
+        for file in run.record.get("files") or ():
+            if isinstance(file, str) and file.startswith(".."):
+                owners[os.path.normpath(run.place / file)] = run
+    for kind in ("pictures", "pages", "tables") if owners else ():
+        for owner in result.owners:
+            files = getattr(owner, kind)
+            for one in list(files):
+                path = os.path.normpath(one.path if kind == "tables" else one[1])
+                if owners.get(path, owner) is not owner:
+                    files.remove(one)
+                    getattr(owners[path], kind).append(one)
 
 
 def _owner(result, folder, place, files):
@@ -152,7 +177,7 @@ def _take(result, folder, owner, path):
     elif kind in TABLES and "table" in path.stem.lower() and not _has_better(path):
         table = _attempt(result, folder, path, read_table)
         if table is not None:
-            table.name = name
+            table.name, table.path = name, path
             owner.tables.append(table)
     elif path.name == "log.jsonl":
         owner.log += _attempt(result, folder, path, read_rows) or []

@@ -28,7 +28,7 @@ def build(scanned, title, folder, place):
     galleries = dict(zip((run.name for run in owners), album.galleries([run.pictures for run in owners])))
     section = Section(words, galleries, place)
     rest = section.of_rest([scanned.rest, *scanned.folders], "Beside the runs")
-    body = [cards, rest, *(section.of_tool(tool, runs) for tool, runs in sorted(tools.items()))]
+    body = [cards, *(section.of_tool(tool, runs) for tool, runs in sorted(tools.items())), rest]
     heading = escape(words.plain(title))
     head = f'<h1>{heading}</h1>{_lead(scanned)}{_nav(tools, cards, rest, words)}{_pages(links)}'
     digest = base64.b64encode(hashlib.sha256(CSS.encode()).digest()).decode()
@@ -57,8 +57,8 @@ def _lead(scanned):
 
 def _nav(tools, cards, rest, words):
     links = [("#found", "What was found")] if cards else []
-    links += [("#rest", "Beside the runs")] if rest else []
     links += [(f"#{anchor('tool', tool)}", words.html(tool)) for tool in sorted(tools)]
+    links += [("#rest", "Beside the runs")] if rest else []
     return f'<nav aria-label="Sections">{"".join(f"<a href={_quoted(to)}>{text}</a>" for to, text in links)}</nav>'
 
 

@@ -90,17 +90,16 @@ class Section:
             shown = self.galleries.get(run.name, [])
             left += len(run.pictures) - len(shown)
             for name, path, picture in shown:
-                figures.append(figure(picture, self.caption(run, name), link_to(path, self.place)))
+                figures.append(figure(picture, self.caption(run, name, path), link_to(path, self.place)))
         if not figures:
             return ""
         note = f'<p class="note">{left:,} more picture{"s are" if left > 1 else " is"} in the folder.</p>' if left else ""
         return f'<h3>Pictures</h3><div class="pictures">{"".join(figures)}</div>{note}'
 
-    def caption(self, run, name):
+    def caption(self, run, name, path):
         """Return the caption of a picture: what the summary says of it, else its name in words; and whose it is."""
-        inner = name.removeprefix(f"{run.name}/")
-        own = run.caption(inner)
-        text = own or spoken(os_stem(inner))
+        own = run.caption(path)
+        text = own or spoken(os_stem(name))
         whose = run.name if own or not run.record else name.rpartition("/")[0]
         return self.words.html(text) + (f" <span>{self.words.html(whose)}</span>" if whose not in ("", ".") else "")
 
