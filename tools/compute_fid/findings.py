@@ -14,12 +14,15 @@ PAIRS = (Quantity("psnr", "PSNR", "dB", "higher"), Quantity("ssim", "SSIM", bett
          Quantity("lpips", "LPIPS", better="lower"))
 
 
-def score(results):
-    """Summarise `compute_fid clean` and `fast`."""
-    reference = results.get("reference")
-    against = f" to {Path(reference).name}" if reference else ""
-    return summary(f"Distance of images{against} in {results['features']}", [("", figures(results, SCORES))],
-                   "measurement")
+def score(name):
+    """Return what summarises `compute_fid clean` and `fast`. name: of the reference, or None."""
+    def summarise(results):
+        reference = name or results.get("reference")
+        against = f" to {Path(reference).name}" if reference else ""
+        return summary(f"Distance of images{against} in {results['features']}", [("", figures(results, SCORES))],
+                       "measurement")
+
+    return summarise
 
 
 def pairs(results):

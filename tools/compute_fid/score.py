@@ -103,7 +103,7 @@ def _job(request, options, plan):
     return Job(options.output_dir, f"compute_fid {'clean' if hasattr(options, 'mode') else 'fast'}", options,
                request=request, derived=derived, inputs=_inputs(options, plan),
                about=[{"name": plan.describe(name)} for name in names], owns=["table.csv", "classes.csv"], show=show,
-               summary=findings.score)
+               summary=findings.score(options.dataset_name))
 
 
 def _inputs(options, plan):

@@ -18,6 +18,6 @@ def describe(title, picture):
         what = "How well sets of activations are told apart (AUC 0.5: not at all)" if rows else \
             "Map of a set of activations"
         return summary(what, rows or [("", figures(results, OF_THE_MAP))], "measurement",
-                       pictures=[[picture, f"map of {title or ', '.join(results['sets'])}"]])
+                       pictures=[[picture, f"map: {title or ', '.join(results['sets'])}"]])
 
     return summarise

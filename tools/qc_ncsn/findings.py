@@ -82,7 +82,8 @@ def compare(title):
         changes = []
         for name in others:
             entry = results[name]
-            parts = [f"{what} by {measured(entry[key] * scale, _scaled(entry.get(f'{key}_se'), scale))}{unit}"
+            parts = [f"{what} by {'+' * (entry[key] > 0)}"
+                     f"{measured(entry[key] * scale, _scaled(entry.get(f'{key}_se'), scale))}{unit}"
                      for key, what, scale, unit in (("nasym_change", "NAsym", 100, " %"),
                                                     ("nll_difference", "the likelihood", 1, " bits/dim"))
                      if entry.get(key) is not None]

@@ -9,6 +9,7 @@ from tools.report.words import short_names
 
 CARDS = 40
 ROWS = 40  # of a card's table
+BESIDE = 62  # signs of a row up to which the picture stands beside the table
 ARROWS = {"lower": "↓", "higher": "↑"}
 SURE = 1.96  # standard errors of a difference that is taken for one
 
@@ -84,21 +85,37 @@ def sentence(card):
     given = [run.summary.get("sentence") for run in card.runs]
     if len(given) == 1 and given[0]:
         return given[0]
-    columns = card.columns
     if len(card.rows) == 1:
-        texts = [f"{one['name']} {with_unit(one)}" for one in card.rows[0][1][:4]]
-        return ", ".join(texts) + "."
-    column = next((each for each in columns if card.best(each) is not None), columns[0])
+        return ", ".join(f"{one['name']} {with_unit(one)}" for one in card.rows[0][1][:4]) + "."
+    column = next((each for each in card.columns if card.best(each) is not None), None)
+    return _ranked(card, column) if column else _listed(card)
+
+
+def _ranked(card, column):
+    """Return which row is best in a column, and how the others stand to it."""
     values = card.values(column)
-    best = card.best(column)
-    if best is None:
-        texts = [f"{with_unit(one)} ({name})" for name, one in values[:4]]
-        return f"{column[0]}: " + ", ".join(texts) + (f" and {len(values) - 4} more." if len(values) > 4 else ".")
     values.sort(key=lambda pair: pair[1]["value"], reverse=values[0][1]["better"] == "higher")
     (first, top), (second, next_one), (last, worst) = values[0], values[1], values[-1]
     text = f"{column[0]} is best for {first}, {with_unit(top)}"
     text += f", and worst for {last}, {with_unit(worst)}" if len(values) > 2 else f"; {last}: {with_unit(worst)}"
     return f"{text}; {second} is within the error of the best." if _alike(top, next_one) else f"{text}."
+
+
+def _listed(card):
+    """Return what is the same in all rows, and the first figure that is not."""
+    same, other = [], None
+    for column in card.columns:
+        values = card.values(column)
+        if len(values) == len(card.rows) and len({one["value"] for _, one in values}) == 1:
+            same.append(f"{column[0]} {with_unit(values[0][1])}")
+        else:
+            other = other or (column, values)
+    parts = [", ".join(same[:3]) + (" in both" if len(card.rows) == 2 else f" in all {len(card.rows)}")] if same else []
+    if other:
+        texts = [f"{with_unit(one)} ({name})" for name, one in other[1][:3]]
+        more = f" and {len(other[1]) - 3} more" if len(other[1]) > 3 else ""
+        parts.append(f"{other[0][0]} " + ", ".join(texts) + more)
+    return "; ".join(parts) + "."
 
 
 def _alike(one, other):
@@ -148,13 +165,15 @@ def card_html(card, words, album, pages, place):
         name, path, caption = next(iter(run.captioned()), (None, None, ""))
         picture = path and album.card(name, path)
         if picture:
-            whose = f" ({run.name})" if len(card.runs) > 1 else ""
+            captions = [next(iter(other.captioned()), (None, None, ""))[2] for other in card.runs]
+            whose = f" ({run.name})" if captions.count(caption) > 1 else ""
             shown = figure(picture, words.html(caption + whose), link_to(path, place))
             break
     links = "".join(f'<a href="{address}">{text}</a>' for text, address in pages)
     more = f'<a href="#{anchor("tool", card.command.split()[0])}">all runs of {words.html(card.command)}</a>' \
         if card.command else ""
-    return (f'<article class="card{" pictured" if shown else ""}"><h3>{title}</h3>'
+    kind = " pictured" if shown and _width(card) <= BESIDE else ""
+    return (f'<article class="card{kind}"><h3>{title}</h3>'
             f'<p class="found">{words.html(sentence(card))}</p>'
             f'<div class="both">{card_table(card, words)}{shown}</div>'
             f'<p class="links">{links}{more}</p></article>')
@@ -163,6 +182,12 @@ def card_html(card, words, album, pages, place):
 def os_stem(name):
     """Return a file's name without folders and suffix."""
     return name.rpartition("/")[2].rpartition(".")[0] or name
+
+
+def _width(card):
+    """Return about how many signs wide a card's table is."""
+    cells = [[name, *map(figure_text, figures)] for name, figures, _ in card.rows]
+    return sum(max(len(row[place]) + 4 for row in cells if place < len(row)) for place in range(max(map(len, cells))))
 
 
 def cards_html(cards, words, album, links, place):

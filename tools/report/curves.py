@@ -36,8 +36,8 @@ def _chart(quantity, across, lines, words):
     svg = draw({words.plain(name): points for name, points in shown}, spoken(words.plain(across)),
                f"{words.plain(spoken(quantity))} by {spoken(words.plain(across))}")
     keys = "".join(
-        f'<span class="key"><svg viewBox="0 0 26 12" aria-hidden="true"><line class="line{index}" x1="0" x2="26" y1="6" '
-        f'y2="6"/></svg>{words.html(name)}</span>' for index, (name, _) in enumerate(shown))
+        f'<span class="key"><svg viewBox="0 0 26 12" aria-hidden="true"><line class="line{index}" x1="0" x2="26" '
+        f'y1="6" y2="6"/></svg>{words.html(name)}</span>' for index, (name, _) in enumerate(shown))
     more = f"and {len(lines) - LINES:,} more runs" if len(lines) > LINES else ""
     key = f"<figcaption>{keys}{more}</figcaption>" if len(lines) > 1 else ""
     return f"<figure><b>{what}</b>{svg}{key}</figure>"
@@ -56,7 +56,7 @@ def long_table(table):
         return None
     if any(math.isnan(cell) for row in rows for cell in row if cell is not None):
         rows = [[None if cell is not None and math.isnan(cell) else cell for cell in row] for row in rows]
-    kept = [column for column in table.columns if not column.removesuffix("_se") in set(table.columns) - {column}]
+    kept = [column for column in table.columns if column.removesuffix("_se") not in set(table.columns) - {column}]
     return [{name: cell for name, cell in zip(table.columns, row) if name in kept} for row in rows]
 
 

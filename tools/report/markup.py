@@ -34,7 +34,7 @@ def table(columns, rows, label, caption="", heads=True, cut=True):
 def is_numeric(cells):
     """True when every non-empty cell starts like a number (`3.2 ± 0.1` is one)."""
     filled = [bare for bare in map(_bare, cells) if bare.strip() not in ("", "-", "—")]
-    return bool(filled) and all(re.match(r"[-+−<>~(]?\s*[\d.]", bare) for bare in filled)
+    return bool(filled) and all(re.match(r"[-+−<>~(]*\s*[\d.]", bare) for bare in filled)
 
 
 def _bare(cell):

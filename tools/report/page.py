@@ -12,6 +12,7 @@ from tools.report.sections import Section
 from tools.report.style import CSS
 from tools.report.words import Words, duration, roots_of
 
+GENERATOR = '<meta name="generator" content="genprobe report">'
 HEAD = 1 << 16  # bytes of a page in which its title is looked for
 
 
@@ -37,7 +38,7 @@ def build(scanned, title, folder, place):
         f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         f'<meta http-equiv="Content-Security-Policy" content="{policy}"><title>{heading}</title>'
         f'<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f'<meta name="color-scheme" content="light dark"><style>{CSS}</style></head>\n'
+        f'<meta name="color-scheme" content="light dark">{GENERATOR}<style>{CSS}</style></head>\n'
         f'<body><a class="skip" href="#main">To the findings</a><header>{head}</header>{_warnings(scanned, words)}'
         f'<main id="main">{"".join(body)}</main></body></html>\n'
     )
@@ -76,19 +77,29 @@ def _warnings(scanned, words):
 
 
 def _page_links(scanned, words, place):
-    """Return {run's name: [(text, address)]} of the other pages in the folder."""
-    return {owner.name: [(f"{words.html(_title(path) or name)} <span>{words.html(name)}</span>", link_to(path, place))
-                         for name, path in owner.pages] for owner in scanned.owners if owner.pages}
+    """Return {run's name: [(text, address)]} of the other pages in the folder, without earlier reports."""
+    links = {}
+    for owner in scanned.owners:
+        for name, path in owner.pages:
+            head = _head(path)
+            if GENERATOR not in head:
+                text = f"{words.html(_title(head) or name)} <span>{words.html(name)}</span>"
+                links.setdefault(owner.name, []).append((text, link_to(path, place)))
+    return links
 
 
-def _title(path):
-    """Return the title that a page gives itself, or an empty text."""
+def _head(path):
+    """Return how a page begins, empty where it cannot be read."""
     try:
         with open(path, "rb") as stream:
-            text = stream.read(HEAD).decode(errors="replace")
+            return stream.read(HEAD).decode(errors="replace")
     except OSError:
         return ""
-    found = re.search(r"<title>([^<]{1,200})</title>", text, re.IGNORECASE)
+
+
+def _title(head):
+    """Return the title that a page gives itself, or an empty text."""
+    found = re.search(r"<title>([^<]{1,200})</title>", head, re.IGNORECASE)
     return " ".join(unescape(found[1]).split()) if found else ""
 
 

@@ -60,7 +60,8 @@ class Section:
         title = f": {self.words.html(titles[0])}" if len(titles) == 1 else ""
         same = [f"{self.words.html(name)} {cell}" for name, cell in alike.items()
                 if name in found and len(runs) > 1 and cell not in ("", "—")]
-        note = f'<p class="note">Alike in all {len(runs)} runs: {", ".join(same)}.</p>' if same else ""
+        all_runs = "both runs" if len(runs) == 2 else f"all {len(runs):,} runs"
+        note = f'<p class="note">Alike in {all_runs}: {", ".join(same)}.</p>' if same else ""
         shown = table(["run", *map(self.words.html, columns)], rows, self.words.html(f"runs of {command}"))
         return f"<h3>{self.words.html(command)}{title}</h3>{shown}{note}"
 
@@ -93,7 +94,8 @@ class Section:
                 figures.append(figure(picture, self.caption(run, name, path), link_to(path, self.place)))
         if not figures:
             return ""
-        note = f'<p class="note">{left:,} more picture{"s are" if left > 1 else " is"} in the folder.</p>' if left else ""
+        left = f"{left:,} more pictures are" if left > 1 else "1 more picture is" if left else ""
+        note = f'<p class="note">{left} in the folder.</p>' if left else ""
         return f'<h3>Pictures</h3><div class="pictures">{"".join(figures)}</div>{note}'
 
     def caption(self, run, name, path):
@@ -175,10 +177,9 @@ def _flag(name, value):
 def _parts(record):
     """Return {part of a record: {name: value}} of what is worth reading."""
     machine = record.get("machine") or record.get("device") or {}
-    results = {name: value for name, value in (record.get("results") or {}).items()}
     more = {name: value for name, value in record.items() if name not in KNOWN}
-    return {"options": record.get("options") or {}, "results": results, "derived from inputs": record.get("derived") or {},
-            "versions": record.get("versions") or {},
+    return {"options": record.get("options") or {}, "results": record.get("results") or {},
+            "derived from inputs": record.get("derived") or {}, "versions": record.get("versions") or {},
             "machine": machine if isinstance(machine, dict) else {"device": machine},
             "run": {"time": duration(record.get("seconds")), **more}}
 
@@ -195,9 +196,11 @@ def _badge(run, words):
 def _figures(runs, words):
     """Return {column: cells} of the figures of runs whose summaries have one row each."""
     columns = {}
+    if any(run.summary is not None and len(run.summary["rows"]) != 1 for run in runs):
+        return columns
     for index, run in enumerate(runs):
         rows = run.summary["rows"] if run.summary else []
-        if len(rows) != 1:
+        if not rows:
             continue
         for one in rows[0]["figures"]:
             name = f"{one['name']} ({one['unit']})" if one.get("unit") else one["name"]

@@ -23,7 +23,8 @@ h3 { font-size: 1.02rem; margin: 1.7rem 0 .5rem; }
 a { color: var(--accent); text-underline-offset: .15em; }
 a:focus-visible, summary:focus-visible, .wide:focus-visible, pre:focus-visible { outline: 3px solid var(--accent);
   outline-offset: 2px; border-radius: 4px; }
-.skip { position: absolute; left: -99rem; } .skip:focus { left: 1rem; top: .6rem; background: var(--card); padding: .4rem; }
+.skip { position: absolute; left: -99rem; } .skip:focus { left: 1rem; top: .6rem; background: var(--card);
+  padding: .4rem; }
 p.lead, figcaption, caption, .note, small { color: var(--soft); }
 p.lead { margin: 0 0 .9rem; }
 nav { display: flex; flex-wrap: wrap; gap: .4rem; margin: 0 0 1rem; }
@@ -39,7 +40,8 @@ nav a:hover { border-color: var(--accent); }
 .card .both { display: grid; grid-template-columns: minmax(0, 1fr); gap: 1.2rem; align-items: start; }
 .card .wide { margin: 0; max-height: none; }
 .card figure { border: 0; padding: 0; }
-.card figure img { max-height: 30rem; width: auto; }
+.card figure img { max-height: 24rem; width: auto; } .card.pictured figure img { max-height: 30rem; }
+.card.pictured tbody th { white-space: normal; min-width: 8rem; }
 .card .links { margin: .9rem 0 0; font-size: .9rem; display: flex; flex-wrap: wrap; gap: .2rem 1.4rem; }
 @media (min-width: 1000px) { .card.pictured .both { grid-template-columns: minmax(0, 6fr) minmax(0, 5fr); } }
 .wide { overflow: auto; max-height: 36rem; background: var(--card); border: 1px solid var(--line); border-radius: 8px;
@@ -49,10 +51,12 @@ th, td { padding: .38rem .75rem; text-align: left; border-bottom: 1px solid var(
   vertical-align: top; }
 td.long { white-space: normal; min-width: 15rem; }
 tbody tr:last-child > * { border-bottom: 0; }
-thead th { font-weight: 600; color: var(--soft); font-size: .85rem; background: var(--shade); position: sticky; top: 0;
+thead th { font-weight: 600; color: var(--soft); font-size: .85rem; background: var(--shade); position: sticky;
+  top: 0;
   white-space: normal; vertical-align: bottom; min-width: 4.5rem; overflow-wrap: normal; }
 tbody th { font-weight: 600; } th.number, td.number { text-align: right; }
-td strong { background: var(--good); color: var(--goodink); border-radius: 4px; padding: .05rem .35rem; margin: 0 -.35rem; }
+td strong { background: var(--good); color: var(--goodink); border-radius: 4px; padding: .05rem .35rem;
+  margin: 0 -.35rem; }
 .better { font-weight: 400; } td small { display: block; white-space: normal; }
 tbody tr:hover > * { background: var(--shade); }
 caption { text-align: left; padding: .5rem .75rem 0; font-size: .86rem; }
@@ -74,7 +78,8 @@ svg polyline { fill: none; stroke-width: 1.7; stroke-linejoin: round; }
 .key svg { display: inline-block; width: 1.3rem; height: .6rem; margin-right: .3rem; } .key line { stroke-width: 3; }
 details { margin: .45rem 0; } summary { cursor: pointer; color: var(--accent); padding: .15rem 0; }
 details.all { margin-top: .9rem; } details details { margin-left: 1rem; }
-pre { background: var(--card); border: 1px solid var(--line); border-radius: 8px; padding: .7rem .9rem; margin: .3rem 0 .8rem;
+pre { background: var(--card); border: 1px solid var(--line); border-radius: 8px; padding: .7rem .9rem;
+  margin: .3rem 0 .8rem;
   overflow-x: auto; font-size: .85rem; white-space: pre-wrap; max-height: 20rem; }
 .status { font-size: .82rem; font-weight: 600; border: 1px solid currentcolor; border-radius: 99px; padding: 0 .5rem;
   white-space: normal; }
@@ -84,7 +89,9 @@ pre { background: var(--card); border: 1px solid var(--line); border-radius: 8px
 @media (max-width: 600px) { body { padding: 1.2rem .8rem 3rem; } .card { padding: 1rem .9rem; }
   h1 { font-size: 1.5rem; } th, td { padding: .35rem .55rem; } tbody th { white-space: normal; min-width: 7rem; } }
 @media print { body { max-width: none; padding: 0; font-size: 10pt; } nav, .skip { display: none; }
-  .wide, pre, .warn { overflow: visible; max-height: none; } th, td { white-space: normal; overflow-wrap: anywhere; min-width: 0; }
-  thead th { position: static; min-width: 0; } .card, figure, tr { break-inside: avoid; } h2, h3 { break-after: avoid; }
+  .wide, pre, .warn { overflow: visible; max-height: none; } th, td { white-space: normal; overflow-wrap: anywhere;
+  min-width: 0; }
+  thead th { position: static; min-width: 0; } .card, figure, tr { break-inside: avoid; }
+  h2, h3 { break-after: avoid; }
   details::details-content { content-visibility: visible; display: block; height: auto; } }
 """

@@ -117,7 +117,8 @@ def main(request):
     set_precision("fp32")
     space = open_space(options.features, "legacy_tensorflow", options.weights, device)
     job = Job(stat_folder(options), PROG, options, request=request, owns=[source.path.name for source in sources],
-              content={source.path.name: source.stored() for source in sources}, inputs=_inputs(options), summary=findings.encode,
+              content={source.path.name: source.stored() for source in sources}, inputs=_inputs(options),
+              summary=findings.encode,
               about=[{"name": source.what, "images": source.count, "sha256": source.digest} for source in sources])
 
     def rehearse():
