@@ -158,6 +158,19 @@ def _cell(one, best, words):
     return text
 
 
+def text_table(card):
+    """Return (columns, rows) of a card's table for a terminal; * marks the best of a column."""
+    columns = card.columns
+    best = {column: card.best(column) for column in columns}
+    rows = []
+    for name, figures, _ in card.rows[:ROWS]:
+        own = {(one["name"], one.get("unit", "")): one for one in figures}
+        rows.append([name, *("" if column not in own else figure_text(own[column])
+                             + " *" * (best[column] is not None and own[column]["value"] == best[column])
+                             for column in columns)])
+    return ["", *(f"{name} ({unit})" if unit else name for name, unit in columns)], rows
+
+
 def card_html(card, words, album, pages, place):
     """Return a card as HTML. pages: [(text as HTML, address)] of pages beside this one that belong to it."""
     title, shown = words.html(card.title), ""

@@ -5,7 +5,7 @@ import hashlib
 import re
 from html import escape, unescape
 
-from tools.report.cards import cards_html, cards_of
+from tools.report.cards import cards_html
 from tools.report.markup import anchor, folded, link_to
 from tools.report.pictures import Album
 from tools.report.sections import Section
@@ -16,15 +16,15 @@ GENERATOR = '<meta name="generator" content="genprobe report">'
 HEAD = 1 << 16  # bytes of a page in which its title is looked for
 
 
-def build(scanned, title, folder, place):
+def build(scanned, found, title, folder, place):
     """Return the HTML page about `folder`, to be written in folder `place`; unreadable pictures are added to
-    `scanned.unreadable`."""
+    `scanned.unreadable`. found: the Cards that it opens with."""
     words = Words(roots_of(folder, scanned.runs))
     tools = {}
     for run in scanned.runs:
         tools.setdefault(run.tool, []).append(run)
     links, album = _page_links(scanned, words, place), Album(scanned.unreadable)
-    cards = cards_html(cards_of([*scanned.folders, *scanned.runs]), words, album, links, place)
+    cards = cards_html(found, words, album, links, place)
     owners = scanned.owners
     galleries = dict(zip((run.name for run in owners), album.galleries([run.pictures for run in owners])))
     section = Section(words, galleries, place)
