@@ -21,24 +21,31 @@ def charts(logs, names, words, axis=""):
 
     names: what the runs are called.  axis: the entry that goes across (default: a step).
     """
-    series = {}
+    series, more = {}, {}
     for name, rows in zip(names, logs.values()):
+        if all(len(series.get(quantity, ())) == LINES for quantity in rows[-1] if quantity not in NOT_DRAWN):
+            for quantity in rows[-1]:  # no line of it is drawn
+                more[quantity] = more.get(quantity, 0) + 1
+            continue
         for quantity, points in _series(rows, axis).items():
-            if len(points) > 1:
-                series.setdefault(quantity, {})[name] = points
+            if len(points) > 1 and len(series.setdefault(quantity, {})) < LINES:
+                series[quantity][name] = points
+            elif len(points) > 1:
+                more[quantity] = more.get(quantity, 0) + 1
     across = axis or next((name for name in AXES for rows in logs.values() if name in rows[0]), "row")
-    return [_chart(quantity, across, lines, words) for quantity, lines in series.items()]
+    return [_chart(quantity, across, lines, more.get(quantity, 0), words) for quantity, lines in series.items()
+            if lines]
 
 
-def _chart(quantity, across, lines, words):
-    """Return one chart with its title and the key to its lines."""
-    what, shown = words.html(spoken(quantity)), list(lines.items())[:LINES]
+def _chart(quantity, across, lines, left, words):
+    """Return one chart with its title and the key to its lines; left: how many runs more have it."""
+    what, shown = words.html(spoken(quantity)), list(lines.items())
     svg = draw({words.plain(name): points for name, points in shown}, spoken(words.plain(across)),
                f"{words.plain(spoken(quantity))} by {spoken(words.plain(across))}")
     keys = "".join(
         f'<span class="key"><svg viewBox="0 0 26 12" aria-hidden="true"><line class="line{index}" x1="0" x2="26" '
         f'y1="6" y2="6"/></svg>{words.html(name)}</span>' for index, (name, _) in enumerate(shown))
-    more = f"and {len(lines) - LINES:,} more runs" if len(lines) > LINES else ""
+    more = f"and {left:,} more runs" if left else ""
     key = f"<figcaption>{keys}{more}</figcaption>" if len(lines) > 1 else ""
     return f"<figure><b>{what}</b>{svg}{key}</figure>"
 

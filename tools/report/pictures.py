@@ -12,7 +12,7 @@ from common.images.bounds import PILLOW_ERRORS, check_claims
 
 CARD = (1400, 700_000)  # longest side in pixels and bytes of the picture of a card
 SIDES = ((30, 900, 250_000), (120, 480, 60_000), (10**9, 160, 12_000))  # of a gallery: up to so many, side, bytes
-MOST = 400  # pictures of all galleries
+MOST = 300  # pictures of all galleries
 OF_A_RUN = 24
 BUDGET = 6_000_000  # bytes of all pictures
 TINY = 160  # pixels of a side up to which pictures are enlarged, without smoothing
