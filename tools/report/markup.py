@@ -5,13 +5,19 @@ import re
 from html import unescape
 from urllib.parse import quote
 
+MANY = 12  # columns of a table that is too wide for a page
+FEW = 6  # rows of such a table that become columns
+
 
 def table(columns, rows, label, caption="", heads=True, cut=True):
     """Return a table in a frame of its own that scrolls.
 
     columns: names.  rows: cells.  label: what it is, for who does not see it.  heads: the first cell of a row names it.
-    cut: long texts may break into lines.
+    cut: long texts may break into lines. A few long rows become columns.
     """
+    if len(columns) > MANY and len(rows) <= FEW and heads and all(len(row) == len(columns) for row in rows):
+        first, *names = columns
+        columns, rows = [first, *(row[0] for row in rows)], [list(row) for row in zip(names, *(row[1:] for row in rows))]
     numeric = [is_numeric([row[index] for row in rows if index < len(row)]) for index in range(len(columns))]
     kinds = [' class="number"' if number else "" for number in numeric]
     head = "".join(f'<th scope="col"{kind}>{name}</th>' for name, kind in zip(columns, kinds))
@@ -26,9 +32,10 @@ def table(columns, rows, label, caption="", heads=True, cut=True):
             lines.append("".join(f"<td{kind}>{cell}</td>" for cell, kind in zip(cells, wide)))
     title = f"<caption>{caption}</caption>" if caption else ""
     body = "".join(f"<tr>{line}</tr>" for line in lines)
+    many = ' class="many"' if len(columns) > MANY else ""
     top = f"<thead><tr>{head}</tr></thead>" if any(columns) else ""
     return (f'<div class="wide" role="region" tabindex="0" aria-label="{_attribute(label)}">'
-            f"<table>{title}{top}<tbody>{body}</tbody></table></div>")
+            f"<table{many}>{title}{top}<tbody>{body}</tbody></table></div>")
 
 
 def is_numeric(cells):

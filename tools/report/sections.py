@@ -136,7 +136,7 @@ class Section:
             left = {part: {name: value for name, value in pairs.items() if name not in alike[part]}
                     for part, pairs in own.items()}
             inner = "".join(self._pairs(part, pairs) for part, pairs in left.items())
-            head = f"<p>Repeat, from this folder:</p>{self._command(run)}" if run.record.get("options") else ""
+            head = f"<p>To repeat it, from this folder (… stands for folders outside):</p>{self._command(run)}" if run.record.get("options") else ""
             inner = f"{head}{inner}{self._inputs(run)}"
             body += folded(self.words.html(run.name) + _badge(run, self.words), inner) if len(runs) > 1 else inner
         what = f"{len(runs)} runs" if len(runs) > 1 else "the run"

@@ -91,7 +91,9 @@ pre { background: var(--card); border: 1px solid var(--line); border-radius: 8px
 @media print { body { max-width: none; padding: 0; font-size: 10pt; } nav, .skip { display: none; }
   .wide, pre, .warn { overflow: visible; max-height: none; } th, td { white-space: normal; overflow-wrap: anywhere;
   min-width: 0; }
-  thead th { position: static; min-width: 0; } .card, figure, tr { break-inside: avoid; }
+  thead th { position: static; min-width: 0; overflow-wrap: anywhere; } td.long { min-width: 0; }
+  table.many { table-layout: fixed; font-size: 5pt; } table.many :is(th, td) { padding: .1rem; }
+  .card, figure, tr { break-inside: avoid; }
   h2, h3 { break-after: avoid; }
   details::details-content { content-visibility: visible; display: block; height: auto; } }
 """
