@@ -79,7 +79,8 @@ def _change(names, key, change, lines):
     columns = ["blob", "changed in", *(f"mean {name}" for name in signed), *(f"|{name}|" for name in moved)]
     own = [line for line in lines if line["flip"] and line["attribute"] == attribute and line["target"] == wanted]
     sentence = _sentence(names, attribute, own, often)
-    return (f'<section class="change"><div><h3>{escape(shown(title))}</h3><p>{escape(shown(sentence))}</p>{_table(columns, rows)}'
+    head, text = escape(shown(title)), escape(shown(sentence))
+    return (f'<section class="change"><div><h3>{head}</h3><p>{text}</p>{_table(columns, rows)}'
             f'</div><figure class="broad"><img src="{difference_uri(picture)}" alt="mean difference of the pictures">'
             f"<figcaption>mean change of the pictures, largest {np.abs(picture).max():.3f} of 2</figcaption></figure>"
             "</section>")

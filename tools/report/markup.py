@@ -17,7 +17,8 @@ def table(columns, rows, label, caption="", heads=True, cut=True):
     """
     if len(columns) > MANY and len(rows) <= FEW and heads and all(len(row) == len(columns) for row in rows):
         first, *names = columns
-        columns, rows = [first, *(row[0] for row in rows)], [list(row) for row in zip(names, *(row[1:] for row in rows))]
+        across = [list(row) for row in zip(names, *(row[1:] for row in rows))]
+        columns, rows = [first, *(row[0] for row in rows)], across
     numeric = [is_numeric([row[index] for row in rows if index < len(row)]) for index in range(len(columns))]
     kinds = [' class="number"' if number else "" for number in numeric]
     head = "".join(f'<th scope="col"{kind}>{name}</th>' for name, kind in zip(columns, kinds))

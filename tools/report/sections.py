@@ -136,8 +136,7 @@ class Section:
             left = {part: {name: value for name, value in pairs.items() if name not in alike[part]}
                     for part, pairs in own.items()}
             inner = "".join(self._pairs(part, pairs) for part, pairs in left.items())
-            head = f"<p>To repeat it, from this folder (… stands for folders outside):</p>{self._command(run)}" if run.record.get("options") else ""
-            inner = f"{head}{inner}{self._inputs(run)}"
+            inner = f"{self._command(run)}{inner}{self._inputs(run)}"
             body += folded(self.words.html(run.name) + _badge(run, self.words), inner) if len(runs) > 1 else inner
         what = f"{len(runs)} runs" if len(runs) > 1 else "the run"
         return folded(f"{self.words.html(command)}: options, results, inputs, versions and command of {what}", body,
@@ -157,13 +156,16 @@ class Section:
         return table(["input" if name == "name" else self.words.html(spoken(name)) for name in names], rows, "inputs")
 
     def _command(self, run):
-        """Return the command that repeats a run."""
+        """Return the command that repeats a run, where its record says what was asked for."""
+        if not run.record.get("options"):
+            return ""
         given = run.record.get("words")
         if given is None:
             options = run.record.get("request") or run.record.get("options") or {}
             given = [word for name, value in options.items() for word in _flag(name, value)]
         command = shlex.join(self.words.plain(word) for word in given)
-        return f'<pre tabindex="0">python -m tools.{self.words.html(run.command)} {escape(command)}</pre>'
+        head = "<p>To repeat it, from this folder (… stands for folders outside):</p>"
+        return f'{head}<pre tabindex="0">python -m tools.{self.words.html(run.command)} {escape(command)}</pre>'
 
 
 def _flag(name, value):

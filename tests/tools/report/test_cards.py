@@ -15,8 +15,8 @@ from tools.report.find import scan
 
 def measurement(title, value, better="lower", se=0.01, rank="measurement", **more):
     """Return a summary of one figure."""
-    return summary(title, [("", [{"name": "loss", "value": value, "se": se, "unit": "nats", "better": better, **more}])],
-                   rank)
+    figure = {"name": "loss", "value": value, "se": se, "unit": "nats", "better": better, **more}
+    return summary(title, [("", [figure])], rank)
 
 
 @pytest.fixture

@@ -53,6 +53,7 @@ def test_hostile_names_are_shown_as_text_on_the_page(folder):
         assert " ".join(shown(name).split()) in page.text
 
 
+@pytest.mark.long  # they import torch
 def test_hostile_names_are_shown_as_text_in_the_other_pages(tmp_path):
     for page in (Page(explorer_of(NAMES)), Page(cf_of(tmp_path / "cf.html"))):
         assert page.open == []
@@ -87,8 +88,8 @@ def cf_of(path):
     line = {"attribute": 0, "target": 1, "number": 0, "outcome": "flipped", "l1": 0.1, "blobs_changed": 0,
             "scores_before": [0.0] * 30, "scores_after": [1.0] * 30}
     pairs = [{"image": name, "line": line, "after": "", "difference": "", "real": "", "moved": []} for name in NAMES]
-    gallery = SimpleNamespace(left=0, aspect=1, images={name: {"real": "", "before": "", "blobs": ""} for name in NAMES},
-                              pairs=pairs)
+    images = {name: {"real": "", "before": "", "blobs": ""} for name in NAMES}
+    gallery = SimpleNamespace(left=0, aspect=1, images=images, pairs=pairs)
     write_page(path, material, {"attributes": summary, "images": 1, "pairs": 1}, [], SimpleNamespace(of={}), gallery)
     return path.read_text(encoding="utf-8")
 

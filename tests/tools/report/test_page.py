@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.tools.report.folders import Page, page_of, report, write_run
+from tests.tools.report.folders import Page, report, write_run
 from tools.report.curves import draw, thin, ticks
 from tools.report.find import scan
 from tools.report.sections import differing
@@ -130,7 +130,8 @@ def test_options_that_differ():
 
 
 @pytest.mark.parametrize(("value", "text"), [
-    (None, "—"), (True, "yes"), (1234, "1234"), (50000, "50,000"), (0.000123, "0.000123"), (12345.6, "12,346"), (1.5e-7, "1.5×10⁻⁷"), (-3.25, "−3.25"),
+    (None, "—"), (True, "yes"), (1234, "1234"), (50000, "50,000"), (0.000123, "0.000123"), (12345.6, "12,346"),
+    (1.5e-7, "1.5×10⁻⁷"), (-3.25, "−3.25"),
     ([1, 2.5], "1, 2.5"), ({"a": 1}, "a 1"), (list(range(20)), "0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, … (20)"),
 ])
 def test_values_as_cells(value, text):
