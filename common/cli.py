@@ -57,6 +57,8 @@ def run(main, options_class, prog, description, epilog="", argv=None, subcommand
         folder = place(options) if place else None
         if folder is None or not _answer(options, prog, folder, show):
             outcome = main(options)
+            if outcome.record is not None:
+                outcome.record.words = words
             _hand_out(outcome, options, prog.split()[0], subcommand, time.monotonic() - began)
         return 0
     except SystemExit as error:  # --help

@@ -25,7 +25,10 @@ def outlive_terminal():
 
 def shown(text):
     """Return text for a terminal: control characters, as file names may have them, and broken Unicode are escaped."""
-    text = str(text).encode("utf-8", "backslashreplace").decode()
+    text = str(text)
+    if text.isprintable():
+        return text
+    text = text.encode("utf-8", "backslashreplace").decode()
     return "".join(sign if sign.isprintable() or sign in "\n\t" else sign.encode("unicode_escape").decode()
                    for sign in text)
 

@@ -5,6 +5,7 @@ on the same folder resumes; a finished one answers. Another value of an option t
 that names the first such option, and so is a folder that another tool's record or foreign files hold.
 """
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -38,17 +39,19 @@ class Job:
     an earlier run of the same command owned, and nothing else.
     show: called with the results of the job, done now or before, in the main process.
     accepted: names of options that may differ from the record's, which is then of the new values.
+    summary: results -> what people read first of them, as common.summary makes it.
     """
 
     def __init__(self, folder, command, options, *, request=None, derived=None, content=None, inputs=None, about=(),
-                 extent=None, owns=(), show=None, accepted=()):
+                 extent=None, owns=(), show=None, accepted=(), summary=None):
         self.folder = Path(folder)
         self.path = self.folder / RECORD
         self.command, self.options, self.request = command, options, request or options
         self.derived, self.content, self.extent = plain(derived or {}), plain(content or {}), plain(extent)
         self.inputs = inputs
         self.owns, self.show, self.about = [str(name) for name in owns], show, plain(list(about))
-        self.accepted = frozenset(accepted)
+        self.accepted, self.summary = frozenset(accepted), summary
+        self.words = None  # of the command line
         self.finished = None  # the earlier record that answers
         self.overwrite = bool(getattr(options, "overwrite", False))  # earlier outputs are to go
         self.extra = {}  # more entries of the finished record, such as the machine
@@ -76,8 +79,7 @@ class Job:
             try:
                 results, outputs = work()
             except BaseException as error:
-                if isinstance(error, InputError):
-                    self._withdraw()
+                self._end_early(error)
                 self.release()
                 raise
         if device is not None:
@@ -146,17 +148,30 @@ class Job:
     def _lock_path(self):
         return self.folder / LOCK
 
-    def _mark(self, status):
+    def _mark(self, status, **more):
         write_json(self.path, {"status": status, "tool": self.command.split()[0], "command": self.command,
-                               "options": self._options(), "derived": self.derived, "owns": self.owns})
+                               "options": self._options(), "derived": self.derived, "owns": self.owns, **more})
+
+    def _end_early(self, error):
+        """Say in the record how the work ended: interrupted, or failed and why."""
+        if not parallel.is_main():
+            return
+        with contextlib.suppress(InputError, OSError):  # where nothing can be written it stands as running
+            if isinstance(error, InputError):
+                self._withdraw()
+            if self._lock is None or not self.path.exists() or read_record(self.path).get("status") != "running":
+                return
+            if isinstance(error, Exception):
+                self._mark("failed", why=f"{type(error).__name__}: {error}" if not isinstance(error, InputError)
+                           else str(error))
+            else:
+                self._mark("interrupted")
 
     def _withdraw(self):
         """Take back the record of a run that bad input ended before it wrote anything, so that it blocks no other.
 
         What a finished run left untouched is finished still.
         """
-        if not parallel.is_main():
-            return
         if self._earlier is not None and is_whole(json.loads(self._earlier), self.folder):
             write_bytes(self.path, self._earlier)
         elif not self._owned():
@@ -246,7 +261,8 @@ class Job:
             "status": "done", **record, "files": files, "owns": self.owns, "derived": self.derived,
             "content": self.content, "extent": self.extent, "versions": versions, "inputs": self.about,
             "request": request_of(self.request), "stamps": self.stamps, "sizes": sizes_of(self.folder, self._owned()),
-            **plain(self.extra)})
+            **({"summary": self.summary(record["results"])} if self.summary else {}),
+            **({"words": self.words} if self.words is not None else {}), **plain(self.extra)})
         self.release()
         return record
 

@@ -14,7 +14,7 @@ ADVICE = "Restore or remove the file, or choose another folder"
 FIELDS = {  # of a run.json, where they are there
     "tool": str, "command": str, "status": str, "options": dict, "results": dict, "derived": dict, "outputs": list,
     "files": list, "owns": list, "seconds": (int, float), "versions": dict, "machine": dict, "request": dict,
-    "stamps": dict, "sizes": dict,
+    "stamps": dict, "sizes": dict, "words": list,
 }
 SCREEN = ("overwrite", "dry_run", "json", "quiet", "debug")  # flags that a command is compared without
 

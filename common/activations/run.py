@@ -86,6 +86,7 @@ class ActivationRun(ABC):
     """
 
     tool, with_json, label = "", False, ""
+    summary = None  # results -> summary
 
     def __init__(self, request, options, model, network, indices):
         self.request, self.network, self.tree = request, network, Tree(options.output_dir, model)
@@ -112,7 +113,8 @@ class ActivationRun(ABC):
         tree = self.tree
         places = [tree.activations, tree.images, tree.reconstructed, tree.info]
         job = Job(tree.metadata, self.tool, self.options, request=self.request, derived=derived, inputs=inputs,
-                  owns=[os.path.relpath(place, tree.metadata) for place in places])
+                  owns=[os.path.relpath(place, tree.metadata) for place in places],
+                  summary=self.summary)
         old = self.form.old_layout()
         if old is not None and not self.options.overwrite and job.answer() is None:
             raise InputError("this set was begun in the earlier layout, one .npy for each layer, which is still read "

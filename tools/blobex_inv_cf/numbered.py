@@ -5,6 +5,7 @@ from pathlib import Path
 
 from common import console, flags
 from common.options import REQUIRED, CommonOptions, option
+from tools.blobex_inv_cf import findings
 
 PROG = "blobex_inv_cf blobs"
 DESCRIPTION = """\
@@ -49,7 +50,8 @@ def main(options):
     names, blobs = names[:count], to(select(blobs, slice(0, count)), device)
     derived = {"contents of inversions": file_hash(options.inversions),
                "contents of blobgan_weights": weights_hash(gan)}
-    job = Job(folder, PROG, options, derived=derived, inputs=[options.inversions, options.blobgan_weights], owns=OWNS)
+    job = Job(folder, PROG, options, derived=derived, inputs=[options.inversions, options.blobgan_weights], owns=OWNS,
+              summary=findings.blobs)
     return job.run(lambda: draw(options, gan, names, blobs, folder),
                    lambda: (f"would draw the blobs of {count} images into {folder}", {"images": count}), device)
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from common import console, parallel
 from common.errors import InputError
 from common.options import is_given
+from tools.blobex_inv_cf import findings
 
 PROG = "blobex_inv_cf"
 OWNS = ("metadata_*.pt", "snapshot_*.jpg", "all_inversions.pt", "all_inversions.json", "pairs.csv")
@@ -46,7 +47,7 @@ def explain(request, show_results=show):
     settings = make_settings(options, material)
     folder = Path(options.output_dir)
     job = Job(folder, PROG, options, request=request, derived=material.derived(), inputs=material.inputs(), owns=OWNS,
-              show=show_results)
+              show=show_results, summary=findings.explain)
 
     def work():
         from tools.blobex_inv_cf.batch import Explainer

@@ -9,6 +9,7 @@ from typing import List
 
 from common import console, parallel
 from common.options import option
+from tools.blobex_inv_cf import findings
 from tools.blobex_inv_cf.options import ExplainOptions
 
 PROG = "blobex_inv_cf sweep"
@@ -81,7 +82,8 @@ def main(options):
     material = Material(checked, pick_device(options.device, parallel.local_rank()))
     wanted_of(checked, material)
     make_settings(checked, material)
-    job = Job(folder, PROG, options, derived=material.derived(), inputs=material.inputs(), owns=OWNS, show=show)
+    job = Job(folder, PROG, options, derived=material.derived(), inputs=material.inputs(), owns=OWNS, show=show,
+              summary=findings.sweep)
     return job.run(work, lambda: (f"would search with {len(tried)} combinations into {folder}", {"runs": len(tried)}),
                    material.device)
 

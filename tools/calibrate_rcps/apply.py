@@ -9,6 +9,7 @@ from common import console
 from common.errors import InputError
 from common.files import fingerprint
 from common.paths import ExperimentDir
+from tools.calibrate_rcps import findings
 
 PROG = "calibrate_rcps apply"
 SIGNIFICANT = 1e-3  # Holm's test over coordinates, of points and of widths
@@ -32,7 +33,7 @@ def apply(options):
     folder = Path(options.output_dir)
     job = Job(folder, PROG, options, inputs=[stored.path, *(place for _, _, place in found)], about=about,
               content={f"input {number}": entry["sha256"] for number, entry in enumerate(about)},
-              owns=["sets_*.npz", "table_sets.csv"], show=show)
+              owns=["sets_*.npz", "table_sets.csv"], show=show, summary=findings.sets)
 
     def work():
         from tools.calibrate_rcps.tables import write_table

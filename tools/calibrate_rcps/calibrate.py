@@ -7,6 +7,7 @@ from common import console
 from common.errors import InputError
 from common.files import fingerprint
 from common.paths import ExperimentDir
+from tools.calibrate_rcps import findings
 from tools.calibrate_rcps.options import PARITY_NOTE, settle
 
 PROG = "calibrate_rcps"
@@ -39,7 +40,7 @@ def calibrate_command(request):
               content={f"outputs of {level}": entry["sha256"] for (level, _, _), entry in zip(found, about)},
               derived={"coordinates": dims, "levels": [level for level, _, _ in found]},
               inputs=[path for _, _, path in found] + ([options.dims] if Path(options.dims).exists() else []),
-              about=about, owns=[*OWNS, *([pickle] if pickle else [])], show=show)
+              about=about, owns=[*OWNS, *([pickle] if pickle else [])], show=show, summary=findings.calibration)
 
     def work():
         levels = read_levels(found, opened, dims, options.norm_scheme, published=options.parity,

@@ -8,6 +8,7 @@ from common import console
 from common.errors import InputError
 from common.files import fingerprint, write_png
 from common.paths import ExperimentDir
+from tools.calibrate_rcps import findings
 from tools.calibrate_rcps.rendering import Renderer, calibrated_ends, difference, end_codes, group_panels, panel
 
 PROG = "calibrate_rcps endpoints"
@@ -35,7 +36,7 @@ def draw_endpoints(options):
     if not checkpoint.exists():
         raise InputError("no such file", where=checkpoint, do="Pass --stylegan_path: a StyleGAN2 or pSp checkpoint")
     about, folder = [fingerprint(path) for path in inputs], Path(options.output_dir)
-    job = Job(folder, PROG, options, inputs=inputs, about=about, owns=["*.png"],
+    job = Job(folder, PROG, options, inputs=inputs, about=about, owns=["*.png"], summary=findings.endpoints,
               content={f"input {number}": entry["sha256"] for number, entry in enumerate(about)})
 
     def work():

@@ -15,6 +15,7 @@ from common.errors import InputError
 from common.files import fingerprint
 from common.paths import ExperimentDir
 from common.record import stamps_of
+from tools.calibrate_rcps import findings
 
 PROG = "calibrate_rcps experiments"
 ALL = ("importance", "ablation", "stress_test")
@@ -31,7 +32,7 @@ def run_experiments(options):
     content = {f"input {number}": entry.get("sha256") or stamps_of([path])  # of a folder, its files' sizes and times
                for number, (path, entry) in enumerate(zip(inputs, about))}
     job = Job(folder, PROG, options, inputs=inputs, about=about, owns=[*ALL[1:], "importance_ranking"], content=content,
-              show=show)
+              show=show, summary=findings.experiments)
 
     def work():
         from tools.calibrate_rcps import ablation, importance, stress

@@ -7,6 +7,7 @@ import numpy as np
 from common.errors import InputError
 from common.files import fingerprint
 from common.paths import ExperimentDir
+from tools.calibrate_rcps import findings
 
 PROG = "calibrate_rcps figures"
 
@@ -28,7 +29,7 @@ def draw(options):
     folder, about = Path(options.output_dir), [fingerprint(stored.path), *(fingerprint(path) for _, _, path in found)]
     job = Job(folder, PROG, options, inputs=[stored.path, *(path for _, _, path in found)], about=about,
               content={f"input {number}": entry["sha256"] for number, entry in enumerate(about)},
-              owns=["*.png", "table_*.csv"])
+              owns=["*.png", "table_*.csv"], summary=findings.figures_drawn)
 
     def work():
         scheme = str(stored.norm_scheme)

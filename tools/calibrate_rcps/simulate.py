@@ -7,6 +7,7 @@ import numpy as np
 
 from common import console
 from common.errors import InputError
+from tools.calibrate_rcps import findings
 from tools.calibrate_rcps.commands import ALL
 
 PROG = "calibrate_rcps simulate"
@@ -18,7 +19,8 @@ def simulate(options):
 
     rules = _rules(options)
     folder = Path(options.output_dir)
-    job = Job(folder, PROG, options, inputs=[], owns=["table_simulated.csv", "table_looks.csv"], show=show)
+    job = Job(folder, PROG, options, inputs=[], owns=["table_simulated.csv", "table_looks.csv"], show=show,
+              summary=findings.simulation)
 
     def work():
         from tools.calibrate_rcps.tables import write_table

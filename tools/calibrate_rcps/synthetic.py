@@ -7,6 +7,7 @@ from common import console
 from common.errors import InputError
 from common.flags import parse_factors
 from common.paths import ExperimentDir
+from tools.calibrate_rcps import findings
 
 PROG = "calibrate_rcps make-synthetic"
 RISK_AT = (0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 3.0)
@@ -23,7 +24,8 @@ def make_synthetic(options):
                          do="Pass one for each factor")
     tree = ExperimentDir(options.base_dir, options.exp_name)
     paths = [tree.outputs(factor) for factor in factors]
-    job = Job(synthetic_folder(options), PROG, options, inputs=[], owns=[path.absolute() for path in paths], show=show)
+    job = Job(synthetic_folder(options), PROG, options, inputs=[], owns=[path.absolute() for path in paths], show=show,
+              summary=findings.synthetic)
 
     def work():
         with console.progress("outputs", len(paths) * 4 * options.num_images, unit="rows") as advance:

@@ -7,6 +7,7 @@ from pathlib import Path, PurePosixPath
 
 from common import console, parallel
 from common.errors import InputError, Parameter, nearest
+from tools.compute_fid import findings
 from tools.compute_fid.names import PAIR_METRICS
 from tools.compute_fid.perform import perform
 
@@ -254,4 +255,5 @@ def _job(request, options, sides):
     derived |= {"weights content": file_hash(options.lpips_weights)} if weights else {}
     return Job(options.output_dir, "compute_fid pairs", options, request=request, derived=derived,
                inputs=None if None in places else [*sum(places, []), *weights],
-               about=[{"name": side.what} for side in sides], owns=["table.csv", "pairs.csv"], show=show)
+               about=[{"name": side.what} for side in sides], owns=["table.csv", "pairs.csv"], show=show,
+               summary=findings.pairs)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from common import console, parallel
 from common.errors import InputError, nearest
+from tools.compute_fid import findings
 from tools.compute_fid.names import METRICS
 from tools.compute_fid.perform import perform
 
@@ -101,7 +102,8 @@ def _job(request, options, plan):
     derived |= {f"features {name}": value for name, value in (plan.space.meta if plan.space else {}).items()}
     return Job(options.output_dir, f"compute_fid {'clean' if hasattr(options, 'mode') else 'fast'}", options,
                request=request, derived=derived, inputs=_inputs(options, plan),
-               about=[{"name": plan.describe(name)} for name in names], owns=["table.csv", "classes.csv"], show=show)
+               about=[{"name": plan.describe(name)} for name in names], owns=["table.csv", "classes.csv"], show=show,
+               summary=findings.score(options.dataset_name))
 
 
 def _inputs(options, plan):

@@ -7,6 +7,7 @@ from typing import List
 from common import console
 from common.errors import InputError
 from common.options import REQUIRED, CommonOptions, option
+from tools.evaluate_cf import findings
 
 PROG = "evaluate_cf compare"
 DESCRIPTION = """\
@@ -46,7 +47,7 @@ def compare(options):
         raise InputError("no pair is in both", where=options.folders[1], do="Compare runs on the same images")
     folder = Path(options.output_dir)
     job = Job(folder, PROG, options, content={"pairs": [file_hash(path) for path in tables]}, inputs=tables,
-              owns=("compare.csv",), show=show)
+              owns=("compare.csv",), show=show, summary=findings.comparison)
 
     def work():
         _note_starts(shared, one, two)

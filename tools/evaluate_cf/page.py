@@ -7,6 +7,7 @@ from importlib.resources import files
 
 import numpy as np
 
+from common.console import shown
 from common.files import plain, write_text
 from common.networks.blobgan.layout import Blobs
 from tools.evaluate_cf.gallery import GROWN, MOVED, difference_uri
@@ -24,9 +25,9 @@ def write_page(path, material, results, lines, changes, gallery):
     summary = results["attributes"]
     success = cell(summary["all"], "success") or "none"
     parts = {
-        "TITLE": escape(f"Counterfactuals of {folder.path.resolve().name}"),
-        "LEAD": escape(f"{results['images']:,} images, {results['pairs']:,} pairs; success {success}. Explained: "
-                       f"{material.explained.description['kind']}, {', '.join(names)}."),
+        "TITLE": escape(shown(f"Counterfactuals of {folder.path.resolve().name}")),
+        "LEAD": escape(shown(f"{results['images']:,} images, {results['pairs']:,} pairs; success {success}. Explained: "
+                             f"{material.explained.description['kind']}, {', '.join(names)}.")),
         "NUMBERS": _table(*table(summary)),
         "CHANGES": "".join(_change(names, key, change, lines) for key, change in sorted(changes.of.items()))
         or "<p>No decision flipped.</p>",
@@ -61,8 +62,8 @@ def _known(line):
 
 
 def _table(columns, rows):
-    head = "".join(f"<th>{escape(str(name))}</th>" for name in columns)
-    body = "".join("<tr>" + "".join(f"<td>{escape(str(text))}</td>" for text in row) + "</tr>" for row in rows)
+    head = "".join(f"<th>{escape(shown(name))}</th>" for name in columns)
+    body = "".join("<tr>" + "".join(f"<td>{escape(shown(text))}</td>" for text in row) + "</tr>" for row in rows)
     return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
@@ -78,7 +79,8 @@ def _change(names, key, change, lines):
     columns = ["blob", "changed in", *(f"mean {name}" for name in signed), *(f"|{name}|" for name in moved)]
     own = [line for line in lines if line["flip"] and line["attribute"] == attribute and line["target"] == wanted]
     sentence = _sentence(names, attribute, own, often)
-    return (f'<section class="change"><div><h3>{escape(title)}</h3><p>{escape(sentence)}</p>{_table(columns, rows)}'
+    head, text = escape(shown(title)), escape(shown(sentence))
+    return (f'<section class="change"><div><h3>{head}</h3><p>{text}</p>{_table(columns, rows)}'
             f'</div><figure class="broad"><img src="{difference_uri(picture)}" alt="mean difference of the pictures">'
             f"<figcaption>mean change of the pictures, largest {np.abs(picture).max():.3f} of 2</figcaption></figure>"
             "</section>")

@@ -7,6 +7,7 @@ from typing import Optional
 
 from common import console, flags, parallel
 from common.options import REQUIRED, CommonOptions, option
+from tools.evaluate_cf import findings
 
 PROG = "evaluate_cf"
 ROWS = "images_results.json"
@@ -119,6 +120,7 @@ def _job(options, name, folder, gan, images, names, source, reconstructions, dev
     derived |= {f"contents of {flag}": file_hash(getattr(options, flag)) for flag in
                 ("decision_model_weights", "lpips_weights", "perceptual", "weights") if getattr(options, flag)}
     job = Job(folder, f"{PROG} {name}", options, derived=derived, owns=(ROWS,), show=show,
+              summary=findings.reconstructions,
               content={"images": images.images.fingerprint()})
 
     def work():

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from common import console, parallel
 from common.errors import InputError
+from tools.evaluate_cf import findings
 
 PROG = "evaluate_cf"
 OWNS = ("table.csv", "pairs.csv", "cf.html", "images")
@@ -22,7 +23,8 @@ def evaluate(request):
     material = Material(request, device)
     found = material.folder
     folder = Path(request.output_dir or found.path / "evaluation")
-    job = Job(folder, PROG, request, derived=material.derived(), content=material.content(), owns=OWNS, show=show)
+    job = Job(folder, PROG, request, derived=material.derived(), content=material.content(), owns=OWNS, show=show,
+              summary=findings.evaluation)
     line = f"would measure {found.pairs:,} pairs of {len(found.files):,} batches into {folder}"
     return job.run(lambda: _measure(request, material, folder) if parallel.is_main() else ({}, []),
                    lambda: (line, {"pairs": found.pairs}), device)

@@ -7,6 +7,7 @@ from common.activations.layout import REAL, Tree
 from common.activations.run import ActivationRun, checkpoint_or_default, earlier_options, open_network
 from common.errors import InputError
 from common.flags import ALL
+from tools.extract_real_imagenet import findings
 from tools.extract_real_imagenet.select import check_percentiles, draw_classes, keep_percentiles, select
 
 
@@ -110,6 +111,7 @@ class Extraction(ActivationRun):
     """One extraction."""
 
     tool, with_json, label = "extract_real_imagenet", True, "extracting"
+    summary = staticmethod(findings.extract)
 
     def __init__(self, request, options, source, network, weights, chosen):
         from common.activations.capture import Capture

@@ -12,6 +12,7 @@ from common.files import TEMPORARY, write_bytes
 from common.formats.tables import write_table
 from common.job import START_ANEW, Job
 from common.record import LOCK, RECORD
+from tools.extract_subimages import findings
 from tools.extract_subimages.checks import pair_folders
 from tools.extract_subimages.chunks import extract, mask_path
 from tools.extract_subimages.flat import extract_single, extract_square
@@ -203,7 +204,7 @@ def main(request, workers=None):
         derived={"the photos": names_of(extraction.sources)} if extraction.is_packed else {},
         content={"preview": options.preview, **dict.fromkeys(published_names(options), True)},
         about=[{"name": Path(folder).name, **extraction.extent} for folder in options.input_folder],
-        show=show)
+        show=show, summary=findings.extract)
     return job.run(lambda: extract_all(extraction, job, workers), lambda: _dry_run(extraction))
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from common import console, parallel
 from common.errors import InputError
 from common.options import is_given
+from tools.generate_blobgan import findings
 from tools.generate_blobgan.draw import FOLDERS, PREVIEW, Generation
 
 ADDRESS = "http://efrosgans.eecs.berkeley.edu/blobgan"
@@ -38,7 +39,7 @@ def generate(request):
     saved = {name: getattr(options, name) for name in FOLDERS.values() if name}
     generation = Generation(options, model, layouts, derived["generator"], device)
     job = Job(options.save_dir, "generate_blobgan", options, request=request, derived=derived, inputs=inputs,
-              extent=saved, owns=[PREVIEW, *FOLDERS], show=show)
+              extent=saved, owns=[PREVIEW, *FOLDERS], show=show, summary=findings.generate)
     return job.run(generation.work, generation.rehearse, device)
 
 

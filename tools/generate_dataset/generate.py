@@ -7,6 +7,7 @@ from common.activations.layout import GENERATED, Tree
 from common.activations.run import ActivationRun, checkpoint_or_default, earlier_options, open_network
 from common.diffusion.schedules import check_level
 from common.errors import InputError
+from tools.generate_dataset import findings
 from tools.generate_dataset.pictures import EarlierPictures
 
 
@@ -160,6 +161,7 @@ class Generation(ActivationRun):
     """One generation job."""
 
     tool, label = "generate_dataset", "generating"
+    summary = staticmethod(findings.generate)
 
     def __init__(self, request, options, network, weights, sampling, earlier=None):
         import numpy as np

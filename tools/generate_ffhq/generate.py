@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from common import console, parallel
 from common.cli import Outcome
+from tools.generate_ffhq import findings
 from tools.generate_ffhq.draw import Generation
 from tools.generate_ffhq.layout import Layout, show
 
@@ -45,7 +46,8 @@ def generate(request):
         derived["resize factors"] = layout.factors
     comparing = options.verify and not options.dry_run
     job = Job(layout.root, "generate_ffhq", options, request=request, derived=derived, inputs=[options.stylegan_path],
-              extent={"resize_factors": layout.factors}, owns=layout.owns(), show=None if comparing else show)
+              extent={"resize_factors": layout.factors}, owns=layout.owns(), show=None if comparing else show,
+              summary=findings.generate)
     job.says_up_to_date = not comparing  # the comparison goes on, and may say otherwise
     generation = Generation(options, layout, generator, device)
     with parallel.process_group(device.type) if comparing else nullcontext():

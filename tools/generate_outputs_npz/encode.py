@@ -13,6 +13,7 @@ from common.formats.masked_rows import MaskedRows
 from common.paths import ExperimentDir
 from common.rcps.outputs import KEYS, LOWER, POINT, STATISTICS, TRUTH, UPPER, write_outputs
 from common.units import make_pipelined
+from tools.generate_outputs_npz import findings
 from tools.generate_outputs_npz.images import Images, as_input
 from tools.generate_outputs_npz.place import record_folder, show
 
@@ -48,7 +49,8 @@ def encode(options):
     job = Job(folder, "generate_outputs_npz", options,
               derived={"encoder": encoding.encoder, "encoder statistics": _hash_of(file.statistics), "size": size},
               content={"images": images.digest}, inputs=None if inside else [options.image_dir, model],
-              owns=[path.absolute(), encoding.rows.folder.absolute()], show=show)
+              owns=[path.absolute(), encoding.rows.folder.absolute()], show=show,
+              summary=findings.encode)
     return job.run(encoding.work, encoding.rehearse, device)
 
 

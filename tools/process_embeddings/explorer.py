@@ -17,6 +17,7 @@ from urllib.parse import quote
 
 import numpy as np
 
+from common.console import shown
 from tools.process_embeddings.atlas import make_atlas
 from tools.process_embeddings.classes import find_classes
 from tools.process_embeddings.columns import encode_column, pack
@@ -78,7 +79,7 @@ def _assemble(heading, content, figure):
     page = files(__package__) / "page"
     text = {name: (page / name).read_text(encoding="utf-8") for name in ("explorer.html", "explorer.css", *SCRIPTS)}
     plain = json.dumps(content, allow_nan=False, separators=(",", ":")).encode()
-    parts = {"TITLE": escape(heading), "CSS": text["explorer.css"], "PICTURE": _figure(figure) if figure else "",
+    parts = {"TITLE": escape(shown(heading)), "CSS": text["explorer.css"], "PICTURE": _figure(figure) if figure else "",
              "DATA": base64.b64encode(gzip.compress(plain, 6, mtime=0)).decode(),
              "SCRIPT": '"use strict";\n' + "\n".join(text[name] for name in SCRIPTS)}
     return re.sub(r"%(TITLE|CSS|DATA|SCRIPT|PICTURE)%", lambda match: parts[match.group(1)], text["explorer.html"])
@@ -88,8 +89,8 @@ def _figure(path):
     """Return the element of a PNG: from the page itself or, where a policy forbids that, the file beside it."""
     data = base64.b64encode(path.read_bytes()).decode()
     return (f'<object type="image/png" data="data:image/png;base64,{data}" aria-label="The map">'
-            f'<img src="{escape(quote(path.name))}" loading="lazy" '
-            f'alt="The map, if {escape(path.name)} is beside this page"></object>')
+            f'<img src="{escape(quote(path.name, errors="surrogateescape"))}" loading="lazy" '
+            f'alt="The map, if {escape(shown(path.name))} is beside this page"></object>')
 
 
 def _same_samples(tabs):

@@ -11,7 +11,7 @@ from common import console, parallel
 from common.errors import InputError
 from common.files import fingerprint, write_json, write_text
 from common.job import Job
-from tools.process_embeddings import embed, explorer, maps, overlap, read, reduce, write
+from tools.process_embeddings import embed, explorer, findings, maps, overlap, read, reduce, write
 from tools.process_embeddings.classes import find_classes
 
 PROG = "process_embeddings"
@@ -82,7 +82,8 @@ def _job(options, sets, stem):
     endings = (".csv", "_table.csv", ".json", ".npz", ".png", ".html", ".pkl")
     folders = [item.root / kind / item.model for item in sets for kind in ("metadata", "activations", "images")]
     return Job(stem, PROG, options, content=content, about=about, inputs=[*folders, *options.more_maps],
-               owns=[f"../{stem.name}{ending}" for ending in endings], show=show)
+               owns=[f"../{stem.name}{ending}" for ending in endings], show=show,
+               summary=findings.describe(options.title or "", f"{stem.name}.png"))
 
 
 def _files_in(folder):

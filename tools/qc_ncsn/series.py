@@ -13,6 +13,7 @@ from common.cli import Outcome, finish
 from common.errors import InputError
 from common.job import Job
 from common.record import quick_answer, read_record
+from tools.qc_ncsn import findings
 from tools.qc_ncsn.work_dir import SERIES, WorkDir
 
 OWNS = ["table.csv", "curve.png", "samples.png"]
@@ -86,7 +87,7 @@ def run_series(request, command, name, main, place, shared=None):
                                                 checkpoint_idx=[])]
     prints = [fingerprint(path) for path in paths]
     folder = series_folder(request, name)
-    job = Series(folder, command, request, about=prints, owns=OWNS, show=show_series,
+    job = Series(folder, command, request, about=prints, owns=OWNS, show=show_series, summary=findings.series(name),
                  content={f"checkpoint {number}": each["sha256"] for number, each in zip(numbers, prints)})
 
     def work_through(dry=False):

@@ -14,6 +14,9 @@ EPILOG = """examples:
 """
 
 
+SHOWN = 12  # tables on the screen
+
+
 @dataclass(kw_only=True)
 class ReportOptions(CommonOptions):
     """Flags of `report`."""
@@ -25,6 +28,7 @@ class ReportOptions(CommonOptions):
 
 def main(options):
     """Write the page and return its counts. Raises InputError for a missing folder or one without results."""
+    from tools.report.cards import cards_of
     from tools.report.find import scan
     from tools.report.page import build
 
@@ -37,15 +41,17 @@ def main(options):
         raise InputError("this is a folder", where="--output", do=f"Pass a file, such as {output / 'report.html'}")
     check_writable(output.parent)
     scanned = scan(folder, skip={output})
-    owners = [scanned.rest, *scanned.runs]
-    if not scanned.runs and not scanned.rest.tables and not scanned.rest.pictures:
+    owners = scanned.owners
+    if not scanned.runs and not any(owner.tables or owner.pictures for owner in owners):
         raise InputError("no run.json, table or picture here", where=folder,
                          do="Pass the output folder of your runs")
-    page = build(scanned, options.title or folder.resolve().name, output.parent)
+    cards = cards_of([*scanned.folders, *scanned.runs])
+    page = build(scanned, cards, options.title or folder.resolve().name, folder, output.parent)
     if not options.dry_run:
         write_text(output, page)
     results = {
         "runs": len(scanned.runs),
+        "findings": len(cards),
         "tables": sum(len(owner.tables) for owner in owners),
         "pictures": sum(len(owner.pictures) for owner in owners),
         "pages": sum(len(owner.pages) for owner in owners),
@@ -53,20 +59,27 @@ def main(options):
         "unreadable": sorted(scanned.unreadable),
         "page_bytes": len(page.encode()),
     }
-    summarise(owners, output, results, options.dry_run)
+    summarise(owners, cards, output, results, options.dry_run)
     return Outcome(results=results, outputs=[] if options.dry_run else [str(output)])
 
 
-def summarise(owners, output, results, dry_run):
-    """Print the tables on the page, and what was written."""
+def summarise(owners, cards, output, results, dry_run):
+    """Print what was found, without findings the tables, and what was written."""
     from common import console
+    from tools.report.cards import sentence, text_table
 
-    for table in (table for owner in owners for table in owner.tables):
-        if table.columns:
-            console.show_table(table.name, table.columns, table.rows[:40])
+    for card in cards[:SHOWN]:
+        console.say(f"{card.title}\n{sentence(card)}")
+        console.show_table("", *text_table(card))
+    tables = [] if cards else [table for owner in owners for table in owner.tables if table.columns]
+    for table in tables[:SHOWN]:
+        console.show_table(table.name, table.columns, table.rows[:40])
+    left = max(len(cards) - SHOWN, 0) + max(len(tables) - SHOWN, 0)
+    if left:
+        console.say(f"{left:,} more on the page")
     for name in results["unreadable"]:
         console.say(f"unreadable: {name}")
-    counts = f"{results['runs']} runs, {results['tables']} tables, {results['pictures']} pictures"
+    counts = f"{results['runs']:,} runs, {results['tables']:,} tables, {results['pictures']:,} pictures"
     console.say(f"{'would write' if dry_run else 'wrote'} {output}: {counts}, {results['page_bytes'] / 1e6:.1f} MB")
 
 

@@ -1,7 +1,9 @@
-"""Scan of a folder of runs: run records, tables, pictures, pages and training logs."""
+"""Scan of a folder of runs: run records, summaries, tables, pictures, pages and training logs."""
 
+import fcntl
 import os
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from common.console import shown
@@ -10,7 +12,9 @@ from common.errors import InputError
 from common.files import check_fields, read_json, system_errors
 from common.formats import tables
 from common.images.suffixes import is_image
-from common.record import FIELDS
+from common.record import FIELDS, LOCK, RECORD
+from common.summary import FILE as SUMMARY
+from common.summary import check_summary
 from common.training.log import read_log
 
 TABLES = (".csv", ".md", ".txt")
@@ -24,62 +28,138 @@ class Table:
     columns: list = field(default_factory=list)
     rows: list = field(default_factory=list)
     text: str = ""
+    path: Path = None
 
 
 @dataclass
 class Run:
-    """One folder with its run.json (`record` is None for a folder without one) and its content."""
+    """One folder with its run.json or summary.json (`record` is empty without a run.json) and its content."""
 
     name: str
-    record: dict = None
+    place: Path = None
+    record: dict = field(default_factory=dict)
+    summary: dict = None
     tables: list = field(default_factory=list)
     pictures: list = field(default_factory=list)  # (name, path)
     pages: list = field(default_factory=list)  # (name, path) of HTML pages
     log: list = field(default_factory=list)  # one dictionary for each line of log.jsonl
+    status: str = "done"
 
     @property
     def tool(self):
-        """The tool that made the run."""
-        return (str(self.record.get("tool") or "").split() or ["unknown"])[0]
+        """The tool that made the run, empty where no run did."""
+        return (str(self.record.get("tool") or "").split() or ["unknown" if self.record else ""])[0]
 
     @property
     def command(self):
         """The tool and its subcommand."""
-        return str(self.record.get("command", self.tool))
+        return str(self.record.get("command") or self.tool)
+
+    @property
+    def results(self):
+        """The results of the run."""
+        return self.record.get("results") or {}
+
+    def inner(self, path):
+        """Return a file's path within the run's folder; of one that lies elsewhere, its name."""
+        return path.relative_to(self.place).as_posix() if path.is_relative_to(self.place) else path.name
+
+    def captioned(self):
+        """Return [(name, path, caption)] of the pictures that the summary names, in its order."""
+        return [(name, path, caption) for pattern, caption in (self.summary or {}).get("pictures", ())
+                for name, path in self.pictures if fnmatchcase(self.inner(path), pattern)]
+
+    def caption(self, path):
+        """Return what the summary says of a picture, or None."""
+        return next((caption for _, place, caption in self.captioned() if place == path), None)
 
 
 @dataclass
 class ScanResult:
-    """Everything in a folder: the runs, files outside any run, and unreadable files {name: reason}."""
+    """Everything in a folder: the runs, summaries of folders that no run wrote, files outside any of them, and
+    unreadable files {name: reason}."""
 
     runs: list
     rest: Run
     unreadable: dict
+    folders: list = field(default_factory=list)
+
+    @property
+    def owners(self):
+        """All that have files: the rest, folders with a summary, runs."""
+        return [self.rest, *self.folders, *self.runs]
 
 
 def scan(folder, skip=()):
     """Return the ScanResult of `folder`, in path order, without hidden folders and the paths in `skip`.
 
-    A file belongs to the nearest folder above it that has a run.json. Tiles of chunked data sets are skipped.
+    A file belongs to the nearest folder above it that has a run.json or a summary.json. Tiles of chunked data sets are
+    skipped.
     """
     folder = Path(folder)
-    result = ScanResult([], Run(""), {})
+    result = ScanResult([], Run("", folder), {})
     owners = {}
     for place, folders, files in os.walk(folder, onerror=_raise):
         folders[:] = sorted(name for name in folders if not name.startswith((".", "__")))
         place = Path(place)
-        owner = owners.get(place.parent, result.rest)
-        record = _attempt(result, folder, place / "run.json", _read_record) if "run.json" in files else None
-        if record is not None:
-            owner = Run(shown(place.relative_to(folder)), record)
-            result.runs.append(owner)
-        owners[place] = owner
+        owner = owners[place] = _owner(result, folder, place, files) or owners.get(place.parent, result.rest)
         if CENTERS in files:  # a chunk of a data set: its images are data, not results
             continue
         for path in (place / name for name in sorted(files)):
             if path not in skip and not path.name.startswith("."):
                 _take(result, folder, owner, path)
+    _hand_over(result)
     return result
+
+
+def _hand_over(result):
+    """Give files beside the folder of the run that wrote them, which its record names, to that run."""
+    owners = {}
+    for run in result.runs:
+        for file in run.record.get("files") or ():
+            if isinstance(file, str) and file.startswith(".."):
+                owners[os.path.normpath(run.place / file)] = run
+    for kind in ("pictures", "pages", "tables") if owners else ():
+        for owner in result.owners:
+            files = getattr(owner, kind)
+            for one in list(files):
+                path = os.path.normpath(one.path if kind == "tables" else one[1])
+                if owners.get(path, owner) is not owner:
+                    files.remove(one)
+                    getattr(owners[path], kind).append(one)
+
+
+def _owner(result, folder, place, files):
+    """Return the Run of a folder's run.json or summary.json, which joins the result; None without a readable one."""
+    name = shown(place.relative_to(folder))
+    record = _attempt(result, folder, place / RECORD, _read_record) if RECORD in files else None
+    if record is not None:
+        summary = record.get("summary")
+        if summary is not None:
+            summary = _attempt(result, folder, place / RECORD, lambda path: check_summary(summary, path))
+        result.runs.append(Run(name, place, record, summary, status=status_of(record, place)))
+        return result.runs[-1]
+    if SUMMARY in files:
+        summary = _attempt(result, folder, place / SUMMARY, lambda path: check_summary(read_json(path), path))
+        if summary is not None:
+            result.folders.append(Run(name, place, {}, summary))
+            return result.folders[-1]
+    return None
+
+
+def status_of(record, place):
+    """Return done, running, interrupted or failed; a record that says it runs, without a process, was interrupted."""
+    status = record.get("status", "done")
+    if status not in ("running", "clearing"):
+        return status
+    try:
+        with open(place / LOCK, "rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return "running"
+    except OSError:  # no lock: the process is gone
+        pass
+    return "interrupted"
 
 
 def _raise(error):
@@ -92,12 +172,12 @@ def _take(result, folder, owner, path):
     name, kind = shown(path.relative_to(folder)), path.suffix.lower()
     if is_image(kind):
         owner.pictures.append((name, path))
-    elif kind == ".html":
+    elif kind in (".html", ".htm"):
         owner.pages.append((name, path))
     elif kind in TABLES and "table" in path.stem.lower() and not _has_better(path):
         table = _attempt(result, folder, path, read_table)
         if table is not None:
-            table.name = name
+            table.name, table.path = name, path
             owner.tables.append(table)
     elif path.name == "log.jsonl":
         owner.log += _attempt(result, folder, path, read_rows) or []

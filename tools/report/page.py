@@ -1,229 +1,114 @@
-"""The page itself: the content of a folder as one self-contained HTML text.
+"""The page itself: the content of a folder as one self-contained HTML text."""
 
-Sections are keyed by tool. A tool that needs more than the common section gets a function in SECTIONS that takes its
-runs and returns HTML, placed before the common section.
-"""
-
-import os
+import base64
+import hashlib
 import re
-from html import escape
-from urllib.parse import quote
+from html import escape, unescape
 
-from common.errors import InputError
-from tools.report.curves import LINES, charts
-from tools.report.pictures import figure_parts
+from tools.report.cards import cards_html
+from tools.report.markup import anchor, folded, link_to
+from tools.report.pictures import Album
+from tools.report.sections import Section
 from tools.report.style import CSS
+from tools.report.words import Words, duration, roots_of
 
-SECTIONS = {}
-
-ROWS = 60  # rows of a table that are shown
-PICTURES = 24  # pictures of one run that are shown
-SCALARS = 14  # results shown as columns; the run's details list all
-NOT_COMPARED = {"json", "quiet", "debug", "dry_run", "overwrite", "workdir", "output_dir", "output"}  # output and paths
+GENERATOR = '<meta name="generator" content="genprobe report">'
+HEAD = 1 << 16  # bytes of a page in which its title is looked for
 
 
-def build(scanned, title, place):
-    """Return the HTML page, to be written in folder `place`; unreadable pictures are added to `scanned.unreadable`."""
+def build(scanned, found, title, folder, place):
+    """Return the HTML page about `folder`, to be written in folder `place`; unreadable pictures are added to
+    `scanned.unreadable`. found: the Cards that it opens with."""
+    words = Words(roots_of(folder, scanned.runs))
     tools = {}
     for run in scanned.runs:
         tools.setdefault(run.tool, []).append(run)
-    body = [_pages([scanned.rest, *scanned.runs], place), _files(scanned, [scanned.rest])]
-    for tool, runs in sorted(tools.items()):
-        extra = SECTIONS[tool](runs) if tool in SECTIONS else ""
-        body.append(f'<h2 id="{_anchor(tool)}">{escape(tool)}</h2>{extra}{_tool_section(scanned, runs)}')
-    head = f"<h1>{escape(title)}</h1>{_lead(scanned, tools)}"
+    links, album = _page_links(scanned, words, place), Album(scanned.unreadable)
+    cards = cards_html(found, words, album, links, place)
+    owners = scanned.owners
+    galleries = dict(zip((run.name for run in owners), album.galleries([run.pictures for run in owners])))
+    section = Section(words, galleries, place)
+    rest = section.of_rest([scanned.rest, *scanned.folders], "Beside the runs")
+    body = [cards, *(section.of_tool(tool, runs) for tool, runs in sorted(tools.items())), rest]
+    heading = escape(words.plain(title))
+    head = f'<h1>{heading}</h1>{_lead(scanned)}{_nav(tools, cards, rest, words)}{_pages(links)}'
+    digest = base64.b64encode(hashlib.sha256(CSS.encode()).digest()).decode()
+    policy = f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
     return (
-        f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
-        f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{CSS}</style></head>\n'
-        f"<body>{head}{_warnings(scanned)}{''.join(body)}</body></html>\n"
+        f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}"><title>{heading}</title>'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f'<meta name="color-scheme" content="light dark">{GENERATOR}<style>{CSS}</style></head>\n'
+        f'<body><a class="skip" href="#main">To the findings</a><header>{head}</header>{_warnings(scanned, words)}'
+        f'<main id="main">{"".join(body)}</main></body></html>\n'
     )
 
 
-def _anchor(tool):
-    return "tool-" + re.sub(r"\W+", "-", tool)
+def _lead(scanned):
+    """Return how many runs there are, how they ended, and what they took."""
+    runs = scanned.runs
+    total = sum(run.record.get("seconds") or 0 for run in runs)
+    parts = [f"{len(runs):,} run{'s' * (len(runs) != 1)}"]
+    for status in ("running", "interrupted", "failed"):
+        count = sum(run.status == status for run in runs)
+        parts += [f"{count:,} {status}"] if count else []
+    parts += [f"{duration(total)} of computing"] if total else []
+    return f'<p class="lead">{", ".join(parts)}</p>'
 
 
-def _lead(scanned, tools):
-    links = "".join(f'<a href="#{_anchor(tool)}">{escape(tool)}</a>' for tool in sorted(tools))
-    total = sum(run.record.get("seconds") or 0 for run in scanned.runs)
-    time = f", {duration(total)} of computing in total" if total else ""
-    runs = ", ".join(f"{tool}: {len(chosen)} run{'s' * (len(chosen) > 1)}" for tool, chosen in sorted(tools.items()))
-    return f'<p class="lead">{escape(runs or "no runs")}{time}</p><nav>{links}</nav>'
+def _nav(tools, cards, rest, words):
+    links = [("#found", "What was found")] if cards else []
+    links += [(f"#{anchor('tool', tool)}", words.html(tool)) for tool in sorted(tools)]
+    links += [("#rest", "Beside the runs")] if rest else []
+    return f'<nav aria-label="Sections">{"".join(f"<a href={_quoted(to)}>{text}</a>" for to, text in links)}</nav>'
 
 
-def _warnings(scanned):
+def _quoted(text):
+    return f'"{escape(text)}"'
+
+
+def _warnings(scanned, words):
+    """Return the files that could not be read, each with the reason."""
     if not scanned.unreadable:
         return ""
-    rows = "".join(f"<li>{escape(name)}: {escape(why)}</li>" for name, why in scanned.unreadable.items())
-    return f'<div class="warn"><b>{len(scanned.unreadable)} unreadable files</b><ul>{rows}</ul></div>'
+    rows = "".join(f"<li><b>{words.html(name)}</b>: {words.html(why)}</li>" for name, why in scanned.unreadable.items())
+    count = len(scanned.unreadable)
+    return f'<div class="warn"><p><b>{count:,} broken file{"s" * (count > 1)}</b></p><ul>{rows}</ul></div>'
 
 
-def _tool_section(scanned, runs):
-    """Return a tool's section: a table for each command, curves, tables and pictures, each run's details."""
-    commands = {}
-    for run in runs:
-        commands.setdefault(run.command, []).append(run)
-    tables = "".join(_runs_table(command, chosen) for command, chosen in commands.items())
-    details = "".join(_details(run) for run in runs)
-    return f"{tables}{_curves(runs)}{_files(scanned, runs)}<h3>All options and results</h3>{details}"
+def _page_links(scanned, words, place):
+    """Return {run's name: [(text, address)]} of the other pages in the folder, without earlier reports."""
+    links = {}
+    for owner in scanned.owners:
+        for name, path in owner.pages:
+            head = _head(path)
+            if GENERATOR not in head:
+                text = f"{words.html(_title(head) or name)} <span>{words.html(name)}</span>"
+                links.setdefault(owner.name, []).append((text, link_to(path, place)))
+    return links
 
 
-def _runs_table(command, runs):
-    """Return the table of one command's runs: the options in which they differ, results, time, machine."""
-    options = differing([run.record.get("options") or {} for run in runs])
-    results = [name for name in _union(run.record.get("results") for run in runs) if _any_scalar(name, runs)][:SCALARS]
-    machines = [_machine(run.record) for run in runs]
-    columns = ["run", *options, *results, "time", *(["machine"] if any(machines) else [])]
-    rows = []
-    for run, machine in zip(runs, machines):
-        chosen, got = run.record.get("options") or {}, run.record.get("results") or {}
-        status = "" if run.record.get("status", "done") == "done" else " (unfinished)"
-        cells = [run.name + status, *(chosen.get(name) for name in options), *(got.get(name) for name in results)]
-        rows.append([show(cell)
-                     for cell in (*cells, duration(run.record.get("seconds")), *([machine] if any(machines) else []))])
-    return f"<h3>{escape(command)}</h3>{html_table(columns, rows)}"
-
-
-def differing(options):
-    """Return the names of options whose values differ between runs (one run: none), except of output and paths."""
-    names = [name for name in _union(options) if name not in NOT_COMPARED]
-    return [name for name in names if len({repr(one.get(name)) for one in options}) > 1]
-
-
-def _union(dictionaries):
-    """Return all keys in the order of their first appearance."""
-    return list(dict.fromkeys(name for one in dictionaries for name in (one or {})))
-
-
-def _any_scalar(name, runs):
-    """True when a result is a number or a word in some run; paths are only in the details."""
-    values = [(run.record.get("results") or {}).get(name) for run in runs]
-    return any(isinstance(value, (int, float)) or (isinstance(value, str) and "/" not in value) for value in values)
-
-
-def _machine(record):
-    device = record.get("device") or record.get("machine") or ""
-    return (device.get("name") or device.get("device") or "") if isinstance(device, dict) else str(device)
-
-
-def _curves(runs):
-    """Return the charts of the runs' logs, all runs in one chart for each quantity."""
-    drawn = charts({run.name: run.log for run in runs if run.log})
-    if not drawn:
+def _head(path):
+    """Return how a page begins, empty where it cannot be read."""
+    try:
+        with open(path, "rb") as stream:
+            return stream.read(HEAD).decode(errors="replace")
+    except OSError:
         return ""
-    figures = []
-    for quantity, svg, names in drawn:
-        keys = "".join(
-            f'<span class="key"><svg viewBox="0 0 26 12"><line class="line{index}" x1="0" x2="26" y1="6" y2="6"/></svg>'
-            f"{escape(name)}</span>" for index, name in enumerate(names[:LINES])
-        )
-        more = f"and {len(names) - LINES} more runs" if len(names) > LINES else ""
-        figures.append(f"<figure><b>{escape(quantity)}</b>{svg}<figcaption>{keys}{more}</figcaption></figure>")
-    return f'<h3>Curves</h3><div class="charts">{"".join(figures)}</div>'
 
 
-def _files(scanned, runs):
-    """Return the tables and pictures of some runs."""
-    tables = "".join(_table(table) for run in runs for table in run.tables)
-    figures = "".join(_figures(scanned, run) for run in runs)
-    notes = "".join(_not_shown(run) for run in runs)
-    pictures = f'<h3>Pictures</h3><div class="pictures">{figures}</div>{notes}' if figures else ""
-    return (f"<h3>Tables</h3>{tables}" if tables else "") + pictures
+def _title(head):
+    """Return the title that a page gives itself, or an empty text."""
+    found = re.search(r"<title>([^<]{1,200})</title>", head, re.IGNORECASE)
+    return " ".join(unescape(found[1]).split()) if found else ""
 
 
-def _pages(owners, place):
+def _pages(links):
     """Return links to the other pages in the folder."""
-    links = [(name, quote(os.path.relpath(path, place))) for owner in owners for name, path in owner.pages]
-    rows = "".join(f'<li><a href="{escape(link)}">{escape(name)}</a></li>' for name, link in links)
-    return f"<h3>Pages in this folder</h3><ul>{rows}</ul>" if links else ""
-
-
-def _table(table):
-    text = f"<pre>{escape(table.text)}</pre>" if table.text else ""
-    if not table.columns:
-        return f'<p class="note">{escape(table.name)}</p>{text}'
-    rows = [[show(cell) for cell in row] for row in table.rows[:ROWS]]
-    left = len(table.rows) - len(rows)
-    caption = table.name + (f" (first {ROWS} rows; {left:,} more in the file)" if left else "")
-    return html_table(table.columns, rows, caption) + text
-
-
-def _figures(scanned, run):
-    figures = []
-    for name, path in run.pictures[:PICTURES]:
-        try:
-            uri, width, height, tiny = figure_parts(path)
-        except InputError as error:
-            scanned.unreadable[name] = error.what
-            continue
-        kind = ' class="tiny"' if tiny else ""
-        image = f'<img{kind} src="{uri}" width="{width}" height="{height}" alt="{escape(name)}">'
-        figures.append(f"<figure>{image}<figcaption>{escape(name)}</figcaption></figure>")
-    return "".join(figures)
-
-
-def _not_shown(run):
-    left = len(run.pictures) - PICTURES
-    where = escape(run.name or "the folder")
-    return f'<p class="note">{left:,} more pictures in {where} are not shown</p>' if left > 0 else ""
-
-
-def _details(run):
-    """Return everything in a run's record, folded."""
-    parts = []
-    for name, value in run.record.items():
-        if isinstance(value, dict) and value:
-            rows = [[key, show(item)] for key, item in value.items()]
-            parts.append(html_table([name, ""], rows))
-        elif isinstance(value, list) and value:
-            parts.append(html_table([name], [[show(item)] for item in value[:ROWS]]))
-    return f"<details><summary>{escape(run.name)} - {escape(run.command)}</summary>{''.join(parts)}</details>"
-
-
-def html_table(columns, rows, caption=""):
-    """Return an HTML table of texts; columns of numbers are right-aligned."""
-    numeric = [_is_numeric([row[index] for row in rows if index < len(row)]) for index in range(len(columns))]
-    kinds = [' class="number"' if number else "" for number in numeric]
-    head = "".join(f"<th{kind}>{escape(str(name))}</th>" for name, kind in zip(columns, kinds))
-    lines = []
-    for row in rows:
-        cells = [*row, *[""] * (len(columns) - len(row))][: len(columns)]
-        wide = [' class="long"' if len(cell) > 60 else kind for cell, kind in zip(cells, kinds)]
-        lines.append("".join(f"<td{kind}>{escape(cell)}</td>" for cell, kind in zip(cells, wide)))
-    title = f"<caption>{escape(caption)}</caption>" if caption else ""
-    body = "".join(f"<tr>{line}</tr>" for line in lines)
-    return f'<div class="wide"><table>{title}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
-
-
-def _is_numeric(cells):
-    """True when every non-empty cell starts like a number (`3.2 +- 0.1` is one)."""
-    filled = [cell for cell in cells if cell.strip() not in ("", "-", "—")]
-    return bool(filled) and all(re.match(r"[-+−<>~]?\s*[\d.]", cell) for cell in filled)
-
-
-def show(value):
-    """Return a value as cell text: four significant digits, thousands separators, lists truncated."""
-    if value is None or value == "":
-        return "—"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, int):
-        return f"{value:,}" if abs(value) >= 10_000 else str(value)
-    if isinstance(value, float):
-        return f"{value:,.0f}" if 10_000 <= abs(value) < 1e7 else f"{value:.4g}"
-    if isinstance(value, dict):
-        return ", ".join(f"{name} {show(item)}" for name, item in value.items())
-    if isinstance(value, list):
-        shown = ", ".join(show(item) for item in value[:12])
-        return f"{shown}, … ({len(value)})" if len(value) > 12 else shown
-    return str(value)
-
-
-def duration(seconds):
-    """Return seconds in readable form: 0.42 s, 3 min 5 s, 2 h 10 min."""
-    if not isinstance(seconds, (int, float)):
+    rows = "".join(f'<li><a href="{address}">{text}</a></li>' for pairs in links.values() for text, address in pairs)
+    count = sum(map(len, links.values()))
+    listed = f"<ul>{rows}</ul>"
+    if not links:
         return ""
-    if seconds < 60:
-        return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:.0f} s"
-    minutes = int(seconds // 60)
-    return f"{minutes} min {seconds % 60:.0f} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+    return f'<div class="beside"><p>Pages beside this one</p>{listed}</div>' if count <= 8 else \
+        folded(f"{count:,} pages beside this one", listed)

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from common import console, parallel
 from common.errors import InputError
+from tools.setup_fid import findings
 
 PROG = "setup_fid"
 
@@ -28,7 +29,8 @@ def compute_new(request):
     target = statistics_path(options, space.model)
     derived = {"images": images.identity() if parallel.is_main() else None, "features": space.name, **space.meta}
     job = Job(target.with_suffix(""), PROG, options, request=request, derived=derived, inputs=_inputs(options),
-              about=[{"name": images.what}], owns=[f"../{target.name}", f"../{_kid_file(target).name}"], show=show)
+              about=[{"name": images.what}], owns=[f"../{target.name}", f"../{_kid_file(target).name}"], show=show,
+              summary=findings.compute)
 
     def work():
         size = None if options.resolution == [0] else options.resolution

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from common import console, parallel
 from common.errors import InputError
+from tools.train_blobgan import findings
 
 PROG = "train_blobgan"
 OWNS = ("state.pth", "log.jsonl", "checkpoints/epoch=*-step=*.ckpt",
@@ -41,7 +42,7 @@ def train(given, output_dir):
     reference = reference_identity(options)
     derived = {"images": images.fingerprint(), **({"reference_images": reference} if reference else {})}
     job = Job(folder, PROG, options, request=given, derived=derived,
-              inputs=inputs_of(options), owns=OWNS, accepted=accepted)
+              inputs=inputs_of(options), owns=OWNS, accepted=accepted, summary=findings.train)
     run = None
     if job.answer() is None:
         from tools.train_blobgan.loop import BlobGANTraining

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from common import console, parallel
 from common.errors import InputError
+from tools.train_decision_model import findings
 
 PROG = "train_decision_model"
 OWNS = ("state.pth", "checkpoint.tar", "log.jsonl", "held_out.npz", "attributes.csv", "inputs.png", "reliability.png",
@@ -46,7 +47,8 @@ def train(request):
     if options.lr_schedule == "onecycle":
         derived["steps of the cycle"] = options.steps  # the learning rate depends on the last step
     folder = Path(options.output_dir)
-    job = Job(folder, PROG, options, request=request, derived=derived, inputs=inputs, owns=OWNS)
+    job = Job(folder, PROG, options, request=request, derived=derived, inputs=inputs, owns=OWNS,
+              summary=findings.train)
     run = None
     if job.answer() is None:
         from tools.train_decision_model.loop import DecisionTraining

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from common import console, parallel
 from common.errors import InputError
+from tools.train_edm import findings
 
 PROG = "train_edm"
 OWNS = ("checkpoint.pth", "network.safetensors", "log.jsonl", "samples.png", "samples", "snapshots",
@@ -38,7 +39,8 @@ def train(request):
     if options.lr_decay == "cosine":
         derived["steps of the cosine"] = options.steps  # the learning rate depends on the last step
     folder = Path(options.output_dir)
-    job = Job(folder, PROG, options, request=request, derived=derived, inputs=inputs, owns=OWNS)
+    job = Job(folder, PROG, options, request=request, derived=derived, inputs=inputs, owns=OWNS,
+              summary=findings.train)
     run = None
     if job.answer() is None:
         from tools.train_edm.loop import EdmTraining

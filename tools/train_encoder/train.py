@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from common import console, parallel
+from tools.train_encoder import findings
 
 OWNS = ("state.pth", "log.jsonl", "last.pt", "best.pt", "step_*.jpg", "val_images_results.json", "tensorboard", "wandb")
 
@@ -23,7 +24,7 @@ def train(request, command):
     set_precision("tf32" if options.precision == "tf32" else "fp32")
     material, folder = Material(options, device), Path(options.output_dir)
     job = Job(folder, command, options, request=request, derived=material.derived(), inputs=inputs_of(options),
-              owns=OWNS)
+              owns=OWNS, summary=findings.train)
     run = None
     if job.answer() is None:
         from tools.train_encoder.loop import EncoderTraining

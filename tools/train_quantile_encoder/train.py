@@ -5,6 +5,7 @@ from pathlib import Path
 
 from common import console, parallel
 from common.errors import InputError
+from tools.train_quantile_encoder import findings
 
 PROG = "train_quantile_encoder"
 OWNS = ("checkpoint.pth", "log.jsonl", "models/*.pt", "checkpoints/iteration_*.pt", "images/step_*.png",
@@ -26,7 +27,7 @@ def train(request):
     options, material = gather(request, device)
     folder = Path(options.exp_dir)
     job = Job(folder, PROG, options, request=request, derived=material.derived(options), inputs=inputs_of(options),
-              owns=OWNS)
+              owns=OWNS, summary=findings.train)
     run = None
     if job.answer() is None:
         from tools.train_quantile_encoder.loop import EncoderTraining

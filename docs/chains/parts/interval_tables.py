@@ -6,8 +6,8 @@
 
 levels: each level's share of coordinates outside before, at the one lambda of the mean over the levels, and at a lambda
 of its own (a calibration with --levels_as each_together); the widths.  histogram: test risks over the splits.
-demo: writes the levels of FOLDER's calibrations to FOLDER/table_promise.csv, and to FOLDER/table_stress.csv the widths
-and the share outside for ever stronger corruptions, of FOLDER/.stress.
+demo: writes the levels of FOLDER's calibrations to FOLDER/table_promise.csv, to FOLDER/table_stress.csv the widths and
+the share outside for ever stronger corruptions, of FOLDER/.stress, and what they show to FOLDER/summary.json.
 """
 
 import csv
@@ -19,9 +19,13 @@ import numpy as np
 
 from common.console import say
 from common.formats.tables import write_table
+from common.summary import Quantity, figures, summary, write_summary
 
 COLUMNS = ["level", "outside at lambda 1", "lambda of the mean", "outside", "width", "lambda of its own",
            "outside there", "width there"]
+KEPT = (Quantity("outside at lambda 1", "outside, not calibrated", "%", scale=100),
+        Quantity("outside", "outside, one lambda for all", "%", scale=100), Quantity("width", "width"),
+        Quantity("outside there", "outside, a lambda for each", "%", scale=100), Quantity("width there", "its width"))
 
 
 def read(path):
@@ -62,14 +66,19 @@ def show(columns, rows):
 def demo(folder):
     """Write both tables of the demo, and say what the splits show."""
     calibration = folder / "digits" / "calibration"
-    write_table(folder / "table_promise.csv", COLUMNS, level_rows(calibration, folder / "each_together"))
+    rows = level_rows(calibration, folder / "each_together")
+    write_table(folder / "table_promise.csv", COLUMNS, rows)
     levels = read(folder / ".stress" / "stress_test" / "stress_test_results.json")["corruption_levels"]
     write_table(folder / "table_stress.csv", ["corruption", "width", "outside"], [
         [name, f"{entry['mean_interval_width']:.3f}", f"{entry['risk']:.3f}"] for name, entry in levels.items()])
     mean = read(calibration / "calibration.json")
-    say(f"on digits that lambda was not chosen on: {mean['test_risk_mean']:.3f} outside (promised: at most "
-        f"{mean['alpha']:g}; at lambda 1 it is {mean['test_risk_uncalibrated']:.3f}); more than that in "
-        f"{mean['runs_above_alpha']} of 200 splits")
+    found = f"on digits that lambda was not chosen on: {mean['test_risk_mean']:.3f} outside (promised: at most " \
+            f"{mean['alpha']:g}; at lambda 1 it is {mean['test_risk_uncalibrated']:.3f}); more than that in " \
+            f"{mean['runs_above_alpha']} of 200 splits"
+    say(found)
+    lines = [(row[0], figures({name: float(value) for name, value in zip(COLUMNS[1:], row[1:])}, KEPT)) for row in rows]
+    write_summary(folder, summary("Style vectors of digits: sets that keep their promise", lines, "comparison",
+                                  f"O{found[1:]}.", [["digits.png", "digits that the generator draws"]]))
 
 
 def main(what, *folders):

@@ -6,8 +6,8 @@
 best: prints the path of the BlobGAN's checkpoint that is nearest to held-out scenes.
 demo: writes FOLDER/table_models.csv (accuracy of each decision model on held-out scenes; for the light also where the
 sky goes with it and where it does not), table_distance.csv (the distance to held-out scenes by step),
-table_scenes.csv (in what share of real and of drawn scenes the judge sees each thing), and real_and_drawn.png: a row
-of held-out scenes above two of drawn ones.
+table_scenes.csv (in what share of real and of drawn scenes the judge sees each thing), real_and_drawn.png: a row of
+held-out scenes above two of drawn ones, and summary.json, what the scenes show.
 """
 
 import csv
@@ -21,11 +21,16 @@ from PIL import Image
 from common.console import say
 from common.formats.tables import write_table
 from common.images.grids import save_grid
+from common.summary import Quantity, figures, summary, write_summary
 from docs.chains.parts.streets import COINS, measure, read_judge
 
 MODELS = ("decision", "oracle", "biased")
 THINGS = {"green light": ("green", True), "red light": ("green", False), "obstacle ahead": ("ahead", True),
           "obstacle left": ("left", True), "obstacle right": ("right", True), "warm sky": ("warm", True)}
+
+
+SHARES = (Quantity("real", "of held-out scenes", "%", scale=100), Quantity("drawn", "of drawn scenes", "%", scale=100))
+CAPTIONS = (("real_and_drawn.png", "held-out scenes above drawn ones"), ("scenes.png", "made scenes"))
 
 
 def results(folder):
@@ -82,6 +87,10 @@ def demo(folder):
     write_table(folder / "table_scenes.csv", ["seen", "real", "drawn"],
                 [[thing, f"{real[thing]:.3f}", f"{drawn[thing]:.3f}"] for thing in THINGS])
     save_grid(folder / "real_and_drawn.png", np.concatenate([scenes[0][:16], scenes[1][:32]]), columns=16, scale=2)
+    rows = [(thing, figures({"real": float(real[thing]), "drawn": float(drawn[thing])}, SHARES)) for thing in THINGS]
+    write_summary(folder, summary("In how many scenes the judge sees each thing", rows, "measurement",
+                                  f"Rarest in drawn scenes: {min(drawn, key=drawn.get)}, in {min(drawn.values()):.1%}.",
+                                  CAPTIONS))
     step = min(fids, key=fids.get)
     say(f"distance to held-out scenes: {fids[min(fids)]:.2f} at step {min(fids)}, {fids[step]:.2f} of the checkpoint "
         f"that stays (step {step}); rarest in drawn scenes: {min(drawn, key=drawn.get)}, in {min(drawn.values()):.1%}")

@@ -9,6 +9,7 @@ from common.cli import run
 from common.errors import InputError
 from common.job import Job
 from common.options import REQUIRED, CommonOptions, option
+from tools.qc_ncsn import findings
 from tools.qc_ncsn.compare.measures import COLUMNS, NO_ERROR, TEXTS, WITH_ERROR, measure, merge
 from tools.qc_ncsn.work_dir import WorkDir
 
@@ -56,6 +57,7 @@ def main(options):
             console.say(f"note: {kind} of {name} and {names[0]} differ in {what}: their difference is not shown")
     folder = Path(options.output_dir)
     job = Job(folder, PROG, options, content={"runs": results}, inputs=[work.root for work in works], owns=OWNS,
+              summary=findings.compare(options.title),
               show=lambda results: console.show_table(options.title, *table(results)))
     first = {name: group[0] for name, group in groups.items()}
     return job.run(lambda: (results, write(folder, options.title, first, results)),

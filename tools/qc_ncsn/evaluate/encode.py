@@ -11,6 +11,7 @@ from common.errors import InputError
 from common.files import file_hash, plain
 from common.options import option
 from common.score.config_files import configuration_files
+from tools.qc_ncsn import findings
 from tools.qc_ncsn.data import fitted, note_changes
 from tools.qc_ncsn.evaluate.stored import check_distinct, stored_text
 from tools.qc_ncsn.model import WorkOptions, data_set_name, model_shape
@@ -117,6 +118,7 @@ def main(request):
     space = open_space(options.features, "legacy_tensorflow", options.weights, device)
     job = Job(stat_folder(options), PROG, options, request=request, owns=[source.path.name for source in sources],
               content={source.path.name: source.stored() for source in sources}, inputs=_inputs(options),
+              summary=findings.encode,
               about=[{"name": source.what, "images": source.count, "sha256": source.digest} for source in sources])
 
     def rehearse():

@@ -6,6 +6,7 @@ from typing import Optional
 from common import flags
 from common.errors import InputError
 from common.options import option
+from tools.qc_ncsn import findings
 from tools.qc_ncsn.data import note_changes, open_images
 from tools.qc_ncsn.model import ModelOptions, announce, load_model, made_by, model_inputs
 from tools.qc_ncsn.unreadable import stored_names
@@ -76,6 +77,7 @@ def evaluate(request, command, folder, measure, show, owns):
     source = fingerprint(model.path)
     data = dataset_inputs(options.dataset or model.config["data"]["dataset"])
     job = Job(folder, command, options, request=request, about=[source], owns=owns, show=show,
+              summary={"nll": findings.nll, "asym": findings.asym, "dsm": findings.dsm}[command.split()[-1]],
               derived={"checkpoint sha256": source["sha256"], "data": images.fingerprint()},
               inputs=None if data is None else [*model_inputs(request, model), *data])
 

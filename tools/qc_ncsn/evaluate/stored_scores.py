@@ -16,6 +16,7 @@ from common.formats.tables import write_table
 from common.job import Job
 from common.options import option
 from common.score.config_files import configuration_files
+from tools.qc_ncsn import findings
 from tools.qc_ncsn.evaluate.stored import check_comparable, features_name, find_reference, is_inception, open_generated
 from tools.qc_ncsn.model import WorkOptions, data_set_name
 from tools.qc_ncsn.series import check_several, run_series, series_folder, several, show_any
@@ -32,6 +33,7 @@ Precision, recall, density and coverage of the samples' features against the dat
     "nfe": """\
 Mean number of network calls over the sample files of a work folder (the AVG NFE of the original).""",
 }
+SUMMARIES = {"fidis": findings.fidis, "prdc": findings.prdc, "nfe": findings.nfe}
 LABELS = {
     "fid": "FID", "inception_score": "Inception score", "inception_score_std": "  its deviation over splits",
     "precision": "Precision", "recall": "Recall", "density": "Density", "coverage": "Coverage",
@@ -251,7 +253,7 @@ def _evaluate(options, command, plan, main):
     prints = [fingerprint(path) for path in inputs]
     job = Job(folder, f"qc_ncsn eval {command}", options, content={"inputs": prints}, about=prints,
               inputs=_watched(command, options, inputs), owns=[path.name for path in outputs],
-              show=lambda results: _show(command, results))
+              show=lambda results: _show(command, results), summary=SUMMARIES[command])
 
     def work():
         if not parallel.is_main():  # a single process computes

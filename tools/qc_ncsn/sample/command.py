@@ -8,6 +8,7 @@ from common.cli import run
 from common.errors import InputError
 from common.options import option
 from common.score.ranges import sampling_rules
+from tools.qc_ncsn import findings
 from tools.qc_ncsn.model import ModelOptions, announce, load_model, made_by, model_inputs
 from tools.qc_ncsn.series import run_series, series_folder, several
 from tools.qc_ncsn.work_dir import WorkDir
@@ -119,7 +120,7 @@ def main(request):
     png = options.png or (single.is_dir() and not options.overwrite)  # once made, they are kept complete
     job = Job(folder, PROG, options, request=request, derived=derived, inputs=model_inputs(request, model),
               about=[source], extent=extent, owns=["samples_*.npz", "samples_*.png", IMAGES],
-              content={"single images": True} if png else {})
+              content={"single images": True} if png else {}, summary=findings.sample)
 
     def rehearse():
         count = sum(map(len, rounds))

@@ -11,6 +11,7 @@ from common.options import REQUIRED, CommonOptions, option
 from common.score.config import override
 from common.score.config_files import configuration, configuration_files
 from common.score.ranges import check_config
+from tools.qc_ncsn import findings
 from tools.qc_ncsn.data import open_images
 from tools.qc_ncsn.train import screen
 from tools.qc_ncsn.unreadable import Unreadable, recorded_fingerprint, stored_names
@@ -121,7 +122,7 @@ def main(request):
         inputs = [*inputs, *configuration_files(options.config), *([options.restore] if options.restore else [])]
     recorded = images.fingerprint() if options.overwrite else recorded_fingerprint(work.root, images)
     job = Job(work.root, PROG, options, request=request, derived={**flat(config), "data": recorded},
-              about=[images.fingerprint()], inputs=inputs, owns=OWNS)
+              about=[images.fingerprint()], inputs=inputs, owns=OWNS, summary=findings.train)
     run = None
     if job.answer() is None:
         from tools.qc_ncsn.train.run import ScoreTraining

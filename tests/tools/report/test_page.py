@@ -3,32 +3,16 @@
 import json
 import os
 import re
-import subprocess
-import sys
-from html.parser import HTMLParser
-from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from tests.tools.commands import call_tool
+from tests.tools.report.folders import Page, report, write_run
 from tools.report.curves import draw, thin, ticks
 from tools.report.find import scan
-from tools.report.page import differing, duration, show
-
-ROOT = Path(__file__).parent.parent.parent
-
-
-def report(*words):
-    command = [sys.executable, "-m", "tools.report", *map(str, words)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-
-
-def write_run(folder, tool="qc_ncsn", command="qc_ncsn train", **record):
-    folder.mkdir(parents=True, exist_ok=True)
-    full = {"status": "done", "tool": tool, "command": command, "options": {}, "results": {}, "seconds": 75, **record}
-    (folder / "run.json").write_text(json.dumps(full))
+from tools.report.sections import differing
+from tools.report.words import duration, show
 
 
 @pytest.fixture
@@ -53,34 +37,15 @@ def runs(tmp_path):
     return tmp_path
 
 
-class Checker(HTMLParser):
-    """Notes the tags' nesting and every address."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.open, self.addresses = [], []
-        self.feed(text)
-
-    def handle_starttag(self, tag, attributes):
-        self.addresses += [value for name, value in attributes if name in ("src", "href")]
-        if tag not in ("meta", "img", "line"):
-            self.open.append(tag)
-
-    def handle_endtag(self, tag):
-        if tag != "line":
-            assert self.open.pop() == tag
-
-
 def test_the_page_is_whole_and_needs_nothing_else(runs):
     done = report(runs, "--json")
-    assert done.returncode == 0, done.stderr
-    text = (runs / "report.html").read_text()
-    checker = Checker(text.replace("/>", ">"))
-    assert checker.open == []
-    assert all(address.startswith(("data:image/", "#")) for address in checker.addresses)
-    assert "<script" not in text
-    assert "http" not in text
-    results = json.loads(done.stdout)["results"]
+    assert done.status == 0, done.err
+    page = Page((runs / "report.html").read_text())
+    beside = {"u/eval_sampling/0/grid.png", "u/large.png"}  # each picture leads to its file
+    assert {address for address in page.addresses if not address.startswith(("data:image/", "#"))} == beside
+    assert "<script" not in page.source
+    assert page.source.count("http") == page.source.count("http-equiv") == 1
+    results = json.loads(done.out)["results"]
     assert (results["runs"], results["tables"], results["pictures"], results["logs"]) == (3, 1, 3, 2)
     assert results["unreadable"] == ["broken/half.png", "broken/run.json"]
     assert results["page_bytes"] == (runs / "report.html").stat().st_size
@@ -90,23 +55,23 @@ def test_the_page_shows_what_differs_and_what_came_out(runs):
     report(runs)
     text = (runs / "report.html").read_text()
     table = re.search(r"<h3>qc_ncsn train</h3>(.*?)</table>", text, re.DOTALL).group(1)
-    assert re.findall(r'<th(?: class="number")?>(.*?)</th>', table) == ["run", "balancing_fac", "loss", "time"]
+    assert re.findall(r'<th scope="col"(?: class="number")?>(.*?)</th>', table) == \
+        ["run", "loss", "balancing fac", "time"]
     assert "0.128" in table
     assert "1 min 15 s" in table
-    assert "u/eval_sampling/0 (unfinished)" in text
+    assert re.search(r'u/eval_sampling/0 <span class="status interrupted">interrupted</span>', text)
     assert "U &lt;b&gt;" in text
     assert "not shown" not in text
     assert 'class="tiny"' in text
-    assert "image/jpeg" in text  # the large picture, made smaller
     assert text.count("<polyline") == 2  # one chart (seconds are not drawn), two runs
-    assert text.index("table.csv") < text.index('id="tool-qc_ncsn"')
+    assert text.index("table.csv") > text.index('id="tool-qc_ncsn"')
 
 
 def test_the_tables_are_printed(runs):
     done = report(runs)
-    assert "1.5 ± 0.1" in done.stderr
-    assert "unreadable: broken/run.json" in done.stderr
-    assert done.stdout == ""
+    assert "1.5 ± 0.1" in done.err
+    assert "unreadable: broken/run.json" in done.err
+    assert done.out == ""
 
 
 def test_the_same_folder_gives_the_same_bytes(runs):
@@ -118,8 +83,8 @@ def test_the_same_folder_gives_the_same_bytes(runs):
 
 def test_a_dry_run_writes_nothing(runs):
     done = report(runs, "--dry_run", "--json")
-    assert done.returncode == 0
-    assert json.loads(done.stdout)["outputs"] == []
+    assert done.status == 0
+    assert json.loads(done.out)["outputs"] == []
     assert not (runs / "report.html").exists()
 
 
@@ -136,9 +101,9 @@ def test_input_errors(tmp_path):
     }
     for said, words in wrong.items():
         done = report(*words)
-        assert done.returncode == 2
-        assert said in done.stderr
-        assert done.stderr.count("\n") == 1
+        assert done.status == 2
+        assert said in done.err
+        assert done.err.count("\n") == 1
     assert sorted(path.name for path in tmp_path.iterdir()) == ["empty", "file"]
 
 
@@ -166,6 +131,7 @@ def test_options_that_differ():
 
 @pytest.mark.parametrize(("value", "text"), [
     (None, "—"), (True, "yes"), (1234, "1234"), (50000, "50,000"), (0.000123, "0.000123"), (12345.6, "12,346"),
+    (1.5e-7, "1.5×10⁻⁷"), (-3.25, "−3.25"),
     ([1, 2.5], "1, 2.5"), ({"a": 1}, "a 1"), (list(range(20)), "0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, … (20)"),
 ])
 def test_values_as_cells(value, text):
@@ -211,10 +177,8 @@ def test_pages_are_linked_from_where_the_report_lies(tmp_path):
     (tmp_path / "runs" / "map" / "a page & more.html").write_text("<p>a page</p>")
     for output, link in (("runs/report.html", "map/a%20page%20%26%20more.html"),
                          ("report.html", "runs/map/a%20page%20%26%20more.html")):
-        assert report(tmp_path / "runs", "--output", tmp_path / output).returncode == 0
-        page = Checker((tmp_path / output).read_text())
-        assert link in page.addresses
-        assert page.open == []
+        assert report(tmp_path / "runs", "--output", tmp_path / output).status == 0
+        assert link in Page((tmp_path / output).read_text()).addresses
     first = (tmp_path / "runs/report.html").read_bytes()
     report(tmp_path / "runs")  # the report itself is no page of the folder
     assert (tmp_path / "runs/report.html").read_bytes() == first
@@ -226,7 +190,7 @@ def test_R4_a_broken_record_is_shown_as_broken_and_costs_no_other(tmp_path, reco
                         ("bad", record)):
         (tmp_path / name).mkdir()
         (tmp_path / name / "run.json").write_text(json.dumps(value))
-    ended = call_tool("report", tmp_path, "--json")
+    ended = report(tmp_path, "--json")
     assert ended.status == 0, ended.err
     assert (ended.results["runs"], ended.results["unreadable"]) == (1, ["bad/run.json"])
 
@@ -235,7 +199,7 @@ def test_R7_names_that_are_no_unicode_or_hold_control_characters_are_escaped(tmp
     folder = tmp_path / os.fsdecode(b"b\xff\x1b]0;x\x07")
     folder.mkdir()
     (folder / "table.csv").write_text("a,b\n1,2\n")
-    ended = call_tool("report", tmp_path)
+    ended = report(tmp_path)
     assert ended.status == 0, ended.err
     page = (tmp_path / "report.html").read_text()
     assert "b\\udcff\\x1b]0;x\\x07/table.csv" in page

@@ -1,0 +1,33 @@
+"""Numbers as people write them."""
+
+import math
+
+import pytest
+
+from common.numerals import measured, number
+
+
+@pytest.mark.parametrize(("value", "text"), [
+    (0, "0"), (1234, "1234"), (50_000, "50,000"), (-3, "−3"), (0.0, "0"), (0.123456, "0.1235"), (12345.6, "12,346"),
+    (1e7, "10⁷".join(["1×", ""])), (-1.5e-7, "−1.5×10⁻⁷"), (0.000123, "0.000123"), (math.inf, "∞"), (-math.inf, "−∞"),
+    (math.nan, "not a number"),
+])
+def test_numbers_without_an_error_have_four_digits(value, text):
+    assert number(value) == text
+
+
+@pytest.mark.parametrize(("value", "se", "text"), [
+    (3.146509418000079, 0.1996378021690028, "3.15 ± 0.20"), (5.031893952687581, 0.07066930574631108, "5.032 ± 0.071"),
+    (577705.3049344317, 83429.79817634865, "578,000 ± 83,000"), (0.003005872, 9.912553e-05, "0.003006 ± 0.000099"),
+    (-7.217224606035463e-09, 1.185669025115831e-09, "(−7.2 ± 1.2)×10⁻⁹"), (93.1, 12.34, "93 ± 12"),
+    (0.5, 0.0996, "0.50 ± 0.10"), (2.5e8, 1.1e7, "(2.50 ± 0.11)×10⁸"), (-0.0004109, 0.0012708, "−0.0004 ± 0.0013"),
+    (-0.0001, 0.5, "0.00 ± 0.50"), (1.5, 0, "1.5"), (1.5, None, "1.5"), (1.5, math.nan, "1.5"), (3, 1.25, "3.0 ± 1.2"),
+])
+def test_a_value_ends_where_its_error_does(value, se, text):
+    assert measured(value, se) == text
+
+
+def test_intervals_have_the_digits_of_half_their_width():
+    assert measured(0.8857099, low=0.86431981, high=0.90486355) == "0.886 [0.864, 0.905]"
+    assert measured(1.0, low=1.0, high=1.0) == "1"
+    assert measured(2.5e-9, low=1e-9, high=4e-9) == "2.5 [1.0, 4.0]×10⁻⁹"

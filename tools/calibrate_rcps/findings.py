@@ -1,0 +1,42 @@
+"""What the page of a folder of runs says first of calibrated sets: see common.summary."""
+
+from common.numerals import number
+from common.summary import Quantity, figures, summariser, summary
+
+LEVEL = (Quantity("risk_uncalibrated", "outside before", "%", scale=100),
+         Quantity("test_risk_mean", "outside, on test splits", "%", scale=100),
+         Quantity("width_uncalibrated", "width before"), Quantity("width_calibrated", "width"),
+         Quantity("num_images", "images"))
+SETS = (Quantity("risk", "outside", "%", scale=100), Quantity("mean_width", "width"), Quantity("num_images", "images"))
+
+figures_drawn = summariser("Figures of a calibration", pictures=[
+    ["*risk*.png", "risk over random splits, before and after calibration"], ["*size*.png", "widths by level"],
+    ["*.png", "figure of the calibration"]])
+endpoints = summariser("Pictures at the ends of the intervals", Quantity("pictures", "pictures"), pictures=[
+    ["*.png", "lower end, prediction and upper end of an interval"]])
+synthetic = summariser("Made outputs whose true risk is known", Quantity("num_images", "images"),
+                       Quantity("num_dims", "coordinates"))
+experiments = summariser("Experiments with a calibration")
+
+
+def calibration(results):
+    """Summarise a calibration: a row for each level, and the promise in words."""
+    rows = [(row["level"], figures(row, LEVEL)) for row in results["levels"]]
+    sentence = f"{results['promise'].rstrip('.')}; on test splits it is {number(results['test_risk_mean'])}, without " \
+               f"calibration {number(results['test_risk_uncalibrated'])}." \
+        if results.get("test_risk_mean") is not None and results.get("promise") else ""
+    return summary("Calibrated prediction sets", rows, "measurement", sentence)
+
+
+def sets(results):
+    """Summarise `calibrate_rcps apply`: a row for each level."""
+    return summary("Calibrated sets of further images", [(row["level"], figures(row, SETS))
+                                                         for row in results["levels"]])
+
+
+def simulation(results):
+    """Summarise `calibrate_rcps simulate`: how often each bound breaks its promise."""
+    share = Quantity("share_above_alpha", "draws above alpha", "%", se="standard_error", scale=100)
+    return summary("How often a calibration breaks its promise",
+                   [(f"{row['bound']}, {row['group']}", figures(row, [share])) for row in results["rows"]],
+                   "measurement")

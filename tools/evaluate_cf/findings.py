@@ -1,0 +1,60 @@
+"""What the page of a folder of runs says first of an evaluation: see common.summary."""
+
+from common.summary import Quantity, figures, summary
+from tools.evaluate_cf.summary import ALL
+
+
+def _share(key, name, better="higher"):
+    return Quantity(key, name, "%", better, low=f"{key}_low", high=f"{key}_high", scale=100)
+
+
+def _mean(key, name):
+    return Quantity(key, name, better="lower", half=f"{key}_error")
+
+
+MEASURES = (_share("success", "decisions flipped"), _share("oracle_flip", "the oracle agrees"),
+            _share("truth", "truth flipped"), _share("kept", "nothing else changed"),
+            _mean("perceptual", "perceptual distance"), _mean("lpips", "LPIPS"), _mean("l1", "L1"),
+            _mean("blobs_changed", "blobs changed"), Quantity("fid", "FID", better="lower"),
+            Quantity("frechet", "Fréchet distance", better="lower"))
+RECONSTRUCTION = (Quantity("lpips", "LPIPS", better="lower"),
+                  Quantity("perceptual", "perceptual distance", better="lower"), Quantity("l1", "L1", better="lower"),
+                  Quantity("l2", "L2", better="lower"),
+                  Quantity("agreement", "decisions that stay", "%", "higher", scale=100),
+                  Quantity("fid", "FID", better="lower"), Quantity("frechet", "Fréchet distance", better="lower"),
+                  Quantity("quality_images", "images"))
+MOST = 12  # measures of a comparison
+
+
+def evaluation(results):
+    """Summarise `evaluate_cf`: a row for each attribute and one for all."""
+    found = results["attributes"]
+    rows = [(name, figures(entry, MEASURES)) for name, entry in found.items() if name != ALL or len(found) > 2]
+    all_pairs = figures(found[ALL], MEASURES) if ALL in found else []
+    return summary("Counterfactuals: decisions that a small change turns", rows, "measurement",
+                   sentence=_sentence(results["pairs"], all_pairs))
+
+
+def _sentence(pairs, all_pairs):
+    from common.numerals import measured
+
+    if not all_pairs:
+        return ""
+    texts = [f"{one['name']} {measured(one['value'], one.get('se'), one.get('low'), one.get('high'))} {one['unit']}"
+             for one in all_pairs[:4]]
+    return f"Of all {pairs:,} pairs of image and decision: " + ", ".join(text.strip() for text in texts) + "."
+
+
+def reconstructions(results):
+    """Summarise `evaluate_cf encoder` and `inversion`."""
+    return summary("Reconstructions of pictures from their layouts", [("", figures(results, RECONSTRUCTION))],
+                   "measurement")
+
+
+def comparison(results):
+    """Summarise `evaluate_cf compare`: a row for each measure, over all attributes."""
+    rows = []
+    for name, entry in list(results["attributes"][ALL].items())[:MOST]:
+        rows.append((name.replace("_", " "), figures(entry, (
+            Quantity("a", "A"), Quantity("b", "B"), Quantity("difference", "B less A", low="low", high="high")))))
+    return summary("Two sets of counterfactuals on the same pairs", rows, "comparison")
