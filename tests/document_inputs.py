@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from PIL import Image
 
+from tests.tools.train_edm.runs import NETWORK
+
 CPU = ("--device", "cpu")
 SMALL = ("--extractor", "small", *CPU)
 GAN = "checkpoints/blobgan_256x512.ckpt"
@@ -148,11 +150,11 @@ PAGES = {
     "docs/generate_ffhq.md": Page(_faces, {
         0: ("--num_images", "3", "--no_stats", *CPU), 1: ("--num_images", "3", "--no_stats", *CPU),
         2: ("--num_images", "3", "--no_stats", "--output_base_dir", "out/third", *CPU)}),
-    "docs/generate_outputs_npz.md": Page(_encode, {0: CPU, 1: CPU, 2: CPU}),
+    "docs/generate_outputs_npz.md": Page(_encode, {0: ("--resize_factor", "4", *CPU), 1: CPU, 2: CPU}),
     "docs/process_embeddings.md": Page(_maps),
     "docs/qc_ncsn.md": Page(_score, {
         0: (*TINY_SCORE, "--n_iters", "100", "--config.training.snapshot_freq=10"),
-        1: (*TINY_SCORE, "--n_iters", "4"),
+        1: (*TINY_SCORE, "--n_iters", "110", "--config.training.snapshot_freq=10"),
         2: ("--num_samples", "4", "--config.sampling.num_scales=2", "--num_steps", "2", *CPU),
         3: ("--num_images", "2", "--total_repeat", "1", "--rtol", "0.5", "--atol", "0.5", *CPU),
         4: ("--num_images", "2", *CPU), 5: ("--num_images", "2", "--nl", "2", *CPU), 6: CPU,
@@ -163,7 +165,8 @@ PAGES = {
         3: "the second statistics are the reader's own",
         5: "the archive of BlobGAN's authors is not in this repository"}),
     "docs/train_edm.md": Page(_patches, {
-        0: ("--steps", "2", "--width", "16", "--samples_per_class", "1", *CPU), 1: ("--steps", "2", *CPU)},
+        0: ("--steps", "2", "--samples_per_class", "1", *CPU),
+        1: (*NETWORK, "--steps", "2", "--overwrite", "--samples_per_class", "0", *CPU)},
         {2: "the network of --preset imagenet64 takes minutes a step on a CPU"}),
 }
 # Commands of pages that other tests run dry to their end, with stand-ins.
