@@ -25,7 +25,7 @@ subcommands:
 examples:
   setup_fid --action compute_new --path images --name bdd_rect_256 --resolution 256 512 --fit squash
   setup_fid list
-  setup_fid --action download --path fid_stats.tar.gz    (a file you downloaded; the tool downloads nothing)"""
+  setup_fid --action download --path fid_stats.tar.gz  # a file you downloaded; the tool downloads nothing"""
 
 
 @dataclass(kw_only=True)
