@@ -1,12 +1,13 @@
 """The tables that `make faults` works through hold every command, and a few of its faults are tried here each time."""
 
+import ast
 import json
 
 import pytest
 
 from tests.faults.jobs import Place, Server, check_completed, check_end, whole_run
 from tests.faults.table import JOBS, LEFT_OUT
-from tests.test_layout import TOOLS, subcommands
+from tests.test_layout import TOOLS, sources, subcommands
 from tests.tools.commands import call_tool
 from tests.tools.every_command import bitmaps
 
@@ -52,3 +53,22 @@ def test_a_sample_of_faults_loses_nothing(place, tally):
         both = [running.end() for running in [place.fresh().start(), place.start()]]
         assert sorted(ended.status for ended in both) in ([0, 0], [0, 2])
         assert place.lasting() == outputs
+
+
+def in_the_locales_encoding(call):
+    """True for a call that opens a text file and leaves its encoding to the locale."""
+    name = getattr(call.func, "id", None) or getattr(call.func, "attr", None)
+    if any(word.arg == "encoding" for word in call.keywords):
+        return False
+    if name in ("read_text", "write_text") and isinstance(call.func, ast.Attribute):
+        return len(call.args) < (1 if name == "read_text" else 2)
+    if not isinstance(call.func, ast.Name) or name != "open":
+        return False
+    modes = [*call.args[1:2], *(word.value for word in call.keywords if word.arg == "mode")]
+    return not any("b" in ast.unparse(mode) or isinstance(mode, ast.Name) for mode in modes) and "devnull" not in ast.unparse(call)
+
+
+def test_text_is_utf_8_whatever_the_locale():
+    found = [f"{path}:{node.lineno}" for path, tree in sources("common", "tools") for node in ast.walk(tree)
+             if isinstance(node, ast.Call) and in_the_locales_encoding(node)]
+    assert found == []

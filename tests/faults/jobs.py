@@ -14,7 +14,7 @@ from tests.tools.commands import ROOT, Ended, environment
 from tests.tools.every_command import Command, contents
 
 SECONDS = 60  # for a run that takes one or two
-OF_THE_RUN = ("run.json", "log.jsonl", "log.txt", "log.csv")  # hold times
+OF_THE_RUN = ("run.json", "log.jsonl", "stdout.txt")  # hold times
 
 
 class Server:

@@ -85,7 +85,7 @@ def test_of_two_at_once_one_waits_or_is_refused(name, whole, tally):
             check_end(ended)
             assert ended.status == 0 or "another process is writing" in ended.err, ended
         assert whole.place.lasting() == whole.outputs
-        check_completed(whole.place, whole.outputs)
+    check_completed(whole.place, whole.outputs)
 
 
 FAILURES = {errno.ENOSPC: "no space left", errno.EROFS: "read-only", errno.EACCES: "permission denied",
