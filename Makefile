@@ -29,7 +29,7 @@ help:
 	@echo "make full-size blobgan40 at 256 x 512: seconds and peak memory of each turn, of an inversion and of a search on the CPU (5 GB, minutes)"
 	@echo "make peers     compute_fid beside torch-fidelity, clean-fid and prdc on the same features, as a table"
 	@echo "make golden    numbers of the original implementations (GOLDEN=folder for more cases)"
-	@echo "make faults    long tests that kill and resume every long job"
+	@echo "make faults    every job and every format disturbed in all ways; counts at the end (hours)"
 	@echo "make lint      ruff"
 	@echo "make tables    the papers' tables: $(TABLES)"
 	@echo "               (SCALE=small, or SCALE=paper DATA=folder CHECKPOINTS=folder)"
@@ -89,8 +89,7 @@ golden: $(STAMP)
 	$(RUN) -m tests.golden tests/golden $(GOLDEN)
 
 faults: $(STAMP)
-	OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 tests/faults
-	OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 -m long tests
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 -m long tests/faults tests
 
 tables: $(TABLES)
 

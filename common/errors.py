@@ -17,6 +17,10 @@ SYSTEM_ADVICE = {
     errno.EFBIG: ("file too large for this file system", "Choose an output folder on another disk"),
     errno.EISDIR: ("this is a folder, a file was expected", "Pass the path of the file"),
     errno.ENAMETOOLONG: ("file name too long", "Choose a shorter name"),
+    errno.EIO: ("input/output error of the disk", "Look after the disk, or choose a folder on another one"),
+    errno.ESTALE: ("the network folder is gone", "Mount it again, then run the same command again"),
+    errno.ELOOP: ("a link that leads to itself", "Check the path"),
+    errno.EMFILE: ("too many open files", "Raise the limit (ulimit -n), or use fewer workers"),
 }
 
 

@@ -252,6 +252,15 @@ def remove_tree(folder):
             folder.parent.rmdir()
 
 
+def remove_empty(folder):
+    """Remove a folder, and those in it, where no file is in them; links and files stay."""
+    if os.path.islink(folder):
+        return
+    for place, folders, names in os.walk(folder, topdown=False):
+        if not names and not any(os.path.lexists(os.path.join(place, each)) for each in folders):
+            os.rmdir(place)
+
+
 def check_writable(folder):
     """Check, before any slow work, that files can be created in `folder`; leaves nothing behind."""
     folder = Path(folder)

@@ -17,7 +17,7 @@ from pathlib import Path
 from common import console, parallel
 from common.cli import Outcome, check_interrupted
 from common.errors import InputError
-from common.files import check_writable, lock_file, plain, remove_leftovers, write_bytes, write_json
+from common.files import check_writable, lock_file, plain, remove_empty, remove_leftovers, write_bytes, write_json
 from common.record import LOCK, RECORD, command_of, is_whole, read_record, request_of, sizes_of, stamps_of
 
 START_ANEW = "Use the same value, another folder, or --overwrite to start anew"
@@ -172,6 +172,8 @@ class Job:
 
         What a finished run left untouched is finished still.
         """
+        for path in self._owned():
+            remove_empty(path)  # made for what was never written
         if self._earlier is not None and is_whole(json.loads(self._earlier), self.folder):
             write_bytes(self.path, self._earlier)
         elif not self._owned():

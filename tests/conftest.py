@@ -41,6 +41,33 @@ def notes_are_shown():
     console.set_quiet(False)
 
 
+@pytest.fixture
+def tally(record_property):
+    """A function that counts a try of a kind of fault, for the table at the end of the run (`make faults`)."""
+    return lambda kind, number=1: record_property("fault", [kind, int(number)])
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Print how many faults of each kind were tried, in how many tests, and how many of these failed."""
+    rows = {}
+    for outcome in ("passed", "failed"):
+        for report in terminalreporter.stats.get(outcome, ()):
+            counted = [value for key, value in getattr(report, "user_properties", ()) if key == "fault"]
+            for kind in {kind for kind, _ in counted} if report.when == "call" else ():
+                row = rows.setdefault(kind, [0, 0, 0])
+                row[0] += sum(number for each, number in counted if each == kind)
+                row[1] += 1
+                row[2] += outcome == "failed"
+    if rows:
+        terminalreporter.write_sep("=", "faults")
+        width = max(map(len, rows))
+        terminalreporter.write_line(f"{'kind':<{width}}  {'tries':>7}  {'tests':>5}  {'failed':>6}")
+        for kind, (tries, tests, failed) in sorted(rows.items()):
+            terminalreporter.write_line(f"{kind:<{width}}  {tries:>7,}  {tests:>5}  {failed:>6}")
+        total = [sum(column) for column in zip(*rows.values())]
+        terminalreporter.write_line(f"{'all':<{width}}  {total[0]:>7,}  {total[1]:>5}  {total[2]:>6}")
+
+
 @pytest.fixture(scope="session")
 def inception_weights(tmp_path_factory):
     """A .pth of the FID Inception with the weights of the golden case, which tell images apart (95 MB)."""

@@ -39,6 +39,6 @@ def _read_dims(word):
                          do="Pass ffhq33, clevr28, all, numbers separated by commas, or a file of numbers")
     with system_errors(word):
         try:
-            return Path(word).read_text()
+            return Path(word).read_text(encoding="utf-8")
         except UnicodeDecodeError as error:
             raise InputError("is not a text file", where=word, do="Pass a file of whole numbers") from error

@@ -106,7 +106,7 @@ class _WeightsAndBiases:
         import wandb
 
         stored = folder / "wandb" / "run_id.txt"
-        identifier = stored.read_text() if stored.exists() else None
+        identifier = stored.read_text(encoding="utf-8") if stored.exists() else None
         mode = os.environ.get("WANDB_MODE") or ("online" if _has_wandb_key() else "offline")
         given = {"project": "genprobe", "name": folder.name, "id": identifier, "mode": mode,
                  **{name: value for name, value in settings.items() if value is not None}}

@@ -202,8 +202,11 @@ def test_a_record_of_something_else_is_named(content, overwrite, tmp_path):
     assert contents(tmp_path) == before
 
 
-def test_bad_input_before_anything_was_written_leaves_nothing_that_blocks(tmp_path):
+@pytest.mark.parametrize("made", [None, "parts", "parts/one/two"])
+def test_bad_input_before_anything_was_written_leaves_nothing_that_blocks(made, tmp_path):
     def work():
+        if made:
+            (tmp_path / "new" / made).mkdir(parents=True)
         raise InputError("cannot be read", where="image 3")
 
     with pytest.raises(InputError):

@@ -20,6 +20,7 @@ from tests.readers.damage import (
     safetensors_head,
     within,
 )
+from tests.readers.interval_kinds import INTERVAL_KINDS
 
 SIDE = 16
 
@@ -676,6 +677,7 @@ KINDS = {
     "torch.export": Kind(program("exported"), generator),
     "torch.export graph": Kind(program("exported"), generator, within("model.json", mutate_json)),
     "torch.export weights": Kind(program("exported"), generator, within("_config.json", mutate_json)),
+    **{name: Kind(*parts) for name, parts in INTERVAL_KINDS.items()},
 }
 
 

@@ -36,13 +36,17 @@ def check(rows):
     assert not broken, "\n".join(f"{kind}: {said[0]}" for kind, said in broken.items())
 
 
-def test_R3_R5_R6_a_few_damaged_files_of_every_kind(tmp_path):
+def test_R3_R5_R6_a_few_damaged_files_of_every_kind(tmp_path, tally):
     rows = survey(tmp_path, 0, 4, KINDS)
+    tally("damaged files", 4 * len(rows))
     check(rows)
     assert sum(row["refused"] > 0 for row in rows.values()) > len(rows) * 3 // 4
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("kind", KINDS)
-def test_R3_R5_R6_two_hundred_damaged_files(kind, tmp_path):
-    check(survey(tmp_path, 1000, 200, [kind]))
+def test_R3_R5_R6_two_hundred_damaged_files(kind, tmp_path, tally):
+    rows = survey(tmp_path, 1000, 200, [kind])
+    tally("damaged files", 200 * len(rows))
+    tally("damaged files, read in every way", sum(row["readings"] for row in rows.values()))
+    check(rows)

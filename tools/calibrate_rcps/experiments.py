@@ -27,6 +27,8 @@ def run_experiments(options):
 
     chosen = ALL if options.experiment == "all" else (options.experiment,)
     context, folder = open_context(options), Path(options.output_dir)
+    if chosen != ("stress_test",) or not options.from_outputs:
+        context.place(options.difficulty_level)
     inputs = context.inputs + [Path(path) for path in _needed(options, context, chosen)]
     about = [fingerprint(path) for path in inputs]
     content = {f"input {number}": entry.get("sha256") or stamps_of([path])  # of a folder, its files' sizes and times

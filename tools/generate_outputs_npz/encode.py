@@ -116,7 +116,8 @@ class Encoding:
     def _prepare(self):
         """Make room for the rows; those of other images, left by a run before the folder changed, go."""
         note = self.rows.folder / OF
-        if self.rows.folder.exists() and (not note.exists() or note.read_text() != self.images.digest):
+        before = note.read_bytes() if note.exists() else b""
+        if self.rows.folder.exists() and before != self.images.digest.encode():
             self.rows.remove()
         if not note.exists():
             write_text(note, self.images.digest)

@@ -13,7 +13,7 @@ from scipy.stats import binomtest
 from common.rcps.outputs import LOWER, POINT, UPPER, Outputs
 from common.rcps.population import missed_share
 from tests.tools.calibrate_rcps.conftest import make_outputs, words
-from tests.tools.commands import call_tool, results_of
+from tests.tools.commands import call_tool, refusal_of, results_of
 
 
 @pytest.fixture
@@ -237,6 +237,15 @@ def test_importance_ranks_by_calibrated_width(calibrated, tmp_path):
     comparison = json.loads((tmp_path / "x/importance_ranking/importance_comparison.json").read_text())
     assert {*comparison} == {"easy", "medium", "hard"}
     assert {*comparison["easy"][0]} == {"rank", "dimension_index", "select_index", "factor_name", "importance_score"}
+
+
+@pytest.mark.parametrize("experiment", ["importance", "all"])
+def test_a_level_that_is_not_there_is_refused_before_anything_is_made(calibrated, generator, experiment, tmp_path):
+    flags = ("experiments", *words(calibrated), "--experiment", experiment, "--difficulty_level", "wrong",
+             "--image_dir", tmp_path, "--stylegan_path", generator[0], "--from_outputs", "--output_dir", tmp_path / "x")
+    for more in ((), ("--dry_run",)):
+        assert "--difficulty_level wrong: no such level" in refusal_of("calibrate_rcps", *flags, *more)
+    assert not (tmp_path / "x").exists()
 
 
 def test_experiments_calibrate_where_nothing_is_saved(tree, tmp_path):
