@@ -70,8 +70,8 @@ def check_fits(stored, level, path):
 
 @dataclass
 class Sets:
-    """Calibrated sets of N images: point, lower, upper float64 (N, K); missed (N, K) bools where there is a truth, else
-    None; plain widths (N, K) at lambda 1."""
+    """Calibrated sets of N images: point, lower, upper float64 (N, K); missed (M, K) bools of the M images that have a
+    truth, None where none has; plain widths (N, K) at lambda 1."""
 
     point: object
     lower: object
@@ -92,9 +92,10 @@ def make_sets(stored, level, outputs):
     low, high = stored.lambda_hat[place][0], stored.lambda_hat[place][-1]
     centred, missed = point + centre, None
     edges = centred - low * stored.shape[place] * below, centred + high * stored.shape[place] * above
-    if outputs.has_truth().all():
-        truth = np.float64(outputs.columns(dims, (TRUTH,))[TRUTH])
-        missed = ~((edges[0] < truth) & (truth < edges[1]))
+    known = outputs.has_truth()
+    if known.any():
+        truth = np.float64(outputs.columns(dims, (TRUTH,))[TRUTH][known])
+        missed = ~((edges[0][known] < truth) & (truth < edges[1][known]))
     return Sets(centred, *edges, below + above, missed)
 
 
@@ -125,7 +126,7 @@ def _row(stored, level, outputs, sets):
         shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
         console.say(f"warning: the images of {outputs.path} are not like the calibration's ({shown}): the promise is "
                     "for images like those, and does not hold here")
-    return {"level": level, "num_images": outputs.count,
+    return {"level": level, "num_images": outputs.count, "with_truth": 0 if sets.missed is None else len(sets.missed),
             "mean_width": float((sets.upper - sets.lower).mean()),
             "risk": None if sets.missed is None else float(sets.missed.mean()), "shifted_dims": names}
 

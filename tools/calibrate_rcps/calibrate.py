@@ -95,8 +95,10 @@ def run(levels, rules, dims, names, options, folder, pickle):
     kept = made[alpha]
     figures = report.measure(kept, levels, rule, dims, names)
     results = report.results_of(kept, figures, rule, levels, dims, options.norm_scheme)
+    by_alpha = [row for each, found in made.items() for row in report.alpha_row(each, found)]
+    results["alphas"] = by_alpha if len(made) > 1 else []
     outputs = stored.write(folder, kept, levels, rule, dims, names, results, figures)
-    outputs += tables.write(folder, figures, {each: report.alpha_row(each, found) for each, found in made.items()})
+    outputs += tables.write(folder, {**figures, "alphas": results["alphas"]})
     if options.compare_bounds:
         outputs.append(tables.write_bounds(folder, report.compare_bounds(levels, rule)))
     if pickle:

@@ -154,7 +154,8 @@ class ExperimentsOptions(LevelOptions):
     run_index: Optional[int] = option(None, "take the lambda of one of the splits, negative from the end (the "
                                       "original's -1 is the last) (default: the lambda of all images)")
     image_index: int = option(0, "image of the ablation", low=0)
-    difficulty_level: str = option("easy", "level of ablation and importance, whose lambda the stress test takes")
+    difficulty_level: Optional[str] = option(None, "level of ablation and importance, whose lambda the stress test "
+                                             "takes (default: the first)")
     num_samples: Optional[int] = option(None, "first so many images of importance and stress test (default: all)",
                                         low=1)
     compare_levels: bool = option(False, "rank the coordinates of every level")

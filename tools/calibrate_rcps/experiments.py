@@ -5,7 +5,7 @@ picture changes. The stress test corrupts pictures, encodes them and prints widt
 sets alone say nothing of the promise, which is for images like the calibration's.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +27,7 @@ def run_experiments(options):
 
     chosen = ALL if options.experiment == "all" else (options.experiment,)
     context, folder = open_context(options), Path(options.output_dir)
+    options = replace(options, difficulty_level=options.difficulty_level or context.found[0][0])
     if chosen != ("stress_test",) or not options.from_outputs:
         context.place(options.difficulty_level)
     inputs = context.inputs + [Path(path) for path in _needed(options, context, chosen)]
@@ -140,8 +141,8 @@ def open_context(options):
         console.say(f"note: {path} holds no calibration, calibrating with the defaults and {options.total_runs} runs")
         outcome = calibrate_command(CalibrateOptions(
             base_dir=options.base_dir, exp_name=options.exp_name, resize_factors=options.resize_factors,
-            difficulty_levels=options.difficulty_levels, dims=options.dims, total_runs=options.total_runs,
-            quiet=options.quiet))
+            difficulty_levels=options.difficulty_levels, outputs=options.outputs, output_dir=str(path),
+            dims=options.dims, total_runs=options.total_runs, quiet=options.quiet))
         _finish(outcome)
     stored = read(path)
     found = find_levels(stored, options, tree)

@@ -26,6 +26,7 @@ def draw(options):
     if options.image_index >= count:
         raise InputError(f"the outputs have {count} images", where=f"--image_index {options.image_index}",
                          do=f"Pass 0 to {count - 1}")
+    rows = [row_with_truth(outputs, options.image_index) for outputs in opened]
     folder, about = Path(options.output_dir), [fingerprint(stored.path), *(fingerprint(path) for _, _, path in found)]
     job = Job(folder, PROG, options, inputs=[stored.path, *(path for _, _, path in found)], about=about,
               content={f"input {number}": entry["sha256"] for number, entry in enumerate(about)},
@@ -37,11 +38,20 @@ def draw(options):
         outputs = _runs(stored, folder) + _levels(levels, folder)
         only = {}
         for place, level in enumerate(levels):
-            only[level.name], files = _intervals(stored, place, level, options.image_index, folder)
+            only[level.name], files = _intervals(stored, place, level, rows[place], folder)
             outputs += files
         return {"covered_by_calibration_only": only}, outputs
 
     return job.run(work, lambda: (f"would draw {len(found)} levels into {folder}", {}))
+
+
+def row_with_truth(outputs, index):
+    """Return the place of an image among those that have a truth. Raises InputError for one that has none."""
+    known = outputs.has_truth()
+    if not known[index]:
+        raise InputError(f"image {index} has no truth", where=outputs.path,
+                         do=f"Pass another --image_index, such as {int(known.argmax())}")
+    return int(known[:index].sum())
 
 
 def find_levels(stored, options, tree):

@@ -5,9 +5,6 @@ import numpy as np
 from common.rcps.bounds import MONOTONE
 from common.rcps.sets import critical_values
 
-SPLITS_NOTE = ("Test risks of random splits scatter because the test images are few: they show the spread of lambda "
-               "and do not test the promise, which `calibrate_rcps simulate` and fresh images do")
-
 
 def measure(kept, levels, rules, dims, names):
     """Return {table: rows} of [Calibrated] groups: "levels", "dims", "quarters", "runs"; rows are dictionaries."""
@@ -72,6 +69,14 @@ def _level_test_risks(found, place, rules):
     return risks
 
 
+def _standard_error(found):
+    """Return the standard error of the test risk of one split, mean over the splits; None where there is none."""
+    group, runs = found.group, found.runs
+    losses = [group.image_losses(test, setting) for setting, test in zip(runs.settings, runs.test)
+              if setting is not None and len(test) > 1]
+    return float(np.mean([loss.std(ddof=1) / np.sqrt(len(loss)) for loss in losses])) if losses else None
+
+
 def _nanmean(values):
     return None if np.isnan(values).all() else float(np.nanmean(values))
 
@@ -131,9 +136,10 @@ def results_of(kept, figures, rules, levels, dims, scheme):
         "alpha": rules.alpha, "delta": rules.delta, "bound": rules.bound,
         "num_images": [level.count for level in levels], "num_dims": len(dims),
         "test_risk_mean": _nanmean(risks), "test_risk_sd": _nanstd(risks),
+        "test_risk_se": {found.group.name: _standard_error(found) for found in kept},
         "test_risk_uncalibrated": float(plain.mean()), "runs_above_alpha": int((risks > rules.alpha).sum()),
         "runs_without_lambda": int(np.isnan(risks).sum()), "levels": figures["levels"],
-        "promise": promise(rules, levels, len(dims)), "norm_scheme": scheme,
+        "promise": promise(rules, levels, len(dims), scheme), "norm_scheme": scheme,
     }
 
 
@@ -142,7 +148,7 @@ def rounded_up(lambdas):
     return [float(np.ceil(value * 1e4 - 1e-9) / 1e4) for value in lambdas]
 
 
-def promise(rules, levels, num_dims):
+def promise(rules, levels, num_dims, scheme="mean"):
     """Return which promise a calibration with these rules makes, as one sentence."""
     names = ", ".join(level.name for level in levels)
     what = {"fraction": f"the expected share of the {num_dims} coordinates outside their sets",
@@ -152,8 +158,13 @@ def promise(rules, levels, num_dims):
     where = {"mean": f", averaged over the levels {names}," if len(levels) > 1 else "",
              "each": " at each level taken by itself", "each_together": " at every level at once", "pooled": ""}
     tail = f"{what}{where[rules.levels_as]} is at most {rules.alpha:g} for new images like the calibration's"
-    if rules.levels_as == "pooled":
-        return f"None that holds: pooled losses are not independent. As published it says that {tail}."
+    why_none = [why for holds, why in (
+        (rules.levels_as != "pooled", "pooled losses are not independent"),
+        (scheme != "min_max_legacy", "min_max_legacy scales the sets and not the truth"),
+        (rules.rule == "rigorous" or rules.bound in MONOTONE, "a lambda above the first that passes may fail"))
+        if not holds]
+    if why_none:
+        return f"None that holds: {why_none[0]}. As published it says that {tail}."
     if rules.bound == "crc":
         return f"On average over calibrations {tail}."
     if rules.bound == "clt":

@@ -127,7 +127,11 @@ class RCPS_Results_Runner(RunnerPictures):  # noqa: N801 (the name that notebook
         self.style_dims = dims if len(dims) > 1 else []
 
     def _level(self, name):
-        return next(level for level in self._levels if level.name == name)
+        found = [level for level in self._levels if level.name == name]
+        if not found:
+            raise InputError(f"no level {name}", where="difficulty_level",
+                             do=f"Use {', '.join(self.difficulty_levels)}")
+        return found[0]
 
     def compute_losses_prediction_sets(self):
         """Fill all_prediction_sets and all_losses_per_lambda, entries computed when they are asked for."""
@@ -161,6 +165,9 @@ class RCPS_Results_Runner(RunnerPictures):  # noqa: N801 (the name that notebook
 
     def calibrate_per_difficulty_level(self, resize_factor, total_runs=50):
         """Choose lambda for one level by itself and fill its entries of all_rcps_stats and test_idx_list."""
+        if resize_factor not in self.resize_factors:
+            raise InputError(f"no level of factor {resize_factor}", where="resize_factor",
+                             do=f"Use {', '.join(map(str, self.resize_factors))}")
         level = self._levels[list(self.resize_factors).index(resize_factor)]
         ((_, runs),) = spread_over_splits([level], self.rules(total_runs))
         found = published.published_results([level], self.lambda_values, runs)

@@ -9,14 +9,14 @@ from common.seeding import unit_generator
 
 SOURCE = 256  # px at which pictures are corrupted; encoders of another size see them reduced
 CORRUPTIONS = ("none", "mild", "moderate", "severe", "extreme")
-MAPPED = {"mild": "easy", "moderate": "medium", "severe": "hard", "extreme": "hard"}  # what the original does instead
+MAPPED = {"mild": 0, "moderate": 1, "severe": 2, "extreme": 2}  # levels that the original takes instead: easy, ...
 
 
 def run(context, options, folder):
     """Corrupt, encode and measure, or with --from_outputs map corruptions to levels; return (results, files)."""
     folder.mkdir(parents=True, exist_ok=True)
     if options.from_outputs:
-        console.say("note: --from_outputs takes the widths of easy, medium and hard for mild to extreme: nothing is "
+        console.say("note: --from_outputs takes the widths of the levels, easy first, for mild to extreme: nothing is "
                     "corrupted")
         levels, files = _from_outputs(context, options), []
     else:
@@ -37,8 +37,8 @@ def summary(widths, count, risk=None):
 
 def _from_outputs(context, options):
     levels = {}
-    for corruption, level in MAPPED.items():
-        place = context.place(level)
+    for corruption, place in MAPPED.items():
+        place = min(place, len(context.found) - 1)
         count = min(options.num_samples or context.opened[place].count, context.opened[place].count)
         levels[corruption] = summary(context.widths(place, options.run_index, count), count)
     return levels
@@ -59,7 +59,7 @@ def _corrupt_and_encode(context, options, folder):
                          do="Pass the calibrated encoder")
     pairs, size = find_pairs(options.image_dir)[: options.num_samples], options.encoder_size or encoder.size
     lambdas, levels, files = context.lambdas(place, options.run_index), {}, []
-    centre = _centre(context, place, encoder)
+    centre, scale = _centre(context, place, encoder), context.stored.scale(context.opened[place])
     with console.progress("stress test", len(CORRUPTIONS) * len(pairs), unit="images") as advance:
         for corruption in CORRUPTIONS:
             widths, missed = [], []
@@ -72,7 +72,7 @@ def _corrupt_and_encode(context, options, folder):
                 missed += [] if miss is None else [miss]
                 advance()
             risk = float(np.mean(missed)) if missed else None
-            levels[corruption] = summary(np.mean(widths, axis=0), len(pairs), risk)
+            levels[corruption] = summary(np.mean(widths, axis=0) * scale, len(pairs), risk)
     return levels, files
 
 

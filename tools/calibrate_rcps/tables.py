@@ -16,13 +16,9 @@ def _cell(value):
     return "" if value is None else value
 
 
-def write(folder, figures, by_alpha):
-    """Write table_levels, table_dims, table_quarters, table_runs and, for several alphas, table_alphas; return the
-    paths."""
-    outputs = [write_table(folder / f"table_{name}.csv", rows) for name, rows in figures.items() if rows]
-    if len(by_alpha) > 1:
-        outputs.append(write_table(folder / "table_alphas.csv", [row for rows in by_alpha.values() for row in rows]))
-    return outputs
+def write(folder, figures):
+    """Write table_NAME.csv for {name: rows}, but for empty ones; return the paths."""
+    return [write_table(folder / f"table_{name}.csv", rows) for name, rows in figures.items() if rows]
 
 
 def write_bounds(folder, rows):
@@ -36,9 +32,7 @@ def write_bounds(folder, rows):
 
 
 def show_results(results):
-    """Print the table of levels and the promise."""
-    from tools.calibrate_rcps.report import SPLITS_NOTE
-
+    """Print the table of levels, that of several alphas, the promise, and what it does not say."""
     columns = ["level", "images", "lambda", "risk before", "risk after", "test risk", "width before", "width after",
                "crossed"]
     rows = [(row["level"], row["num_images"], numbers(row["lambda_hat"]), number(row["risk_uncalibrated"]),
@@ -46,8 +40,28 @@ def show_results(results):
              number(row["width_uncalibrated"]), number(row["width_calibrated"]), f"{100 * row['crossed']:.2g} %")
             for row in results["levels"]]
     console.show_table(f"Calibration at alpha {results['alpha']:g}, bound {results['bound']}", columns, rows)
+    if results["alphas"]:
+        console.show_table("Several alphas", ["alpha", "levels", "lambda", "test risk"], [
+            (f"{row['alpha']:g}", row["group"], numbers(row["lambda_hat"]), number(row["test_risk_mean"]))
+            for row in results["alphas"]])
     console.say(f"promise: {results['promise']}")
-    console.say(f"note: {SPLITS_NOTE}.")
+    for note in notes(results):
+        console.say(f"note: {note}.")
+
+
+def notes(results):
+    """Return what the promise does not say: of single levels, of truths that no lambda covers, of the splits."""
+    found = []
+    if {*results["lambda_hat"]} <= {"mean", "pooled"}:
+        found += [f"level {row['level']} by itself has a risk of {row['risk_calibrated']:.3f}: where an image's level "
+                  "is known, calibrate with --levels_as each_together"
+                  for row in results["levels"] if row["risk_calibrated"] > results["alpha"]]
+    found += [f"no lambda covers {100 * row['floor']:.2g} % of the truths of level {row['level']}: its quantiles cross"
+              for row in results["levels"] if row["floor"] > 0]
+    errors = [value for value in results["test_risk_se"].values() if value is not None]
+    scatter = f", with a standard error of {max(errors):.2g}" if errors else ""
+    return [*found, f"test risks of random splits scatter because the test images are few{scatter}: they show the "
+            "spread of lambda and do not test the promise, which `calibrate_rcps simulate` and fresh images do"]
 
 
 def number(value):
