@@ -39,8 +39,8 @@ setup: $(STAMP)
 $(STAMP): requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
 		echo "error: $(PYTHON): not Python 3.11 or later with venv. Install one, or name it: make $(or $(MAKECMDGOALS),setup) PYTHON=python3.12." >&2; exit 2; }
-	@test -x $(VENV)/bin/pip || $(PYTHON) -m venv $(VENV)
 	@echo "Installing what requirements.txt pins into $(VENV), some minutes; pip's output goes to $(LOG)"
+	@test -x $(VENV)/bin/pip || $(PYTHON) -m venv $(VENV)
 	@if [ -t 1 ]; then \
 		while sleep 1; do printf '\r\033[K%.70s' "$$(tail -n 1 $(LOG) 2>/dev/null || true)"; done & \
 		trap "kill $$! 2>/dev/null; printf '\r\033[K'" EXIT; \
