@@ -46,7 +46,7 @@ class Section:
         columns = {spoken(name): [self.words.value(one.get(name)) for one in options] for name in differing(options)}
         found = _figures(runs, self.words) or _results(runs, self.words)
         times = {"time": [escape(duration(run.record.get("seconds"))) for run in runs]}
-        machines = {"machine": [self.words.html(_machine(run.record)) for run in runs]}
+        machines = {"machine": [self.words.html(_machine(run.record)) for run in runs]} if len(runs) > 1 else {}
         columns = {**{name: cells for name, cells in found.items() if name not in columns}, **columns, **times,
                    **machines}
         alike = {name: cells[0] for name, cells in columns.items() if len(set(cells)) == 1}

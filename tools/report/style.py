@@ -38,7 +38,8 @@ nav a:hover { border-color: var(--accent); }
 .card h3 { margin: 0; font-size: 1.18rem; line-height: 1.3; }
 .card .found { margin: .35rem 0 1rem; max-width: 75ch; font-size: 1.02rem; }
 .card .both { display: grid; grid-template-columns: minmax(0, 1fr); gap: 1.2rem; align-items: start; }
-.card .wide { margin: 0; max-height: none; }
+.card .wide { margin: 0; max-height: none; } .card :is(th, td) { padding: .34rem .6rem; }
+.card table { font-size: .9rem; }
 .card figure { border: 0; padding: 0; }
 .card figure img { max-height: 24rem; width: auto; } .card.pictured figure img { max-height: 30rem; }
 .card.pictured tbody th { white-space: normal; min-width: 8rem; }
