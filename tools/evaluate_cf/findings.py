@@ -1,7 +1,8 @@
 """What the page of a folder of runs says first of an evaluation: see common.summary."""
 
 from common.summary import Quantity, figures, summary
-from tools.evaluate_cf.summary import ALL
+
+ALL = "all"  # the entry of all attributes together
 
 
 def _share(key, name, better="higher"):

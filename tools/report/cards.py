@@ -142,7 +142,7 @@ def card_table(card, words):
     heads = [""]
     for name, unit in columns:
         better = directions.get((name, unit))
-        sign = f' <span class="better" title="{better} is better">{ARROWS[better]}</span>' if better else ""
+        sign = f'\u00a0<span class="better" title="{better} is better">{ARROWS[better]}</span>' if better else ""
         heads.append(words.html(f"{name} ({unit})" if unit else name) + sign)
     rows = []
     for name, figures, _ in card.rows[:ROWS]:
