@@ -1,5 +1,6 @@
 """The cards that the page opens with: what was found, one for each comparison or group of like measurements."""
 
+import re
 from dataclasses import dataclass, field
 
 from common.numerals import measured, number
@@ -145,18 +146,43 @@ def card_table(card, words):
         sign = f'\u00a0<span class="better" title="{better} is better">{ARROWS[better]}</span>' if better else ""
         heads.append(words.html(f"{name} ({unit})" if unit else name) + sign)
     rows = []
-    for name, figures, _ in card.rows[:ROWS]:
+    for (name, *texts), (_, figures, _) in zip(_texts(card), card.rows):
         own = {(one["name"], one.get("unit", "")): one for one in figures}
-        rows.append([words.html(name), *(_cell(card, column, own.get(column), words) for column in columns)])
+        rows.append([words.html(name), *(_cell(card, column, own.get(column), text, words)
+                                         for column, text in zip(columns, texts))])
     left = len(card.rows) - len(rows)
     note = f'<p class="note">{left:,} more rows are in the section of {words.html(card.command)}.</p>' if left else ""
     return table(heads, rows, words.html(card.title), heads=True) + note
 
 
-def _cell(card, column, one, words):
+def _texts(card):
+    """Return the rows of a card's table as text: names and values; numbers of a column whose decimals differ by one
+    have as many."""
+    names = [name for name, _, _ in card.rows[:ROWS]]
+    columns = []
+    for column in card.columns:
+        own = [next((one for one in figures if (one["name"], one.get("unit", "")) == column), None)
+               for _, figures, _ in card.rows[:ROWS]]
+        columns.append(_even(["" if one is None else figure_text(one) for one in own]))
+    return [list(row) for row in zip(names, *columns)]
+
+
+def _even(texts):
+    """Return numbers as text with as many decimals each, where they differ by one, and one of them has some."""
+    decimals = [len(text.partition(".")[2]) for text in texts if text]
+    plain = all(re.fullmatch(r"−?\d+(\.\d+)?", text) for text in texts if text)
+    if not plain or not decimals or max(decimals) - min(decimals) != 1:
+        return texts
+    most = max(decimals)
+    return [text and (text if len(text.partition(".")[2]) == most else text + "." * ("." not in text) + "0")
+            for text in texts]
+
+
+def _cell(card, column, one, text, words):
+    """Return a figure's cell as HTML. text: its value."""
     if one is None:
         return ""
-    text = words.html(figure_text(one))
+    text = words.html(text)
     text = f"<strong>{text}</strong>" if card.is_best(column, one) else text
     published = one.get("published")
     if published:
@@ -168,10 +194,10 @@ def text_table(card):
     """Return (columns, rows) of a card's table for a terminal; * marks the best of a column."""
     columns = card.columns
     rows = []
-    for name, figures, _ in card.rows[:ROWS]:
+    for (name, *texts), (_, figures, _) in zip(_texts(card), card.rows):
         own = {(one["name"], one.get("unit", "")): one for one in figures}
-        rows.append([name, *("" if column not in own else figure_text(own[column])
-                             + " *" * card.is_best(column, own[column]) for column in columns)])
+        rows.append([name, *(text + " *" * (column in own and card.is_best(column, own[column]))
+                             for column, text in zip(columns, texts))])
     return ["", *(f"{name} ({unit})" if unit else name for name, unit in columns)], rows
 
 

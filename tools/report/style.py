@@ -68,7 +68,8 @@ figure { margin: 0; padding: .7rem; background: var(--card); border: 1px solid v
   max-width: 100%; }
 figure img { display: block; max-width: 100%; height: auto; border-radius: 3px; }
 figure a { display: block; }
-.pictures figure { max-width: min(580px, 100%); }
+.pictures figure { max-width: min(580px, 100%); min-width: 12rem; } .pictures figcaption { contain: inline-size; }
+.pictures figure img { max-height: 20rem; width: auto; }
 img.tiny { image-rendering: pixelated; }
 figcaption { font-size: .86rem; margin-top: .45rem; }
 svg { width: 100%; height: auto; display: block; }
