@@ -16,7 +16,7 @@ endpoints = summariser("Pictures at the ends of the intervals", Quantity("pictur
     ["*.png", "lower end, prediction and upper end of an interval"]])
 synthetic = summariser("Made outputs whose true risk is known", Quantity("num_images", "images"),
                        Quantity("num_dims", "coordinates"))
-experiments = summariser("Experiments with a calibration")
+UNDER_STRESS = (Quantity("risk", "outside", "%", scale=100), Quantity("mean_interval_width", "width"))
 
 
 def calibration(results):
@@ -32,6 +32,13 @@ def sets(results):
     """Summarise `calibrate_rcps apply`: a row for each level."""
     return summary("Calibrated sets of further images", [(row["level"], figures(row, SETS))
                                                          for row in results["levels"]])
+
+
+def experiments(results):
+    """Summarise `calibrate_rcps experiments`: of the stress test a row for each corruption."""
+    levels = results.get("stress_test", {}).get("corruption_levels", {})
+    return summary("Experiments with a calibration", [(name, figures(each, UNDER_STRESS))
+                                                      for name, each in levels.items()])
 
 
 def simulation(results):

@@ -1,7 +1,8 @@
 """What the page of a folder of runs says first of an evaluation: see common.summary."""
 
 from common.summary import Quantity, figures, summary
-from tools.evaluate_cf.summary import ALL
+
+ALL = "all"  # the entry of all attributes together
 
 
 def _share(key, name, better="higher"):
@@ -12,8 +13,8 @@ def _mean(key, name):
     return Quantity(key, name, better="lower", half=f"{key}_error")
 
 
-MEASURES = (_share("success", "decisions flipped"), _share("oracle_flip", "the oracle agrees"),
-            _share("truth", "truth flipped"), _share("kept", "nothing else changed"),
+MEASURES = (_share("success", "flipped"), _share("oracle_flip", "oracle agrees"),
+            _share("truth", "truth flipped"), _share("kept", "others kept"),
             _mean("perceptual", "perceptual distance"), _mean("lpips", "LPIPS"), _mean("l1", "L1"),
             _mean("blobs_changed", "blobs changed"), Quantity("fid", "FID", better="lower"),
             Quantity("frechet", "Fréchet distance", better="lower"))
@@ -29,10 +30,16 @@ MOST = 12  # measures of a comparison
 def evaluation(results):
     """Summarise `evaluate_cf`: a row for each attribute and one for all."""
     found = results["attributes"]
-    rows = [(name, figures(entry, MEASURES)) for name, entry in found.items() if name != ALL or len(found) > 2]
+    rows = [(name, _of(name, entry)) for name, entry in found.items() if name != ALL or len(found) > 2]
     all_pairs = figures(found[ALL], MEASURES) if ALL in found else []
     return summary("Counterfactuals: decisions that a small change turns", rows, "measurement",
                    sentence=_sentence(results["pairs"], all_pairs))
+
+
+def _of(name, entry):
+    """Return the figures of an attribute: runs are better and worse over all, attributes are not among themselves."""
+    own = figures(entry, MEASURES)
+    return own if name == ALL else [{**figure, "better": ""} for figure in own]
 
 
 def _sentence(pairs, all_pairs):

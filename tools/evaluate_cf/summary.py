@@ -5,6 +5,7 @@ import re
 import numpy as np
 
 from common.metrics.counterfactual import correlation_difference, mean_and_error, wilson
+from tools.evaluate_cf.findings import ALL
 
 SHARES = {  # column: (name in the results, of which lines)
     "flip_on_real": ("flip_on_real", "flips"), "truth_flip": ("truth", "truth"), "truth_kept": ("kept", "truth"),
@@ -13,7 +14,6 @@ OF_ORACLES = re.compile(r"oracle_(flip|kept)(_\d+)?")
 MEANS = re.compile(r"l1|l1_to_real|lpips|perceptual|blobs_changed|pixels_changed|redundancy|oracle_changed(_\d+)?|"
                    r"cout|evaluations|change_.*|ynn|pixel_distance|relative_distance|cosine|blob_overlap|pairwise_.*|"
                    r"measure_.*")
-ALL = "all"
 DIFFERS = 0.02  # of stored scores from those of pictures rendered again: more is no rounding
 
 

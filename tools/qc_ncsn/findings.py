@@ -3,9 +3,9 @@
 from common.numerals import measured
 from common.summary import Quantity, figures, summariser, summary
 
-NLL = Quantity("nll", "likelihood (NLL)", "bits/dim", "lower")
+NLL = Quantity("nll", "NLL", "bits/dim", "lower")
 NASYM = Quantity("nasym", "NAsym", better="lower")
-CALLS = Quantity("nfe", "network calls per sample")
+CALLS = Quantity("nfe", "network calls")
 QUALITY = (Quantity("fid", "FID", better="lower"), Quantity("frechet_distance", "Fréchet distance", better="lower"),
            Quantity("inception_score", "Inception score", better="higher"))
 PRDC = tuple(Quantity(name, name, better="higher") for name in ("precision", "recall", "density", "coverage"))

@@ -1,5 +1,6 @@
 """The cards that the page opens with: what was found, one for each comparison or group of like measurements."""
 
+import re
 from dataclasses import dataclass, field
 
 from common.numerals import measured, number
@@ -35,14 +36,21 @@ class Card:
         return [(name, figure) for name, figures, _ in self.rows for figure in figures
                 if (figure["name"], figure.get("unit", "")) == column]
 
+    def compared(self, column):
+        """Return the [(row's name, figure)] of a column that can be better or worse: those with a direction."""
+        return [pair for pair in self.values(column) if pair[1].get("better")]
+
     def best(self, column):
         """Return the best value of a column, None where no direction is declared or all are alike."""
-        values = [figure for _, figure in self.values(column)]
-        directions = {figure.get("better", "") for figure in values}
-        numbers = {figure["value"] for figure in values}
-        if len(directions) != 1 or directions == {""} or len(numbers) < 2:
+        values = [figure for _, figure in self.compared(column)]
+        directions, numbers = {figure["better"] for figure in values}, {figure["value"] for figure in values}
+        if len(directions) != 1 or len(numbers) < 2:
             return None
         return min(numbers) if directions == {"lower"} else max(numbers)
+
+    def is_best(self, column, figure):
+        """True for the best of a column."""
+        return bool(figure.get("better")) and figure["value"] == self.best(column)
 
 
 def cards_of(runs):
@@ -93,11 +101,11 @@ def sentence(card):
 
 def _ranked(card, column):
     """Return which row is best in a column, and how the others stand to it."""
-    values = card.values(column)
+    values = card.compared(column)
     values.sort(key=lambda pair: pair[1]["value"], reverse=values[0][1]["better"] == "higher")
     (first, top), (second, next_one), (last, worst) = values[0], values[1], values[-1]
-    text = f"{column[0]} is best for {first}, {with_unit(top)}"
-    text += f", and worst for {last}, {with_unit(worst)}" if len(values) > 2 else f"; {last}: {with_unit(worst)}"
+    text = f"Best {column[0]}: {with_unit(top)} ({first})"
+    text += f", worst: {with_unit(worst)} ({last})" if len(values) > 2 else f", against {with_unit(worst)} ({last})"
     return f"{text}; {second} is within the error of the best." if _alike(top, next_one) else f"{text}."
 
 
@@ -131,27 +139,51 @@ def card_table(card, words):
     """Return the table of a card: a row for each run or part, a column for each figure, the best of it marked."""
     columns, directions = card.columns, {}
     for _, figures, _ in card.rows:
-        directions |= {(one["name"], one.get("unit", "")): one.get("better", "") for one in figures}
+        directions |= {(one["name"], one.get("unit", "")): one["better"] for one in figures if one.get("better")}
     heads = [""]
     for name, unit in columns:
-        arrow = ARROWS.get(directions[name, unit])
-        sign = f' <span class="better" title="{directions[name, unit]} is better">{arrow}</span>' if arrow else ""
+        better = directions.get((name, unit))
+        sign = f'\u00a0<span class="better" title="{better} is better">{ARROWS[better]}</span>' if better else ""
         heads.append(words.html(f"{name} ({unit})" if unit else name) + sign)
-    best = {column: card.best(column) for column in columns}
     rows = []
-    for name, figures, _ in card.rows[:ROWS]:
+    for (name, *texts), (_, figures, _) in zip(_texts(card), card.rows):
         own = {(one["name"], one.get("unit", "")): one for one in figures}
-        rows.append([words.html(name), *(_cell(own.get(column), best[column], words) for column in columns)])
+        rows.append([words.html(name), *(_cell(card, column, own.get(column), text, words)
+                                         for column, text in zip(columns, texts))])
     left = len(card.rows) - len(rows)
     note = f'<p class="note">{left:,} more rows are in the section of {words.html(card.command)}.</p>' if left else ""
     return table(heads, rows, words.html(card.title), heads=True) + note
 
 
-def _cell(one, best, words):
+def _texts(card):
+    """Return the rows of a card's table as text: names and values; numbers of a column whose decimals differ by one
+    have as many."""
+    names = [name for name, _, _ in card.rows[:ROWS]]
+    columns = []
+    for column in card.columns:
+        own = [next((one for one in figures if (one["name"], one.get("unit", "")) == column), None)
+               for _, figures, _ in card.rows[:ROWS]]
+        columns.append(_even(["" if one is None else figure_text(one) for one in own]))
+    return [list(row) for row in zip(names, *columns)]
+
+
+def _even(texts):
+    """Return numbers as text with as many decimals each, where they differ by one, and one of them has some."""
+    decimals = [len(text.partition(".")[2]) for text in texts if text]
+    plain = all(re.fullmatch(r"−?\d+(\.\d+)?", text) for text in texts if text)
+    if not plain or not decimals or max(decimals) - min(decimals) != 1:
+        return texts
+    most = max(decimals)
+    return [text and (text if len(text.partition(".")[2]) == most else text + "." * ("." not in text) + "0")
+            for text in texts]
+
+
+def _cell(card, column, one, text, words):
+    """Return a figure's cell as HTML. text: its value."""
     if one is None:
         return ""
-    text = words.html(figure_text(one))
-    text = f"<strong>{text}</strong>" if best is not None and one["value"] == best else text
+    text = words.html(text)
+    text = f"<strong>{text}</strong>" if card.is_best(column, one) else text
     published = one.get("published")
     if published:
         text += f'<small>published {words.html(number(published["value"]))}, {words.html(published["source"])}</small>'
@@ -161,13 +193,11 @@ def _cell(one, best, words):
 def text_table(card):
     """Return (columns, rows) of a card's table for a terminal; * marks the best of a column."""
     columns = card.columns
-    best = {column: card.best(column) for column in columns}
     rows = []
-    for name, figures, _ in card.rows[:ROWS]:
+    for (name, *texts), (_, figures, _) in zip(_texts(card), card.rows):
         own = {(one["name"], one.get("unit", "")): one for one in figures}
-        rows.append([name, *("" if column not in own else figure_text(own[column])
-                             + " *" * (best[column] is not None and own[column]["value"] == best[column])
-                             for column in columns)])
+        rows.append([name, *(text + " *" * (column in own and card.is_best(column, own[column]))
+                             for column, text in zip(columns, texts))])
     return ["", *(f"{name} ({unit})" if unit else name for name, unit in columns)], rows
 
 

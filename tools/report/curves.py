@@ -16,10 +16,10 @@ LONG = 8  # rows of a table from which on it may be a series
 SPANS = 50  # factor from which on positive values are drawn on a logarithmic axis
 
 
-def charts(logs, names, words, axis=""):
+def charts(logs, names, words, axis="", of=""):
     """Return a chart as HTML for each logged number of {run: [rows]}, a line for each run.
 
-    names: what the runs are called.  axis: the entry that goes across (default: a step).
+    names: what the runs are called.  axis: the entry that goes across (default: a step).  of: words after the title.
     """
     series, more = {}, {}
     for name, rows in zip(names, logs.values()):
@@ -33,13 +33,13 @@ def charts(logs, names, words, axis=""):
             elif len(points) > 1:
                 more[quantity] = more.get(quantity, 0) + 1
     across = axis or next((name for name in AXES for rows in logs.values() if name in rows[0]), "row")
-    return [_chart(quantity, across, lines, more.get(quantity, 0), words) for quantity, lines in series.items()
+    return [_chart(quantity, across, lines, more.get(quantity, 0), words, of) for quantity, lines in series.items()
             if lines]
 
 
-def _chart(quantity, across, lines, left, words):
+def _chart(quantity, across, lines, left, words, of):
     """Return one chart with its title and the key to its lines; left: how many runs more have it."""
-    what, shown = words.html(spoken(quantity)), list(lines.items())
+    what, shown = words.html(spoken(quantity) + of), list(lines.items())
     svg = draw({words.plain(name): points for name, points in shown}, spoken(words.plain(across)),
                f"{words.plain(spoken(quantity))} by {spoken(words.plain(across))}")
     keys = "".join(
@@ -51,8 +51,8 @@ def _chart(quantity, across, lines, left, words):
 
 
 def long_table(table):
-    """Return the rows {column: number} of a table that is a series: numbers, the first column ever larger or smaller;
-    else None. Standard errors are left out."""
+    """Return the rows {column: number} of a table that is a series: numbers, the first column ever larger or smaller,
+    and where it counts, evenly; else None. Standard errors are left out."""
     if len(table.rows) < LONG or len(table.columns) < 2 or len(set(table.columns)) < len(table.columns):
         return None
     rows = [[_number(cell) for cell in row] for row in table.rows]
@@ -61,10 +61,18 @@ def long_table(table):
     first = [row[0] for row in rows]
     if not (all(a < b for a, b in zip(first, first[1:])) or all(a > b for a, b in zip(first, first[1:]))):
         return None
+    if all(value == round(value) for value in first) and not _is_even(first):
+        return None  # names of things that are numbers
     if any(math.isnan(cell) for row in rows for cell in row if cell is not None):
         rows = [[None if cell is not None and math.isnan(cell) else cell for cell in row] for row in rows]
     kept = [column for column in table.columns if column.removesuffix("_se") not in set(table.columns) - {column}]
     return [{name: cell for name, cell in zip(table.columns, row) if name in kept} for row in rows]
+
+
+def _is_even(values):
+    """True where whole numbers grow by one step or by one factor, but for the last."""
+    pairs = list(zip(values, values[1:]))[:-1]
+    return len({b - a for a, b in pairs}) == 1 or (0 not in values and len({b / a for a, b in pairs}) == 1)
 
 
 def _number(text):

@@ -12,6 +12,8 @@ from tools.report.words import duration, short_names, show, spoken
 ROWS = 200  # rows of a table that are shown
 SCALARS = 12  # results shown as columns where no summary says which; the run's details list all
 NOT_COMPARED = {"json", "quiet", "debug", "dry_run", "overwrite", "workdir", "output_dir", "output"}  # output and paths
+WORDS = 40  # signs of a result in words that is shown as a column
+CHARTS = 9  # of a tool that are not folded away
 SPREADS = ("_se", "_interval", "_low", "_high")
 OPENED = 6  # tables of a tool up to which they are shown unfolded
 KNOWN = ("status", "tool", "command", "options", "results", "outputs", "seconds", "files", "owns", "derived", "content",
@@ -46,7 +48,7 @@ class Section:
         columns = {spoken(name): [self.words.value(one.get(name)) for one in options] for name in differing(options)}
         found = _figures(runs, self.words) or _results(runs, self.words)
         times = {"time": [escape(duration(run.record.get("seconds"))) for run in runs]}
-        machines = {"machine": [self.words.html(_machine(run.record)) for run in runs]}
+        machines = {"machine": [self.words.html(_machine(run.record)) for run in runs]} if len(runs) > 1 else {}
         columns = {**{name: cells for name, cells in found.items() if name not in columns}, **columns, **times,
                    **machines}
         alike = {name: cells[0] for name, cells in columns.items() if len(set(cells)) == 1}
@@ -76,13 +78,16 @@ class Section:
                 if rows:
                     key = os_stem(one.name), tuple(one.columns)
                     grouped.setdefault(key, {})[one.name] = rows
-        for (_, columns), members in grouped.items():
+        stems = [stem for stem, _ in grouped]
+        for (stem, columns), members in grouped.items():
             names = short_names([name.rpartition("/")[0] or name for name in members])
-            drawn += charts(members, names, self.words, axis=columns[0])
+            of = f" ({spoken(stem)})" if len(set(stems)) > 1 else ""
+            drawn += charts(members, names, self.words, axis=columns[0], of=of)
         if not drawn:
             return ""
-        kind = " single" if len(drawn) == 1 else ""
-        return f'<h3>Curves</h3><div class="charts{kind}">{"".join(drawn)}</div>'
+        kind, more = " single" if len(drawn) == 1 else "", "".join(drawn[CHARTS:])
+        more = folded(f"{len(drawn) - CHARTS} more curves", f'<div class="charts">{more}</div>') if more else ""
+        return f'<h3>Curves</h3><div class="charts{kind}">{"".join(drawn[:CHARTS])}</div>{more}'
 
     def gallery(self, runs):
         """Return the pictures of some runs with their captions."""
@@ -222,7 +227,7 @@ def _results(runs, words):
 
 
 def _is_scalar(value):
-    return isinstance(value, (int, float)) or (isinstance(value, str) and "/" not in value)
+    return isinstance(value, (int, float)) or (isinstance(value, str) and "/" not in value and len(value) <= WORDS)
 
 
 def _with_error(results, name):

@@ -38,7 +38,8 @@ nav a:hover { border-color: var(--accent); }
 .card h3 { margin: 0; font-size: 1.18rem; line-height: 1.3; }
 .card .found { margin: .35rem 0 1rem; max-width: 75ch; font-size: 1.02rem; }
 .card .both { display: grid; grid-template-columns: minmax(0, 1fr); gap: 1.2rem; align-items: start; }
-.card .wide { margin: 0; max-height: none; }
+.card .wide { margin: 0; max-height: none; } .card :is(th, td) { padding: .34rem .6rem; }
+.card table { font-size: .9rem; }
 .card figure { border: 0; padding: 0; }
 .card figure img { max-height: 24rem; width: auto; } .card.pictured figure img { max-height: 30rem; }
 .card.pictured tbody th { white-space: normal; min-width: 8rem; }
@@ -67,7 +68,8 @@ figure { margin: 0; padding: .7rem; background: var(--card); border: 1px solid v
   max-width: 100%; }
 figure img { display: block; max-width: 100%; height: auto; border-radius: 3px; }
 figure a { display: block; }
-.pictures figure { max-width: min(580px, 100%); }
+.pictures figure { max-width: min(580px, 100%); min-width: 12rem; } .pictures figcaption { contain: inline-size; }
+.pictures figure img { max-height: 20rem; width: auto; }
 img.tiny { image-rendering: pixelated; }
 figcaption { font-size: .86rem; margin-top: .45rem; }
 svg { width: 100%; height: auto; display: block; }

@@ -3,8 +3,8 @@
 from common.summary import Quantity, figures, summary
 
 OF_A_FACTOR = (("coverage", "coverage", "%", "", 100), ("calibrated_coverage", "calibrated coverage", "%", "", 100),
-               ("r2", "R² of the prediction", "", "higher", 1),
-               ("calibrated_width", "calibrated width", "", "lower", 1))
+               ("r2", "R² of the prediction", "", "", 1),
+               ("calibrated_width", "calibrated width", "", "", 1))
 
 
 def train(results):

@@ -87,7 +87,12 @@ def demo(folder):
     write_table(folder / "table_scenes.csv", ["seen", "real", "drawn"],
                 [[thing, f"{real[thing]:.3f}", f"{drawn[thing]:.3f}"] for thing in THINGS])
     save_grid(folder / "real_and_drawn.png", np.concatenate([scenes[0][:16], scenes[1][:32]]), columns=16, scale=2)
-    rows = [(thing, figures({"real": float(real[thing]), "drawn": float(drawn[thing])}, SHARES)) for thing in THINGS]
+    rows = []
+    for thing in THINGS:
+        shares = {"real": float(real[thing]), "drawn": float(drawn[thing])}
+        errors = {f"{name}_se": (share * (1 - share) / len(pictures)) ** 0.5
+                  for (name, share), pictures in zip(shares.items(), scenes)}
+        rows.append((thing, figures(shares | errors, SHARES)))
     write_summary(folder, summary("In how many scenes the judge sees each thing", rows, "measurement",
                                   f"Rarest in drawn scenes: {min(drawn, key=drawn.get)}, in {min(drawn.values()):.1%}.",
                                   CAPTIONS))

@@ -13,9 +13,13 @@ NAMES = [
 ]
 assert len(NAMES) == 30
 
-TAGS = {"html", "head", "meta", "title", "style", "body", "a", "header", "h1", "h2", "h3", "p", "nav", "div", "ul",
-        "li", "main", "section", "article", "b", "span", "table", "caption", "thead", "tbody", "tr", "th", "td",
-        "strong", "small", "figure", "figcaption", "img", "svg", "line", "text", "polyline", "details", "summary", "pre"}
-ATTRIBUTES = {"lang", "charset", "http-equiv", "content", "name", "class", "href", "id", "aria-label", "role",
-              "tabindex", "aria-labelledby", "scope", "title", "src", "width", "height", "alt", "viewbox", "aria-hidden", "x",
-              "y", "x1", "x2", "y1", "y2", "points", "text-anchor"}
+TAGS = {
+    "html", "head", "meta", "title", "style", "body", "a", "header", "h1", "h2", "h3", "p", "nav", "div", "ul",
+    "li", "main", "section", "article", "b", "span", "table", "caption", "thead", "tbody", "tr", "th", "td",
+    "strong", "small", "figure", "figcaption", "img", "svg", "line", "text", "polyline", "details", "summary", "pre",
+}
+ATTRIBUTES = {
+    "lang", "charset", "http-equiv", "content", "name", "class", "href", "id", "aria-label", "role", "tabindex",
+    "aria-labelledby", "scope", "title", "src", "width", "height", "alt", "viewbox", "aria-hidden", "x", "y", "x1",
+    "x2", "y1", "y2", "points", "text-anchor",
+}

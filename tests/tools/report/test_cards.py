@@ -44,8 +44,8 @@ def test_each_chain_opens_with_its_highest_findings(chains):
 
 def test_the_sentence_has_numbers_with_their_errors(chains):
     three, loss = cards_of(scan(chains).runs)
-    assert sentence(loss) == "loss is best for two, 1.250 ± 0.010 nats; one: 2.500 ± 0.010 nats."
-    assert sentence(three) == "score is best for C, 90.0 [89.0, 91.0] %, and worst for U, 10.1 [9.1, 11.1] %; " \
+    assert sentence(loss) == "Best loss: 1.250 ± 0.010 nats (two), against 2.500 ± 0.010 nats (one)."
+    assert sentence(three) == "Best score: 90.0 [89.0, 91.0] % (C), worst: 10.1 [9.1, 11.1] % (U); " \
                               "QC is within the error of the best."
 
 

@@ -1,0 +1,68 @@
+"""How a job's record says that it ended, and what it says first: the summary."""
+
+import pytest
+
+from common.errors import InputError
+from common.files import read_json
+from common.summary import Quantity, check_summary, figures, summariser
+from tests.common.test_job import finish, job
+
+
+def ended(folder, error):
+    """Run the made-up job, whose work writes a file and raises an error; return its record."""
+    def work():
+        (folder / "x.npz").write_bytes(b"")
+        raise error
+
+    with pytest.raises(type(error)):
+        job(folder).run(work, lambda: ("would", {}))
+    return read_json(folder / "run.json")
+
+
+@pytest.mark.parametrize(("error", "status", "why"), [
+    (KeyboardInterrupt(), "interrupted", None), (MemoryError("too large"), "failed", "MemoryError: too large"),
+    (InputError("is torn", where="a.png", do="Replace it"), "failed", "a.png: is torn. Replace it."),
+])
+def test_a_record_says_how_its_run_ended_and_the_run_goes_on(tmp_path, error, status, why):
+    record = ended(tmp_path, error)
+    assert (record["status"], record.get("why")) == (status, why)
+    assert finish(tmp_path) == ({"score": 2}, True)
+    record = read_json(tmp_path / "run.json")
+    assert record["status"] == "done"
+    assert "why" not in record
+
+
+def test_a_finished_record_stays_when_bad_input_ends_a_later_run_before_it_wrote(tmp_path):
+    finish(tmp_path, content={"input": 1})
+    before = (tmp_path / "run.json").read_bytes()
+
+    def work():
+        raise InputError("is torn", where="a.png", do="Replace it")
+
+    with pytest.raises(InputError):
+        job(tmp_path, content={"input": 2}).run(work, lambda: ("", {}))
+    assert (tmp_path / "run.json").read_bytes() == before
+
+
+def test_a_finished_record_has_the_summary_of_its_results(tmp_path):
+    made = summariser("A score", Quantity("score", "score", "%", "higher", scale=100), Quantity("none", "not there"),
+                      rank="measurement", pictures=[["x.png", "a picture"]])
+    finish(tmp_path, results={"score": 0.25, "score_se": 0.01}, summary=made)
+    found = read_json(tmp_path / "run.json")["summary"]
+    assert check_summary(found, "here") == {
+        "title": "A score", "rank": "measurement", "sentence": "", "pictures": [["x.png", "a picture"]],
+        "rows": [{"name": "", "figures": [
+            {"name": "score", "value": 25.0, "se": 1.0, "unit": "%", "better": "higher"}]}]}
+    before = (tmp_path / "run.json").read_bytes()
+    assert finish(tmp_path, summary=made)[1] is False
+    assert (tmp_path / "run.json").read_bytes() == before
+
+
+def test_figures_have_the_spread_that_the_results_give():
+    results = {"a": 2.0, "a_half": 0.5, "b": 3.0, "low": 1.0, "high": 4.0, "b_se": 9.0, "c": 1.0, "c_se": None,
+               "d": float("nan"), "e": True}
+    found = figures(results, [Quantity("a", "a", half="a_half"), Quantity("b", "b", low="low", high="high"),
+                              Quantity("c", "c"), Quantity("d", "d"), Quantity("e", "e")])
+    spreads = [{name: figure[name] for name in ("se", "low", "high") if name in figure} for figure in found]
+    assert [figure["name"] for figure in found] == ["a", "b", "c"]
+    assert spreads == [{"low": 1.5, "high": 2.5}, {"low": 1.0, "high": 4.0}, {}]
