@@ -17,6 +17,7 @@ TABLES := $(subst _,-,$(patsubst docs/chains/%.sh,%,$(wildcard docs/chains/table
 SCALE ?= small
 DATA ?=
 CHECKPOINTS ?=
+DRY_RUN ?=
 
 .PHONY: help setup test test-portable lint demo bench full-size faults golden peers tables $(TABLES)
 
@@ -32,7 +33,7 @@ help:
 	@echo "make faults    every job and every format disturbed in all ways; counts at the end (hours)"
 	@echo "make lint      ruff"
 	@echo "make tables    the papers' tables: $(TABLES)"
-	@echo "               (SCALE=small, or SCALE=paper DATA=folder CHECKPOINTS=folder)"
+	@echo "               (SCALE=small, or SCALE=paper DATA=folder CHECKPOINTS=folder; DRY_RUN=1 checks these)"
 
 setup: $(STAMP)
 
@@ -92,6 +93,7 @@ faults: $(STAMP)
 	OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 -m long tests/faults tests
 
 tables: $(TABLES)
+	$(RUN) -m docs.chains.parts.measured write out docs/reproduce.md
 
 $(TABLES): $(STAMP)
-	SCALE="$(SCALE)" DATA="$(DATA)" CHECKPOINTS="$(CHECKPOINTS)" PYTHON=$(RUN) bash docs/chains/$(subst -,_,$@).sh
+	SCALE="$(SCALE)" DATA="$(DATA)" CHECKPOINTS="$(CHECKPOINTS)" DRY_RUN="$(DRY_RUN)" PYTHON=$(RUN) bash docs/chains/$(subst -,_,$@).sh

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from docs.scaling import costs
 from tests.documents import understand
 from tests.tools.commands import ROOT, environment
 from tests.tools.train_edm.runs import NETWORK, write_colours
@@ -137,3 +138,55 @@ def test_no_tool_is_said_in_one_line():
     done = subprocess.run(["bash", FOLDER / "launch.sh"], env=variables(Path("/tmp")), capture_output=True, text=True,
                           check=False)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+
+
+@pytest.mark.long
+def test_the_operations_of_the_cost_model_are_those_that_are_counted():
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from common.networks.adm import EDMPrecond
+    from common.networks.adm_config import AdmConfig
+    from common.networks.decision_networks import DecisionConfig, build_decision_model
+    from common.networks.inception import InceptionV3
+    from common.networks.quantile_encoder import build_encoder, preset_config
+
+    makers = {
+        "adm": (lambda: EDMPrecond(AdmConfig(64, label_dim=1000)), (3, 64, 64), ((1,), (1, 1000))),
+        "inception": (InceptionV3, (3, 299, 299), ()),
+        "ir_se50": (lambda: build_encoder(preset_config("ir_se50", 9088)), (3, 256, 256), ()),
+        "densenet121": (lambda: build_decision_model(DecisionConfig("densenet121", tuple("abcd"), (256, 512))),
+                        (3, 256, 512), ())}
+    for name, (make, shape, more) in makers.items():
+        with torch.device("meta"):
+            network, inputs = make().eval(), [torch.empty(1, *shape), *map(torch.empty, more)]
+        with FlopCounterMode(display=False) as counter, torch.no_grad():
+            network(*inputs)
+        assert counter.get_total_flops() == pytest.approx(costs.FORWARD[name], rel=1e-3), name
+
+
+@pytest.mark.long
+def test_what_activations_take_on_the_disk_is_the_formulas_at_two_sizes(tmp_path, monkeypatch):
+    from tests.tools.activation_networks import save_network
+    from tests.tools.commands import results_of
+    from tests.tools.train_edm.runs import write_colours
+
+    monkeypatch.chdir(tmp_path)
+    save_network("network.safetensors")
+    write_colours(Path("colours"), each=100)
+    for count in (100, 300):
+        results = results_of("extract_real_imagenet", "--checkpoint_path", "network.safetensors", "--npz_dir",
+                             "colours", "--class_map", "none", "--num_samples", count, "--format", "npy",
+                             "--output_dir", f"out{count}", "--device", "cpu")
+        stored = sum(path.stat().st_size for path in Path(f"out{count}").rglob("*.npy"))
+        formula = count * (4 * sum(results["widths"].values()) + 2 * 8 * 8 * 3)
+        assert stored == pytest.approx(formula, rel=0.05)
+
+
+def test_the_table_of_costs_on_the_page_is_the_programs():
+    page = (ROOT / "docs" / "scaling.md").read_text()
+    assert "\n".join(costs.table(100e12)) in page
+    assert costs.shown(1.5e12, "B") == "1.5 TB"
+    by_name = {(cost.tool, cost.of): cost for cost in costs.costs()}
+    stored = by_name["extract_real_imagenet", "image, two layers"].total(costs.IMAGENET)[2]
+    assert stored == costs.IMAGENET * (98_304 * 4 + 2 * 12_288)

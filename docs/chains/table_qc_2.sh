@@ -8,20 +8,25 @@ PYTHON="${PYTHON:-python3}"
 SCALE="${SCALE:-small}"
 OUT="${OUT:-$PWD/out/table-qc-2/$SCALE}"
 qc() { "$PYTHON" -m tools.qc_ncsn "$@"; }
+CHECK=() # DRY_RUN=1, at paper scale: check the files and the commands, compute nothing
+[ -z "${DRY_RUN:-}" ] || CHECK=(--dry_run)
 
 if [ "$SCALE" = paper ]; then
   : "${DATA:?error: DATA: not given. Pass DATA=FOLDER that holds CIFAR-10.}"
   : "${CHECKPOINTS:?error: CHECKPOINTS: not given. Pass CHECKPOINTS=FOLDER that holds u.pth, qc.pth and c.pth.}"
+  "$PYTHON" -m docs.chains.parts.wanted qc-2 || [ -z "${DRY_RUN:-}" ] || exit 2
   works=() names=()
   for family in u qc c; do
     file="$CHECKPOINTS/$family.pth"
     [ -f "$file" ] || { echo "note: $file is not there; its row is left out" >&2; continue; }
     model=(--config "${family}_cifar10" --checkpoint "$file" --workdir "$OUT/$family" --data_dir "$DATA")
-    qc eval nll "${model[@]}" --bs 500
-    qc eval asym "${model[@]}" --bs 500
+    qc eval nll "${model[@]}" --bs 500 "${CHECK[@]}"
+    qc eval asym "${model[@]}" --bs 500 "${CHECK[@]}"
     works+=("$OUT/$family") names+=("${family^^}-NCSN++")
   done
   [ ${#works[@]} -gt 0 ] || { echo "error: $CHECKPOINTS: none of u.pth, qc.pth, c.pth is there. Train or copy them." >&2; exit 2; }
+  [ -z "${DRY_RUN:-}" ] || exit 0
+  "$PYTHON" -m docs.chains.parts.measured qc-2 "$OUT"
   qc compare --workdirs "${works[@]}" --names "${names[@]}" --output_dir "$OUT/table" --title "Table 2 on CIFAR-10, measured here"
   echo "Published (third-party index of the paper, for orientation): best NLL on CIFAR-10 3.38 bits/dim."
   exit 0
@@ -73,3 +78,4 @@ for seed in 0 1 2; do
 done
 qc compare --workdirs "${works[@]}" --names "${names[@]}" --output_dir "$OUT/table" \
   --title "Table 2 at small scale: 8x8 digits, three seeds, EMA weights (no number of the paper is at this scale)"
+"$PYTHON" -m docs.chains.parts.measured qc-2 "$OUT"

@@ -40,3 +40,4 @@ for name in pc_2000 pc_100 pc_50 multistep_200 multistep_100 multistep_50; do
 done
 qc compare --workdirs "${works[@]}" --names "${names[@]}" --output_dir "$OUT/table" \
   --title "Samplers on 32x32 photo patches: $SAMPLES samples, seeds $SEEDS (the number in a name is its network calls)"
+"$PYTHON" -m docs.chains.parts.measured qc-samplers "$OUT"

@@ -8,3 +8,4 @@ source "$(dirname "${BASH_SOURCE[0]}")/parts/rcps.sh"
   --output_dir "$MEAN/figures" --quiet
 "$PYTHON" -m docs.chains.parts.interval_tables histogram "$MEAN"
 echo "figure: $MEAN/figures/risk.png"
+"$PYTHON" -m docs.chains.parts.measured rcps-histogram "$MEAN"

@@ -4,3 +4,4 @@
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/parts/rcps.sh"
 "$PYTHON" -m docs.chains.parts.interval_tables levels "$MEAN" "$OWN"
+"$PYTHON" -m docs.chains.parts.measured rcps-levels "$MEAN" "$OWN"

@@ -5,6 +5,8 @@ PYTHON="${PYTHON:-python3}"
 SCALE="${SCALE:-small}"
 OUT="${OUT:-$PWD/out/table-qc-$TABLE/$SCALE}"
 qc() { "$PYTHON" -m tools.qc_ncsn "$@"; }
+CHECK=() # DRY_RUN=1, at paper scale: check the files and the first command, compute nothing
+[ -z "${DRY_RUN:-}" ] || CHECK=(--dry_run)
 
 # sample_and_score WORKDIR CHECKPOINT SEED FLAGS...: samples, their features, distances; the reference is the train split.
 sample_and_score() {
@@ -43,19 +45,23 @@ small_table() {
 paper_table() {
   : "${DATA:?error: DATA: not given. Pass DATA=FOLDER that holds dataset_stat.npz of CIFAR-10.}"
   : "${CHECKPOINTS:?error: CHECKPOINTS: not given. Pass CHECKPOINTS=FOLDER that holds u.pth, qc.pth and c.pth.}"
+  "$PYTHON" -m docs.chains.parts.wanted "qc-$TABLE" || [ -z "${DRY_RUN:-}" ] || exit 2
   local works=() names=() family file
   for family in u qc c; do
     file="$CHECKPOINTS/$family.pth"
     [ -f "$file" ] || { echo "note: $file is not there; its row is left out" >&2; continue; }
-    qc sample --config "${family}_cifar10" --checkpoint "$file" --workdir "$OUT/$family" "${METHOD[@]}"
+    qc sample --config "${family}_cifar10" --checkpoint "$file" --workdir "$OUT/$family" "${METHOD[@]}" "${CHECK[@]}"
+    [ -z "${DRY_RUN:-}" ] || continue
     qc eval encode --workdir "$OUT/$family" $ODE --features inception
     qc eval fidis --workdir "$OUT/$family" $ODE --stats "$DATA/dataset_stat.npz"
     qc eval prdc --workdir "$OUT/$family" $ODE --stats "$DATA/dataset_stat.npz"
     works+=("$OUT/$family") names+=("${family^^}-NCSN++")
   done
+  [ -z "${DRY_RUN:-}" ] || exit 0
   [ ${#works[@]} -gt 0 ] || { echo "error: $CHECKPOINTS: none of u.pth, qc.pth, c.pth is there. Train or copy them." >&2; exit 2; }
   qc compare --workdirs "${works[@]}" --names "${names[@]}" --output_dir "$OUT/table" --title "Table $TABLE on CIFAR-10, measured here"
   echo "Published (third-party index of the paper, for orientation): best FID on CIFAR-10 2.48."
 }
 
 if [ "$SCALE" = paper ]; then paper_table; else small_table; fi
+"$PYTHON" -m docs.chains.parts.measured "qc-$TABLE" "$OUT"
