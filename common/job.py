@@ -210,7 +210,12 @@ class Job:
         if earlier is not None and command_of(earlier) != self.command:
             raise InputError(f"this folder holds the outputs of {command_of(earlier)}", where=self.folder,
                              do="Choose another folder")
-        self._refuse_foreign(earlier)
+        try:
+            self._refuse_foreign(earlier)
+        except InputError:
+            if earlier is None and self.path.exists():  # another process has begun this job meanwhile
+                return self.compare()
+            raise
         if earlier is None:
             return None
         self.owns += [name for name in earlier.get("owns") or () if name not in self.owns]

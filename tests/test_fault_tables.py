@@ -65,7 +65,8 @@ def in_the_locales_encoding(call):
     if not isinstance(call.func, ast.Name) or name != "open":
         return False
     modes = [*call.args[1:2], *(word.value for word in call.keywords if word.arg == "mode")]
-    return not any("b" in ast.unparse(mode) or isinstance(mode, ast.Name) for mode in modes) and "devnull" not in ast.unparse(call)
+    binary = any("b" in ast.unparse(mode) or isinstance(mode, ast.Name) for mode in modes)
+    return not binary and "devnull" not in ast.unparse(call)
 
 
 def test_text_is_utf_8_whatever_the_locale():

@@ -217,6 +217,19 @@ def test_bad_input_before_anything_was_written_leaves_nothing_that_blocks(made, 
 
 # ---- one process at a time
 
+def test_a_run_that_begins_meanwhile_is_not_taken_for_foreign_files(tmp_path, monkeypatch):
+    listing = Job._owned
+
+    def meanwhile(self, owns=None):
+        monkeypatch.setattr(Job, "_owned", listing)
+        finish(tmp_path)
+        return listing(self, owns)
+
+    monkeypatch.setattr(Job, "_owned", meanwhile)
+    assert finish(tmp_path) == ({"score": 2}, False)
+
+
+
 def hold(folder, ready, leave):
     """Begin the job in another process and hold it."""
     other = job(folder)

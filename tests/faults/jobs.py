@@ -14,7 +14,8 @@ from tests.tools.commands import ROOT, Ended, environment
 from tests.tools.every_command import Command, contents
 
 SECONDS = 60  # for a run that takes one or two
-OF_THE_RUN = ("run.json", "log.jsonl", "stdout.txt")  # hold times
+OF_THE_RUN = ("run.json", "log.jsonl", "stdout.txt",  # hold times
+              ".run.json.lock")  # outlives a kill after all is done, and holds nobody up
 
 
 class Server:

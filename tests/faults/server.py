@@ -184,7 +184,7 @@ def be(tool, words):
     from common.cli import leave
 
     module = importlib.import_module(f"tools.{tool}.__main__")
-    sys.argv = [module.__file__, *words]
+    sys.argv = [module.__file__, *(os.fsdecode(word.encode("utf-8", "surrogateescape")) for word in words)]
     try:
         leave(module.cli)
     except SystemExit as error:
