@@ -160,6 +160,14 @@ def load_strictly(module, state, where, do="Give the checkpoint of this configur
     module.load_state_dict(state, assign=assign)
 
 
+def as_float32(state, where):
+    """Return the tensors {name: tensor} of a network as float32. Raises InputError for complex numbers."""
+    for name, tensor in state.items():
+        if tensor.is_complex():
+            raise InputError(f"'{name}' holds complex numbers", where=where, do="Give a checkpoint of real weights")
+    return {name: tensor.float() for name, tensor in state.items()}
+
+
 def check_finite(name, tensor, where):
     """Raise InputError when a weight is NaN or infinite."""
     if tensor.is_floating_point() and not bool(tensor.isfinite().all()):

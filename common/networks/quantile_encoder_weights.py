@@ -13,6 +13,7 @@ from typing import Optional
 
 from common.errors import InputError
 from common.formats.checkpoints import (
+    as_float32,
     is_safetensors,
     load_safetensors,
     load_strictly,
@@ -133,7 +134,8 @@ def build_quantile_encoder(state, where, described=None):
     config = deduce_encoder_config(state, where, described)
     with torch.device("meta"):  # no time and memory for initial values that would be overwritten
         network = build_encoder(config)
-    state = {name: tensor if name.endswith(COUNTER) else tensor.float() for name, tensor in state.items()}
+    counters = {name: tensor for name, tensor in state.items() if name.endswith(COUNTER)}
+    state = {**as_float32(state, where), **counters}
     load_strictly(network, state, where, do=f"Give {PUBLISHED}", assign=True)
     return network.eval().requires_grad_(False)
 
@@ -148,7 +150,7 @@ def load_backbone(network, path):
     parts = nn.ModuleDict({name: getattr(network, name) for name in ("input_layer", "body") if hasattr(network, name)})
     value = load_torch(path)
     state = find_state(value if isinstance(value, dict) else {}, path, next(iter(parts.state_dict())), BACKBONES)
-    own = {name: tensor.float() for name, tensor in state.items() if name.split(".")[0] in parts}
+    own = as_float32({name: tensor for name, tensor in state.items() if name.split(".")[0] in parts}, path)
     load_strictly(parts, own, path, do=f"Give {BACKBONES}, with the blocks of this encoder")
 
 

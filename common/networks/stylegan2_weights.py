@@ -15,7 +15,14 @@ from typing import Optional
 
 from common.errors import InputError
 from common.files import system_errors
-from common.formats.checkpoints import check_finite, is_safetensors, load_safetensors, load_strictly, load_torch
+from common.formats.checkpoints import (
+    as_float32,
+    check_finite,
+    is_safetensors,
+    load_safetensors,
+    load_strictly,
+    load_torch,
+)
 from common.seeding import unit_generator
 
 PUBLISHED = ("stylegan2-ffhq-config-f.pt of rosinality/stylegan2-pytorch or a checkpoint of its training, "
@@ -136,7 +143,7 @@ def build_stylegan2(state, where, latent_avg=None, entry=""):
     config = deduce_config(state, where)
     with torch.device("meta"):  # no time and memory for initial values that would be overwritten
         network = StyleGAN2(config)
-    state = {name: tensor.float() for name, tensor in state.items()}
+    state = as_float32(state, where)
     filled = {name: _usual(name, entry.shape) for name, entry in network.named_buffers() if name not in state}
     load_strictly(network, {**state, **filled}, where, do=f"Give {PUBLISHED}", assign=True)
     return StyleGAN2File(network.eval().requires_grad_(False), _centre(latent_avg, network, where), entry,

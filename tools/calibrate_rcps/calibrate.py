@@ -1,6 +1,6 @@
 """`calibrate_rcps` without a subcommand: outputs.npz of several levels -> the lambda that keeps the promise."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from common import console
@@ -71,20 +71,10 @@ def pickle_path(options):
     return ExperimentDir(options.base_dir, options.exp_name).results_pickle
 
 
-@dataclass
-class Calibrated:
-    """A group with the setting that is kept, and its splits."""
-
-    group: object
-    setting: object
-    runs: object
-    risk: list
-    upper_bound: list
-
-
 def run(levels, rules, dims, names, options, folder, pickle):
     """Calibrate at each alpha, write the files, and return (results, files)."""
     from tools.calibrate_rcps import report, stored, tables
+    from tools.calibrate_rcps.calibration import calibrate
 
     made = {}
     with console.progress("splits", sum(rule.runs * _num_groups(levels, rule) for rule in rules.values()),
@@ -108,33 +98,6 @@ def run(levels, rules, dims, names, options, folder, pickle):
 
 def _num_groups(levels, rules):
     return len(levels) if rules.levels_as in ("each", "each_together") else 1
-
-
-def calibrate(levels, rules, advance=lambda n=1: None):
-    """Return the [Calibrated] of [Level] at these rules. Raises NoLambda."""
-    from tools.calibrate_rcps.calibration import choose_for_all, describe, repeat_splits
-
-    found = []
-    for group in groups_of(levels, rules):
-        setting = choose_for_all(group)
-        risk, upper = describe(group, setting)
-        found.append(Calibrated(group, setting, repeat_splits(group, advance), risk, upper))
-    return found
-
-
-def spread_over_splits(levels, rules):
-    """Return [(Group, Runs)] of [Level]: the splits alone, which may find no lambda."""
-    from tools.calibrate_rcps.calibration import repeat_splits
-
-    return [(group, repeat_splits(group)) for group in groups_of(levels, rules)]
-
-
-def groups_of(levels, rules):
-    """Return the [Group] of [Level]."""
-    from tools.calibrate_rcps.calibration import make_groups
-
-    firsts = [level.first for level in levels] if levels[0].first is not None else None
-    return make_groups([level.name for level in levels], [level.intervals for level in levels], rules, firsts)
 
 
 def show(results):

@@ -271,3 +271,35 @@ def _test_risk(group, setting, images):
         found = group.tables[0][setting.places[0], group.rows(images)]
         return found.sum(dtype=np.int64) / (found.size * group.width)
     return group.image_losses(images, setting).mean()
+
+
+@dataclass
+class Calibrated:
+    """A group with the setting that is kept, and its splits."""
+
+    group: object
+    setting: object
+    runs: object
+    risk: list
+    upper_bound: list
+
+
+def calibrate(levels, rules, advance=lambda n=1: None):
+    """Return the [Calibrated] of [Level] at these rules. Raises NoLambda."""
+    found = []
+    for group in groups_of(levels, rules):
+        setting = choose_for_all(group)
+        risk, upper = describe(group, setting)
+        found.append(Calibrated(group, setting, repeat_splits(group, advance), risk, upper))
+    return found
+
+
+def spread_over_splits(levels, rules):
+    """Return [(Group, Runs)] of [Level]: the splits alone, which may find no lambda."""
+    return [(group, repeat_splits(group)) for group in groups_of(levels, rules)]
+
+
+def groups_of(levels, rules):
+    """Return the [Group] of [Level]."""
+    firsts = [level.first for level in levels] if levels[0].first is not None else None
+    return make_groups([level.name for level in levels], [level.intervals for level in levels], rules, firsts)

@@ -44,7 +44,7 @@ Writes outputs.npz for several levels as an encoder would: the truth is standard
 coordinates, intervals vary from image to image. Their true risk is known and written beside them.""", """\
 examples:
   calibrate_rcps make-synthetic --base_dir demo --num_images 500
-  calibrate_rcps --base_dir demo --dims ffhq33""")
+  calibrate_rcps --base_dir demo --exp_name synthetic""")
 SIMULATE = ("""\
 Draws calibration images again and again from a population whose risk is known and counts how often the true risk at the
 lambda that a bound chooses exceeds alpha. A bound keeps its promise where that share is at most delta.""", """\

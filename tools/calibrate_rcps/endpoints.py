@@ -9,10 +9,9 @@ from common.errors import InputError
 from common.files import fingerprint, write_png
 from common.paths import ExperimentDir
 from tools.calibrate_rcps import findings
-from tools.calibrate_rcps.rendering import Renderer, calibrated_ends, difference, end_codes, group_panels, panel
+from tools.calibrate_rcps.rendering import PSP, Renderer, calibrated_ends, difference, end_codes, group_panels, panel
 
 PROG = "calibrate_rcps endpoints"
-PSP = "psp_celebs_super_resolution.pt"
 SHOWN = 128  # smaller pictures are enlarged to about so many pixels
 
 

@@ -119,7 +119,7 @@ class Context:
 
     def generator_path(self, options):
         """Return the checkpoint that makes pictures."""
-        from tools.calibrate_rcps.endpoints import PSP
+        from tools.calibrate_rcps.rendering import PSP
 
         return Path(options.stylegan_path or self.tree.pretrained / PSP)
 

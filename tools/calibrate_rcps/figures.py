@@ -105,7 +105,7 @@ def _levels(levels, folder):
 def _intervals(stored, place, level, index, folder):
     """Draw one image's intervals; return (coordinates that only the calibrated interval covers, files)."""
     from common.images.figures import save_figure
-    from tools.calibrate_rcps.plots import intervals
+    from tools.calibrate_rcps.plots import interval_rows, intervals
     from tools.calibrate_rcps.tables import write_table
 
     row = interval_rows(level, index, stored.lambda_hat[place], stored.shape[place])
@@ -118,13 +118,3 @@ def _intervals(stored, place, level, index, folder):
     rows = [{"dim": int(dim), "name": str(stored.dim_names[number]),
              **{name: float(values[number]) for name, values in row.items()}} for number, dim in enumerate(stored.dims)]
     return only, [path, write_table(folder / f"table_intervals_{level.name}.csv", rows)]
-
-
-def interval_rows(level, index, lambdas, shape=1.0):
-    """Return {"truth", "point", "lower", "upper", "low", "high": (K,)} of an image of a Level.
-
-    lower, upper: as predicted; low, high: calibrated.  lambdas: one number, or the lower's and the upper arm's.
-    """
-    point, below, above = level.point[index], level.intervals.below[index], level.intervals.above[index]
-    return {"truth": level.truth[index], "point": point, "lower": point - below, "upper": point + above,
-            "low": point - lambdas[0] * shape * below, "high": point + lambdas[-1] * shape * above}

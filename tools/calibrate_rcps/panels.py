@@ -4,8 +4,8 @@ import numpy as np
 
 from common.rcps.outputs import LOWER, POINT, TRUTH, UPPER
 from common.style_space import style_offsets
-from tools.calibrate_rcps.endpoints import PSP
 from tools.calibrate_rcps.rendering import (
+    PSP,
     Renderer,
     calibrated_ends,
     difference,

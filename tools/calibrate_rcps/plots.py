@@ -68,3 +68,13 @@ def intervals(rows, names, plot_type="calibration_interval"):
     axes.set_xlabel("value in units of the range over generated images")
     axes.legend(loc="upper left", bbox_to_anchor=(1, 1))
     return figure, axes
+
+
+def interval_rows(level, index, lambdas, shape=1.0):
+    """Return {"truth", "point", "lower", "upper", "low", "high": (K,)} of an image of a Level.
+
+    lower, upper: as predicted; low, high: calibrated.  lambdas: one number, or the lower's and the upper arm's.
+    """
+    point, below, above = level.point[index], level.intervals.below[index], level.intervals.above[index]
+    return {"truth": level.truth[index], "point": point, "lower": point - below, "upper": point + above,
+            "low": point - lambdas[0] * shape * below, "high": point + lambdas[-1] * shape * above}

@@ -6,6 +6,7 @@ from common.errors import InputError
 from common.style_space import FFHQ33, FFHQ_GROUPS
 
 SIZE = 256  # px of the original's panels
+PSP = "psp_celebs_super_resolution.pt"  # whose decoder makes pictures where no other generator is named
 
 
 class Renderer:

@@ -19,9 +19,7 @@ from common.rcps.choice import PUBLISHED
 from common.rcps.dims import find_dims
 from common.rcps.outputs import LOWER, POINT, TRUTH, UPPER
 from tools.calibrate_rcps import plots, published
-from tools.calibrate_rcps.calibrate import calibrate, spread_over_splits
-from tools.calibrate_rcps.calibration import Rules
-from tools.calibrate_rcps.figures import interval_rows
+from tools.calibrate_rcps.calibration import Rules, calibrate, spread_over_splits
 from tools.calibrate_rcps.levels import open_levels, read_levels
 from tools.calibrate_rcps.panels import RunnerPictures
 
@@ -204,7 +202,7 @@ class RCPS_Results_Runner(RunnerPictures):  # noqa: N801 (the name that notebook
         if select_groups is not None:
             places = [int(place) for group in select_groups for place in np.atleast_1d(group)]
         names = group_names if group_names is not None else [self.dim_names[place] for place in places]
-        row = interval_rows(level, image_index, (lambda_hat,))
+        row = plots.interval_rows(level, image_index, (lambda_hat,))
         only = ((row["low"] < row["truth"]) & (row["truth"] < row["high"])
                 & ~((row["lower"] < row["truth"]) & (row["truth"] < row["upper"])))
         drawn = {name: self.min_max_norm(values, difficulty_level)[places] for name, values in row.items()}

@@ -63,7 +63,7 @@ def rcps_calibration(case):
 
 def _calibrate(case, scheme, bound):
     """Return ([Level], Group, Runs) of a case's files, as `calibrate_rcps --parity --bound B` makes them."""
-    from tools.calibrate_rcps.calibrate import spread_over_splits
+    from tools.calibrate_rcps.calibration import spread_over_splits
     from tools.calibrate_rcps.levels import open_levels, read_levels
     from tools.calibrate_rcps.options import CalibrateOptions, settle
 
