@@ -142,7 +142,7 @@ def _normalise(options_class, words):
             result.append(f"--{negated}=false")
         elif name in names:
             result.append(f"--{name}{equals}{value}")
-        elif word.startswith("--") and name != "help":
+        elif word.startswith("--") and name != "help" and len(name.split()) == 1:  # else a text of several words
             raise _unknown_flag(f"--{name}", names)
         else:
             result.append(word)
