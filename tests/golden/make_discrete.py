@@ -1,6 +1,6 @@
 """Makes the golden cases of networks at discrete noise levels with the original code, which is no part of this project.
 
-    python -m tests.golden.make_discrete GUIDED_DIFFUSION EDM OUT
+    PYTHONPATH=GUIDED_DIFFUSION:EDM python -m tests.golden.make_discrete OUT
 
 GUIDED_DIFFUSION, EDM: checkouts of openai/guided-diffusion (22e0df8) and NVlabs/edm (008a4e5).  OUT: the folder that
 receives a folder for each case. The stored ones are in tests/golden/imagenet_activations.
@@ -8,7 +8,6 @@ receives a folder for each case. The stored ones are in tests/golden/imagenet_ac
 
 import json
 import sys
-import types
 from functools import partial
 from pathlib import Path
 from unittest.mock import MagicMock
@@ -61,11 +60,8 @@ def write(folder, spec, rows, arrays):
     np.savez_compressed(folder / "case.npz", **{name: np.asarray(value) for name, value in arrays.items()})
 
 
-def make_guided(place, out):
+def make_guided(out):
     """Write the cases of guided-diffusion: predicted images at some steps, and the outputs of blocks."""
-    package = types.ModuleType("guided_diffusion")  # without its __init__ and mpi
-    package.__path__ = [str(Path(place, "guided_diffusion"))]
-    sys.modules["guided_diffusion"] = package
     from guided_diffusion import script_util
 
     for name, flags in GUIDED.items():
@@ -89,9 +85,8 @@ def make_guided(place, out):
                                        **{f"act_{block}": value[:1, :, ::4, 1] for block, value in outputs.items()}})
 
 
-def make_iddpm(place, out):
+def make_iddpm(out):
     """Write the case of EDM's iDDPMPrecond: its levels, denoised images, and samples of its sampler."""
-    sys.path.insert(0, str(place))
     sys.modules.update({name: MagicMock() for name in ("click", "requests", "tqdm")})  # of its command line
     from generate import edm_sampler
     from training.networks import iDDPMPrecond
@@ -115,5 +110,5 @@ def make_iddpm(place, out):
 
 if __name__ == "__main__":
     torch.set_grad_enabled(False)
-    make_guided(sys.argv[1], Path(sys.argv[3]))
-    make_iddpm(sys.argv[2], Path(sys.argv[3]))
+    make_guided(Path(sys.argv[1]))
+    make_iddpm(Path(sys.argv[1]))
