@@ -175,8 +175,8 @@ def _normalise(options_class, words):
             result.append(f"--{negated}=false")
         elif name in names:
             result.append(f"--{name}{equals}{value}")
-        elif word.startswith("--") and name not in ("help", "version"):
-            raise _unknown_flag(word.partition("=")[0], options_class)
+        elif word.startswith("--") and name not in ("help", "version") and len(name.split()) == 1:
+            raise _unknown_flag(word.partition("=")[0], options_class)  # several words are a text
         else:
             result.append(word)
     return _gather_overrides(result)

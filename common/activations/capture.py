@@ -8,7 +8,7 @@ INPUT_MODES = ("scale", "noise", "clean")
 LABEL_MODES = ("own", "none", "uniform")
 POOLS = ("none", "mean", "meanmax")
 DTYPES = ("float32", "float16")
-LEAST_SIGMA = 0.002  # EDM's lowest noise level
+LEAST_SIGMA = 0.002  # the lowest level of EDM's training
 
 
 def settle_feeding(mode, sigma):
@@ -19,23 +19,27 @@ def settle_feeding(mode, sigma):
     """
     if sigma != 0:
         check_level("conditioning_sigma", sigma)
-    if sigma > 0 or mode == "clean":
-        return mode
-    console.say(f"note: conditioning_sigma 0 is the clean image, fed at the lowest level of the training, "
-                f"{LEAST_SIGMA}; the original's arithmetic gives NaN there")
-    return "clean"
+    return mode if sigma > 0 else "clean"
 
 
-def level_fed(mode, sigma):
-    """Return the noise level that the network is conditioned on."""
-    return max(sigma, LEAST_SIGMA) if mode == "clean" else sigma
+def note_feeding(mode, sigma, config):
+    """Say at what level a network is fed where level 0 changes the mode that was asked for."""
+    if sigma == 0 and mode != "clean":
+        console.say(f"note: conditioning_sigma 0 is the clean image, fed at the lowest level of the training, "
+                    f"{level_fed('clean', 0, config):.4g}; the original's arithmetic gives NaN there")
 
 
-def network_input(images, mode, sigma, seed, numbers):
+def level_fed(mode, sigma, config):
+    """Return the noise level that the network of an AdmConfig is conditioned on."""
+    return max(sigma, LEAST_SIGMA, config.sigma_min) if mode == "clean" else sigma
+
+
+def network_input(images, mode, sigma, seed, numbers, config):
     """Return the network's input (x, noise level) for images (B, 3, R, R) in [-1, 1].
 
     scale: images times sigma, as in the original tools.  noise: images plus sigma times noise, what networks are
-    trained on; image i of `numbers` draws from (seed, i) alone.  clean: unchanged images, at max(sigma, 0.002).
+    trained on; image i of `numbers` draws from (seed, i) alone.  clean: unchanged images, at least at the lowest level
+    of the training.  config: the network's AdmConfig.
     """
     import torch
 
@@ -44,7 +48,7 @@ def network_input(images, mode, sigma, seed, numbers):
     if mode == "scale":
         return images * sigma, sigma
     if mode == "clean":
-        return images, level_fed(mode, sigma)
+        return images, level_fed(mode, sigma, config)
     shape = tuple(images.shape[1:])
     draws = [torch.randn(shape, generator=unit_generator(seed, "input_noise", int(number))) for number in numbers]
     return images + sigma * torch.stack(draws).to(images), sigma
@@ -105,7 +109,7 @@ class Capture:
 
         def feed(start, stop):
             x = torch.from_numpy(pixels[start:stop]).to(device).float() / 127.5 - 1
-            return network_input(x, self.mode, self.sigma, self.seed, numbers[start:stop])
+            return network_input(x, self.mode, self.sigma, self.seed, numbers[start:stop], self.network.config)
 
         device = next(self.network.parameters()).device
         return self._passes(feed, len(pixels), labels, batch_size)

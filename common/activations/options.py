@@ -11,9 +11,12 @@ from common.options import CommonOptions, option
 class ActivationOptions(CommonOptions):
     """The network, its layers, and the storage of their activations."""
 
-    checkpoint_path: Optional[str] = option(None, "the network: .pkl, .pth, .bin, .safetensors, or a folder of "
+    checkpoint_path: Optional[str] = option(None, "the network: .pkl, .pth, .pt, .bin, .safetensors, or a folder of "
                                             "accelerate (default: the one imagenet_*.pth in checkpoints/ or "
                                             "../checkpoints/)", kind="how")
+    model_flags: Optional[str] = option(None, "guided-diffusion's flags of a network of its kind, as one text: "
+                                        "'--image_size 64 ...' (default: those of the published network of that "
+                                        "shape)")
     output_dir: str = option("data", "output directory", kind="how")
     batch_size: int = flags.batch_size(64, help="images per forward pass, and samples per activation file")
     layers: str = option("encoder_bottleneck,midblock", "layers, separated by commas")

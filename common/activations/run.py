@@ -54,19 +54,22 @@ def checkpoint_or_default(path):
     return str(files[0])
 
 
-def open_network(path, layers, pool, device, *, weights="ema", part="generator", precision="fp32", compile=False):
-    """Return (EDMPrecond on the device, {"path", "sha256"} of its file).
+def open_network(path, layers, pool, device, *, weights="ema", part="generator", precision="fp32", compile=False,
+                 model_flags=None):
+    """Return (EDMPrecond or DiscretePrecond on the device, {"path", "sha256"} of its file).
 
     layers, pool: the requested activations; InputError for unknown layers, before any slow work.  weights, part,
-    precision: see common.networks.adm_weights.load_adm.
+    precision, model_flags: see common.networks.adm_weights.load_adm; with model_flags the hash covers what they say.
     """
+    import hashlib
+
     from common.device import set_precision
     from common.files import file_hash
     from common.networks.adm_weights import find_adm, load_adm
 
     path = find_adm(path, part)
     set_precision("tf32" if precision == "tf32" else "fp32")
-    network = load_adm(path, device, weights, part, precision)
+    network = load_adm(path, device, weights, part, precision, model_flags)
     layer_widths(network.config, layer_names(layers), pool)
     if network.config.img_channels != 3:
         raise InputError(f"the network's images have {network.config.img_channels} channels", where=path,
@@ -75,7 +78,10 @@ def open_network(path, layers, pool, device, *, weights="ema", part="generator",
         import torch
 
         network.model = torch.compile(network.model)
-    return network, {"path": str(path), "sha256": file_hash(path)}
+    identity = file_hash(path)
+    if model_flags is not None:
+        identity = hashlib.sha256(f"{identity} {network.config.to_kwargs()}".encode()).hexdigest()
+    return network, {"path": str(path), "sha256": identity}
 
 
 class ActivationRun(ABC):

@@ -29,12 +29,13 @@ NO_CHURN = Churn()
 
 
 @torch.no_grad()
-def sample_heun(denoise, noise, sigmas, churn=NO_CHURN, advance=None):
+def sample_heun(denoise, noise, sigmas, churn=NO_CHURN, advance=None, round_sigma=None):
     """Return samples (B, C, H, W) float64: EDM's stochastic second-order sampler (Karras et al. 2022, algorithm 2).
 
     There are len(sigmas) - 1 steps of two network calls each, except the last, which has one.
     With churn, every step draws noise, even where gamma is 0, as in the original; without, only the start.
-    On mps, which has no float64, the state is float32.  advance: called once a step.
+    On mps, which has no float64, the state is float32.  advance: called once a step.  round_sigma: maps a level that
+    churn has raised to one that the network knows, where these are discrete.
     """
     num_steps, start = len(sigmas) - 1, noise()
     dtype = torch.float32 if start.device.type == "mps" else torch.float64
@@ -43,6 +44,8 @@ def sample_heun(denoise, noise, sigmas, churn=NO_CHURN, advance=None):
         sigma_hat, x_hat = sigma, x
         if churn.S_churn > 0:
             sigma_hat = sigma * (1 + churn.gamma(sigma, num_steps))
+            if round_sigma is not None:  # may round down to sigma, but not below it
+                sigma_hat = max(round_sigma(sigma_hat), sigma)
             x_hat = x + math.sqrt(sigma_hat**2 - sigma**2) * churn.S_noise * noise().to(dtype)
         d = (x_hat - denoise(x_hat, sigma_hat).to(dtype)) / sigma_hat  # dx / dsigma, (B, C, H, W)
         x = x_hat + (sigma_next - sigma_hat) * d  # Euler

@@ -56,6 +56,15 @@ class Sampling:
             return [high, 0.0]
         return karras_sigmas(self.num_steps, low, high, self.rho)
 
+    def levels(self, network):
+        """Return the noise levels for a network: `sigmas`, rounded to its discrete ones where it has such."""
+        levels = [network.round_sigma(sigma) for sigma in self.sigmas(network.config)[:-1]] + [0.0]
+        if self.method != "heun" and len(set(levels)) < len(levels):  # Heun's step of no length changes nothing
+            do = f"Use at most {len(set(levels)) - 1} steps, or heun"
+            raise InputError("two steps fall on one of the network's discrete noise levels",
+                             where=Parameter("num_steps", self.num_steps), do=do)
+        return levels
+
     @property
     def draws_further(self):
         """Whether noise is drawn after the start."""
@@ -76,9 +85,10 @@ class Sampling:
 def sample(network, sampling, seed, indices, labels=None, replace=None, advance=None, noise=None):
     """Return images (n, C, R, R) float32 in about [-1, 1] for the global image numbers `indices`.
 
-    network: an EDMPrecond.  sampling: a Sampling.  labels: (n,) integers, -1 for equal weights of all classes, or None
-    for an unconditional pass.  Image i draws from (seed, i) alone, the start before the steps, so that it starts from
-    the same noise under every method and at any batch size.  replace: see Denoiser.  advance: called once a step.
+    network: an EDMPrecond or DiscretePrecond.  sampling: a Sampling.  labels: (n,) integers, -1 for equal weights of
+    all classes, or None for an unconditional pass.  Image i draws from (seed, i) alone, the start before the steps, so
+    that it starts from the same noise under every method and at any batch size.  replace: see Denoiser.  advance:
+    called once a step.
     noise: another source of noise, called as UnitNoise.
     Raises InputError for settings that do not fit the network, unknown classes, and images that are not finite.
     """
@@ -86,10 +96,10 @@ def sample(network, sampling, seed, indices, labels=None, replace=None, advance=
     device = next(network.parameters()).device
     class_labels = None if labels is None else class_vectors(labels, network.config.label_dim, device)
     noise = noise or UnitNoise(seed, indices, network.image_shape, device, ahead=1)
-    denoise, sigmas = Denoiser(network, class_labels, sampling.guidance, replace), sampling.sigmas(network.config)
+    denoise, sigmas = Denoiser(network, class_labels, sampling.guidance, replace), sampling.levels(network)
     if sampling.method == "heun":
         churn = Churn(sampling.S_churn, sampling.S_min, sampling.S_max, sampling.S_noise)
-        images = sample_heun(denoise, noise, sigmas, churn, advance).float()
+        images = sample_heun(denoise, noise, sigmas, churn, advance, network.round_sigma).float()
     elif sampling.method == "multistep":
         images = sample_multistep(denoise, noise, sigmas, sampling.eta, advance)
     else:

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from common.errors import InputError
-from common.networks.adm_config import HEAD_CHANNELS, check_layers, decoder_parts, encoder_parts
+from common.networks.adm_config import check_layers, decoder_parts, encoder_parts
 from common.nn.dropout import Dropout
 
 SPREAD = math.sqrt(1 / 3)  # EDM's init_weight: initial weights relative to Kaiming's uniform ones
@@ -65,11 +65,11 @@ class Conv2d(nn.Module):
 
 
 class GroupNorm(nn.Module):
-    """Group normalisation with at least four channels a group, at most 32 groups."""
+    """Group normalisation."""
 
-    def __init__(self, channels):
+    def __init__(self, channels, groups):
         super().__init__()
-        self.groups = min(32, channels // 4)
+        self.groups = groups
         self.weight = nn.Parameter(torch.ones(channels))
         self.bias = nn.Parameter(torch.zeros(channels))
 
@@ -81,20 +81,20 @@ class GroupNorm(nn.Module):
 class UNetBlock(nn.Module):
     """Residual block with resampling, scaled and shifted by the embedding, then self-attention if it has heads."""
 
-    def __init__(self, part, embedding, dropout):
+    def __init__(self, part, config):
         super().__init__()
         width_in, width = part.channels_in, part.channels_out
         resample = part.kind if part.kind in ("up", "down") else None
-        self.heads = width // HEAD_CHANNELS if part.attention else 0
-        self.norm0 = GroupNorm(width_in)
+        self.heads = config.heads(width) if part.attention else 0
+        self.norm0 = GroupNorm(width_in, config.groups(width_in))
         self.conv0 = Conv2d(width_in, width, 3, resample)
-        self.affine = Linear(embedding, 2 * width)
-        self.norm1 = GroupNorm(width)
-        self.dropout = Dropout(dropout)
+        self.affine = Linear(config.model_channels * config.channel_mult_emb, 2 * width)
+        self.norm1 = GroupNorm(width, config.groups(width))
+        self.dropout = Dropout(config.dropout)
         self.conv1 = Conv2d(width, width, 3, scale=0.0)  # zero: an untrained block passes its shortcut through
         self.skip = Conv2d(width_in, width, int(width_in != width), resample) if width_in != width or resample else None
         if self.heads:
-            self.norm2 = GroupNorm(width)
+            self.norm2 = GroupNorm(width, config.groups(width))
             self.qkv = Conv2d(width, 3 * width, 1)
             self.proj = Conv2d(width, width, 1, scale=0.0)
 
@@ -143,10 +143,10 @@ class DhariwalUNet(nn.Module):
             side, name = part.module.split(".")
             is_conv = part.kind == "conv"
             getattr(self, side)[name] = Conv2d(part.channels_in, part.channels_out, 3) if is_conv else \
-                UNetBlock(part, embedding, config.dropout)
+                UNetBlock(part, config)
             self.takes_skip[part.module] = part.takes_skip
-        self.out_norm = GroupNorm(part.channels_out)
-        self.out_conv = Conv2d(part.channels_out, config.img_channels, 3, scale=0.0)
+        self.out_norm = GroupNorm(part.channels_out, config.groups(part.channels_out))
+        self.out_conv = Conv2d(part.channels_out, config.out_channels or config.img_channels, 3, scale=0.0)
 
     def embed(self, noise_labels, class_labels, augment_labels=None):
         """Return the embedding (B, E) that every block reads.
@@ -183,7 +183,7 @@ class DhariwalUNet(nn.Module):
             if name in left:
                 captured[name] = x
                 left.discard(name)
-        return (self.out_conv(F.silu(self.out_norm(x))) if image else None), captured  # (B, img_channels, R, R)
+        return (self.out_conv(F.silu(self.out_norm(x))) if image else None), captured  # (B, out_channels, R, R)
 
 
 class EDMPrecond(nn.Module):
@@ -231,7 +231,9 @@ class EDMPrecond(nn.Module):
         body = (c_in * x).to(self.body_dtype or self.model.out_conv.weight.dtype)  # (B, C, R, R)
         modules = {part.module for part in parts.values()}
         out, captured = self.model(body, embedding, modules, replaced, image)
-        denoised = c_skip * x + c_out * out.to(working) if image else None  # (B, C, R, R)
+        denoised = None
+        if image:  # channels beyond the images' are iDDPM's variances
+            denoised = c_skip * x + c_out * out[:, : self.config.img_channels].to(working)  # (B, C, R, R)
         return denoised, {name: captured[part.module] for name, part in parts.items()}
 
     def scalings(self, sigma, x):
@@ -241,6 +243,10 @@ class EDMPrecond(nn.Module):
         total = (sigma**2 + data**2)[:, None, None, None]
         wide = sigma[:, None, None, None]
         return data**2 / total, wide * data / total.sqrt(), 1 / total.sqrt(), sigma.log() / 4  # c_noise = ln(sigma) / 4
+
+    def round_sigma(self, sigma):
+        """Return the noise level that a sampler may ask for in place of sigma, a number: any."""
+        return sigma
 
     def _replaced(self, replace, batch):
         """Return {module: tensor} of {layer: tensor}, shapes checked."""

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, fields
 
 from common.errors import InputError, Parameter, nearest
 
-HEAD_CHANNELS = 64  # channels per attention head, EDM's channels_per_head
+PRECONDITIONINGS = ("edm", "iddpm", "linear", "cosine")  # all but edm: noise prediction, see adm_discrete
 PUBLISHED = {"img_resolution": 64, "img_channels": 3, "label_dim": 1000, "dropout": 0.0}  # ImageNet-64 of EDM and DMD2
 
 
@@ -17,7 +17,8 @@ PUBLISHED = {"img_resolution": 64, "img_channels": 3, "label_dim": 1000, "dropou
 class AdmConfig:
     """The constructor's arguments under their published names; the defaults are EDM's.
 
-    EDM's own `use_fp16` only records how the network was trained, and is dropped.
+    EDM's own `use_fp16` only records how the network was trained, and is dropped. From `precond` on they are those of
+    EDM's iDDPMPrecond and of guided-diffusion's networks, at values that describe EDM's.
     """
 
     img_resolution: int
@@ -34,6 +35,15 @@ class AdmConfig:
     attn_resolutions: tuple = (32, 16, 8)
     dropout: float = 0.10
     label_dropout: float = 0.0  # share of label rows zeroed in training
+    precond: str = "edm"
+    M: int = 1000  # number of discrete noise levels
+    C_1: float = 0.001  # iddpm: least ratio of consecutive alpha_bar
+    C_2: float = 0.008  # iddpm: offset of the cosine
+    time_scale: float = 1.0  # factor of the step's number that the network is given
+    out_channels: int = 0  # of the network; 0: img_channels. Those above img_channels are variances, which are not used
+    head_channels: int = 64  # channels per attention head, EDM's channels_per_head
+    num_heads: int = 0  # attention heads of every block; 0: by head_channels
+    group_channels: int = 4  # least channels per normalisation group, of which there are at most 32
 
     @classmethod
     def from_kwargs(cls, values, where):
@@ -57,14 +67,43 @@ class AdmConfig:
 
     def to_kwargs(self):
         """Return the arguments as JSON has them: lists for tuples, "inf" for infinity; see from_kwargs."""
-        values = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+        names = [field.name for field in fields(self)]
+        own = names[names.index("precond"):]  # left out at EDM's values, as EDM has no such arguments
+        values = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()
+                  if name not in own or value != type(self).__dataclass_fields__[name].default}
         return {name: "inf" if value == float("inf") else value for name, value in values.items()}
+
+    def width(self, level):
+        """Return the channels of a level."""
+        return int(self.model_channels * self.channel_mult[level])
+
+    def heads(self, channels):
+        """Return the number of attention heads of a block that attends; 0: it has too few channels for one."""
+        return self.num_heads or channels // self.head_channels
+
+    def groups(self, channels):
+        """Return the number of normalisation groups."""
+        return min(32, channels // self.group_channels)
 
     def _checked(self):
         counts = (self.img_resolution, self.img_channels, self.model_channels, self.channel_mult_emb, self.num_blocks,
-                  *self.channel_mult)
+                  self.M, self.head_channels, self.group_channels)
         if not self.channel_mult or min(counts) < 1 or max(counts) > 1 << 16 or len(self.channel_mult) > 16:
             raise ValueError("a size is out of range")
+        fraction = [mult for mult in self.channel_mult if int(mult) != mult]
+        if fraction and self.precond in ("edm", "iddpm"):
+            raise ValueError(f"expected an integer, not {fraction[0]}")
+        widths = [self.model_channels * mult for mult in self.channel_mult]
+        if min(widths) < 1 or max(widths) > 1 << 16 or any(int(width) != width for width in widths):
+            raise ValueError(f"channel_mult {self.channel_mult} does not give whole numbers of channels in range")
+        if self.precond not in PRECONDITIONINGS:
+            raise ValueError(f"precond '{self.precond}' is none of {', '.join(PRECONDITIONINGS)}")
+        if self.out_channels not in (0, self.img_channels, 2 * self.img_channels) or not 0 <= self.num_heads <= 1 << 16:
+            raise ValueError("out_channels or num_heads is out of range")
+        if not (0 < self.C_1 < 1 and 0 < self.C_2 < 1 and 0 < self.time_scale <= 1e6):
+            raise ValueError("C_1, C_2 or time_scale is out of range")
+        if self.precond == "linear" and self.M <= 20:
+            raise ValueError(f"the linear schedule needs more than 20 steps, not {self.M}")
         widest = self.model_channels * max(*self.channel_mult, self.channel_mult_emb)
         if widest > 1 << 16 or len(self.channel_mult) * self.num_blocks > 256:  # building must not take minutes
             raise ValueError(f"{widest} channels or {self.num_blocks} blocks per level are out of range")
@@ -76,8 +115,10 @@ class AdmConfig:
             raise ValueError(f"model_channels {self.model_channels} is odd or too small")
         for part in [*encoder_parts(self)[1:], *decoder_parts(self)]:
             for channels in (part.channels_in, part.channels_out):
-                if channels % min(32, channels // 4):
+                if channels < self.group_channels or channels % self.groups(channels):
                     raise ValueError(f"{channels} channels are not divisible into normalisation groups")
+            if part.attention and part.channels_out % max(self.heads(part.channels_out), 1):
+                raise ValueError(f"{part.channels_out} channels are not divisible into attention heads")
         if not (self.sigma_data > 0 and 0 <= self.sigma_min < self.sigma_max):
             raise ValueError("expected 0 <= sigma_min < sigma_max and sigma_data > 0")
         if not (0 <= self.dropout < 1 and 0 <= self.label_dropout <= 1):
@@ -87,7 +128,10 @@ class AdmConfig:
 
 def _converted(field, value):
     if field.type in (tuple, "tuple"):
-        return tuple(_integer(item) for item in value)
+        fractions = field.name == "channel_mult"  # guided-diffusion's 512-pixel network begins with half
+        return tuple(float(item) if fractions and item != int(item) else _integer(item) for item in value)
+    if field.type in (str, "str"):
+        return str(value)
     return float(value) if field.type in (float, "float") else _integer(value)
 
 
@@ -106,7 +150,7 @@ class Part:
     channels_in: int  # of its input, the skip connection included
     channels_out: int
     resolution: int  # of its output
-    attention: bool = False  # requested; a block with fewer than 64 channels has no head, hence no attention
+    attention: bool = False  # requested; a block with fewer channels than a head has no head, hence no attention
     takes_skip: bool = False
 
     @property
@@ -118,8 +162,8 @@ class Part:
 def encoder_parts(config):
     """Return the Parts of `enc` in order; the output of each goes to the decoder as a skip connection."""
     parts, channels = [], config.img_channels
-    for level, mult in enumerate(config.channel_mult):
-        size, width = config.img_resolution >> level, config.model_channels * mult
+    for level in range(len(config.channel_mult)):
+        size, width = config.img_resolution >> level, config.width(level)
         if level == 0:
             parts.append(Part(f"enc.{size}x{size}_conv", "conv", channels, width, size))
             channels = width
@@ -136,8 +180,8 @@ def decoder_parts(config):
     """Return the Parts of `dec` in order."""
     skips = [part.channels_out for part in encoder_parts(config)]
     parts, channels = [], skips[-1]
-    for level, mult in reversed(list(enumerate(config.channel_mult))):
-        size, width = config.img_resolution >> level, config.model_channels * mult
+    for level in reversed(range(len(config.channel_mult))):
+        size, width = config.img_resolution >> level, config.width(level)
         if level == len(config.channel_mult) - 1:
             parts.append(Part(f"dec.{size}x{size}_in0", "block", channels, channels, size, attention=True))
             parts.append(Part(f"dec.{size}x{size}_in1", "block", channels, channels, size))
@@ -181,7 +225,8 @@ def deduce_config(shapes, where):
     """Return the AdmConfig whose network has the entries {state-dict name: shape}, names beginning with `model.`.
 
     Dropout and the noise limits leave no trace in the weights and take EDM's values (dropout 0). Nor does attention
-    that is requested but has no head (fewer than 64 channels), which makes no difference.
+    that is requested but has no head (fewer than 64 channels), which makes no difference. With an entry `u`, the noise
+    levels, the network has the preconditioning of iDDPM; without, EDM's.
     Raises InputError when the entries are not those of an ADM network.
     """
     if any("_aux_" in name for name in shapes):
@@ -210,7 +255,19 @@ def deduce_config(shapes, where):
         "augment_dim": _columns(shapes, "model.map_augment.weight"),
         "channel_mult": [width // channels for width in widths], "channel_mult_emb": embedding // channels,
         "num_blocks": blocks[size], "attn_resolutions": sorted(attention, reverse=True), "dropout": 0.0,
+        **_preconditioning(shapes, shapes[first[0]][1], where),
     }, where)
+
+
+def _preconditioning(shapes, img_channels, where):
+    """Return the arguments that an entry `u` and the network's last entry tell; {} for EDM's preconditioning."""
+    outputs = shapes.get("model.out_conv.bias", (img_channels,))
+    if len(shapes.get("u", ())) == 1 and shapes["u"][0] > 1:
+        return {"precond": "iddpm", "M": shapes["u"][0] - 1, "out_channels": outputs[0]}
+    if outputs == (2 * img_channels,):
+        raise InputError(f"the network has {outputs[0]} output channels, as under iDDPM's preconditioning, but not its "
+                         "noise levels (entry 'u')", where=where, do="Give the whole network")
+    return {}
 
 
 def _columns(shapes, name):

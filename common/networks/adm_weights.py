@@ -4,7 +4,8 @@
   `model`, `state_dict`, `generator`), with or without the prefixes that wrappers of training leave; Lightning's .ckpt;
 - a folder of accelerate: model.safetensors or pytorch_model.bin; the guidance model beside it (model_1.safetensors,
   pytorch_model_1.bin) holds two more networks, `real_unet` (the teacher) and `fake_unet`;
-- NVIDIA's network pickle, .pkl, through `edm_pickle`.
+- NVIDIA's network pickle, .pkl, through `network_pickle`: EDMPrecond and iDDPMPrecond;
+- a state dict of openai/guided-diffusion, .pt, through `adm_guided`.
 
 The configuration comes from the pickle, or from what the file says of it, or from the weights' names and shapes.
 No file can run code.
@@ -15,21 +16,24 @@ import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from common.errors import InputError
+from common.errors import InputError, Parameter
 from common.files import system_errors
 from common.formats.checkpoints import is_safetensors, load_safetensors, load_strictly, load_torch
 from common.formats.lightning import load_lightning
 from common.networks.adm_config import AdmConfig, deduce_config
+from common.networks.adm_guided import is_guided, parse_model_flags, read_guided
 
-PUBLISHED = ("a generator of DMD2 (huggingface.co/tianweiy/DMD2, model/imagenet) or edm-imagenet-64x64-cond-adm.pkl of "
-             "NVlabs/edm")
+PUBLISHED = ("a generator of DMD2 (huggingface.co/tianweiy/DMD2, model/imagenet), edm-imagenet-64x64-cond-adm.pkl of "
+             "NVlabs/edm or a diffusion network of openai/guided-diffusion")
 PARTS = ("generator", "real_unet", "fake_unet")
 FOLDER_FILES = {"generator": ("model.safetensors", "pytorch_model.bin"),
                 "guidance": ("model_1.safetensors", "pytorch_model_1.bin")}
 PREFIXES = ("module.", "_orig_mod.", "feedforward_model.", "generator.")
 WRAPPERS = {"ema": ("ema",), "raw": ("model", "net", "state_dict", "generator")}
-EMA_ARGUMENTS = ("img_resolution", "img_channels", "label_dim", "use_fp16", "sigma_min", "sigma_max", "sigma_data",
-                 "model_type")
+ARGUMENTS = {  # in the order of EDM's constructors
+    "EDMPrecond": ("img_resolution", "img_channels", "label_dim", "use_fp16", "sigma_min", "sigma_max", "sigma_data",
+                   "model_type"),
+    "iDDPMPrecond": ("img_resolution", "img_channels", "label_dim", "use_fp16", "C_1", "C_2", "M", "model_type")}
 LEGACY_MAGIC = bytes.fromhex("8a0a6cfc9c46f9206aa85019")  # how torch.save's files began before they were zips
 MARK = "map_layer0.weight"  # an entry that every ADM network has
 
@@ -45,18 +49,19 @@ class AdmFile:
     dropped: tuple = ()  # entries left out: map_augment
 
 
-def load_adm(path, device="cpu", weights="ema", part="generator", precision="fp32"):
-    """Return the EDMPrecond of a file or folder on a device, in evaluation mode, its parameters fixed.
+def load_adm(path, device="cpu", weights="ema", part="generator", precision="fp32", model_flags=None):
+    """Return the EDMPrecond or DiscretePrecond of a file or folder on a device, for evaluation, its parameters fixed.
 
     weights: ema or raw, where a file has both.  part: generator, real_unet or fake_unet; the latter two stand in a
     guidance file.  precision: fp32; bf16 or fp16 on CUDA alone (weights and layers, not the embedding).
+    model_flags: for a file of guided-diffusion, the flags that its scripts build the network with, as one text.
     Raises InputError for a missing, damaged or foreign file, one that would run code, and another network's weights.
     """
     if precision not in ("fp32", "tf32", "bf16", "fp16"):
         raise InputError(f"unknown precision '{precision}'", where="--precision", do="Use fp32, tf32, bf16 or fp16")
     if precision in ("bf16", "fp16") and not str(device).startswith("cuda"):
         raise InputError(f"{precision} needs CUDA", where=f"--precision {precision}", do="Use fp32 on this device")
-    network = build_adm(read_adm(path, weights, part)).to(device)
+    network = build_adm(read_adm(path, weights, part, model_flags)).to(device)
     if precision in ("bf16", "fp16"):
         import torch
 
@@ -64,19 +69,26 @@ def load_adm(path, device="cpu", weights="ema", part="generator", precision="fp3
     return network
 
 
-def read_adm(path, weights="ema", part="generator"):
+def read_adm(path, weights="ema", part="generator", model_flags=None):
     """Return the AdmFile of a file or folder; see load_adm."""
     if part not in PARTS:
         raise InputError(f"no part is called '{part}'", where="part", do=f"Use {', '.join(PARTS)}")
     if weights not in WRAPPERS:
         raise InputError(f"no weights are called '{weights}'", where="weights", do="Use ema or raw")
     path = find_adm(path, part)
+    flags = parse_model_flags(model_flags)
     if _is_network_pickle(path):
         config, state, entry = _read_pickle(path)
     else:
         value, described = _read_container(path)
         state, entry = unwrap_state(value, path, weights)
         config = described or _described(value, path)
+        if is_guided(state) and part == "generator":
+            config, state = read_guided(state, flags, path)
+            return AdmFile(path, config, {name: tensor.float().contiguous() for name, tensor in state.items()}, entry)
+    if flags is not None:
+        raise InputError("the network is not one of guided-diffusion", where=Parameter("model_flags"),
+                         do="Omit the flags; the file describes itself")
     state, chosen = select_part(state, part, path)
     if not any(name.endswith(MARK) for name in state):
         raise InputError(f"no ADM network in it (no entry '...{MARK}')", where=path, do=f"Give {PUBLISHED}")
@@ -84,17 +96,33 @@ def read_adm(path, weights="ema", part="generator"):
         config = deduce_config({name: tuple(tensor.shape) for name, tensor in state.items()}, path)
     dropped = tuple(name for name in state if name == "model.map_augment.weight")
     state = {name: tensor.float().contiguous() for name, tensor in state.items() if name not in dropped}
-    return AdmFile(path, replace(config, augment_dim=0), state, chosen or entry, dropped)
+    config = _with_levels(replace(config, augment_dim=0), state, path)
+    return AdmFile(path, config, state, chosen or entry, dropped)
+
+
+def _with_levels(config, state, where):
+    """Return the AdmConfig with the limits of the noise levels in a state dict, where it has discrete ones."""
+    from common.networks.adm_discrete import with_limits
+
+    if config.precond == "edm":
+        return config
+    levels = state.get("u")
+    good = levels is not None and levels.shape == (config.M + 1,) and bool((levels[:-1] > levels[1:]).all())
+    if not good or levels[-1] != 0 or not bool(levels.isfinite().all()):
+        raise InputError(f"its noise levels (entry 'u') are not {config.M + 1} numbers that descend to 0", where=where,
+                         do="Copy or download the file again")
+    return with_limits(config, levels)
 
 
 def build_adm(file):
-    """Return the EDMPrecond of an AdmFile, whose tensors become its parameters; InputError when they do not fit."""
+    """Return the network of an AdmFile, whose tensors become its parameters; InputError when they do not fit."""
     import torch
 
     from common.networks.adm import EDMPrecond
+    from common.networks.adm_discrete import DiscretePrecond
 
     with torch.device("meta"):  # no time and memory for initial values that would be overwritten
-        network = EDMPrecond(file.config)
+        network = (EDMPrecond if file.config.precond == "edm" else DiscretePrecond)(file.config)
     load_strictly(network, file.state, file.path, do=f"Give {PUBLISHED}", assign=True)
     for name, buffer in network.named_buffers():
         if name.endswith("resample_filter") and not bool((buffer == 0.25).all()):
@@ -154,17 +182,26 @@ def _read_pickle(path):
             names = ", ".join(map(str, value)) or "nothing"
             raise InputError(f"no network under 'ema' (it has {names})", where=path, do=f"Give {PUBLISHED}")
         value = value["ema"]
-    if not isinstance(value, Record) or value.class_name != "EDMPrecond":
+    if not isinstance(value, Record) or value.class_name not in ARGUMENTS:
         kind = getattr(value, "class_name", None) or type(value).__name__
-        raise InputError(f"it holds a {kind}, expected an EDMPrecond network (other preconditionings are not read)",
-                         where=path, do=f"Give {PUBLISHED}")
+        raise InputError(f"it holds a {kind}, expected an EDMPrecond or iDDPMPrecond network (other preconditionings "
+                         "are not read)", where=path, do=f"Give {PUBLISHED}")
+    return _pickled_config(value, path), network_state(value, path), entry
+
+
+def _pickled_config(value, path):
+    """Return the AdmConfig of the Record of a network."""
     positional, named = value.attributes.get("_init_args", ()), value.attributes.get("_init_kwargs", {})
-    if not isinstance(positional, tuple) or len(positional) > len(EMA_ARGUMENTS) or not isinstance(named, dict):
+    names = ARGUMENTS[value.class_name]
+    if not isinstance(positional, tuple) or len(positional) > len(names) or not isinstance(named, dict):
         raise InputError("the network's arguments are missing", where=path, do="Copy or download the file again")
-    arguments = {**dict(zip(EMA_ARGUMENTS, positional)), **named}
+    arguments = {**dict(zip(names, positional)), **named}
     if "img_resolution" not in arguments or not all(isinstance(name, str) for name in arguments):
         raise InputError("the network's arguments are missing", where=path, do="Copy or download the file again")
-    return AdmConfig.from_kwargs(arguments, path), network_state(value, path), entry
+    config = AdmConfig.from_kwargs(arguments, path)
+    if value.class_name == "iDDPMPrecond":
+        config = replace(config, precond="iddpm", out_channels=2 * config.img_channels)
+    return config
 
 
 def _read_container(path):
@@ -212,7 +249,7 @@ def unwrap_state(value, where, weights="ema"):
     if not isinstance(value, dict):
         raise InputError(f"it holds a {type(value).__name__}, no state dict", where=where, do=f"Give {PUBLISHED}")
     tensors = {str(name): item for name, item in value.items() if isinstance(item, torch.Tensor)}
-    if any(name.endswith(MARK) for name in tensors):
+    if any(name.endswith(MARK) for name in tensors) or is_guided({_stripped(name): None for name in tensors}):
         return {_stripped(name): tensor for name, tensor in tensors.items()}, ""
     order = [*WRAPPERS["ema"], *WRAPPERS["raw"]] if weights == "ema" else list(WRAPPERS["raw"])
     for key in order:
@@ -221,9 +258,6 @@ def unwrap_state(value, where, weights="ema"):
             return state, f"{key}.{inner}".rstrip(".")
     if weights == "raw" and isinstance(value.get("ema"), dict):
         raise InputError("only averaged weights (ema) in it", where=where, do="Ask for the ema weights")
-    if any(name.startswith("input_blocks.") for name in tensors):
-        raise InputError("the weights of guided-diffusion's UNetModel, whose layers have other names", where=where,
-                         do="Use EDM's or DMD2's ImageNet-64 network")
     held = ", ".join(list(map(str, value))[:5]) or "nothing"
     raise InputError(f"no ADM network in it (it has {held})", where=where, do=f"Give {PUBLISHED}")
 

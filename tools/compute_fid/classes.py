@@ -1,11 +1,10 @@
 """`--per_class`: the Frechet distance and KID of each class, from features that are there already."""
 
-from dataclasses import replace
-
 import numpy as np
 
 from common.errors import InputError
 from tools.compute_fid.effects import PER_CLASS
+from tools.compute_fid.measure import MEASURES, spread
 
 LISTS = ("class_num_generated", "class_num_reference", "class_fid", "class_frechet_distance", "class_kid")
 
@@ -18,7 +17,6 @@ def measure_classes(sides, classes, options, device):
     """
     from common.features.statistics import Statistics
     from common.formats.rows import gather
-    from tools.compute_fid.measure import MEASURES
 
     names, notes = paired_names(*classes)
     rows = [_rows_of(column) for column in names]
@@ -33,16 +31,25 @@ def measure_classes(sides, classes, options, device):
         notes.append(f"{len(left):,} classes with fewer than two images on a side are left out: {few}")
     results = {"classes": shared, **{f"class_num_{which}": [len(side[name]) for name in shared]
                                      for which, side in zip(("generated", "reference"), rows)}}
-    bare = replace(options, interval=False)
     for metric in [name for name in PER_CLASS if name in options.metrics]:
+        found = []
         for name in shared:
             pair = [Statistics(features=gather(side.features, own[name]), meta=side.meta)
                     for side, own in zip(sides, rows)]
-            value = MEASURES[metric](*pair, bare, device)
-            for key in {"fid", "frechet_distance", "kid"} & value.keys():
-                results.setdefault(f"class_{key}", []).append(value[key])
-    results |= {f"{name}_mean": float(np.mean(results[name])) for name in LISTS[2:] if name in results}
+            found.append(MEASURES[metric](*pair, options, device))
+        results |= _in_lists(found, next(key for key in ("fid", "frechet_distance", "kid") if key in found[0]))
     return results, notes
+
+
+def _in_lists(found, key):
+    """Return {class_KEY: values, class_KEY_se and _interval: None where unknown, and the mean with its own} of what was
+    measured of each class. Classes share no image: the errors of their values are independent."""
+    values, errors = [one[key] for one in found], [one.get(f"{key}_se") for one in found]
+    results, mean = {f"class_{key}": values}, float(np.mean(values))
+    if any(error is not None for error in errors):
+        results |= {f"class_{key}_se": errors, f"class_{key}_interval": [one.get(f"{key}_interval") for one in found]}
+    error = float(np.linalg.norm(errors) / len(errors)) if None not in errors else None
+    return results | {f"class_{key}_mean": mean} | spread(f"class_{key}_mean", mean, error)
 
 
 def paired_names(first, second):
@@ -86,8 +93,18 @@ def table_of_classes(results):
     """Return the header and rows of the table of classes; ([], []) without --per_class."""
     if "classes" not in results:
         return [], []
-    columns = [name for name in LISTS if name in results]
-    rows = zip(results["classes"], *(results[name] for name in columns))
-    return (["class", *(name.removeprefix("class_") for name in columns)],
-            [[name, *(f"{value:.6g}" if isinstance(value, float) else str(value) for value in values)]
-             for name, *values in rows])
+    columns = {}
+    for name in LISTS:
+        if name in results:
+            label = name.removeprefix("class_")
+            columns[label] = results[name]
+        if f"{name}_interval" in results:
+            intervals = results[f"{name}_interval"]
+            columns |= {f"{label} 95 % {which}": [None if one is None else one[end] for one in intervals]
+                        for end, which in enumerate(("low", "high"))}
+    return ["class", *columns], [[name, *map(_text, values)]
+                                 for name, *values in zip(results["classes"], *columns.values())]
+
+
+def _text(value):
+    return f"{value:.6g}" if isinstance(value, float) else "" if value is None else str(value)

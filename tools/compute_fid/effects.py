@@ -8,13 +8,19 @@ OF_METRICS = {"nearest_k": "prdc", "inclusive": "prdc", "splits": "is", "kid_sub
               "kid_order": "kid", "kid_pairs": "kid", "kid_kernel": "kid"}
 OF_SUBSETS = ("kid_subset_size", "kid_order")
 OF_GENERATORS = ("config", "method", "num_steps", "z_dim", "truncation", "output_range", "num_classes", "class_label")
+ALONE = ("is", "vendi")  # metrics of the generated images alone
 WITH_ERRORS = ("fid", "fid_infinity", "sfid", "kid", "is")  # metrics that have a standard error
 
 PER_CLASS = ("fid", "kid")  # metrics that --per_class also takes class by class
 
 
 def check_metric_options(options):
-    """Raise InputError for an option of a metric that is not asked for, or of subsets that are not drawn."""
+    """Raise InputError for an option of a metric that is not asked for, or of subsets that are not drawn, and for a
+    reference where no metric compares."""
+    for name in ("reference", "dataset_name"):
+        if is_given(options, name) and {*options.metrics} <= {*ALONE}:
+            raise InputError(f"{' and '.join(options.metrics)} compare{'s' * (len(options.metrics) == 1)} with nothing",
+                             where=f"--{name}", do="Leave it out, or ask for a metric that compares, such as fid")
     for name, metric in OF_METRICS.items():
         if is_given(options, name) and metric not in options.metrics:
             raise InputError(f"acts on the metric {metric}, which is not asked for", where=f"--{name}",

@@ -28,7 +28,6 @@ def is_fid(statistics):
 
 
 NEED_FEATURES = ("kid", "prdc", "mind", "vendi")
-ALONE = ("is", "vendi")  # metrics of the generated images alone
 
 
 def check_features(statistics, metric):
@@ -52,7 +51,7 @@ def _fid(generated, reference, options, device):
 
     name = "fid" if is_fid(generated) else "frechet_distance"
     value = frechet(generated, reference)
-    return {name: value} | _spread(name, value, frechet_error(generated, reference) if options.interval else None)
+    return {name: value} | spread(name, value, frechet_error(generated, reference) if options.interval else None)
 
 
 def _sfid(generated, reference, options, device):
@@ -61,7 +60,7 @@ def _sfid(generated, reference, options, device):
     from common.metrics.intervals import frechet_error
 
     value = frechet(generated, reference)
-    return {"sfid": value} | _spread("sfid", value, frechet_error(generated, reference) if options.interval else None)
+    return {"sfid": value} | spread("sfid", value, frechet_error(generated, reference) if options.interval else None)
 
 
 def _fid_infinity(generated, reference, options, device):
@@ -72,10 +71,10 @@ def _fid_infinity(generated, reference, options, device):
     name = "fid_infinity" if is_fid(generated) else "frechet_infinity"
     value, error = frechet_infinity(generated, reference,
                                     frechet_error(generated, reference) if options.interval else None)
-    return {name: value} | _spread(name, value, error)
+    return {name: value} | spread(name, value, error)
 
 
-def _spread(name, value, error):
+def spread(name, value, error):
     """Return {name_se, name_interval}, the normal 95 % interval; {} where the error is unknown."""
     return {} if error is None else {f"{name}_se": error,
                                      f"{name}_interval": [value - 1.96 * error, value + 1.96 * error]}
@@ -99,7 +98,7 @@ def _kid(generated, reference, options, device):
         mean, deviation = kid_subsets(fake, real, *drawn, kernel=kernel)
         value, error = mean, None
     results = {"kid": value, "kid_pairs": "all" if every else "subsets"}
-    results |= _spread("kid", value, error if options.interval else None)
+    results |= spread("kid", value, error if options.interval else None)
     return results | ({"kid_subsets": mean, "kid_subsets_std": deviation} if options.kid_subsets else {})
 
 
@@ -113,7 +112,7 @@ def _inception_score(generated, reference, options, device):
     for block in blocks(generated.logits):
         score.add(block)
     mean, deviation = score.result()
-    results = {"inception_score": mean} | _spread("inception_score", mean, score.standard_error())
+    results = {"inception_score": mean} | spread("inception_score", mean, score.standard_error())
     return results | ({"inception_score_std": deviation} if options.splits > 1 else {})
 
 

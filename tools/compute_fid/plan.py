@@ -1,8 +1,8 @@
 """The two sides of a score, opened and checked before any image is encoded."""
 
 from common.errors import InputError
-from tools.compute_fid.effects import check_effects
-from tools.compute_fid.measure import ALONE, NEED_FEATURES
+from tools.compute_fid.effects import ALONE, check_effects
+from tools.compute_fid.measure import NEED_FEATURES
 from tools.compute_fid.sides import encoded_side, has_spatial, images_in, open_source, stored_side
 
 # Metrics that take a side's rows.
@@ -45,7 +45,7 @@ class Plan:
         for which, place in self.places.items():
             asked = {*self.options.metrics}
             wanted = ROWS_OF[which] & asked or ("sfid" in asked and not (place and has_spatial(place)))
-            if place and getattr(self, which) is None and wanted:
+            if place and getattr(self, which) is None and (wanted or self.options.per_class):
                 images = images_in(place)
                 found |= {which: images} if images is not None else {}
         return found
@@ -76,7 +76,7 @@ class Plan:
             return {}
         found = {}
         for which in ("generated", "reference"):
-            source = getattr(self, which)
+            source = getattr(self, which) or self.inside.get(which)
             found[which] = source.classes() if hasattr(source, "classes") else None
             if found[which] is None:
                 raise InputError("no classes are known of it, which --per_class needs", where=self.describe(which),
@@ -158,6 +158,7 @@ class Plan:
             taken = ROWS_OF[which] | ({"sfid"} if which not in self.spatial else set())
             rows[which], _ = self._encoded(which, images, self.change)
             names = [name for name in self.options.metrics if name in taken]
+            names += ["the classes"] if self.options.per_class else []
             notes.append(f"{', '.join(names)}: of the {rows[which].count:,} images in {self.places[which]}, not of its "
                          f"statistics")
         return rows, notes

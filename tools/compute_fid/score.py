@@ -44,7 +44,8 @@ def score(request):
             notes = [*plan.notes, *notes, *_comparisons(generated, reference, rows, spatial)]
             results = measure(generated, reference, options, device, rows, spatial)
             if options.per_class:
-                of_classes, more = measure_classes((generated, reference), plan.classes.values(), options, device)
+                sides = rows.get("generated", generated), rows.get("reference", reference)
+                of_classes, more = measure_classes(sides, plan.classes.values(), options, device)
                 results, notes = results | of_classes, notes + more
             results |= _circumstances(plan, generated, reference, excluded, list(dict.fromkeys(notes)))
             results["excluded_reference"] = len(excluded_reference)
@@ -68,8 +69,7 @@ def _comparisons(generated, reference, rows, spatial):
 def settle(options):
     """Return the options with the metrics' names in a fixed order and a generator's number of images. Raises InputError
     for flags in conflict."""
-    from tools.compute_fid.effects import check_metric_options
-    from tools.compute_fid.measure import ALONE
+    from tools.compute_fid.effects import ALONE, check_metric_options
     from tools.compute_fid.sides import NUM_GEN, is_generator
 
     words = [word.lower() for entry in options.metrics for word in entry.replace(",", " ").split()]

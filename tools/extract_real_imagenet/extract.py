@@ -16,7 +16,7 @@ def extract(request):
 
     results: num_samples, left_out, candidates, short_classes, layers, widths, format, images_per_second, output_dir.
     """
-    from common.activations.capture import settle_feeding
+    from common.activations.capture import note_feeding, settle_feeding
     from common.datasets.imagenet.sources import Settings, open_source
     from common.device import pick_device
     from common.files import check_writable
@@ -35,7 +35,8 @@ def extract(request):
     device = pick_device(options.device, parallel.local_rank())
     network, weights = open_network(
         options.checkpoint_path, options.layers, options.pool, device, weights=options.weights, part=options.part,
-        precision=options.precision, compile=options.compile)
+        precision=options.precision, compile=options.compile, model_flags=options.model_flags)
+    note_feeding(request.input_mode, options.conditioning_sigma, network.config)
     source.check(network.config.img_resolution)
     for note in source.notes():
         console.say(note)
@@ -215,7 +216,7 @@ class Extraction(ActivationRun):
         options = self.options
         return {"model_type": self.tree.model, "adapter": options.adapter, "checkpoint": self.weights["path"],
                 "num_samples": count, "layers": self.layers, "conditioning_sigma": options.conditioning_sigma,
-                "sigma_fed": level_fed(options.input_mode, options.conditioning_sigma),
+                "sigma_fed": level_fed(options.input_mode, options.conditioning_sigma, self.network.config),
                 "seed": options.seed, "split": options.split, "input_mode": options.input_mode,
                 "label_mode": options.label_mode, **self.stored_as(),
                 "preprocess": options.preprocess if self.source.kind == "imagenet_real" else options.resize,

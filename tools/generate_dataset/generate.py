@@ -13,13 +13,15 @@ from tools.generate_dataset.pictures import EarlierPictures
 
 def generate(request):
     """Generate; results: num_samples, layers, widths, format, network_calls, images_per_second, output_dir."""
+    from common.activations.capture import note_feeding
     from common.device import pick_device
 
     options = settle(request)
     device = pick_device(options.device, parallel.local_rank())
     network, weights = open_network(
         options.checkpoint_path, options.layers, options.pool, device, weights=options.weights, part=options.part,
-        precision=options.precision, compile=options.compile)
+        precision=options.precision, compile=options.compile, model_flags=options.model_flags)
+    note_feeding(request.input_mode, options.conditioning_sigma, network.config)
     sampling = make_sampling(options)
     sampling.check(network.config)
     check_noise(options, sampling, network)
@@ -220,7 +222,7 @@ class Generation(ActivationRun):
         from common.activations.capture import label_vectors, not_finite
         from common.images.pixels import to_uint8
 
-        network, sigma = self.network, self.sampling.sigmas(self.network.config)[0]
+        network, sigma = self.network, self.sampling.levels(self.network)[0]
         device = next(network.parameters()).device
         noise = self.noise(numbers)
         with torch.inference_mode():

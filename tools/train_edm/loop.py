@@ -176,5 +176,8 @@ def new_network(config, seed):
 def restore(network, path):
     """Load the weights of a network file; InputError when its architecture differs."""
     file = read_adm(path)
+    if file.config.precond != "edm":
+        raise InputError("the network predicts noise at discrete levels, as iDDPM and guided-diffusion; training is "
+                         "under EDM's preconditioning", where=file.path, do="Give an EDM or DMD2 network")
     load_strictly(network, file.state, file.path,
                   do="Match that file's architecture: --preset, --resolution, --label_dim ...")

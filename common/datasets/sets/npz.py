@@ -11,6 +11,7 @@ from common.formats.zips import open_zip
 
 IMAGE_KEYS = ("images", "samples", "data", "arr_0", "x")
 LABEL_KEYS = ("labels", "label", "y")
+UNNAMED = {"arr_0": "arr_1"}  # numpy's names: guided-diffusion's samples, with labels where they have classes
 SPLIT_KEYS = {"train": ("x_train", "y_train"), "test": ("x_test", "y_test")}  # of keras's mnist.npz
 
 
@@ -51,16 +52,29 @@ def _open_arrays(path, split):
         )
     label_keys = SPLIT_KEYS[split][1:] if is_split else LABEL_KEYS
     label_key = next((name for name in label_keys if name in members), None)
+    unnamed = UNNAMED.get(key) if label_key is None else None
     info = members[key]
     if info.compress_type == zipfile.ZIP_STORED:
         images = _map(path, _member_start(path, info), f"{path}: {key}")
     else:
         images = read_npz(path, required=(key,))[key]
         images = images.reshape(_with_channel(images.shape))
+    if unnamed in members and _is_labels(path, members[unnamed], images.shape[0]):
+        label_key = unnamed
     labels = read_npz(path, required=(label_key,))[label_key] if label_key else None
     arrays = [{"name": n, "bytes": members[n].file_size, "crc32": members[n].CRC} for n in (key, label_key) if n]
     identity = {"files": [{"name": path.name, "bytes": path.stat().st_size}], "arrays": arrays}
     return images, _check_labels(labels, images.shape, label_key, path), identity, is_split
+
+
+def _is_labels(path, info, count):
+    """Return whether an array without a name of its own is one of an integer for each image."""
+    try:
+        with open_zip(path, "not a complete .npz file") as archive, archive.open(info) as stream:
+            shape, _, dtype = npy_header(stream)
+    except (ValueError, EOFError):
+        return False
+    return dtype.kind in "iu" and tuple(shape) in ((count,), (count, 1))
 
 
 def _member_start(path, info):

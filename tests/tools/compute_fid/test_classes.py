@@ -45,13 +45,47 @@ def test_each_class_is_scored_by_its_own_images(here):
     assert "mean over classes" in (here / "out" / "table.csv").read_text()
 
 
-def labelled(path, folder, numbers):
+def test_each_class_has_the_interval_of_its_own_images(here):
+    results = score("fakes", "--reference", "reals", "--metrics", "fid,kid", "--per_class", "--output_dir", "out")
+    for row, name in enumerate(results["classes"]):
+        alone = score(f"fakes/{name}", "--reference", f"reals/{name}", "--metrics", "fid,kid")
+        for metric in ("frechet_distance", "kid"):
+            assert results[f"class_{metric}_se"][row] == pytest.approx(alone[f"{metric}_se"], rel=1e-4)
+            assert results[f"class_{metric}_interval"][row] == pytest.approx(alone[f"{metric}_interval"], rel=1e-4)
+    errors = np.array(results["class_kid_se"])
+    assert results["class_kid_mean_se"] == pytest.approx(np.sqrt(np.sum(errors**2)) / 3)
+    with open("out/classes.csv", newline="") as stream:
+        row = next(iter(csv.DictReader(stream)))
+    assert float(row["kid 95 % low"]) == pytest.approx(results["class_kid_interval"][0][0], rel=1e-4)
+    assert "class_kid_se" not in score("fakes", "--reference", "reals", "--metrics", "kid", "--per_class",
+                                       "--nointerval")
+
+
+def test_samples_of_guided_diffusion_have_their_labels(here):
+    order = {"10": 0, "cat": 1, "dog": 2}
+    labelled(here / "fakes.npz", "fakes", order, ("arr_0", "arr_1"))
+    labelled(here / "reals.npz", "reals", order)
+    expected = score("fakes", "--reference", "reals", "--per_class")["class_frechet_distance"]
+    results = score("fakes.npz", "--reference", "reals.npz", "--per_class")
+    assert results["class_frechet_distance"] == pytest.approx(expected, rel=1e-5)
+    rows = features("reals")  # a reference of statistics that holds images too
+    arrays = dict(np.load(here / "reals.npz"))
+    np.savez(here / "both.npz", mu=rows.mean(0), sigma=np.cov(rows.T), arr_0=arrays["images"], arr_1=arrays["labels"])
+    results = score("fakes.npz", "--reference", "both.npz", "--per_class")
+    assert results["class_frechet_distance"] == pytest.approx(expected, rel=1e-5)
+    assert any("the classes: of the 19 images" in note for note in results["notes"])
+    np.savez(here / "other.npz", arr_0=arrays["images"], arr_1=arrays["labels"] / 2)  # no labels
+    assert "no classes are known" in refusal_of("compute_fid", "clean", "other.npz", "--reference", "reals",
+                                                "--per_class", "--quiet", *SMALL)
+
+
+def labelled(path, folder, numbers, keys=("images", "labels")):
     """Write the images of a folder and the numbers of their classes as .npz, in reverse order."""
     images = open_images(folder)
     names = images.classes()
     order = list(reversed(range(len(images))))
-    np.savez(path, images=np.stack([images.load(index) for index in order]),
-             labels=np.array([numbers[names[index]] for index in order]))
+    arrays = np.stack([images.load(index) for index in order]), np.array([numbers[names[index]] for index in order])
+    np.savez(path, **dict(zip(keys, arrays)))
 
 
 def test_labels_in_arrays_are_classes(here):
@@ -123,6 +157,16 @@ def test_where_no_classes_are_known_a_line_says_so(here, words, line):
     np.savez(here / "stored.npz", feats=features("reals"))
     write_folder(here / "others" / "bird", 3)
     assert line in refusal_of("compute_fid", "clean", *words, "--per_class", "--quiet", *SMALL)
+
+
+@pytest.mark.parametrize(("metrics", "line"), [
+    ("vendi", "--reference: vendi compares with nothing"),
+    ("is,vendi", "--reference: is and vendi compare with nothing"),
+])
+def test_a_reference_that_nothing_is_compared_with_is_refused(here, metrics, line):
+    words = ("compute_fid", "clean", "fakes", "--metrics", metrics, *SMALL)
+    assert line in refusal_of(*words, "--reference", "reals")
+    assert line.replace("reference", "dataset_name") in refusal_of(*words, "--dataset_name", "mine")
 
 
 def test_the_screen_shows_the_classes(here):

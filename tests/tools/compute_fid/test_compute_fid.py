@@ -192,7 +192,7 @@ WORDS = ("clean", "fake", "--reference", "real", *SMALL)
     ((*WORDS, "--num_gen", "1"), "--num_gen 1: must be at least 2"),
     ((*WORDS, "--metrics", "prdc", "--nearest_k", "0"), "--nearest_k 0"),
     ((*WORDS, "--metrics", "prdc", "--nearest_k", "11"), "--nearest_k"),
-    ((*WORDS, "--metrics", "is"), "no logits"),
+    ((*WORDS, "--metrics", "fid,is"), "no logits"),
     (("clean", "nowhere", "--reference", "real", *SMALL), "nowhere: no such folder, file or data set"),
     (("clean", "fake", "--dataset_name", "typo", *SMALL), "no statistics 'typo'"),
     (("clean", "fake", "--reference", "real", "--weights", "no.pth"), "no Inception weights here"),

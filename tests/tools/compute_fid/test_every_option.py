@@ -26,13 +26,14 @@ STRUCTURE = {"checkpoint", "reference", "dataset_name", "metrics"}
 NO_EFFECT = {"overwrite", "dry_run", "json", "quiet", "debug", "output_dir", "batch_size", "num_workers", "device",
              "cache_gb"}  # on results; they are never refused
 KID = ("--metrics", "kid", "--kid_subset_size", "4", "--kid_subsets", "3")
+IS = ("--metrics", "fid,is", "--splits", "2")
 PRDC = ("--metrics", "prdc", "--nearest_k", "2")
 # option: (the words of the command without it, the words that give it)
 SAMPLES = {
     "num_gen": ((), ("5",)), "seed": (KID, ("7",)), "stats_dir": ((), ("elsewhere",)), "extractor": ((), ("small",)),
     "layer": ((), ("64",)), "weights": ((), ("other.pth",)), "resolution": ((), ("12",)),
     "fit": (("--resolution", "12"), ("squash",)), "round": ((), None),
-    "nearest_k": (PRDC, ("3",)), "inclusive": (PRDC, ()), "splits": (("--metrics", "is", "--splits", "2"), ("3",)),
+    "nearest_k": (PRDC, ("3",)), "inclusive": (PRDC, ()), "splits": (IS, ("3",)),
     "kid_subsets": (KID, ("5",)), "kid_subset_size": (KID, ("3",)), "kid_order": (KID, ("torch_fidelity",)),
     "kid_pairs": (KID, ("all",)), "kid_kernel": (KID, ("rbf",)),
     "kid_sigma": ((*KID, "--kid_kernel", "rbf"), ("3",)),

@@ -84,7 +84,7 @@ FOREIGN = {
     "a SongUNet (DDPM++ or NCSN++)": ["model.map_layer0.weight", "model.enc.32x32_conv.weight",
                                       "model.enc.32x32_block0.conv0.weight", "model.dec.32x32_aux_norm.weight",
                                       "model.dec.32x32_aux_conv.weight"],
-    "guided-diffusion's UNetModel": ["time_embed.0.weight", "input_blocks.0.0.weight", "out.2.weight"],
+    "a classifier of guided-diffusion": ["time_embed.0.weight", "input_blocks.0.0.weight", "out.2.weight"],
 }
 
 
@@ -95,5 +95,5 @@ def test_networks_of_other_kinds_are_named(workplace, what, wrapped):
     torch.save({"ema": state} if wrapped else state, workplace / "network.pth")
     write_batches(workplace / "npz")
     assert what in refusal_of("extract_real_imagenet", "--npz_dir", "npz", "--checkpoint_path", "network.pth")
-    with pytest.raises(Exception, match="these are the weights|the weights of"):
+    with pytest.raises(Exception, match="these are the weights|this is a classifier"):
         read_adm("network.pth")
