@@ -27,17 +27,43 @@ def open_explained(path, device="cpu", objectives=(), size=None, value_range="si
                 return open_deeplab(path, value, device, parsed, size, value_range, output)
         return _open_decision(path, device, objectives, (size, output), value_range, threshold)
     parsed = _parsed(objectives, class_names, threshold, path)
-    if kind == "script":
-        from common.formats.script_module import load_script
-
-        run, trial_size = load_script(path, device), None
-        for parameter in run.parameters():
-            parameter.requires_grad = False
-    else:
-        run, trial_size = _exported(path, device)
+    run, trial_size = _opened(path, kind, device)
     from common.explained.program import Program
 
-    return Program(run, path, kind, parsed, size or trial_size, value_range, output)
+    return Program(run, path, kind, parsed, size or trial_size, value_range, output,
+                   device=device)
+
+
+def open_pictures(path, device, shape, size=None, value_range="signed", output=None, flags="--",
+                  check=lambda output, path: None):
+    """Return the PictureProgram of a TorchScript module or torch.export program, after a trial.
+
+    shape: (H, W) of the pictures that it will be given.  size, value_range, output, flags: see PictureProgram.
+    check: of the output of the trial.
+    Raises InputError for another file, and for a program that cannot be used.
+    """
+    from common.explained.pictures import PictureProgram
+
+    kind = kind_of(path)
+    if kind == "checkpoint":
+        raise InputError("neither a TorchScript module nor a torch.export program", where=path,
+                         do="Export the network, as docs/blobex_inv_cf.md shows")
+    run, own_size = _opened(path, kind, device)
+    program = PictureProgram(run, path, size or own_size, value_range, output, device, flags)
+    program.trial(size or own_size or shape, lambda value: check(value, path))
+    return program
+
+
+def _opened(path, kind, device):
+    """Return (function of pictures, (H, W) or None) of a program; nothing of it is trained."""
+    if kind == "export":
+        return _exported(path, device)
+    from common.formats.script_module import load_script
+
+    run = load_script(path, device)
+    for parameter in run.parameters():
+        parameter.requires_grad = False
+    return run, None
 
 
 def kind_of(path):

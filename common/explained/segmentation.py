@@ -33,4 +33,4 @@ def open_deeplab(path, value, device, objectives, size, value_range, output):
                             any(name.startswith("aux_classifier.") for name in state))
     load_strictly(network, state, path, do=DO, assign=True)
     return Program(network.to(device).eval().requires_grad_(False), path, "deeplabv3", objectives, size, value_range,
-                   output)
+                   output, device=device)

@@ -11,6 +11,7 @@ from common.blobs.perceptual import compare
 from common.blobs.terms import image_distance
 from common.networks.blobgan.layout import Blobs, select
 from tools.blobex_inv_cf.collect import ALREADY, FAILED, Searched, collect
+from tools.blobex_inv_cf.fast import Fast
 from tools.blobex_inv_cf.goals import blobs_within, class_masks, make_pairs, region_mask, runner_up_pairs
 from tools.blobex_inv_cf.inversion import InversionSettings, Matching, first_blobs, invert
 from tools.blobex_inv_cf.search import Scene, search
@@ -63,6 +64,7 @@ class Explainer:
         self.material, self.options, self.settings = material, options, settings
         self.wanted = wanted
         self.render, self.explained = material.gan.render, material.explained
+        self.fast = Fast(material, options)
 
     def work_of_an_image(self):
         """Return how many rows an image makes: its inversion, and its pairs."""
@@ -83,13 +85,13 @@ class Explainer:
             return Batch([], [], [], targets, self._mean(0), None, {}, left_out)
         if options.load_inversion:
             return Batch(names, names, marks, targets, material.inverted(names), None, {}, left_out)
-        weights, perceptual = material.weights, material.perceptual
-        matching = Matching(targets, weights, perceptual, self.explained.features)
+        weights, fast = material.weights, self.fast
+        matching = Matching(targets, weights, fast.perceptual, fast.features)
         encoder = None if material.encoder is None else material.encoder.network
         start = first_blobs(material.gan, encoder, targets, options.init, matching)
         settings = InversionSettings(weights, options.lr_inv, 2.0, options.halve_inv_every, options.n_iters_inv,
                                      options.coarse, options.plateau, best=options.keep == "best")
-        found = invert(self.render, targets, start, settings, perceptual, self.explained.features, advance)
+        found = invert(fast.render, targets, start, settings, fast.perceptual, fast.features, advance)
         with torch.no_grad():
             encoded = None if options.init == "mean" else chunked(self.render, start, options.bs)
         about = {"evaluations": found.evaluations.tolist(),
@@ -132,8 +134,10 @@ class Explainer:
             empty = torch.zeros(0, len(self.explained.names))
             return Result(Metadata(batch.names, batch.start, None, empty, {}, self._extra(batch, [], [])), [])
         batch, pictures, start = self._begin(batch)
-        scene = Scene(self.render, lambda images, numbers: self.explained.values(
-            self.seen(images, batch, numbers, pictures)), batch.start, pictures)
+        with torch.no_grad():  # what changes are measured from, as the search renders it
+            begun = pictures if self.fast.is_exact else chunked(self.fast.render, batch.start, self.options.bs)
+        scene = Scene(self.fast.render, lambda images, numbers: self.fast.values(
+            self.seen(images, batch, numbers, begun)), batch.start, pictures)
         bad = [batch.labels[row] for row in (~start.finite).nonzero()[:, 0].tolist()]
         extra = self._extra(batch, image_distance(pictures, batch.targets).tolist(), bad)
         rows = [] if batch.names is None else [("real", batch.targets)]

@@ -101,5 +101,7 @@ class ExplainOptions(SearchFlags):
     load_inversion: bool = option(False, "read --inversions_path in place of inverting")
     inversions_path: Optional[str] = option(None, "all_inversions.pt or a metadata_<i>.pt", kind="how")
     live_weights: bool = option(False, "render with the live weights instead of the averaged ones")
+    precision: str = flags.precision()
+    compile: bool = option(False, "compile the generator with torch.compile (worth it on a GPU)", kind="how")
     seed: int = flags.seed("generated images and diverse starts")
     device: str = flags.device()

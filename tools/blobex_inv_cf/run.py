@@ -41,7 +41,7 @@ def explain(request, show_results=show):
     options = filled(request)
     check_effects(request)
     device = pick_device(options.device, parallel.local_rank())
-    set_precision("fp32")
+    set_precision("tf32" if options.precision == "tf32" else "fp32")
     material = Material(options, device)
     goals = wanted_of(options, material)
     settings = make_settings(options, material)

@@ -138,6 +138,10 @@ class Measurer:
             columns |= {"flip_on_real": reached(self.decided(on_real), goals),
                         "score_on_real": self.scores(self.explained, on_real)[:, attribute],
                         "l1_to_real": image_distance(after, batch.targets)}
+        if self.material.similarity is not None:
+            columns["similarity"] = self.in_parts(self.material.similarity, after, before)
+            if on_real is not None:
+                columns["similarity_to_real"] = self.in_parts(self.material.similarity, after, batch.targets)
         if self.material.perceptual is not None:
             columns[self.material.perceptual.name] = self.in_parts(self._perceptual, after, batch.targets)
         for place, oracle in enumerate(self.material.oracles):

@@ -8,7 +8,25 @@ from common.options import REQUIRED, CommonOptions, option
 
 
 @dataclass(kw_only=True)
-class EvaluateOptions(CommonOptions):
+class SetOptions(CommonOptions):
+    """Flags of distances between sets of pictures."""
+
+    extractor: str = option("none", "features for FID and sFID: inception, small, or none",
+                            choices=["none", "inception", "small"])
+    mode: str = option("clean", "how Inception's images are resized, see compute_fid",
+                       choices=["clean", "legacy_pytorch", "legacy_tensorflow", "fast"])
+    weights: Optional[str] = option(None, "Inception weights", kind="how")
+    reference: Optional[str] = option(None, "file of statistics that the pictures are compared with, too", kind="how")
+    dataset_name: Optional[str] = option(None, "name of statistics made by setup_fid, in place of --reference",
+                                         kind="how")
+    stats_dir: Optional[str] = option(None, "folder of the named statistics (GENPROBE_STATS, else fid_stats)",
+                                      kind="how")
+    any_stats: bool = option(False, "accept statistics of images that were resized in another way than the BlobGAN's",
+                             kind="how")
+
+
+@dataclass(kw_only=True)
+class EvaluateOptions(SetOptions):
     """Flags of `evaluate_cf`."""
 
     folder: str = option(REQUIRED, "folder with metadata_<i>.pt", word=True, kind="how")
@@ -30,11 +48,13 @@ class EvaluateOptions(CommonOptions):
     rule: str = option("correct", "which flips count: correct, or as the published script counts them",
                        choices=["correct", "published"])
     sparse: bool = option(True, "measure the sparse versions; --nosparse: those before, where they are stored")
-    extractor: str = option("none", "features for FID and sFID: inception, small, or none",
-                            choices=["none", "inception", "small"])
-    mode: str = option("clean", "how Inception's images are resized, see compute_fid",
-                       choices=["clean", "legacy_pytorch", "legacy_tensorflow", "fast"])
-    weights: Optional[str] = option(None, "Inception weights", kind="how")
+    similarity_model: Optional[str] = option(None, "program of pictures (TorchScript or torch.export) whose outputs "
+                                             "before and after are compared by their cosine", kind="how")
+    similarity_range: str = option("signed", "pictures that it takes: signed (-1 to 1), unit (0 to 1) or imagenet",
+                                   choices=["signed", "unit", "imagenet"])
+    similarity_size: List[int] = option([], "height and width that it takes (default: its own, else the BlobGAN's)",
+                                        nargs=2, low=1)
+    similarity_output: Optional[str] = option(None, "key or number of its output, of several")
     cout: bool = option(False, "compute COUT: 51 forward passes of the model for each pair")
     redundancy: bool = option(False, "count the changed blobs that alone can go back: a forward pass for each")
     partial: bool = option(False, "accept a folder in which batches are missing")

@@ -12,12 +12,14 @@ from common.blobs.perceptual import open_perceptual
 from common.datasets.prepared import open_prepared, to_network
 from common.errors import InputError
 from common.explained.model import Explained
-from common.explained.opening import open_explained
+from common.explained.opening import open_explained, open_pictures
 from common.files import file_hash
 from common.formats.checkpoints import weights_hash
 from common.formats.tables import read_records
 from common.networks.blobgan.files import read_blobgan
+from common.options import is_given
 from tools.evaluate_cf.folder import Folder, Goals
+from tools.evaluate_cf.similarity import Similarity, check_features
 
 
 class Oracle(NamedTuple):
@@ -36,8 +38,9 @@ class Truth(NamedTuple):
 
 
 class Material:
-    """folder: Folder.  gan, explained, perceptual: as in the search.  oracles: [Oracle].  goals: Goals.
-    truth: Truth or None.  labels: (M, A) bool of the data, or None.  expected: images there should be, or None."""
+    """folder: Folder.  gan, explained, perceptual: as in the search.  similarity: Similarity or None.
+    oracles: [Oracle].  goals: Goals.  truth: Truth or None.  labels: (M, A) bool of the data, or None.
+    expected: images there should be, or None."""
 
     def __init__(self, options, device):
         self.options, self.device, self.folder = options, device, Folder(options.folder, options.partial)
@@ -49,6 +52,7 @@ class Material:
         self._check_shapes()
         names = self.explained.names
         self.perceptual = open_perceptual(self.setting("lpips_weights"), self.setting("perceptual"), device)
+        self.similarity = self._similarity()
         self.oracles = [self._oracle(path) for path in options.oracle]
         self.images = self._images()
         self.expected = self.folder.check_images(None if self.images is None else len(self.images.images))
@@ -76,6 +80,19 @@ class Material:
                              do="Give a model of the same attributes")
         console.say(f"note: {path}: its attributes have other names; they are taken in order")
         return Oracle(model, list(range(len(names))))
+
+    def _similarity(self):
+        """Return the Similarity of --similarity_model, None without one."""
+        options = self.options
+        if options.similarity_model is None:
+            given = [name for name in ("range", "size", "output") if is_given(options, f"similarity_{name}")]
+            if given:
+                raise InputError("acts on --similarity_model, which is not given", where=f"--similarity_{given[0]}",
+                                 do="Leave it out")
+            return None
+        return Similarity(open_pictures(options.similarity_model, self.device, self.gan.config.transform.size,
+                                        tuple(options.similarity_size) or None, options.similarity_range,
+                                        options.similarity_output, "--similarity_", check_features))
 
     def _check_shapes(self):
         folder = self.folder
@@ -107,7 +124,7 @@ class Material:
         found = {"gan": weights_hash(self.gan), "model": self.explained.description["sha256"],
                  "oracles": [oracle.model.description["sha256"] for oracle in self.oracles]}
         paths = {name: self.setting(name) for name in ("lpips_weights", "perceptual")}
-        paths |= {name: getattr(options, name) for name in ("truth", "labels", "weights")}
+        paths |= {name: getattr(options, name) for name in ("truth", "labels", "weights", "similarity_model")}
         return found | {f"contents of {name}": file_hash(path) for name, path in paths.items() if path is not None}
 
     def content(self):

@@ -6,15 +6,16 @@ from pathlib import Path
 from typing import Optional
 
 from common import console, flags, parallel
-from common.options import REQUIRED, CommonOptions, option
+from common.options import REQUIRED, option
 from tools.evaluate_cf import findings
+from tools.evaluate_cf.options import SetOptions
 
 PROG = "evaluate_cf"
 ROWS = "images_results.json"
 
 
 @dataclass(kw_only=True)
-class QualityOptions(CommonOptions):
+class QualityOptions(SetOptions):
     """Flags of both."""
 
     blobgan_weights: str = option("checkpoints/blobgan_256x512.ckpt", "BlobGAN checkpoint", kind="how")
@@ -23,11 +24,6 @@ class QualityOptions(CommonOptions):
     lpips_weights: Optional[str] = option(None, "torchvision's vgg16 file for LPIPS", kind="how")
     perceptual: Optional[str] = option(None, "classifier whose maps take LPIPS's place: a file of train_decision_model",
                                        kind="how")
-    extractor: str = option("none", "features for FID: inception, small, or none",
-                            choices=["none", "inception", "small"])
-    mode: str = option("clean", "how Inception's images are resized, see compute_fid",
-                       choices=["clean", "legacy_pytorch", "legacy_tensorflow", "fast"])
-    weights: Optional[str] = option(None, "Inception weights", kind="how")
     live_weights: bool = option(False, "render with the live weights instead of the averaged ones")
     batch_size: int = flags.batch_size(4, "-bs")
     device: str = flags.device()
@@ -106,11 +102,13 @@ def evaluate_inversion(options):
 def _job(options, name, folder, gan, images, names, source, reconstructions, device, text=None):
     """Run the Job of a subcommand. source: the file of the encoder or the blobs.  text: file to append to."""
     from common.blobs.perceptual import open_perceptual
+    from common.blobs.quality import Quality
     from common.device import set_precision
     from common.files import append_text, file_hash
     from common.formats.checkpoints import weights_hash
     from common.job import Job
     from common.networks.decision import open_decision_model
+    from tools.evaluate_cf.realism import Sets
 
     set_precision("fp32")
     perceptual = open_perceptual(options.lpips_weights, options.perceptual, device)
@@ -119,14 +117,19 @@ def _job(options, name, folder, gan, images, names, source, reconstructions, dev
     derived = {"gan": weights_hash(gan), "source": file_hash(source)}
     derived |= {f"contents of {flag}": file_hash(getattr(options, flag)) for flag in
                 ("decision_model_weights", "lpips_weights", "perceptual", "weights") if getattr(options, flag)}
+    sets = Sets(options, gan, device)
+    derived |= sets.derived()
     job = Job(folder, f"{PROG} {name}", options, derived=derived, owns=(ROWS,), show=show,
               summary=findings.reconstructions,
               content={"images": images.images.fingerprint()})
 
+    if job.answer() is None:
+        sets.open()
+
     def work():
         if not parallel.is_main():
             return {}, []
-        results = _measure(options, images, names, reconstructions, perceptual, model, folder, device)
+        results = _measure(options, images, names, reconstructions, Quality(perceptual, model), sets, folder, device)
         if text is not None:
             append_text(text, "".join(f"{key}: {value}\n" for key, value in results.items()))
         return results, [folder / ROWS]
@@ -135,21 +138,16 @@ def _job(options, name, folder, gan, images, names, source, reconstructions, dev
     return job.run(work, lambda: (line, {"quality_images": len(names)}), device)
 
 
-def _measure(options, images, names, reconstructions, perceptual, model, folder, device):
+def _measure(options, images, names, reconstructions, quality, sets, folder, device):
     """Return the results, and write each picture's numbers."""
     import numpy as np
     import torch
 
-    from common.blobs.quality import Quality
     from common.datasets.prepared import to_network
-    from common.features.spaces import open_space
-    from common.features.statistics import Statistics, frechet
-    from tools.evaluate_cf.realism import distance_name, features_of
+    from common.features.statistics import Statistics
+    from tools.evaluate_cf.realism import features_of
 
-    quality, features = Quality(perceptual, model), ([], [])
-    space, size = None, options.batch_size
-    if options.extractor != "none":
-        space = open_space(options.extractor, options.mode, options.weights, device)
+    features, size = ([], []), options.batch_size
     with console.progress("images", len(names), unit="images") as advance, torch.no_grad():
         for first in range(0, len(names), size):
             rows = list(range(first, min(first + size, len(names))))
@@ -157,14 +155,14 @@ def _measure(options, images, names, reconstructions, perceptual, model, folder,
             pictures = to_network(images.pixels(own)).to(device)
             shown = reconstructions(rows, pictures)
             quality.add(own, pictures, shown)
-            for part, each in zip(features, (pictures, shown) if space is not None else ()):
-                part.append(features_of(space, each, size))
+            for part, each in zip(features, (pictures, shown) if sets.space is not None else ()):
+                part.append(features_of(sets.space, each, size))
             advance(len(rows))
     quality.write(folder / ROWS)
     results = quality.summary()
-    if space is not None and len(names) > 1:
+    if sets.space is not None and len(names) > 1:
         real, made = (Statistics(features=np.concatenate(part)) for part in features)
-        results |= {distance_name(space): frechet(real, made), "fid_images": len(names)}
+        results |= {**sets.distances(real, made), "fid_images": len(names)}
     return results
 
 

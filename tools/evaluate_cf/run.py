@@ -17,22 +17,24 @@ def evaluate(request):
     from common.device import pick_device, set_precision
     from common.job import Job
     from tools.evaluate_cf.read import Material
+    from tools.evaluate_cf.realism import Sets
 
     device = pick_device(request.device, parallel.local_rank())
     set_precision("fp32")
     material = Material(request, device)
-    found = material.folder
+    found, sets = material.folder, Sets(request, material.gan, device)
     folder = Path(request.output_dir or found.path / "evaluation")
-    job = Job(folder, PROG, request, derived=material.derived(), content=material.content(), owns=OWNS, show=show,
-              summary=findings.evaluation)
+    job = Job(folder, PROG, request, derived=material.derived() | sets.derived(), content=material.content(), owns=OWNS,
+              show=show, summary=findings.evaluation)
+    if job.answer() is None:
+        sets.open()
     line = f"would measure {found.pairs:,} pairs of {len(found.files):,} batches into {folder}"
-    return job.run(lambda: _measure(request, material, folder) if parallel.is_main() else ({}, []),
+    return job.run(lambda: _measure(request, material, sets, folder) if parallel.is_main() else ({}, []),
                    lambda: (line, {"pairs": found.pairs}), device)
 
 
-def _measure(options, material, folder):
+def _measure(options, material, sets, folder):
     """Return (results, files)."""
-    from common.features.spaces import open_space
     from tools.evaluate_cf.changes import Changes
     from tools.evaluate_cf.gallery import Gallery
     from tools.evaluate_cf.measure import Measurer
@@ -42,9 +44,7 @@ def _measure(options, material, folder):
     from tools.evaluate_cf.truth import add_truth
 
     names, measurer, lines = list(material.explained.names), Measurer(material, options), []
-    space = None if options.extractor == "none" else open_space(options.extractor, options.mode, options.weights,
-                                                                material.device)
-    realism, changes = Realism(measurer, space), Changes()
+    realism, changes = Realism(measurer, sets), Changes()
     gallery = Gallery(material, options.page_pairs)
     with console.progress("pairs", material.folder.images, unit="images") as advance:
         for first, path, metadata in material.folder.read():
@@ -131,7 +131,8 @@ def _append_metrics(folder, summary):
     from common.files import append_text
 
     words = (("success", "success rate"), ("lpips", "LPIPS"), ("perceptual", "perceptual"), ("fid", "FID"),
-             ("frechet", "Frechet"))
+             ("frechet", "Frechet"), ("fid_reference", "FID to the statistics"),
+             ("frechet_reference", "Frechet to the statistics"))
     text = "".join(f"{attribute}: " + ", ".join(f"{word} {entry[name]}" for name, word in words
                                                 if entry.get(name) is not None) + "\n"
                    for attribute, entry in summary.items())

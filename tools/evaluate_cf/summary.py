@@ -12,7 +12,8 @@ SHARES = {  # column: (name in the results, of which lines)
 }
 OF_ORACLES = re.compile(r"oracle_(flip|kept)(_\d+)?")
 MEANS = re.compile(r"l1|l1_to_real|lpips|perceptual|blobs_changed|pixels_changed|redundancy|oracle_changed(_\d+)?|"
-                   r"cout|evaluations|change_.*|ynn|pixel_distance|relative_distance|cosine|blob_overlap|pairwise_.*|"
+                   r"cout|similarity(_to_real)?|evaluations|change_.*|ynn|pixel_distance|relative_distance|cosine|"
+                   r"blob_overlap|pairwise_.*|"
                    r"measure_.*")
 DIFFERS = 0.02  # of stored scores from those of pictures rendered again: more is no rounding
 
@@ -92,7 +93,10 @@ SHOWN = {
     "kept": "kept", "oracle_kept": "kept (oracle)", "mnac": "MNAC", "correlation_difference": "CD", "l1": "L1",
     "lpips": "LPIPS", "perceptual": "perceptual", "blobs_changed": "blobs", "pixels_changed": "pixels",
     "redundancy": "redundant", "cout": "COUT", "fid": "FID", "sfid": "sFID", "frechet": "Frechet",
-    "sfrechet": "Frechet, halves", "ynn": "yNN", "pixel_distance": "distance", "relative_distance": "relative",
+    "sfrechet": "Frechet, halves", "fid_reference": "FID to the statistics",
+    "frechet_reference": "Frechet to the statistics", "similarity": "similarity",
+    "similarity_to_real": "similarity to the real one", "ynn": "yNN", "pixel_distance": "distance",
+    "relative_distance": "relative",
     "cosine": "cosine", "blob_overlap": "overlap", "pairwise_lpips": "LPIPS of pairs",
     "pairwise_perceptual": "perceptual of pairs", "evaluations": "evaluations", "evaluations_per_flip": "per flip",
 }
@@ -116,6 +120,8 @@ def cell(entry, name):
         return f"{value:.2f} ({entry[f'{name}_low']:.2f}-{entry[f'{name}_high']:.2f}) of {entry[f'{name}_total']}"
     if name in ("fid", "frechet"):
         return f"{value:.3g} ({entry['fid_counterfactual']} to {entry['fid_real']} images)"
+    if name in ("fid_reference", "frechet_reference"):
+        return f"{value:.3g} ({entry['fid_counterfactual']} to {entry['reference_images'] or 'unknown'} images)"
     error = entry.get(f"{name}_error")
     error = entry.get(f"{name}_spread") if error is None else error
     return f"{value:.3g}" if error is None else f"{value:.3g} ± {error:.2g}"

@@ -4,17 +4,14 @@ The images are those that compute_fid makes of a checkpoint (common/generators/b
 numbers alone. Every process makes and encodes a share of them; nothing is stored.
 """
 
-import numpy as np
-
 from common import console, parallel
 from common.errors import InputError
 from common.features import small_features
-from common.features.preparation import compare_preparations
+from common.features.reference import find_reference, read_reference
 from common.features.resize import AsTrained
 from common.features.sources import open_images
 from common.features.spaces import open_space
-from common.features.statistics import Statistics, check_comparable, frechet, read_statistics
-from common.features.stats_store import find_stats
+from common.features.statistics import Statistics, frechet
 from common.files import file_hash
 from common.generators.blobgan import BlobGANGenerator, together
 from common.images.pixels import to_bytes
@@ -48,17 +45,15 @@ class Fid:
         self.generator = LiveGenerator(BlobGAN(config, averaged["layout_net_ema"], averaged["generator_ema"]))
         self.space = open_space(options.extractor, "clean", options.fid_weights, device)
         self.reference = self._open_statistics()
-        if self.reference is not None:
-            self._compare({**self.space.meta, "resolution": list(self.generator.resolution), "generated": True,
-                           "resolution_fit": self.generator.fit})
 
     def _open_statistics(self):
         """Return the Statistics of --fid_stats_name or --reference, None where that is images."""
-        options, place = self.options, self.options.reference
-        if place is None:
-            model = "" if options.extractor == "inception" else self.space.name
-            place = str(find_stats(options.fid_stats_name, options.stats_dir, "clean", model))
-        return read_statistics(place) if is_stored(place) else None
+        options = self.options
+        path = _place(options)
+        if not is_stored(path):
+            return None
+        return read_reference(path, self.space, self.generator.resolution, self.generator.fit, "this training",
+                              options.any_stats)
 
     def prepare(self):
         """Encode the reference where it is images, prepared as the training's are; called in all processes, within
@@ -73,24 +68,6 @@ class Fid:
         encoded = encode(images, self.space, options.fid_batch_size, max(options.num_workers, 1), change,
                          label="features of the reference")
         self.reference = encoded.statistics()
-
-    def _compare(self, meta):
-        """Raise InputError for a reference of other features, or of images that were brought to another shape."""
-        reference = self.reference
-        mine = Statistics(np.zeros(self.space.width), np.eye(self.space.width), meta=meta)
-        check_comparable(mine, reference)
-        where = self.options.reference or self.options.fid_stats_name
-        notes = compare_preparations((meta, "this training"), (reference.meta, str(where)))
-        if notes and "resolution" in reference.meta and not self.options.any_stats:
-            raise InputError(notes[0], where=where, do=f"Make them with setup_fid --fit {self._setup_fit()} and the "
-                             "training's resolution, or pass --any_stats")
-        for note in notes if parallel.is_main() else ():
-            console.say(f"note: {note}")
-
-    def _setup_fit(self):
-        """Return the --fit of setup_fid that prepares images as the training does."""
-        height, width = self.generator.resolution
-        return "squash" if height == width else self.generator.fit
 
     def __call__(self, step):
         """Return {train/fid: the distance} of the averaged networks as they are."""
@@ -122,13 +99,16 @@ def reference_identity(options):
     """Return the hash of what FID is compared with, None without FID; InputError where it is missing."""
     if not wants_fid(options):
         return None
-    place = options.reference
-    if place is None:
-        model = "" if options.extractor == "inception" else small_features.NAME
-        place = str(find_stats(options.fid_stats_name, options.stats_dir, "clean", model))
+    place = _place(options)
     if is_stored(place):
         return file_hash(place)
     return open_images(place, data_dir=options.data_dir).identity()
+
+
+def _place(options):
+    """Return where the reference is, images or statistics."""
+    model = "" if options.extractor == "inception" else small_features.NAME
+    return find_reference(model, options.reference, options.fid_stats_name, options.stats_dir)
 
 
 def is_stored(place):

@@ -24,6 +24,7 @@ from tools.train_blobgan.networks import new_networks
 from tools.train_blobgan.optimisers import make_optimisers
 from tools.train_blobgan.parts import fitting_parts, split_rows
 from tools.train_blobgan.pictures import draw_samples, fixed_codes, spread
+from tools.train_blobgan.run_files import is_run_folder, write_run_files
 from tools.train_blobgan.start import load_state, load_weights
 from tools.train_blobgan.step import GanStep
 from tools.train_blobgan.watch import Watch
@@ -101,6 +102,8 @@ class BlobGANTraining:
         options = self.options
         for name in ("checkpoints", "samples") if parallel.is_main() else ():
             remove_leftovers(self.folder / name)  # what a killed run was writing
+        if is_run_folder(self.folder) and parallel.is_main():
+            write_run_files(self.folder, options, self.networks)
         self._prepare_images()
         self.show_reals()
         if self.fid is not None:

@@ -10,7 +10,7 @@ from tools.train_blobgan import findings
 PROG = "train_blobgan"
 OWNS = ("state.pth", "log.jsonl", "checkpoints/epoch=*-step=*.ckpt",
         "checkpoints/epoch=*-step=*.safetensors", "samples/step_*.png", "reals.png",
-        "tensorboard", "wandb")
+        "tensorboard", "wandb", "hydra_config.yaml", "model_summary.txt")
 
 
 def train(given, output_dir):

@@ -7,10 +7,13 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 
 from common.errors import InputError
-from tools.train_blobgan.__main__ import OUTPUT_DIR, TrainOptions, cli
-from tools.train_blobgan.presets import VALUES
+from common.parser import parse
+from tools.train_blobgan.__main__ import OUTPUT_DIR, TrainOptions, cli, translated
+from tools.train_blobgan.keys import KEYS
+from tools.train_blobgan.presets import VALUES, filled
 from tools.train_blobgan.runs import find_run, run_id, settle
 
 TINY = ("--data=photos32", "--preset=streets", "--batch_size=2", "--num_workers=0", "--device=cpu", "--state_every=1",
@@ -61,6 +64,21 @@ def test_a_new_training_makes_its_own_folder(copied):
     new, = folders().keys() - {"whole", "half"}
     assert len(new) == 8
     assert json.loads((folders()[new] / "run.json").read_text())["options"]["lr"] == LR
+
+
+def test_a_run_folder_has_its_configuration_by_the_originals_keys_and_a_summary(copied):
+    files = folders()["whole"]
+    config = yaml.safe_load((files / "hydra_config.yaml").read_text())
+    assert (config["model"]["lr"], config["trainer"]["precision"], config["mode"]) == (LR, 32, "fit")
+    assert (config["model"]["layout_net"]["feature_dim"], config["dataset"]["path"]) == (4, "photos32")
+    stored = json.loads((files / "run.json").read_text())
+    again = filled(parse(TrainOptions, translated(["--config", str(files / "hydra_config.yaml"), "--quiet"]), "tool"))
+    for key, entry in KEYS.items():
+        replaced = entry.flag in ("c_model", "channel_multiplier", "ema_decay")  # by flags of ours, or without a key
+        if entry.flag and not key.startswith("resume.") and key != "wandb.id" and not replaced:
+            assert getattr(again, entry.flag) == stored["options"][entry.flag], key
+    total = (files / "model_summary.txt").read_text().splitlines()[-1].split()
+    assert total == ["total", f"{sum(stored['results']['parameters'].values()):,}"]
 
 
 def test_a_run_goes_on_in_its_folder_and_ends_like_an_uninterrupted_one(copied):
