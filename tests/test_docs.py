@@ -27,7 +27,6 @@ FOREIGN = {
     "all": {"nproc_per_node", "help"},
     "compute_fid": {"dims", "feature_layer_fid", "kid", "sfid"},  # pytorch-fid, torch-fidelity; setup_fid twice
     "evaluate_cf": {"fit", "num_diverse", "search_on"},  # setup_fid, blobex_inv_cf
-    "generate_dataset": {"model_flags"},  # guided-diffusion
     "process_embeddings": {"label_mode"},  # extract_real_imagenet
     "setup_fid": {"dataset_name"},  # compute_fid
     "train_blobgan": {"feature_jitter_"},  # the beginning of five
