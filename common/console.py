@@ -61,7 +61,7 @@ def console():
         from rich.console import Console
 
         _settings["console"] = Console(stderr=True, highlight=False, soft_wrap=True)
-        if not _settings["console"].is_terminal or _settings["console"].is_dumb_terminal:
+        if not sys.stderr.isatty() or _settings["console"].is_dumb_terminal:
             _settings["console"].size = (_columns(), 25)  # rich takes 80 columns for these
     return _settings["console"]
 
@@ -71,6 +71,11 @@ def _columns():
     if os.environ.get("COLUMNS", "").isdecimal():
         return int(os.environ["COLUMNS"]) or 80
     return (os.get_terminal_size(sys.stderr.fileno()).columns or 80) if sys.stderr.isatty() else 120
+
+
+def overwrites():
+    """Return whether stderr is a terminal on which a line can be written over."""
+    return sys.stderr.isatty() and not console().is_dumb_terminal
 
 
 def say(text):
@@ -118,7 +123,7 @@ def progress(label, total, start=0, unit="it", after=0.0):
     """
     if _settings["quiet"] or total <= start:
         yield lambda n=1, note="": None
-    elif console().is_terminal and not console().is_dumb_terminal:
+    elif overwrites():
         with _terminal_bar(label, total, start, unit) as advance:
             yield advance
     else:

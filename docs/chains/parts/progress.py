@@ -5,7 +5,7 @@ import sys
 import time
 from pathlib import Path
 
-from common.console import console
+from common.console import console, overwrites
 
 FOLDERS = ("--output_dir", "--workdir", "--workdirs", "--save_dir", "--save_folder", "--output_base_dir",
            "--output_path", "--output", "--exp_dir")
@@ -99,19 +99,19 @@ class Line:
 
     def show(self):
         """Show the line where it is time to."""
-        now, overwrites = time.monotonic(), console().is_terminal and not console().is_dumb_terminal
-        if self._shown is not None and now - self._shown < (0.5 if overwrites else EVERY):
+        now = time.monotonic()
+        if self._shown is not None and now - self._shown < (0.5 if overwrites() else EVERY):
             return
         self._shown = now
-        if overwrites:
+        if overwrites():
             print(f"\r\x1b[K{self.text()[: console().width - 1]}", end="", file=sys.stderr, flush=True)
         else:
             self.say(self.text())
 
     def say(self, text):
         """Print a text on lines of its own."""
-        overwrites = self._shown is not None and console().is_terminal and not console().is_dumb_terminal
-        print(f"\r\x1b[K{text}" if overwrites else text, file=sys.stderr, flush=True)
+        begun = self._shown is not None and overwrites()
+        print(f"\r\x1b[K{text}" if begun else text, file=sys.stderr, flush=True)
 
     def close(self):
         """Print what was done in which time."""
