@@ -71,7 +71,9 @@ class Run:
 
     def caption(self, path):
         """Return what the summary says of a picture, or None."""
-        return next((caption for _, place, caption in self.captioned() if place == path), None)
+        inner = self.inner(path)
+        return next((caption for pattern, caption in (self.summary or {}).get("pictures", ())
+                     if fnmatchcase(inner, pattern)), None)
 
 
 @dataclass
