@@ -17,6 +17,7 @@ from pathlib import Path
 
 from common.errors import InputError
 from common.files import write_json
+from common.numerals import LARGEST
 
 FILE = "summary.json"  # of a folder whose tables no run wrote
 RANKS = ("comparison", "measurement", "step")
@@ -122,4 +123,4 @@ def _is_figure(figure):
 
 
 def _is_number(value):
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < float("inf")
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < LARGEST

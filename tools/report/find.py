@@ -151,7 +151,7 @@ def _owner(result, folder, place, files):
 
 def status_of(record, place):
     """Return done, running, interrupted or failed; a record that says it runs, without a process, was interrupted."""
-    status = record.get("status", "done")
+    status = record.get("status") or "done"
     if status not in ("running", "clearing"):
         return status
     try:

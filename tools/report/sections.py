@@ -158,7 +158,8 @@ class Section:
 
     def _inputs(self, run):
         """Return the inputs with their hashes."""
-        inputs = [one for one in run.record.get("inputs") or () if isinstance(one, dict) and one]
+        given = run.record.get("inputs")
+        inputs = [one for one in given if isinstance(one, dict) and one] if isinstance(given, list) else []
         names = list(dict.fromkeys(name for one in inputs for name in one))[:6]
         if not names:
             return ""

@@ -5,7 +5,7 @@ import re
 from html import escape
 
 from common.console import shown
-from common.numerals import number
+from common.numerals import LARGEST, number
 
 PATH = re.compile(r"(?<![\w.\-/:<…)\]])~?/[^\s'\"<>|,;()\[\]{}=:]+/[^\s'\"<>|,;()\[\]{}=:]*"
                   r"|(?<![\w.\-/:<…)\]])~/[^\s'\"<>|,;()\[\]{}=:]+"
@@ -99,7 +99,7 @@ def spoken(name):
 
 def duration(seconds):
     """Return seconds in readable form: 0.42 s, 3 min 5 s, 2 h 10 min."""
-    if not isinstance(seconds, (int, float)):
+    if not isinstance(seconds, (int, float)) or not 0 <= seconds < LARGEST:
         return ""
     if seconds < 60:
         return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:.0f} s"
