@@ -108,8 +108,8 @@ def _problem(value):
     if not isinstance(rows, list) or not all(isinstance(row, dict) and isinstance(row.get("name"), str)
                                              and isinstance(row.get("figures"), list) for row in rows):
         return "its rows have no name and figures"
-    wrong = next((figure for row in rows for figure in row["figures"] if not _is_figure(figure)), None)
-    return None if wrong is None else "a figure has no name, value, unit and direction"
+    good = all(_is_figure(figure) for row in rows for figure in row["figures"])
+    return None if good else "a figure has no name, value, unit and direction"
 
 
 def _is_figure(figure):
