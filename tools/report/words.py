@@ -109,9 +109,10 @@ def duration(seconds):
 
 def short_names(names):
     """Return paths without the folders that all of them begin and end with; one alone is its own name."""
+    names = ["this folder" if name == "." else name for name in names]
     parts = [name.split("/") for name in names]
     if len(parts) < 2:
-        return list(names)
+        return names
     least = min(map(len, parts)) - 1
     first = next((index for index in range(least) if len({part[index] for part in parts}) > 1), least)
     least -= first
