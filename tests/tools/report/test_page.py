@@ -145,7 +145,8 @@ def test_durations(seconds, text):
 
 
 @pytest.mark.parametrize(("names", "short"), [
-    (["a/b/c"], ["a/b/c"]), (["x/a/y", "x/b/y"], ["a", "b"]), (["x/a", "x/a/b"], ["a", "a/b"]), (["."], ["this folder"]),
+    (["a/b/c"], ["a/b/c"]), (["x/a/y", "x/b/y"], ["a", "b"]), (["x/a", "x/a/b"], ["a", "a/b"]),
+    (["."], ["this folder"]),
     ([".", "nll"], ["this folder", "nll"]), (["a", "b"], ["a", "b"]), (["r/a/1/e", "r/b/1/e"], ["a", "b"]),
 ])
 def test_names_of_runs_are_without_what_all_share(names, short):
