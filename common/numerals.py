@@ -6,11 +6,14 @@ MINUS, TIMES = "\u2212", "\u00d7"
 RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 SPREAD_DIGITS = 2  # of a standard error, and of half an interval
 DIGITS = 4  # of a number without error
+LARGEST = 1e300  # of whole numbers that can be calculated with
 HUGE, SMALL = 1e6, 1e-4  # from here on, and below, numbers have powers of ten
 
 
 def number(value):
     """Return the text of a number without error: four digits, thousands apart, powers of ten where it is far from 1."""
+    if isinstance(value, int) and abs(value) > LARGEST:
+        return f"about {MINUS * (value < 0)}{_power(len(str(abs(value))) - 1)[1:]}"
     if isinstance(value, int):
         return _signed(f"{value:,}" if abs(value) >= 10_000 else str(value))
     if not math.isfinite(value):
@@ -27,6 +30,8 @@ def measured(value, se=None, low=None, high=None):
     The error has two digits and the value ends where the error does; both have one power of ten where they need it.
     Without an error, or with one that is no positive number, the value alone.
     """
+    if any(isinstance(each, int) and abs(each) > LARGEST for each in (value, se, low, high)):
+        return number(value)
     spread = se if se is not None else (high - low) / 2 if low is not None and high is not None else None
     if not (spread and math.isfinite(spread) and spread > 0 and math.isfinite(value)):
         return number(value)

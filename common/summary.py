@@ -17,6 +17,7 @@ from pathlib import Path
 
 from common.errors import InputError
 from common.files import write_json
+from common.numerals import LARGEST
 
 FILE = "summary.json"  # of a folder whose tables no run wrote
 RANKS = ("comparison", "measurement", "step")
@@ -107,8 +108,8 @@ def _problem(value):
     if not isinstance(rows, list) or not all(isinstance(row, dict) and isinstance(row.get("name"), str)
                                              and isinstance(row.get("figures"), list) for row in rows):
         return "its rows have no name and figures"
-    wrong = next((figure for row in rows for figure in row["figures"] if not _is_figure(figure)), None)
-    return None if wrong is None else "a figure has no name, value, unit and direction"
+    good = all(_is_figure(figure) for row in rows for figure in row["figures"])
+    return None if good else "a figure has no name, value, unit and direction"
 
 
 def _is_figure(figure):
@@ -122,4 +123,4 @@ def _is_figure(figure):
 
 
 def _is_number(value):
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < float("inf")
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < LARGEST

@@ -63,14 +63,14 @@ def every_image(path):
     from common.images.opencv import decode_rgb
     from common.images.photos import SkippedPhoto
     from tools.extract_subimages.pixels import decode_quietly, header
-    from tools.report.pictures import figure_parts
+    from tools.report.pictures import CARD, read_picture
 
     data = path.read_bytes()
     yield lambda: decode(data, path)
     yield lambda: decode_image(data, path)
     yield lambda: decode_rgb(data, path, photo=True)
     yield lambda: header(path)
-    yield lambda: figure_parts(path)
+    yield lambda: read_picture(path, *CARD)
     yield lambda: open_images(path.parent).load(0)
     with path.open("rb") as stream:
         yield lambda: read_header(stream, path)
@@ -581,11 +581,16 @@ def reported(path):
     yield command
 
 
+SUMMARY = {"title": "Loss", "rank": "measurement", "sentence": "", "pictures": [["*.png", "samples"]], "rows": [
+    {"name": "", "figures": [{"name": "loss", "value": 0.5, "se": 0.1, "unit": "nats", "better": "lower"}]}]}
+
+
 def run_record(folder):
     record = {"status": "done", "tool": "qc_ncsn", "command": "qc_ncsn train", "options": {"seed": 1, "json": False},
               "results": {"loss": 0.5, "rows": [1, 2]}, "outputs": ["a.csv"], "files": ["a.csv"], "owns": ["a.csv"],
               "seconds": 3, "versions": {"torch": "2"}, "machine": {"cpu": "x"}, "derived": {}, "sizes": {"a.csv": 4},
-              "request": {"seed": 1}, "stamps": {"in": [1, 2, 3]}, "inputs": [{"name": "x", "bytes": 3}]}
+              "request": {"seed": 1}, "stamps": {"in": [1, 2, 3]}, "inputs": [{"name": "x", "bytes": 3}],
+              "words": ["--seed", "1"], "summary": SUMMARY}
     (folder / "a.csv").write_text("a,b\n")
     return write("run.json", json.dumps(record).encode())(folder)
 
@@ -619,6 +624,7 @@ KINDS = {
     "npz header": Kind(npz(np.savez_compressed), npz_rows, within("images.npy", npy_head)),
     "npz header of activations": Kind(activation_batch, activations, within(".npy", npy_head)),
     "zip of images": Kind(zip_of_images, tree),
+    "json summary": Kind(write("summary.json", json.dumps(SUMMARY).encode()), reported, mutate_json),
     "json record": Kind(run_record, recorded, mutate_json),
     "json of activations": Kind(dataset_info, activations, mutate_json),
     "json of flat activations": Kind(flat_description, activations, mutate_json),

@@ -42,7 +42,7 @@ def main(options):
     check_writable(output.parent)
     scanned = scan(folder, skip={output})
     owners = scanned.owners
-    if not scanned.runs and not any(owner.tables or owner.pictures for owner in owners):
+    if not scanned.runs and not scanned.folders and not any(owner.tables or owner.pictures for owner in owners):
         raise InputError("no run.json, table or picture here", where=folder,
                          do="Pass the output folder of your runs")
     cards = cards_of([*scanned.folders, *scanned.runs])

@@ -94,9 +94,11 @@ def sentence(card):
     if len(given) == 1 and given[0]:
         return given[0]
     if len(card.rows) == 1:
-        return ", ".join(f"{one['name']} {with_unit(one)}" for one in card.rows[0][1][:4]) + "."
-    column = next((each for each in card.columns if card.best(each) is not None), None)
-    return _ranked(card, column) if column else _listed(card)
+        text = ", ".join(f"{one['name']} {with_unit(one)}" for one in card.rows[0][1][:4]) + "."
+    else:
+        column = next((each for each in card.columns if card.best(each) is not None), None)
+        text = _ranked(card, column) if column else _listed(card)
+    return text[:1].upper() + text[1:]
 
 
 def _ranked(card, column):

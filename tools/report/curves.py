@@ -3,7 +3,7 @@
 import math
 from html import escape
 
-from common.numerals import number
+from common.numerals import LARGEST, number
 from tools.report.words import spoken
 
 WIDTH, HEIGHT = 460, 230
@@ -95,7 +95,7 @@ def _series(rows, axis=""):
 
 
 def _is_number(value):
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < math.inf
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < LARGEST
 
 
 def draw(lines, across="", what=""):

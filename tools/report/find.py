@@ -71,7 +71,9 @@ class Run:
 
     def caption(self, path):
         """Return what the summary says of a picture, or None."""
-        return next((caption for _, place, caption in self.captioned() if place == path), None)
+        inner = self.inner(path)
+        return next((caption for pattern, caption in (self.summary or {}).get("pictures", ())
+                     if fnmatchcase(inner, pattern)), None)
 
 
 @dataclass
@@ -149,7 +151,7 @@ def _owner(result, folder, place, files):
 
 def status_of(record, place):
     """Return done, running, interrupted or failed; a record that says it runs, without a process, was interrupted."""
-    status = record.get("status", "done")
+    status = record.get("status") or "done"
     if status not in ("running", "clearing"):
         return status
     try:

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import math
 import re
 from html import escape, unescape
 
@@ -47,7 +48,7 @@ def build(scanned, found, title, folder, place):
 def _lead(scanned):
     """Return how many runs there are, how they ended, and what they took."""
     runs = scanned.runs
-    total = sum(run.record.get("seconds") or 0 for run in runs)
+    total = math.fsum(run.record.get("seconds") or 0 for run in runs if duration(run.record.get("seconds")))
     parts = [f"{len(runs):,} run{'s' * (len(runs) != 1)}"]
     for status in ("running", "interrupted", "failed"):
         count = sum(run.status == status for run in runs)

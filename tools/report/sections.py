@@ -7,12 +7,14 @@ from common.numerals import measured
 from tools.report.cards import figure_text, os_stem
 from tools.report.curves import charts, long_table
 from tools.report.markup import anchor, figure, folded, link_to, table
+from tools.report.pictures import OF_A_RUN
 from tools.report.words import duration, short_names, show, spoken
 
 ROWS = 200  # rows of a table that are shown
 SCALARS = 12  # results shown as columns where no summary says which; the run's details list all
 NOT_COMPARED = {"json", "quiet", "debug", "dry_run", "overwrite", "workdir", "output_dir", "output"}  # output and paths
 WORDS = 40  # signs of a result in words that is shown as a column
+OPEN = 12  # pictures of a tool that are not folded away
 CHARTS = 9  # of a tool that are not folded away
 SPREADS = ("_se", "_interval", "_low", "_high")
 OPENED = 6  # tables of a tool up to which they are shown unfolded
@@ -100,13 +102,16 @@ class Section:
         if not figures:
             return ""
         left = f"{left:,} more pictures are" if left > 1 else "1 more picture is" if left else ""
-        note = f'<p class="note">{left} in the folder.</p>' if left else ""
-        return f'<h3>Pictures</h3><div class="pictures">{"".join(figures)}</div>{note}'
+        note, more = f'<p class="note">{left} in the folder.</p>' if left else "", "".join(figures[OPEN:])
+        more = folded(f"{len(figures) - OPEN} more pictures", f'<div class="pictures">{more}</div>') if more else ""
+        return f'<h3>Pictures</h3><div class="pictures">{"".join(figures[:OPEN])}</div>{more}{note}'
 
     def caption(self, run, name, path):
         """Return the caption of a picture: what the summary says of it, else its name in words; and whose it is."""
         own = run.caption(path)
-        text = own or spoken(os_stem(name))
+        text, stem = own or spoken(os_stem(name)), spoken(os_stem(name))
+        if own and sum(run.caption(place) == own for _, place in run.pictures[:OF_A_RUN]) > 1:
+            text = f"{own}: {stem}"
         whose = run.name if own or not run.record else name.rpartition("/")[0]
         return self.words.html(text) + (f" <span>{self.words.html(whose)}</span>" if whose not in ("", ".") else "")
 
@@ -153,7 +158,8 @@ class Section:
 
     def _inputs(self, run):
         """Return the inputs with their hashes."""
-        inputs = [one for one in run.record.get("inputs") or () if isinstance(one, dict) and one]
+        given = run.record.get("inputs")
+        inputs = [one for one in given if isinstance(one, dict) and one] if isinstance(given, list) else []
         names = list(dict.fromkeys(name for one in inputs for name in one))[:6]
         if not names:
             return ""

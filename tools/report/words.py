@@ -5,7 +5,7 @@ import re
 from html import escape
 
 from common.console import shown
-from common.numerals import number
+from common.numerals import LARGEST, number
 
 PATH = re.compile(r"(?<![\w.\-/:<…)\]])~?/[^\s'\"<>|,;()\[\]{}=:]+/[^\s'\"<>|,;()\[\]{}=:]*"
                   r"|(?<![\w.\-/:<…)\]])~/[^\s'\"<>|,;()\[\]{}=:]+"
@@ -99,7 +99,7 @@ def spoken(name):
 
 def duration(seconds):
     """Return seconds in readable form: 0.42 s, 3 min 5 s, 2 h 10 min."""
-    if not isinstance(seconds, (int, float)):
+    if not isinstance(seconds, (int, float)) or not 0 <= seconds < LARGEST:
         return ""
     if seconds < 60:
         return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:.0f} s"
@@ -109,9 +109,10 @@ def duration(seconds):
 
 def short_names(names):
     """Return paths without the folders that all of them begin and end with; one alone is its own name."""
+    names = ["this folder" if name == "." else name for name in names]
     parts = [name.split("/") for name in names]
     if len(parts) < 2:
-        return list(names)
+        return names
     least = min(map(len, parts)) - 1
     first = next((index for index in range(least) if len({part[index] for part in parts}) > 1), least)
     least -= first

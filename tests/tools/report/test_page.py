@@ -12,7 +12,7 @@ from tests.tools.report.folders import Page, report, write_run
 from tools.report.curves import draw, thin, ticks
 from tools.report.find import scan
 from tools.report.sections import differing
-from tools.report.words import duration, show
+from tools.report.words import duration, short_names, show
 
 
 @pytest.fixture
@@ -142,6 +142,15 @@ def test_values_as_cells(value, text):
                          [(0.42, "0.42 s"), (12.3, "12 s"), (185, "3 min 5 s"), (7800, "2 h 10 min"), (None, "")])
 def test_durations(seconds, text):
     assert duration(seconds) == text
+
+
+@pytest.mark.parametrize(("names", "short"), [
+    (["a/b/c"], ["a/b/c"]), (["x/a/y", "x/b/y"], ["a", "b"]), (["x/a", "x/a/b"], ["a", "a/b"]),
+    (["."], ["this folder"]),
+    ([".", "nll"], ["this folder", "nll"]), (["a", "b"], ["a", "b"]), (["r/a/1/e", "r/b/1/e"], ["a", "b"]),
+])
+def test_names_of_runs_are_without_what_all_share(names, short):
+    assert short_names(names) == short
 
 
 def test_curves_keep_their_shape():
