@@ -101,7 +101,7 @@ def _maps(here, made):
 def _subimages(here, made):
     _photos(here / "photos")
     _photos(here / "DIV2K_train_HR")
-    (here / "extract.yaml").write_text("input_folder: photos\ncrop_sz: [256]\nstep: 128\nthres_sz: 64\n")
+    (here / "extract.yaml").write_text("input_folder: photos\ncrop_sz: [256, 512]\nstep: [128, 256]\n")
 
 
 def _score(here, made):

@@ -10,7 +10,6 @@ import re
 import shlex
 import shutil
 
-import numpy as np
 import pytest
 import yaml
 
@@ -154,10 +153,7 @@ def made(tmp_path_factory):
 
 @pytest.mark.long
 @pytest.mark.parametrize("name", PAGES)
-def test_the_commands_of_a_page_run_to_their_end_on_small_data(name, made, own_folder, monkeypatch):
-    from tools.process_embeddings import embed
-
-    monkeypatch.setattr(embed, "fit_map", lambda features, *rest: (None, np.ascontiguousarray(features[:, : rest[3]])))
+def test_the_commands_of_a_page_run_to_their_end_on_small_data(name, made, own_folder):
     page = PAGES[name]
     page.prepare(own_folder, made)
     lines = [line for block in SHELL if block.page == name for line in lines_of(block)]
