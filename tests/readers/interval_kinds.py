@@ -112,7 +112,7 @@ def map_of(name):
         np.savez(folder / "m.npz", embedding=embedding, neighbours=np.zeros((count, 2), np.int32),
                  distances=np.zeros((count, 2), np.float32), set=np.zeros(count, np.int32))
         (folder / "m.csv").write_text("sample_id,class_label,umap_x,umap_y\n" + "a,1,0.5,1\n" * count)
-        results = {"num_samples": count, "features": 3, "variance_kept": 1.0, "trustworthiness": 0.9,
+        results = {"num_samples": count, "features": 3, "components": 3, "variance_kept": 1.0, "trustworthiness": 0.9,
                    "class_purity": 0.5, "pairs": [], "notes": []}
         about = {"title": "m", "sets": [{"name": "a", "root": ".."}], "class_names": {"1": "b"}, "near": "x",
                  "results": results}
@@ -153,7 +153,7 @@ def stored_scores(name):
     """Return a maker of an .npz of likelihoods (bpd_0.npz) or asymmetries (repeat_0.npz)."""
     def make(folder):
         row = np.linspace(1, 2, 4)
-        arrays = {"bpd": row, "nfe": np.array(5), "repeat": np.zeros(4, np.int64), "index": np.arange(4)} \
+        arrays = {"bpd": row, "nfe": np.array(5), "repeat": np.array(0), "index": np.arange(4)} \
             if name.startswith("bpd") else {"asym": row, "nasym": row}
         np.savez(folder / name, **arrays)
         return folder / name
