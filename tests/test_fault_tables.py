@@ -1,7 +1,6 @@
 """The tables that `make faults` works through hold every command, and a few of its faults are tried here each time."""
 
 import ast
-import json
 
 import pytest
 
@@ -45,7 +44,7 @@ def test_a_sample_of_faults_loses_nothing(place, tally):
     for fault in ({"signal": [9, steps]}, {"signal": [15, 1]}, {"error": [28, 1]}, {"error": [5, steps]},
                   {"file_bytes": 100}, {"stdout": "gone"}, {"clock": "back"}, {"vanish": [str(place.out), steps]}):
         ended = place.fresh().run(**fault)
-        tally(f"sample: {json.dumps(fault)}")
+        tally("a sample")
         if fault != {"signal": [9, steps]}:
             check_end(ended, (0, 2, 130))
         check_completed(place, outputs)

@@ -141,6 +141,8 @@ def load_strictly(module, state, where, do="Give the checkpoint of this configur
 
     do: the advice of that error.  assign: make the given tensors the module's own (which may be on the meta device).
     """
+    if not isinstance(state, dict):
+        raise InputError(f"expected the weights of a network by name, not {type(state).__name__}", where=where, do=do)
     own = module.state_dict()
     missing = [name for name in own if name not in state]
     unexpected = [name for name in state if name not in own]

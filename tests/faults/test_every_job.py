@@ -16,7 +16,7 @@ from tests.faults.table import JOBS
 every_job = pytest.mark.parametrize("name", JOBS, indirect=True)
 TRIES = 10
 KILLS = 10  # at random moments, besides those between steps
-STEPS = 12  # of a job's steps, the first and the last among them
+STEPS = 8  # of a job's steps, the first and the last among them
 NAMES = {
     "not ASCII": ("ïn 漢字 [b]", "öut 😀 %s {x} 'q'"), "not UTF-8": ("in\udcff", "out\udcfe"),
     "a line's end": ("in\nx", "out\n\x1b[31m"), "long": ("i" * 250, "o" * 250),
@@ -25,7 +25,7 @@ NAMES = {
 NO_HOME = dict.fromkeys(("HOME", "USER", "LOGNAME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "MPLCONFIGDIR"))
 
 
-def some(number, seed, count=STEPS):
+def some(number, seed, count):
     """Return up to `count` of the steps 1..number: the first, the last, and some between."""
     if number <= count:
         return list(range(1, number + 1))
@@ -35,7 +35,7 @@ def some(number, seed, count=STEPS):
 @every_job
 @pytest.mark.parametrize("stop", STOPS)
 def test_a_stop_before_any_step_is_gone_on_from(name, stop, whole, tally):
-    for step in some(whole.steps, f"{name}{stop}"):
+    for step in some(whole.steps, f"{name}{stop}", STEPS):
         whole.place.fresh()
         ended = whole.place.run(signal=[STOPS[stop], step])
         tally(f"{stop} between steps")

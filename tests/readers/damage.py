@@ -116,6 +116,32 @@ def configuration(data, seed):
     return stream.getvalue()
 
 
+def torch_values(data, seed):
+    """Return a torch file with one value, tensor or not, replaced by another, left out or renamed."""
+    import torch
+
+    value = torch.load(io.BytesIO(data), weights_only=True)
+    rng = np.random.default_rng(seed)
+    places = list(_places(value))
+    depths = [1 if owner is value else 2 if any(owner is each for each in value.values()) else 3 for owner, _ in places]
+    chosen = rng.choice([number for number, depth in enumerate(depths) if depth == 1 + seed % 3] or len(places))
+    owner, key = places[int(chosen)]
+    how = int(rng.integers(6))
+    if how == 0:
+        del owner[key]
+    elif how == 1 and isinstance(owner, dict):
+        owner[f"{key}_"] = owner.pop(key)
+    elif how == 2:
+        owner[key] = [owner[key]]
+    elif how == 3:
+        owner[key] = torch.full((2, 0, 3) if seed % 2 else (5,), float("nan"))
+    else:
+        owner[key] = VALUES[int(rng.integers(len(VALUES)))]
+    stream = io.BytesIO()
+    torch.save(value, stream)
+    return stream.getvalue()
+
+
 def hyper_parameters(data, seed):
     """Return a Lightning checkpoint with one of its hyper-parameters replaced, left out or renamed."""
     import torch

@@ -112,7 +112,7 @@ def map_of(name):
         np.savez(folder / "m.npz", embedding=embedding, neighbours=np.zeros((count, 2), np.int32),
                  distances=np.zeros((count, 2), np.float32), set=np.zeros(count, np.int32))
         (folder / "m.csv").write_text("sample_id,class_label,umap_x,umap_y\n" + "a,1,0.5,1\n" * count)
-        results = {"num_samples": count, "features": 3, "variance_kept": 1.0, "trustworthiness": 0.9,
+        results = {"num_samples": count, "features": 3, "components": 3, "variance_kept": 1.0, "trustworthiness": 0.9,
                    "class_purity": 0.5, "pairs": [], "notes": []}
         about = {"title": "m", "sets": [{"name": "a", "root": ".."}], "class_names": {"1": "b"}, "near": "x",
                  "results": results}
@@ -153,7 +153,7 @@ def stored_scores(name):
     """Return a maker of an .npz of likelihoods (bpd_0.npz) or asymmetries (repeat_0.npz)."""
     def make(folder):
         row = np.linspace(1, 2, 4)
-        arrays = {"bpd": row, "nfe": np.array(5), "repeat": np.zeros(4, np.int64), "index": np.arange(4)} \
+        arrays = {"bpd": row, "nfe": np.array(5), "repeat": np.array(0), "index": np.arange(4)} \
             if name.startswith("bpd") else {"asym": row, "nasym": row}
         np.savez(folder / name, **arrays)
         return folder / name
@@ -189,6 +189,101 @@ def backbone_file(path):
     yield lambda: open_explained(path, "cpu")
 
 
+def edm_training():
+    """Return (network, average, optimiser) of a small training of train_edm."""
+    import torch
+
+    from common.training.optim import Optimiser
+    from tests.common.networks.adm_makers import small_network
+
+    network, average = small_network(), small_network()
+    inner = torch.optim.Adam(network.parameters(), lr=1e-3)
+    for parameter in network.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    inner.step()
+    return network, average, Optimiser(inner, lambda updates: 1e-3)
+
+
+def edm_state(folder):
+    from tools.train_edm.state import save_state
+
+    save_state(folder / "checkpoint.pth", *edm_training(), 3, [0.5, 0.25])
+    return folder / "checkpoint.pth"
+
+
+def edm_state_file(path):
+    from tools.train_edm.state import load_state
+
+    yield lambda: load_state(path, *edm_training())
+
+
+def training(folder=None):
+    """Return the TrainingState of a network of one layer; written as state.pth where a folder is given."""
+    import torch
+
+    from common.training.ema import Average
+    from common.training.optim import Optimiser
+    from common.training.state import TrainingState
+
+    network = torch.nn.Linear(3, 2)
+    inner = torch.optim.Adam(network.parameters())
+    network(torch.ones(1, 3)).sum().backward()
+    inner.step()
+    state = TrainingState({"net": network}, {"net": Optimiser(inner, lambda updates: 1e-3)},
+                          {"net": Average(network.parameters(), 0.9)})
+    if folder is None:
+        return state
+    state.save(folder / "state.pth", 5, {"best": 0.5})
+    return folder / "state.pth"
+
+
+def training_file(path):
+    yield lambda: training().load(path)
+
+
+def chunk_cache(folder):
+    import torch
+
+    torch.save(["/data/a/1.jpg", "/data/a/2.jpg", "/data/b/3.jpg"], folder / "cache.pth")
+    return folder / "cache.pth"
+
+
+def chunk_cache_file(path):
+    from common.datasets.dlas.chunked.legacy_cache import read_cache
+
+    yield lambda: read_cache(path)
+
+
+def configuration_file(path):
+    from common.score.config_files import read_configuration
+
+    yield lambda: read_configuration(path)
+
+
+def tar_of_images(folder):
+    import io
+    import tarfile
+
+    from PIL import Image
+
+    with tarfile.open(folder / "set.tar", "w") as archive:
+        for number in range(3):
+            stream = io.BytesIO()
+            Image.fromarray(np.full((8, 8, 3), 40 * number, np.uint8)).save(stream, "PNG")
+            entry = tarfile.TarInfo(f"{number}.png")
+            entry.size = len(stream.getvalue())
+            archive.addfile(entry, io.BytesIO(stream.getvalue()))
+    return folder / "set.tar"
+
+
+def tar_of_images_file(path):
+    from common.features.sources import open_images
+
+    yield lambda: [open_images(path).load(index) for index in range(3)]
+
+
+SCORE_YAML = b"preset: u_digits\ndata: {image_size: 8, num_channels: 1}\nmodel:\n  nf: 8\n  sigma_max: 5.0\n" \
+             b"training: {batch_size: 4, snapshot_freq: 20}\n"
 TRUTH = b"image,attribute,number,odd,high,l1\n00.png,,0,1,0,0.5\n00.png,odd,0,0,0,1.5\n"
 SYNSETS = json.dumps({"0": ["n01440764", "tench"], "1": ["n01443537", "goldfish"]}).encode()
 
@@ -221,6 +316,13 @@ INTERVAL_KINDS = {
     "json class names": (written("c.json", b'["cat", "dog"]'), class_map, mutate_json),
     "npz of likelihoods": (stored_scores("bpd_0.npz"), stored_scores_file, mutate),
     "npz of asymmetries": (stored_scores("repeat_0.npz"), stored_scores_file, mutate),
+    "state of train_edm": (edm_state, edm_state_file, mutate),
+    "state of a training": (training, training_file, mutate),
+    "state of a training inside": (training, training_file, within("data.pkl")),
+    "cache of chunks": (chunk_cache, chunk_cache_file, mutate),
+    "cache of chunks inside": (chunk_cache, chunk_cache_file, within("data.pkl")),
+    "configuration": (written("c.yml", SCORE_YAML), configuration_file, mutate),
+    "tar of images": (tar_of_images, tar_of_images_file, mutate),
     "backbone": (backbone, backbone_file, mutate),
     "backbone inside": (backbone, backbone_file, within("data.pkl")),
 }

@@ -18,6 +18,7 @@ from tests.readers.damage import (
     mutate_json,
     npy_head,
     safetensors_head,
+    torch_values,
     within,
 )
 from tests.readers.interval_kinds import INTERVAL_KINDS
@@ -685,6 +686,10 @@ KINDS = {
     "torch.export weights": Kind(program("exported"), generator, within("_config.json", mutate_json)),
     **{name: Kind(*parts) for name, parts in INTERVAL_KINDS.items()},
 }
+for _name in ("pth zip", "decision model", "lightning", "generator BlobGAN", "encoder of layouts", "blobgan",
+              "layouts of counterfactuals", "stylegan2", "quantile encoder", "state of train_edm",
+              "state of a training"):
+    KINDS[f"{_name.removesuffix(' zip')}, values"] = Kind(KINDS[_name].make, KINDS[_name].read, torch_values)
 
 
 def readings(kind, path):

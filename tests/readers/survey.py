@@ -36,6 +36,10 @@ def _watch(folder):
 
     def note(event, arguments):
         writes = event in WRITES or (event == "open" and isinstance(arguments[2], int) and arguments[2] & FOR_WRITING)
+        if event in ("os.remove", "os.rmdir") and arguments[-1] != -1:
+            return  # below a folder that shutil.rmtree holds open
+        if event == "open" and isinstance(arguments[2], int) and arguments[2] & os.O_TMPFILE == os.O_TMPFILE:
+            return  # a file without a name
         if event in STARTS:
             DONE.append(f"{event} {arguments}")
         elif writes and isinstance(arguments[0], (str, bytes)):
@@ -49,6 +53,9 @@ def _watch(folder):
 def main(folder, first, count, *kinds):
     """Read `count` mutations of each kind, from seed `first` on."""
     warnings.simplefilter("ignore")
+    folder = os.path.abspath(folder)
+    os.makedirs(folder, exist_ok=True)
+    os.chdir(folder)  # commands that are only rehearsed look whether their usual place can be written
     _watch(folder)
     for kind in kinds:
         place = Path(folder) / kind.replace(" ", "_")

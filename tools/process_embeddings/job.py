@@ -262,36 +262,13 @@ def tab_of(description, records, arrays, folder):
     return explorer.Tab(
         about["title"], records, arrays["embedding"], arrays["set"], names,
         [folder / item["root"] for item in about["sets"]],
-        arrays["neighbours"], arrays["distances"], scores, numbers_of(about["results"]), about["results"]["notes"],
+        arrays["neighbours"], arrays["distances"], scores, maps.numbers_of(about["results"]), about["results"]["notes"],
         about["class_names"], near,
     )
 
 
-def numbers_of(results):
-    """Return [(measure, value as text)] of a map."""
-    shown = [(name, f"{results[key]:,}") for name, key in (("samples", "num_samples"), ("features", "features"))
-             if results[key] is not None]
-    if results["variance_kept"] is not None:
-        shown.append((f"variance in {results['components']} components", f"{results['variance_kept']:.1%}"))
-    for name, what in (("trustworthiness", "trustworthiness"), ("class_purity", "map neighbours of the same class")):
-        if results[name] is not None:
-            shown.append((what, f"{results[name]:.3f}"))
-    for pair in results["pairs"]:
-        head = f"{pair['a']} / {pair['b']}"
-        if "auc" not in pair:
-            shown.append((head, "too few points to compare"))
-            continue
-        for name, what in (("auc", "classifier AUC"), ("own_neighbours", "nearest is of own set"),
-                           ("own_neighbours_map", "the same in the map")):
-            shown.append((f"{head}: {what}",
-                          f"{pair[name]:.3f} ({pair[name + '_low']:.3f} to {pair[name + '_high']:.3f})"))
-        shown.append((f"{head}: coverage of {pair['a']}", f"{pair['coverage_of_a_by_b']:.3f}"))
-        shown.append((f"{head}: coverage of {pair['b']}", f"{pair['coverage_of_b_by_a']:.3f}"))
-    return shown
-
-
 def show(results):
     """Print the measures of a map, and the notes."""
-    console.show_table("process_embeddings", ["", "value"], numbers_of(results))
+    console.show_table("process_embeddings", ["", "value"], maps.numbers_of(results))
     for note in results["notes"]:
         console.say(f"note: {note}")

@@ -119,3 +119,9 @@ def test_safetensors_have_their_metadata_in_the_given_order(tmp_path):
     assert [data.index(name.encode()) for name in metadata] == sorted(data.index(name.encode()) for name in metadata)
     state, stored = checkpoints.load_safetensors(tmp_path / "a.safetensors")
     assert (stored, state["b"].tolist()) == (metadata, [0.0, 1.0, 2.0])  # which its reader shuffles again
+
+
+@pytest.mark.parametrize("state", [None, 1.5, [1], "weight", torch.ones(3)])
+def test_what_is_no_state_dict_is_refused(state):
+    with pytest.raises(InputError, match="expected the weights of a network by name"):
+        checkpoints.load_strictly(torch.nn.Linear(2, 2), state, "a.pth")

@@ -9,8 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from common.errors import InputError
+from common.files import read_json, write_json
+from tests.readers.interval_kinds import map_of
 from tests.tools.commands import ROOT
-from tools.process_embeddings import embed, overlap, reduce
+from tools.process_embeddings import embed, maps, overlap, reduce
 from tools.process_embeddings.atlas import make_atlas
 from tools.process_embeddings.classes import find_classes
 from tools.process_embeddings.columns import encode_column
@@ -289,3 +292,27 @@ def test_a_map_of_islands_is_the_same_in_every_process():
                               text=True).stdout
                for _ in range(2)}
     assert len(outputs) == 1
+
+
+@pytest.mark.parametrize(("name", "value"), [
+    ("sets", None), ("sets", 3), ("sets", []), ("sets", [{"name": 1, "root": ".."}]), ("title", 5), ("results", []),
+    ("results", {"num_samples": 4}), ("class_names", "a")])
+def test_a_map_whose_description_is_damaged_is_refused(name, value, tmp_path):
+    path = map_of("m.json")(tmp_path)
+    assert len(maps.read_map(path)[1]) == 4
+    description = read_json(path)
+    description["map"][name] = value
+    write_json(path, description)
+    with pytest.raises(InputError, match="not the description of a map that matches its table"):
+        maps.read_map(path)
+
+
+@pytest.mark.parametrize(("name", "value"), [
+    ("neighbours", np.full((4, 2), 9)), ("neighbours", np.zeros((4, 2))), ("distances", np.zeros((4, 3))),
+    ("set", np.full(4, 1)), ("set", np.zeros(3, int)), ("embedding", np.zeros(4))])
+def test_a_map_whose_arrays_are_damaged_is_refused(name, value, tmp_path):
+    path = map_of("m.json")(tmp_path)
+    arrays = dict(np.load(path.with_suffix(".npz")))
+    np.savez(path.with_suffix(".npz"), **{**arrays, name: value})
+    with pytest.raises(InputError, match="not the description of a map that matches its table"):
+        maps.read_map(path)

@@ -3,11 +3,15 @@
 import json
 
 import pytest
+import torch
 
+from common.errors import InputError
 from common.files import read_json, write_json
+from tests.readers.interval_kinds import edm_state, edm_training
 from tests.tools.activation_networks import save_network
 from tests.tools.commands import refusal_of
 from tests.tools.train_edm.runs import TINY, contents, train
+from tools.train_edm.state import load_state
 
 MISTAKES = {
     "no images given": ("--npz_dir",),
@@ -121,3 +125,12 @@ def test_a_checkpoint_of_another_architecture_or_past_the_end_is_refused(made):
                                                          "--quiet")
     (made / "out" / "checkpoint.pth").write_bytes((made / "out" / "checkpoint.pth").read_bytes()[:5000])
     assert "truncated" in refusal_of("train_edm", *TINY, "--steps", "6", "--output_dir", "out", "--quiet")
+
+
+@pytest.mark.parametrize(("name", "value"), [
+    ("step", [3]), ("step", None), ("losses", 1.5), ("losses", [[1]]), ("adam", []), ("model", 1.5), ("ema", None)])
+def test_a_state_of_other_values_is_refused(name, value, tmp_path):
+    path = edm_state(tmp_path)
+    torch.save({**torch.load(path, weights_only=True), name: value}, path)
+    with pytest.raises(InputError):
+        load_state(path, *edm_training())

@@ -97,6 +97,10 @@ def read_nll(folder):
 
     files = _numbered(folder, "bpd_")
     read = [read_numbers(path, ("bpd", "nfe"), ("repeat", "index")) for path in files]
+    for path, entry in zip(files, read):
+        if entry["nfe"].size != 1 or entry.get("index", entry["bpd"]).size != entry["bpd"].size:
+            raise InputError("'nfe' is no single number, or 'index' is not of as many images as 'bpd'", where=path,
+                             do="Delete the file and compute it again")
     if not check_distinct(files):
         _check_sizes(files, [entry["bpd"].size for entry in read])
     for path, entry in zip(files, read):
@@ -105,9 +109,10 @@ def read_nll(folder):
     bpd = np.concatenate([entry["bpd"].reshape(-1) for entry in read]).astype(np.float64)
     images = _means_by_image(bpd, read)
     spread = float(images.std(ddof=1) / math.sqrt(len(images))) if len(images) > 1 else None
+    nfe = int(np.mean([entry["nfe"].reshape(()) for entry in read]))
     return {
-        "bits_per_dim": float(bpd.mean()), "bits_per_dim_stderr": spread,
-        "nfe": int(np.mean([entry["nfe"] for entry in read])), "num_images": len(images), "num_files": len(files),
+        "bits_per_dim": float(bpd.mean()), "bits_per_dim_stderr": spread, "nfe": nfe,
+        "num_images": len(images), "num_files": len(files),
     }
 
 
@@ -135,7 +140,11 @@ def check_distinct(files):
         if "index" not in entry:
             foreign.append(path)
             continue
-        repeat = int(entry.get("repeat", 0))
+        repeat = entry.get("repeat")
+        if repeat is not None and repeat.size != 1:
+            raise InputError(f"'repeat' has shape {repeat.shape}, expected one number", where=path,
+                             do="Delete the file and compute it again")
+        repeat = 0 if repeat is None else int(repeat.reshape(-1)[0])
         for image in entry["index"].reshape(-1).tolist():
             if (repeat, image) in seen:
                 raise InputError(f"image {image} is also in {seen[repeat, image]}: files of different runs are mixed",
@@ -189,7 +198,7 @@ def read_asym(folder):
 
 def _numbered(folder, stem):
     """Return the files <stem><number>.npz of a folder by number. Raises InputError when there is none, or a gap."""
-    files = [path for path in Path(folder).glob(f"{stem}*.npz") if path.stem.removeprefix(stem).isdigit()]
+    files = [path for path in Path(folder).glob(f"{stem}*.npz") if path.stem.removeprefix(stem).isdecimal()]
     files.sort(key=lambda path: int(path.stem.removeprefix(stem)))
     if not files:
         raise InputError(f"no {stem}<number>.npz here", where=folder, do="Compute it first (without --read)")

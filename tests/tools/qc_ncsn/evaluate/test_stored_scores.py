@@ -14,6 +14,7 @@ from common.features.statistics import read_statistics
 from common.files import write_npz
 from common.metrics.prdc import prdc
 from tests.common.metrics.distances import frechet_distance_of_rows, inception_score_of
+from tests.readers.interval_kinds import stored_scores
 from tools.qc_ncsn.evaluate import encode as eval_encode
 from tools.qc_ncsn.evaluate import stored_scores as eval_samples
 from tools.qc_ncsn.evaluate.stored import read_asym, read_nll
@@ -341,3 +342,13 @@ def test_M4_statistics_prepared_otherwise_are_named(capsys, encoded):
             notes = run(capsys, *words)["results"]["notes"]
             assert len(notes) == (resolution > 0)
             assert all("reference.npz 256 x 256" in note for note in notes)
+
+
+@pytest.mark.parametrize(("name", "value"), [
+    ("repeat", np.zeros(4, np.int64)), ("nfe", np.arange(3)), ("index", np.arange(3)), ("bpd", np.array(["a"]))])
+def test_a_likelihood_file_of_other_shapes_is_refused(name, value, tmp_path):
+    path = stored_scores("bpd_0.npz")(tmp_path)
+    assert read_nll(tmp_path)["num_images"] == 4
+    np.savez(path, **{**dict(np.load(path)), name: value})
+    with pytest.raises(InputError, match="bpd_0.npz"):
+        read_nll(tmp_path)
