@@ -3,7 +3,7 @@
 export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
 PYTHON="${PYTHON:-python3}"
 if [ "${SCALE:-small}" = paper ]; then
-  : "${DATA:?error: DATA: not given. Pass DATA=FOLDER with super_resolution/data/calibration_set_outputs_generated_data/{1,16,32}/outputs.npz.}"
+  : "${DATA:?error: DATA: not given. Pass DATA=FOLDER with super_resolution/data/calibration_set_outputs_generated_data/1/outputs.npz, and 16 and 32 beside it.}"
   OUT="${OUT:-$PWD/out/table-rcps}" BASE="$DATA" EXPERIMENT=super_resolution
   MEAN="$OUT/mean" OWN="$OUT/each_together"
   calibrate() { "$PYTHON" -m tools.calibrate_rcps --base_dir "$BASE" --exp_name "$EXPERIMENT" --total_runs 100 --quiet "$@"; }
