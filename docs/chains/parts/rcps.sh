@@ -3,7 +3,7 @@
 export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
 PYTHON="${PYTHON:-python3}"
 if [ "${SCALE:-small}" = paper ]; then
-  : "${DATA:?error: DATA: not given. Pass DATA=FOLDER with super_resolution/data/calibration_set_outputs_generated_data/{1,16,32}/outputs.npz.}"
+  : "${DATA:?error: DATA: not given. Pass DATA=FOLDER with super_resolution/data/calibration_set_outputs_generated_data/1/outputs.npz, and 16 and 32 beside it.}"
   CHECK=() # DRY_RUN=1: check the files and the commands, compute nothing
   [ -z "${DRY_RUN:-}" ] || CHECK=(--dry_run)
   "$PYTHON" -m docs.chains.parts.wanted rcps-levels || [ -z "${DRY_RUN:-}" ] || exit 2

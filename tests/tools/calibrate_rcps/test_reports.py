@@ -1,6 +1,8 @@
 """What calibrate_rcps says beside lambda, and its numbers where files are not as the demo's."""
 
+import os
 import shutil
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +12,7 @@ from common.errors import InputError
 from common.paths import ExperimentDir
 from common.rcps.outputs import TRUTH, Outputs
 from tests.tools.calibrate_rcps.conftest import FACTORS, LEVELS, make_outputs, words
-from tests.tools.commands import call_tool, results_of
+from tests.tools.commands import ROOT, call_tool, results_of
 from tools.calibrate_rcps.figures import row_with_truth
 from tools.calibrate_rcps.runner import RCPS_Results_Runner
 
@@ -146,6 +148,15 @@ def test_figures_count_images_as_the_file_does(tree, tmp_path):
                       tmp_path / "x", "--image_index", 1)
     assert ended.status == 2
     assert "image 1 has no truth. Pass another --image_index, such as 3" in ended.err
+
+
+@pytest.mark.parametrize("table", ["levels", "histogram"])
+def test_tables_at_paper_scale_ask_for_their_data_in_one_whole_line(table):
+    variables = {name: value for name, value in os.environ.items() if name != "DATA"}
+    done = subprocess.run(["bash", f"docs/chains/table_rcps_{table}.sh"], cwd=ROOT, env={**variables, "SCALE": "paper"},
+                          capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert done.stderr.endswith("1/outputs.npz, and 16 and 32 beside it.\n")
 
 
 def test_unknown_levels_and_factors_are_named(tree):

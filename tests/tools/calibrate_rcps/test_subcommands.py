@@ -317,12 +317,12 @@ def test_a_replaced_picture_is_noticed(calibrated, encoder, images, tmp_path):
     assert stress(calibrated, images, tmp_path / "x")["none"] != first["none"]
 
 
-@pytest.mark.long
-def test_lpips_offline(calibrated, generator, tmp_path):
+def test_lpips_offline(tree, generator, tmp_path):
     """Without weights pixels are compared, and it is said so; the user's file is used where it is given."""
     from common.networks.lpips import Lpips
 
-    flags = ("experiments", *words(calibrated), "--experiment", "ablation", "--stylegan_path", generator[0])
+    results_of("calibrate_rcps", *words(tree, "--dims", "3,7", "--total_runs", 2, "--alpha", "0.3"))
+    flags = ("experiments", *words(tree), "--experiment", "ablation", "--stylegan_path", generator[0])
     ended = call_tool("calibrate_rcps", *flags, "--output_dir", tmp_path / "x")
     assert ended.status == 0, ended.err
     assert "no --lpips_weights: pictures are compared by the root mean square" in ended.err
