@@ -10,6 +10,7 @@ import warnings
 from dataclasses import dataclass, field
 
 from common.images.bounds import PILLOW_ERRORS, check_claims
+from common.images.coding_points import coding_points, to_srgb
 from common.images.headers import TOP, is_avif, largest_value, needs_pillow, strange
 from common.images.profiles import has_profile, jpeg_segments, srgb_pixels
 from common.images.tiff import WHITE_IS_ZERO, is_tiff, tiff_header
@@ -181,9 +182,22 @@ def _pillow_pixels(data, tiff=None):
 
 
 def _in_srgb(data, pixels, notes):
-    """Return the pixels in sRGB, 8 bits, where the file has another profile; notes: gets its name."""
+    """Return the pixels in sRGB, 8 bits, where the file has another profile or coding points; notes: gets its name.
+
+    Raises SkippedPhoto for colours by coding points that sRGB cannot show, as those of high dynamic range.
+    """
     from PIL import Image
 
+    points = coding_points(data)
+    if points is not None:
+        try:
+            converted, name = to_srgb(_eight_bits(pixels), points)
+        except ValueError as error:
+            raise SkippedPhoto("pixels of another kind", str(error)) from error
+        if name is None:
+            return pixels
+        notes["icc"] = name
+        return converted
     if not has_profile(data):
         return pixels
     try:
