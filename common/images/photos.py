@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from common.images.bounds import PILLOW_ERRORS, check_claims
 from common.images.coding_points import coding_points, to_srgb
 from common.images.headers import TOP, is_avif, largest_value, needs_pillow, strange
+from common.images.pam import is_pam, pam_pixels
 from common.images.profiles import has_profile, jpeg_segments, srgb_pixels
 from common.images.tiff import WHITE_IS_ZERO, is_tiff, tiff_header
 
@@ -94,6 +95,8 @@ def _full_range(data, notes):
         return _tiff_pixels(data, notes)
     if strange(data):
         raise SkippedPhoto("pixels of another kind", strange(data))
+    if is_pam(data):
+        return _pam_pixels(data)
     _count_frames(data, notes)
     pixels = None if needs_pillow(data) else _opencv_pixels(data)
     if pixels is None or (pixels.ndim == 2 and is_avif(data)):  # of grey AVIF OpenCV takes 16..235 for 0..255
@@ -103,6 +106,20 @@ def _full_range(data, notes):
     except ValueError as error:
         raise SkippedPhoto("pixels of another kind", str(error)) from error
     return pixels if top is None else _scaled(pixels, top)
+
+
+def _pam_pixels(data):
+    """Return BGR(A) or grey pixels of a PAM; alpha of grey is dropped."""
+    import numpy as np
+
+    try:
+        pixels = pam_pixels(data)
+    except ValueError as error:
+        broken = "truncated" in str(error) or "header" in str(error)
+        raise SkippedPhoto("unreadable" if broken else "pixels of another kind", str(error)) from error
+    if pixels.shape[2] < 3:
+        return pixels[..., 0]
+    return np.ascontiguousarray(pixels[..., [2, 1, 0, 3][: pixels.shape[2]]])
 
 
 def _scaled(pixels, top):
