@@ -1,6 +1,7 @@
 """Decode the bytes of an image file to uint8 pixels of a given size (Pillow)."""
 
 import io
+import os
 import re
 import warnings
 from contextlib import contextmanager
@@ -8,6 +9,7 @@ from typing import NamedTuple
 
 from common.errors import InputError
 from common.images.bounds import PILLOW_ERRORS, check_claims
+from common.images.pam import is_pam, pam_image
 
 
 def decode(data, where, size=None):
@@ -20,11 +22,25 @@ def decode(data, where, size=None):
     Raises InputError naming the image when it cannot be decoded.
     """
     import numpy as np
-    from PIL import Image
 
-    with image_errors(where, data), Image.open(io.BytesIO(data)) as image:
+    with image_errors(where, data), open_pillow(io.BytesIO(data)) as image:
         image = eight_bits(image).convert("RGB")
         return np.asarray(image if size is None else fit(image, size))
+
+
+def open_pillow(source):
+    """Return the open Pillow image of a path or binary stream; of a PAM, which Pillow does not know, its pixels."""
+    from PIL import Image
+
+    if isinstance(source, (str, os.PathLike)):
+        with open(source, "rb") as stream:
+            data = stream.read(3)
+            data += stream.read() if is_pam(data) else b""
+    else:
+        place, data = source.tell(), source.read(3)
+        data += source.read() if is_pam(data) else b""
+        source.seek(place)
+    return pam_image(data) if is_pam(data) else Image.open(source)
 
 
 def eight_bits(image):
@@ -76,13 +92,12 @@ class Header(NamedTuple):
 
 def read_header(stream, where):
     """Return the Header of an image file open as a binary stream; InputError when it has none."""
-    from PIL import Image
-
-    with image_errors(where), Image.open(stream) as image:
+    with image_errors(where), open_pillow(stream) as image:
         grey = image.mode in ("1", "L", "LA", "La", "I", "F") or image.mode.startswith("I;16")
         grey = grey or _is_grey_palette(image)
         alpha = image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info
-        deep = image.mode in ("I", "I;16", "I;16B", "I;16L") or "16" in str([tile[3:] for tile in image.tile])
+        tiles = str([tile[3:] for tile in getattr(image, "tile", ())])
+        deep = image.mode in ("I", "I;16", "I;16B", "I;16L") or "16" in tiles or image.info.get("maxval", 0) > 255
         return Header(image.height, image.width, grey, alpha, deep, getattr(image, "is_animated", False),
                       _is_turned(image))
 

@@ -21,8 +21,6 @@ def jpeg_frame(data):
 
 def strange(data):
     """Return what pixels are that no reader here decodes right, else None. TIFF: see common.images.tiff."""
-    if data[:2] == b"P7":
-        return "a PAM file"
     if data[:2] == b"\xff\xd8" and jpeg_frame(data)[0] != 8:
         return f"JPEG of {jpeg_frame(data)[0]} bits"
     return None

@@ -31,11 +31,9 @@ def decode_image(data, where):
     """
     import io
 
-    from PIL import Image
+    from common.images.decode import image_errors, open_pillow
 
-    from common.images.decode import image_errors
-
-    with image_errors(where, data), Image.open(io.BytesIO(data)) as image:
+    with image_errors(where, data), open_pillow(io.BytesIO(data)) as image:
         if image.mode not in ("RGB", "RGBA", "L", "LA", "P", "PA", "1", "CMYK", "YCbCr"):
             raise ValueError(f"pixels of type {image.mode} are not 8-bit colours")
         return image.convert("RGB")

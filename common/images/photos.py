@@ -10,7 +10,9 @@ import warnings
 from dataclasses import dataclass, field
 
 from common.images.bounds import PILLOW_ERRORS, check_claims
+from common.images.coding_points import coding_points, to_srgb
 from common.images.headers import TOP, is_avif, largest_value, needs_pillow, strange
+from common.images.pam import is_pam, pam_pixels
 from common.images.profiles import has_profile, jpeg_segments, srgb_pixels
 from common.images.tiff import WHITE_IS_ZERO, is_tiff, tiff_header
 
@@ -93,6 +95,8 @@ def _full_range(data, notes):
         return _tiff_pixels(data, notes)
     if strange(data):
         raise SkippedPhoto("pixels of another kind", strange(data))
+    if is_pam(data):
+        return _pam_pixels(data)
     _count_frames(data, notes)
     pixels = None if needs_pillow(data) else _opencv_pixels(data)
     if pixels is None or (pixels.ndim == 2 and is_avif(data)):  # of grey AVIF OpenCV takes 16..235 for 0..255
@@ -102,6 +106,20 @@ def _full_range(data, notes):
     except ValueError as error:
         raise SkippedPhoto("pixels of another kind", str(error)) from error
     return pixels if top is None else _scaled(pixels, top)
+
+
+def _pam_pixels(data):
+    """Return BGR(A) or grey pixels of a PAM; alpha of grey is dropped."""
+    import numpy as np
+
+    try:
+        pixels = pam_pixels(data)
+    except ValueError as error:
+        broken = "truncated" in str(error) or "header" in str(error)
+        raise SkippedPhoto("unreadable" if broken else "pixels of another kind", str(error)) from error
+    if pixels.shape[2] < 3:
+        return pixels[..., 0]
+    return np.ascontiguousarray(pixels[..., [2, 1, 0, 3][: pixels.shape[2]]])
 
 
 def _scaled(pixels, top):
@@ -181,9 +199,22 @@ def _pillow_pixels(data, tiff=None):
 
 
 def _in_srgb(data, pixels, notes):
-    """Return the pixels in sRGB, 8 bits, where the file has another profile; notes: gets its name."""
+    """Return the pixels in sRGB, 8 bits, where the file has another profile or coding points; notes: gets its name.
+
+    Raises SkippedPhoto for colours by coding points that sRGB cannot show, as those of high dynamic range.
+    """
     from PIL import Image
 
+    points = coding_points(data)
+    if points is not None:
+        try:
+            converted, name = to_srgb(_eight_bits(pixels), points)
+        except ValueError as error:
+            raise SkippedPhoto("pixels of another kind", str(error)) from error
+        if name is None:
+            return pixels
+        notes["icc"] = name
+        return converted
     if not has_profile(data):
         return pixels
     try:

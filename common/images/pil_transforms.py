@@ -62,14 +62,25 @@ def open_image(source, mode, where, photo=False):
     16-bit grey keeps its upper 8 bits (Pillow alone would clip it to white). photo: turn it as its Exif block says, and
     convert its colours to sRGB, as extract_subimages does.
     """
-    from PIL import Image, ImageOps
+    from PIL import ImageOps
 
     from common.files import system_errors
-    from common.images.decode import eight_bits, image_errors
+    from common.images.coding_points import coding_points
+    from common.images.decode import eight_bits, image_errors, open_pillow
     from common.images.profiles import srgb_image
 
-    with system_errors(where), image_errors(where), Image.open(source) as image:
+    with system_errors(where), image_errors(where), open_pillow(source) as image:
+        points = coding_points(_beginning(image.fp)) if photo and image.format in ("PNG", "AVIF") else None
         if photo and image.format != "TIFF":  # which Pillow turns by itself
             ImageOps.exif_transpose(image, in_place=True)
         decoded = eight_bits(image).convert(mode)
-        return srgb_image(image, decoded) if photo else decoded
+        return srgb_image(image, decoded, points) if photo else decoded
+
+
+def _beginning(stream, count=1 << 20):
+    """Return the first bytes of a stream, which is left where it was."""
+    place = stream.tell()
+    stream.seek(0)
+    data = stream.read(count)
+    stream.seek(place)
+    return data

@@ -3,6 +3,7 @@
 import io
 from functools import lru_cache
 
+from common.images.coding_points import to_srgb
 from common.images.tiff import is_tiff, tiff_header
 
 NEAR = 1  # levels of 255: a profile whose colours differ by no more from sRGB's is sRGB's
@@ -82,13 +83,19 @@ def _is_grey(pixels):
     return bool((pixels[..., 0] == pixels[..., 1]).all() and (pixels[..., 1] == pixels[..., 2]).all())
 
 
-def srgb_image(image, decoded):
+def srgb_image(image, decoded, points=None):
     """Return a Pillow image in mode RGB or RGBA, decoded from the open image, in sRGB; as it is with a profile that
-    cannot be used."""
+    cannot be used.
+
+    points: of coding_points, which go before a profile; ValueError for those that are not converted.
+    """
     import numpy as np
     from PIL import Image
 
     order = [2, 1, 0, 3][: len(decoded.getbands())]
+    if points is not None:
+        pixels, name = to_srgb(np.asarray(decoded)[..., order], points)
+        return decoded if name is None else Image.fromarray(np.ascontiguousarray(pixels[..., order]))
     try:
         pixels, name = srgb_pixels(image, np.asarray(decoded)[..., order])
     except ValueError:

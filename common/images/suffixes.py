@@ -6,7 +6,7 @@ from functools import cache
 
 from common import console
 
-SUFFIXES = (".avif", ".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")  # in any case
+SUFFIXES = (".avif", ".bmp", ".jpeg", ".jpg", ".pam", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")  # in any case
 DATA_SETS = (*SUFFIXES, ".gif")  # of folders and zips that are a data set
 RECORDS = (".json", ".jsonl")  # labels and run records, expected beside images
 SHOWN = 6  # suffixes that a note lists

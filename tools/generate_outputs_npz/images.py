@@ -13,7 +13,7 @@ from common.datasets.degradations import degrade, network_input, resized
 from common.datasets.latents import find_pairs, orphans, read_latents
 from common.errors import InputError
 from common.files import system_errors
-from common.images.decode import decode, image_errors
+from common.images.decode import decode, image_errors, open_pillow
 
 READERS = 4  # threads that decode the images of a unit
 
@@ -123,11 +123,9 @@ class Images:
 
 def _checked(path):
     """Return an image file's bytes. Raises InputError where they are no whole image; a PNG's check sums tell."""
-    from PIL import Image
-
     with system_errors(path):
         data = path.read_bytes()
-    with image_errors(path), Image.open(io.BytesIO(data)) as image:
+    with image_errors(path), open_pillow(io.BytesIO(data)) as image:
         if image.format == "PNG":
             image.verify()
             return data
