@@ -1,6 +1,6 @@
 # Sourced by table_cf_features.sh and table_cf_inversion.sh: `search NAME FLAGS...` makes and evaluates counterfactuals,
 # `invert NAME FLAGS...` reconstructions, below OUT, on the demo's streets or (SCALE=paper) on BDD100K.
-# DRY_RUN=1 checks the commands and computes nothing.
+# DRY_RUN=1 checks the commands and computes nothing. MADE: a folder where the demo's models are already, IMAGES: scenes (96).
 export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
 PYTHON="${PYTHON:-python3}"
 SCALE="${SCALE:-small}"
@@ -15,7 +15,7 @@ if [ "$SCALE" = paper ]; then
   MEASURE=(--extractor inception --weights "$CHECKPOINTS/pt_inception-2015-12-05-6726825d.pth")
 else
   DEMO="${MADE:-$PWD/out/demo/counterfactuals}"
-  OUT="$DEMO" bash "$(dirname "${BASH_SOURCE[0]}")/../counterfactuals.sh" --quiet
+  [ -n "${MADE:-}" ] || OUT="$DEMO" bash "$(dirname "${BASH_SOURCE[0]}")/../counterfactuals.sh" --quiet
   MODELS=(--blobgan_weights "$("$PYTHON" -m docs.chains.parts.street_tables best "$DEMO")"
           --decision_model_weights "$DEMO/decision/checkpoint.tar" --encoder_weights "$DEMO/encoder_train/best.pt"
           --perceptual "$DEMO/oracle/checkpoint.tar" --dataset_path "$DEMO/.scenes/val" --max_images "${IMAGES:-96}" --bs 24
