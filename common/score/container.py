@@ -102,8 +102,11 @@ def _check_extra(state, path):
     """Raise InputError unless our additions to the container are an integer, and JSON text of a configuration."""
     if state.get("step") is not None:
         state["step"] = _whole(state["step"], "'step'", path)
+    if state.get("genprobe") is None:
+        state.pop("genprobe", None)
+        return
     try:
-        extra = json.loads(state.get("genprobe") or "{}")
+        extra = json.loads(state["genprobe"])
         good = isinstance(extra, dict) and type(extra.get("updates", 0)) is int
     except (ValueError, TypeError, RecursionError):
         good = False

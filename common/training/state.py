@@ -68,12 +68,14 @@ def load_optimiser(optimiser, state, updates, where, do):
     """Load the state of a torch optimiser of Adam's kind: empty, or moments for every trainable parameter."""
     inner = optimiser.optimiser
     try:
+        if not isinstance(state, dict):
+            raise TypeError(f"it is a {type(state).__name__}")
         groups = [{**stored, "fused": group["fused"]} if group.get("fused") else stored
                   for group, stored in zip(inner.param_groups, state["param_groups"], strict=True)]
         inner.load_state_dict({**state, "param_groups": groups})
         _check_moments(inner)
         optimiser.updates = operator.index(updates)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError, RuntimeError) as error:
         raise InputError(f"the optimiser state does not fit this network ({error})", where=where, do=do) from error
 
 

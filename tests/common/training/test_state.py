@@ -54,6 +54,8 @@ WRONG = {
     "a misshapen moment": (put(NAN[:4], *STORED, 0, "exp_avg"), "'exp_avg' has shape (4, 2)"),
     "a moment that is not finite": (put(NAN, *STORED, 0, "exp_avg_sq"), "'exp_avg_sq' holds NaN"),
     "moments that are a text": (put("moments", *STORED), "does not fit"),
+    "an optimiser that is a tensor": (put(NAN, *STORED[:3]), "does not fit"),
+    "a flag that is a tensor": (put(NAN, *STORED[:3], "param_groups", 0, "capturable"), "does not fit"),
     "an average is missing": (drop("averages", "ramp"), "'ramp' is missing"),
     "an average of other shapes": (put([NAN], "averages", "ramp", "shadow"), "do not fit this network"),
     "an average that is not finite": (put(lambda tensors: [tensor * float("nan") for tensor in tensors],

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from common.errors import InputError
 from common.formats.checkpoints import load_torch
 from common.score.container import read_checkpoint
 from tests.tools.qc_ncsn.runs import call, contents, good
@@ -90,6 +91,15 @@ def test_a_state_without_its_number_of_updates_is_refused(extra, trained, tmp_pa
     state["genprobe"] = json.dumps({**json.loads(state["genprobe"]), **extra})
     torch.save(state, tmp_path / "c.pth")
     assert "invalid 'genprobe' entry" in call(*SAMPLE, "--checkpoint", tmp_path / "c.pth", "--workdir", tmp_path).err
+
+
+@pytest.mark.parametrize("entry", [torch.ones(3), 5, "[]", "no JSON", ["{}"], ""])
+def test_an_entry_that_is_no_text_of_ours_is_refused(entry, tmp_path):
+    torch.save({"model": {"all_modules.0.weight": torch.ones(1)}, "genprobe": entry}, tmp_path / "c.pth")
+    with pytest.raises(InputError, match="invalid 'genprobe' entry"):
+        read_checkpoint(tmp_path / "c.pth")
+    torch.save({"model": {"all_modules.0.weight": torch.ones(1)}, "genprobe": None}, tmp_path / "c.pth")
+    assert "genprobe" not in read_checkpoint(tmp_path / "c.pth")
 
 
 def cut(path):
