@@ -72,3 +72,15 @@ def test_files_hold_the_scenes_their_truth_and_the_biased_choice(tmp_path, monke
     streets.judged(tmp_path, tmp_path / "val")
     seen = [line.split(" | ")[:2] for line in capsys.readouterr().out.splitlines()[2:]]
     assert seen == [[f"| {name}", f"{share:.3f}"] for name, share in zip(streets.COINS, truth[300:].mean(axis=0))]
+
+
+def test_the_classes_of_pixels_are_what_is_painted_there():
+    pixels, truth = streets.scenes(0, range(60))
+    classes = streets.segments(0, range(60))
+    assert (classes[:, :10] == streets.CLASSES.index("sky")).mean() > 0.85
+    obstacles = classes == streets.CLASSES.index("obstacle")
+    for name, centre in streets.LANES.items():
+        seen = obstacles[:, 19:26, centre - 3 : centre + 3].any(axis=(1, 2))
+        assert (seen == truth[:, streets.COINS.index(name)]).all()
+    road = pixels[classes == streets.CLASSES.index("road")].astype(int)
+    assert np.median(road.max(axis=1) - road.min(axis=1)) < 12  # grey

@@ -8,11 +8,12 @@ GIVE = "a decision model, a DeepLabV3 (model_state_dict), a TorchScript module o
 
 
 def open_explained(path, device="cpu", objectives=(), size=None, value_range="signed", output=None, class_names=(),
-                   threshold=THRESHOLD):
+                   threshold=THRESHOLD, shape=None):
     """Return the Explained of a file on a device.
 
     objectives: words, see common.explained.objective; none: all attributes or classes of a decision model.
-    size, value_range, output: of a program, see Program.  class_names: of its classes.
+    size, value_range, output: of a program, see Program.  class_names: of its classes.  shape: (H, W) of the pictures
+    that it will be given, on which a program is tried.
     Raises InputError for a missing, damaged or foreign file, and for a program that cannot be explained.
     """
     kind = kind_of(path)
@@ -31,7 +32,7 @@ def open_explained(path, device="cpu", objectives=(), size=None, value_range="si
     from common.explained.program import Program
 
     return Program(run, path, kind, parsed, size or trial_size, value_range, output,
-                   device=device)
+                   trial_size or size or shape, device)
 
 
 def open_pictures(path, device, shape, size=None, value_range="signed", output=None, flags="--",

@@ -66,7 +66,7 @@ def test_two_processes_go_on_with_a_run_as_the_originals_words_say(tmp_path, mon
         ended = torchrun_tool(2, "train_blobgan", *words, "--quiet")
         assert ended.status == 0, ended.err
 
-    words = (*TINY, "--stddev_rows", "4", "--every_n_train_steps", "4", "--log_dir", "logs")
+    words = (*TINY, "--stddev_rows", "4", "--every_n_train_steps", "4", "--lr_fall", "0", "--log_dir", "logs")
     run(*words, "wandb.id=whole")
     run(*words, "wandb.id=half", "--max_steps", "8")
     run("resume.id=half", "--max_steps", "12", "--device", "cpu")

@@ -32,10 +32,10 @@ class Material:
     def __init__(self, options, device):
         self.options, self.device = options, device
         self.gan = read_blobgan(options.blobgan_weights, device, "raw" if options.live_weights else "ema")
+        self.transform = self.gan.config.transform
         self.explained = open_explained(options.decision_model_weights, device, options.objective,
                                         tuple(options.size) or None, options.range, options.output,
-                                        options.class_names, options.threshold)
-        self.transform = self.gan.config.transform
+                                        options.class_names, options.threshold, self.transform.size)
         self._check_size()
         self.images = self.inversions = self.encoder = None
         if options.real_images:
@@ -69,7 +69,8 @@ class Material:
             return None
         return open_explained(options.segmentation_weights, self.device,
                               [f"share:{name}" for name in options.target_classes],
-                              value_range=options.segmentation_range, class_names=options.class_names)
+                              value_range=options.segmentation_range, class_names=options.class_names,
+                              shape=self.transform.size)
 
     def _check_images(self):
         """Raise InputError where not one of the images can be read."""

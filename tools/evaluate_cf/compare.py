@@ -8,6 +8,7 @@ from common import console
 from common.errors import InputError
 from common.options import REQUIRED, CommonOptions, option
 from tools.evaluate_cf import findings
+from tools.evaluate_cf.findings import ALL
 
 PROG = "evaluate_cf compare"
 DESCRIPTION = """\
@@ -22,7 +23,6 @@ SHARES = {"flip": "success", "stored_flip": "stored_success", "flip_on_real": "f
 NOT_MEASURED = {"image", "attribute", "name", "number", "outcome", "target", "published_flip", "start_score",
                 "truth_started", "start_difference", "difference", "all_flip"}
 SAME = 1e-4  # of the scores of the start: more, and the pairs begin from other reconstructions
-ALL = "all"
 
 
 @dataclass(kw_only=True)

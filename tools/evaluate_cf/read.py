@@ -69,7 +69,8 @@ class Material:
     def _explained(self, path):
         get = self.folder.option
         return open_explained(path, self.device, get("objective", ()), tuple(get("size", ())) or None,
-                              get("range", "signed"), get("output"), get("class_names", ()), get("threshold", 0.5))
+                              get("range", "signed"), get("output"), get("class_names", ()), get("threshold", 0.5),
+                              self.gan.config.transform.size)
 
     def _oracle(self, path):
         names, model = self.explained.names, open_explained(path, self.device)

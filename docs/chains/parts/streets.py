@@ -28,6 +28,7 @@ from common.seeding import unit_numpy
 
 SIDE, TRAIN, VAL = 32, 8000, 2000
 COINS = ("green", "ahead", "left", "right", "warm")
+CLASSES = ("sky", "grass", "road", "light", "obstacle")  # of pixels
 LANES = {"left": 6, "ahead": 16, "right": 26}  # centres
 HORIZON, NOISE, PEDESTRIANS = 12, 0.01, 0.3
 COLD, WARM = (np.array(colour, np.float32) for colour in ((0.45, 0.65, 0.92), (0.95, 0.72, 0.5)))
@@ -109,29 +110,53 @@ def scenes(seed, numbers, aspect=1):
 
 def paint(truth, draws, aspect):
     """Return the scenes without noise, float32 (n, 32, 32 aspect, 3) in [0, 1]; draws: (n, 36) in [0, 1)."""
+    images = None
+    for _, rows, inside, colours in layers(truth, draws, aspect):
+        if images is None:  # the sky
+            images = np.repeat(np.repeat(colours[:, None, None], SIDE, axis=1), SIDE * aspect, axis=2)
+        else:
+            images[rows] = cover(images[rows], inside, colours)
+    return images
+
+
+def segments(seed, numbers, aspect=1):
+    """Return the classes of the pixels of scenes, uint8 (n, 32, 32 aspect): numbers of CLASSES."""
+    draws = np.stack([unit_numpy(seed, "street", number).random(DRAWS, np.float32) for number in numbers])
+    found = np.zeros((len(numbers), SIDE, SIDE * aspect), np.uint8)
+    for name, rows, inside, _ in layers(draws[:, : len(COINS)] < 0.5, draws[:, len(COINS) :], aspect):
+        if inside is not None:
+            found[rows] = np.where(inside > 0, CLASSES.index(name), found[rows])
+    return found
+
+
+def layers(truth, draws, aspect):
+    """Yield (class, numbers of the scenes, how far each of their pixels lies inside, colours) from back to front; the
+    first is the sky, which is everywhere."""
     y, x = np.meshgrid(np.arange(SIDE) + 0.5, np.arange(SIDE * aspect) + 0.5, indexing="ij")
     y, x = y.astype(np.float32)[None], x.astype(np.float32)[None]
-    coin = dict(zip(COINS, truth.T))
+    coin, every = dict(zip(COINS, truth.T)), np.arange(len(truth))
     tints = (draws[:, :9].reshape(-1, 3, 3) - 0.5) * np.array([0.04, 0.12, 0.12], np.float32)[:, None]
     tints[:, 2] = tints[:, 2, :1]  # the road is grey
     warmth = MILD * draws[:, 35]
     sky = COLD + np.where(coin["warm"], 1 - warmth, warmth)[:, None] * (WARM - COLD) + tints[:, 0]
-    images = np.repeat(np.repeat(sky[:, None, None], SIDE, axis=1), SIDE * aspect, axis=2)
-    cover(images, y - HORIZON, GRASS + tints[:, 1])
+    yield "sky", every, None, sky
+    yield "grass", every, np.repeat(y - HORIZON, len(every), axis=0), GRASS + tints[:, 1]
     half = (6 + 1.6 * (y - HORIZON)) * aspect  # of the road, which is as wide as the picture from row 19 on
-    cover(images, np.minimum(y - HORIZON, half - np.abs(x - SIDE * aspect / 2)), ROAD + tints[:, 2])
+    road = np.minimum(y - HORIZON, half - np.abs(x - SIDE * aspect / 2))
+    yield "road", every, np.repeat(road, len(every), axis=0), ROAD + tints[:, 2]
     place = (8 + 16 * draws[:, 9]) * aspect, 5 + 2 * draws[:, 10]
-    cover(images, box(x, y, *place, 6, 6), DARK)
-    cover(images, 2.4 - np.hypot(x - column(place[0]), y - column(place[1])), LIGHTS[coin["green"].astype(int)])
+    yield "light", every, box(x, y, *place, 6, 6), DARK
+    lamp = 2.4 - np.hypot(x - column(place[0]), y - column(place[1]))
+    yield "light", every, lamp, LIGHTS[coin["green"].astype(int)]
     for number, (name, centre) in enumerate(LANES.items()):
         rows = np.flatnonzero(coin[name])
         mine = draws[rows, 11 + 8 * number : 19 + 8 * number]
-        images[rows] = with_obstacle(images[rows], x, y, centre * aspect, mine, aspect, name != "ahead")
-    return images
+        for inside, colours in obstacle(x, y, centre * aspect, mine, aspect, name != "ahead"):
+            yield "obstacle", rows, inside, colours
 
 
-def with_obstacle(images, x, y, centre, draws, aspect, outer):
-    """Return scenes with a car in the lane, or in an outer one with chance PEDESTRIANS somebody who stands there."""
+def obstacle(x, y, centre, draws, aspect, outer):
+    """Yield (inside, colours) of a car in the lane, or in an outer one with chance PEDESTRIANS of somebody there."""
     walks = (draws[:, 0] < PEDESTRIANS) & outer
     stretch = 1 if aspect == 1 else 1.5  # of objects, in a scene that is twice as wide
     x_centre, y_centre = centre + 2 * (draws[:, 1] - 0.5) * aspect, 22 + 2 * (draws[:, 2] - 0.5)
@@ -139,11 +164,10 @@ def with_obstacle(images, x, y, centre, draws, aspect, outer):
     height = np.where(walks, 8, 6 + (draws[:, 4] - 0.5))
     colours = np.where(walks[:, None], CLOTHES[(draws[:, 5] * len(CLOTHES)).astype(int)],
                        CARS[(draws[:, 5] * len(CARS)).astype(int)])
-    cover(images, box(x, y, x_centre, y_centre, width, height), colours)
+    yield box(x, y, x_centre, y_centre, width, height), colours
     # A car's window; somebody's hair.
-    cover(images, box(x, y, x_centre, np.where(walks, y_centre - 3, y_centre - 1.2),
-                      np.where(walks, 3, 5) * stretch, np.full(len(draws), 2)), DARK)
-    return images
+    yield (box(x, y, x_centre, np.where(walks, y_centre - 3, y_centre - 1.2), np.where(walks, 3, 5) * stretch,
+               np.full(len(draws), 2)), DARK)
 
 
 def column(values):
@@ -158,9 +182,11 @@ def box(x, y, x_centre, y_centre, width, height):
 
 
 def cover(images, inside, colours):
-    """Paint images with colours (3,) or (n, 3) where `inside` (pixels within the shape) is positive; soft edges."""
+    """Paint images, in place, with colours (3,) or (n, 3) where `inside` (pixels within the shape) is positive, with
+    soft edges; return them."""
     alpha = np.clip(inside + 0.5, 0, 1)[..., None]
     images += alpha * (np.asarray(colours, np.float32).reshape(-1, 1, 1, 3) - images)
+    return images
 
 
 def write_split(folder, numbers, seed, aspect):

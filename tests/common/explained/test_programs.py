@@ -224,3 +224,10 @@ def test_a_deeplab_has_torchvisions_number_of_parameters(depth, count):
     assert sum(parameter.numel() for parameter in network.parameters()) == count
     network.eval()
     assert network.backbone.maps(torch.empty(1, 3, 64, 64, device="meta"))[-1].shape == (1, 2048, 8, 8)
+
+
+def test_a_program_of_one_size_is_tried_on_pictures_of_that_size(tmp_path):
+    path = script(nn.Sequential(nn.Flatten(), nn.Linear(3 * SIDE * SIDE, 2)), tmp_path / "fixed.pt")
+    assert open_explained(path, objectives=["attribute:1"], shape=(SIDE, SIDE)).names == ("attribute:1",)
+    with pytest.raises(InputError, match="it fails on pictures of 64 x 64"):
+        open_explained(path, objectives=["attribute:1"])
