@@ -16,7 +16,7 @@ import time
 from dataclasses import dataclass
 
 from common.commands import is_asked
-from common.errors import InputError, as_input_error, nearest
+from common.errors import InputError, Parameter, as_input_error, nearest
 from common.parser import parse
 from common.paths import cache_dir
 
@@ -119,7 +119,9 @@ def _answer(options, prog, folder, show):
 def in_flags(error, options_class):
     """Return an InputError about parameters of the library as one about the flags of those names."""
     names = {item.name for item in dataclasses.fields(options_class)}
-    where = f"--{error.where}" if getattr(error.where, "name", None) in names else error.where
+    where = error.where  # a path has a name, too
+    if isinstance(where, Parameter) and where.name in names:
+        where = f"--{where}"
     what, do = (re.sub(r"`(\w+)`", lambda found: f"--{found[1]}" if found[1] in names else found[1], text or "")
                 for text in (error.what, error.do))
     return InputError(what, where=where, do=do)

@@ -5,13 +5,14 @@ import os
 import subprocess
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import List, Optional
 
 import pytest
 
 from common import console
-from common.cli import Outcome, dispatch, run
-from common.errors import InputError
+from common.cli import Outcome, dispatch, in_flags, run
+from common.errors import InputError, Parameter
 from common.options import REQUIRED, CommonOptions, option
 from common.parser import parse
 
@@ -198,3 +199,8 @@ def test_of_several_processes_the_main_one_speaks(rank, monkeypatch, capsys):
     assert run(main, Options, "made_up", "", argv=["--data", "d"]) == 0
     console.set_quiet(False)
     assert capsys.readouterr().err.count("one line") == int(rank == "0")
+
+
+def test_a_parameter_is_shown_as_its_flag_and_a_path_of_that_name_as_it_is():
+    for where, shown in ((Parameter("rate", 3), "--rate 3"), (Path("a") / "rate", str(Path("a") / "rate"))):
+        assert str(in_flags(InputError("wrong", where=where), Options)).startswith(f"{shown}: ")
