@@ -109,5 +109,7 @@ def test_R3_what_the_system_refuses_keeps_its_own_words(tmp_path):
         open_zip(tmp_path / "none.zip")
     with pytest.raises(InputError, match="no space left"), zip_errors("file"):
         raise OSError(28, "full")
-    with pytest.raises(OSError, match="hardware"), zip_errors("file"):
+    with pytest.raises(InputError, match="error of the disk"), zip_errors("file"):
         raise OSError(5, "hardware")
+    with pytest.raises(OSError, match="no device"), zip_errors("file"):
+        raise OSError(19, "no device")
