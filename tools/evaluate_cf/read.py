@@ -18,6 +18,7 @@ from common.formats.checkpoints import weights_hash
 from common.formats.tables import read_records
 from common.networks.blobgan.files import read_blobgan
 from common.options import is_given
+from common.record import RECORD
 from tools.evaluate_cf.folder import Folder, Goals
 from tools.evaluate_cf.similarity import Similarity, check_features
 
@@ -132,6 +133,16 @@ class Material:
         """Return what is measured, which may grow: the metadata and the images."""
         return {"metadata": [file_hash(path) for path in self.folder.files],
                 "images": None if self.images is None else self.images.images.fingerprint()}
+
+    def inputs(self):
+        """Return the paths of all that is read; None where the folder may grow without a change of its record."""
+        options, folder = self.options, self.folder
+        if not folder.record or options.partial:
+            return None
+        paths = [self.setting(name) for name in
+                 ("blobgan_weights", "decision_model_weights", "dataset_path", "lpips_weights", "perceptual")]
+        paths += [options.truth, options.labels, options.weights, options.similarity_model, *options.oracle]
+        return [folder.path / RECORD, *folder.files, *(Path(path) for path in paths if path is not None)]
 
 
 def open_gan(path, device, live=False):

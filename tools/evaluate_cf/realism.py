@@ -44,6 +44,10 @@ class Sets:
         """Return what shapes results beside the flags."""
         return {} if self.path is None else {"contents of reference": file_hash(self.path)}
 
+    def inputs(self):
+        """Return the paths that are read beside those of the flags."""
+        return [] if self.path is None else [self.path]
+
     def open(self):
         """Open the feature space and the statistics; InputError where they do not go together."""
         from common.features.reference import read_reference

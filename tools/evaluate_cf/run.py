@@ -24,8 +24,9 @@ def evaluate(request):
     material = Material(request, device)
     found, sets = material.folder, Sets(request, material.gan, device)
     folder = Path(request.output_dir or found.path / "evaluation")
+    inputs = material.inputs()
     job = Job(folder, PROG, request, derived=material.derived() | sets.derived(), content=material.content(), owns=OWNS,
-              show=show, summary=findings.evaluation)
+              inputs=inputs and inputs + sets.inputs(), show=show, summary=findings.evaluation)
     if job.answer() is None:
         sets.open()
     line = f"would measure {found.pairs:,} pairs of {len(found.files):,} batches into {folder}"

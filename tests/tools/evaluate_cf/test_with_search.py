@@ -29,7 +29,7 @@ def search(made, out, *words):
 
 @pytest.mark.parametrize("words", [(), ("--search_on", "real"), ("--num_diverse", "2"), ("--target", "Forward=1"),
                                    ("--target", "Forward=1", "Stop=0", "--joint"), ("--sparse", "off")])
-def test_the_numbers_are_those_of_the_search(tmp_path, words):
+def test_the_numbers_are_those_of_the_search(tmp_path, words, monkeypatch):
     made = make(tmp_path)
     searched = search(made, tmp_path / "out", *words)
     results = results_of("evaluate_cf", tmp_path / "out")
@@ -46,6 +46,8 @@ def test_the_numbers_are_those_of_the_search(tmp_path, words):
             assert float(row[name]) == pytest.approx(float(line[name]), rel=1e-3, abs=1e-6)
     assert results["score_difference"] < 1e-3
     assert results["start_score_difference"] < 1e-3
+    monkeypatch.setattr("tools.evaluate_cf.read.Material", None)
+    assert results_of("evaluate_cf", tmp_path / "out") == results  # from its record: nothing is opened
 
 
 class Halves(torch.nn.Module):
