@@ -42,6 +42,8 @@ EACH = {
     "test_more_steps_go_on_and_give_the_bytes_of_a_longer_run": 2,
     "test_another_value_of_what_shapes_results_is_named": 2,
     "test_T30_any_number_of_counterfactuals": 2,
+    "test_a_state_of_other_values_is_refused": 3,
+    "test_what_is_missing_from_a_finished_job_is_made_again": 3,
 }
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from common.errors import InputError
 from common.formats.tables import cell_text, read_records, read_table, write_table
-from tests.test_layout import sources
+from tests.test_layout import nodes, sources
 from tests.tools.commands import results_of
 from tests.tools.extract_subimages.photos import TOOL, make_photos
 from tools.process_embeddings.write import write_table as write_map
@@ -61,6 +61,6 @@ def test_R8_every_tool_writes_its_tables_so(tmp_path):
 def test_R8_no_tool_writes_a_table_by_itself():
     for path, tree in sources("common", "tools"):
         if path.name != "tables.py":
-            named = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)
+            named = {node.attr for node in nodes(tree) if isinstance(node, ast.Attribute)
                      and isinstance(node.value, ast.Name) and node.value.id == "csv"}
             assert not named, f"{path} reads or writes CSV without common.formats.tables"

@@ -101,9 +101,9 @@ def test_setup_fid_stores_what_sfid_needs(here, inception_weights):
     assert results["sfid"] == pytest.approx(expected["sfid"], rel=1e-6)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("layer", "module"), [
-    pytest.param(64, "Conv2d_2b_3x3", marks=pytest.mark.long), (768, "Mixed_6e"),
-    pytest.param(192, "Conv2d_4a_3x3", marks=pytest.mark.long)])
+    (64, "Conv2d_2b_3x3"), (768, "Mixed_6e"), (192, "Conv2d_4a_3x3")])
 def test_another_layer_of_inception_is_no_fid(plain, inception_weights, layer, module):
     results = run("some", "--reference", "others", "--metrics", "fid,prdc", "--nearest_k", "2", "--layer", layer,
                   weights=inception_weights)

@@ -321,6 +321,7 @@ def test_values_that_are_not_finite_fail_loudly(here):
     assert "NaN or infinity" in refusal_of("extract_real_imagenet", *SMALL, "--checkpoint_path", "broken.safetensors")
 
 
+@pytest.mark.long
 def test_two_processes_give_the_bytes_of_one(here):
     words = ("--batch_size", "4", "--num_samples", "18", "--npz_dir", "deflated")
     extract(*words, out="one")

@@ -109,6 +109,7 @@ def test_memory_does_not_grow_with_the_number_of_rows(monkeypatch):
     assert peaks[1] < 25e6
 
 
+@pytest.mark.long
 def test_memory_of_an_exact_decomposition_is_that_of_the_rows_held(monkeypatch):
     """500 rows of 16,384 are 33 MB, the basis and its copies 10 MB, the products between rows 2 MB."""
     monkeypatch.setattr(reduce, "BLOCK_BYTES", 1 << 20)

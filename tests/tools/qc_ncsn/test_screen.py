@@ -53,6 +53,7 @@ def test_a_dry_run_finds_what_the_run_would_miss(words, tmp_path, monkeypatch):
     assert ("tensorboard: the package is not installed" if words == ("--tensorboard",) else "cifar10") in ended.err
 
 
+@pytest.mark.long
 def test_a_signal_during_a_snapshot_is_answered_at_once(tmp_path):
     words = ("train", *SMALL, "--workdir", tmp_path / "w", "--n_iters", "4", "--config.training.snapshot_sampling=true",
              "--config.sampling.num_scales=1000000")

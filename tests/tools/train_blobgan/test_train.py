@@ -39,6 +39,7 @@ def checkpoint_folder(folder):
     return Path(folder) / "checkpoints"
 
 
+@pytest.mark.long
 def test_t15_killed_after_any_step_it_ends_with_the_same_bytes(monkeypatch):
     words = (*FID, "--every_n_train_steps", "2", "--save_top_k", "1", "--monitor", "train/fid", "--state_every", "1",
              "--log_images_every_n_steps", "5")

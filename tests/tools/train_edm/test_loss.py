@@ -44,6 +44,7 @@ def test_draws_of_a_row_depend_on_seed_step_and_row_alone():
     assert logs.std().item() == pytest.approx(1.2, abs=0.1)
 
 
+@pytest.mark.long
 def test_training_lowers_the_loss_and_tells_the_classes_apart():
     """Two classes of one image each: after a few steps one network call from noise tells which class was asked for."""
     config = AdmConfig(8, 1, 2, model_channels=16, channel_mult=(1, 2), channel_mult_emb=2, num_blocks=1,
