@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.sampled import EACH
 from tools.__main__ import find_tools
 
 ROOT = Path(__file__).parent.parent
@@ -207,6 +208,11 @@ def test_ruff_holds_lines_to_120_columns():
         for path in (ROOT / folder).rglob("*.py"):
             for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
                 assert len(line) <= 120, f"{path}:{number} has {len(line)} columns"
+
+
+def test_every_family_of_which_make_test_takes_a_sample_is_there():
+    defined = {node.name for _, tree in sources("tests") for node in tree.body if isinstance(node, ast.FunctionDef)}
+    assert set(EACH) <= defined
 
 
 def test_the_top_level_holds_only_what_belongs_there():

@@ -87,6 +87,7 @@ def test_a_hang_up_saves(tool, monkeypatch):
     assert saved_step(tool) == edm.log_rows("out")[-1]["step"] == 5
 
 
+@pytest.mark.long
 @both
 def test_it_outlives_the_reader_of_its_messages(tool, here):
     words = [sys.executable, "-m", f"tools.{tool}", *map(str, command(tool, 12))]

@@ -343,6 +343,7 @@ def test_a_search_on_the_real_picture_decides_on_real_plus_change(here):
     assert [row["score"] for row in rows] == [row["score_on_real"] for row in rows]
 
 
+@pytest.mark.long
 def test_sparse_modes_change_fewer_blobs_and_less_of_them(here):
     totals = {}
     for mode in ("off", "blobs", "tensors"):

@@ -39,6 +39,7 @@ def test_applied_sets_are_the_widened_intervals(calibrated, tmp_path):
         np.testing.assert_allclose(sets["upper"], found[POINT] + 0.5 + value * (found[UPPER] - found[POINT]), atol=1e-5)
 
 
+@pytest.mark.long
 def test_images_like_the_calibrations_are_not_warned_of(calibrated, tmp_path):
     for seed in range(20):
         ended = apply(calibrated, make_outputs(tmp_path / f"{seed}.npz", 100 + seed, scale=0.85), tmp_path / f"s{seed}")
@@ -169,6 +170,7 @@ def test_bounds_keep_their_promise(tmp_path, number):
     assert rows["wsr", "mean"]["mean_risk"] > rows["hb", "mean"]["mean_risk"]
 
 
+@pytest.mark.long
 def test_binary_losses_keep_their_promise(tmp_path):
     one = simulated(tmp_path, "-n", 100, "--num_dims", 1)
     several = simulated(tmp_path, "-n", 100, "--loss", "any", "--bounds", "binomial", "wsr")

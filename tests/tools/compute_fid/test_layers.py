@@ -53,6 +53,7 @@ def run(*words, weights):
                       "cpu")
 
 
+@pytest.mark.long
 def test_sfid_is_the_distance_of_seven_channels_of_mixed_6(plain, inception_weights):
     """Against the plain network's maps and a matrix square root, from one pass that gives the FID as well."""
     results = run("some", "--reference", "others", "--metrics", "fid,sfid", weights=inception_weights)

@@ -251,6 +251,7 @@ def test_metrics_txt_is_appended_to_once_for_each_evaluation(made, evaluated, tm
     assert len((tmp_path / "out" / "metrics.txt").read_text().splitlines()) == 6
 
 
+@pytest.mark.long
 def test_T23_lpips_is_the_packages_on_pictures_from_minus_one_to_one(made, tmp_path):
     from tests.common.networks.test_lpips import reference
 

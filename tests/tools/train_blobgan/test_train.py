@@ -78,6 +78,7 @@ def test_files_are_read_as_blobgans_and_ema_and_live_weights_differ():
     assert model.config.feature_jitter_angle == 0.1
 
 
+@pytest.mark.long
 def test_fid_while_training_is_that_of_compute_fid():
     results = train(*FID)
     rows = {row["step"]: row["train/fid"] for row in log_rows() if "train/fid" in row}

@@ -119,6 +119,7 @@ def test_a_checkpoint_that_is_gone_is_named():
     assert "checkpoint.tar: it is gone" in refusal_of("train_decision_model", *TINY, *CONSTANT, "--output_dir", "out")
 
 
+@pytest.mark.long
 def test_parts_give_the_losses_of_the_whole_batch_where_batch_norm_is_apart(monkeypatch):
     """Without batch norm, whose statistics are those of a part."""
     monkeypatch.setattr("common.networks.decision_networks.nn.BatchNorm2d", lambda width: torch.nn.GroupNorm(1, width))

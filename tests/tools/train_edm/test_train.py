@@ -78,6 +78,7 @@ def test_more_steps_go_on_and_give_the_bytes_of_a_longer_run(here):
     assert log_rows() == log_rows("straight")
 
 
+@pytest.mark.long
 def test_the_number_of_parts_of_a_batch_changes_nothing_but_rounding():
     words = ("--dropout", "0.2", "--label_dropout", "0.2", "--steps", "20", "--batch_size", "9")
     train(*words)
@@ -112,6 +113,7 @@ def test_losses_that_are_no_numbers_end_the_run_and_keep_what_was_saved(here):
     assert contents("out") == saved
 
 
+@pytest.mark.long
 def test_lower_precision_and_its_weights(here):
     results = train("--precision", "bf16")
     plain = train(out="plain")

@@ -41,6 +41,7 @@ def test_the_metric_is_the_distance_of_what_sample_makes_of_that_checkpoint(meas
         assert grid.size[0] == (4 * 10 + 2) * 4  # four images a row, enlarged four times
 
 
+@pytest.mark.long
 def test_the_curve_holds_every_snapshot_and_the_training_is_as_without_it(measured, tmp_path):
     lines = (measured / "samples" / "metric.csv").read_text().splitlines()
     assert [line.split(",")[0] for line in lines] == ["step", "2", "4"]
