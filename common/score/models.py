@@ -105,10 +105,10 @@ class LoadedModel:
         return data["num_channels"], data["image_size"], data["image_size"]
 
 
-def find_checkpoint(work, index=None, path=None):
+def find_checkpoint(work, index=None, path=None, else_do="; or name a file with `checkpoint`"):
     """Return the checkpoint to use: `path`, or snapshot `index` of a WorkDir, or its default when index is None.
 
-    Raises InputError when there is none.
+    Raises InputError when there is none. else_do: what else than another index its advice names.
     """
     if path is not None:
         if not Path(path).exists():
@@ -125,5 +125,5 @@ def find_checkpoint(work, index=None, path=None):
         listed = ", ".join(item.stem.split("_")[1] for item in there)
         do = f"Available snapshots: {listed}" if there else "Train first"
         raise InputError("no such checkpoint", where=work.checkpoint(index),
-                         do=f"{do}; or name a file with `checkpoint`")
+                         do=f"{do}{else_do}")
     return work.checkpoint(index)

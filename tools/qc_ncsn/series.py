@@ -108,7 +108,7 @@ def _checkpoint(work, number):
     if not path.is_file():
         from common.score.models import find_checkpoint  # imports torch, which an answer does without
 
-        find_checkpoint(work, number)
+        find_checkpoint(work, number, else_do="")
     return path
 
 
