@@ -68,6 +68,15 @@ def pytest_terminal_summary(terminalreporter):
         terminalreporter.write_line(f"{'all':<{width}}  {total[0]:>7,}  {total[1]:>5}  {total[2]:>6}")
 
 
+@pytest.fixture
+def own_folder(tmp_path, monkeypatch):
+    """An empty folder that is the current one, with the default places for statistics and cache."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("GENPROBE_STATS", "GENPROBE_CACHE", "GENPROBE_INCEPTION"):
+        monkeypatch.delenv(name, raising=False)
+    return tmp_path
+
+
 @pytest.fixture(scope="session")
 def inception_weights(tmp_path_factory):
     """A .pth of the FID Inception with the weights of the golden case, which tell images apart (95 MB)."""

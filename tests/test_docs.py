@@ -35,15 +35,6 @@ FOREIGN = {
 
 
 @pytest.fixture
-def own_folder(tmp_path, monkeypatch):
-    """An empty folder that is the current one, with the default places for statistics and cache."""
-    monkeypatch.chdir(tmp_path)
-    for name in ("GENPROBE_STATS", "GENPROBE_CACHE", "GENPROBE_INCEPTION"):
-        monkeypatch.delenv(name, raising=False)
-    return tmp_path
-
-
-@pytest.fixture
 def option_files(own_folder):
     """The same with the files of options that pages name, which are read before a command's flags are known."""
     (own_folder / "extract.yaml").write_text("input_folder: photos\nthres_sz: 64\n")

@@ -61,16 +61,7 @@ def mutate_json(data, seed):
     places = list(_places(value))
     if not places:
         return mutate(data, seed)
-    owner, key = places[int(rng.integers(len(places)))]
-    how = int(rng.integers(5))
-    if how == 0:
-        del owner[key]
-    elif how == 1 and isinstance(owner, dict):
-        owner[f"{key}_"] = owner.pop(key)
-    elif how == 2:
-        owner[key] = [owner[key]]
-    else:
-        owner[key] = VALUES[int(rng.integers(len(VALUES)))]
+    _damage(*places[int(rng.integers(len(places)))], rng)
     return json.dumps(value).encode()
 
 
@@ -125,18 +116,7 @@ def torch_values(data, seed):
     places = list(_places(value))
     depths = [1 if owner is value else 2 if any(owner is each for each in value.values()) else 3 for owner, _ in places]
     chosen = rng.choice([number for number, depth in enumerate(depths) if depth == 1 + seed % 3] or len(places))
-    owner, key = places[int(chosen)]
-    how = int(rng.integers(6))
-    if how == 0:
-        del owner[key]
-    elif how == 1 and isinstance(owner, dict):
-        owner[f"{key}_"] = owner.pop(key)
-    elif how == 2:
-        owner[key] = [owner[key]]
-    elif how == 3:
-        owner[key] = torch.full((2, 0, 3) if seed % 2 else (5,), float("nan"))
-    else:
-        owner[key] = VALUES[int(rng.integers(len(VALUES)))]
+    _damage(*places[int(chosen)], rng, torch.full((2, 0, 3) if seed % 2 else (5,), float("nan")))
     stream = io.BytesIO()
     torch.save(value, stream)
     return stream.getvalue()
@@ -152,6 +132,21 @@ def hyper_parameters(data, seed):
     stream = io.BytesIO()
     torch.save(value, stream)
     return stream.getvalue()
+
+
+def _damage(owner, key, rng, *more):
+    """Leave out, rename, nest or replace the value owner[key]. more: a further value that may take its place."""
+    how = int(rng.integers(5 + len(more)))
+    if how == 0:
+        del owner[key]
+    elif how == 1 and isinstance(owner, dict):
+        owner[f"{key}_"] = owner.pop(key)
+    elif how == 2:
+        owner[key] = [owner[key]]
+    elif how == 3 and more:
+        owner[key] = more[0]
+    else:
+        owner[key] = VALUES[int(rng.integers(len(VALUES)))]
 
 
 def _places(value):
