@@ -28,8 +28,8 @@ decide biased biased.csv "$@"
 
 # The generator: the checkpoint that stays is the one whose pictures are nearest to held-out scenes in small-features-v1,
 # a space of its own: its distances compare with each other alone.
-"$PYTHON" -m tools.train_blobgan --preset streets --data "$SCENES" --seed "$SEED" --every_n_train_steps 400 \
-  --monitor train/fid --save_top_k 1 --log_fid_every_n_steps 400 --fid_n_imgs 2000 --reference "$SCENES/val" \
+"$PYTHON" -m tools.train_blobgan --preset streets --data "$SCENES" --seed "$SEED" --every_n_train_steps 200 \
+  --monitor train/fid --save_top_k 1 --log_fid_every_n_steps 200 --fid_n_imgs 2000 --reference "$SCENES/val" \
   --extractor small --output_dir "$OUT/gan" "$@"
 BEST="$("$PYTHON" -m docs.chains.parts.street_tables best "$OUT")"
 "$PYTHON" -m tools.generate_blobgan "$BEST" -n 2000 -t 0 --nosave_layouts --save_dir "$DRAWN" "$@"

@@ -102,8 +102,7 @@ def main(chains):
     outlive_terminal()
     expected = json.loads(SECONDS.read_text(encoding="utf-8"))
     line = Line({chain: expected.get(chain, {}) for chain in chains}, cores())
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         statuses = run(chains, line)
     except KeyboardInterrupt:
