@@ -102,7 +102,8 @@ def main(chains):
     outlive_terminal()
     expected = json.loads(SECONDS.read_text(encoding="utf-8"))
     line = Line({chain: expected.get(chain, {}) for chain in chains}, cores())
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
     try:
         statuses = run(chains, line)
     except KeyboardInterrupt:
