@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from tests import documents
-from tests.test_docs import own_folder  # noqa: F401 (a fixture)
 from tests.tools.commands import call_tool
 from tests.tools.every_command import COMMANDS, CPU, EVALUATE, EXPLAIN, SMALL, make_inputs
 
@@ -76,7 +75,7 @@ def made(tmp_path_factory):
 
 @pytest.mark.long
 @pytest.mark.parametrize("tool", documents.TOOLS)
-def test_the_names_in_the_results_are_those_on_the_page(tool, made, own_folder, monkeypatch):  # noqa: F811
+def test_the_names_in_the_results_are_those_on_the_page(tool, made, own_folder, monkeypatch):
     from tools.process_embeddings import embed
 
     monkeypatch.setattr(embed, "fit_map", lambda features, *rest: (None, np.ascontiguousarray(features[:, : rest[3]])))
