@@ -178,8 +178,10 @@ class _FlatSource:
 
     def __init__(self, activations, layer):
         self.layer, self.activations, self.files = layer, activations, {}
-        columns = flat_columns(activations.flat_place(0)[0])
+        first = activations.flat_place(0)[0]
+        columns = flat_columns(first)
         self.width = columns[layer][1] - columns[layer][0]
+        self._opened(first)  # a width that no file has is refused before memory is taken for it
 
     def read(self, start, stop, out):
         """Fill out (n, width) with samples start .. stop - 1; consecutive rows are read together."""
@@ -292,4 +294,6 @@ def _npy_header(stream, path):
         raise InputError(f"not a .npy file ({error})", where=path, do="Run the extraction again") from error
     if columns_first or dtype.hasobject or len(shape) != 2:
         raise InputError(f"holds {dtype} {shape}, expected rows of numbers", where=path, do="Run the extraction again")
+    if shape[0] and stream.tell() + shape[1] * dtype.itemsize > os.fstat(stream.fileno()).st_size:
+        raise InputError(f"ends within the first row of {dtype} {shape}", where=path, do="Run the extraction again")
     return shape, dtype, stream.tell()

@@ -38,13 +38,12 @@ def _watch(folder):
         writes = event in WRITES or (event == "open" and isinstance(arguments[2], int) and arguments[2] & FOR_WRITING)
         if event in ("os.remove", "os.rmdir") and arguments[-1] != -1:
             return  # below a folder that shutil.rmtree holds open
-        if event == "open" and isinstance(arguments[2], int) and arguments[2] & os.O_TMPFILE == os.O_TMPFILE:
-            return  # a file without a name
         if event in STARTS:
             DONE.append(f"{event} {arguments}")
         elif writes and isinstance(arguments[0], (str, bytes)):
             place = os.path.abspath(os.fsdecode(arguments[0]))
-            if not place.startswith(own) and "__pycache__" not in place:
+            nameless = event == "open" and os.path.isdir(place)  # tempfile asks for a file without a name in it
+            if not place.startswith(own) and "__pycache__" not in place and not nameless:
                 DONE.append(f"{event} {place}")
 
     sys.addaudithook(note)

@@ -31,7 +31,8 @@ UNMET = {  # readers that hand on to others which are met, but for the last line
     "tools/extract_subimages/records.py": {"read_about"}, "tools/qc_ncsn/evaluate/stored.py": {"open_generated"},
     "tools/train_edm/batches.py": {"open_cache"}, "tools/train_quantile_encoder/material.py": {"open_generator"},
     "common/formats/lmdb_files.py": {"open_lmdb"}, "tools/train_blobgan/start.py": {"load_weights", "load_state"},
-    "common/explained/segmentation.py": {"open_deeplab"}, "common/features/archives.py": {"open_archive"},
+    "common/explained/segmentation.py": {"open_deeplab"}, "common/explained/opening.py": {"open_pictures"},
+    "common/features/archives.py": {"open_archive"},
 }
 
 

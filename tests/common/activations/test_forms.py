@@ -171,3 +171,22 @@ def test_the_fast_form_ends_the_same_wherever_it_was_killed_while_taking_its_fin
                                                                    4 - sum(n >= 4 for n in left_out)]
             again.finish()
             assert {path.name: path.read_bytes() for path in folder.iterdir()} == expected
+
+
+@pytest.mark.parametrize("form", ["npy", "flat"])
+def test_a_width_that_no_file_has_is_refused_before_memory_is_taken(form, tmp_path):
+    tree, huge = Tree(tmp_path, "imagenet"), 10**13
+    fill(tree, NpyForm, make(4), 4, 4)
+    if form == "npy":  # of earlier versions: one for each layer
+        np.save(tree.activations / "done.npy", np.ones(4, bool))
+        with open(tree.activations / "midblock.npy", "wb") as stream:
+            np.lib.format.write_array_header_1_0(stream, {"descr": "<f4", "fortran_order": False, "shape": (4, huge)})
+            stream.write(bytes(96))
+    else:
+        for place in tree.activations.glob("*.npy"):
+            place.unlink()
+        np.save(tree.activations / "flat.npy", np.ones((4, 10), np.float32))
+        description = {"layers": ["a", "b"], "shapes": {"a": [huge], "b": [4]}}
+        (tree.activations / "flat.npy.json").write_text(json.dumps(description))
+    with pytest.raises(InputError, match=r"ends within the first row|does not match its json"):
+        open_activations(tmp_path, "imagenet").rows()
