@@ -183,10 +183,7 @@ def test_a_width_that_no_file_has_is_refused_before_memory_is_taken(form, tmp_pa
             np.lib.format.write_array_header_1_0(stream, {"descr": "<f4", "fortran_order": False, "shape": (4, huge)})
             stream.write(bytes(96))
     else:
-        for place in tree.activations.glob("*.npy"):
-            place.unlink()
-        np.save(tree.activations / "flat.npy", np.ones((4, 10), np.float32))
         description = {"layers": ["a", "b"], "shapes": {"a": [huge], "b": [4]}}
-        (tree.activations / "flat.npy.json").write_text(json.dumps(description))
+        (tree.activations / "activations.npy.json").write_text(json.dumps(description))
     with pytest.raises(InputError, match=r"ends within the first row|does not match its json"):
         open_activations(tmp_path, "imagenet").rows()
