@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+import sys
 import threading
 import time
 
@@ -73,6 +74,21 @@ def test_an_interrupted_step_saves_its_state(chains, tmp_path):
         demo.run(["one", "two"], line)
     assert (tmp_path / "saved").exists()
     assert not (tmp_path / "never").exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="steps are forks on Linux alone")
+def test_a_module_runs_in_a_fork_with_its_own_folder_streams_variables_and_status(chains, tmp_path):
+    (tmp_path / "inner").mkdir()
+    (tmp_path / "inner" / "step.py").write_text(
+        "import os, signal, sys\nprint(os.environ['WORD'], sys.argv[1:], os.getcwd(), sys.stdin.read(), __name__)\n"
+        "print(os.getpid() == os.getsid(0), os.getppid(), file=sys.stderr)\n"
+        "os.kill(os.getpid(), 9) if sys.argv[1:] == ['9'] else sys.exit(int(sys.argv[1]))\n")
+    step = 'cd inner; echo in | WORD=given "$PYTHON" -m step'
+    lines = [f"({step} {number} 2> ../{number}) || echo status $?" for number in (0, 3, 9)]
+    assert demo.run(["one"], chains(one=lines)) == {"one": 0}
+    said = [f"given ['{number}'] {tmp_path / 'inner'} in\n __main__" for number in (0, 3, 9)]
+    assert (demo.OUT / ".logs/one.log").read_text() == "\n".join([*said[:2], "status 3", said[2], "status 137\n"])
+    assert all((tmp_path / str(number)).read_text().startswith("False ") for number in (0, 3, 9))
 
 
 def test_the_table_of_times_has_every_step_of_the_chains(tmp_path):

@@ -15,7 +15,7 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -25,6 +25,7 @@ from common.files import write_json
 from docs.chains.parts.progress import Line
 from docs.chains.parts.turns import Turns
 
+ROOT = Path(__file__).parents[3]
 CHAINS = Path(__file__).parent.parent
 SECONDS = Path(__file__).with_name("seconds.json")
 OUT = Path("out/demo")
@@ -37,10 +38,28 @@ def cores():
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def start(chain, folder, logs):
+@contextmanager
+def prepared(folder):
+    """Run a Python that steps are forks of, where forks are safe; yield the variables that name it."""
+    if sys.platform != "linux":
+        yield {}
+        return
+    place = folder / "prepared"
+    process = subprocess.Popen([sys.executable, "-m", "docs.chains.parts.prepared", str(place)], cwd=ROOT,
+                               stdin=subprocess.PIPE, env={**os.environ, "OMP_NUM_THREADS": "1"},
+                               start_new_session=True)
+    while not place.exists() and process.poll() is None:
+        time.sleep(0.01)
+    try:
+        yield {"CHAIN_PREPARED": str(place)}
+    finally:
+        process.stdin.close()
+
+
+def start(chain, folder, logs, variables):
     """Return the process of a chain whose steps ask for their turns at folder/socket."""
     variables = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHON": str(folder / "python"), "CHAIN": chain,
-                 "CHAIN_SOCKET": str(folder / "socket"), "CHAIN_PYTHON": sys.executable}
+                 "CHAIN_SOCKET": str(folder / "socket"), "CHAIN_PYTHON": sys.executable, **variables}
     with open(logs / f"{chain}.log", "wb") as log:
         return subprocess.Popen(["bash", str(CHAINS / f"{chain}.sh")], env=variables, stdin=subprocess.DEVNULL,
                                 stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
@@ -60,11 +79,12 @@ def run(chains, line):
     """Run chains and return {chain: exit status}."""
     logs = OUT / ".logs"
     logs.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory() as folder, Turns(Path(folder) / "socket", line) as turns:
+    with TemporaryDirectory() as folder, Turns(Path(folder) / "socket", line) as turns, \
+            prepared(Path(folder)) as variables:
         wrapper = Path(folder) / "python"
         wrapper.write_text(f'#!/bin/sh\nexec "{sys.executable}" -S -E "{Path(__file__).with_name("step.py")}" "$@"\n')
         wrapper.chmod(0o700)
-        processes = {chain: start(chain, Path(folder), logs) for chain in chains}
+        processes = {chain: start(chain, Path(folder), logs, variables) for chain in chains}
         statuses = {}
         try:
             while len(statuses) < len(processes):

@@ -2,7 +2,8 @@
 
     PYTHON="a script that starts this file" bash docs/chains/NAME.sh
 
-CHAIN, CHAIN_SOCKET and CHAIN_PYTHON say which chain it is of, who gives the turns, and what runs the step.
+CHAIN, CHAIN_SOCKET and CHAIN_PYTHON say which chain it is of, who gives the turns, and what runs the step: a module
+runs in a fork of CHAIN_PREPARED (docs.chains.parts.prepared) where there is one.
 """
 
 import json
@@ -22,10 +23,31 @@ def main(words):
         if not line.recv(1):  # nobody gives turns any more
             return 130
         signal.signal(signal.SIGTERM, lambda *_: None)  # sent to the step as well, which saves its state first
-        status = subprocess.call([os.environ["CHAIN_PYTHON"], *words])
-        used = resource.getrusage(resource.RUSAGE_CHILDREN)
-        line.sendall(json.dumps([status, used.ru_utime + used.ru_stime]).encode() + b"\n")
+        status, seconds = (forked if "CHAIN_PREPARED" in os.environ and words[:1] == ["-m"] else started)(words)
+        line.sendall(json.dumps([status, seconds]).encode() + b"\n")
     return status if status >= 0 else 128 - status
+
+
+def started(words):
+    """Return the exit status of python on the words, and the processor seconds it took."""
+    status = subprocess.call([os.environ["CHAIN_PYTHON"], *words])
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return status, used.ru_utime + used.ru_stime
+
+
+def forked(words):
+    """Return the same of a fork of the Python that is prepared."""
+    with socket.socket(socket.AF_UNIX) as line:
+        try:
+            line.connect(os.environ["CHAIN_PREPARED"])
+        except OSError:  # it has died
+            return started(words)
+        socket.send_fds(line, [b"s"], [0, 1, 2])
+        line.sendall(json.dumps([words, os.getcwd(), dict(os.environ)]).encode() + b"\n")
+        answers = line.makefile("rb")
+        step = int(answers.readline())
+        signal.signal(signal.SIGTERM, lambda number, _: os.kill(step, number))
+        return json.loads(answers.readline() or "[-9, 0.0]")
 
 
 if __name__ == "__main__":
