@@ -279,7 +279,11 @@ def tar_of_images(folder):
 def tar_of_images_file(path):
     from common.features.sources import open_images
 
-    yield lambda: [open_images(path).load(index) for index in range(3)]
+    def load_all():
+        images = open_images(path)
+        return [images.load(index) for index in range(len(images))]
+
+    yield load_all
 
 
 SCORE_YAML = b"preset: u_digits\ndata: {image_size: 8, num_channels: 1}\nmodel:\n  nf: 8\n  sigma_max: 5.0\n" \
