@@ -53,14 +53,12 @@ class Layout:
     def owns(self):
         """Return the names and patterns, relative to the root, of what a job writes.
 
-        Whole folders where nothing else belongs into them; beside outputs.npz, single files.
+        Single files, and sub-folders of images: a user's own files may lie beside them.
         """
-        if self.kind == "generated":
-            return [PREVIEW, *(f"{factor}x" for factor in self.factors)]
         own = [*FILES, *([DIGITS] if self.per_folder is not None else [])]
         if self.kind == "separate":
             return [PREVIEW, *own]
-        return [PREVIEW, *(f"{factor}/{name}" for factor in self.factors for name in own)]
+        return [PREVIEW, *(f"{self.folders[factor].name}/{name}" for factor in self.factors for name in own)]
 
 
 def show(results):

@@ -229,6 +229,7 @@ def test_what_cannot_be_done_is_refused():
     save_generator(Path("other.pt"), seed=1)
     assert "generator" in refused("--num_images", 2, "--stylegan_path", "other.pt")
     Path("old/generated/4x").mkdir(parents=True)
+    Path("old/generated/4x/img_00007.png").write_bytes(b"mine")
     assert "in the way" in refused("--output_base_dir", "old", "--resize_factors", "4")
 
 
