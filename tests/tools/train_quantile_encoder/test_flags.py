@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from tests.tools.commands import refusal_of
+from tests.tools.interval_networks import save_generator
 from tests.tools.train_quantile_encoder.runs import TINY, train
 
 pytestmark = pytest.mark.usefixtures("here")
@@ -88,3 +89,9 @@ def test_another_option_on_the_same_folder_is_refused(here):
     train("--max_steps", "2")
     line = refusal_of("train_quantile_encoder", *TINY, "--exp_dir", "out", "--alpha", "0.2", "--quiet")
     assert "has alpha 0.1" in line
+
+
+def test_images_of_another_generator_are_refused(here):
+    save_generator(here / "other.pt", seed=1)
+    line = refused("--stylegan_weights", "other.pt")
+    assert "latents_00001.npz: is of another generator than --stylegan_weights" in line
