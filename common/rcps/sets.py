@@ -48,7 +48,7 @@ def critical_values(intervals, side=None):
     alone, "upper" those above it; the truth on the other side is then never missed (-inf).
     """
     residual, below, above = intervals.residual, intervals.below, intervals.above
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         lower, upper = -residual / below, residual / above  # x / 0 is inf, 0 / 0 NaN
     if side is not None:
         value = lower if side == "lower" else upper
@@ -98,7 +98,7 @@ def first_covering(point, below, above, truth, lambdas):
     point, below, above, truth = (np.asarray(array, np.float64) for array in (point, below, above, truth))
     residual = truth - point
     arm = np.where(residual < 0, below, above)
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         critical = np.abs(residual) / arm
     critical[(residual == 0) & ((below == 0) | (above == 0))] = np.inf
     critical[np.isnan(critical)] = 0.0

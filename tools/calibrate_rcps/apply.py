@@ -18,8 +18,9 @@ SIGNIFICANT = 1e-3  # Holm's test over coordinates, of points and of widths
 def apply(options):
     """Run `calibrate_rcps apply`; results: levels, a list of rows (level, images, width, risk, shifted dims)."""
     from common.job import Job
+    from common.rcps.outputs import Outputs
     from tools.calibrate_rcps.levels import find_outputs
-    from tools.calibrate_rcps.stored import read
+    from tools.calibrate_rcps.stored import check_fits, read
 
     path = Path(options.calibration) if options.calibration else \
         ExperimentDir(options.base_dir, options.exp_name).calibration
@@ -28,12 +29,14 @@ def apply(options):
         raise InputError("required", where="--outputs", do="Pass LEVEL=FILE, with a level of the calibration: "
                          f"{', '.join(stored.levels)}")
     found = find_outputs(options)
-    opened = [check_fits(stored, level, place) for level, _, place in found]
+    opened = [check_fits(stored, level, Outputs(place)) for level, _, place in found]
     about = [fingerprint(stored.path), *(fingerprint(place) for _, _, place in found)]
     folder = Path(options.output_dir)
     job = Job(folder, PROG, options, inputs=[stored.path, *(place for _, _, place in found)], about=about,
               content={f"input {number}": entry["sha256"] for number, entry in enumerate(about)},
-              owns=["sets_*.npz", "table_sets.csv"], show=show, summary=findings.sets)
+              derived={"levels": sorted(level for level, _, _ in found)},
+              owns=[*(f"sets_{level}.npz" for level, _, _ in found), "table_sets.csv"], show=show,
+              summary=findings.sets)
 
     def work():
         from tools.calibrate_rcps.tables import write_table
@@ -48,24 +51,6 @@ def apply(options):
 
     return job.run(work, lambda: (f"would write the sets of {sum(each.count for each in opened)} images into {folder}",
                                   {}))
-
-
-def check_fits(stored, level, path):
-    """Return the Outputs of a file. Raises InputError unless encoder, coordinates and level are the calibration's."""
-    from common.rcps.outputs import Outputs
-    from tools.calibrate_rcps.stored import encoder_of
-
-    if level not in stored.levels:
-        raise InputError("no such level in the calibration", where=f"--outputs {level}",
-                         do=f"Use {', '.join(stored.levels)}")
-    outputs = Outputs(path)
-    if outputs.num_dims != int(stored.num_style_dims):
-        raise InputError(f"has {outputs.num_dims} coordinates, the calibration is for {int(stored.num_style_dims)}",
-                         where=path, do="Pass outputs of the calibrated encoder")
-    if "" not in (encoder := encoder_of(outputs), str(stored.encoder)) and encoder != str(stored.encoder):
-        raise InputError("was made by another encoder than the calibration's", where=path,
-                         do="Pass outputs of the calibrated encoder, or calibrate this one")
-    return outputs
 
 
 @dataclass
@@ -126,9 +111,10 @@ def _row(stored, level, outputs, sets):
         shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
         console.say(f"warning: the images of {outputs.path} are not like the calibration's ({shown}): the promise is "
                     "for images like those, and does not hold here")
+    widths = (sets.upper - sets.lower) * stored.scale(outputs)
     return {"level": level, "num_images": outputs.count, "with_truth": 0 if sets.missed is None else len(sets.missed),
-            "mean_width": float((sets.upper - sets.lower).mean()),
-            "risk": None if sets.missed is None else float(sets.missed.mean()), "shifted_dims": names}
+            "mean_width": float(widths.mean()),
+            "risk": None if sets.missed is None else float(stored.losses(sets.missed).mean()), "shifted_dims": names}
 
 
 def write_sets(path, stored, outputs, sets):

@@ -92,10 +92,15 @@ def _corrupted(pair, index, corruption, options, folder):
     source = network_input(resized(_read(pair.image), SOURCE))
     changed = corrupt(source, corruption, unit_generator(options.seed, "corruption", index)).clamp(-1, 1)
     pixels = rounded_bytes(changed[None])[0]
-    path = folder / "corrupted" / corruption / f"{pair.image.stem}.png"
+    path = folder / "corrupted" / corruption / name_of(pair.name)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_png(path, pixels)
     return pixels, path
+
+
+def name_of(name):
+    """Return the name of a corrupted picture: the image's own path below its folder, as a PNG."""
+    return name if name.endswith(".png") else f"{name}.png"  # x.jpg beside x.png is x.jpg.png
 
 
 def _read(path):
@@ -109,7 +114,7 @@ def _read(path):
 
 
 def _measure(network, pixels, pair, stored, place, lambdas, centre):
-    """Return (calibrated widths (K,), share of the truths missed or None) of a picture."""
+    """Return (calibrated widths (K,), the loss or None) of a picture."""
     import torch
 
     from common.datasets.degradations import network_input
@@ -123,4 +128,4 @@ def _measure(network, pixels, pair, stored, place, lambdas, centre):
     if pair.latents is None:
         return below + above, None
     residual = np.float64(read_latents(pair.latents).style_vectors[stored.dims]) - point - centre
-    return below + above, float((~((-below < residual) & (residual < above))).mean())
+    return below + above, float(stored.losses(~((-below < residual) & (residual < above))[None])[0])
