@@ -14,7 +14,7 @@ from common import console
 from common.errors import InputError
 from common.files import fingerprint
 from common.options import is_given
-from common.paths import ExperimentDir
+from common.paths import ExperimentDir, is_below
 from common.record import stamps_of
 from tools.calibrate_rcps import findings
 
@@ -65,6 +65,9 @@ def _needed(options, context, chosen):
             raise InputError("required by the stress test, which corrupts and encodes pictures", where="--image_dir",
                              do="Pass the folder of generated images with their latents, or --from_outputs for the "
                              "original's mapping of names")
+        if is_below(options.output_dir, options.image_dir):
+            raise InputError("lies in --image_dir, whose images the corrupted ones would join",
+                             where=f"--output_dir {options.output_dir}", do="Choose another folder")
         found += [context.tree.model(options.model_name), options.image_dir]
     for path in found:
         if not Path(path).exists():
