@@ -59,6 +59,17 @@ def critical_values(intervals, side=None):
     return np.where(residual == 0, at_point, value)
 
 
+def missed_by(intervals, lambdas, shape=1.0):
+    """Return bools (N, K): which truths the sets of Intervals do not cover.
+
+    lambdas: (1,), or (2,) for the lower and the upper arm.  shape: (K,) factors of the arms.
+    """
+    found = False
+    for side, value in zip(SIDES if len(lambdas) == 2 else (None,), lambdas):
+        found = found | (critical_values(intervals, side) >= value * shape)
+    return found
+
+
 def image_values(critical, loss):
     """Return the critical values (N, M) of a loss that is the share of M entries missed.
 

@@ -68,6 +68,7 @@ class Sets:
 def make_sets(stored, level, outputs):
     """Return the Sets of a file at a level of a calibration."""
     from common.rcps.outputs import LOWER, POINT, TRUTH, UPPER
+    from common.rcps.sets import make_intervals, missed_by
 
     place, dims = list(stored.levels).index(level), stored.dims
     columns = outputs.columns(dims, (POINT, LOWER, UPPER))
@@ -79,8 +80,9 @@ def make_sets(stored, level, outputs):
     edges = centred - low * stored.shape[place] * below, centred + high * stored.shape[place] * above
     known = outputs.has_truth()
     if known.any():
-        truth = np.float64(outputs.columns(dims, (TRUTH,))[TRUTH][known])
-        missed = ~((edges[0][known] < truth) & (truth < edges[1][known]))
+        truth = outputs.columns(dims, (TRUTH,))[TRUTH][known]
+        intervals = make_intervals(truth, point[known], lower[known], upper[known], centre)
+        missed = missed_by(intervals, stored.lambda_hat[place], stored.shape[place])
     return Sets(centred, *edges, below + above, missed)
 
 
@@ -123,8 +125,15 @@ def write_sets(path, stored, outputs, sets):
 
     more = {} if outputs.names is None else {"image_names": outputs.names}
     write_npz(path, dims=stored.dims, dim_names=stored.dim_names, point=np.float32(sets.point),
-              lower=np.float32(sets.lower), upper=np.float32(sets.upper), **more)
+              lower=outward(sets.lower, -np.inf), upper=outward(sets.upper, np.inf), **more)
     return path
+
+
+def outward(edges, towards):
+    """Return edges as float32, rounded towards -inf or inf, so that no set gets smaller."""
+    rounded = np.float32(edges)
+    inside = rounded > edges if towards < 0 else rounded < edges
+    return np.where(inside, np.nextafter(rounded, np.float32(towards)), rounded)
 
 
 def show(results):

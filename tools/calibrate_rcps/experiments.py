@@ -115,6 +115,7 @@ class Context:
         """Return each selected coordinate's mean calibrated width over the first `count` images: float64 (K,)."""
         from common.rcps.outputs import LOWER, POINT, UPPER
 
+        self.stored.centre(self.opened[place], self.stored.dims)  # refuses intervals without a unit
         columns = self.opened[place].columns(self.stored.dims, (POINT, LOWER, UPPER))
         point, lower, upper = (np.float64(columns[key][:count]) for key in (POINT, LOWER, UPPER))
         lambdas = self.lambdas(place, run_index)
@@ -188,7 +189,7 @@ def _check_acts(options, chosen):
             "noise_std": "ablation" in chosen, "stylegan_path": "ablation" in chosen,
             "lpips_weights": "ablation" in chosen, "from_outputs": "stress_test" in chosen, "image_dir": measured,
             "encoder_size": measured, "num_samples": chosen != ("ablation",),
-            "model_name": measured, "seed": measured or "ablation" in chosen,
+            "seed": measured or "ablation" in chosen,
             "difficulty_level": measured or chosen != ("stress_test",)}
     for name, effective in acts.items():
         if is_given(options, name) and not effective:

@@ -58,16 +58,17 @@ def _runs(kept, levels):
     else:
         split = {"val_idx": _stack([found.runs.calibration for found in kept]),
                  "test_idx": _stack([found.runs.test for found in kept])}
-    return {"lambda_calib": _stack([found.runs.lambdas for found in kept]),
-            "idx_lambda_calib": _stack([found.runs.places for found in kept]),
+    return {"lambda_calib": _stack([found.runs.lambdas for found in kept], arms=True),
+            "idx_lambda_calib": _stack([found.runs.places for found in kept], arms=True),
             "mean_emp_risks": _stack([found.runs.risks for found in kept]),
             "uncalibrated_risks": _stack([found.runs.plain_risks for found in kept]), **split}
 
 
-def _stack(arrays):
+def _stack(arrays, arms=False):
+    """Return arrays of one group, or of several one behind the other.  arms: the last axis goes where it is one arm."""
     found = np.stack(arrays)
     found = found[0] if len(found) == 1 else found
-    return found[..., 0] if found.ndim > 1 and found.shape[-1] == 1 and found.dtype.kind == "f" else found
+    return found[..., 0] if arms and found.shape[-1] == 1 else found
 
 
 def write_pickle(path, kept, levels, rules):

@@ -12,6 +12,7 @@ from common.rcps.choice import choose_exact
 from common.rcps.outputs import KEYS, TRUTH
 from tests.tools.calibrate_rcps.conftest import make_outputs, words
 from tests.tools.commands import call_tool, refusal_of, results_of
+from tools.calibrate_rcps.apply import outward
 
 
 def arrays(path):
@@ -215,3 +216,36 @@ def test_a_note_says_where_two_levels_are_one_file(tree, tmp_path):
                       "--total_runs", "2", "--output_dir", tmp_path / "out", "--json")
     assert "note: level b has the same contents as level a" in ended.err
     assert json.loads(ended.out)["results"]["lambda_hat"].keys() == {"mean"}
+
+
+def test_edges_are_rounded_outward_and_the_deciding_truth_is_covered(tree, tmp_path):
+    saved = results_of("calibrate_rcps", *flags(tree, "--bound", "hb", "--levels_as", "each"))
+    applied = results_of("calibrate_rcps", "apply", "--calibration", tree.calibration, "--outputs", *[
+        f"{level}={tree.outputs(factor)}" for level, factor in (("easy", 1), ("medium", 4), ("hard", 8))],
+        "--output_dir", tmp_path / "sets")["levels"]
+    assert [row["risk"] for row in applied] == [pytest.approx(row["risk_calibrated"], abs=1e-12)
+                                                for row in saved["levels"]]
+    edges = np.array([1 + 1e-9, 1 - 1e-9, 0.1, -0.1, 1e-50])
+    assert (np.float64(outward(edges, -np.inf)) <= edges).all()
+    assert (np.float64(outward(edges, np.inf)) >= edges).all()
+    assert (outward(np.float64(np.float32(edges)), np.inf) == np.float32(edges)).all()
+
+
+def test_one_split_of_several_levels_has_one_number_each(tree):
+    results_of("calibrate_rcps", *words(tree, "--dims", "all", "--total_runs", "1", "--levels_as", "each"))
+    found = arrays(tree.calibration / "calibration.npz")
+    assert {found[name].shape for name in ("lambda_calib", "idx_lambda_calib", "mean_emp_risks",
+                                           "uncalibrated_risks")} == {(3, 1)}
+
+
+def test_the_stress_test_takes_pictures_of_factor_1_of_the_calibrated_generator(tree, encoder, images, tmp_path):
+    results_of("calibrate_rcps", *flags(tree))
+    command = ("experiments", "--base_dir", tree.root.parent, "--exp_name", "exp", "--experiment", "stress_test",
+               "--image_dir", images, "--encoder_size", 16, "--device", "cpu", "--output_dir")
+    assert "lies in --image_dir" in refusal_of("calibrate_rcps", *command, images / "out")
+    code = arrays(images / "latents_00003.npz")["style_vectors"]
+    for changed, says in (({"resize_factor": np.array(8)}, "its image is degraded by 8 already"),
+                          ({"style_vectors": code[:, 1:]}, "has 39 numbers, expected 40")):
+        np.savez(images / "latents_00003.npz", **{"style_vectors": code, **changed})
+        assert f"latents_00003.npz: {says}" in refusal_of("calibrate_rcps", *command, tmp_path / "out").replace(
+            "'style_vectors' ", "")
