@@ -9,6 +9,11 @@ def cache_dir():
     return Path(os.environ.get("GENPROBE_CACHE") or ".genprobe_cache")
 
 
+def is_below(path, folder):
+    """Return whether a path is a folder or lies in it, made or not."""
+    return Path(folder).resolve() in (Path(path).resolve(), *Path(path).resolve().parents)
+
+
 class ExperimentDir:
     """The documented tree of an interval experiment, {base_dir}/{exp_name}, counted from the current folder."""
 

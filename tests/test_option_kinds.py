@@ -32,7 +32,7 @@ HOW = {
         "dataset_path", "val_path", "save_dir", "layouts", "model_data", "dl_dir", "bddoia", "csv", "images", "val_csv",
         "val_images", "imagenet_weights", "encoder_weights", "decision_model_weights", "segmentation_weights",
         "inversions_path", "inversions", "inv_path", "oracle", "truth", "labels", "folders", "similarity_model",
-        "dataset_name"},
+        "dataset_name", "outputs"},
     "what is shown or kept besides": {
         "log_freq", "log_every", "log_imgs_every", "save_every", "snapshot_every", "sample_every", "preview", "read",
         "calculate", "image_interval", "board_interval", "val_interval", "save_interval", "state_interval",

@@ -11,6 +11,7 @@ import pytest
 
 from docs.chains.parts import measured, wanted
 from tests.tools.commands import ROOT, environment
+from tests.tools.report.folders import page_of
 
 CHAINS = ROOT / "docs" / "chains"
 TABLES = sorted(path.stem.removeprefix("table_").replace("_", "-") for path in CHAINS.glob("table_*.sh"))
@@ -56,6 +57,19 @@ def record(folder, seed=0, **results):
     folder.mkdir(parents=True)
     (folder / "run.json").write_text(json.dumps({"status": "done", "options": {"seed": seed}, "results": results,
                                                  "seconds": 2.0}))
+
+
+@pytest.mark.parametrize(("scale", "images", "shown"), [("paper", 10_000, True), ("paper", 500, False),
+                                                         ("small", 10_000, False)])
+def test_the_published_value_stands_beside_the_best_of_all_models_on_all_test_images(tmp_path, monkeypatch, scale,
+                                                                                      images, shown):
+    monkeypatch.setenv("SCALE", scale)
+    for model, value in (("u", 3.46), ("qc", 3.4), ("c", 3.5)):
+        record(tmp_path / model / "nll", nll=value, num_images=images, nll_se=0.01)
+    assert measured.make("qc-2", tmp_path) == 0
+    page = page_of(tmp_path)
+    assert ("Best likelihood of U-, QC- and C-NCSN++ on CIFAR-10's test images" in page.text) == shown
+    assert ("published 3.38, best NLL on CIFAR-10 of Chao et al. 2023, by a third-party index" in page.text) == shown
 
 
 def test_measures_over_seeds_have_their_standard_error_and_stand_on_the_page(tmp_path):

@@ -137,6 +137,20 @@ def read_latents(path, num_dims=None):
     return Latents(code, _wplus(arrays, path), statistics, _style_dims(arrays, code.size, path), _record(arrays, path))
 
 
+def check_generator(seen, latents, pair):
+    """Raise InputError where latents are of another generator than those before: their codes mean something else.
+
+    seen: {hash of a generator: its first Pair}, filled here.
+    """
+    generator = latents.record.get("generator")
+    if generator is None:
+        return
+    seen.setdefault(generator, pair)
+    if len(seen) > 1:
+        raise InputError(f"is of another generator than {next(iter(seen.values())).latents}", where=pair.latents,
+                         do="Keep the images of each generator in a folder of their own")
+
+
 def _numbers(arrays, key, path, size=None):
     """Return an array as float32, of `size` numbers if that is given."""
     import numpy as np

@@ -75,7 +75,8 @@ def _read_header(stream, path, name):
     shape, columns_first, dtype = npy_header(stream)
     if dtype.hasobject or not shape or (columns_first and len(shape) > 1):
         kind = "Python objects" if dtype.hasobject else "columns first" if shape else "one value"
-        raise InputError(f"array '{name}' holds {kind}, not rows", where=path, do="Save it with numpy.savez in C order")
+        raise InputError(f"array '{name}' holds {kind}, not rows", where=path,
+                         do="Save numpy.ascontiguousarray(array) with numpy.savez")
     return shape, dtype
 
 

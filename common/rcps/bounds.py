@@ -20,6 +20,7 @@ and n * risk is never a rounded product. R is the mean loss, kl the divergence o
 import math
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 
 import numpy as np
 
@@ -27,6 +28,7 @@ TOP = 1 - 1e-10  # roots are looked for up to here, as in the published code
 COUNTED = ("binomial", "hb", "kl", "bentkus", "hoeffding", "crc")  # functions of the number of misses alone
 MONOTONE = (*COUNTED, "bet")  # never claim less when a loss falls, so that lambda is exact
 ORDERED = ("wsr", "anytime")  # depend on the order of the images
+MOST_ORDERED, MOST = 2**18, 10**9  # images up to which the least number is looked for: in an order, and by a formula
 BOUNDS = ("wsr", "bet", "binomial", "hb", "bentkus", "kl", "hoeffding", "bernstein", "clt")
 
 
@@ -80,15 +82,25 @@ class RiskTest:
         return math.floor(number * (total / (number * self.width))) if self.published_count else -(-total // self.width)
 
     def least_images(self):
-        """Return the least n at which images without a single miss are enough."""
-        number = 2 if self.bound in ("bernstein", "clt") else 1
-        while not self.claims(np.zeros(number, np.int64)):
-            number *= 2
-        low, high = number // 2, number
-        while high - low > 1:
-            middle = (low + high) // 2
-            low, high = (low, middle) if self.claims(np.zeros(middle, np.int64)) else (middle, high)
-        return high
+        """Return the least n at which images without a single miss are enough, None where even `most_images` are not.
+        """
+        return _least_images(self)
+
+    @property
+    def most_images(self):
+        """The number of images up to which the least one is looked for."""
+        return MOST_ORDERED if self.bound in ORDERED else MOST
+
+    def _claims_none_missed(self, number):
+        """Return whether the risk may be claimed of so many images without a miss."""
+        if self.bound in COUNTED:
+            return self.allowed(number) >= 0 if self.bound == "crc" else self._claims_total(0, number)
+        if self.bound == "bet":
+            bet = constant_bet(number, self.width, self.alpha, self.delta)
+            return number * math.log1p(bet * self.alpha) >= math.log(1 / self.delta)
+        if self.bound in ("bernstein", "clt"):
+            return number > 1 and _spread_bound_of(self, number, 0.0, 0.0) <= self.alpha
+        return bool(self.claims(np.zeros(number, np.int64)))
 
     def upper_bound(self, misses):
         """Return the upper bound on the risk that misses (n,) give, in 0..1."""
@@ -109,9 +121,24 @@ class RiskTest:
         return capital_bound(losses, predictable_bets(losses, self.delta, self.bound == "anytime"), self.delta)
 
 
+@lru_cache(maxsize=64)
+def _least_images(test):
+    number, most = 1, test.most_images
+    while not test._claims_none_missed(number):
+        if number == most:
+            return None
+        number = min(2 * number, most)
+    low, high = number // 2, number  # claimed at high; not at low, or low is 0
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if test._claims_none_missed(middle) else (middle, high)
+    return high
+
+
 def as_level(value):
-    """Return a level such as alpha without the last digits' noise: .1 + .2 is .3."""
-    return round(float(value), 12)
+    """Return a level such as alpha, above 0 and below 1, without the last digits' noise: .1 + .2 is .3."""
+    found = float(f"{float(value):.12g}")
+    return found if found < 1 else float(value)
 
 
 def as_fraction(level):
@@ -217,7 +244,8 @@ def capital_bound(losses, bets, delta, at_end=False):
 
     if excess(1) < 0:
         return 1.0
-    low = 1e-10
+    # a bet above 1 loses more than there is where a loss is far above mu: the capital is 0 there, and no mu claims it
+    low = max(1e-10, float((losses - (1 - 1e-9) / bets).max()))
     return low if excess(low) >= 0 else float(brentq(excess, low, TOP, xtol=1e-14, maxiter=1000))
 
 
@@ -238,9 +266,12 @@ def _claims_by_constant_bet(test, misses):
 
 def _spread_bound(test, losses):
     """Return the bound "bernstein" or "clt" (...) of losses (..., n), n > 1."""
+    return _spread_bound_of(test, losses.shape[-1], losses.mean(axis=-1), losses.std(axis=-1, ddof=1))
+
+
+def _spread_bound_of(test, number, mean, spread):
     from scipy.stats import norm
 
-    number, mean, spread = losses.shape[-1], losses.mean(axis=-1), losses.std(axis=-1, ddof=1)
     if test.bound == "clt":
         return mean + norm.ppf(1 - test.delta) * spread / math.sqrt(number)
     log = math.log(2 / test.delta)

@@ -73,7 +73,7 @@ def _exact_counted(critical, test):
 
 def _exact_by_bisection(critical, test):
     """Return the smallest lambda beyond a critical value at which a monotone test passes, None where none does."""
-    values = np.unique(critical[np.isfinite(critical)])
+    values = np.unique(critical[critical < np.inf])  # -inf too, of truths on the other side: lambda 0 may pass
 
     def passes(place):
         return bool(test.claims((critical > values[place]).sum(axis=1)))
@@ -97,10 +97,12 @@ def _beyond(value):
 def no_lambda(critical, test, grid=None):
     """Return the NoLambda that says why none passes for critical values (n, width).  grid: lambdas, None for exact."""
     number, least = len(critical), test.least_images()
-    if number < least:
+    if least is None or number < least:
+        needed = f"more than {test.most_images:,}" if least is None else f"at least {least}"
         return NoLambda("images", f"{number} images are too few: with bound {test.bound}, alpha {test.alpha:g} and "
-                        f"delta {test.delta:g} at least {least} are needed, without a single miss",
-                        do=f"Calibrate with {least} images or more, or with a larger alpha")
+                        f"delta {test.delta:g} {needed} are needed, without a single miss",
+                        do=f"Calibrate with {f'{least} images or more' if least else 'more images'}, or with a larger "
+                        "alpha")
     floor = float(np.isinf(critical).mean())
     if floor > 0 and not test.claims(np.isinf(critical).sum(axis=1)):
         return NoLambda("floor", f"no lambda reaches alpha {test.alpha:g}: {floor:.4f} of the truths lie on a side "

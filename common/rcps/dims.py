@@ -19,8 +19,8 @@ def find_dims(word, num_dims):
     if word == "all":
         dims = list(range(num_dims))
     else:
-        text = word if re.fullmatch(r"[\d,\s]+", word) else _read_dims(word)
-        if not re.fullmatch(r"[\d,\s]*", text) or not re.search(r"\d", text):
+        text = word if re.fullmatch(r"[0-9,\s]+", word) else _read_dims(word)
+        if not re.fullmatch(r"[0-9,\s]*", text) or not re.search("[0-9]", text):
             raise InputError("expected whole numbers", where=f"--dims {word}", do="Separate them by commas or lines")
         dims = [int(item) for item in re.split(r"[,\s]+", text.strip().strip(",")) if item]
     if len({*dims}) < len(dims):

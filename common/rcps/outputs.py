@@ -47,14 +47,34 @@ class Outputs:
                                  f"{self.count} and {self.num_dims}", where=path, do="Write the file again")
         vectors = [f"{name}_style_space_vector" for name in STATISTICS]
         small = [key for key in (*vectors, *SMALL) if key in names]
-        self.small = read_npz(path, required=small) if small else {}
+        self.small = self._read_small(small)
         for key in vectors:
             if key in self.small:
                 self.small[key] = self._vector(key)
-        for key in ("image_names", "has_truth"):
-            if key in self.small and self.small[key].shape != (self.count,):
-                raise InputError(f"'{key}' has shape {self.small[key].shape}, expected ({self.count},)", where=path,
+        self._check_small()
+
+    def _read_small(self, keys):
+        for key in keys:
+            try:
+                npz_shape(self.path, key)
+            except InputError as error:
+                if "Python objects" in error.what:
+                    raise InputError(f"'{key}' holds Python objects", where=self.path,
+                                     do="Save numpy.array(list) of numbers or texts instead") from error
+        return read_npz(self.path, required=keys) if keys else {}
+
+    def _check_small(self):
+        """Raise InputError for a small array of another kind or shape than its key has."""
+        rows, one = (self.count,), ()
+        for key, kinds, shape in (("image_names", "USiu", rows), ("has_truth", "biuf", rows), ("encoder", "U", one),
+                                  ("statistics", "U", one), ("resize_factor", "iu", one)):
+            array = self.small.get(key)
+            if array is not None and (array.dtype.kind not in kinds or array.shape != shape):
+                raise InputError(f"'{key}' is {array.dtype} with shape {array.shape}, expected "
+                                 f"{f'({self.count},)' if shape else 'one value'}", where=self.path,
                                  do="Write the file again")
+        if "image_names" in self.small and self.small["image_names"].dtype.kind != "U":
+            self.small["image_names"] = self.small["image_names"].astype(str)  # of files by others: bytes or numbers
 
     def _shape(self, key):
         """Return (N, D) of an array of the form (N, D) or (N, 1, D)."""
@@ -67,11 +87,14 @@ class Outputs:
                              do="Save numpy.stack(list) instead") from error
         if dtype.kind != "f" or 0 in shape or not (len(shape) == 2 or (len(shape) == 3 and shape[1] == 1)):
             raise InputError(f"'{key}' is {dtype} {tuple(shape)}, expected floats (images, coordinates)",
-                             where=self.path, do="Save numpy.stack(list) of vectors of one length")
+                             where=self.path, do="Save it as numpy.float32" if dtype.kind != "f" else
+                             "Save an array with a row of coordinates for each image")
         return shape[0], shape[-1]
 
     def _vector(self, key):
         vector = self.small[key]
+        if vector.dtype.kind in "iu":  # such as a mean of zeros
+            vector = vector.astype(np.float32)
         if vector.size != self.num_dims or vector.dtype.kind != "f" or not np.isfinite(vector).all():
             raise InputError(f"'{key}' is not {self.num_dims} finite numbers", where=self.path,
                              do="Write the file again")
@@ -81,6 +104,11 @@ class Outputs:
     def names(self):
         """The image names (N,), None in files that have none."""
         return self.small.get("image_names")
+
+    @property
+    def encoder(self):
+        """The SHA-256 of the encoder that made the file, "" in files that do not say."""
+        return str(self.small.get("encoder", ""))
 
     def vector(self, name, dims):
         """Return the statistics "mean", "min" or "max" of some dims. Raises InputError when the file lacks them."""

@@ -48,7 +48,7 @@ def critical_values(intervals, side=None):
     alone, "upper" those above it; the truth on the other side is then never missed (-inf).
     """
     residual, below, above = intervals.residual, intervals.below, intervals.above
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         lower, upper = -residual / below, residual / above  # x / 0 is inf, 0 / 0 NaN
     if side is not None:
         value = lower if side == "lower" else upper
@@ -57,6 +57,17 @@ def critical_values(intervals, side=None):
     value = np.where(residual < 0, lower, upper)
     at_point = np.where((below > 0) & (above > 0), 0.0, np.inf)  # an open interval holds its point only if both arms do
     return np.where(residual == 0, at_point, value)
+
+
+def missed_by(intervals, lambdas, shape=1.0):
+    """Return bools (N, K): which truths the sets of Intervals do not cover.
+
+    lambdas: (1,), or (2,) for the lower and the upper arm.  shape: (K,) factors of the arms.
+    """
+    found = False
+    for side, value in zip(SIDES if len(lambdas) == 2 else (None,), lambdas):
+        found = found | (critical_values(intervals, side) >= value * shape)
+    return found
 
 
 def image_values(critical, loss):
@@ -98,7 +109,7 @@ def first_covering(point, below, above, truth, lambdas):
     point, below, above, truth = (np.asarray(array, np.float64) for array in (point, below, above, truth))
     residual = truth - point
     arm = np.where(residual < 0, below, above)
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         critical = np.abs(residual) / arm
     critical[(residual == 0) & ((below == 0) | (above == 0))] = np.inf
     critical[np.isnan(critical)] = 0.0

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from common.errors import InputError, Parameter
 from common.seeding import unit_numpy
 
 PUBLISHED_SEED = 2021
@@ -16,8 +17,12 @@ def split_images(number, runs, share, kind="seeded", seed=0):
     """Yield (calibration, test) of each run: int64 indices, the calibration's in random order, the test's ascending.
 
     kind: "published" draws as the published runner does (numpy's legacy generator), "seeded" from (seed, run).
+    Raises InputError where a share is less than one image.
     """
     count = int(share * number)
+    if count < 1:
+        raise InputError(f"is less than one of {number} images", where=Parameter("calibration_share", share),
+                         do="Pass a larger share, or calibrate with more images")
     seeds = published_seeds(runs) if kind == "published" else None
     for run in range(runs):
         if kind == "published":

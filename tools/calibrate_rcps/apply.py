@@ -18,8 +18,9 @@ SIGNIFICANT = 1e-3  # Holm's test over coordinates, of points and of widths
 def apply(options):
     """Run `calibrate_rcps apply`; results: levels, a list of rows (level, images, width, risk, shifted dims)."""
     from common.job import Job
+    from common.rcps.outputs import Outputs
     from tools.calibrate_rcps.levels import find_outputs
-    from tools.calibrate_rcps.stored import read
+    from tools.calibrate_rcps.stored import check_fits, read
 
     path = Path(options.calibration) if options.calibration else \
         ExperimentDir(options.base_dir, options.exp_name).calibration
@@ -28,12 +29,14 @@ def apply(options):
         raise InputError("required", where="--outputs", do="Pass LEVEL=FILE, with a level of the calibration: "
                          f"{', '.join(stored.levels)}")
     found = find_outputs(options)
-    opened = [check_fits(stored, level, place) for level, _, place in found]
+    opened = [check_fits(stored, level, Outputs(place)) for level, _, place in found]
     about = [fingerprint(stored.path), *(fingerprint(place) for _, _, place in found)]
     folder = Path(options.output_dir)
     job = Job(folder, PROG, options, inputs=[stored.path, *(place for _, _, place in found)], about=about,
               content={f"input {number}": entry["sha256"] for number, entry in enumerate(about)},
-              owns=["sets_*.npz", "table_sets.csv"], show=show, summary=findings.sets)
+              derived={"levels": sorted(level for level, _, _ in found)},
+              owns=[*(f"sets_{level}.npz" for level, _, _ in found), "table_sets.csv"], show=show,
+              summary=findings.sets)
 
     def work():
         from tools.calibrate_rcps.tables import write_table
@@ -48,24 +51,6 @@ def apply(options):
 
     return job.run(work, lambda: (f"would write the sets of {sum(each.count for each in opened)} images into {folder}",
                                   {}))
-
-
-def check_fits(stored, level, path):
-    """Return the Outputs of a file. Raises InputError unless encoder, coordinates and level are the calibration's."""
-    from common.rcps.outputs import Outputs
-    from tools.calibrate_rcps.stored import encoder_of
-
-    if level not in stored.levels:
-        raise InputError("no such level in the calibration", where=f"--outputs {level}",
-                         do=f"Use {', '.join(stored.levels)}")
-    outputs = Outputs(path)
-    if outputs.num_dims != int(stored.num_style_dims):
-        raise InputError(f"has {outputs.num_dims} coordinates, the calibration is for {int(stored.num_style_dims)}",
-                         where=path, do="Pass outputs of the calibrated encoder")
-    if "" not in (encoder := encoder_of(outputs), str(stored.encoder)) and encoder != str(stored.encoder):
-        raise InputError("was made by another encoder than the calibration's", where=path,
-                         do="Pass outputs of the calibrated encoder, or calibrate this one")
-    return outputs
 
 
 @dataclass
@@ -83,6 +68,7 @@ class Sets:
 def make_sets(stored, level, outputs):
     """Return the Sets of a file at a level of a calibration."""
     from common.rcps.outputs import LOWER, POINT, TRUTH, UPPER
+    from common.rcps.sets import make_intervals, missed_by
 
     place, dims = list(stored.levels).index(level), stored.dims
     columns = outputs.columns(dims, (POINT, LOWER, UPPER))
@@ -94,8 +80,9 @@ def make_sets(stored, level, outputs):
     edges = centred - low * stored.shape[place] * below, centred + high * stored.shape[place] * above
     known = outputs.has_truth()
     if known.any():
-        truth = np.float64(outputs.columns(dims, (TRUTH,))[TRUTH][known])
-        missed = ~((edges[0][known] < truth) & (truth < edges[1][known]))
+        truth = outputs.columns(dims, (TRUTH,))[TRUTH][known]
+        intervals = make_intervals(truth, point[known], lower[known], upper[known], centre)
+        missed = missed_by(intervals, stored.lambda_hat[place], stored.shape[place])
     return Sets(centred, *edges, below + above, missed)
 
 
@@ -126,9 +113,10 @@ def _row(stored, level, outputs, sets):
         shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
         console.say(f"warning: the images of {outputs.path} are not like the calibration's ({shown}): the promise is "
                     "for images like those, and does not hold here")
+    widths = (sets.upper - sets.lower) * stored.scale(outputs)
     return {"level": level, "num_images": outputs.count, "with_truth": 0 if sets.missed is None else len(sets.missed),
-            "mean_width": float((sets.upper - sets.lower).mean()),
-            "risk": None if sets.missed is None else float(sets.missed.mean()), "shifted_dims": names}
+            "mean_width": float(widths.mean()),
+            "risk": None if sets.missed is None else float(stored.losses(sets.missed).mean()), "shifted_dims": names}
 
 
 def write_sets(path, stored, outputs, sets):
@@ -137,8 +125,15 @@ def write_sets(path, stored, outputs, sets):
 
     more = {} if outputs.names is None else {"image_names": outputs.names}
     write_npz(path, dims=stored.dims, dim_names=stored.dim_names, point=np.float32(sets.point),
-              lower=np.float32(sets.lower), upper=np.float32(sets.upper), **more)
+              lower=outward(sets.lower, -np.inf), upper=outward(sets.upper, np.inf), **more)
     return path
+
+
+def outward(edges, towards):
+    """Return edges as float32, rounded towards -inf or inf, so that no set gets smaller."""
+    rounded = np.float32(edges)
+    inside = rounded > edges if towards < 0 else rounded < edges
+    return np.where(inside, np.nextafter(rounded, np.float32(towards)), rounded)
 
 
 def show(results):

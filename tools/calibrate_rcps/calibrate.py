@@ -1,6 +1,5 @@
 """`calibrate_rcps` without a subcommand: outputs.npz of several levels -> the lambda that keeps the promise."""
 
-from dataclasses import replace
 from pathlib import Path
 
 from common import console
@@ -8,10 +7,11 @@ from common.errors import InputError
 from common.files import fingerprint
 from common.paths import ExperimentDir
 from tools.calibrate_rcps import findings
-from tools.calibrate_rcps.options import PARITY_NOTE, settle
+from tools.calibrate_rcps.options import PARITY_NOTE, settle, settled
 
 PROG = "calibrate_rcps"
-OWNS = ["calibration.npz", "calibration.json", "table_*.csv"]
+TABLES = ("levels", "dims", "quarters", "runs", "alphas", "bounds")
+OWNS = ["calibration.npz", "calibration.json", *(f"table_{name}.csv" for name in TABLES)]
 
 
 def calibrate_command(request):
@@ -20,13 +20,13 @@ def calibrate_command(request):
     from common.rcps.dims import find_dims
     from tools.calibrate_rcps.levels import find_outputs, open_levels, read_levels
 
-    options = replace(request, alpha=list(dict.fromkeys(request.alpha)))
-    rules = settle(options)
+    found = find_outputs(request)
+    opened = open_levels(found)
+    dims, names = find_dims(request.dims, opened[0].num_dims)
+    rules = settle(request, len(dims))
+    options = settled(request, list(rules.values()))
     if options.parity:
         console.say(PARITY_NOTE)
-    found = find_outputs(options)
-    opened = open_levels(found)
-    dims, names = find_dims(options.dims, opened[0].num_dims)
     first = next(iter(rules.values()))
     _check_loss(first.loss, len(dims))
     if options.pickle and (first.levels_as not in ("mean", "pooled") or first.grid is None or first.sides != "one"
@@ -36,6 +36,7 @@ def calibrate_command(request):
     folder = output_folder(options)
     pickle = pickle_path(options) if options.pickle else None
     about = [fingerprint(path) for _, _, path in found]
+    _note_copies(found, about)
     job = Job(folder, PROG, options, request=request,
               content={f"outputs of {level}": entry["sha256"] for (level, _, _), entry in zip(found, about)},
               derived={"coordinates": dims, "levels": [level for level, _, _ in found]},
@@ -50,6 +51,15 @@ def calibrate_command(request):
     return job.run(work, lambda: (
         f"would calibrate {len(dims)} coordinates of {opened[0].count} images at {len(found)} levels into {folder}",
         {"num_images": opened[0].count, "num_dims": len(dims)}))
+
+
+def _note_copies(found, about):
+    """Say where two levels are one file's contents."""
+    first = {}
+    for (level, _, _), entry in zip(found, about):
+        if entry["sha256"] in first:
+            console.say(f"note: level {level} has the same contents as level {first[entry['sha256']]}")
+        first.setdefault(entry["sha256"], level)
 
 
 def _check_loss(loss, number):
@@ -73,6 +83,7 @@ def pickle_path(options):
 
 def run(levels, rules, dims, names, options, folder, pickle):
     """Calibrate at each alpha, write the files, and return (results, files)."""
+    from common.rcps.choice import NoLambda
     from tools.calibrate_rcps import report, stored, tables
     from tools.calibrate_rcps.calibration import calibrate
 
@@ -80,7 +91,10 @@ def run(levels, rules, dims, names, options, folder, pickle):
     with console.progress("splits", sum(rule.runs * _num_groups(levels, rule) for rule in rules.values()),
                           unit="runs") as advance:
         for alpha, rule in rules.items():
-            made[alpha] = calibrate(levels, rule, advance)
+            try:
+                made[alpha] = calibrate(levels, rule, advance)
+            except NoLambda as error:
+                raise report.explained(error, levels, names) from error
     alpha, rule = next(iter(rules.items()))
     kept = made[alpha]
     figures = report.measure(kept, levels, rule, dims, names)

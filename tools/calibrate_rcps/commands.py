@@ -63,7 +63,7 @@ class StoredOptions(CommonOptions):
     base_dir: str = option("assets", "folder of experiments", kind="how")
     exp_name: str = option("super_resolution", "experiment: a folder of --base_dir", kind="how")
     outputs: List[str] = option([], "outputs, each LEVEL=FILE with a level of the calibration (default: those of the "
-                                "experiment's tree; apply: required)", nargs="+", metavar="LEVEL=FILE")
+                                "experiment's tree; apply: required)", nargs="+", metavar="LEVEL=FILE", kind="how")
 
 
 @dataclass(kw_only=True)

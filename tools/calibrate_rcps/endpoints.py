@@ -1,5 +1,6 @@
 """`calibrate_rcps endpoints`: what the ends of calibrated sets look like, as pictures of a generator."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,13 +20,13 @@ def draw_endpoints(options):
     """Run `calibrate_rcps endpoints`; results: pictures, and mean_change {level: share of the grey levels}."""
     from common.job import Job
     from tools.calibrate_rcps.figures import find_levels
-    from tools.calibrate_rcps.levels import open_levels
-    from tools.calibrate_rcps.stored import read
+    from tools.calibrate_rcps.stored import open_calibrated, read
 
+    options = replace(options, image_index=list(dict.fromkeys(options.image_index)))
     tree = ExperimentDir(options.base_dir, options.exp_name)
     stored = read(Path(options.calibration) if options.calibration else tree.calibration)
     found = find_levels(stored, options, tree)
-    opened = open_levels(found)
+    opened = open_calibrated(stored, found)
     for outputs in opened:
         if max(options.image_index) >= outputs.count:
             raise InputError(f"has {outputs.count} images", where=outputs.path,
@@ -35,7 +36,8 @@ def draw_endpoints(options):
     if not checkpoint.exists():
         raise InputError("no such file", where=checkpoint, do="Pass --stylegan_path: a StyleGAN2 or pSp checkpoint")
     about, folder = [fingerprint(path) for path in inputs], Path(options.output_dir)
-    job = Job(folder, PROG, options, inputs=inputs, about=about, owns=["*.png"], summary=findings.endpoints,
+    job = Job(folder, PROG, options, inputs=inputs, about=about, owns=owned(stored, options.image_index),
+              summary=findings.endpoints,
               content={f"input {number}": entry["sha256"] for number, entry in enumerate(about)})
 
     def work():
@@ -46,7 +48,7 @@ def draw_endpoints(options):
             for place, ((level, _, _), each) in enumerate(zip(found, opened)):
                 for index in options.image_index:
                     point, low, high, truth = stored_ends(stored, place, each, index)
-                    stem = folder / f"{level}_{index:05d}"
+                    stem = folder / stem_of(level, index)
                     paths, change = save_ends(stem, renderer, stored, point, low, high, truth)
                     outputs += paths
                     changes.setdefault(level, []).append(change)
@@ -56,6 +58,17 @@ def draw_endpoints(options):
 
     return job.run(work, lambda: (f"would draw {len(options.image_index)} images at {len(found)} levels into {folder}",
                                   {}))
+
+
+def stem_of(level, index):
+    """Return how the names of an image's pictures begin."""
+    return f"{level}_{index:05d}"
+
+
+def owned(stored, indices):
+    """Return the names of the pictures of some images."""
+    return [f"{stem_of(level, index)}{part}.png" for level in stored.levels for index in indices
+            for part in ("", "_groups")]
 
 
 def stored_ends(stored, place, outputs, index, lambdas=None):

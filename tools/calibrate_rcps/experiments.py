@@ -13,7 +13,8 @@ import numpy as np
 from common import console
 from common.errors import InputError
 from common.files import fingerprint
-from common.paths import ExperimentDir
+from common.options import is_given
+from common.paths import ExperimentDir, is_below
 from common.record import stamps_of
 from tools.calibrate_rcps import findings
 
@@ -26,6 +27,7 @@ def run_experiments(options):
     from common.job import Job
 
     chosen = ALL if options.experiment == "all" else (options.experiment,)
+    _check_acts(options, chosen)
     context, folder = open_context(options), Path(options.output_dir)
     options = replace(options, difficulty_level=options.difficulty_level or context.found[0][0])
     if chosen != ("stress_test",) or not options.from_outputs:
@@ -63,6 +65,9 @@ def _needed(options, context, chosen):
             raise InputError("required by the stress test, which corrupts and encodes pictures", where="--image_dir",
                              do="Pass the folder of generated images with their latents, or --from_outputs for the "
                              "original's mapping of names")
+        if is_below(options.output_dir, options.image_dir):
+            raise InputError("lies in --image_dir, whose images the corrupted ones would join",
+                             where=f"--output_dir {options.output_dir}", do="Choose another folder")
         found += [context.tree.model(options.model_name), options.image_dir]
     for path in found:
         if not Path(path).exists():
@@ -110,6 +115,7 @@ class Context:
         """Return each selected coordinate's mean calibrated width over the first `count` images: float64 (K,)."""
         from common.rcps.outputs import LOWER, POINT, UPPER
 
+        self.stored.centre(self.opened[place], self.stored.dims)  # refuses intervals without a unit
         columns = self.opened[place].columns(self.stored.dims, (POINT, LOWER, UPPER))
         point, lower, upper = (np.float64(columns[key][:count]) for key in (POINT, LOWER, UPPER))
         lambdas = self.lambdas(place, run_index)
@@ -128,13 +134,15 @@ def open_context(options):
     """Return the Context of the flags; calibrates where no calibration is saved."""
     from tools.calibrate_rcps.calibrate import calibrate_command
     from tools.calibrate_rcps.figures import find_levels
-    from tools.calibrate_rcps.levels import find_outputs, open_levels
+    from tools.calibrate_rcps.levels import find_outputs
     from tools.calibrate_rcps.options import CalibrateOptions
-    from tools.calibrate_rcps.stored import read
+    from tools.calibrate_rcps.stored import open_calibrated, read
 
     tree = ExperimentDir(options.base_dir, options.exp_name)
     path = Path(options.calibration) if options.calibration else tree.calibration
-    if not options.calibration and not (path / "calibration.npz").exists():
+    if options.calibration or (path / "calibration.npz").exists():
+        _check_saved(options, path)
+    else:
         find_outputs(options)  # names the command that makes a missing file
         if options.dry_run:
             raise InputError("not calibrated yet", where=path, do="Run calibrate_rcps first, or leave out --dry_run")
@@ -146,7 +154,47 @@ def open_context(options):
         _finish(outcome)
     stored = read(path)
     found = find_levels(stored, options, tree)
-    return Context(tree, stored, found, open_levels(found))
+    return Context(tree, stored, found, open_calibrated(stored, found))
+
+
+def _check_saved(options, path):
+    """Raise InputError for an option of the calibration that was given where one is saved already."""
+    for name in ("dims", "total_runs", *(() if options.outputs else ("resize_factors", "difficulty_levels"))):
+        if is_given(options, name) and not _is_saved(options, name, path):
+            raise InputError(f"acts where nothing is calibrated yet, and {path} holds a calibration",
+                             where=f"--{name}", do="Leave it out, or calibrate again with calibrate_rcps")
+
+
+def _is_saved(options, name, path):
+    """Return whether a saved calibration has the same value of an option."""
+    from common.flags import parse_factors
+    from common.rcps.dims import find_dims
+    from tools.calibrate_rcps.levels import split_list
+    from tools.calibrate_rcps.stored import read
+
+    stored, value = read(path), getattr(options, name)
+    if name == "resize_factors":
+        return parse_factors(value) == stored.factors.tolist()
+    if name == "difficulty_levels":
+        return split_list(value) == stored.levels.tolist()
+    if name == "dims":
+        return find_dims(value, int(stored.num_style_dims))[0] == stored.dims.tolist()
+    return value == np.shape(stored.mean_emp_risks)[-1]
+
+
+def _check_acts(options, chosen):
+    """Raise InputError for an option that acts on none of the experiments that are asked for."""
+    measured = "stress_test" in chosen and not options.from_outputs
+    acts = {"compare_levels": "importance" in chosen, "image_index": "ablation" in chosen,
+            "noise_std": "ablation" in chosen, "stylegan_path": "ablation" in chosen,
+            "lpips_weights": "ablation" in chosen, "from_outputs": "stress_test" in chosen, "image_dir": measured,
+            "encoder_size": measured, "num_samples": chosen != ("ablation",),
+            "seed": measured or "ablation" in chosen,
+            "difficulty_level": measured or chosen != ("stress_test",)}
+    for name, effective in acts.items():
+        if is_given(options, name) and not effective:
+            raise InputError(f"acts on none of what is done here ({', '.join(chosen)})", where=f"--{name}",
+                             do="Leave it out, or choose another --experiment")
 
 
 def _finish(outcome):

@@ -15,13 +15,13 @@ PROG = "calibrate_rcps figures"
 def draw(options):
     """Run `calibrate_rcps figures`; results: covered_by_calibration_only, for each level."""
     from common.job import Job
-    from tools.calibrate_rcps.levels import open_levels, read_levels
-    from tools.calibrate_rcps.stored import read
+    from tools.calibrate_rcps.levels import read_levels
+    from tools.calibrate_rcps.stored import open_calibrated, read
 
     tree = ExperimentDir(options.base_dir, options.exp_name)
     stored = read(Path(options.calibration) if options.calibration else tree.calibration)
     found = find_levels(stored, options, tree)
-    opened = open_levels(found)
+    opened = open_calibrated(stored, found)
     count = min(outputs.count for outputs in opened)
     if options.image_index >= count:
         raise InputError(f"the outputs have {count} images", where=f"--image_index {options.image_index}",
@@ -30,7 +30,7 @@ def draw(options):
     folder, about = Path(options.output_dir), [fingerprint(stored.path), *(fingerprint(path) for _, _, path in found)]
     job = Job(folder, PROG, options, inputs=[stored.path, *(path for _, _, path in found)], about=about,
               content={f"input {number}": entry["sha256"] for number, entry in enumerate(about)},
-              owns=["*.png", "table_*.csv"], summary=findings.figures_drawn)
+              owns=owned(stored), summary=findings.figures_drawn)
 
     def work():
         scheme = str(stored.norm_scheme)
@@ -43,6 +43,12 @@ def draw(options):
         return {"covered_by_calibration_only": only}, outputs
 
     return job.run(work, lambda: (f"would draw {len(found)} levels into {folder}", {}))
+
+
+def owned(stored):
+    """Return the names of the files that are drawn of a calibration."""
+    parts = ["set_sizes", "residuals", "risk", *(f"intervals_{level}" for level in stored.levels)]
+    return [*(f"{part}.png" for part in parts), *(f"table_{part}.csv" for part in parts)]
 
 
 def row_with_truth(outputs, index):
@@ -65,6 +71,9 @@ def find_levels(stored, options, tree):
             raise InputError(f"the calibration has the levels {', '.join(stored.levels)}", where="--outputs",
                              do="Pass LEVEL=FILE for each of them")
         return [(str(level), None, named[level]) for level in stored.levels]
+    if not np.all(stored.factors):
+        raise InputError("required: the calibration was made of files named by --outputs", where="--outputs",
+                         do=f"Pass LEVEL=FILE for each of its levels: {', '.join(stored.levels)}")
     return [(str(level), int(factor), tree.outputs(factor)) for level, factor in zip(stored.levels, stored.factors)]
 
 

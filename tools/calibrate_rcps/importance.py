@@ -9,7 +9,8 @@ from tools.calibrate_rcps.tables import write_table
 def run(context, options, folder):
     """Rank the coordinates of a level, of all with --compare_levels; return (results, files)."""
     folder.mkdir(parents=True, exist_ok=True)
-    count = options.num_samples
+    available = context.opened[context.place(options.difficulty_level)].count
+    count = options.num_samples and min(options.num_samples, available)
     ranking = rank(context, context.place(options.difficulty_level), options.run_index, count)
     files = [write_table(folder / "importance_ranking.csv", ranking), folder / "importance_ranking.json"]
     found = {"difficulty_level": options.difficulty_level, "run_index": options.run_index, "num_samples": count,

@@ -1,5 +1,6 @@
 """What the flags name, read: outputs.npz files as difficulty levels, coordinates, and how values are normalised."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,13 +39,14 @@ class Level:
 def find_outputs(options):
     """Return [(level, factor, path)] that --outputs, or the experiment's tree with factors and levels, name."""
     if options.outputs:
-        return [_split_name(word) for word in options.outputs]
+        found = [_split_name(word) for word in options.outputs]
+        check_names([name for name, _, _ in found], "outputs")
+        return found
     factors, names = parse_factors(options.resize_factors), split_list(options.difficulty_levels)
     if len(factors) != len(names):
         raise InputError(f"{len(factors)} factors for {len(names)} levels", where="--resize_factors",
                          do="Pass one --difficulty_levels name for each")
-    if len({*names}) < len(names):
-        raise InputError("a name is given twice", where="--difficulty_levels", do="Give each level its own")
+    check_names(names, "difficulty_levels")
     tree = ExperimentDir(options.base_dir, options.exp_name)
     found = [(name, factor, tree.outputs(factor)) for name, factor in zip(names, factors)]
     for name, factor, path in found:
@@ -53,6 +55,17 @@ def find_outputs(options):
                              do=f"Make it: generate_outputs_npz --base_dir {options.base_dir} --exp_name "
                              f"{options.exp_name} --resize_factor {factor} --image_dir IMAGES --output_path {path}")
     return found
+
+
+def check_names(names, flag):
+    """Raise InputError for a level's name that is given twice, or that cannot be a part of a file's name."""
+    for name in names:
+        if not name.isprintable() or re.search(r"[/\\]", name) or name.strip(" .") == "":
+            raise InputError("a level's name becomes part of files' names: no slash, and not dots alone",
+                             where=f"--{flag} {name}", do="Give it a plain name, such as easy")
+    if len({*names}) < len(names):
+        again = next(name for place, name in enumerate(names) if name in names[:place])
+        raise InputError("a level is named twice", where=f"--{flag} {again}", do="Give each level its own name")
 
 
 def split_list(words):
@@ -68,10 +81,21 @@ def _split_name(word):
 
 
 def open_levels(found):
-    """Return [Outputs] of [(level, factor, path)], which agree on the number of coordinates."""
+    """Return [Outputs] of [(level, factor, path)], which agree on the number of coordinates and on the encoder.
+
+    Raises InputError where a file says that it was made at another factor, or by another encoder than the first.
+    """
     from common.rcps.outputs import Outputs
 
     opened = [Outputs(path) for _, _, path in found]
+    for (level, factor, path), outputs in zip(found, opened):
+        made = outputs.small.get("resize_factor")
+        if factor and made is not None and int(made) != factor:
+            raise InputError(f"was made at resize factor {int(made)}, level {level} is for {factor}", where=path,
+                             do=f"Make it again with --resize_factor {factor}")
+        if "" not in (outputs.encoder, opened[0].encoder) and outputs.encoder != opened[0].encoder:
+            raise InputError(f"was made by another encoder than {opened[0].path}", where=path,
+                             do="Make the outputs of all levels with one encoder")
     for outputs in opened[1:]:
         if outputs.num_dims != opened[0].num_dims:
             raise InputError(f"has {outputs.num_dims} coordinates, {opened[0].path} has {opened[0].num_dims}",

@@ -1,7 +1,7 @@
 """Flags of the calibration, and the Rules that they make."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import List, Optional
 
 from common import console
@@ -25,7 +25,7 @@ class LevelOptions(CommonOptions):
     difficulty_levels: List[str] = option(["easy", "medium", "hard"], "names of the levels, one for each factor",
                                           nargs="+")
     outputs: List[str] = option([], "levels as NAME=FILE, instead of the experiment's outputs.npz files", nargs="+",
-                                metavar="NAME=FILE")
+                                metavar="NAME=FILE", kind="how")
 
 
 @dataclass(kw_only=True)
@@ -41,8 +41,8 @@ class CalibrateOptions(LevelOptions):
     alpha: List[float] = option([0.1], "largest risk; several give a table, the first is kept", nargs="+", above=0,
                                 below=1)
     delta: float = option(0.1, "probability with which the promise may fail", above=0, below=1)
-    bound: Optional[str] = option(None, "upper confidence bound (default: wsr; binomial where every loss is 0 or 1)",
-                                  choices=BOUNDS)
+    bound: Optional[str] = option(None, "upper confidence bound (default: wsr; binomial for another loss than fraction "
+                                  "that is 0 or 1)", choices=BOUNDS)
     guarantee: str = option("rcps", "rcps: risk <= alpha with probability 1 - delta; crc: on average over calibrations",
                             choices=["rcps", "crc"])
     anytime: bool = option(False, "a wsr bound that may be looked at after every new image")
@@ -58,7 +58,7 @@ class CalibrateOptions(LevelOptions):
     grid: Optional[str] = option(None, "lambdas: exact (monotone bounds), fine (0.1 to 10 by 0.2 %), published (110) "
                                  "(default: exact where the bound is monotone, else fine)",
                                  choices=["exact", "fine", "published"])
-    total_runs: int = option(50, "random splits into calibration and test images", low=1)
+    total_runs: int = option(50, "random splits into calibration and test images", low=1, high=100_000)
     calibration_share: float = option(0.8, "share of the images that calibrates in a split", above=0, below=1)
     splits: Optional[str] = option(None, "seeded, or published (seeds of the original) (default: seeded)",
                                    choices=["seeded", "published"])
@@ -69,8 +69,11 @@ class CalibrateOptions(LevelOptions):
     pickle: bool = option(False, "also write calibration_results.pkl in the original's nesting (large)")
 
 
-def settle(options):
-    """Return {alpha: Rules} of the flags, in their order. Raises InputError for flags that do not go together."""
+def settle(options, num_dims=None):
+    """Return {alpha: Rules} of the flags, in their order. Raises InputError for flags that do not go together.
+
+    num_dims: how many coordinates are selected, None where that is not known.
+    """
     from common.rcps.bounds import MONOTONE, as_level
     from tools.calibrate_rcps.calibration import Rules
 
@@ -82,7 +85,7 @@ def settle(options):
                                  do="Leave out one of them")
             chosen[name] = value
     chosen = {name: value or DEFAULTS.get(name) for name, value in chosen.items()}
-    bound = _bound(options, chosen["levels_as"])
+    bound = _bound(options, chosen["levels_as"], num_dims)
     if chosen["grid"] is None:
         chosen["grid"] = "exact" if bound in MONOTONE and chosen["rule"] == "rigorous" else "fine"
     if chosen["grid"] == "exact" and bound not in MONOTONE:
@@ -99,7 +102,18 @@ def settle(options):
     return {alpha: Rules(alpha=alpha, **common) for alpha in dict.fromkeys(map(as_level, options.alpha))}
 
 
-def _bound(options, levels_as):
+def settled(options, rules):
+    """Return the options with what their Rules decided, so that a default and its name are one job."""
+    from tools.calibrate_rcps.levels import split_list
+
+    named = {"resize_factors": [str(int(word)) for word in split_list(options.resize_factors)],
+             "difficulty_levels": split_list(options.difficulty_levels), "alpha": [rule.alpha for rule in rules],
+             "delta": rules[0].delta}
+    return replace(options, **named, bound=rules[0].bound, levels_as=rules[0].levels_as, rule=rules[0].rule,
+                   grid=rules[0].grid or "exact", splits=rules[0].splits)
+
+
+def _bound(options, levels_as, num_dims):
     """Return the bound's name: the flag's, crc, anytime, or the default."""
     if options.guarantee == "crc":
         for name, given in (("bound", options.bound), ("anytime", options.anytime)):
@@ -110,8 +124,9 @@ def _bound(options, levels_as):
         if options.bound not in (None, "wsr"):
             raise InputError("--anytime is a form of wsr", where=f"--bound {options.bound}", do="Leave out one of them")
         return "anytime"
-    binary = parse_loss(options.loss) != "fraction" and (levels_as != "mean" or number_of_levels(options) == 1)
-    if options.bound == "binomial" and not binary:
+    alone = levels_as != "mean" or number_of_levels(options) == 1
+    binary = parse_loss(options.loss) != "fraction" and alone
+    if options.bound == "binomial" and not binary and not (num_dims == 1 and alone):
         raise InputError("is for losses of 0 and 1", where="--bound binomial",
                          do="Pass --loss any or more_than:J, with one level or --levels_as each")
     return options.bound or ("binomial" if binary else "wsr")
@@ -126,7 +141,7 @@ def number_of_levels(options):
 
 def parse_loss(word):
     """Return a loss as the flag says it. Raises InputError for another word."""
-    if word not in ("fraction", "any") and not re.fullmatch(r"more_than:\d+", word):
+    if word not in ("fraction", "any") and not re.fullmatch("more_than:[0-9]+", word):
         raise InputError("expected fraction, any or more_than:J", where=f"--loss {word}", do="Correct the value")
     return word
 

@@ -3,6 +3,7 @@
 import numpy as np
 
 from common.rcps.bounds import MONOTONE
+from common.rcps.choice import NoLambda
 from common.rcps.sets import critical_values
 
 
@@ -143,6 +144,23 @@ def results_of(kept, figures, rules, levels, dims, scheme):
     }
 
 
+def explained(error, levels, names):
+    """Return a NoLambda that also says, where truths lie beyond every lambda, at which levels and coordinates."""
+    if error.reason != "floor":
+        return error
+    crossed = ", ".join(f"{level.name} {percent(level.intervals.crossed.mean())}" for level in levels)
+    floor = np.mean([np.isinf(critical_values(level.intervals)).mean(axis=0) for level in levels], axis=0)
+    worst = [f"{names[place]} {percent(floor[place])}" for place in np.argsort(-floor, kind="stable")[:3]
+             if floor[place] > 0]
+    return NoLambda(error.reason, f"{error.what} (quantiles cross: {crossed}; worst coordinates: {', '.join(worst)})",
+                    where=error.where, do=error.do)
+
+
+def percent(share):
+    """Return a share as a percentage for people, two digits of it below 10 %."""
+    return f"{100 * share:.0f} %" if share >= 0.0995 else f"{100 * share:.2g} %"
+
+
 def rounded_up(lambdas):
     """Return lambdas for people: rounded up to four decimals, so that the sets stay large enough."""
     return [float(np.ceil(value * 1e4 - 1e-9) / 1e4) for value in lambdas]
@@ -182,7 +200,6 @@ def compare_bounds(levels, rules):
     """Return a row for each bound that can be used here: lambda, risk and mean width, or why there is none."""
     from dataclasses import replace
 
-    from common.rcps.choice import NoLambda
     from tools.calibrate_rcps.calibration import choose_for_all, make_groups
     from tools.calibrate_rcps.options import BOUNDS
 

@@ -13,14 +13,17 @@ from pathlib import Path
 
 import numpy as np
 
-from common.errors import InputError
+from common.errors import InputError, Parameter
+from common.flags import parse_factors
 from common.paths import ExperimentDir
+from common.rcps.bounds import BOUNDS
 from common.rcps.choice import PUBLISHED
 from common.rcps.dims import find_dims
+from common.rcps.levels import WAYS
 from common.rcps.outputs import LOWER, POINT, TRUTH, UPPER
 from tools.calibrate_rcps import plots, published
 from tools.calibrate_rcps.calibration import Rules, calibrate, spread_over_splits
-from tools.calibrate_rcps.levels import open_levels, read_levels
+from tools.calibrate_rcps.levels import check_names, open_levels, read_levels
 from tools.calibrate_rcps.panels import RunnerPictures
 
 NAMES = {"allz_np": TRUTH, "allz_hat_np": POINT, "allz_hat_lq_np": LOWER, "allz_hat_uq_np": UPPER}
@@ -57,7 +60,8 @@ class _Arrays(Mapping):
 class RCPS_Results_Runner(RunnerPictures):  # noqa: N801 (the name that notebooks import)
     """Calibrate an experiment's outputs and look at the results; words and attributes as in the original.
 
-    base_dir counts from the current folder. By keyword alone: alpha, delta, bound, dims, levels_as, rule.
+    base_dir counts from the current folder. By keyword alone: alpha, delta, bound, dims (a name or numbers),
+    levels_as, rule.
     """
 
     base_dir: str
@@ -74,20 +78,36 @@ class RCPS_Results_Runner(RunnerPictures):  # noqa: N801 (the name that notebook
     alpha: float = 0.1
     delta: float = 0.1
     bound: str = "wsr"
-    dims: str = "ffhq33"
+    dims: object = "ffhq33"
     levels_as: str = "pooled"
     rule: str = "first_hit"
 
     def __post_init__(self):
+        self.resize_factors = parse_factors(self.resize_factors)
         if len(self.resize_factors) != len(self.difficulty_levels):
             raise InputError(f"{len(self.difficulty_levels)} levels for {len(self.resize_factors)} factors",
                              where="difficulty_levels", do="Pass one name for each factor")
+        check_names(self.difficulty_levels, "difficulty_levels")
+        self._check_words()
         self.tree = ExperimentDir(self.base_dir, self.exp_name)
         self.difficulty_to_resize_factor = dict(zip(self.difficulty_levels, self.resize_factors))
         self.lambda_values = PUBLISHED.copy()
         self.all_prediction_sets, self.all_losses_per_lambda = {}, {}
         self.all_rcps_stats, self.test_idx_list, self.indices_per_difficulty_level = {}, {}, {}
         self.load_data()
+
+    def _check_words(self):
+        """Raise InputError for a word that is none of its parameter's, and for levels outside 0 to 1."""
+        for name, words in (("bound", [*BOUNDS, "anytime", "crc"]), ("levels_as", WAYS),
+                            ("rule", ("first_hit", "rigorous"))):
+            if getattr(self, name) not in words:
+                raise InputError(f"expected {', '.join(words)}", where=Parameter(name, getattr(self, name)),
+                                 do="Correct the value")
+        for name in ("alpha", "delta"):
+            value = getattr(self, name)
+            if isinstance(value, (str, bool)) or not 0 < value < 1:
+                raise InputError("must be a number above 0 and below 1", where=Parameter(name, value),
+                                 do="Correct the value")
 
     @property
     def ckpt_path(self):
@@ -113,7 +133,12 @@ class RCPS_Results_Runner(RunnerPictures):  # noqa: N801 (the name that notebook
         found = [(level, factor, self.tree.outputs(factor))
                  for level, factor in self.difficulty_to_resize_factor.items()]
         opened = open_levels(found)
-        selected, self.dim_names = find_dims(self.dims, opened[0].num_dims)
+        word = self.dims if isinstance(self.dims, str) else ",".join(str(int(dim)) for dim in self.dims)
+        selected, self.dim_names = find_dims(word, opened[0].num_dims)
+        alone = self.levels_as != "mean" or len(opened) == 1
+        if self.bound == "binomial" and not (len(selected) == 1 and alone):
+            raise InputError("is for losses of 0 and 1", where=Parameter("bound", "binomial"),
+                             do="Use another bound, or one coordinate")
         self.disent_dims, self.select_indices = np.array(selected), range(len(selected))
         scheme = self.norm_scheme if self.norm_scheme in ("mean", "min_max", "min_max_legacy") else "none"
         aligned = self.levels_as in ("mean", "pooled")
@@ -138,7 +163,9 @@ class RCPS_Results_Runner(RunnerPictures):  # noqa: N801 (the name that notebook
             self.all_losses_per_lambda[level.name] = [published.losses(level, self.lambda_values)]
 
     def rules(self, total_runs):
-        """Return the Rules of a calibration with so many splits."""
+        """Return the Rules of a calibration with so many splits. Raises InputError for fewer than one."""
+        if total_runs < 1:
+            raise InputError("must be at least 1", where=Parameter("total_runs", total_runs), do="Correct the value")
         return Rules(alpha=self.alpha, delta=self.delta, bound=self.bound, levels_as=self.levels_as, rule=self.rule,
                      grid="published", splits="published", runs=total_runs, published_count=True)
 
@@ -202,6 +229,12 @@ class RCPS_Results_Runner(RunnerPictures):  # noqa: N801 (the name that notebook
         if select_groups is not None:
             places = [int(place) for group in select_groups for place in np.atleast_1d(group)]
         names = group_names if group_names is not None else [self.dim_names[place] for place in places]
+        if plot_type not in plots.PLOT_TYPES:
+            raise InputError(f"expected {', '.join(plots.PLOT_TYPES)}", where=Parameter("plot_type", plot_type),
+                             do="Correct the value")
+        if len(names) != len(places):
+            raise InputError(f"{len(names)} names for {len(places)} coordinates", where="group_names",
+                             do="Pass one name for each coordinate")
         row = plots.interval_rows(level, image_index, (lambda_hat,))
         only = ((row["low"] < row["truth"]) & (row["truth"] < row["high"])
                 & ~((row["lower"] < row["truth"]) & (row["truth"] < row["upper"])))

@@ -63,7 +63,7 @@ def measure(options, rules, advance=lambda n=1: None):
     from common.rcps.choice import NoLambda
     from tools.calibrate_rcps.calibration import make_groups
 
-    names = [f"scale_{scale:g}" for scale in options.scales]
+    names = level_names(options.scales)
     risks = {}
     for repetition in range(options.repetitions):
         levels = draw_levels(options, repetition)
@@ -82,6 +82,12 @@ def measure(options, rules, advance=lambda n=1: None):
         rows += [_any_row(options, rules[bound], bound, [np.array(risks[bound, name]) for name in names])
                  for bound in rules]
     return rows
+
+
+def level_names(scales):
+    """Return a name for each level's scale; equal ones are numbered."""
+    names = [f"scale_{scale:g}" for scale in scales]
+    return [name if names.count(name) == 1 else f"{name}_{place}" for place, name in enumerate(names, 1)]
 
 
 def draw_levels(options, repetition):
@@ -180,7 +186,7 @@ def show(results):
     """Print what was counted."""
     rows = [(row["bound"], row["group"], f"{row['share_above_alpha']:.3f} ± {row['standard_error']:.3f}",
              "-" if row["mean_risk"] is None else f"{row['mean_risk']:.4f}",
-             "-" if row["mean_lambda"] is None else f"{row['mean_lambda']:.3f}",
+             "-" if row["mean_lambda"] is None else f"{row['mean_lambda']:.4g}",
              "-" if row["without_lambda"] is None else f"{row['without_lambda']:.2f}", row["promise"],
              "broken" if row["promise"] == "delta" and row["p_value"] < 0.01 else "")
             for row in results["rows"]]

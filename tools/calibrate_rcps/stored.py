@@ -25,7 +25,7 @@ def write(folder, kept, levels, rules, dims, names, results, figures):
         "shape": np.stack([found.setting.shape for found in order]),
         "upper_bound": np.array([found.upper_bound for found in order]),
         "n": np.array([len(found.setting.images) for found in order]),
-        "num_style_dims": np.array(levels[0].outputs.num_dims), "encoder": np.array(encoder_of(levels[0].outputs)),
+        "num_style_dims": np.array(levels[0].outputs.num_dims), "encoder": np.array(levels[0].outputs.encoder),
         "alpha": np.array(rules.alpha), "delta": np.array(rules.delta), "norm_scheme": np.array(results["norm_scheme"]),
         **{name: np.array(getattr(rules, name)) for name in ("bound", "loss", "sides", "levels_as")},
         "guarantee": np.array("crc" if rules.bound == "crc" else "rcps"),
@@ -58,21 +58,17 @@ def _runs(kept, levels):
     else:
         split = {"val_idx": _stack([found.runs.calibration for found in kept]),
                  "test_idx": _stack([found.runs.test for found in kept])}
-    return {"lambda_calib": _stack([found.runs.lambdas for found in kept]),
-            "idx_lambda_calib": _stack([found.runs.places for found in kept]),
+    return {"lambda_calib": _stack([found.runs.lambdas for found in kept], arms=True),
+            "idx_lambda_calib": _stack([found.runs.places for found in kept], arms=True),
             "mean_emp_risks": _stack([found.runs.risks for found in kept]),
             "uncalibrated_risks": _stack([found.runs.plain_risks for found in kept]), **split}
 
 
-def _stack(arrays):
+def _stack(arrays, arms=False):
+    """Return arrays of one group, or of several one behind the other.  arms: the last axis goes where it is one arm."""
     found = np.stack(arrays)
     found = found[0] if len(found) == 1 else found
-    return found[..., 0] if found.ndim > 1 and found.shape[-1] == 1 and found.dtype.kind == "f" else found
-
-
-def encoder_of(outputs):
-    """Return the SHA-256 of the encoder that made a file of outputs, "" where it does not say."""
-    return str(outputs.small["encoder"]) if "encoder" in outputs.small else ""
+    return found[..., 0] if arms and found.shape[-1] == 1 else found
 
 
 def write_pickle(path, kept, levels, rules):
@@ -100,7 +96,6 @@ class Stored:
         except KeyError:
             raise AttributeError(name) from None
 
-
     def centre(self, outputs, dims):
         """Return what is added to the values of some dims to compare them with the truth: (K,) float64, or 0.
 
@@ -111,6 +106,12 @@ class Stored:
                              where=self.path, do="Calibrate with --norm_scheme mean or min_max")
         return 0.0 if str(self.norm_scheme) == "none" else np.float64(outputs.vector("mean", dims))
 
+    def losses(self, missed):
+        """Return the calibrated loss of each image, float64 (n,), from bools (n, K): which truths its sets miss."""
+        from tools.calibrate_rcps.calibration import share_missed
+
+        return share_missed(missed, str(self.loss))
+
     def scale(self, outputs):
         """Return by what widths are multiplied: (K,) of a calibration in units of the range (min_max), else 1."""
         if str(self.norm_scheme) != "min_max":
@@ -119,7 +120,7 @@ class Stored:
 
 
 NEEDED = ("levels", "factors", "dims", "dim_names", "lambda_hat", "shape", "alpha", "delta", "bound", "num_style_dims",
-          "encoder", "norm_scheme", "sides")
+          "encoder", "norm_scheme", "sides", "loss")
 
 
 def read(path):
@@ -134,3 +135,24 @@ def read(path):
         raise InputError("lambda_hat and shape are not those of its levels and dims", where=path,
                          do="Calibrate again")
     return Stored(path, arrays)
+
+
+def check_fits(stored, level, outputs):
+    """Return an Outputs. Raises InputError unless level, coordinates and encoder are those of the calibration."""
+    if level not in stored.levels:
+        raise InputError("no such level in the calibration", where=f"--outputs {level}",
+                         do=f"Use {', '.join(stored.levels)}")
+    if outputs.num_dims != int(stored.num_style_dims):
+        raise InputError(f"has {outputs.num_dims} coordinates, the calibration is for {int(stored.num_style_dims)}",
+                         where=outputs.path, do="Pass outputs of the calibrated encoder")
+    if "" not in (outputs.encoder, str(stored.encoder)) and outputs.encoder != str(stored.encoder):
+        raise InputError("was made by another encoder than the calibration's", where=outputs.path,
+                         do="Pass outputs of the calibrated encoder, or calibrate this one")
+    return outputs
+
+
+def open_calibrated(stored, found):
+    """Return [Outputs] of [(level, factor, path)] that fit a calibration. Raises InputError for one that does not."""
+    from tools.calibrate_rcps.levels import open_levels
+
+    return [check_fits(stored, level, outputs) for (level, _, _), outputs in zip(found, open_levels(found))]

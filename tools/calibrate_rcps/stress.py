@@ -58,6 +58,7 @@ def _corrupt_and_encode(context, options, folder):
                          f"{context.opened[place].num_dims}", where=context.tree.model(options.model_name),
                          do="Pass the calibrated encoder")
     pairs, size = find_pairs(options.image_dir)[: options.num_samples], options.encoder_size or encoder.size
+    check_pairs(pairs, context.opened[place].num_dims)
     lambdas, levels, files = context.lambdas(place, options.run_index), {}, []
     centre, scale = _centre(context, place, encoder), context.stored.scale(context.opened[place])
     with console.progress("stress test", len(CORRUPTIONS) * len(pairs), unit="images") as advance:
@@ -76,6 +77,20 @@ def _corrupt_and_encode(context, options, folder):
     return levels, files
 
 
+def check_pairs(pairs, num_dims):
+    """Raise InputError naming latents of another generator, and those whose image is degraded already."""
+    from common.datasets.latents import check_generator, read_latents
+
+    made_by = {}
+    for pair in pairs:
+        if pair.latents is not None:
+            latents = read_latents(pair.latents, num_dims)
+            check_generator(made_by, latents, pair)
+            if latents.record.get("resize_factor", 1) != 1:
+                raise InputError(f"its image is degraded by {latents.record['resize_factor']} already",
+                                 where=pair.latents, do="Pass the folder of factor 1")
+
+
 def _centre(context, place, encoder):
     """Return what is added to predictions of the selected coordinates: (K,) float64, or 0; the encoder's own mean."""
     stored = context.stored
@@ -92,10 +107,15 @@ def _corrupted(pair, index, corruption, options, folder):
     source = network_input(resized(_read(pair.image), SOURCE))
     changed = corrupt(source, corruption, unit_generator(options.seed, "corruption", index)).clamp(-1, 1)
     pixels = rounded_bytes(changed[None])[0]
-    path = folder / "corrupted" / corruption / f"{pair.image.stem}.png"
+    path = folder / "corrupted" / corruption / name_of(pair.name)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_png(path, pixels)
     return pixels, path
+
+
+def name_of(name):
+    """Return the name of a corrupted picture: the image's own path below its folder, as a PNG."""
+    return name if name.endswith(".png") else f"{name}.png"  # x.jpg beside x.png is x.jpg.png
 
 
 def _read(path):
@@ -109,11 +129,12 @@ def _read(path):
 
 
 def _measure(network, pixels, pair, stored, place, lambdas, centre):
-    """Return (calibrated widths (K,), share of the truths missed or None) of a picture."""
+    """Return (calibrated widths (K,), the loss or None) of a picture."""
     import torch
 
     from common.datasets.degradations import network_input
     from common.datasets.latents import read_latents
+    from common.rcps.sets import make_intervals, missed_by
 
     with torch.no_grad():
         x = network_input(pixels)[None].to(next(network.parameters()).device)
@@ -122,5 +143,6 @@ def _measure(network, pixels, pair, stored, place, lambdas, centre):
     below, above = lambdas[0] * shape * np.maximum(point - lower, 0), lambdas[-1] * shape * np.maximum(upper - point, 0)
     if pair.latents is None:
         return below + above, None
-    residual = np.float64(read_latents(pair.latents).style_vectors[stored.dims]) - point - centre
-    return below + above, float((~((-below < residual) & (residual < above))).mean())
+    truth = read_latents(pair.latents).style_vectors[stored.dims]
+    intervals = make_intervals(*(values[None] for values in (truth, point, lower, upper)), centre)
+    return below + above, float(stored.losses(missed_by(intervals, lambdas, shape))[0])

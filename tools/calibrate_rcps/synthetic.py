@@ -1,6 +1,9 @@
 """`calibrate_rcps make-synthetic`: outputs.npz files without a network, whose true risk is known."""
 
 
+import shutil
+from dataclasses import replace
+
 import numpy as np
 
 from common import console
@@ -19,13 +22,15 @@ def make_synthetic(options):
     from tools.calibrate_rcps.commands import synthetic_folder
 
     factors = parse_factors(options.resize_factors)
+    request, options = options, replace(options, resize_factors=[str(factor) for factor in factors])
     if len(factors) != len(options.scales):
         raise InputError(f"{len(options.scales)} for {len(factors)} factors", where="--scales",
                          do="Pass one for each factor")
     tree = ExperimentDir(options.base_dir, options.exp_name)
     paths = [tree.outputs(factor) for factor in factors]
-    job = Job(synthetic_folder(options), PROG, options, inputs=[], owns=[path.absolute() for path in paths], show=show,
-              summary=findings.synthetic)
+    check_room(tree.root, len(paths) * 4 * 4 * options.num_images * options.num_dims)
+    job = Job(synthetic_folder(options), PROG, options, request=request, inputs=[],
+              owns=[path.absolute() for path in paths], show=show, summary=findings.synthetic)
 
     def work():
         with console.progress("outputs", len(paths) * 4 * options.num_images, unit="rows") as advance:
@@ -35,6 +40,15 @@ def make_synthetic(options):
         return {"true_risk": risks, "num_images": options.num_images, "num_dims": options.num_dims}, paths
 
     return job.run(work, lambda: (f"would write {', '.join(map(str, paths))}", {}))
+
+
+def check_room(folder, size):
+    """Raise InputError where the disk of a folder, made or not, has no room for so many bytes."""
+    place = next(each for each in (folder.absolute(), *folder.absolute().parents) if each.exists())
+    free = shutil.disk_usage(place).free
+    if size > free:
+        raise InputError(f"the files would have {size / 1e9:,.3g} GB, the disk has {free / 1e9:,.3g} GB left",
+                         where=folder, do="Pass fewer --num_images or --num_dims, or another --base_dir")
 
 
 def true_risks(scale, options):

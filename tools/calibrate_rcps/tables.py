@@ -33,11 +33,13 @@ def write_bounds(folder, rows):
 
 def show_results(results):
     """Print the table of levels, that of several alphas, the promise, and what it does not say."""
+    from tools.calibrate_rcps.report import percent
+
     columns = ["level", "images", "lambda", "risk before", "risk after", "test risk", "width before", "width after",
                "crossed"]
     rows = [(row["level"], row["num_images"], numbers(row["lambda_hat"]), number(row["risk_uncalibrated"]),
              number(row["risk_calibrated"]), spread(row["test_risk_mean"], row["test_risk_sd"]),
-             number(row["width_uncalibrated"]), number(row["width_calibrated"]), f"{100 * row['crossed']:.2g} %")
+             number(row["width_uncalibrated"]), number(row["width_calibrated"]), percent(row["crossed"]))
             for row in results["levels"]]
     console.show_table(f"Calibration at alpha {results['alpha']:g}, bound {results['bound']}", columns, rows)
     if results["alphas"]:
@@ -51,12 +53,14 @@ def show_results(results):
 
 def notes(results):
     """Return what the promise does not say: of single levels, of truths that no lambda covers, of the splits."""
+    from tools.calibrate_rcps.report import percent
+
     found = []
     if {*results["lambda_hat"]} <= {"mean", "pooled"}:
         found += [f"level {row['level']} by itself has a risk of {row['risk_calibrated']:.3f}: where an image's level "
                   "is known, calibrate with --levels_as each_together"
                   for row in results["levels"] if row["risk_calibrated"] > results["alpha"]]
-    found += [f"no lambda covers {100 * row['floor']:.2g} % of the truths of level {row['level']}: its quantiles cross"
+    found += [f"no lambda covers {percent(row['floor'])} of the truths of level {row['level']}: its quantiles cross"
               for row in results["levels"] if row["floor"] > 0]
     errors = [value for value in results["test_risk_se"].values() if value is not None]
     scatter = f", with a standard error of {max(errors):.2g}" if errors else ""

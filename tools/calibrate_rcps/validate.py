@@ -69,14 +69,16 @@ def _blocks(outputs, keys):
 
 
 def _show(found):
+    from tools.calibrate_rcps.report import percent
+
     columns = ["file", "images", "coordinates", "with truth", "crossed", "risk floor", "statistics"]
     console.show_table("Outputs", columns, [
-        (row["file"], row["num_images"], row["num_dims"], row["with_truth"], f"{100 * row['crossed']:.2g} %",
+        (row["file"], row["num_images"], row["num_dims"], row["with_truth"], percent(row["crossed"]),
          f"{row['risk_floor']:.4f}", row["statistics"]) for row in found])
     for row in found:
         if row["with_truth"] < row["num_images"]:
             console.say(f"note: {row['num_images'] - row['with_truth']} images of {row['file']} have no truth: "
                         "calibrate with --drop_missing")
         if row["worst_dims"]:
-            console.say(f"note: no lambda covers {100 * row['risk_floor']:.2g} % of the truths of {row['file']}; most "
+            console.say(f"note: no lambda covers {percent(row['risk_floor'])} of the truths of {row['file']}; most "
                         f"of them in {', '.join(row['worst_dims'])}")

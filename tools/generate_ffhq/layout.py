@@ -5,6 +5,7 @@ from pathlib import Path
 from common import console
 from common.errors import InputError, Parameter
 from common.flags import parse_factors
+from common.options import is_given
 from common.paths import ExperimentDir
 
 FILES = ("img_*.png", "latents_*.npz", "style_statistics.npz", "*_style_space_vector.npy")
@@ -25,6 +26,11 @@ class Layout:
 
     def __init__(self, options):
         self.root, self.kind = root_of(options), options.layout
+        for name in ("base_dir", "exp_name") if self.kind == "generated" else ("output_base_dir",):
+            if is_given(options, name):
+                raise InputError(f"acts on another layout than {self.kind}", where=Parameter(name),
+                                 do="Leave it out, or pass " + ("`layout` separate or calibration" if self.kind ==
+                                                                "generated" else "`layout` generated"))
         self.factors = sorted(parse_factors(options.resize_factors))
         if self.kind == "separate" and len(self.factors) > 1:
             raise InputError("layout separate holds one factor", where=Parameter("resize_factors"),
@@ -53,14 +59,12 @@ class Layout:
     def owns(self):
         """Return the names and patterns, relative to the root, of what a job writes.
 
-        Whole folders where nothing else belongs into them; beside outputs.npz, single files.
+        Single files, and sub-folders of images: a user's own files may lie beside them.
         """
-        if self.kind == "generated":
-            return [PREVIEW, *(f"{factor}x" for factor in self.factors)]
         own = [*FILES, *([DIGITS] if self.per_folder is not None else [])]
         if self.kind == "separate":
             return [PREVIEW, *own]
-        return [PREVIEW, *(f"{factor}/{name}" for factor in self.factors for name in own)]
+        return [PREVIEW, *(f"{self.folders[factor].name}/{name}" for factor in self.factors for name in own)]
 
 
 def show(results):

@@ -2,6 +2,7 @@
 
 import hashlib
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from common.rcps.outputs import KEYS, LOWER, POINT, STATISTICS, TRUTH, UPPER, wr
 from common.units import make_pipelined
 from tools.generate_outputs_npz import findings
 from tools.generate_outputs_npz.images import Images, as_input
-from tools.generate_outputs_npz.place import record_folder, show
+from tools.generate_outputs_npz.place import output_path, record_folder, show
 
 PIXELS, MOST = 1 << 16, 16  # of a unit on a CPU: larger ones are no quicker and need more memory
 OF = "of.txt"  # names the images that rows in the making belong to
@@ -30,23 +31,25 @@ def encode(options):
     from common.job import Job
     from common.networks.quantile_encoder_weights import load_quantile_encoder
 
-    path, model = Path(options.output_path), ExperimentDir(options.base_dir, options.exp_name).model(options.model_name)
+    path, model = output_path(options), ExperimentDir(options.base_dir, options.exp_name).model(options.model_name)
     device = pick_device(options.device, parallel.local_rank())
     set_precision("fp32")
     if not model.exists():
         raise InputError("no such encoder", where=model, do="Train one with train_quantile_encoder, or name yours with "
                          "--base_dir, --exp_name and --model_name")
-    if path.is_dir():
-        raise InputError("this is a folder", where=path, do="Pass the path of the file, such as .../outputs.npz")
+    if Path(options.output_path).is_dir():
+        raise InputError("this is a folder", where=options.output_path,
+                         do="Pass the path of the file, such as .../outputs.npz")
     file = load_quantile_encoder(model, device)
     size = options.encoder_size or file.size
+    request, options = options, replace(options, encoder_size=size)
     check_factor(options.resize_factor, size)
     images = Images(options.image_dir, options.resize_factor, size, file.network.config.style_dims,
                     options.allow_missing_truth)
     encoding = Encoding(path, images, file, weights_hash(file.network), size, options.batch_size, device)
     folder = record_folder(options)
     inside = Path(options.image_dir).resolve() in path.resolve().parents  # then the folder changes with each run
-    job = Job(folder, "generate_outputs_npz", options,
+    job = Job(folder, "generate_outputs_npz", options, request=request,
               derived={"encoder": encoding.encoder, "encoder statistics": _hash_of(file.statistics), "size": size},
               content={"images": images.digest}, inputs=None if inside else [options.image_dir, model],
               owns=[path.absolute(), encoding.rows.folder.absolute()], show=show,

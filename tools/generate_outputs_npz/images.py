@@ -10,7 +10,7 @@ import numpy as np
 
 from common import console
 from common.datasets.degradations import degrade, network_input, resized
-from common.datasets.latents import find_pairs, orphans, read_latents
+from common.datasets.latents import check_generator, find_pairs, orphans, read_latents
 from common.errors import InputError
 from common.files import system_errors
 from common.images.decode import decode, image_errors, open_pillow
@@ -31,7 +31,7 @@ class Images:
         self.pairs, self.notes = find_pairs(folder), []
         self.has_truth = np.array([pair.latents is not None for pair in self.pairs])
         self._check_partners(allow_missing_truth)
-        self.style_dims, self._factors = None, {}
+        self.style_dims, self._factors, self._made_by = None, {}, {}
         self.digest = self._read_all()
         self.degraded = self._check_factor()
 
@@ -72,6 +72,7 @@ class Images:
             digest.update(hashlib.sha256(pair.latents.read_bytes()).digest())
         if self.style_dims is None:
             self.style_dims = latents.style_dims
+        check_generator(self._made_by, latents, pair)
         if "resize_factor" in latents.record:
             self._factors.setdefault(latents.record["resize_factor"], pair)
 

@@ -9,12 +9,18 @@ from common.record import RECORD, command_of, read_record
 NAME = "outputs.npz"
 
 
+def output_path(options):
+    """Return the path of the file to write: with the ending .npz, which numpy.savez adds, too."""
+    path = Path(options.output_path)
+    return path if path.suffix == ".npz" else path.with_name(f"{path.name}.npz")
+
+
 def record_folder(options):
     """Return the folder of the record: beside the file where it has its usual name and no other command's record lies.
 
     Otherwise a folder named after the file, so that several files can lie in one folder.
     """
-    path = Path(options.output_path)
+    path = output_path(options)
     if path.name == NAME and not _is_taken(path.parent / RECORD):
         return path.parent
     return path.parent / f"{path.stem}_record"

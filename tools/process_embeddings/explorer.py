@@ -7,6 +7,7 @@ run the page is a text and the figure.
 
 import base64
 import gzip
+import hashlib
 import json
 import re
 from dataclasses import dataclass, field
@@ -82,7 +83,19 @@ def _assemble(heading, content, figure):
     parts = {"TITLE": escape(shown(heading)), "CSS": text["explorer.css"], "PICTURE": _figure(figure) if figure else "",
              "DATA": base64.b64encode(gzip.compress(plain, 6, mtime=0)).decode(),
              "SCRIPT": '"use strict";\n' + "\n".join(text[name] for name in SCRIPTS)}
-    return re.sub(r"%(TITLE|CSS|DATA|SCRIPT|PICTURE)%", lambda match: parts[match.group(1)], text["explorer.html"])
+    parts["POLICY"] = _policy(parts["CSS"], f"\n{parts['SCRIPT']}\n")
+    return re.sub(r"%(TITLE|CSS|DATA|SCRIPT|PICTURE|POLICY)%", lambda match: parts[match.group(1)],
+                  text["explorer.html"])
+
+
+def _policy(css, script):
+    """Return the page's Content-Security-Policy: its own style, script and pictures, and nothing from elsewhere.
+
+    The picture beside the page, of the same origin, is for a site whose own policy forbids the one in the page.
+    """
+    style, code = (base64.b64encode(hashlib.sha256(part.encode()).digest()).decode() for part in (css, script))
+    return f"default-src 'none'; script-src 'sha256-{code}'; style-src 'sha256-{style}'; img-src data: blob: 'self'; " \
+           "object-src data:; base-uri 'none'; form-action 'none'"
 
 
 def _figure(path):

@@ -7,6 +7,8 @@ from common import parallel
 from common.datasets.degradations import check_factor
 from common.errors import InputError, Parameter
 from common.flags import parse_factors
+from common.options import is_given
+from common.paths import is_below
 
 REFUSED = {  # why the flag's default is its only value
     "start_from_latent_avg": "values are always relative to the generator's mean, which outputs.npz counts on",
@@ -45,6 +47,13 @@ def check_flags(options):
         ("lpips_weights", options.lpips_weights or not (options.lpips_lambda or options.lpips_lambda_crop),
          "needed by the LPIPS loss: AlexNet's or VGG-16's file"),
         ("id_weights", options.id_weights or not options.id_lambda, "needed by the identity loss: model_ir_se50.pth"),
+        ("lpips_weights", not options.lpips_weights or options.lpips_lambda or options.lpips_lambda_crop,
+         "acts on the LPIPS loss; give --lpips_lambda"),
+        ("id_weights", not options.id_weights or options.id_lambda, "acts on the identity loss; give --id_lambda"),
+        ("generated_share", options.real_train_data_path or not is_given(options, "generated_share"),
+         "acts beside images without latents; give --real_train_data_path"),
+        ("lr_floor", options.lr_decay == "cosine" or not is_given(options, "lr_floor"),
+         "is the end of the cosine; give --lr_decay cosine"),
         ("real_train_data_path", options.real_train_data_path is None or image_losses or options.w_norm_lambda,
          "images without latents train nothing but image losses; give one its weight"),
         ("use_quantile_loss_mask", not (options.use_quantile_loss_mask and image_losses),
@@ -58,6 +67,15 @@ def check_flags(options):
     for name, good, what in rules:
         if not good:
             raise InputError(what, where=f"--{name}", do="Correct the flags")
+
+
+def check_place(options):
+    """Raise InputError where the pictures that a training draws would become images that it reads."""
+    for name in ("generated_train_data_path", "real_train_data_path", "val_data_path"):
+        folder = getattr(options, name)
+        if folder is not None and is_below(options.exp_dir, folder):
+            raise InputError(f"lies in --{name}, whose images its pictures would join",
+                             where=f"--exp_dir {options.exp_dir}", do="Choose another folder")
 
 
 def check_size(options, size):

@@ -26,12 +26,14 @@ class Folder:
     """The images below a folder at several resize factors, with their style vectors where they have some.
 
     num_dims: D that the vectors must have; None for images that are taken without any.  prefix: how paths below the
-    folder must begin.  identity: what tells these images from others.
-    Raises InputError naming an image without latents, damaged latents, and images that are degraded already.
+    folder must begin.  generator: SHA-256 of the weights that latents which say so must be of, None for any.
+    identity: what tells these images from others.
+    Raises InputError naming an image without latents, damaged latents, those of another generator, and images that are
+    degraded already.
     """
 
-    def __init__(self, path, factors, size, num_dims=None, memory_gb=4.0, prefix=""):
-        self.path, self.factors, self.size, self.num_dims = path, factors, size, num_dims
+    def __init__(self, path, factors, size, num_dims=None, memory_gb=4.0, prefix="", generator=None):
+        self.path, self.factors, self.size, self.num_dims, self.generator = path, factors, size, num_dims, generator
         self.pairs = [pair for pair in find_pairs(path, need_latents=num_dims is not None)
                       if pair.name.startswith(prefix)]
         if not self.pairs:
@@ -71,6 +73,9 @@ class Folder:
         if latents.record.get("resize_factor", 1) != 1:
             raise InputError(f"its image is degraded by {latents.record['resize_factor']} already", where=pair.latents,
                              do="Pass the folder of factor 1: training degrades the images itself")
+        if self.generator is not None and latents.record.get("generator", self.generator) != self.generator:
+            raise InputError("is of another generator than --stylegan_weights", where=pair.latents,
+                             do="Pass the generator that made the images")
         return latents.style_vectors
 
     def vectors(self, places):

@@ -41,12 +41,12 @@ class Material:
         if self.latent_avg is None:
             codes = torch.randn(LATENTS, network.config.style_dim, generator=unit_generator(0, "mean latent"))
             self.latent_avg = mean_latent(network, codes)
-        num_dims = len(self.centre)
+        num_dims, self.made_by = len(self.centre), weights_hash(self.generator)
         self.generated = Folder(options.generated_train_data_path, factors, size, num_dims, memory,
-                                options.generated_data_dir_prefix)
+                                options.generated_data_dir_prefix, self.made_by)
         real, val = options.real_train_data_path, options.val_data_path
         self.real = None if real is None else Folder(real, factors, size, None, memory)
-        self.val = None if val is None else Folder(val, factors, size, num_dims, 0)
+        self.val = None if val is None else Folder(val, factors, size, num_dims, 0, generator=self.made_by)
         if self.val is not None:
             self.val.check()
         self.network = new_encoder(options, num_dims)
@@ -62,7 +62,7 @@ class Material:
 
     def derived(self, options):
         """Return what shapes results beside the flags."""
-        found = {"generator": weights_hash(self.generator), "dims numbers": list(self.dims)}
+        found = {"generator": self.made_by, "dims numbers": list(self.dims)}
         for name in ("generated", "real", "val"):
             folder = getattr(self, name)
             found[f"{name} images"] = None if folder is None else folder.identity

@@ -19,9 +19,10 @@ def train(request):
     --val_data_path, NAME_{factor}x for the names of validate.measure and each factor."""
     from common.device import pick_device, set_precision
     from common.job import Job
-    from tools.train_quantile_encoder.checks import check_flags, model_name
+    from tools.train_quantile_encoder.checks import check_flags, check_place, model_name
 
     check_flags(request)
+    check_place(request)
     device = pick_device(request.device, parallel.local_rank())
     set_precision("tf32" if request.precision == "tf32" else "fp32")
     options, material = gather(request, device)

@@ -1,6 +1,7 @@
 """The class that notebooks import: attributes, nesting and returns as in the original, numbers as published."""
 
 import pickle
+import re
 import shutil
 import warnings
 from pathlib import Path
@@ -177,3 +178,24 @@ def test_small_helpers(tree):
     assert runner.get_fnr(np.array([0.0, 2.0]), [-1, -1], [1, 1]) == 0.5
     assert runner.tensor2im(torch.zeros(3, 4, 5)).shape == (4, 5, 3)
     np.testing.assert_allclose(runner.min_max_norm(np.zeros(40)), 0, atol=1e-6)
+
+
+@pytest.mark.parametrize(("more", "says"), [
+    ({"levels_as": "all"}, "levels_as all: expected mean, each"), ({"rule": "x"}, "rule x: expected first_hit"),
+    ({"bound": "x"}, "bound x: expected wsr"), ({"bound": "binomial"}, "bound binomial: is for losses of 0 and 1"),
+    ({"alpha": 1.5}, "alpha 1.5: must be a number above 0 and below 1"), ({"delta": 0}, "delta 0: must be"),
+    ({"difficulty_levels": ["a", "a", "b"]}, "a level is named twice"),
+    ({"resize_factors": [1, 1, 8]}, "a factor is given twice"), ({"dims": [3, 3]}, "a dim is named twice")])
+def test_words_of_the_constructor_act_or_are_refused(tree, more, says):
+    words = {"resize_factors": [1, 4, 8], "difficulty_levels": ["easy", "medium", "hard"], "dims": "all", **more}
+    with pytest.raises(InputError, match=re.escape(says)):
+        RCPS_Results_Runner(str(tree.root.parent), tree.root.name, "m.pt", **words)
+
+
+def test_coordinates_as_numbers_and_factors_as_text(tree):
+    runner = RCPS_Results_Runner(tree.root.parent, tree.root.name, "m.pt", ("1", "4", "8"), ("easy", "medium", "hard"),
+                                 dims=np.array([5, 2]))
+    assert (runner.disent_dims == [5, 2]).all()
+    assert runner.difficulty_to_resize_factor == {"easy": 1, "medium": 4, "hard": 8}
+    with pytest.raises(InputError, match="total_runs 0"):
+        runner.calibrate_all_difficulty_levels(total_runs=0)

@@ -243,8 +243,9 @@ def test_importance_ranks_by_calibrated_width(calibrated, tmp_path):
 
 @pytest.mark.parametrize("experiment", ["importance", "all"])
 def test_a_level_that_is_not_there_is_refused_before_anything_is_made(calibrated, generator, experiment, tmp_path):
-    flags = ("experiments", *words(calibrated), "--experiment", experiment, "--difficulty_level", "wrong",
-             "--image_dir", tmp_path, "--stylegan_path", generator[0], "--from_outputs", "--output_dir", tmp_path / "x")
+    pictures = ("--image_dir", tmp_path, "--stylegan_path", generator[0]) if experiment == "all" else ()
+    flags = ("experiments", *words(calibrated), "--experiment", experiment, "--difficulty_level", "wrong", *pictures,
+             "--output_dir", tmp_path / "x")
     for more in ((), ("--dry_run",)):
         assert "--difficulty_level wrong: no such level" in refusal_of("calibrate_rcps", *flags, *more)
     assert not (tmp_path / "x").exists()

@@ -30,7 +30,8 @@ def here(own_folder):
 
 
 def generate(*words, out="data"):
-    return results_of("generate_ffhq", *BASE, "--output_base_dir", out, *words)
+    place = () if {"separate", "calibration"} & {*words} else ("--output_base_dir", out)
+    return results_of("generate_ffhq", *BASE, *place, *words)
 
 
 def pixels(path):
@@ -229,6 +230,7 @@ def test_what_cannot_be_done_is_refused():
     save_generator(Path("other.pt"), seed=1)
     assert "generator" in refused("--num_images", 2, "--stylegan_path", "other.pt")
     Path("old/generated/4x").mkdir(parents=True)
+    Path("old/generated/4x/img_00007.png").write_bytes(b"mine")
     assert "in the way" in refused("--output_base_dir", "old", "--resize_factors", "4")
 
 
@@ -262,3 +264,18 @@ def test_the_finished_folder_can_be_moved():
     generate("--num_images", 3)
     shutil.move("data", "elsewhere")
     assert "up to date" in call_tool("generate_ffhq", *BASE, "--num_images", 3, "--output_base_dir", "elsewhere").err
+
+
+def test_folders_of_another_layout_are_refused():
+    assert "--exp_name: acts on another layout than generated" in refusal_of("generate_ffhq", *BASE, "--exp_name", "x")
+    assert "--output_base_dir: acts on another layout than separate" in \
+        refusal_of("generate_ffhq", *BASE, "--layout", "separate", "--output_base_dir", "x")
+
+
+def test_what_others_put_beside_the_images_stays():
+    generate("--num_images", 1, "--resize_factors", "1,4", out="assets/data")
+    mine = Path("assets/data/generated/4x/mine.jpg")
+    mine.write_bytes(b"mine")
+    generate("--num_images", 2, "--resize_factors", "1,4", "--overwrite", out="assets/data")
+    assert mine.read_bytes() == b"mine"
+    assert len(list(mine.parent.glob("img_*.png"))) == 2

@@ -396,3 +396,19 @@ def test_arrays_of_ones_own_make_the_same_file():
         with pytest.raises(InputError, match=message):
             save_outputs("wrong.npz", **given)
     assert json.loads(Path("out/run.json").read_text())["results"]["num_images"] == 11
+
+
+def test_images_of_two_generators_are_refused():
+    save_generator(Path("other.pt"), seed=1)
+    results_of("generate_ffhq", "--stylegan_path", "other.pt", "--num_images", 1, "--first_index", 12, "--device",
+               "cpu", "--output_base_dir", "other")
+    for name in ("img_00012.png", "latents_00012.npz"):
+        shutil.copy(f"other/generated/1x/{name}", ONE)
+    assert f"{ONE}/latents_00012.npz: is of another generator than {ONE}/latents_00001.npz" in refused()
+
+
+def test_a_path_ends_as_savez_ends_it_and_the_encoders_own_size_is_the_same_job():
+    assert encode(4, ONE, "out/outputs")["output"] == "out/outputs.npz"
+    before = Path("out/run.json").read_bytes()
+    encode(4, ONE, "out/outputs.npz", "--encoder_size", SIDE)
+    assert Path("out/run.json").read_bytes() == before

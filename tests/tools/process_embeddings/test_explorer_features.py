@@ -5,6 +5,7 @@ import csv
 import functools
 import http.server
 import json
+import re
 import threading
 import time
 
@@ -405,3 +406,18 @@ def test_the_data_are_gzipped(folder):
     html = (folder / "page.html").read_text(encoding="utf-8")
     packed = html.split('id="data">')[1].split("</script>")[0]
     assert json.loads(gzip.decompress(base64.b64decode(packed)))["heading"] == "a <map> & more"
+
+
+def test_the_policy_of_the_page_allows_its_own_script_style_and_pictures_alone(browser, folder):
+    html = (folder / "page.html").read_text(encoding="utf-8")
+    policy = re.search('<meta http-equiv="Content-Security-Policy" content="([^"]*)">', html)[1]
+    assert policy.startswith("default-src 'none'; script-src 'sha256-")
+    assert "unsafe" not in policy
+    assert "http:" not in policy
+    browser.call("Page.navigate", url="about:blank")
+    browser.call("Page.navigate", url=browser.address)
+    browser.wait_for(READY)
+    browser.evaluate("document.body.append(Object.assign(document.createElement('script'), "
+                     "{textContent: 'self.foreign = 1'}))")
+    browser.evaluate("document.body.setAttribute('onclick', 'self.foreign = 1'); document.body.click()")
+    assert browser.evaluate("self.foreign === undefined")

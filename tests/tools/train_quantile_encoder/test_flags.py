@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from tests.tools.commands import refusal_of
+from tests.tools.interval_networks import save_generator
 from tests.tools.train_quantile_encoder.runs import TINY, train
 
 pytestmark = pytest.mark.usefixtures("here")
@@ -88,3 +89,24 @@ def test_another_option_on_the_same_folder_is_refused(here):
     train("--max_steps", "2")
     line = refusal_of("train_quantile_encoder", *TINY, "--exp_dir", "out", "--alpha", "0.2", "--quiet")
     assert "has alpha 0.1" in line
+
+
+def test_images_of_another_generator_are_refused(here):
+    save_generator(here / "other.pt", seed=1)
+    line = refused("--stylegan_weights", "other.pt")
+    assert "latents_00001.npz: is of another generator than --stylegan_weights" in line
+
+
+def test_flags_that_act_on_nothing_are_refused():
+    for words, why in ((("--generated_share", ".4"), "--real_train_data_path"), (("--lr_floor", ".5"), "cosine"),
+                       (("--lpips_weights", "g.pt"), "--lpips_lambda"), (("--id_weights", "g.pt"), "--id_lambda")):
+        line = refused(*words)
+        assert line.startswith(f"error: {words[0]}: ")
+        assert why in line
+
+
+def test_pictures_are_not_drawn_among_the_images(here):
+    for place in ("train/generated/1x", "train/generated/1x/run"):
+        line = refusal_of("train_quantile_encoder", *TINY, "--exp_dir", place, "--quiet")
+        assert f"--exp_dir {place}: lies in --generated_train_data_path" in line
+    assert not list((here / "train/generated/1x").glob("run*"))
