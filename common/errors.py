@@ -20,6 +20,7 @@ SYSTEM_ADVICE = {
     errno.EIO: ("input/output error of the disk", "Look after the disk, or choose a folder on another one"),
     errno.ESTALE: ("the network folder is gone", "Mount it again, then run the same command again"),
     errno.ELOOP: ("a link that leads to itself", "Check the path"),
+    errno.ENXIO: ("a pipe, socket or device, a file was expected", "Pass the path of a file"),
     errno.EMFILE: ("too many open files", "Raise the limit (ulimit -n), or use fewer workers"),
 }
 

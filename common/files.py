@@ -4,10 +4,12 @@ Every write goes to a temporary file in the same folder, is flushed, and takes i
 errors (full disk, read-only file system, no permission) become an InputError that names the file.
 """
 
+import errno
 import hashlib
 import io
 import json
 import os
+import stat
 import zipfile
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,6 +31,15 @@ def system_errors(path):
         if input_error is None:
             raise
         raise input_error from error
+
+
+def open_regular(path):
+    """Open a file for reading, in binary; OSError for a pipe, socket or device, which might be waited for for ever."""
+    stream = open(path, "rb", opener=lambda name, flags: os.open(name, flags | getattr(os, "O_NONBLOCK", 0)))
+    if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+        stream.close()
+        raise OSError(errno.ENXIO, os.strerror(errno.ENXIO), str(path))
+    return stream
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from common.errors import InputError
 
 REQUIRED = MISSING
 ALL = 2**62  # number of a --num_samples all
+MOST = 2**53  # a whole number that no flag bounds more tightly: what floats still tell apart
 KINDS = ("result", "total", "how")  # what an option does to a job's outcome, see common/job.py
 
 
@@ -48,7 +49,8 @@ def is_given(options, name):
 
 
 def check_bounds(options):
-    """Raise InputError for the first value, alone or in a list, that is out of bounds, NaN, or an empty text."""
+    """Raise InputError for the first value, alone or in a list, that is out of bounds, NaN, an empty text, or a whole
+    number over MOST."""
     for item in dataclasses.fields(options):
         values = getattr(options, item.name)
         for value in values if isinstance(values, (list, tuple)) else [values]:
@@ -59,6 +61,8 @@ def check_bounds(options):
             if is_bounded(item) and value is not None and not _is_within(value, **_bounds(item)):
                 raise InputError(f"must be {bounds_text(item)}", where=f"--{item.name} {value}",
                                  do="Correct the value")
+            if type(value) is int and value != ALL and abs(value) > MOST:
+                raise InputError(f"must be at most {MOST:,}", where=f"--{item.name} {value}", do="Correct the value")
 
 
 def _bounds(item):

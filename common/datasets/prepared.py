@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from common import console
+from common.datasets.sets.folders import check_apart
 from common.errors import InputError
 from common.seeding import unit_numpy
 from common.training.batches import Epochs
@@ -39,7 +40,7 @@ def _open_set(place, split, transform, data_dir, hold_out):
     from common.datasets import KNOWN, canonical_name, open_dataset
     from common.datasets.sets.imageset import CompressedImages
     from common.datasets.sets.mnist import idx_name
-    from common.datasets.sets.splits import split_names_in_three
+    from common.datasets.sets.splits import is_in_a_split, split_names_in_three
     from common.images.suffixes import DATA_SETS
 
     path = Path(place)
@@ -47,17 +48,20 @@ def _open_set(place, split, transform, data_dir, hold_out):
     if path.is_file() and path.suffix.lower() == ".zip" and not is_named:
         from common.datasets.sets.zip import ZipStore, zip_names
 
-        names, store = zip_names(path, DATA_SETS), ZipStore
+        names, store = [*zip_names(path, DATA_SETS)], ZipStore
     elif path.is_dir() and not is_named and not idx_name(path):
         from common.datasets.sets.folders import FolderStore, list_images
 
-        names, store = list_images(path, DATA_SETS), FolderStore
+        names, store = [*list_images(path, DATA_SETS)], FolderStore
     elif path.is_file() and path.suffix.lower() in (".npz", ".npy") and split == "train" and not hold_out:
         return _open_whole(path, transform)
     else:
         return open_dataset(place, split, data_dir, transform)
-    names = split_names_in_three(names, split, path, hold_out)
-    return CompressedImages(path.resolve().name, split, store(path, names), size=transform, tolerant=True)
+    chosen = split_names_in_three(names, split, path, hold_out)
+    images = CompressedImages(path.resolve().name, split, store(path, chosen), size=transform, tolerant=True)
+    if path.is_dir():
+        images.would_read = path, lambda name: is_in_a_split(name, names)
+    return images
 
 
 def _open_whole(path, transform):
@@ -118,6 +122,12 @@ class PreparedImages:
                 advance(len(numbers))
         if len(self.damaged) == len(self):
             raise InputError("none of the images can be read", where=self.name, do="Restore them, or pass others")
+
+    def check_apart(self, output, where="--output_dir"):
+        """Raise InputError where pictures in a folder of outputs would be read as images of this set."""
+        folder, read = getattr(self.images, "would_read", (None, None))
+        if folder is not None:
+            check_apart(folder, output, read, where)
 
     def title(self, number):
         """Return an image's name in its folder or archive, or its number."""

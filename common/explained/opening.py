@@ -90,7 +90,13 @@ def _parsed(words, names, threshold, path):
 
 
 def _of_threshold(objectives, threshold):
-    """Return objectives; InputError for a threshold that none of them is compared with."""
+    """Return objectives; InputError for one that is given twice, and for a threshold that none is compared with."""
+    there = {}
+    for each in objectives:
+        key = each.kind, each.index, each.region
+        if key in there:
+            raise InputError(f"is the same as {there[key]}", where=f"--objective {each.word}", do="Give it once")
+        there[key] = each.word
     if threshold != THRESHOLD and not any(each.kind in COMPARED for each in objectives):
         raise InputError(f"acts on the objectives {', '.join(COMPARED)}", where=f"--threshold {threshold:g}",
                          do="Leave it out")

@@ -9,6 +9,8 @@ from common.formats.tensors import GLOBALS, STORAGE_TYPES, Tensor, Tensors, alig
 from common.formats.torch_files import open_torch, refuse_archive
 from common.formats.unpickle import CONTAINERS, Global, Record, finish, known, reading
 
+WRAPPERS = ("module", "_orig_mod")
+
 
 def load_torch(path, part=None):
     """Return what torch.save stored, on the CPU: tensors, plain containers, numbers, numpy's scalars and arrays.
@@ -133,6 +135,11 @@ def _with_ordered_metadata(data, metadata):
     text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
     text += b" " * (-len(text) % 8)  # the data begin at a multiple of 8
     return len(text).to_bytes(8, "little") + text + data[8 + size :]
+
+
+def unwrapped(name):
+    """Return an entry's name without what DataParallel and torch.compile put into it, at its start or further in."""
+    return ".".join(part for part in str(name).split(".") if part not in WRAPPERS)
 
 
 def load_strictly(module, state, where, do="Give the checkpoint of this configuration, or another --config",

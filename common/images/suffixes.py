@@ -17,6 +17,22 @@ def is_image(name, suffixes=SUFFIXES):
     return name.lower().endswith(suffixes)
 
 
+def file_stems(names):
+    """Return a file's name without suffix for each image: its own, with its suffix where two would be alike, and with
+    a number where they still are."""
+    names = [str(name) for name in names]
+    short = [os.path.splitext(name)[0] if is_image(name, DATA_SETS) else name for name in names]
+    counts, found = Counter(short), {}
+    for name, stem in zip(names, short):
+        own = stem = stem if counts[stem] == 1 else name
+        number = 1
+        while own in found:
+            number += 1
+            own = f"{stem}_{number}"
+        found[own] = None
+    return list(found)
+
+
 def images_among(names, where, suffixes=SUFFIXES):
     """Yield the file names that are images; at the end, note how many others were skipped.
 

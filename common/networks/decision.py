@@ -5,19 +5,25 @@ model_state_dict}, a torch file whatever its suffix says. Ours has beside these 
 `input_size`, `value_range`, `transform`, `reasons` and `temperature`. No file can run code.
 """
 
-import re
+from collections import Counter
 from pathlib import Path
 
 from common.errors import InputError
 from common.files import system_errors
-from common.formats.checkpoints import is_safetensors, load_safetensors, load_strictly, load_torch, save_torch
+from common.formats.checkpoints import (
+    is_safetensors,
+    load_safetensors,
+    load_strictly,
+    load_torch,
+    save_torch,
+    unwrapped,
+)
 from common.images.squash import SquashOrCrop, from_description
 from common.networks.decision_networks import DRIVING, KINDS, REASONS, SIZE, DecisionConfig, build_decision_model
 from common.networks.densenet import current_name
 
 PUBLISHED = "a decision model, such as decision_densenet.tar or a checkpoint of train_decision_model"
 STATES = ("model_state_dict", "state_dict", "model")  # entries of a file that hold the weights
-PREFIXES = re.compile(r"^(?:module\.|_orig_mod\.)+")
 COUNTER = "num_batches_tracked"  # of batch norms; files from before torch 0.4.1 lack it
 DEPTHS = {(False, 2): 18, (False, 6): 34, (True, 6): 50, (True, 23): 101, (True, 36): 152}  # by the third group
 GZIP, TAR = b"\x1f\x8b", (257, b"ustar")
@@ -69,7 +75,7 @@ def find_weights(value):
     import torch
 
     inner = next((value[name] for name in STATES if isinstance(value.get(name), dict)), value)
-    return {current_name(PREFIXES.sub("", str(name))): tensor for name, tensor in inner.items()
+    return {current_name(unwrapped(name)): tensor for name, tensor in inner.items()
             if isinstance(tensor, torch.Tensor)}
 
 
@@ -106,13 +112,14 @@ def _architecture(state):
 
 
 def _names(stored, count, usual, word, where):
-    """Return the stored names, those usual for this number, or numbers."""
+    """Return the stored names, of several alike each with its number; those usual for this many, or numbers."""
     if stored is None:
         return usual if count == len(usual) else tuple(f"{word}_{number}" for number in range(count))
     if not isinstance(stored, (list, tuple)) or [type(name) for name in stored] != [str] * count:
         raise InputError(f"the names of its {word}s are no list of {count} texts", where=where,
                          do="Make or copy the file again")
-    return tuple(stored)
+    counts = Counter(stored)
+    return tuple(name if counts[name] == 1 else f"{name}_{number}" for number, name in enumerate(stored))
 
 
 def _size(stored, where):

@@ -45,8 +45,8 @@ def wanted(options, names, is_classes=False):
                              where=f"--target {RUNNER_UP}", do="Pass decisions, such as NAME=1")
         return Wanted(everything, {}, True)
     for word in options.target:
-        name, equals, value = word.partition("=")
-        if name == "class" and equals:
+        name, equals, value = word.rpartition("=")  # a name may have such a sign, too
+        if name == "class" and equals and "class" not in names:
             name, value = value, "1"
         if value not in ("0", "1"):
             raise InputError("expected NAME=0, NAME=1 or class=NUMBER", where=f"--target {word}",

@@ -21,6 +21,7 @@ from common.networks.blobgan.files import read_blobgan
 from common.networks.blobgan.layout import cat, select, to
 from common.seeding import unit_generator
 
+CLASSIFIERS = ("attributes", "classes")  # kinds of decision models
 DRAWS = 2000  # layouts whose sizes bound those of a search
 
 
@@ -31,18 +32,23 @@ class Material:
 
     def __init__(self, options, device):
         self.options, self.device = options, device
-        self.gan = read_blobgan(options.blobgan_weights, device, "raw" if options.live_weights else "ema")
+        self.gan = read_blobgan(options.blobgan_weights, device, "raw" if options.live_weights else "ema",
+                                "--live_weights")
         self.transform = self.gan.config.transform
         self.explained = open_explained(options.decision_model_weights, device, options.objective,
                                         tuple(options.size) or None, options.range, options.output,
                                         options.class_names, options.threshold, self.transform.size)
         self._check_size()
+        if options.class_names and self.explained.description["kind"] in CLASSIFIERS and not options.target_classes:
+            raise InputError("acts on programs, a decision model names its own", where="--class_names",
+                             do="Leave it out")
         self.images = self.inversions = self.encoder = None
         if options.real_images:
             if options.dataset_path is None:
                 raise InputError("which images?", where="--dataset_path", do="Pass a folder of images, or "
                                  "--noreal_images for generated ones")
             self.images = open_prepared(options.dataset_path, "train", self.transform, memory_gb=0)
+            self.images.check_apart(options.output_dir)
             self.images.instead = "it is left out"
             self._check_images()
         inverts = options.real_images and not options.load_inversion
@@ -58,6 +64,8 @@ class Material:
         self.weights = InversionWeights(options.lambda_inv_lpips, options.lambda_inv_l2,
                                         options.lambda_inv_decision_fm, options.lambda_inv_latent_prox)
         self.segmentation = self._segmentation()
+        if inverts and options.coarse:
+            self._check_coarse()
 
     def _segmentation(self):
         """Return the Program whose classes choose blobs, None without --target_classes."""
@@ -67,10 +75,34 @@ class Material:
                              do="Pass both, or none")
         if not options.target_classes:
             return None
-        return open_explained(options.segmentation_weights, self.device,
-                              [f"share:{name}" for name in options.target_classes],
-                              value_range=options.segmentation_range, class_names=options.class_names,
-                              shape=self.transform.size)
+        path = options.segmentation_weights
+        try:
+            return open_explained(path, self.device, [f"share:{name}" for name in options.target_classes],
+                                  value_range=options.segmentation_range, class_names=options.class_names,
+                                  shape=self.transform.size)
+        except InputError as error:
+            share = "--objective share:"  # which stands for a class
+            if not str(error.where).startswith(share):
+                raise
+            if error.what.startswith("no class"):
+                raise InputError(error.what, where=f"--target_classes {error.where.removeprefix(share)}",
+                                 do=error.do) from error
+            raise InputError(error.what, where=f"--segmentation_weights {path}",
+                             do="Give a segmentation model that has the classes of --target_classes") from error
+
+    def _check_coarse(self):
+        """Raise InputError where a network of the first steps of --coarse takes no pictures of half the size."""
+        options, (height, width) = self.options, self.transform.size
+        half = torch.zeros(1, 3, height // 2, width // 2, device=self.device)
+        try:
+            with torch.no_grad():
+                if options.lambda_inv_lpips:
+                    self.perceptual.features(half)
+                if options.lambda_inv_decision_fm:
+                    self.explained.features(half)
+        except (RuntimeError, ValueError) as error:
+            raise InputError(f"a network that is compared by takes no pictures of {height // 2} x {width // 2}",
+                             where=f"--coarse {options.coarse}", do="Leave it out") from error
 
     def _check_images(self):
         """Raise InputError where not one of the images can be read."""

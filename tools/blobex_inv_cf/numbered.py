@@ -43,7 +43,8 @@ def main(options):
     from common.networks.blobgan.layout import select, to
 
     device = pick_device(options.device)
-    gan = read_blobgan(options.blobgan_weights, device, "raw" if options.live_weights else "ema")
+    gan = read_blobgan(options.blobgan_weights, device, "raw" if options.live_weights else "ema",
+                       "--live_weights")
     names, blobs = read_inversions(options.inversions)
     check_widths(widths_of(blobs), gan.config, options.inversions)
     count, folder = min(options.max_images, len(names)), Path(options.output_dir)
@@ -63,10 +64,11 @@ def draw(options, gan, names, blobs, folder):
     from common.files import write_png
     from common.formats.tables import write_table
     from common.images.pixels import to_uint8
+    from common.images.suffixes import file_stems
     from common.networks.blobgan.layout import select
     from common.networks.blobgan.splat import blob_picture
 
-    rows, files, config, stems = [], [], gan.config, picture_names(names)
+    rows, files, config, stems = [], [], gan.config, file_stems(name.replace("/", "_") for name in names)
     scale = max(1, -(-LEAST_SIDE // config.resolution))
     with console.progress("images", len(names), unit="images") as advance:
         for number, name in enumerate(names):
@@ -86,12 +88,6 @@ def draw(options, gan, names, blobs, folder):
             advance(1)
     write_table(folder / "blobs.csv", ["image", "blob", "x", "y", "size", "share_of_picture"], rows)
     return {"images": len(names), "blobs": len(rows)}, [*files, folder / "blobs.csv"]
-
-
-def picture_names(names):
-    """Return names of files for images: their own without suffix and folders, with a number where two are alike."""
-    stems = [Path(name.replace("/", "_")).stem for name in names]
-    return [stem if stems.count(stem) == 1 else f"{stem}_{number}" for number, stem in enumerate(stems)]
 
 
 def cli(words):

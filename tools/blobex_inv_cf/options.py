@@ -93,7 +93,8 @@ class ExplainOptions(SearchFlags):
     dataset_path: Optional[str] = option(None, "folder of images to explain", kind="how")
     output_dir: str = option("out/blobex_inv_cf", "output directory", kind="how")
     bs: int = option(3, "images of a batch: a unit of work, and pairs in flight at a time", low=1)
-    num_imgs: int = option(256, "number of generated images (--noreal_images)", low=1, kind="total")
+    num_imgs: int = option(256, "number of generated images (--noreal_images)", low=1,
+                           high=flags.MOST_IMAGES, kind="total")
     max_images: Optional[int] = option(None, "take the first so many images (default: all)", low=1, kind="total")
     real_images: bool = option(True, "explain images of --dataset_path; --noreal_images: generated ones")
     truncation: float = option(0.3, "truncation of generated images: 0 none, 1 the mean", low=0, high=1)

@@ -1,13 +1,20 @@
 """From flags to a folder of counterfactuals: check everything, then batch by batch."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from common import console, parallel
 from common.errors import InputError
 from common.options import is_given
 from tools.blobex_inv_cf import findings
+from tools.blobex_inv_cf.presets import filled
 
 PROG = "blobex_inv_cf"
+OF_INVERSION = ("init", "n_iters_inv", "lr_inv", "halve_inv_every", "plateau", "coarse", "lambda_inv_lpips",
+                "lambda_inv_l2", "lambda_inv_decision_fm", "lambda_inv_latent_prox", "keep")
+OF_SEARCH = ("learning_rate_cf", "lr_ratio", "lambda_prox_cf", "lambda_prox", "n_iters_cf", "early_stop", "margin",
+             "patience", "bounds", "target_features", "target_attributes", "target", "joint", "target_blob",
+             "target_region", "sparse", "sparse_margin", "num_diverse")
 OWNS = ("metadata_*.pt", "snapshot_*.jpg", "all_inversions.pt", "all_inversions.json", "pairs.csv")
 
 
@@ -30,34 +37,48 @@ def _short(value):
     return "" if value is None else f"{value:.3f}"
 
 
-def explain(request, show_results=show):
+def explain(request, show_results=show, is_part=False):
     """Invert and explain; results: images, left_out, not_finite, reconstruction_l1, pairs, flipped, already, not_found,
-    failed, success, l1, lpips, blobs_changed, evaluations, flip_on_real. show_results: prints them, or None."""
+    failed, success, l1, lpips, blobs_changed, evaluations, flip_on_real.
+
+    show_results: prints them, or None.  is_part: of a larger command, which says what flags have no effect."""
     from common.device import pick_device, set_precision
     from common.job import Job
     from tools.blobex_inv_cf.material import Material
-    from tools.blobex_inv_cf.presets import filled
 
-    options = filled(request)
     check_effects(request)
+    options, idle, usual = filled(request), without_effect(request), type(request)()
     device = pick_device(options.device, parallel.local_rank())
     set_precision("tf32" if options.precision == "tf32" else "fp32")
     material = Material(options, device)
     goals = wanted_of(options, material)
     settings = make_settings(options, material)
     folder = Path(options.output_dir)
-    job = Job(folder, PROG, options, request=request, derived=material.derived(), inputs=material.inputs(), owns=OWNS,
+    acting = replace(request, **{name: getattr(usual, name) for name in idle})  # a resumed run may have others
+    job = Job(folder, PROG, filled(acting), request=acting, derived=material.derived(), inputs=material.inputs(), owns=OWNS,
               show=show_results, summary=findings.explain)
 
     def work():
         from tools.blobex_inv_cf.batch import Explainer
         from tools.blobex_inv_cf.outputs import make_batches
 
+        say_idle({} if is_part else idle)
         return make_batches(folder, Explainer(material, options, settings, goals))
 
     what = "invert" if options.inversion_only else f"explain {goals.count(options.joint)} decisions of"
     line = f"would {what} {material.count:,} images in {len(material.batches()):,} batches into {folder}"
-    return job.run(work, lambda: (line, {"images": material.count, "batches": len(material.batches())}), device)
+
+    def rehearse():
+        say_idle({} if is_part else idle)
+        return line, {"images": material.count, "batches": len(material.batches())}
+
+    return job.run(work, rehearse, device)
+
+
+def say_idle(idle):
+    """Say which flags have no effect; idle: see `without_effect`."""
+    if idle and parallel.is_main():
+        console.say("note: without effect here: " + ", ".join(f"--{name} (acts on {on})" for name, on in idle.items()))
 
 
 def check_effects(request):
@@ -69,6 +90,22 @@ def check_effects(request):
     for name, (effective, on) in acts.items():
         if is_given(request, name) and not effective:
             raise InputError(f"acts on {on}, which is not asked for", where=f"--{name}", do="Leave it out")
+
+
+def without_effect(request):
+    """Return {flag: on what it acts} of flags that were given and have no effect on this run."""
+    options, several = filled(request), request.num_diverse > 1
+    inverts, searches = options.real_images and not options.load_inversion, not options.inversion_only
+    early = options.early_stop == "on"
+    acts = dict.fromkeys(OF_INVERSION, (inverts, "inversions")) | dict.fromkeys(OF_SEARCH, (searches, "the search")) | {
+        "truncation": (not options.real_images, "generated images"),
+        "num_imgs": (not options.real_images, "generated images"),
+        "max_images": (options.real_images, "images of --dataset_path"),
+        "patience": (searches and early, "a search with --early_stop on"),
+        "margin": (searches and (early or several), "a search with --early_stop on"),
+        "sparse_margin": (searches and options.sparse != "off", "--sparse"),
+        "lambda_prox": (searches and options.lambda_prox_cf > 0, "--lambda_prox_cf above 0")}
+    return {name: on for name, (effective, on) in acts.items() if not effective and is_given(request, name)}
 
 
 def wanted_of(options, material):
@@ -99,7 +136,7 @@ def make_settings(options, material):
 
 
 def numbers_of(words, flag):
-    """Return {tensor: number} of words such as xs=0.125; InputError for others."""
+    """Return {tensor: number} of words such as xs=0.125; InputError for others, and for a tensor given twice."""
     from tools.blobex_inv_cf.options import TENSORS
 
     found = {}
@@ -112,5 +149,7 @@ def numbers_of(words, flag):
         if name not in TENSORS or not 0 <= value < float("inf"):
             raise InputError("expected TENSOR=NUMBER", where=f"{flag} {word}",
                              do=f"Tensors are {', '.join(TENSORS)}; numbers are at least 0")
+        if name in found:
+            raise InputError(f"{name} is given twice", where=flag, do="Give it once")
         found[name] = value
     return found

@@ -40,8 +40,13 @@ def combinations(options):
     """Return [(folder's name, {flag: value})] of all combinations."""
     found = []
     for values in itertools.product(*(dict.fromkeys(getattr(options, name)) for name in NAMES)):
-        found.append(("run_" + "_".join(f"{value:g}" for value in values), dict(zip(NAMES, values))))
+        found.append(("run_" + "_".join(map(_exact, values)), dict(zip(NAMES, values))))
     return found
+
+
+def _exact(value):
+    """Return a number as the name of a folder: short where that says all of it."""
+    return f"{value:g}" if float(f"{value:g}") == value else repr(value)
 
 
 def main(options):
@@ -59,11 +64,11 @@ def main(options):
     shared |= {"json": False, "overwrite": False}
 
     def own(name, **values):
-        return ExplainOptions(**{**shared, "output_dir": str(folder / name), **tried[0][1], **values})
+        return ExplainOptions(**{**shared, **tried[0][1], **values, "output_dir": str(folder / name)})
 
     def run(name, **values):
         given = own(name, **values)
-        began, outcome = time.monotonic(), explain(given, show_results=None)
+        began, outcome = time.monotonic(), explain(given, show_results=None, is_part=True)
         finish(outcome, given, "blobex_inv_cf", time.monotonic() - began)
         return outcome.results
 

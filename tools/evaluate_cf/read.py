@@ -147,7 +147,7 @@ class Material:
 
 def open_gan(path, device, live=False):
     """Return the BlobGAN of a file. live: with its live weights, not the averaged ones."""
-    return read_blobgan(path, device, "raw" if live else "ema")
+    return read_blobgan(path, device, "raw" if live else "ema", "--live_weights")
 
 
 def note_changed(marks, names, pixels):
@@ -206,6 +206,16 @@ def _numbers(record, names, path, row):
                          do="Correct the table") from error
 
 
+def _decisions(record, names, path, row):
+    """Return the decisions (bool) in the columns `names`; InputError for a cell that is neither 0 nor 1."""
+    values = _numbers(record, names, path, row)
+    wrong = next((name for name, value in zip(names, values) if value not in (0, 1)), None)
+    if wrong is not None:
+        raise InputError(f"row {row + 1}: {wrong} is {record[wrong]}, neither 0 nor 1", where=path,
+                         do="Correct the table")
+    return [value == 1 for value in values]
+
+
 def read_truth(path, names):
     """Return the Truth of a table: image, attribute (a name or number; empty: the image itself), number (optional: of
     several counterfactuals), a column of 0 and 1 for each name, and any further columns of numbers."""
@@ -218,14 +228,15 @@ def read_truth(path, names):
             if attribute >= len(names):
                 raise InputError(f"row {row + 1}: no attribute '{word}'", where=path,
                                  do=f"Pass one of {', '.join(names)}, or its number")
-        number = record.get("number") or "0"
-        decisions = [value > 0.5 for value in _numbers(record, names, path, row)]
-        rows[record["image"], attribute, number.strip()] = decisions, _numbers(record, measures, path, row)
+        key = record["image"], attribute, (record.get("number") or "0").strip()
+        if key in rows:
+            raise InputError(f"row {row + 1}: a second row of {record['image']}" + f", attribute {word}" * bool(word),
+                             where=path, do="Keep one of them")
+        rows[key] = _decisions(record, names, path, row), _numbers(record, measures, path, row)
     return Truth(rows, measures)
 
 
 def read_labels(path, names):
     """Return the attributes (M, A) bool of a table of the data."""
     _, records = _records(path, names)
-    return np.array([[value > 0.5 for value in _numbers(record, names, path, row)]
-                     for row, record in enumerate(records)], dtype=bool)
+    return np.array([_decisions(record, names, path, row) for row, record in enumerate(records)], dtype=bool)

@@ -6,6 +6,7 @@ from common.errors import InputError
 from common.files import file_hash
 from common.images.pixels import rounded_bytes
 from common.metrics.counterfactual import neighbours_agree, split_distance
+from common.options import is_given
 
 LEAST = 4  # pairs of a halving
 
@@ -36,6 +37,13 @@ class Sets:
                              do="Leave one out")
         if given and options.extractor == "none":
             raise InputError("needs features to compare in", where=given[0], do="Pass --extractor inception")
+        acts = {"mode": (options.extractor == "inception" or options.dataset_name is not None, "--extractor inception"),
+                "weights": (options.extractor == "inception", "--extractor inception"),
+                "stats_dir": (options.dataset_name is not None, "--dataset_name"),
+                "any_stats": (bool(given), "--reference or --dataset_name")}
+        for name, (effective, on) in acts.items():
+            if is_given(options, name) and not effective:
+                raise InputError(f"acts on {on}, which is not given", where=f"--{name}", do="Leave it out")
         if given:
             model = "" if options.extractor == "inception" else NAME
             self.path = find_reference(model, options.reference, options.dataset_name, options.stats_dir, options.mode)

@@ -36,6 +36,7 @@ def evaluate(request):
 
 def _measure(options, material, sets, folder):
     """Return (results, files)."""
+    from common.images.suffixes import file_stems
     from tools.evaluate_cf.changes import Changes
     from tools.evaluate_cf.gallery import Gallery
     from tools.evaluate_cf.measure import Measurer
@@ -47,6 +48,8 @@ def _measure(options, material, sets, folder):
     names, measurer, lines = list(material.explained.names), Measurer(material, options), []
     realism, changes = Realism(measurer, sets), Changes()
     gallery = Gallery(material, options.page_pairs)
+    given = [name for name in material.folder.names if name is not None]
+    stems = dict(zip(given, file_stems(given)))
     with console.progress("pairs", material.folder.images, unit="images") as advance:
         for first, path, metadata in material.folder.read():
             batch = measurer.prepare(first, path, metadata)
@@ -57,7 +60,7 @@ def _measure(options, material, sets, folder):
                 gallery.add(batch, part)
                 lines += part.lines
                 if options.save_images:
-                    _save(folder / "images", part, material.folder.attributes[part.attribute] > 1)
+                    _save(folder / "images", part, stems, material.folder.attributes[part.attribute] > 1)
             advance(len(batch.labels))
     if not lines:
         raise InputError("no counterfactual in it", where=material.folder.path, do="Run blobex_inv_cf")
@@ -98,15 +101,16 @@ def _results(material, lines, summary):
     return found | {"attributes": summary}
 
 
-def _save(folder, part, several):
-    """Write counterfactuals as images/att_<c>/NAME.png, of several att_<c>_<number>."""
+def _save(folder, part, stems, several):
+    """Write counterfactuals as images/att_<c>/NAME.png, of several att_<c>_<number>. stems: {image: NAME}, where it is
+    not its own."""
     from common.files import write_png
     from common.images.pixels import rounded_bytes
 
     below = folder / (f"att_{part.attribute}_{part.number}" if several else f"att_{part.attribute}")
     for line, pixels in zip(part.lines, rounded_bytes(part.pictures)):
         if line["outcome"] != "failed":
-            write_png((below / line["image"]).with_suffix(".png"), pixels)
+            write_png(below / f"{stems.get(line['image'], line['image'])}.png", pixels)
 
 
 def _write(folder, lines, summary):

@@ -24,7 +24,8 @@ class GenerateOptions(CommonOptions):
     checkpoint: Optional[str] = option(None, "BlobGAN: a Lightning .ckpt, published or of train_blobgan, or "
                                        ".safetensors (default: --model_data in --dl_dir)", word=True, nargs="?",
                                        kind="how")
-    n_imgs: int = option(100, "total number of images, existing ones included", short="-n", kind="total", low=1)
+    n_imgs: int = option(100, "total number of images, existing ones included", short="-n", kind="total", low=1,
+                         high=flags.MOST_IMAGES)
     truncate: float = option(0.4, "truncation: 0 for none, 1 for the mean layout alone", short="-t", low=0, high=1)
     save_dir: str = option("out/generate_blobgan", "output folder", short="-s", kind="how")
     layouts: Optional[str] = option(None, "render these layouts instead of drawing: a .npz or folder of them, "

@@ -27,7 +27,7 @@ def generate(request):
     options = settle(request)
     device = pick_device(options.device, parallel.local_rank())
     set_precision("fp32")
-    model = read_blobgan(options.checkpoint, device, options.weights)
+    model = read_blobgan(options.checkpoint, device, options.weights, "--weights")
     derived, inputs = {"generator": weights_hash(model)}, [options.checkpoint]
     layouts = read_given(options, model) if options.layouts else None
     if layouts:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from common import console
 from common.errors import InputError
-from common.formats.checkpoints import load_strictly, load_torch
+from common.formats.checkpoints import is_safetensors, load_strictly, load_torch, unwrapped
 from common.formats.lightning import load_lightning
 from common.networks.blobgan.files import PAIRS, read_blobgan
 from common.training.state import load_optimiser
@@ -32,7 +32,7 @@ def load_weights(path, networks, averaged):
     for weights, names in PAIRS.items():
         for name, source in zip(names, pairs.get(weights, next(iter(pairs.values()))).values()):
             _copy((networks | averaged)[name], source.state_dict(), path, name)
-    stored = {} if Path(path).suffix.lower() == ".safetensors" else _discriminator(path)
+    stored = {} if is_safetensors(path) else _discriminator(path)
     if stored:
         _copy(networks["discriminator"], stored, path, "discriminator")
     else:
@@ -43,7 +43,7 @@ def _discriminator(path):
     """Return the state dict of a checkpoint's discriminator, {} where it has none."""
     found = load_lightning(path, lambda state: {name: value for name, value in state.items()
                                                 if isinstance(name, str) and "discriminator." in name})
-    return {name.partition("discriminator.")[2]: value for name, value in found["state_dict"].items()}
+    return {unwrapped(name).partition("discriminator.")[2]: value for name, value in found["state_dict"].items()}
 
 
 def _copy(network, state, path, name):

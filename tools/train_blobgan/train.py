@@ -37,6 +37,7 @@ def train(given, output_dir):
     set_precision("tf32" if options.precision == "tf32" else "fp32")
     check_split(options.batch_size, options.accumulate, options.stddev_rows, parallel.world_size())
     images = open_images(options)
+    images.check_apart(options.output_dir)
     config = replace(configuration(options), other={"transform": images.transform.describe()})
     folder = Path(options.output_dir)
     reference = reference_identity(options)

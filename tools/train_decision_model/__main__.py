@@ -45,7 +45,7 @@ class DecisionOptions(CommonOptions):
     arch: Optional[str] = option(None, "network (default: densenet121)",
                                  choices=["densenet121", "resnet18", "resnet34", "resnet50", "resnet101", "resnet152",
                                           "small"])
-    width: int = option(8, "channels of the first layer of --arch small", low=1)
+    width: int = option(8, "channels of the first layer of --arch small", low=1, high=65_536)
     imagenet_weights: Optional[str] = option(None, "torchvision's file to start from, such as "
                                              "densenet121-a639ec97.pth, or none (default: random weights)",
                                              kind="how")

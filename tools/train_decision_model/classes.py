@@ -5,8 +5,8 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from common.datasets import canonical_name, dataset_inputs, open_dataset
-from common.datasets.sets.folders import list_images
-from common.datasets.sets.splits import TEST_FOLDERS, split_names
+from common.datasets.sets.folders import check_apart, list_images
+from common.datasets.sets.splits import TEST_FOLDERS, is_in_a_split, split_names
 from common.errors import InputError
 from common.images.suffixes import DATA_SETS
 from tools.train_decision_model.sources import LabelledFiles, LabelledSet, Source, held_out
@@ -38,7 +38,8 @@ def _open_folders(path, options):
     """Return the Source of class folders, below train/ and val/ (or test/, validation/) where these are there."""
     names = sorted(list_images(path, DATA_SETS))
     tops = {name.split("/")[0].lower() for name in names if "/" in name}
-    if "train" in tops and tops & {*TEST_FOLDERS}:
+    is_split = "train" in tops and tops & {*TEST_FOLDERS}
+    if is_split:
         splits = [split_names(names, split, path) for split in ("train", "test")]
         found = [[(name, PurePosixPath(name).parts[1:-1]) for name in split] for split in splits]
     else:
@@ -48,7 +49,10 @@ def _open_folders(path, options):
     if loose is not None or not names:
         raise InputError(f"{loose} lies in no class folder" if names else "no images in it", where=path,
                          do="Put the images of each class into a folder of its own")
+    check_apart(path, options.output_dir, lambda name: not is_split or is_in_a_split(name, names))
     classes = sorted({folders[0] for part in found for _, folders in part})
+    if all(name.isdecimal() for name in classes):
+        classes.sort(key=int)  # 10 after 9
     number = {name: place for place, name in enumerate(classes)}
     train, val = (LabelledFiles(path, [name for name, _ in part],
                                 one_hot(np.array([number[folders[0]] for _, folders in part], int), len(classes)))

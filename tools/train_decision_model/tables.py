@@ -1,5 +1,6 @@
 """Attributes of images in a CSV table: the first column names the image, the others are 0 and 1."""
 
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -48,6 +49,8 @@ def chosen_columns(columns, records, wanted, where):
                          do="Give a header, and for each image a line of its name and 0 or 1 for each attribute")
     if len({*columns}) < len(columns):
         raise InputError("two columns have one name", where=where, do="Rename one")
+    if len({*wanted}) < len(wanted):
+        raise InputError("names a column twice", where="--attributes", do="Name it once")
     others = [name for name in columns[1:] if name != SPLIT]
     for name in wanted:
         if name not in others:
@@ -65,6 +68,9 @@ def _value(cell):
 def _labelled(key, records, names, folder, where):
     """Return (LabelledFiles of the images that are there, paths of the others)."""
     targets = np.zeros((len(records), len(names)), np.uint8)
+    repeated = next((name for name, count in Counter(record[key] for record in records).items() if count > 1), None)
+    if repeated is not None:  # it might be trained on and held out, with other labels
+        raise InputError(f"'{repeated}' stands in several rows", where=where, do="Keep one of them")
     for row, record in enumerate(records):
         for place, name in enumerate(names):
             value = _value(record[name])

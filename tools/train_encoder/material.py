@@ -60,7 +60,8 @@ def open_blobgan(options, device):
     if not Path(options.blobgan_weights).exists():
         raise InputError("no such file", where=options.blobgan_weights,
                          do="Pass --blobgan_weights: a checkpoint of train_blobgan or a published blobgan_256x512.ckpt")
-    gan = read_blobgan(options.blobgan_weights, device, "raw" if options.live_weights else "ema")
+    gan = read_blobgan(options.blobgan_weights, device, "raw" if options.live_weights else "ema",
+                       "--live_weights")
     if not gan.generator.is_spatial:
         raise InputError("its pictures have one style each, which no layout holds", where=options.blobgan_weights,
                          do="Use a BlobGAN with spatial_style")
@@ -136,6 +137,7 @@ def open_images(options, transform):
     held_out = open_prepared(options.dataset_path, "val", transform, *given, hold_out=True) \
         if options.val_path is None else open_prepared(options.val_path, "train", transform, *given)
     for images in (real, held_out):
+        images.check_apart(options.output_dir)
         images.check()  # where all are damaged, before anything is written
         images.note_changes()
     return real, held_out

@@ -9,7 +9,7 @@ from pathlib import Path
 from common.datasets.dlas.chunked.centers import FILE as CENTERS
 from common.datasets.sets.imageset import CompressedImages
 from common.datasets.sets.splits import split_names
-from common.errors import as_input_error
+from common.errors import InputError, as_input_error
 from common.images.suffixes import DATA_SETS, SUFFIXES, images_among
 
 DRAWN = ("preview.png", "inspect.png")
@@ -73,6 +73,19 @@ def _refuse(error):
     raise as_input_error(error, where=error.filename) or error
 
 
+def check_apart(folder, output, read=lambda name: True, where="--output_dir"):
+    """Raise InputError where pictures in a folder of outputs would be read as images of `folder` by the next run.
+
+    read: function of a name below `folder`, whether the image of that name would be read.
+    """
+    below = os.path.relpath(os.path.realpath(output), os.path.realpath(folder)).replace(os.sep, "/")
+    if below != "." and any(part.startswith(".") for part in below.split("/")):  # elsewhere, or hidden
+        return
+    if read("picture.png" if below == "." else f"{below}/picture.png"):
+        raise InputError(f"is inside the folder of images {folder}, where its pictures would be read as images",
+                         where=f"{where} {output}", do="Choose another folder")
+
+
 def file_marks(paths):
     """Return, for each file, the CRC-32 of its contents as eight digits, as a zip tells it.
 
@@ -92,9 +105,11 @@ def file_marks(paths):
 
 
 def _check_sum(path):
+    from common.files import open_regular
+
     total = 0
     try:
-        with open(path, "rb") as stream:
+        with open_regular(path) as stream:
             while block := stream.read(1 << 20):
                 total = zlib.crc32(block, total)
     except OSError:
@@ -114,10 +129,10 @@ class FolderStore:
     @contextmanager
     def open(self, position):
         """Yield an image's file, open for reading."""
-        from common.files import system_errors
+        from common.files import open_regular, system_errors
 
         path = self.title(position)
-        with system_errors(path), open(path, "rb") as stream:
+        with system_errors(path), open_regular(path) as stream:
             yield stream
 
     def read(self, position):

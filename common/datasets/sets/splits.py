@@ -51,6 +51,12 @@ def split_names_in_three(names, split, where, hold_out=False):
     return training
 
 
+def is_in_a_split(name, names):
+    """Return whether an image of this name, beside those of `names`, would be in a split of `split_names_in_three`."""
+    folders = _split_folders([*names, name])
+    return not folders or any(name in part for part in folders.values())
+
+
 def _split_folders(names):
     """Return {"train", "val", "test"} -> names, or {} where no folder train/ is at the top."""
     parts = [name.split("/") for name in names]

@@ -11,14 +11,21 @@ from typing import Optional
 import torch
 
 from common.errors import InputError
-from common.formats.checkpoints import is_safetensors, load_safetensors, load_strictly, load_torch, save_torch
+from common.formats.checkpoints import (
+    is_safetensors,
+    load_safetensors,
+    load_strictly,
+    load_torch,
+    save_torch,
+    unwrapped,
+)
 from common.formats.lightning import load_lightning
 from common.images.squash import check_same, from_description
 from common.networks.blobgan.discriminator import LAST, LayoutEncoder, body_channels
 from common.networks.blobgan.resnet_encoder import CHANNELS, ResNetEncoder
 
 PUBLISHED = "an encoder such as encoder_256x512.pt, or last.pt or best.pt of train_encoder"
-PREFIXES = ("", "inverter.", "module.", "inverter.module.", "module.inverter.")
+PREFIXES = ("", "inverter.")
 MARKS = {"stylegan": "final_linear.1.weight", "resnet": "linear.2.weight"}
 
 
@@ -120,7 +127,7 @@ def _read(path):
 def _weights(value, path):
     """Return {name without prefix: float32 tensor} of a file's dictionary."""
     inner = next((value[name] for name in ("model", "state_dict") if isinstance(value.get(name), dict)), value)
-    tensors = {str(name): item for name, item in inner.items() if isinstance(item, torch.Tensor)}
+    tensors = {unwrapped(name): item for name, item in inner.items() if isinstance(item, torch.Tensor)}
     for prefix in PREFIXES:
         if any(prefix + mark in tensors for mark in MARKS.values()):
             own = {name: item for name, item in tensors.items() if name.startswith(prefix)}

@@ -18,6 +18,7 @@ from common.formats.checkpoints import (
     load_strictly,
     save_safetensors,
     save_torch,
+    unwrapped,
     weights_hash,
 )
 from common.formats.lightning import load_lightning
@@ -110,10 +111,11 @@ def _cached_mean(layout_net):
     return mean.to(weight.dtype)
 
 
-def read_blobgan(path, device="cpu", weights="ema"):
+def read_blobgan(path, device="cpu", weights="ema", flag="weights"):
     """Return the BlobGAN of a checkpoint on a device; its attribute `weights` says which weights were read.
 
     weights: "ema", the averaged ones (the live ones where the training averaged none), or "raw", the live ones.
+    flag: that chooses them, for messages: weights or --weights with one of these words, else one for live weights.
     Raises InputError for a missing, damaged or foreign file, one that would run code, and what is missing by name.
     """
     path = Path(path)
@@ -121,7 +123,7 @@ def read_blobgan(path, device="cpu", weights="ema"):
         raise InputError(f"weights '{weights}', expected ema or raw", where=path, do="Correct the value")
     state, values, step = _read_safetensors(path) if is_safetensors(path) else _read_container(path, weights)
     config = BlobGANConfig.from_hyper_parameters(values, path)
-    weights = _available(state, config, weights, path)
+    weights = _available(state, config, weights, path, flag)
     networks = []
     for name, network in zip(PAIRS[weights], _empty_pair(config)):
         own = {key.removeprefix(f"{name}."): value for key, value in state.items() if key.startswith(f"{name}.")}
@@ -137,7 +139,12 @@ def _empty_pair(config):
 
 def _read_container(path, weights):
     """Return ({name without the container's prefix: tensor}, hyper_parameters, step) of one pair of a .ckpt."""
-    value = load_lightning(path, lambda state: _pair_alone(state, weights))
+    try:
+        value = load_lightning(path, lambda state: _pair_alone(state, weights))
+    except InputError as error:
+        if "no 'state_dict'" not in error.what:
+            raise
+        raise InputError("no BlobGAN in it: no 'state_dict'", where=path, do=f"Give {PUBLISHED}") from error
     if not value["state_dict"]:
         raise InputError("no BlobGAN in it: no layout network", where=path, do=f"Give {PUBLISHED}")
     step = value.get("global_step")
@@ -146,7 +153,8 @@ def _read_container(path, weights):
 
 def _pair_alone(state, weights):
     """Return the entries of a pair, or of the live one where averaged ones are asked for and there are none."""
-    names = [name for name in state if isinstance(name, str)]
+    state = {unwrapped(name): value for name, value in state.items() if isinstance(name, str)}
+    names = list(state)
     for pair in (weights, *(other for other in PAIRS if other != weights)):
         layout = f"{PAIRS[pair][1]}.{MARK}"
         found = [name.removesuffix(layout) for name in names if name == layout or name.endswith(f".{layout}")]
@@ -159,6 +167,7 @@ def _pair_alone(state, weights):
 
 def _read_safetensors(path):
     state, metadata = load_safetensors(path)
+    state = {unwrapped(name): value for name, value in state.items()}
     try:
         values = json.loads(metadata["hyper_parameters"])
         step = json.loads(metadata.get("global_step", "null"))
@@ -168,7 +177,7 @@ def _read_safetensors(path):
     return state, values, step if isinstance(step, int) else None
 
 
-def _available(state, config, weights, path):
+def _available(state, config, weights, path, flag):
     """Return which of the pairs a state dict holds: the one asked for, or "raw" where no average was kept."""
     held = [pair for pair, names in PAIRS.items() if any(key.startswith(f"{names[1]}.") for key in state)]
     if weights in held:
@@ -177,8 +186,10 @@ def _available(state, config, weights, path):
         return "raw"
     what = {"ema": "no averaged weights (generator_ema, layout_net_ema) in it",
             "raw": "no live weights (generator, layout_net) in it"}[weights]
-    other = "raw" if weights == "ema" else "ema"
-    raise InputError(what, where=path, do=f"Pass weights {other}, or give another checkpoint")
+    other = f"Pass {flag} {'raw' if weights == 'ema' else 'ema'}"
+    if flag.lstrip("-") != "weights":
+        other = f"Pass {flag}" if weights == "ema" else f"Leave {flag} out"
+    raise InputError(what, where=path, do=f"{other}, or give another checkpoint")
 
 
 def _loaded(network, state, path, name):

@@ -1,5 +1,6 @@
 """Images at a network's size: splits, odd pictures, replaced ones, full batches."""
 
+import os
 import zipfile
 
 import numpy as np
@@ -24,6 +25,34 @@ def expected(image, size, fit):
                        Image.Resampling.LANCZOS)
     left, top = round((big.width - width) / 2), round((big.height - height) / 2)
     return np.asarray(big.crop((left, top, left + width, top + height)))
+
+
+def small(seed):
+    return scene(np.random.default_rng(seed), 12, 9)
+
+
+def test_a_pipe_is_an_image_that_cannot_be_read(tmp_path):
+    for number in range(2):
+        small(number).save(tmp_path / f"{number}.png")
+    os.mkfifo(tmp_path / "pipe.png")
+    images = open_prepared(tmp_path, "train", SQUARE)
+    assert images.read([0, 1, 2])[1].tolist() == [True, True, False]
+    assert images.fingerprint()["count"] == 3
+
+
+def test_outputs_are_refused_where_they_would_be_read_as_images(tmp_path):
+    for place in ("flat/a.png", "split/train/a.png", "split/val/b.png"):
+        (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
+        small(0).save(tmp_path / place)
+    flat, split = (open_prepared(tmp_path / name, "train", SQUARE) for name in ("flat", "split"))
+    for images, place in ((flat, "flat"), (flat, "flat/out/run"), (split, "split/train/out"), (split, "split/val")):
+        with pytest.raises(InputError, match="would be read as images"):
+            images.check_apart(tmp_path / place)
+    for images, place in ((flat, "out"), (flat, "flat/../flat2"), (flat, "flat/.hidden/out"), (split, "split/out")):
+        images.check_apart(tmp_path / place)
+    (tmp_path / "link").symlink_to(tmp_path / "flat")
+    with pytest.raises(InputError, match="Choose another folder"):
+        flat.check_apart(tmp_path / "link" / "out")
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,13 +11,16 @@ from PIL import Image
 
 from common.errors import InputError
 from common.images.squash import SquashOrCrop
-from common.networks.decision import open_decision_model
-from common.networks.decision_networks import DRIVING, REASONS
+from common.networks.decision import open_decision_model, write_decision_model
+from common.networks.decision_networks import DRIVING, REASONS, DecisionConfig, build_decision_model
 from tests.common.datasets.odd_pictures import write_odd_pictures
 from tests.tools.commands import call_tool, refusal_of, results_of
 from tests.tools.train_decision_model.runs import TINY, picture, train, write_bddoia
+from tools.train_decision_model.__main__ import DecisionOptions
 from tools.train_decision_model.bddoia import open_bddoia
+from tools.train_decision_model.classes import open_classes
 from tools.train_decision_model.sources import LabelledFiles
+from tools.train_decision_model.tables import open_table
 
 BDDOIA = ("--bddoia", "oia", "--arch", "small", "--size", "16x24", "--steps", "4", "--batch_size", "4", "--device",
           "cpu", "--num_workers", "0")
@@ -198,3 +202,30 @@ def test_t14_the_pixels_are_pillows_own(own_folder):
     pixels = part.open(SquashOrCrop(32, 64, "squash", "bicubic"), 1).read([0])[0][0]
     expected = np.asarray(Image.open("turned.jpg").convert("RGB").resize((64, 32), Image.Resampling.BICUBIC))
     assert abs(pixels.astype(int) - expected).max() <= 1
+
+
+def test_a2_class_folders_that_are_numbers_are_in_the_order_of_the_numbers(own_folder):
+    for number in (10, 9, 1):
+        for place in range(3):
+            path = own_folder / "numbers" / str(number) / f"{place}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(picture(1, 0, place)).save(path)
+    options = DecisionOptions(data="numbers", val_share=0.4)
+    assert open_classes(options).names == ("1", "9", "10")
+    with pytest.raises(InputError, match="would be read as images"):
+        open_classes(replace(options, output_dir="numbers/out"))
+
+
+@pytest.mark.parametrize(("rows", "words", "message"), [
+    ("000.png,1,0\n001.png,0,1\n000.png,0,1\n", (), "'000.png' stands in several rows"),
+    ("000.png,1,0\n001.png,0,1\n", ("red", "red"), "--attributes: names a column twice")])
+def test_an_image_or_a_column_that_is_named_twice_is_refused(here, rows, words, message):
+    Path("train/twice.csv").write_text("file,red,green\n" + rows)
+    with pytest.raises(InputError, match=message):
+        open_table(DecisionOptions(csv="train/twice.csv", attributes=[*words]))
+
+
+def test_a1_attributes_of_one_name_are_told_apart(own_folder):
+    model = build_decision_model(DecisionConfig("small", ("car", "sky", "car"), (16, 16), width=2))
+    write_decision_model("twice.tar", model, 0, 1.0, {})
+    assert open_decision_model("twice.tar").names == ("car_0", "sky", "car_2")

@@ -31,7 +31,8 @@ class SampleOptions(ModelOptions):
 
     seeds: Optional[str] = option(None, "numbers of the images to make, such as 0-63,100, instead of --num_samples: "
                                   "image i is the image of that number", metavar="LIST")
-    num_samples: Optional[int] = option(None, "images over all divisions (default: the preset's)", kind="total", low=1)
+    num_samples: Optional[int] = option(None, "images over all divisions (default: the preset's)", kind="total", low=1,
+                                        high=flags.MOST_IMAGES)
     num_divisions: int = option(1, "number of independent processes that share the job", kind="how", low=1)
     division_idx: int = option(0, "index of this process's part", kind="how", low=0)
     bs: int = flags.batch_size(2500, "--batch_size")

@@ -77,6 +77,20 @@ def test_T16_averaged_weights_by_default_and_said_so(trained, tmp_path):
     torch.testing.assert_close(pictures(read_blobgan(path, weights="raw")), expected(trained, ""), **NEAR)
 
 
+@pytest.mark.parametrize("wrapper", ["module", "_orig_mod"])
+def test_networks_that_were_wrapped_one_by_one(trained, wrapper, tmp_path):
+    state = {name.replace(".", f".{wrapper}.", 1): value for name, value in state_dict(trained).items()}
+    save_torch(tmp_path / "a.ckpt", {"state_dict": state, "hyper_parameters": small().to_hyper_parameters()})
+    torch.testing.assert_close(pictures(read_blobgan(tmp_path / "a.ckpt")), expected(trained), **NEAR)
+
+
+def test_what_is_missing_names_the_flag_of_the_command(trained, tmp_path):
+    path = written(tmp_path / "a.ckpt", trained, drop=("generator_ema", "layout_net_ema"))
+    for flag, advice in (("--weights", "Pass --weights raw"), ("--live_weights", "Pass --live_weights, or")):
+        with pytest.raises(InputError, match=advice):
+            read_blobgan(path, flag=flag)
+
+
 @pytest.mark.parametrize("prefix", ["", "module.", "inverter.", "inverter.module."])
 def test_prefixes_of_wrappers(trained, prefix, tmp_path):
     path = written(tmp_path / "a.ckpt", trained, prefix=prefix)
