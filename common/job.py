@@ -159,13 +159,20 @@ class Job:
         with contextlib.suppress(InputError, OSError):  # where nothing can be written it stands as running
             if isinstance(error, InputError):
                 self._withdraw()
-            if self._lock is None or not self.path.exists() or read_record(self.path).get("status") != "running":
+            if self._lock is None or not (self._was_removed() or self._is_running()):
                 return
             if isinstance(error, Exception):
                 self._mark("failed", why=f"{type(error).__name__}: {error}" if not isinstance(error, InputError)
                            else str(error))
             else:
                 self._mark("interrupted")
+
+    def _is_running(self):
+        return self.path.exists() and read_record(self.path).get("status") == "running"
+
+    def _was_removed(self):
+        """True when the folder was removed during the run, with the record, and the run wrote into a new one."""
+        return not self.path.exists() and not self._lock_path.exists() and bool(self._owned())
 
     def _withdraw(self):
         """Take back the record of a run that bad input ended before it wrote anything, so that it blocks no other.
@@ -260,6 +267,11 @@ class Job:
         """Write the finished record (`record` as --json shows it) and return it; an answered job keeps its own."""
         if self.finished is not None:
             return {**record, "results": self.finished["results"], "outputs": self.finished["outputs"]}
+        gone = [path for path in record["outputs"] if not os.path.lexists(path)]
+        if gone:
+            self._mark("failed", why=f"{gone[0]} has gone")
+            self.release()
+            raise InputError("was written and has gone since", where=gone[0], do="Run the same command again")
         versions = {"python": platform.python_version()}
         versions |= {name: _version(name) for name in ("genprobe", "torch", "numpy")}
         files = [os.path.relpath(path, self.folder) for path in record["outputs"]]  # so that the folder can be moved

@@ -1,9 +1,12 @@
 """How a job's record says that it ended, and what it says first: the summary."""
 
+import shutil
+
 import pytest
 
 from common.errors import InputError
-from common.files import read_json
+from common.files import read_json, write_text
+from common.job import Job
 from common.summary import Quantity, check_summary, figures, summariser
 from tests.common.test_job import finish, job
 
@@ -42,6 +45,35 @@ def test_a_finished_record_stays_when_bad_input_ends_a_later_run_before_it_wrote
     with pytest.raises(InputError):
         job(tmp_path, content={"input": 2}).run(work, lambda: ("", {}))
     assert (tmp_path / "run.json").read_bytes() == before
+
+
+def test_a_run_whose_folder_is_removed_meanwhile_leaves_a_record_and_goes_on(tmp_path):
+    """What it wrote after that would be foreign to the same command, and in its way."""
+    def work():
+        shutil.rmtree(tmp_path / "out")
+        write_text(tmp_path / "out" / "parts" / "a", "")
+        raise InputError("no such file", where="out/log.jsonl", do="Restore it")
+
+    with pytest.raises(InputError):
+        job(tmp_path / "out").run(work, lambda: ("", {}))
+    assert read_json(tmp_path / "out" / "run.json")["status"] == "failed"
+    assert finish(tmp_path / "out") == ({"score": 2}, True)
+
+
+def test_a_run_whose_outputs_are_removed_meanwhile_is_not_done(tmp_path, monkeypatch):
+    whole = Job.run
+
+    def run_and_remove(*arguments):
+        outcome = whole(*arguments)
+        shutil.rmtree(tmp_path / "out")
+        return outcome
+
+    monkeypatch.setattr(Job, "run", run_and_remove)
+    with pytest.raises(InputError, match=r"x\.npz: was written and has gone since"):
+        finish(tmp_path / "out")
+    assert read_json(tmp_path / "out" / "run.json")["status"] == "failed"
+    monkeypatch.undo()
+    assert finish(tmp_path / "out") == ({"score": 2}, True)
 
 
 def test_a_finished_record_has_the_summary_of_its_results(tmp_path):
