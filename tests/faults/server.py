@@ -1,8 +1,8 @@
 """Starts commands at once, in forks of one process that has imported everything: python -m tests.faults.server [TOOL]
 
 Reads lines of JSON: {"start": {...}} is answered with the pid of a fork that is the command, {"wait": [pid, seconds]}
-with its return code, or null where it took longer and was killed. What a start may hold, beside `tool`, `words`,
-`folder` and `out`, `err` (files that take what it prints):
+with its return code, or null where it took longer and was killed, after a traceback of all its threads. What a start
+may hold, beside `tool`, `words`, `folder` and `out`, `err` (files that take what it prints):
 
 variables: {name: value, or None to remove it} of the environment.
 stdout: "closed", "gone" (a pipe that nobody reads) or "full" (/dev/full).
@@ -19,6 +19,7 @@ A step changes what lies below the folder: a file is opened for writing, renamed
 
 import atexit
 import ctypes
+import faulthandler
 import gc
 import importlib
 import itertools
@@ -107,6 +108,8 @@ def wait(pid, seconds):
                     err.write(pipe.read())
             return os.waitstatus_to_exitcode(status)
         if time.monotonic() > end:
+            os.kill(pid, signal.SIGUSR1)
+            time.sleep(0.5)
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
             return None
@@ -128,6 +131,7 @@ def prepare(request, stderr):
     if "memory" in request:
         used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (used + request["memory"],) * 2)
+    faulthandler.register(signal.SIGUSR1, file=2)
     turn_clock(request.get("clock"))
     sys.addaudithook(Steps(request))
 
