@@ -58,7 +58,7 @@ def main(*names):
     if not names:
         map_by_principal_components()
     gc.freeze()
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # a command that is met before its first line ends in silence
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # as tools/__init__.py leaves it
     for line in sys.stdin:
         request = json.loads(line)
         answer = start(request["start"]) if "start" in request else wait(*request["wait"])
@@ -211,7 +211,6 @@ def be(tool, words):
 
     module = importlib.import_module(f"tools.{tool}.__main__")
     sys.argv = [module.__file__, *(os.fsdecode(word.encode("utf-8", "surrogateescape")) for word in words)]
-    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         leave(module.cli)
     except SystemExit as error:
