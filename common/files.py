@@ -248,10 +248,12 @@ def remove_leftovers(folder, below=(), names=()):
     """
     pattern = f".*{TEMPORARY}"
     found = list(Path(folder).glob(pattern)) + [path for tree in below for path in Path(tree).rglob(pattern)]
-    for name in names:
-        head, last = os.path.split(name)
-        for place in matches(Path(folder), head) if last else ():
-            found += [path for path in place.glob(pattern) if place.is_dir() and _is_temporary_of(path.name, last)]
+    beside = {}  # {another folder: names in it}
+    for head, last in map(os.path.split, names):
+        for place in matches(Path(folder), head) if head else ():
+            beside.setdefault(place, []).append(last)
+    for place, written in beside.items():
+        found += [path for path in place.glob(pattern) if any(_is_temporary_of(path.name, last) for last in written)]
     for leftover in found:
         leftover.unlink(missing_ok=True)
 
