@@ -12,6 +12,7 @@ import re
 import shlex
 import signal
 import sys
+import threading
 import time
 from dataclasses import dataclass
 
@@ -64,15 +65,16 @@ def run(main, options_class, prog, description, epilog="", argv=None, subcommand
     except SystemExit as error:  # --help
         return error.code or _print_help("")
     except InputError as error:
-        return _fail(f"error: {in_flags(error, options_class)}", 2)
+        stopped = _INTERRUPTED and not debug  # a library made another error of it
+        return _fail_interrupted(prog, words) if stopped else _fail(f"error: {in_flags(error, options_class)}", 2)
     except KeyboardInterrupt:
-        return _fail(f"interrupted; progress saved, resume with: {_command(prog, words)}", 130)
+        return _fail_interrupted(prog, words)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:
         if _INTERRUPTED and not debug:  # an import that was cut short
-            return _fail(f"interrupted; progress saved, resume with: {_command(prog, words)}", 130)
+            return _fail_interrupted(prog, words)
         mended = as_input_error(error)
         if mended is not None and not debug:
             return _fail(f"error: {mended}", 2)
@@ -127,6 +129,10 @@ def in_flags(error, options_class):
     return InputError(what, where=where, do=do)
 
 
+def _fail_interrupted(prog, words):
+    return _fail(f"interrupted; progress saved, resume with: {_command(prog, words)}", 130)
+
+
 def _command(prog, words):
     """Return the command as the user can give it again."""
     start = "python -m tools." if sys.argv[0].endswith("__main__.py") else ""
@@ -134,11 +140,39 @@ def _command(prog, words):
 
 
 _INTERRUPTED = []  # signals that asked to stop: an import that they meet may swallow the exception, or raise another
+_HELD = []  # one entry for each held_interruptions
 
 
 def _interrupt(signum, frame):
     _INTERRUPTED.append(signum)
-    raise KeyboardInterrupt
+    sys.unraisablehook = _ignore  # objects that were half made
+    if not _HELD:
+        raise KeyboardInterrupt
+
+
+def _ignore(unraisable):
+    pass
+
+
+@contextlib.contextmanager
+def held_interruptions():
+    """Let an interruption wait until the body has ended, in the main thread."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    _HELD.append(None)
+    try:
+        yield
+    finally:
+        _HELD.pop()
+    if not _HELD:
+        check_interrupted()
+
+
+def cause_of(error):
+    """Return the interruption of which a library made another error, where the process was asked to stop, else the
+    error."""
+    return KeyboardInterrupt() if _INTERRUPTED and isinstance(error, Exception) else error
 
 
 def check_interrupted():

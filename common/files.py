@@ -5,10 +5,12 @@ errors (full disk, read-only file system, no permission) become an InputError th
 """
 
 import errno
+import fnmatch
 import hashlib
 import io
 import json
 import os
+import re
 import stat
 import zipfile
 from contextlib import contextmanager
@@ -120,10 +122,18 @@ def write_text(path, text):
     write_bytes(path, text.encode())
 
 
-def append_text(path, text):
-    """Append UTF-8 text to a log; the one write that is not atomic: a killed run may leave half a line."""
-    with system_errors(path), open(path, "a", encoding="utf-8") as log:
-        log.write(text)
+def append_text(path, text, again=False):
+    """Append UTF-8 text to a log; the one write that is not atomic: a killed run may leave half a line.
+
+    again: a run that was stopped may have added the text, or its beginning: only what is missing of it is added.
+    """
+    data = text.encode()
+    with system_errors(path), open(path, "ab+" if again else "ab") as log:
+        if again:
+            log.seek(max(0, log.tell() - len(data)))
+            tail = log.read()
+            data = data[next(count for count in range(len(tail), -1, -1) if tail.endswith(data[:count])):]
+        log.write(data)
 
 
 def write_json(path, value):
@@ -241,15 +251,53 @@ def fingerprint(path):
     return {"name": path.name, "bytes": path.stat().st_size, "sha256": file_hash(path)}
 
 
-def remove_leftovers(folder, below=()):
-    """Remove temporary files that a killed run left in `folder`, and anywhere below the folders `below`.
+def remove_leftovers(folder, below=(), names=()):
+    """Remove temporary files that a killed run left in `folder`, anywhere below the folders `below`, and of the files
+    `names`, as `matches` takes them.
 
-    Other folders are not touched: another job may be writing there.
+    Of other folders nothing else is touched: another job may be writing there.
     """
     pattern = f".*{TEMPORARY}"
-    direct = list(Path(folder).glob(pattern))
-    for leftover in direct + [path for tree in below for path in Path(tree).rglob(pattern)]:
+    found = list(Path(folder).glob(pattern)) + [path for tree in below for path in Path(tree).rglob(pattern)]
+    beside = {}  # {another folder: names in it}
+    for head, last in map(os.path.split, names):
+        for place in matches(Path(folder), head) if head else ():
+            beside.setdefault(place, []).append(last)
+    for place, written in beside.items():
+        found += [path for path in place.glob(pattern) if any(_is_temporary_of(path.name, last) for last in written)]
+    for leftover in found:
         leftover.unlink(missing_ok=True)
+
+
+def remove_abandoned(path):
+    """Remove temporary files of a file that belongs to no job: those of processes that are no more."""
+    path = Path(path)
+    for place in path.parent.glob(f".*{TEMPORARY}"):
+        if _is_temporary_of(place.name, path.name) and not _runs(int(place.name.split(".")[-2])):
+            place.unlink(missing_ok=True)
+
+
+def _runs(pid):
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
+def _is_temporary_of(name, last):
+    written = re.fullmatch(rf"\.(.+)\.[0-9]+{re.escape(TEMPORARY)}", name, re.DOTALL)
+    return written is not None and (written[1] == last or fnmatch.fnmatchcase(written[1], last))
+
+
+def matches(folder, name):
+    """Return the paths of a name or pattern relative to a folder, or of an absolute path, whatever signs are in it."""
+    if any(sign in name for sign in "*?[") and not os.path.isabs(name):
+        return folder.glob(name)
+    path = Path(os.path.normpath(folder / name))  # ".." leads out of a folder that is not made yet, too
+    return [path] if path.exists() or path.is_symlink() else []
 
 
 def remove_tree(folder):

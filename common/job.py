@@ -15,9 +15,18 @@ import shutil
 from pathlib import Path
 
 from common import console, parallel
-from common.cli import Outcome, check_interrupted
+from common.cli import Outcome, cause_of, check_interrupted
 from common.errors import InputError
-from common.files import check_writable, lock_file, plain, remove_empty, remove_leftovers, write_bytes, write_json
+from common.files import (
+    check_writable,
+    lock_file,
+    matches,
+    plain,
+    remove_empty,
+    remove_leftovers,
+    write_bytes,
+    write_json,
+)
 from common.record import LOCK, RECORD, command_of, is_whole, read_record, request_of, sizes_of, stamps_of
 
 START_ANEW = "Use the same value, another folder, or --overwrite to start anew"
@@ -55,6 +64,7 @@ class Job:
         self.finished = None  # the earlier record that answers
         self.overwrite = bool(getattr(options, "overwrite", False))  # earlier outputs are to go
         self.extra = {}  # more entries of the finished record, such as the machine
+        self.resumes = False  # a run of this command was stopped here
         self.says_up_to_date = True  # when the earlier record answers
         self.stamps = None if inputs is None else stamps_of(inputs)
         self._lock, self._made = None, []
@@ -79,7 +89,7 @@ class Job:
             try:
                 results, outputs = work()
             except BaseException as error:
-                self._end_early(error)
+                self._end_early(cause_of(error))
                 self.release()
                 raise
         if device is not None:
@@ -117,9 +127,10 @@ class Job:
             if results is not None:
                 self.release()
                 return results
+            self.resumes = self._status() not in (None, "done")
             self._earlier = self.path.read_bytes() if self.path.exists() and not self.overwrite else None
             owned = self._owned()
-            remove_leftovers(self.folder, [path for path in owned if path.is_dir()])
+            remove_leftovers(self.folder, [path for path in owned if path.is_dir()], self.owns)
             if self.overwrite:  # killed meanwhile, it leaves a record that says so, and the next run goes on clearing
                 self._mark("clearing")
                 for path in owned:
@@ -141,7 +152,7 @@ class Job:
     def _owned(self, owns=None):
         """Return the paths that bear the job's names, sorted."""
         names = self.owns if owns is None else owns
-        found = {path for name in names for path in _matches(self.folder, name)}
+        found = {path for name in names for path in matches(self.folder, name)}
         return sorted(found - {self.path, self._lock_path})
 
     @property
@@ -159,13 +170,20 @@ class Job:
         with contextlib.suppress(InputError, OSError):  # where nothing can be written it stands as running
             if isinstance(error, InputError):
                 self._withdraw()
-            if self._lock is None or not self.path.exists() or read_record(self.path).get("status") != "running":
+            if self._lock is None or not (self._was_removed() or self._status() == "running"):
                 return
             if isinstance(error, Exception):
                 self._mark("failed", why=f"{type(error).__name__}: {error}" if not isinstance(error, InputError)
                            else str(error))
             else:
                 self._mark("interrupted")
+
+    def _status(self):
+        return read_record(self.path).get("status") if self.path.exists() else None
+
+    def _was_removed(self):
+        """True when the folder was removed during the run, with the record, and the run wrote into a new one."""
+        return not self.path.exists() and not self._lock_path.exists() and bool(self._owned())
 
     def _withdraw(self):
         """Take back the record of a run that bad input ended before it wrote anything, so that it blocks no other.
@@ -260,6 +278,11 @@ class Job:
         """Write the finished record (`record` as --json shows it) and return it; an answered job keeps its own."""
         if self.finished is not None:
             return {**record, "results": self.finished["results"], "outputs": self.finished["outputs"]}
+        gone = [path for path in record["outputs"] if not os.path.lexists(path)]
+        if gone:
+            self._mark("failed", why=f"{gone[0]} has gone")
+            self.release()
+            raise InputError("was written and has gone since", where=gone[0], do="Run the same command again")
         versions = {"python": platform.python_version()}
         versions |= {name: _version(name) for name in ("genprobe", "torch", "numpy")}
         files = [os.path.relpath(path, self.folder) for path in record["outputs"]]  # so that the folder can be moved
@@ -316,14 +339,6 @@ def _changes(before, after):
 def _short(value):
     """Return a value for people: of a SHA-256 the first eight digits."""
     return f"{value[:8]}..." if re.fullmatch("[0-9a-f]{64}", str(value)) else value
-
-
-def _matches(folder, name):
-    """Return the paths of a name or pattern relative to a folder, or of an absolute path."""
-    if any(sign in name for sign in "*?["):
-        return folder.glob(name)
-    path = Path(os.path.normpath(folder / name))  # ".." leads out of a folder that is not made yet, too
-    return [path] if path.exists() or path.is_symlink() else []
 
 
 def _version(name):

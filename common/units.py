@@ -1,11 +1,11 @@
 """Units of work of a job (files, each complete or absent): which are missing, which are mine, making them."""
 
 from collections import deque
-from concurrent.futures import ThreadPoolExecutor
 
 from common import console, parallel
 from common.errors import InputError
 from common.files import read_npz
+from common.threads import Threads
 
 PNG_END = b"\x00\x00\x00\x00IEND\xaeB`\x82"
 AHEAD, BEHIND = 2, 4  # units waiting for the computation, and for the disk
@@ -35,7 +35,7 @@ def make_pipelined(units, is_complete, load, compute, write, label, size=len, wo
     missing = [each for each in units if not is_complete(each)]
     parallel.barrier()  # all have looked before any writes
     waiting, ahead, writing = deque(parallel.shard(missing)), deque(), deque()
-    with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(max(1, workers)) as writers, \
+    with Threads(1) as reader, Threads(max(1, workers)) as writers, \
             console.progress(label, sum(map(size, waiting)), unit="images") as advance:
         try:
             while waiting or ahead:

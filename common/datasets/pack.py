@@ -6,7 +6,6 @@ it was made and how they were resized, and has a CRC-32 for each chunk.
 
 import os
 import zlib
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +13,7 @@ import numpy as np
 from common import console
 from common.errors import InputError
 from common.files import exclusive, plain, read_json, system_errors, write_json
+from common.threads import Threads
 
 CHUNK = 64 << 20  # bytes of pixels between two saves of the progress
 
@@ -84,7 +84,7 @@ class Pack:
         pixels, done = self._open_part(starts)
         self.unreadable = [number for number in self.unreadable if number < done * self.step]
         with console.progress("preparing images", self.shape[0], done * self.step, "images") as advance, \
-                ThreadPoolExecutor(max(1, num_workers)) as pool:
+                Threads(max(1, num_workers)) as pool:
             for start in starts[done:]:
                 numbers = np.arange(start, min(start + self.step, self.shape[0]))
                 for part, (places, images) in zip(parts := np.array_split(numbers, max(1, num_workers) * 4),

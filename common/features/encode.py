@@ -8,7 +8,6 @@ images with others only the new ones are (see common/features/cache.py).
 import hashlib
 import itertools
 import json
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -16,6 +15,7 @@ import numpy as np
 
 from common.errors import SYSTEM_ADVICE, InputError
 from common.features import cache
+from common.threads import Threads
 
 PART = 512  # images of a part, which is made and written as one
 FORMAT = 4  # of the files; another one is another key
@@ -136,7 +136,7 @@ def _make_parts(images, sets, work, label):
     lacking = {number: [item for item in sets if item.lacks(number)] for number in range(len(spans))}
     mine = parallel.shard([number for number, waiting in lacking.items() if waiting])
     fresh = sum(any(index not in item.known for item in lacking[number]) for number in mine for index in spans[number])
-    with ThreadPoolExecutor(max(1, work[1])) as pool, ExitStack() as opened, \
+    with Threads(max(1, work[1])) as pool, ExitStack() as opened, \
             console.progress(label, fresh, unit="images") as advance:
         rows_of = {item: opened.enter_context(cache.open_rows(item.known)) for item in sets}
         for number in mine:

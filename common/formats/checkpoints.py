@@ -1,6 +1,7 @@
 """Reading and writing checkpoints (.pt, .pth, .safetensors). No file that is read here can run code."""
 
 import json
+import os
 
 from common.errors import InputError
 from common.files import atomic_path, system_errors, write_bytes
@@ -104,14 +105,23 @@ def load_safetensors(path):
     """
     from safetensors import SafetensorError, safe_open
 
-    with system_errors(path), open(path, "rb"):
-        pass
+    with system_errors(path):
+        opened = open(path, "rb")
     try:
-        with safe_open(path, framework="pt") as stream:
+        with opened, safe_open(_utf8_name(path, opened), framework="pt") as stream:
             names = list(stream.keys())  # not a dictionary: it cannot be iterated itself
             return {name: stream.get_tensor(name).clone() for name in names}, stream.metadata() or {}
     except (SafetensorError, ValueError) as error:
         raise InputError("not a complete safetensors file", where=path, do="Copy or make the file again") from error
+
+
+def _utf8_name(path, opened):
+    """Return a name of an open file that a library can take which knows no others than UTF-8."""
+    try:
+        os.fspath(path).encode()
+    except UnicodeEncodeError:
+        return f"/dev/fd/{opened.fileno()}"
+    return path
 
 
 def save_safetensors(path, tensors, metadata):

@@ -1,9 +1,12 @@
 """From words to options to exit statuses."""
 
+import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import List, Optional
@@ -11,10 +14,11 @@ from typing import List, Optional
 import pytest
 
 from common import console
-from common.cli import Outcome, dispatch, in_flags, run
+from common.cli import _INTERRUPTED, Outcome, _interrupt, dispatch, in_flags, run
 from common.errors import InputError, Parameter
 from common.options import REQUIRED, CommonOptions, option
 from common.parser import parse
+from common.threads import Threads
 
 
 @dataclass(kw_only=True)
@@ -204,3 +208,46 @@ def test_of_several_processes_the_main_one_speaks(rank, monkeypatch, capsys):
 def test_a_parameter_is_shown_as_its_flag_and_a_path_of_that_name_as_it_is():
     for where, shown in ((Parameter("rate", 3), "--rate 3"), (Path("a") / "rate", str(Path("a") / "rate"))):
         assert str(in_flags(InputError("wrong", where=where), Options)).startswith(f"{shown}: ")
+
+
+def test_an_interruption_of_which_a_library_made_another_error_is_one(capsys):
+    def main(options):
+        with contextlib.suppress(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(1)
+        sys.unraisablehook(None)
+        raise InputError("not a complete file", where="network", do="Copy it again")
+
+    hook, handler = sys.unraisablehook, signal.getsignal(signal.SIGTERM)
+    try:
+        assert run(main, Options, "made_up", "A tool.", argv=["--data", "x"]) == 130
+        assert capsys.readouterr().err.startswith("interrupted; progress saved, resume with: ")
+        assert run(lambda options: Outcome({}), Options, "made_up", "A tool.", argv=["--data", "x"]) == 0
+    finally:
+        sys.unraisablehook = hook
+        signal.signal(signal.SIGTERM, handler)
+
+
+def test_an_interruption_waits_until_a_pool_knows_of_its_thread():
+    """Else the pool would not wait for the thread, and the process would end in the middle of its writing."""
+    ended, hook, handler = [], sys.unraisablehook, signal.signal(signal.SIGTERM, _interrupt)
+
+    def write():
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.05)
+        ended.append(1)
+
+    def interrupted():
+        with Threads(1) as pool:
+            pool.submit(write)
+            time.sleep(1)
+
+    try:
+        for number in range(10):
+            with pytest.raises(KeyboardInterrupt):
+                interrupted()
+            assert len(ended) == number + 1
+    finally:
+        sys.unraisablehook = hook
+        signal.signal(signal.SIGTERM, handler)
+        _INTERRUPTED.clear()

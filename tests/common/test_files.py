@@ -167,3 +167,32 @@ def test_fingerprints_tell_files_apart(tmp_path):
     sha256 = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     assert files.fingerprint(tmp_path / "a") == {"name": "a", "bytes": 3, "sha256": sha256}
     assert files.fingerprint(tmp_path)["entries"] == 1
+
+
+def test_a_line_that_a_stopped_run_may_have_added_is_there_once(tmp_path):
+    path = tmp_path / "metrics.txt"
+    for before, after in (("", "a: 1\nb: 2\n"), ("x\n", "x\na: 1\nb: 2\n"), ("x\na: 1", "x\na: 1\nb: 2\n"),
+                          ("a: 1\nb: 2\n", "a: 1\nb: 2\n")):
+        path.write_text(before)
+        files.append_text(path, "a: 1\nb: 2\n", again=True)
+        assert path.read_text() == after
+    files.append_text(path, "a: 1\nb: 2\n")
+    assert path.read_text() == 2 * "a: 1\nb: 2\n"
+
+
+def test_what_killed_writes_left_of_a_file_goes_and_nothing_else(tmp_path):
+    job = tmp_path / "job"
+    mine, others = [".map.csv.7.part", ".map [b].csv.7.part", ".x_1.png.9.part"], [".other.csv.7.part", ".map.csv.part"]
+    for name in [*mine, *others]:
+        (tmp_path / name).touch()
+    job.mkdir()
+    (job / ".run.json.3.part").touch()
+    files.remove_leftovers(job, names=["../map.csv", str(tmp_path / "map [b].csv"), "../x_*.png", "../gone/x.csv"])
+    assert sorted(path.name for path in tmp_path.rglob("*.part")) == sorted(others)
+
+
+def test_of_a_file_without_a_job_what_living_processes_write_stays(tmp_path):
+    for number in (os.getpid(), 2 ** 30):
+        (tmp_path / f".page.html.{number}.part").touch()
+    files.remove_abandoned(tmp_path / "page.html")
+    assert [path.name for path in tmp_path.iterdir()] == [f".page.html.{os.getpid()}.part"]

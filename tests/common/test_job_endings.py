@@ -1,11 +1,16 @@
 """How a job's record says that it ended, and what it says first: the summary."""
 
+import contextlib
+import shutil
+
 import pytest
 
+from common.cli import _hand_out
 from common.errors import InputError
-from common.files import read_json
+from common.files import TEMPORARY, read_json, write_text
+from common.job import Job
 from common.summary import Quantity, check_summary, figures, summariser
-from tests.common.test_job import finish, job
+from tests.common.test_job import Options, finish, job
 
 
 def ended(folder, error):
@@ -42,6 +47,62 @@ def test_a_finished_record_stays_when_bad_input_ends_a_later_run_before_it_wrote
     with pytest.raises(InputError):
         job(tmp_path, content={"input": 2}).run(work, lambda: ("", {}))
     assert (tmp_path / "run.json").read_bytes() == before
+
+
+def test_a_run_whose_folder_is_removed_meanwhile_leaves_a_record_and_goes_on(tmp_path):
+    """What it wrote after that would be foreign to the same command, and in its way."""
+    def work():
+        shutil.rmtree(tmp_path / "out")
+        write_text(tmp_path / "out" / "parts" / "a", "")
+        raise InputError("no such file", where="out/log.jsonl", do="Restore it")
+
+    with pytest.raises(InputError):
+        job(tmp_path / "out").run(work, lambda: ("", {}))
+    assert read_json(tmp_path / "out" / "run.json")["status"] == "failed"
+    assert finish(tmp_path / "out") == ({"score": 2}, True)
+
+
+def test_a_run_whose_outputs_are_removed_meanwhile_is_not_done(tmp_path, monkeypatch):
+    whole = Job.run
+
+    def run_and_remove(*arguments):
+        outcome = whole(*arguments)
+        shutil.rmtree(tmp_path / "out")
+        return outcome
+
+    monkeypatch.setattr(Job, "run", run_and_remove)
+    with pytest.raises(InputError, match=r"x\.npz: was written and has gone since"):
+        finish(tmp_path / "out")
+    assert read_json(tmp_path / "out" / "run.json")["status"] == "failed"
+    monkeypatch.undo()
+    assert finish(tmp_path / "out") == ({"score": 2}, True)
+
+
+def test_outputs_outside_the_folder_are_names_and_lose_their_leftovers(tmp_path):
+    """Whatever signs of patterns are in the names that the user gave."""
+    path = tmp_path / "a [b]*" / "values.npz"
+    path.parent.mkdir()
+    left = path.with_name(f".values.npz.7{TEMPORARY}")
+    left.touch()
+    assert finish(tmp_path / "record", owns=["x.npz", path.absolute()])[1]
+    assert not left.exists()
+    assert finish(tmp_path / "record", owns=["x.npz", path.absolute()])[1] is False
+
+
+def test_a_job_knows_that_a_run_was_stopped(tmp_path):
+    found = []
+    for error, resumes in ((KeyboardInterrupt(), False), (KeyboardInterrupt(), True), (None, True), (None, False)):
+        again = job(tmp_path, Options(overwrite=True) if not resumes and found else None)
+
+        def work(error=error, again=again):
+            found.append(again.resumes)
+            if error:
+                raise error
+            return {"score": 2}, []
+
+        with contextlib.suppress(KeyboardInterrupt):
+            _hand_out(again.run(work, lambda: ("", {})), Options(), "made_up", None, 1.0)
+        assert found[-1] is resumes
 
 
 def test_a_finished_record_has_the_summary_of_its_results(tmp_path):

@@ -131,7 +131,8 @@ def _job(options, name, folder, gan, images, names, source, reconstructions, dev
             return {}, []
         results = _measure(options, images, names, reconstructions, Quality(perceptual, model), sets, folder, device)
         if text is not None:
-            append_text(text, "".join(f"{key}: {value}\n" for key, value in results.items()))
+            append_text(text, "".join(f"{key}: {value}\n" for key, value in results.items()),
+                        again=job.resumes)
         return results, [folder / ROWS]
 
     line = f"would compare {len(names):,} images with their reconstructions into {folder}"

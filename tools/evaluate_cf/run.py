@@ -30,12 +30,12 @@ def evaluate(request):
     if job.answer() is None:
         sets.open()
     line = f"would measure {found.pairs:,} pairs of {len(found.files):,} batches into {folder}"
-    return job.run(lambda: _measure(request, material, sets, folder) if parallel.is_main() else ({}, []),
+    return job.run(lambda: _measure(request, material, sets, job) if parallel.is_main() else ({}, []),
                    lambda: (line, {"pairs": found.pairs}), device)
 
 
-def _measure(options, material, sets, folder):
-    """Return (results, files)."""
+def _measure(options, material, sets, job):
+    """Return (results, files), written into the job's folder."""
     from common.images.suffixes import file_stems
     from tools.evaluate_cf.changes import Changes
     from tools.evaluate_cf.gallery import Gallery
@@ -45,6 +45,7 @@ def _measure(options, material, sets, folder):
     from tools.evaluate_cf.summary import summarise
     from tools.evaluate_cf.truth import add_truth
 
+    folder = job.folder
     names, measurer, lines = list(material.explained.names), Measurer(material, options), []
     realism, changes = Realism(measurer, sets), Changes()
     gallery = Gallery(material, options.page_pairs)
@@ -74,7 +75,7 @@ def _measure(options, material, sets, folder):
     results = _results(material, lines, summary)
     files = [*_write(folder, lines, summary), folder / "cf.html"]
     write_page(folder / "cf.html", material, results, lines, changes, gallery)
-    _append_metrics(folder if options.output_dir else material.folder.path, summary)
+    _append_metrics(folder if options.output_dir else material.folder.path, summary, job.resumes)
     return results, files
 
 
@@ -131,7 +132,7 @@ def _plain(value):
     return None if isinstance(value, float) and not abs(value) < float("inf") else value
 
 
-def _append_metrics(folder, summary):
+def _append_metrics(folder, summary, again):
     """Add the original's lines to metrics.txt: success rate, LPIPS and FID of each attribute."""
     from common.files import append_text
 
@@ -141,7 +142,7 @@ def _append_metrics(folder, summary):
     text = "".join(f"{attribute}: " + ", ".join(f"{word} {entry[name]}" for name, word in words
                                                 if entry.get(name) is not None) + "\n"
                    for attribute, entry in summary.items())
-    append_text(folder / "metrics.txt", text)
+    append_text(folder / "metrics.txt", text, again)
 
 
 def show(results):

@@ -3,7 +3,6 @@
 import os
 import shutil
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from common import console
@@ -12,6 +11,7 @@ from common.files import TEMPORARY, write_bytes
 from common.formats.tables import write_table
 from common.job import START_ANEW, Job
 from common.record import LOCK, RECORD
+from common.threads import Threads
 from tools.extract_subimages import findings
 from tools.extract_subimages.checks import pair_folders
 from tools.extract_subimages.chunks import extract, mask_path
@@ -94,7 +94,7 @@ class Extraction:
         for unit in self.units:
             found = {"about": self.shards.header(unit)} if self.is_packed else finished(self.options, unit)
             known |= {unit.index: found} if found and found["about"] else {}
-        with ThreadPoolExecutor(max(self.options.n_thread, 1)) as pool:
+        with Threads(max(self.options.n_thread, 1)) as pool:
             same = pool.map(lambda index: same_inputs(self.options, self.units[index], known[index]["about"]), known)
             changed = {index for index, is_same in zip(known, same) if not is_same}
         for unit in self.units:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from common.cli import Outcome, leave, run
 from common.errors import InputError
-from common.files import check_writable, write_text
+from common.files import check_writable, remove_abandoned, write_text
 from common.options import REQUIRED, CommonOptions, option
 
 EPILOG = """examples:
@@ -48,6 +48,7 @@ def main(options):
     cards = cards_of([*scanned.folders, *scanned.runs])
     page = build(scanned, cards, options.title or folder.resolve().name, folder, output.parent)
     if not options.dry_run:
+        remove_abandoned(output)
         write_text(output, page)
     results = {
         "runs": len(scanned.runs),

@@ -104,6 +104,12 @@ def test_a_full_disk_is_named_though_torch_hides_it(tmp_path):
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")
+def test_safetensors_of_a_name_that_is_not_utf8_are_read(tmp_path, network):
+    path = tmp_path / "a\udcff.safetensors"
+    checkpoints.save_safetensors(path, network.state_dict(), {})
+    assert torch.equal(checkpoints.load_safetensors(path)[0]["weight"], network.weight)
+
+
 def test_safetensors_are_written_under_our_temporary_name_alone(tmp_path):
     path = tmp_path / "a.safetensors"
     (tmp_path / f".a.safetensors.{os.getpid()}{files.TEMPORARY}").symlink_to("/dev/full")
