@@ -87,8 +87,7 @@ class Explainer:
             return Batch(names, names, marks, targets, material.inverted(names), None, {}, left_out)
         weights, fast = material.weights, self.fast
         matching = Matching(targets, weights, fast.perceptual, fast.features)
-        encoder = None if material.encoder is None else material.encoder.network
-        start = first_blobs(material.gan, encoder, targets, options.init, matching)
+        start = first_blobs(material.gan, material.encoder, targets, options.init, matching)
         settings = InversionSettings(weights, options.lr_inv, 2.0, options.halve_inv_every, options.n_iters_inv,
                                      options.coarse, options.plateau, best=options.keep == "best")
         found = invert(fast.render, targets, start, settings, fast.perceptual, fast.features, advance)
@@ -101,7 +100,7 @@ class Explainer:
     def _mean(self, count):
         gan = self.material.gan
         with torch.no_grad():
-            return gan.layout_net.decode(gan.mean_latent()[None].expand(count, -1))
+            return gan.decode(gan.mean_latent()[None].expand(count, -1))
 
     @torch.no_grad()
     def _begin(self, batch):

@@ -149,13 +149,13 @@ def first_blobs(blobgan, encoder, targets, init, matching=None):
     """Return the Blobs that an inversion of targets (B, 3, H, W) starts from.
 
     init: "encoder", "mean" (the mean layout), or "best": whichever of both has the lower objective, per row; this needs
-    a Matching.
+    a Matching.  encoder: an EncoderFile, or None with "mean".
     """
     with torch.no_grad():
-        mean = blobgan.layout_net.decode(blobgan.mean_latent()[None].expand(len(targets), -1))
+        mean = blobgan.decode(blobgan.mean_latent()[None].expand(len(targets), -1))
         if init == "mean":
             return mean
-        encoded = blobgan.layout_net.decode(encoder(targets))
+        encoded = blobgan.decode(encoder.network(targets), encoder.config.mlp_idx)
         if init == "encoder":
             return encoded
         rows = torch.arange(len(targets), device=targets.device)

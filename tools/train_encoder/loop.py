@@ -63,6 +63,8 @@ class EncoderTraining:
     def loop(self):
         """Run the remaining steps and return the results."""
         options = self.options
+        if not self.done:
+            self.material.begin()
         plan = Plan(1, options.n_iters, options.batch_size, options.log_every, (options.save_every,),
                     options.accumulate, options.num_workers)
         products = [Periodic(options.log_imgs_every, lambda step: self.folder / f"step_{step}.jpg", self._draw),

@@ -11,8 +11,11 @@ from common.formats.checkpoints import load_strictly, weights_hash
 from common.networks.blobgan.encoder_files import EncoderConfig, read_encoder
 from common.networks.blobgan.files import read_blobgan
 from common.networks.blobgan.resnet_encoder import CHANNELS
-from common.seeding import unit_seed
+from common.seeding import unit_generator, unit_seed
 from tools.train_encoder.options import NONE, SIDES, TrainOptions, mlp_index, weights_of
+
+SPREAD = 0.1  # of a new encoder's outputs about the mean latent, as a share of what its random weights give
+DRAWS = 1000  # of the mean of an earlier latent
 
 
 class Material:
@@ -38,6 +41,14 @@ class Material:
     def _needs(self, measure):
         """Return the flag of a term with weight that a measure computes, or None."""
         return next((f"--{side}_{measure}" for side in SIDES if self.weights[f"{side}_{measure}"]), None)
+
+    @torch.no_grad()
+    def begin(self):
+        """Let an encoder with weights from the seed give nearly the mean latent of any picture, unless the flags say
+        otherwise; called before the first step, since the mean goes into the cache."""
+        if self.options.init == "mean" and self.options.start_weights == NONE:
+            self.network.last.bias.copy_(mean_at(self.gan, self.config.mlp_idx))
+            self.network.last.weight.mul_(SPREAD)
 
     def derived(self):
         """Return what shapes results beside the flags."""
@@ -104,6 +115,18 @@ def new_encoder(options, config, gan):
         load_strictly(network, file.network.state_dict(), options.start_weights,
                       do="Pass --arch, --channels and --mlp_idx of that encoder")
     return network.train()
+
+
+@torch.no_grad()
+def mean_at(gan, idx):
+    """Return the mean (L,) of the latents at mlp_idx."""
+    net = gan.layout_net
+    if idx in (-1, len(net.mlp) - 1):
+        return gan.mean_latent()
+    if idx in ("raw", len(net.mlp)):  # a linear layer away
+        return net.mlp[-1](gan.mean_latent()[None])[0]
+    z = torch.randn(DRAWS, net.noise_dim, generator=unit_generator(0, "mean latent"))
+    return net.latent(z.to(gan.device), idx).mean(dim=0)
 
 
 def open_decision(options, transform, device, needed_by):

@@ -14,20 +14,21 @@ ZERO = dict.fromkeys(TERMS, 0.0)
 RECT = {**ZERO, "real_lpips": 1.0, "real_MSE": 0.1, "real_decision": 0.05, "fake_lpips": 1.0, "fake_MSE": 1.0,
         "fake_decision": 0.1, "fake_latents_MSE": 10.0}
 SQUARE = {**ZERO, "real_lpips": 1.0, "real_MSE": 1.0, "fake_lpips": 1.0, "fake_MSE": 1.0, "fake_latents_MSE": 5.0}
-STREETS = {"batch_size": 16, "n_iters": 300, "schedule": "linear", "channels": [16, 32, 48, 48]}
+STREETS = {"batch_size": 16, "n_iters": 300, "schedule": "linear", "channels": [16, 32, 48, 48], "mlp_idx": "raw"}
 PRETRAIN = {
     "original": {"batch_size": 16, "lr": 0.005, "n_iters": 150_000, "halve_every": 2500, "fake_vector_MSE": 1.0},
-    "streets": {**STREETS, "lr": 0.004, "lr_floor": 0.5, "fake_vector_MSE": 10.0},
+    "streets": {**STREETS, "lr": 0.01, "lr_floor": 0.5, "fake_vector_MSE": 10.0},
 }
 COMMON = {"batch_size": 6, "lr": 0.002, "n_iters": 150_000, "halve_every": 5000, "loss_type": "l1"}
 TRAIN = {
     "rect": {**COMMON, **RECT},
     "rect_no_decision": {**COMMON, **RECT, "real_decision": 0.0, "fake_decision": 0.0},
     "square": {**COMMON, **SQUARE},
-    "streets": {**STREETS, **ZERO, "lr": 0.002, "loss_type": "l2", "real_lpips": 1.0, "real_MSE": 1.0,
-                "fake_vector_MSE": 3.0},
+    "streets": {**STREETS, **ZERO, "lr": 0.008, "loss_type": "l1", "real_lpips": 1.0, "real_MSE": 8.0,
+                "fake_vector_MSE": 0.3},
 }
-DEFAULTS = {"schedule": "cosine", "lr_floor": 0.0, "halve_every": 5000, "channels": [], "loss_type": "l1"}
+DEFAULTS = {"schedule": "cosine", "lr_floor": 0.0, "halve_every": 5000, "channels": [], "loss_type": "l1",
+            "mlp_idx": "-1"}
 NONE = "none"  # --start_weights
 
 
@@ -57,8 +58,10 @@ class EncoderOptions(CommonOptions):
         choices=["cosine", "original", "linear", "constant"])
     lr_floor: Optional[float] = of_preset("end of cosine and linear, as a fraction of --lr", low=0, below=1)
     halve_every: Optional[int] = of_preset("steps between halvings of --schedule original", low=1)
-    mlp_idx: str = option("-1", "module of the layout network whose input is predicted; raw: all numbers of the blobs",
-                          metavar="N")
+    mlp_idx: Optional[str] = of_preset("module of the layout network whose input is predicted; raw: all numbers of the "
+                                       "blobs", metavar="N")
+    init: str = option("mean", "a new encoder's first outputs: near the mean latent, or random, as in the original",
+                       choices=["mean", "random"])
     arch: str = option("stylegan", "network: the discriminator's body, or ResNet-18's blocks",
                        choices=["stylegan", "resnet"])
     channels: List[int] = option([], "channels by height, from the pictures' to 4 (stylegan), or by stage (resnet) "

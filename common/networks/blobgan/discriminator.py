@@ -101,6 +101,11 @@ class LayoutEncoder(_Body):
     def __init__(self, size, aspect_ratio=1, outputs=1024, multiplier=2, channels=None):
         super().__init__(size, aspect_ratio, outputs, channels or body_channels(size, multiplier), extra=0)
 
+    @property
+    def last(self):
+        """The layer whose outputs are the latents."""
+        return self.final_linear[-1]
+
     def forward(self, x):
         """Return latents (B, outputs) of images (B, 3, size, aspect_ratio size)."""
         return self.outputs(self.maps(x))

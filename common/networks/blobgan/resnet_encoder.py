@@ -55,6 +55,11 @@ class ResNetEncoder(nn.Module):
         self.linear = nn.Sequential(nn.Linear(inputs * SIDE * self.shape[1], inputs), nn.LeakyReLU(0.2),
                                     nn.Linear(inputs, outputs))
 
+    @property
+    def last(self):
+        """The layer whose outputs are the latents."""
+        return self.linear[-1]
+
     def forward(self, x):
         """Return the latents."""
         maps = F.adaptive_avg_pool2d(self.blocks(self.pool(self.stem(x))), self.shape)

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from PIL import Image
 from common.blobs.changes import changed_blobs
 from common.datasets.prepared import open_prepared, to_network
 from common.images.squash import for_network
+from common.networks.blobgan.encoder_files import read_encoder, write_encoder
 from common.networks.blobgan.files import read_blobgan
 from common.networks.blobgan.layout import Blobs
 from tests.tools.blobex_inv_cf.runs import NAMES, SIDE, WORDS, explained, lines, metadata, write_decision
@@ -452,6 +454,22 @@ def test_starts_of_an_inversion(init, here):
     own = metadata(0, init)["genprobe"]["inversion"]["objective"]
     assert len(own) == len(first) == 3
     assert snapshot(0, init)[0] == (2 if init == "mean" else 3)
+
+
+def test_an_encoder_of_all_numbers_starts_inversions_as_one_of_the_latent_before_them(here):
+    gan = read_blobgan("gan.ckpt")
+    file, net = read_encoder("encoder.pt", gan), gan.layout_net.mlp[-1]
+    raw = replace(file.config, outputs=gan.layout_net.raw_dim, mlp_idx="raw")
+    weights, own = raw.build().state_dict(), file.network.state_dict()
+    weights |= {name: value for name, value in own.items() if not name.startswith("final_linear.1.")}
+    # What the layout network's last layer makes of the latent, as one layer.
+    weights["final_linear.1.weight"] = net.weight @ own["final_linear.1.weight"] * net.scale
+    weights["final_linear.1.bias"] = net(own["final_linear.1.bias"][None])[0].detach()
+    write_encoder("raw.pt", raw, weights, None, None, 1)
+    for name in ("encoder", "raw"):
+        run("--inversion_only", "--n_iters_inv", "1", "--encoder_weights", f"{name}.pt", "--output_dir", name)
+    for one, two in zip(start_of(0, "encoder"), start_of(0, "raw")):
+        assert torch.allclose(one, two, atol=1e-4)
 
 
 def test_a_dry_run_says_what_it_would_do_and_writes_nothing(here):

@@ -22,7 +22,8 @@ ALL_DRAWS = ("--jitter", "--noise", "fresh", "--truncation_max", "0.5")
 
 
 def test_both_stages_learn_and_the_second_starts_from_the_first(here):
-    first = train(*PRETRAIN, "--n_iters", "150", "--batch_size", "16", "--lr", "0.004", "--save_every", "30", out="pre")
+    first = train(*PRETRAIN, "--mlp_idx", "raw", "--n_iters", "150", "--batch_size", "16", "--lr", "0.004",
+                  "--save_every", "30", "--init", "random", out="pre")
     rows = log_rows("pre")
     assert np.mean([row["loss"] for row in rows[-10:]]) < 0.5 * np.mean([row["loss"] for row in rows[:5]])
     assert first["best_held_out_loss"] == min(row["val_loss"] for row in rows if "val_loss" in row)
@@ -32,6 +33,33 @@ def test_both_stages_learn_and_the_second_starts_from_the_first(here):
     assert np.mean([row["loss"] for row in rows[-10:]]) < 0.95 * np.mean([row["loss"] for row in rows[:5]])
     assert set(rows[0]) == {"step", "loss", "real_lpips", "real_MSE", "fake_vector_MSE", "lr", "grad_norm"}
     assert results["weights"] == "ema"
+
+
+@pytest.mark.parametrize(("idx", "arch"), [("-1", ("stylegan",)), ("raw", ("stylegan",)),
+                                           ("1", ("resnet", "--channels", "8", "8"))])
+def test_a_new_encoder_begins_at_the_mean_latent(idx, arch, here):
+    gan = read_blobgan("gan.ckpt")
+    place = idx if idx == "raw" else int(idx)
+    z = torch.randn(4000, 6, generator=torch.Generator().manual_seed(1))
+    latents = gan.layout_net.latent(z, place)
+    mean, spread = latents.mean(dim=0), latents.std(dim=0).mean()
+    pictures = torch.rand(16, 3, 16, 16, generator=torch.Generator().manual_seed(2)) * 2 - 1
+    away = {}
+    for init in ("mean", "random"):
+        train(*PRETRAIN, "--n_iters", "1", "--lr", "1e-9", "--mlp_idx", idx, "--arch", *arch, "--init", init, out=init)
+        away[init] = (read_encoder(f"{init}/last.pt", gan).network(pictures) - mean).square().mean().sqrt()
+    assert away["mean"] < 0.5 * spread
+    assert away["mean"] < 0.5 * away["random"]
+
+
+def test_the_preset_of_the_streets_predicts_all_numbers_of_the_blobs(here):
+    small = ("--preset", "streets", "--channels", "8", "12", "12", "--n_iters", "1")
+    train(*PRETRAIN, *small, out="pre")
+    train(*TRAIN[:-2], *small, "--start_weights", "pre/best.pt", out="fine")
+    train(*PRETRAIN, *small, "--mlp_idx", "-1", out="one")
+    gan = read_blobgan("gan.ckpt")
+    assert read_encoder("pre/best.pt", gan).config.mlp_idx == read_encoder("fine/best.pt", gan).config.mlp_idx == "raw"
+    assert read_encoder("one/best.pt", gan).config.mlp_idx == -1
 
 
 def test_the_files_are_the_published_ones(here):
