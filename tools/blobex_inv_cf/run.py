@@ -55,8 +55,8 @@ def explain(request, show_results=show, is_part=False):
     settings = make_settings(options, material)
     folder = Path(options.output_dir)
     acting = replace(request, **{name: getattr(usual, name) for name in idle})  # a resumed run may have others
-    job = Job(folder, PROG, filled(acting), request=acting, derived=material.derived(), inputs=material.inputs(), owns=OWNS,
-              show=show_results, summary=findings.explain)
+    job = Job(folder, PROG, filled(acting), request=acting, derived=material.derived(), inputs=material.inputs(),
+              owns=OWNS, show=show_results, summary=findings.explain)
 
     def work():
         from tools.blobex_inv_cf.batch import Explainer
