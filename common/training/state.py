@@ -36,7 +36,11 @@ class TrainingState:
 
     def load(self, path, do="Use the options that it was trained with, or another folder"):
         """Load a stored state and return (step, extra)."""
-        stored = load_torch(path)
+        try:
+            stored = load_torch(path)
+        except InputError as error:
+            raise InputError(error.what, where=error.where, do="Restore it, or pass --overwrite to start over") \
+                from error
         check_parts(stored, ("step", "networks", "optimisers", "averages", "extra"), path, do)
         if type(stored["step"]) is not int:
             raise InputError("'step' is not an integer", where=path, do=do)

@@ -1,5 +1,6 @@
 """A folder of counterfactuals: its metadata, its record, whether it is whole, and which decision each pair wants."""
 
+from collections import Counter
 from pathlib import Path
 
 import torch
@@ -32,8 +33,13 @@ class Folder:
         if self.record and self.record.get("status") != "done" and not partial:
             raise InputError(f"the run is not finished: {len(numbered)} batches are in it", where=self.path, do=AGAIN)
         self.counts, self.names, self.shapes, self.attributes, self.width = [], [], set(), {}, set()
+        self.kinds = {}  # {attributes of a batch: the first that has them}
         for path in self.files:
             self._take(path, read_metadata(path))
+        repeated = next((name for name, count in Counter(self.names).items() if name is not None and count > 1), None)
+        if repeated is not None:
+            raise InputError(f"image '{repeated}' stands in it twice", where=self.path,
+                             do="Give the batches of one run")
         if any(self.counts) and not self.attributes:
             raise InputError("it has inversions and no counterfactual", where=self.files[0],
                              do="Run blobex_inv_cf without --inversion_only, or evaluate_cf inversion")
@@ -44,12 +50,25 @@ class Folder:
         self.names += metadata.names if metadata.names is not None else [None] * len(blobs.xs)
         if len(blobs.xs):
             self.shapes.add(widths_of(blobs))
+            self.kinds.setdefault(frozenset(metadata.attributes), path)
             self.width |= {each.scores.shape[-1] for each in metadata.attributes.values()}
             for attribute, found in metadata.attributes.items():
                 several = len(found.blobs.xs) if found.blobs.xs.dim() == 3 else 1
                 if self.attributes.setdefault(attribute, several) != several:
                     raise InputError(f"att_{attribute} has {several} counterfactuals of an image, other batches "
                                      f"{self.attributes[attribute]}", where=path, do="Give the batches of one run")
+
+    def check_attributes(self, count, is_classes):
+        """Raise InputError for an attribute that a model of `count` has not, and for batches that lack attributes which
+        others have; of classes each image has its own."""
+        wrong = next((attribute for attribute in sorted(self.attributes) if attribute >= count), None)
+        if wrong is not None:
+            raise InputError(f"att_{wrong} is in it, the model decides {count}", where=self.path,
+                             do="Pass the model that was explained with --decision_model_weights")
+        for kind, path in self.kinds.items() if not is_classes and not self.partial else ():
+            missing = sorted({*self.attributes} - kind)
+            if missing:
+                raise InputError(f"att_{missing[0]} is missing, other batches have it", where=path, do=AGAIN)
 
     @property
     def images(self):

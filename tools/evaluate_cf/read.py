@@ -103,6 +103,7 @@ class Material:
         for width in folder.width - {len(self.explained.names)}:
             raise InputError(f"its scores are of {width} attributes, the model has {len(self.explained.names)}",
                              where=folder.path, do="Pass the model that was explained with --decision_model_weights")
+        folder.check_attributes(len(self.explained.names), self.explained.description["kind"] == "classes")
 
     def _images(self):
         if all(name is None for name in self.folder.names):

@@ -24,6 +24,8 @@ def evaluate(request):
     material = Material(request, device)
     found, sets = material.folder, Sets(request, material.gan, device)
     folder = Path(request.output_dir or found.path / "evaluation")
+    if request.save_images and material.images is not None:
+        material.images.images.check_apart(folder)
     inputs = material.inputs()
     job = Job(folder, PROG, request, derived=material.derived() | sets.derived(), content=material.content(), owns=OWNS,
               inputs=inputs and inputs + sets.inputs(), show=show, summary=findings.evaluation)

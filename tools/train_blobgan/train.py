@@ -41,7 +41,8 @@ def train(given, output_dir):
     config = replace(configuration(options), other={"transform": images.transform.describe()})
     folder = Path(options.output_dir)
     reference = reference_identity(options)
-    derived = {"images": images.fingerprint(), **({"reference_images": reference} if reference else {})}
+    derived = {"images": images.fingerprint(), **({"reference_images": reference} if reference else {}),
+               **start_identity(options, folder)}
     job = Job(folder, PROG, options, request=given, derived=derived,
               inputs=inputs_of(options), owns=OWNS, accepted=accepted, summary=findings.train)
     run = None
@@ -49,11 +50,28 @@ def train(given, output_dir):
         from tools.train_blobgan.loop import BlobGANTraining
         from tools.train_blobgan.words import say_effective
 
+        run = BlobGANTraining(options, config, images, device, job.overwrite)
         if parallel.is_main():
             say_effective(options)
-        run = BlobGANTraining(options, config, images, device, job.overwrite)
     outputs = [folder / "state.pth", folder / "log.jsonl"]
     return job.run(lambda: (run.loop(), outputs), lambda: rehearse(options, config, images, run), device)
+
+
+def start_identity(options, folder):
+    """Return {name: hash} of the weights that a training starts from; InputError for a file that is not there.
+
+    A run that has a state of its own goes on without the flag, or where the file that it names is gone.
+    """
+    from common.files import file_hash
+    from common.record import RECORD, read_record
+
+    path, name = options.start_weights, "contents of start_weights"
+    record = read_record(folder / RECORD) if (folder / RECORD).exists() and not options.overwrite else {}
+    before = (record.get("options") or {}).get("start_weights")
+    goes_on = (folder / "state.pth").exists() and (path is None or before == str(path) and not Path(path).exists())
+    if goes_on:
+        return {name: (record.get("derived") or {}).get(name)}
+    return {name: None if path is None else file_hash(path)}
 
 
 def open_images(options):

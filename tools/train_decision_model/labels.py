@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from common.errors import InputError
+from common.options import is_given
 from tools.train_decision_model.bddoia import open_bddoia
 from tools.train_decision_model.classes import open_classes
 from tools.train_decision_model.tables import open_table
@@ -19,6 +20,9 @@ def open_source(options):
         wrong = next((name for name in names if getattr(options, name)), None)
         if kind != given[0] and wrong:
             raise InputError(f"needs --{kind}", where=f"--{wrong}", do="Leave it out")
+    divided = options.val_csv if options.csv else options.bddoia or not Path(options.data).is_dir()
+    if divided and is_given(options, "val_share"):
+        raise InputError("acts where nothing says which images are held out", where="--val_share", do="Leave it out")
     if options.bddoia is not None:
         source = open_bddoia(Path(options.bddoia), options.reasons)
     elif options.csv is not None:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, fields, replace
 from typing import List, Optional
 
-from common import flags
+from common import flags, parallel
 from common.errors import InputError, Parameter
 from common.options import CommonOptions, option
 
@@ -147,6 +147,10 @@ def _check(options):
     if options.truncation_min > options.truncation_max:
         raise InputError(f"is above --truncation_max {options.truncation_max:g}",
                          where=f"--truncation_min {options.truncation_min:g}", do="Correct the flags")
+    least = options.accumulate * parallel.world_size()
+    if options.batch_size < least:
+        raise InputError(f"is less than --accumulate times the number of processes, {least:,}",
+                         where=f"--batch_size {options.batch_size}", do="Use a larger batch, or a smaller --accumulate")
     if options.lpips_weights and options.perceptual:
         raise InputError("cannot be used with --lpips_weights: there is one perceptual distance",
                          where=f"--perceptual {options.perceptual}", do="Choose one")

@@ -1,4 +1,4 @@
-"""Tables of truth and labels, names of written images, and flags that act on nothing."""
+"""What does not go together: tables of truth and labels, batches, names of images, flags that act on nothing."""
 
 import pytest
 import torch
@@ -53,3 +53,28 @@ def test_written_images_of_one_stem_do_not_replace_each_other(tmp_path):
     results_of("evaluate_cf", *made.words("--save_images", "--page_pairs", "0"))
     saved = made.folder / "evaluation" / "images" / "att_0"
     assert {path.name for path in saved.iterdir()} == {"x.png.png", "x.bmp.png", "02.png", "v.1.png", "v.2.png"}
+
+
+def spoiled(made, number, change):
+    """Change the contents of a batch's file for a while; return how the evaluation is refused."""
+    path = made.folder / f"metadata_{number}.pt"
+    before, value = path.read_bytes(), torch.load(path, weights_only=True)
+    change(value)
+    torch.save(value, path)
+    try:
+        return refusal_of("evaluate_cf", *made.words())
+    finally:
+        path.write_bytes(before)
+
+
+def test_T33_batches_of_unlike_attributes_or_with_one_image_twice_are_refused(made):
+    lacking = spoiled(made, 1, lambda value: value.pop("att_1"))
+    assert "metadata_1.pt: att_1 is missing, other batches have it" in lacking
+    assert "att_7 is in it, the model decides 2" in spoiled(made, 0, lambda value: value.update(att_7=value["att_0"]))
+    twice = spoiled(made, 1, lambda value: value["image_names"].__setitem__(0, "00.png"))
+    assert "image '00.png' stands in it twice" in twice
+
+
+def test_images_are_not_written_among_those_that_were_explained(made):
+    words = made.words("--save_images", "--output_dir", made.files["images"] / "out")
+    assert "would be read as images" in refusal_of("evaluate_cf", *words)

@@ -25,6 +25,7 @@ WRONG = {
     "channels": (("--channels", "8"), "--channels 8"),
     "nothing to train": (("--preset", "rect_no_decision", "--real_lpips", "0", "--fake_lpips", "0", "--real_MSE", "0",
                           "--fake_MSE", "0", "--fake_latents_MSE", "0"), "all terms have weight 0"),
+    "parts without a row": (("--accumulate", "5"), "--batch_size 4: is less than --accumulate"),
     "negative": (("--real_MSE", "-1"), "--real_MSE"),
     "unknown": (("--real_L2", "1"), "--real_L2"),
 }
