@@ -412,3 +412,8 @@ def test_a_path_ends_as_savez_ends_it_and_the_encoders_own_size_is_the_same_job(
     before = Path("out/run.json").read_bytes()
     encode(4, ONE, "out/outputs.npz", "--encoder_size", SIDE)
     assert Path("out/run.json").read_bytes() == before
+
+
+def test_two_images_of_one_latents_file_are_refused():
+    Image.open(f"{ONE}/img_00003.png").save(f"{ONE}/img_00003.webp")
+    assert f"img_00003.webp: has the latents of {ONE}/img_00003.png, too: latents_00003.npz" in refused()
