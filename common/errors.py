@@ -1,6 +1,8 @@
 """Errors that the user can fix, and the one line that reports them."""
 
 import errno
+import os
+import stat
 
 # System errors on reading and writing: the message, and what the user can do.
 SYSTEM_ADVICE = {
@@ -63,6 +65,17 @@ def as_input_error(error, where=None):
         return None
     what, do = SYSTEM_ADVICE[error.errno]
     return InputError(what, where=where or error.filename or "a file", do=do)
+
+
+def refuse_pipe(path):
+    """Raise InputError for a named pipe or a socket, which would be waited for without end. A shell's <(...) may pass.
+    """
+    try:
+        mode = os.stat(path).st_mode
+    except (OSError, TypeError, ValueError):  # not there, or no path at all: the reader says so
+        return
+    if (stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)) and not os.path.realpath(path).startswith(("/proc/", "/dev/")):
+        raise InputError("is a pipe or a socket, not a file", where=path, do="Pass a file")
 
 
 def closest(word, known):

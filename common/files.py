@@ -16,7 +16,7 @@ import zipfile
 from contextlib import contextmanager
 from pathlib import Path
 
-from common.errors import InputError, as_input_error
+from common.errors import InputError, as_input_error, refuse_pipe
 from common.formats.npy import read_npy
 from common.formats.zips import open_zip, zip_errors
 
@@ -25,7 +25,8 @@ TEMPORARY = ".part"
 
 @contextmanager
 def system_errors(path):
-    """Turn an OSError that the user can fix, raised inside, into an InputError about `path`."""
+    """Turn an OSError that the user can fix, raised inside, into an InputError about `path`; refuse a named pipe."""
+    refuse_pipe(path)
     try:
         yield
     except OSError as error:

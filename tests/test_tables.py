@@ -70,6 +70,7 @@ def test_the_published_value_stands_beside_the_best_of_all_models_on_all_test_im
     page = page_of(tmp_path)
     assert ("Best likelihood of U-, QC- and C-NCSN++ on CIFAR-10's test images" in page.text) == shown
     assert ("published 3.38, best NLL on CIFAR-10 of Chao et al. 2023, by a third-party index" in page.text) == shown
+    assert ('<td class="number">3.400 ± 0.010<small>published' in page.source) == shown
 
 
 def test_measures_over_seeds_have_their_standard_error_and_stand_on_the_page(tmp_path):

@@ -81,7 +81,8 @@ def latents_name(name):
 def find_pairs(folder, need_latents=False):
     """Return the Pairs of all images below a folder, in natural order.
 
-    Raises InputError for a folder without images and, with need_latents, naming the first image without latents.
+    Raises InputError for a folder without images, for two images of one latents file and, with need_latents, naming the
+    first image without latents.
     """
     folder = Path(folder)
     with system_errors(folder):
@@ -93,6 +94,7 @@ def find_pairs(folder, need_latents=False):
     partners = [latents_name(name) for name in images]
     pairs = [Pair(name, folder / name, folder / partner if partner in others else None)
              for name, partner in zip(images, partners)]
+    _check_one_each(pairs)
     missing = [index for index, pair in enumerate(pairs) if pair.latents is None]
     if need_latents and missing:
         partner = partners[missing[0]]
@@ -100,6 +102,14 @@ def find_pairs(folder, need_latents=False):
         raise InputError(f"has no latents: {looked} ({len(missing):,} of {len(pairs):,} images have none)",
                          where=pairs[missing[0]].image, do="Restore the file, or remove the image")
     return pairs
+
+
+def _check_one_each(pairs):
+    first = {}
+    for pair in pairs:
+        if pair.latents is not None and first.setdefault(pair.latents, pair) is not pair:
+            raise InputError(f"has the latents of {first[pair.latents].image}, too: {pair.latents.name}",
+                             where=pair.image, do="Keep one image of each name")
 
 
 def orphans(folder, pairs):

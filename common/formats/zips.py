@@ -11,7 +11,7 @@ import zipfile
 import zlib
 from contextlib import contextmanager
 
-from common.errors import InputError, as_input_error
+from common.errors import InputError, as_input_error, refuse_pipe
 
 DAMAGE = (zipfile.BadZipFile, zipfile.LargeZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, ValueError,
           LookupError, AttributeError, RuntimeError, OverflowError, MemoryError)
@@ -52,6 +52,8 @@ def checked_zip(file):
     Raises one of DAMAGE for what is no zip, for a member that is there twice, for members that overlap, and for one
     that is, or that are together, far larger than their compressed bytes can honestly be.
     """
+    if isinstance(file, (str, os.PathLike)):
+        refuse_pipe(file)
     archive = zipfile.ZipFile(file)
     try:
         _check_members(archive)

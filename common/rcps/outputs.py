@@ -114,8 +114,9 @@ class Outputs:
         """Return the statistics "mean", "min" or "max" of some dims. Raises InputError when the file lacks them."""
         key = f"{name}_style_space_vector"
         if key not in self.small:
-            raise InputError(f"has no '{key}'", where=self.path, do="Write it again with generate_outputs_npz, or pass "
-                             "--norm_scheme none where the values are not centred")
+            instead = ", or pass --norm_scheme none where the values are not centred" if name == "mean" else ""
+            raise InputError(f"has no '{key}'", where=self.path,
+                             do=f"Write it again with generate_outputs_npz{instead}")
         return self.small[key][dims]
 
     def columns(self, dims, keys=KEYS):

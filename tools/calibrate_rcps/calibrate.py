@@ -5,6 +5,7 @@ from pathlib import Path
 from common import console
 from common.errors import InputError
 from common.files import fingerprint
+from common.options import is_given
 from common.paths import ExperimentDir
 from tools.calibrate_rcps import findings
 from tools.calibrate_rcps.options import PARITY_NOTE, settle, settled
@@ -20,6 +21,11 @@ def calibrate_command(request):
     from common.rcps.dims import find_dims
     from tools.calibrate_rcps.levels import find_outputs, open_levels, read_levels
 
+    if request.outputs and request.output_dir is None:
+        for name in ("base_dir", "exp_name"):
+            if is_given(request, name):
+                raise InputError("names an experiment, and --outputs names files", where=f"--{name}",
+                                 do="Leave out one of them, or add --output_dir")
     found = find_outputs(request)
     opened = open_levels(found)
     dims, names = find_dims(request.dims, opened[0].num_dims)

@@ -27,6 +27,8 @@ def draw(options):
         raise InputError(f"the outputs have {count} images", where=f"--image_index {options.image_index}",
                          do=f"Pass 0 to {count - 1}")
     rows = [row_with_truth(outputs, options.image_index) for outputs in opened]
+    for outputs in opened:
+        ranges(outputs, stored.dims)
     folder, about = Path(options.output_dir), [fingerprint(stored.path), *(fingerprint(path) for _, _, path in found)]
     job = Job(folder, PROG, options, inputs=[stored.path, *(path for _, _, path in found)], about=about,
               content={f"input {number}": entry["sha256"] for number, entry in enumerate(about)},
@@ -77,6 +79,12 @@ def find_levels(stored, options, tree):
     return [(str(level), int(factor), tree.outputs(factor)) for level, factor in zip(stored.levels, stored.factors)]
 
 
+def ranges(outputs, dims):
+    """Return (minimum, span) of some dims, in which intervals are drawn; the span of a dim that never changes is 1."""
+    low, high = (outputs.vector(name, dims) for name in ("min", "max"))
+    return low, np.where(high > low, high - low, 1)
+
+
 def _runs(stored, folder):
     """Draw the test risks of the splits."""
     from common.images.figures import save_figure
@@ -120,8 +128,8 @@ def _intervals(stored, place, level, index, folder):
     row = interval_rows(level, index, stored.lambda_hat[place], stored.shape[place])
     covered = (row["lower"] < row["truth"]) & (row["truth"] < row["upper"])
     only = int(((row["low"] < row["truth"]) & (row["truth"] < row["high"]) & ~covered).sum())
-    low, high = (level.outputs.vector(name, stored.dims) for name in ("min", "max"))
-    drawn = {name: 2 * ((values - low) / (high - low) - 0.5) for name, values in row.items()}
+    low, span = ranges(level.outputs, stored.dims)
+    drawn = {name: 2 * ((values - low) / span - 0.5) for name, values in row.items()}
     path = folder / f"intervals_{level.name}.png"
     save_figure(path, intervals(drawn, list(map(str, stored.dim_names)))[0])
     rows = [{"dim": int(dim), "name": str(stored.dim_names[number]),

@@ -7,6 +7,7 @@ from pathlib import Path
 from common import console
 from common.errors import InputError
 from common.flags import parse_factors
+from common.options import is_given
 from common.paths import ExperimentDir
 
 SCHEMES = ["mean", "none", "min_max", "min_max_legacy"]
@@ -39,6 +40,10 @@ class Level:
 def find_outputs(options):
     """Return [(level, factor, path)] that --outputs, or the experiment's tree with factors and levels, name."""
     if options.outputs:
+        for name in ("resize_factors", "difficulty_levels"):
+            if hasattr(options, name) and is_given(options, name):
+                raise InputError("acts on the outputs of the experiment's tree, not on --outputs", where=f"--{name}",
+                                 do="Leave out one of them")
         found = [_split_name(word) for word in options.outputs]
         check_names([name for name, _, _ in found], "outputs")
         return found

@@ -6,10 +6,11 @@ from typing import List, Optional
 
 from common import console
 from common.errors import InputError
-from common.options import CommonOptions, option
+from common.options import CommonOptions, is_given, option
 
 BOUNDS = ["wsr", "bet", "binomial", "hb", "bentkus", "kl", "hoeffding", "bernstein", "clt"]
 PUBLISHED = {"levels_as": "pooled", "rule": "first_hit", "grid": "published", "splits": "published"}
+PUBLISHED_ALONE = {"loss": "fraction", "shape": "one", "sides": "one"}
 DEFAULTS = {"levels_as": "mean", "rule": "rigorous", "splits": "seeded"}
 PARITY_NOTE = ("note: --parity calibrates as published: the losses of all levels one behind the other, which breaks "
                "the guarantee (the risk exceeds alpha far more often than delta); see --levels_as mean")
@@ -84,7 +85,14 @@ def settle(options, num_dims=None):
                 raise InputError(f"--parity means {value}", where=f"--{name} {chosen[name]}",
                                  do="Leave out one of them")
             chosen[name] = value
+        for name in ("loss", "shape", "sides"):
+            if is_given(options, name):
+                raise InputError(f"--parity means {PUBLISHED_ALONE[name]}, as published",
+                                 where=f"--{name} {getattr(options, name)}", do="Leave out one of them")
     chosen = {name: value or DEFAULTS.get(name) for name, value in chosen.items()}
+    if chosen["splits"] == "published" and is_given(options, "seed"):
+        raise InputError("acts on seeded splits, the published ones have seeds of their own", where="--seed",
+                         do="Leave it out, or use --splits seeded")
     bound = _bound(options, chosen["levels_as"], num_dims)
     if chosen["grid"] is None:
         chosen["grid"] = "exact" if bound in MONOTONE and chosen["rule"] == "rigorous" else "fine"
@@ -116,9 +124,10 @@ def settled(options, rules):
 def _bound(options, levels_as, num_dims):
     """Return the bound's name: the flag's, crc, anytime, or the default."""
     if options.guarantee == "crc":
-        for name, given in (("bound", options.bound), ("anytime", options.anytime)):
-            if given:
-                raise InputError("--guarantee crc has a test of its own", where=f"--{name}", do="Leave out one of them")
+        for name in ("bound", "anytime", "delta"):
+            if is_given(options, name):
+                raise InputError("--guarantee crc has a test of its own, without delta", where=f"--{name}",
+                                 do="Leave out one of them")
         return "crc"
     if options.anytime:
         if options.bound not in (None, "wsr"):

@@ -6,6 +6,7 @@ from html import unescape
 from urllib.parse import quote
 
 MANY = 12  # columns of a table that is too wide for a page
+SMALL = re.compile("<small>.*?</small>")  # a note below a value, which stays a number
 FEW = 6  # rows of such a table that become columns
 
 
@@ -25,7 +26,8 @@ def table(columns, rows, label, caption="", heads=True, cut=True):
     lines = []
     for row in rows:
         cells = [*row, *[""] * (len(columns) - len(row))][: len(columns)]
-        wide = [' class="long"' if cut and len(_bare(cell)) > 40 else kind for cell, kind in zip(cells, kinds)]
+        wide = [' class="long"' if cut and len(_bare(SMALL.sub("", cell))) > 40 else kind
+                for cell, kind in zip(cells, kinds)]
         if heads:
             lines.append(f'<th scope="row">{cells[0]}</th>'
                          + "".join(f"<td{kind}>{cell}</td>" for cell, kind in zip(cells[1:], wide[1:])))

@@ -1,5 +1,6 @@
 """Calibration of prediction sets: bounds, and a whole published calibration, through what the command calls."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -7,7 +8,8 @@ import numpy as np
 from tests.golden.compare import Judged, within
 from tests.golden.registry import check
 
-BOUNDS = ("hoeffding", "kl", "bentkus", "hb", "bentkus")  # the runner's own "hb" is Bentkus' alone
+BOUNDS = {"hoeffding_simple": "hoeffding", "hoeffding_kl": "kl", "bentkus": "bentkus", "hoeffding_bentkus": "hb",
+          "hb_as_in_runner": "bentkus"}  # columns of a table; the runner's own "hb" is Bentkus' alone
 
 
 @check("rcps/rcps_bounds")
@@ -15,10 +17,13 @@ def rcps_bounds(case):
     """A table (risk, n, delta) x bounds, with the published floor of n * risk; WSR bounds of sequences in order."""
     from common.rcps.bounds import capital_bound, counted_bound, predictable_bets
 
-    table = case.arrays["table"].copy()
+    table, columns = case.arrays["table"].copy(), case.spec.get("table_columns", ["muhat", "n", "delta", *BOUNDS])
     for row in table:
-        mean, number, delta = row[0], int(row[1]), row[2]
-        row[3:] = [counted_bound(bound, mean, math.floor(mean * number), number, delta) for bound in BOUNDS]
+        mean, number, delta = (row[columns.index(name)] for name in ("muhat", "n", "delta"))
+        count = math.floor(mean * number)
+        for place, name in enumerate(columns):
+            if name in BOUNDS:
+                row[place] = counted_bound(BOUNDS[name], mean, count, int(number), delta)
     ends = np.cumsum(case.arrays["wsr_len"])
     sequences = np.split(case.arrays["wsr_x"], ends[:-1])
     bounds = [capital_bound(losses, predictable_bets(losses, delta), delta)
@@ -31,7 +36,10 @@ LEVELS = ("easy", "medium", "hard")
 
 @check("rcps/rcps_calibration")
 def rcps_calibration(case):
-    """Outputs at three levels calibrated as published, with each bound and normalisation: choices, risks, set sizes."""
+    """Outputs at some levels calibrated as published, with each bound and normalisation: choices, risks, set sizes.
+
+    Where no lambda passes the original takes the first, 0: empty sets, of risk 1.
+    """
     from common.rcps.choice import PUBLISHED
     from common.rcps.splits import published_seeds
 
@@ -47,9 +55,9 @@ def rcps_calibration(case):
         sizes |= own_sizes
     for scheme, flag in (("min_max", "min_max_legacy"), ("none", "none")):
         other = _calibrate(case, flag, "wsr")[2]
-        chosen = np.maximum(other.places[:, 0], 0)  # where no lambda passes the original takes the first: empty sets
+        chosen = other.places[:, 0]
         exact |= {f"{scheme}_idx_lambda_calib": chosen, f"{scheme}_lambda_calib": PUBLISHED[chosen]}
-        risks[f"{scheme}_mean_emp_risks"] = np.where(other.places[:, 0] < 0, 1.0, other.risks)
+        risks[f"{scheme}_mean_emp_risks"] = other.risks
     for name, bound in (("hoeffding", "hoeffding"), ("hb", "hb"), ("hb_runner", "bentkus")):
         exact[f"idx_lambda_{name}"] = _calibrate(case, "mean", bound)[2].places[:, 0]
     judged = {}
@@ -67,13 +75,30 @@ def _calibrate(case, scheme, bound):
     from tools.calibrate_rcps.levels import open_levels, read_levels
     from tools.calibrate_rcps.options import CalibrateOptions, settle
 
-    found = [(name, int(factor), case.file(factor) / "outputs.npz") for name, factor in zip(LEVELS, case.spec["files"])]
+    factors = sorted(case.spec["files"], key=int)
+    names = LEVELS if len(factors) == len(LEVELS) else [f"level_{factor}" for factor in factors]
+    found = [(name, int(factor), case.file(factor) / "outputs.npz")
+             for name, factor in zip(names, factors, strict=True)]
+    promised = {name: [value] if name == "alpha" else value for name in ("alpha", "delta")
+                if isinstance(value := case.spec.get(name), (int, float))}
     options = CalibrateOptions(outputs=[f"{name}={path}" for name, _, path in found], norm_scheme=scheme, bound=bound,
-                               parity=True, total_runs=case.spec["total_runs"])
+                               parity=True, total_runs=case.spec["total_runs"], **promised)
     levels = read_levels(found, open_levels(found), case.spec["selected_dims"], scheme, published=True)
     (rules,) = settle(options).values()
     ((group, runs),) = spread_over_splits(levels, rules)
-    return levels, group, runs
+    return levels, group, _as_published(group, runs)
+
+
+def _as_published(group, runs):
+    """Return Runs with lambda 0, the first of the grid, where none passes."""
+    from tools.calibrate_rcps.calibration import Setting
+
+    none = runs.places[:, 0] < 0
+    empty = Setting(np.zeros(1), np.zeros(1, int), group.plain)
+    return dataclasses.replace(
+        runs, lambdas=np.where(none[:, None], 0, runs.lambdas), places=np.where(none[:, None], 0, runs.places),
+        risks=np.where(none, 1.0, runs.risks),
+        settings=[empty if setting is None else setting for setting in runs.settings])
 
 
 def _at_choice(group, runs):

@@ -44,18 +44,28 @@ def bytes_apart(got, expected):
 
 @check("rcps/corruptions")
 def corruptions(case):
-    """Each operation on the case's own draws, and the levels mild and moderate."""
-    x = case.tensor("image")
-    field, blocks = case.tensor("mask_noise"), case.tensor("block_uniform")
-    found = {"blur_k5_s1": degradations.blur(x, 5, 1.0), "blur_k4_s2": degradations.blur(x, 4, 2.0)}
-    found |= {f"down{factor}": degradations.shrink_and_enlarge(x, factor)[:, ::2, ::2] for factor in (2, 8, 16)}
-    for ratio, name in ((0.5, "r05"), (0.8, "r08")):
-        masked, left = degradations.mask(x[None], ratio, field)
-        found |= {f"masked_{name}": masked[0], f"mask_{name}": left[0]}
-    found["adversarial"] = degradations.perturb(x, case.tensor("adv_noise"))
-    found["block"] = degradations.drop_blocks(x, 16, 0.3, blocks)
+    """Each operation that the case names, with its own draws, and the levels mild and moderate.
+
+    Names say the size and width of a blur (blur_k5_s1), a factor (down8), a ratio (masked_r05 for .5).
+    """
+    x, found = case.tensor("image"), {}
+    for name in case.arrays:
+        if named := re.fullmatch(r"blur_k(\d+)_s(\d+)", name):
+            found[name] = degradations.blur(x, int(named[1]), float(named[2]))
+        elif named := re.fullmatch(r"down(\d+)", name):
+            found[name] = degradations.shrink_and_enlarge(x, int(named[1]))[:, ::2, ::2]
+        elif named := re.fullmatch(r"mask(ed)?_r(\d)(\d+)", name):
+            masked, left = degradations.mask(x[None], float(f"{named[2]}.{named[3]}"), case.tensor("mask_noise"))
+            found[name] = (masked if named[1] else left)[0]
     found["mild"] = degradations.shrink_and_enlarge(degradations.blur(x, 5, 1.0), 2)
-    found["moderate"] = degradations.mask(degradations.shrink_and_enlarge(x, 8)[None], 0.5, field)[0][0]
+    if "mask_noise" in case.arrays:
+        small = degradations.shrink_and_enlarge(x, 8)[None]
+        found["moderate"] = degradations.mask(small, 0.5, case.tensor("mask_noise"))[0][0]
+    if "adv_noise" in case.arrays:
+        found["adversarial"] = degradations.perturb(x, case.tensor("adv_noise"))
+    if "block_uniform" in case.arrays:
+        blocks = case.tensor("block_uniform")
+        found["block"] = degradations.drop_blocks(x, round(x.shape[-1] / len(blocks) ** 0.5), 0.3, blocks)
     return {name: value for name, value in found.items() if name in case.arrays}
 
 

@@ -9,10 +9,11 @@ import pytest
 
 from common.rcps.bounds import RiskTest, capital_bound
 from common.rcps.choice import choose_exact
-from common.rcps.outputs import KEYS, TRUTH
+from common.rcps.outputs import KEYS, TRUTH, Outputs
 from tests.tools.calibrate_rcps.conftest import make_outputs, words
 from tests.tools.commands import call_tool, refusal_of, results_of
 from tools.calibrate_rcps.apply import outward
+from tools.calibrate_rcps.figures import ranges
 
 
 def arrays(path):
@@ -249,3 +250,33 @@ def test_the_stress_test_takes_pictures_of_factor_1_of_the_calibrated_generator(
         np.savez(images / "latents_00003.npz", **{"style_vectors": code, **changed})
         assert f"latents_00003.npz: {says}" in refusal_of("calibrate_rcps", *command, tmp_path / "out").replace(
             "'style_vectors' ", "")
+
+
+@pytest.mark.parametrize(("more", "says"), [
+    (("--parity", "--loss", "any"), "--loss any: --parity means fraction"),
+    (("--parity", "--sides", "separate"), "--sides separate: --parity means one"),
+    (("--parity", "--shape", "per_dim"), "--shape per_dim: --parity means one"),
+    (("--parity", "--seed", "3"), "--seed: acts on seeded splits"),
+    (("--guarantee", "crc", "--delta", ".2"), "--delta: --guarantee crc has a test of its own")])
+def test_flags_that_contradict_each_other(tree, more, says):
+    assert says in refusal_of("calibrate_rcps", *flags(tree, *more))
+
+
+def test_flags_of_the_tree_beside_named_files(tree):
+    named = ("--outputs", f"a={tree.outputs(1)}", "--dims", "all")
+    for more in (("--resize_factors", "1"), ("--exp_name", "exp"), ("--difficulty_levels", "a")):
+        assert more[0] in refusal_of("calibrate_rcps", *named, *more).partition(": ")[2]
+
+
+def test_figures_need_ranges_and_take_coordinates_that_never_change(tree, tmp_path):
+    results_of("calibrate_rcps", *flags(tree))
+    found = arrays(tree.outputs(4))
+    low, span = ranges(Outputs(tree.outputs(4)), [0])
+    assert (low[0], span[0]) == (-4, 8)
+    change(tree.outputs(4), min_style_space_vector=found["max_style_space_vector"])
+    assert ranges(Outputs(tree.outputs(4)), [0])[1] == 1
+    change(tree.outputs(4), min_style_space_vector=None)
+    line = refusal_of("calibrate_rcps", "figures", "--calibration", tree.calibration, "--base_dir", tree.root.parent,
+                      "--exp_name", "exp", "--output_dir", tmp_path / "figures")
+    assert "has no 'min_style_space_vector'. Write it again with generate_outputs_npz." in line
+    assert not (tmp_path / "figures").exists()

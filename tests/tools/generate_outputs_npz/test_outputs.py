@@ -1,6 +1,7 @@
 """generate_outputs_npz: rows of every image, degraded once, beside its own truth, in a file that the original reads."""
 
 import json
+import os
 import random
 import shutil
 import subprocess
@@ -412,3 +413,24 @@ def test_a_path_ends_as_savez_ends_it_and_the_encoders_own_size_is_the_same_job(
     before = Path("out/run.json").read_bytes()
     encode(4, ONE, "out/outputs.npz", "--encoder_size", SIDE)
     assert Path("out/run.json").read_bytes() == before
+
+
+def test_two_images_of_one_latents_file_are_refused():
+    Image.open(f"{ONE}/img_00003.png").save(f"{ONE}/img_00003.webp")
+    assert f"img_00003.webp: has the latents of {ONE}/img_00003.png, too: latents_00003.npz" in refused()
+
+
+@pytest.mark.parametrize("place", [f"{ONE}/img_00002.png", f"{ONE}/latents_00002.npz", str(MODEL)])
+def test_a_named_pipe_is_refused_and_not_waited_for(place):
+    os.remove(place)
+    os.mkfifo(place)
+    assert f"{place}: is a pipe or a socket, not a file" in refused()
+
+
+def test_a_named_pipe_as_outputs_or_coordinates_is_refused():
+    encode()
+    os.mkfifo("pipe")
+    assert "pipe: is a pipe" in refusal_of("calibrate_rcps", "--outputs", "a=pipe", "--dims", "all")
+    assert "pipe: is a pipe" in refusal_of("calibrate_rcps", "--outputs", "a=out/outputs.npz", "--dims", "pipe")
+    assert "pipe: is a pipe" in refusal_of("calibrate_rcps", "validate", "--outputs", "pipe")
+    assert "pipe: is a pipe" in refusal_of("generate_ffhq", "--stylegan_path", "pipe", "--device", "cpu")
