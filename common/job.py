@@ -275,7 +275,8 @@ class Job:
     def _refuse_foreign(self, earlier):
         """Raise InputError when something under the job's names was there before any run of it, or is its input."""
         names = earlier.get("owns") if earlier else []
-        foreign = [] if names is None else sorted({*self._owned()} - {*self._owned(names)})
+        mine = {*self._owned()}  # before those of the earlier run: another process may be making more of them
+        foreign = [] if names is None else sorted(filter(os.path.lexists, mine - {*self._owned(names)}))
         if self.overwrite and earlier is None:  # asked to replace files; folders may hold anything
             foreign = [path for path in foreign if path.is_dir()]
         if foreign:

@@ -102,6 +102,23 @@ def test_outputs_outside_the_folder_are_names_and_lose_their_leftovers(tmp_path)
     assert finish(tmp_path / "record", owns=["x.npz", path.absolute()])[1] is False
 
 
+def test_what_another_process_removes_meanwhile_is_not_foreign(tmp_path):
+    """It ends its run between two looks at the folder."""
+    write_text(tmp_path / "parts" / "a", "")
+    again = job(tmp_path)
+    seen, look = [], again._owned
+
+    def look_and_remove(*names):
+        found = look(*names)
+        shutil.rmtree(tmp_path / "parts", ignore_errors=True)
+        seen.append(found)
+        return found
+
+    again._owned = look_and_remove
+    again.compare()
+    assert seen[0] == [tmp_path / "parts"]
+
+
 def test_a_job_knows_that_a_run_was_stopped(tmp_path):
     found = []
     for error, resumes in ((KeyboardInterrupt(), False), (KeyboardInterrupt(), True), (None, True), (None, False)):
