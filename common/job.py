@@ -292,7 +292,7 @@ class Job:
         """Write the finished record (`record` as --json shows it) and return it; an answered job keeps its own."""
         if self.finished is not None:
             return {**record, "results": self.finished["results"], "outputs": self.finished["outputs"]}
-        self._refuse_lost(record["outputs"])
+        self._refuse_lost()
         versions = {"python": platform.python_version()}
         versions |= {name: _version(name) for name in ("genprobe", "torch", "numpy")}
         files = [os.path.relpath(path, self.folder) for path in record["outputs"]]  # so that the folder can be moved
@@ -306,15 +306,14 @@ class Job:
         self.release()
         return record
 
-    def _refuse_lost(self, outputs):
-        """Raise InputError when outputs, or the whole folder, were removed during the run."""
-        lost = [path for path in outputs if not os.path.lexists(path)]
-        lost += [] if self._lock is None or holds(self._lock, self._lock_path) else [self.folder]
-        if lost:
-            if not self._lock_path.exists() or holds(self._lock, self._lock_path):  # else another process began there
-                self._mark("failed", why=f"{lost[0]} was removed during the run")
-            self.release()
-            raise InputError("was removed during the run", where=lost[0], do="Run the same command again")
+    def _refuse_lost(self):
+        """Raise InputError when the folder was removed during the run, with what was written until then."""
+        if self._lock is None or holds(self._lock, self._lock_path):
+            return
+        if not self._lock_path.exists():  # else another process began there
+            self._mark("failed", why="the folder was removed during the run")
+        self.release()
+        raise InputError("was removed during the run", where=self.folder, do="Run the same command again")
 
     def _options(self):
         return plain(dataclasses.asdict(self.options))
