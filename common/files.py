@@ -101,15 +101,21 @@ def lock_file(path, folder):
             stream = open(path, "ab")
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if os.stat(path).st_ino == os.fstat(stream.fileno()).st_ino:
-                return stream
         except BlockingIOError as error:
             stream.close()
             raise InputError("another process is writing into this folder", where=folder,
                              do="Wait for it to finish, or choose another folder") from error
-        except FileNotFoundError:  # removed by its last owner between opening and locking
-            pass
-        stream.close()
+        if holds(stream, path):
+            return stream
+        stream.close()  # removed by its last owner between opening and locking
+
+
+def holds(stream, path):
+    """True when an open lock file is the one that is there under its name."""
+    try:
+        return os.stat(path).st_ino == os.fstat(stream.fileno()).st_ino
+    except OSError:
+        return False
 
 
 def write_bytes(path, data, sync=True):

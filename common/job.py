@@ -10,7 +10,6 @@ import dataclasses
 import json
 import os
 import platform
-import re
 import shutil
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from common.cli import Outcome, cause_of, check_interrupted
 from common.errors import InputError
 from common.files import (
     check_writable,
+    holds,
     lock_file,
     matches,
     plain,
@@ -27,7 +27,19 @@ from common.files import (
     write_bytes,
     write_json,
 )
-from common.record import LOCK, RECORD, command_of, is_whole, read_record, request_of, sizes_of, stamps_of
+from common.record import (
+    LOCK,
+    RECORD,
+    changes,
+    command_of,
+    first_difference,
+    is_whole,
+    read_record,
+    request_of,
+    short,
+    sizes_of,
+    stamps_of,
+)
 
 START_ANEW = "Use the same value, another folder, or --overwrite to start anew"
 
@@ -145,7 +157,8 @@ class Job:
     def release(self):
         """Let another process write into the folder."""
         if self._lock is not None:
-            self._lock_path.unlink(missing_ok=True)
+            if holds(self._lock, self._lock_path):
+                self._lock_path.unlink()
             self._lock.close()
             self._lock = None
 
@@ -214,7 +227,7 @@ class Job:
             return None
         if earlier.get("extent") != self.extent:
             return None
-        changed = _changes(earlier.get("content", self.content), self.content)
+        changed = changes(earlier.get("content", self.content), self.content)
         if changed:
             console.say(f"{self.folder}: changed since the last run: {', '.join(changed)}; running again")
             return None
@@ -254,15 +267,16 @@ class Job:
                 continue
             if kind == "total" and value is not None and before[name] is not None and value > before[name]:
                 continue
-            named, there, here = _first_difference(name, before[name], value)
-            raise InputError(f"the run in this folder has {named} {_short(there)}, this command has {_short(here)}",
+            named, there, here = first_difference(name, before[name], value)
+            raise InputError(f"the run in this folder has {named} {short(there)}, this command has {short(here)}",
                              where=self.path, do=START_ANEW)
         return earlier
 
     def _refuse_foreign(self, earlier):
         """Raise InputError when something under the job's names was there before any run of it, or is its input."""
         names = earlier.get("owns") if earlier else []
-        foreign = [] if names is None else sorted({*self._owned()} - {*self._owned(names)})
+        mine = {*self._owned()}  # before those of the earlier run: another process may be making more of them
+        foreign = [] if names is None else sorted(filter(os.path.lexists, mine - {*self._owned(names)}))
         if self.overwrite and earlier is None:  # asked to replace files; folders may hold anything
             foreign = [path for path in foreign if path.is_dir()]
         if foreign:
@@ -278,11 +292,7 @@ class Job:
         """Write the finished record (`record` as --json shows it) and return it; an answered job keeps its own."""
         if self.finished is not None:
             return {**record, "results": self.finished["results"], "outputs": self.finished["outputs"]}
-        gone = [path for path in record["outputs"] if not os.path.lexists(path)]
-        if gone:
-            self._mark("failed", why=f"{gone[0]} has gone")
-            self.release()
-            raise InputError("was written and has gone since", where=gone[0], do="Run the same command again")
+        self._refuse_lost()
         versions = {"python": platform.python_version()}
         versions |= {name: _version(name) for name in ("genprobe", "torch", "numpy")}
         files = [os.path.relpath(path, self.folder) for path in record["outputs"]]  # so that the folder can be moved
@@ -295,6 +305,15 @@ class Job:
             **({"words": self.words} if self.words is not None else {}), **plain(self.extra)})
         self.release()
         return record
+
+    def _refuse_lost(self):
+        """Raise InputError when the folder was removed during the run, with what was written until then."""
+        if self._lock is None or holds(self._lock, self._lock_path):
+            return
+        if not self._lock_path.exists():  # else another process began there
+            self._mark("failed", why="the folder was removed during the run")
+        self.release()
+        raise InputError("was removed during the run", where=self.folder, do="Run the same command again")
 
     def _options(self):
         return plain(dataclasses.asdict(self.options))
@@ -318,27 +337,6 @@ def _same_place(before, value):
     """True for two spellings of one path, such as in/a and in/a/; what is there is compared apart."""
     return isinstance(before, str) and isinstance(value, str) and os.path.exists(value) \
         and os.path.realpath(before) == os.path.realpath(value)
-
-
-def _first_difference(name, before, value):
-    """Return (name, before, value) of the first entry in which two objects of the same entries differ, else of both."""
-    if isinstance(before, dict) and isinstance(value, dict) and before.keys() == value.keys():
-        inner = next(key for key in value if before[key] != value[key])
-        return _first_difference(f"{name}: {inner}", before[inner], value[inner])
-    return name, before, value
-
-
-def _changes(before, after):
-    """Return the names of entries that differ between two dictionaries, those of numbers with both values."""
-    names = [name for name in {**before, **after} if before.get(name) != after.get(name)]
-    values = [(before.get(name), after.get(name)) for name in names]
-    return [f"{name} ({pair[0]}, now {pair[1]})" if all(isinstance(value, int) for value in pair) else name
-            for name, pair in zip(names, values)]
-
-
-def _short(value):
-    """Return a value for people: of a SHA-256 the first eight digits."""
-    return f"{value[:8]}..." if re.fullmatch("[0-9a-f]{64}", str(value)) else value
 
 
 def _version(name):

@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import os
+import re
 from pathlib import Path
 
 from common.errors import InputError
@@ -114,3 +115,24 @@ def is_whole(record, folder):
     return record.get("status") == "done" and isinstance(files, list) and isinstance(record.get("results"), dict) \
         and all((folder / name).exists() for name in files) \
         and sizes_of(folder, [folder / name for name in sizes]) == sizes
+
+
+def first_difference(name, before, value):
+    """Return (name, before, value) of the first entry in which two objects of the same entries differ, else of both."""
+    if isinstance(before, dict) and isinstance(value, dict) and before.keys() == value.keys():
+        inner = next(key for key in value if before[key] != value[key])
+        return first_difference(f"{name}: {inner}", before[inner], value[inner])
+    return name, before, value
+
+
+def changes(before, after):
+    """Return the names of entries that differ between two dictionaries, those of numbers with both values."""
+    names = [name for name in {**before, **after} if before.get(name) != after.get(name)]
+    values = [(before.get(name), after.get(name)) for name in names]
+    return [f"{name} ({pair[0]}, now {pair[1]})" if all(isinstance(value, int) for value in pair) else name
+            for name, pair in zip(names, values)]
+
+
+def short(value):
+    """Return a value for people: of a SHA-256 the first eight digits."""
+    return f"{value[:8]}..." if re.fullmatch("[0-9a-f]{64}", str(value)) else value

@@ -71,10 +71,23 @@ def test_a_run_whose_outputs_are_removed_meanwhile_is_not_done(tmp_path, monkeyp
         return outcome
 
     monkeypatch.setattr(Job, "run", run_and_remove)
-    with pytest.raises(InputError, match=r"x\.npz: was written and has gone since"):
+    with pytest.raises(InputError, match="out: was removed during the run"):
         finish(tmp_path / "out")
     assert read_json(tmp_path / "out" / "run.json")["status"] == "failed"
     monkeypatch.undo()
+    assert finish(tmp_path / "out") == ({"score": 2}, True)
+
+
+def test_a_run_whose_folder_was_replaced_meanwhile_is_not_done(tmp_path):
+    """Its outputs are folders, in which nobody sees what has gone."""
+    def work():
+        shutil.rmtree(tmp_path / "out")
+        write_text(tmp_path / "out" / "parts" / "b", "")
+        return {"score": 2}, [tmp_path / "out" / "parts"]
+
+    with pytest.raises(InputError, match="out: was removed during the run. Run the same command again"):
+        _hand_out(job(tmp_path / "out").run(work, lambda: ("", {})), Options(), "made_up", None, 1.0)
+    assert read_json(tmp_path / "out" / "run.json")["status"] == "failed"
     assert finish(tmp_path / "out") == ({"score": 2}, True)
 
 
@@ -87,6 +100,23 @@ def test_outputs_outside_the_folder_are_names_and_lose_their_leftovers(tmp_path)
     assert finish(tmp_path / "record", owns=["x.npz", path.absolute()])[1]
     assert not left.exists()
     assert finish(tmp_path / "record", owns=["x.npz", path.absolute()])[1] is False
+
+
+def test_what_another_process_removes_meanwhile_is_not_foreign(tmp_path):
+    """It ends its run between two looks at the folder."""
+    write_text(tmp_path / "parts" / "a", "")
+    again = job(tmp_path)
+    seen, look = [], again._owned
+
+    def look_and_remove(*names):
+        found = look(*names)
+        shutil.rmtree(tmp_path / "parts", ignore_errors=True)
+        seen.append(found)
+        return found
+
+    again._owned = look_and_remove
+    again.compare()
+    assert seen[0] == [tmp_path / "parts"]
 
 
 def test_a_job_knows_that_a_run_was_stopped(tmp_path):

@@ -7,7 +7,7 @@ from pathlib import Path
 from common import console
 from common.cli import Outcome
 from common.errors import InputError
-from common.files import check_writable, write_bytes
+from common.files import check_writable, remove_abandoned, write_bytes
 from common.options import REQUIRED, CommonOptions, option
 from tools.extract_subimages.folder_checks import Report, check_flat, check_folder
 from tools.extract_subimages.records import FLAT_GEOMETRY, GEOMETRY
@@ -108,5 +108,6 @@ def _write_picture(options, root, report):
     chosen = [report.sound[(2 * number + 1) * len(report.sound) // (2 * count)] for number in range(count)]
     stream = io.BytesIO()
     draw_sheet([folder_panel(path) for path in chosen]).save(stream, format="PNG")
+    remove_abandoned(output)
     write_bytes(output, stream.getvalue())
     return str(output)

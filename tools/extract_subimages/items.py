@@ -8,7 +8,7 @@ from typing import Optional
 from common import console
 from common.cli import Outcome
 from common.errors import InputError, nearest
-from common.files import check_writable, write_bytes
+from common.files import check_writable, remove_abandoned, write_bytes
 from common.options import REQUIRED, CommonOptions, option
 
 SIDE = 224  # pixels of a shown image, at least
@@ -48,6 +48,7 @@ def show_items(options):
     if not options.dry_run:
         stream = io.BytesIO()
         draw(items, blocks[name]["mode"]).save(stream, format="PNG")
+        remove_abandoned(output)
         write_bytes(output, stream.getvalue())
     console.show_table(f"{blocks[name]['mode']}: {len(dataset):,} items", ["key", "shape"],
                        [[key, shape] for key, shape in shapes.items()])

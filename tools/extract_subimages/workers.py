@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import wait
 from typing import Optional
 
-from common.errors import InputError
+from common.errors import InputError, as_input_error
 from common.images.photos import SkippedPhoto
 
 AHEAD = 2  # photos queued per worker, so that it never waits; one towards the end, to balance the load
@@ -43,6 +43,9 @@ def attempt(function, options, unit):
     except InputError as error:
         return Result(unit.index, refused=(error.what, str(error.where), error.do))
     except Exception as error:
+        mended = as_input_error(error)
+        if mended is not None:
+            return Result(unit.index, refused=(mended.what, str(mended.where), mended.do))
         place = traceback.extract_tb(error.__traceback__)[-1]
         where = f"{place.filename.rsplit('/', 1)[-1]}:{place.lineno}"
         return Result(unit.index, broken=f"{type(error).__name__}: {error} ({where})")

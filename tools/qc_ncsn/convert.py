@@ -32,7 +32,7 @@ def main(options):
     import tempfile
 
     from common import console
-    from common.files import check_writable
+    from common.files import check_writable, remove_abandoned
 
     source, target = Path(options.checkpoint), Path(options.output)
     kinds = {".safetensors": _from_safetensors, ".pth": _to_safetensors, ".pt": _to_safetensors}
@@ -49,6 +49,7 @@ def main(options):
                 raise InputError("exists, and differs from this conversion", where=target,
                                  do="Choose another name, or pass --overwrite")
     else:
+        remove_abandoned(target)
         results = convert(options, source, target)
     what = "up to date" if exists else "would be written" if options.dry_run else "written"
     console.say(f"{target}: {what}, {results['entries']} entries, {results['weights']} weights")

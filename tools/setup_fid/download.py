@@ -61,7 +61,7 @@ def _facts(path):
 
 def _copy_in(path, folder, overwrite):
     """Copy a downloaded .npz, or the .npz members of a downloaded archive, into the folder of statistics."""
-    from common.files import check_writable, system_errors, write_bytes
+    from common.files import check_writable, remove_abandoned, system_errors, write_bytes
 
     check_writable(folder)
     with system_errors(path), open(path, "rb"):
@@ -75,6 +75,7 @@ def _copy_in(path, folder, overwrite):
                                  do="Delete it, or use --overwrite")
             continue
         (target.with_suffix("") / RECORD).unlink(missing_ok=True)  # it is of the file that goes
+        remove_abandoned(target)
         write_bytes(target, data)
         copied += 1
     console.say(f"{copied} files copied from {path} to {folder}")

@@ -199,7 +199,8 @@ class EncoderTraining:
         measured = self._measure()
         results = {}
         if parallel.is_main():
-            results = {"steps": step, "loss": self.trainer.last_row["loss"], "best_step": self.best["step"],
+            row = self.trainer.last_row  # none where the log of a finished training was removed
+            results = {"steps": step, "loss": row and row["loss"], "best_step": self.best["step"],
                        "best_held_out_loss": self.best["loss"], **measured, "weights": self.gan.weights,
                        "parameters": sum(parameter.numel() for parameter in self.network.parameters()),
                        "damaged": len(self.material.real.damaged) if self.material.real else 0,
@@ -229,7 +230,8 @@ class EncoderTraining:
     def _say(self, results):
         """Show what came out."""
         head = ["steps", "loss", "best step", "held-out loss", "images/s"]
-        cells = [f"{results['steps']:,}", f"{results['loss']:.4g}", f"{results['best_step']:,}",
+        loss = "-" if results["loss"] is None else f"{results['loss']:.4g}"
+        cells = [f"{results['steps']:,}", loss, f"{results['best_step']:,}",
                  f"{results['best_held_out_loss']:.4g}", f"{results['images_per_second']:.3g}"]
         console.show_table(str(self.folder), head, [cells])
         names = [name for name in ("lpips", "perceptual", "l1", "l2", "agreement", "all_decisions_kept")

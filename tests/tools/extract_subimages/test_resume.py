@@ -1,5 +1,6 @@
 """Running again: what is done is kept, what changed is made anew, errors in workers are told."""
 
+import errno
 import os
 
 import pytest
@@ -164,14 +165,25 @@ def test_a_worker_that_died_before_its_first_photo_is_told(tmp_path):
             list(workers.run(die, SubimageOptions(), [unit]))
 
 
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.ENOENT])
+def test_what_the_system_refuses_a_worker_is_an_input_error(number):
+    from tools.extract_subimages.sources import Photo, PhotoUnit
+    from tools.extract_subimages.workers import attempt
+
+    def rename(options, unit):
+        raise OSError(number, os.strerror(number), "out/HR")
+
+    refused = attempt(rename, None, PhotoUnit(0, Photo("", "a.jpg", 1, 0), "a")).refused
+    assert refused is not None
+    assert refused[1] == "out/HR"
+
+
 def die(options, unit):
     """End the process at once."""
     os._exit(9)
 
 
 def test_a_full_disk_ends_the_run_with_status_2(tmp_path, monkeypatch):
-    import errno
-
     from tools.extract_subimages import sinks
 
     folder = make_photos(tmp_path / "in", 2)

@@ -1,6 +1,7 @@
 """Checkpoints to safetensors and back, and what a program that reads the published container finds in ours."""
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -49,7 +50,9 @@ def test_weights_survive_the_way_there_and_back(weights, checkpoint, tmp_path):
 
 def test_a_conversion_made_already_answers_and_another_is_refused(checkpoint, tmp_path):
     words = ("convert", "--checkpoint", checkpoint, "--output", tmp_path / "w.safetensors")
+    (tmp_path / f".w.safetensors.{2 ** 30}.part").touch()  # of a killed one
     good(*words)
+    assert os.listdir(tmp_path) == ["w.safetensors"]
     before = (tmp_path / "w.safetensors").read_bytes()
     ended = call(*words)
     assert (ended.status, "up to date" in ended.err) == (0, True)

@@ -151,6 +151,12 @@ def test_more_steps_go_on_and_give_the_bytes_of_a_longer_run(words, here):
     assert log_rows("out") == log_rows("straight")
 
 
+def test_a_finished_training_whose_log_was_removed_ends_without_its_loss(here):
+    before = train(*PRETRAIN, "--n_iters", "1")
+    os.remove("out/log.jsonl")
+    assert train(*PRETRAIN, "--n_iters", "1") == {**before, "loss": None, "images_per_second": 0.0}
+
+
 def test_stopped_it_saves_and_resumes(here, monkeypatch):
     train(*TRAIN, "--log_imgs_every", "7", out="whole")
     with monkeypatch.context() as patched:
