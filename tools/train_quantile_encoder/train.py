@@ -8,7 +8,7 @@ from common.errors import InputError
 from tools.train_quantile_encoder import findings
 
 PROG = "train_quantile_encoder"
-OWNS = ("checkpoint.pth", "log.jsonl", "models/*.pt", "checkpoints/iteration_*.pt", "images/step_*.png",
+OWNS = ("checkpoint.pth", "log.jsonl", "checkpoints/iteration_*.pt", "images/step_*.png",
         "predictions.png", "tensorboard", "wandb")
 FFHQ = 9088  # coordinates of the generator whose dims have names
 SIZE = 256  # px, of the published encoders
@@ -28,7 +28,7 @@ def train(request):
     options, material = gather(request, device)
     folder = Path(options.exp_dir)
     job = Job(folder, PROG, options, request=request, derived=material.derived(options), inputs=inputs_of(options),
-              owns=OWNS, summary=findings.train)
+              owns=[*OWNS, f"models/{model_name(options)}"], summary=findings.train)
     run = None
     if job.answer() is None:
         from tools.train_quantile_encoder.loop import EncoderTraining

@@ -110,3 +110,17 @@ def test_pictures_are_not_drawn_among_the_images(here):
         line = refusal_of("train_quantile_encoder", *TINY, "--exp_dir", place, "--quiet")
         assert f"--exp_dir {place}: lies in --generated_train_data_path" in line
     assert not list((here / "train/generated/1x").glob("run*"))
+
+
+def test_other_encoders_in_the_folder_of_models_stay(here):
+    mine = here / "out" / "models" / "mine.pt"
+    mine.parent.mkdir(parents=True)
+    mine.write_bytes(b"mine")
+    train("--max_steps", "1")
+    train("--max_steps", "1", "--overwrite")
+    assert mine.read_bytes() == b"mine"
+    published = here / "published" / "models" / "superres_alpha_0.1.pt"
+    published.parent.mkdir(parents=True)
+    published.write_bytes(b"published")
+    assert "superres_alpha_0.1.pt: is in the way" in \
+        refusal_of("train_quantile_encoder", *TINY, "--exp_dir", "published", "--quiet")
