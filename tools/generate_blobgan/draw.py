@@ -1,5 +1,6 @@
 """Drawing layouts, rendering them and writing both: image i depends on the weights and on (seed, i) alone."""
 
+import glob
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,6 +10,7 @@ from common.files import TEMPORARY
 from common.units import is_whole_png, make_pipelined, stored_arrays
 
 FOLDERS = {"imgs": "", "layouts": "save_layouts", "blobs": "save_blobs", "blobs_labeled": "label_blobs"}  # and flags
+DIGITS = range(4, 9)  # of the number that is an image's name
 PREVIEW, PREVIEWED, TILE = "preview.png", 8, 128  # images in a row of it, and the height of one in pixels
 
 
@@ -33,6 +35,13 @@ class Generation:
         self.together = together(model)  # on a CPU, always the same neighbours
         size = self.together or options.batch_size
         self.units = [range(start, min(start + size, options.n_imgs)) for start in range(0, options.n_imgs, size)]
+
+    def owns(self):
+        """Return names and patterns of the files, relative to the folder: a user's own may lie beside them."""
+        names = [glob.escape(layout.name) for layout in self.layouts] if self.layouts else \
+            ["[0-9]" * digits for digits in DIGITS]
+        files = [self.path(folder, name) for folder in FOLDERS for name in names]
+        return [PREVIEW, *(str(path.relative_to(self.folder)) for path in files)]
 
     def rehearse(self):
         """Return (line, results) of --dry_run."""

@@ -8,7 +8,7 @@ from common import console, parallel
 from common.errors import InputError
 from common.options import is_given
 from tools.generate_blobgan import findings
-from tools.generate_blobgan.draw import FOLDERS, PREVIEW, Generation
+from tools.generate_blobgan.draw import FOLDERS, Generation
 
 ADDRESS = "http://efrosgans.eecs.berkeley.edu/blobgan"
 PUBLISHED = {"bed_no_jitter": "bedrooms93.ckpt", "bed": "bedrooms.ckpt",  # by the beginning of --model_data
@@ -39,7 +39,7 @@ def generate(request):
     saved = {name: getattr(options, name) for name in FOLDERS.values() if name}
     generation = Generation(options, model, layouts, derived["generator"], device)
     job = Job(options.save_dir, "generate_blobgan", options, request=request, derived=derived, inputs=inputs,
-              extent=saved, owns=[PREVIEW, *FOLDERS], show=show, summary=findings.generate)
+              extent=saved, owns=generation.owns(), show=show, summary=findings.generate)
     return job.run(generation.work, generation.rehearse, device)
 
 
@@ -88,7 +88,9 @@ def read_given(options, model):
     """Return the StoredLayouts of --layouts; InputError for those of another network."""
     from common.networks.blobgan.layout_files import read_layouts
 
-    layouts = read_layouts(options.layouts)
+    layouts, place = read_layouts(options.layouts), Path(options.layouts).resolve()
+    if {place, *place.parents} & {(Path(options.save_dir) / folder).resolve() for folder in FOLDERS}:
+        raise InputError("this input lies among the outputs", where=options.layouts, do="Choose another output folder")
     expected, count = (model.config.feature_dim, model.config.dim), layouts[0].blobs.xs.shape[1]
     for layout in layouts:
         widths = layout.blobs.features.shape[2], layout.blobs.spatial_style.shape[2]

@@ -60,6 +60,21 @@ def test_a_picture_is_what_the_averaged_networks_give_for_its_draws(fixed):
     assert layout.draw == (None if fixed else (5, 1))
 
 
+def test_overwriting_and_other_runs_leave_a_users_files_beside_the_images():
+    generate("-n", 2)
+    mine = [Path("out/imgs/mine.png"), Path("out/layouts/notes.txt"), Path("out/imgs/2024_a.png")]
+    for path in mine:
+        path.write_bytes(b"mine")
+    assert generate("-n", 2)["num_images"] == 2
+    generate("-n", 1, "--seed", 3, "--overwrite")
+    assert [path.read_bytes() for path in mine] == [b"mine"] * 3
+    assert not Path("out/imgs/0001.png").exists()
+    generate("--layouts", "out/layouts/0000.npz", out="again")
+    Path("again/imgs/0007.png").write_bytes(b"mine")
+    generate("--layouts", "out/layouts/0000.npz", "--fixed_spatial_noise", "--overwrite", out="again")
+    assert Path("again/imgs/0007.png").read_bytes() == b"mine"
+
+
 def test_a_picture_does_not_depend_on_the_number_or_the_batch():
     generate("-n", 20)
     generate("-n", 3, "--batch_size", 1, out="few")

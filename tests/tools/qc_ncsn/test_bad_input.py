@@ -416,7 +416,7 @@ simple("regulariser_on_a_conservative_model", (*TRAIN, "--config.model.energy=tr
 simple("ode_with_pc", (*SAMPLE, "--ode", "--method", "pc"), "--ode: contradicts --method pc")
 simple("division_out_of_range", (*SAMPLE, "--num_divisions", "3", "--division_idx", "3"),
        "--division_idx 3: must be below --num_divisions 3")
-simple("no_samples", (*SAMPLE, "--num_samples", "0"), "--num_samples 0: must be at least 1")
+simple("no_samples", (*SAMPLE, "--num_samples", "0"), "--num_samples 0: must be from 1 to 10,000,000")
 simple("batch_of_none", (*SAMPLE, "--bs", "0"), "--bs 0: must be at least 1")
 simple("batch_of_none_in_training", (*TRAIN, "--bs", "0"), "--bs 0: must be at least 1")
 simple("batch_of_none_in_evaluation", (*NLL, "--bs", "0"), "--bs 0: must be at least 1")
