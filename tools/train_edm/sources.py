@@ -36,7 +36,17 @@ def open_images(options):
                         split=None if options.split == "all" else options.split)
     if options.imagenet_dir is not None and not options.conditional:
         settings = replace(settings, class_map="none", labelled=False)  # the folders may have any names, or be missing
+    _check_apart(options)
     return options, open_source(settings, **{flag: getattr(options, flag) for flag in FLAGS})
+
+
+def _check_apart(options):
+    """Raise InputError where samples would be read as images of the tree by the next run."""
+    from common.datasets.sets.folders import check_apart
+
+    if options.imagenet_dir is not None and Path(options.imagenet_dir).is_dir():
+        split = options.split if options.split != "all" and _has_train(Path(options.imagenet_dir)) else ""
+        check_apart(options.imagenet_dir, options.output_dir, lambda name: name.startswith(split))
 
 
 def source_inputs(options):

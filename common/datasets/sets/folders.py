@@ -8,7 +8,7 @@ from pathlib import Path
 
 from common.datasets.dlas.chunked.centers import FILE as CENTERS
 from common.datasets.sets.imageset import CompressedImages
-from common.datasets.sets.splits import split_names
+from common.datasets.sets.splits import is_in_a_split, split_names
 from common.errors import InputError, as_input_error
 from common.images.suffixes import DATA_SETS, SUFFIXES, images_among
 
@@ -84,6 +84,13 @@ def check_apart(folder, output, read=lambda name: True, where="--output_dir"):
     if read("picture.png" if below == "." else f"{below}/picture.png"):
         raise InputError(f"is inside the folder of images {folder}, where its pictures would be read as images",
                          where=f"{where} {output}", do="Choose another folder")
+
+
+def check_set_apart(folder, output, where):
+    """Do so for a data set that is a folder of images, with folders of splits or without; pass over other sets."""
+    names = [*list_images(folder, DATA_SETS)] if os.path.isdir(folder) else []
+    if names:
+        check_apart(folder, output, lambda name: is_in_a_split(name, names), where)
 
 
 def file_marks(paths):

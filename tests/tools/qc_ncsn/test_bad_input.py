@@ -388,6 +388,12 @@ def data_npz_broken(place):
     return (*TRAIN, "--dataset", place.root / "broken.npz")
 
 
+@case("--workdir", "is inside the folder of images", "Choose another folder")
+def samples_among_the_images(place):
+    images = save_images(place.root / "images", (8, 8), (8, 8))
+    return (*TRAIN, "--dataset", images, "--workdir", images / "out")
+
+
 simple("data_set_unknown", (*TRAIN, "--dataset", "digts"), "digts: no such data set or path", "Did you mean digits?")
 simple("more_images_than_there_are", (*NLL, "--num_images", "298"), "--num_images 298",
        "the data set has only 297 images")

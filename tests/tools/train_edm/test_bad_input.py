@@ -9,7 +9,7 @@ from common.errors import InputError
 from common.files import read_json, write_json
 from tests.readers.interval_kinds import edm_state, edm_training
 from tests.tools.activation_networks import save_network
-from tests.tools.commands import refusal_of
+from tests.tools.commands import call_tool, refusal_of
 from tests.tools.train_edm.runs import TINY, contents, train
 from tools.train_edm.state import load_state
 
@@ -134,3 +134,15 @@ def test_a_state_of_other_values_is_refused(name, value, tmp_path):
     torch.save({**torch.load(path, weights_only=True), name: value}, path)
     with pytest.raises(InputError):
         load_state(path, *edm_training())
+
+
+def test_samples_among_the_images_are_refused(made):
+    """But for places that the split leaves out."""
+    words = ["--data", "pets", "--noconditional", "--noclass_balanced", "--resolution", "8", "--dry_run", "--quiet",
+             "--device", "cpu"]
+    line = refusal_of("train_edm", *words, "--output_dir", "pets/out")
+    assert "--output_dir pets/out: is inside the folder of images pets" in line
+    (made / "pets" / "train").mkdir()
+    (made / "pets" / "cat").rename(made / "pets" / "train" / "cat")
+    for place, status in (("pets/out", 0), ("pets/train/out", 2), ("pets/.out", 0)):
+        assert call_tool("train_edm", *words, "--output_dir", place).status == status, place

@@ -102,6 +102,7 @@ def main(request):
     """Run `qc_ncsn train`; results: step, training_loss, training_reg, parameters, images_per_second."""
     from common import parallel
     from common.datasets import dataset_inputs
+    from common.datasets.sets.folders import check_set_apart
     from common.device import pick_device, set_precision
     from common.job import Job
     from common.score.container import read_checkpoint
@@ -114,6 +115,7 @@ def main(request):
     check_config(config)
     absent = [] if options.overwrite else stored_names(work.root)
     images = open_images(config, options.data_dir, absent=absent)
+    check_set_apart(config["data"]["dataset"], work.root, "--workdir")
     device = pick_device(options.device, parallel.local_rank())
     set_precision(options.precision)
     options = replace(options, **{name: config["training"][name] for name in ("n_iters", "init_step")})
