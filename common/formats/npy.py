@@ -1,8 +1,12 @@
 """Arrays in .npy form (numpy.lib.format), of which nothing is believed before it is checked."""
 
+import io
 import math
+import time
 
 DAMAGE = (ValueError, EOFError)  # what the functions below raise
+LONGEST = 1 << 16  # bytes of a header; numpy takes 10,000 characters
+ATTEMPTS = 50
 
 
 def npy_header(stream):
@@ -16,14 +20,30 @@ def npy_header(stream):
 
     try:
         version = np.lib.format.read_magic(stream)
-        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, columns_first, dtype = read(stream)
+        first = version == (1, 0)
+        length = stream.read(2 if first else 4)
+        text = length + stream.read(min(int.from_bytes(length, "little"), LONGEST))
+        read = np.lib.format.read_array_header_1_0 if first else np.lib.format.read_array_header_2_0
+        shape, columns_first, dtype = _parsed(read, text)
     except (tokenize.TokenError, SyntaxError, TypeError, LookupError, OverflowError, MemoryError,
             RecursionError) as error:
         raise ValueError(f"its header cannot be read ({error})") from error
     if any(side < 0 for side in shape):
         raise ValueError(f"its header says shape {shape}")
     return shape, columns_first, dtype
+
+
+def _parsed(read, text):
+    """Return what numpy's reader makes of a header.
+
+    It uses ast.parse, which CPython 3.11 may end with a SystemError while another thread parses: it is tried again.
+    """
+    for _ in range(ATTEMPTS):
+        try:
+            return read(io.BytesIO(text))
+        except SystemError:
+            time.sleep(0.001)
+    return read(io.BytesIO(text))
 
 
 def read_npy(stream, size):

@@ -29,6 +29,7 @@ def unpack(images, indices=None):
     import numpy as np
 
     from common.files import exclusive
+    from common.formats.npy import npy_header
 
     packed = [batch for batch in images.batches if batch.offset < 0]
     if not packed:
@@ -46,8 +47,7 @@ def unpack(images, indices=None):
                 _write(path, images, packed, wanted)
         numbers = wanted
     with open(path, "rb") as stream:
-        np.lib.format.read_magic(stream)
-        np.lib.format.read_array_header_1_0(stream)
+        npy_header(stream)
         return Unpacked(path, numbers, stream.tell())
 
 

@@ -79,3 +79,41 @@ def test_missing_arrays_and_objects_are_named(stored, tmp_path):
     for name, what in (("a", "Python objects"), ("b", "one value"), ("c", "columns first")):
         with pytest.raises(InputError, match=what):
             npz_shape(tmp_path / "objects.npz", name)
+
+
+def test_headers_are_read_in_several_threads_at_once():
+    """Python 3.11 parses in one thread at a time; small collections make threads take turns within the parser."""
+    import gc
+    import io
+    import sys
+    import threading
+
+    from common.formats.npy import npy_header
+
+    class Cycle:
+        def __init__(self):
+            self.me = self
+
+        def __del__(self):
+            sum(range(50))
+
+    def read():
+        for _ in range(400):
+            Cycle()
+            found.append(npy_header(io.BytesIO(text)))
+
+    stream, found = io.BytesIO(), []
+    np.save(stream, ROWS)
+    text, interval, thresholds = stream.getvalue(), sys.getswitchinterval(), gc.get_threshold()
+    threads = [threading.Thread(target=read) for _ in range(6)]
+    try:
+        sys.setswitchinterval(1e-6)
+        gc.set_threshold(20, 2, 2)
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(interval)
+        gc.set_threshold(*thresholds)
+    assert found == [(ROWS.shape, False, ROWS.dtype)] * 2400
