@@ -16,17 +16,8 @@ from pathlib import Path
 from common import console, parallel
 from common.cli import Outcome, cause_of, check_interrupted
 from common.errors import InputError
-from common.files import (
-    check_writable,
-    holds,
-    lock_file,
-    matches,
-    plain,
-    remove_empty,
-    remove_leftovers,
-    write_bytes,
-    write_json,
-)
+from common.files import check_writable, matches, plain, remove_empty, remove_leftovers, write_bytes, write_json
+from common.locks import holds, lock_file
 from common.record import (
     LOCK,
     RECORD,

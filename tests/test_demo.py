@@ -2,6 +2,8 @@
 
 import json
 import os
+import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -9,7 +11,7 @@ import time
 
 import pytest
 
-from docs.chains.parts import demo, progress
+from docs.chains.parts import demo, progress, step
 from docs.chains.parts.progress import Line, step_name
 from tests.tools.commands import ROOT
 
@@ -89,6 +91,20 @@ def test_a_module_runs_in_a_fork_with_its_own_folder_streams_variables_and_statu
     said = [f"given ['{number}'] {tmp_path / 'inner'} in\n __main__" for number in (0, 3, 9)]
     assert (demo.OUT / ".logs/one.log").read_text() == "\n".join([*said[:2], "status 3", said[2], "status 137\n"])
     assert all((tmp_path / str(number)).read_text().startswith("False ") for number in (0, 3, 9))
+
+
+def test_a_step_runs_by_itself_where_the_prepared_python_dies(tmp_path, monkeypatch):
+    monkeypatch.setenv("CHAIN_PYTHON", sys.executable)
+    monkeypatch.setenv("CHAIN_PREPARED", str(tmp_path / "prepared"))
+    with socket.socket(socket.AF_UNIX) as door:
+        door.bind(str(tmp_path / "prepared"))
+        door.listen()
+        threading.Thread(target=lambda: door.accept()[0].close()).start()
+        handler = signal.getsignal(signal.SIGTERM)
+        try:
+            assert step.forked(["-S", "-c", "raise SystemExit(3)"])[0] == 3
+        finally:
+            signal.signal(signal.SIGTERM, handler)
 
 
 def test_the_table_of_times_has_every_step_of_the_chains(tmp_path):

@@ -12,7 +12,8 @@ import numpy as np
 
 from common import console
 from common.errors import InputError
-from common.files import exclusive, plain, read_json, system_errors, write_json
+from common.files import plain, read_json, system_errors, write_json
+from common.locks import exclusive
 from common.threads import Threads
 
 CHUNK = 64 << 20  # bytes of pixels between two saves of the progress

@@ -75,7 +75,8 @@ def encode_in(spaces, images, batch_size=32, workers=8, change=None, overwrite=F
     spaces: one or more; the first `prepare`s for all, and its `encode_in` gives the rows of all.
     """
     from common import parallel
-    from common.files import check_writable, exclusive
+    from common.files import check_writable
+    from common.locks import exclusive
 
     identity = (images.identity(), getattr(images, "unreadable", ())) if parallel.is_main() else None
     identity, unreadable = parallel.gather_objects(identity)[0]

@@ -50,9 +50,9 @@ encode train --dataset_path "$SCENES" --decision_weights "$OUT/decision/checkpoi
 "$PYTHON" -m docs.chains.parts.street_tables demo "$OUT"
 
 # 24 held-out scenes: which small change of which blobs turns each of the four decisions, far enough over the border that
-# the oracle sees it, too. What the judge sees of it is
-# the known truth; it is measured for the counterfactuals before and after they were made sparse. The judge looks once at
-# a search: of tables written again the evaluations would be made again.
+# the oracle sees it, too. What the judge sees of it is the known truth; it is measured for the counterfactuals before and
+# after they were made sparse. The judge looks once at a search: of tables written again the evaluations would be made
+# again.
 "$PYTHON" -m tools.blobex_inv_cf --preset streets --blobgan_weights "$BEST" --dataset_path "$SCENES/val" \
   --encoder_weights "$OUT/encoder_train/best.pt" --decision_model_weights "$OUT/decision/checkpoint.tar" \
   --perceptual "$OUT/oracle/checkpoint.tar" --max_images 24 --bs 24 --margin 12 --sparse_margin 8 --n_iters_cf 60 \

@@ -28,8 +28,8 @@ def unpack(images, indices=None):
     """Return the Unpacked rows of an NpzBatches' compressed files, None when it has none; see NpzBatches.unpack."""
     import numpy as np
 
-    from common.files import exclusive
     from common.formats.npy import npy_header
+    from common.locks import exclusive
 
     packed = [batch for batch in images.batches if batch.offset < 0]
     if not packed:

@@ -54,6 +54,8 @@ def prepared(folder):
         yield {"CHAIN_PREPARED": str(place)}
     finally:
         process.stdin.close()
+        process.terminate()  # it may be importing; its forks have ended or go on by themselves
+        process.wait()
 
 
 def start(chain, folder, logs, variables):

@@ -104,7 +104,6 @@ def watch(line):
     step = os.fork()
     if step == 0:
         return True
-    status = 1
     try:
         line.sendall(json.dumps(step).encode() + b"\n")
         status = os.waitstatus_to_exitcode(os.waitpid(step, 0)[1])

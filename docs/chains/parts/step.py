@@ -13,6 +13,7 @@ import signal
 import socket
 import subprocess
 import sys
+from contextlib import suppress
 
 
 def main(words):
@@ -38,15 +39,25 @@ def started(words):
 def forked(words):
     """Return the same of a fork of the Python that is prepared."""
     with socket.socket(socket.AF_UNIX) as line:
+        early, answers = [], line.makefile("rb")
+        signal.signal(signal.SIGTERM, lambda number, _: early.append(number))
         try:
             line.connect(os.environ["CHAIN_PREPARED"])
-        except OSError:  # it has died
+            socket.send_fds(line, [b"s"], [0, 1, 2])
+            line.sendall(json.dumps([words, os.getcwd(), dict(os.environ)]).encode() + b"\n")
+            pid = answers.readline()
+        except OSError:
+            pid = b""
+        if not pid:  # it has died
             return started(words)
-        socket.send_fds(line, [b"s"], [0, 1, 2])
-        line.sendall(json.dumps([words, os.getcwd(), dict(os.environ)]).encode() + b"\n")
-        answers = line.makefile("rb")
-        step = int(answers.readline())
-        signal.signal(signal.SIGTERM, lambda number, _: os.kill(step, number))
+
+        def hand_on(number, _=None):
+            with suppress(ProcessLookupError):  # it has just ended
+                os.kill(int(pid), number)
+
+        signal.signal(signal.SIGTERM, hand_on)
+        for number in early:
+            hand_on(number)
         return json.loads(answers.readline() or "[-9, 0.0]")
 
 

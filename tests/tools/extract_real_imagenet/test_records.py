@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from common.activations import open_activations
-from common.files import lock_file
+from common.locks import lock_file
 from tests.common.datasets.imagenet_files import write_batches, write_tree
 from tests.tools.activation_networks import contents
 from tests.tools.commands import refusal_of, results_of

@@ -9,7 +9,7 @@ import tarfile
 
 import pytest
 
-from common.files import lock_file
+from common.locks import lock_file
 from tests.tools.commands import ROOT, call_tool, environment, refusal_of, results_of
 from tests.tools.extract_subimages.photos import SMALL, TOOL, contents, extract, make_photos, photo, refuse, write
 

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from common.errors import InputError
-from common.files import lock_file, read_json, write_json, write_npz
+from common.files import read_json, write_json, write_npz
+from common.locks import lock_file
 from common.record import LOCK
 from common.score.config import check_same_model, override, preset
 from common.score.container import read_checkpoint
