@@ -1,11 +1,10 @@
 """From flags to a folder of counterfactuals: check everything, then batch by batch."""
 
-from dataclasses import replace
 from pathlib import Path
 
 from common import console, parallel
+from common.effects import check_effects, note_idle, without_effect, without_idle
 from common.errors import InputError
-from common.options import is_given
 from tools.blobex_inv_cf import findings
 from tools.blobex_inv_cf.presets import filled
 
@@ -46,15 +45,15 @@ def explain(request, show_results=show, is_part=False):
     from common.job import Job
     from tools.blobex_inv_cf.material import Material
 
-    check_effects(request)
-    options, idle, usual = filled(request), without_effect(request), type(request)()
+    check_effects(request, needed_by(request))
+    options, idle = filled(request), without_effect(request, acts(request))
     device = pick_device(options.device, parallel.local_rank())
     set_precision("tf32" if options.precision == "tf32" else "fp32")
     material = Material(options, device)
     goals = wanted_of(options, material)
     settings = make_settings(options, material)
     folder = Path(options.output_dir)
-    acting = replace(request, **{name: getattr(usual, name) for name in idle})  # a resumed run may have others
+    acting = without_idle(request, idle)
     job = Job(folder, PROG, filled(acting), request=acting, derived=material.derived(), inputs=material.inputs(),
               owns=OWNS, show=show_results, summary=findings.explain)
 
@@ -62,42 +61,33 @@ def explain(request, show_results=show, is_part=False):
         from tools.blobex_inv_cf.batch import Explainer
         from tools.blobex_inv_cf.outputs import make_batches
 
-        say_idle({} if is_part else idle)
+        note_idle({} if is_part else idle)
         return make_batches(folder, Explainer(material, options, settings, goals))
 
     what = "invert" if options.inversion_only else f"explain {goals.count(options.joint)} decisions of"
     line = f"would {what} {material.count:,} images in {len(material.batches()):,} batches into {folder}"
 
     def rehearse():
-        say_idle({} if is_part else idle)
+        note_idle({} if is_part else idle)
         return line, {"images": material.count, "batches": len(material.batches())}
 
     return job.run(work, rehearse, device)
 
 
-def say_idle(idle):
-    """Say which flags have no effect; idle: see `without_effect`."""
-    if idle and parallel.is_main():
-        console.say("note: without effect here: " + ", ".join(f"--{name} (acts on {on})" for name, on in idle.items()))
-
-
-def check_effects(request):
-    """Raise InputError for a flag that acts on another, which is not given."""
+def needed_by(request):
+    """Return when flags act that are refused where they do not, see common.effects."""
     several = request.num_diverse > 1
-    acts = {"gate": (several and request.diversity != "restarts", "--num_diverse, without --diversity restarts"),
+    return {"gate": (several and request.diversity != "restarts", "--num_diverse, without --diversity restarts"),
             "diversity": (several, "--num_diverse"), "search_anyway": (bool(request.target), "--target"),
             "segmentation_range": (request.segmentation_weights is not None, "--segmentation_weights")}
-    for name, (effective, on) in acts.items():
-        if is_given(request, name) and not effective:
-            raise InputError(f"acts on {on}, which is not asked for", where=f"--{name}", do="Leave it out")
 
 
-def without_effect(request):
-    """Return {flag: on what it acts} of flags that were given and have no effect on this run."""
+def acts(request):
+    """Return when flags act that the original's commands pass in any case, see common.effects."""
     options, several = filled(request), request.num_diverse > 1
     inverts, searches = options.real_images and not options.load_inversion, not options.inversion_only
     early = options.early_stop == "on"
-    acts = dict.fromkeys(OF_INVERSION, (inverts, "inversions")) | dict.fromkeys(OF_SEARCH, (searches, "the search")) | {
+    return dict.fromkeys(OF_INVERSION, (inverts, "inversions")) | dict.fromkeys(OF_SEARCH, (searches, "the search")) | {
         "truncation": (not options.real_images, "generated images"),
         "num_imgs": (not options.real_images, "generated images"),
         "max_images": (options.real_images, "images of --dataset_path"),
@@ -105,7 +95,6 @@ def without_effect(request):
         "margin": (searches and (early or several), "a search with --early_stop on"),
         "sparse_margin": (searches and options.sparse != "off", "--sparse"),
         "lambda_prox": (searches and options.lambda_prox_cf > 0, "--lambda_prox_cf above 0")}
-    return {name: on for name, (effective, on) in acts.items() if not effective and is_given(request, name)}
 
 
 def wanted_of(options, material):

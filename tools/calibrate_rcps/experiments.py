@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from common import console
+from common.effects import check_effects
 from common.errors import InputError
 from common.files import fingerprint
 from common.options import is_given
@@ -184,17 +185,15 @@ def _is_saved(options, name, path):
 
 def _check_acts(options, chosen):
     """Raise InputError for an option that acts on none of the experiments that are asked for."""
-    measured = "stress_test" in chosen and not options.from_outputs
-    acts = {"compare_levels": "importance" in chosen, "image_index": "ablation" in chosen,
-            "noise_std": "ablation" in chosen, "stylegan_path": "ablation" in chosen,
-            "lpips_weights": "ablation" in chosen, "from_outputs": "stress_test" in chosen, "image_dir": measured,
-            "encoder_size": measured, "num_samples": chosen != ("ablation",),
-            "seed": measured or "ablation" in chosen,
-            "difficulty_level": measured or chosen != ("stress_test",)}
-    for name, effective in acts.items():
-        if is_given(options, name) and not effective:
-            raise InputError(f"acts on none of what is done here ({', '.join(chosen)})", where=f"--{name}",
-                             do="Leave it out, or choose another --experiment")
+    ablated = "ablation" in chosen, "--experiment ablation"
+    stressed = "stress_test" in chosen, "--experiment stress_test"
+    measured = stressed[0] and not options.from_outputs, "--experiment stress_test without --from_outputs"
+    check_effects(options, dict.fromkeys(("image_index", "noise_std", "stylegan_path", "lpips_weights"), ablated) | {
+        "compare_levels": ("importance" in chosen, "--experiment importance"), "from_outputs": stressed,
+        "image_dir": measured, "encoder_size": measured,
+        "num_samples": (chosen != ("ablation",), "--experiment stress_test or importance"),
+        "seed": (measured[0] or ablated[0], "--experiment stress_test or ablation"),
+        "difficulty_level": (measured[0] or chosen != ("stress_test",), "the images that are encoded")})
 
 
 def _finish(outcome):

@@ -1,6 +1,7 @@
 """Which options act on what is scored; one that acts on nothing is refused before any image is encoded."""
 
 from common.datasets import KNOWN
+from common.effects import check_effects
 from common.errors import InputError
 from common.options import is_given
 
@@ -35,25 +36,21 @@ def check_metric_options(options):
         raise InputError("--kid_subsets 0 draws none", where="--kid_pairs subsets", do="Leave one of them out")
 
 
-def check_effects(options, generated, reference, inside):
+def check_acting(options, generated, reference, inside):
     """Raise InputError for an option that acts on nothing here.
 
     generated, reference: the sides' sources of images, None for a stored one.  inside: sources of images in stored
     sides.
     """
     sources = [source for source in (generated, reference, *inside) if source is not None]
-    made = any(hasattr(source, "generate") for source in sources)
+    acts = {name: how for name, how in _acts(options, sources, generated).items() if hasattr(options, name)}
+    check_effects(options, acts, "which is not scored here")
+
+
+def _acts(options, sources, generated):
+    """Return when options act, see common.effects; sources: of images that are encoded."""
+    encodes, made = bool(sources), any(hasattr(source, "generate") for source in sources)
     files = any(not hasattr(source, "generate") for source in sources)
-    for name, (effective, on) in _effects(options, bool(sources), made, files).items():
-        if name == "num_gen":
-            effective = generated is not None
-        if hasattr(options, name) and is_given(options, name) and not effective:
-            no = "no" * (getattr(options, name) is False)
-            raise InputError(f"acts on {on}, which is not scored here", where=f"--{no}{name}", do="Leave it out")
-
-
-def _effects(options, encodes, made, files):
-    """Return {option: (whether it acts, on what options of this kind act)}."""
     metrics, extractor = {*options.metrics}, options.extractor
     inception, by_name = extractor == "inception", bool(options.dataset_name)
     chosen = [options.checkpoint, options.reference]
@@ -61,7 +58,7 @@ def _effects(options, encodes, made, files):
     pickles = any(str(place).lower().endswith((".pkl", ".pickle")) for place in chosen)
     of_images, of_inception = "images, not on stored features or statistics", "images with the extractor inception"
     return dict.fromkeys(OF_GENERATORS, (made, "a generator")) | {
-        "num_gen": (True, of_images),
+        "num_gen": (generated is not None, of_images),
         "resolution": (files, "image files"),
         "fit": (files, "image files"),
         "seed": (made or ("kid" in metrics and options.kid_subsets), "generated images, or on the subsets of kid"),

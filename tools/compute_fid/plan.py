@@ -1,7 +1,7 @@
 """The two sides of a score, opened and checked before any image is encoded."""
 
 from common.errors import InputError
-from tools.compute_fid.effects import ALONE, check_effects
+from tools.compute_fid.effects import ALONE, check_acting
 from tools.compute_fid.measure import NEED_FEATURES
 from tools.compute_fid.sides import encoded_side, has_spatial, images_in, open_source, stored_side
 
@@ -26,7 +26,7 @@ class Plan:
         self.space = None
         self.places = {"generated": options.checkpoint, "reference": options.reference or None}
         self.inside = self._images_inside()
-        check_effects(options, self.generated, self.reference, self.inside.values())
+        check_acting(options, self.generated, self.reference, self.inside.values())
         self.notes = self._count_notes()
         encodes = self.generated is not None or self.reference is not None or self.inside
         if encodes or (options.dataset_name and options.extractor != "inception"):

@@ -10,6 +10,7 @@ from common import console
 from common.blobs.metadata import check_widths
 from common.blobs.perceptual import open_perceptual
 from common.datasets.prepared import open_prepared, to_network
+from common.effects import check_effects
 from common.errors import InputError
 from common.explained.model import Explained
 from common.explained.opening import open_explained, open_pictures
@@ -17,7 +18,6 @@ from common.files import file_hash
 from common.formats.checkpoints import weights_hash
 from common.formats.tables import read_records
 from common.networks.blobgan.files import read_blobgan
-from common.options import is_given
 from common.record import RECORD
 from tools.evaluate_cf.folder import Folder, Goals
 from tools.evaluate_cf.similarity import Similarity, check_features
@@ -87,10 +87,8 @@ class Material:
         """Return the Similarity of --similarity_model, None without one."""
         options = self.options
         if options.similarity_model is None:
-            given = [name for name in ("range", "size", "output") if is_given(options, f"similarity_{name}")]
-            if given:
-                raise InputError("acts on --similarity_model, which is not given", where=f"--similarity_{given[0]}",
-                                 do="Leave it out")
+            check_effects(options, {f"similarity_{name}": (False, "--similarity_model")
+                                    for name in ("range", "size", "output")})
             return None
         return Similarity(open_pictures(options.similarity_model, self.device, self.gan.config.transform.size,
                                         tuple(options.similarity_size) or None, options.similarity_range,

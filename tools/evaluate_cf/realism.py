@@ -2,11 +2,11 @@
 
 import numpy as np
 
+from common.effects import check_effects
 from common.errors import InputError
 from common.files import file_hash
 from common.images.pixels import rounded_bytes
 from common.metrics.counterfactual import neighbours_agree, split_distance
-from common.options import is_given
 
 LEAST = 4  # pairs of a halving
 
@@ -41,9 +41,7 @@ class Sets:
                 "weights": (options.extractor == "inception", "--extractor inception"),
                 "stats_dir": (options.dataset_name is not None, "--dataset_name"),
                 "any_stats": (bool(given), "--reference or --dataset_name")}
-        for name, (effective, on) in acts.items():
-            if is_given(options, name) and not effective:
-                raise InputError(f"acts on {on}, which is not given", where=f"--{name}", do="Leave it out")
+        check_effects(options, acts)
         if given:
             model = "" if options.extractor == "inception" else NAME
             self.path = find_reference(model, options.reference, options.dataset_name, options.stats_dir, options.mode)

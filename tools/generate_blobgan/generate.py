@@ -5,6 +5,7 @@ import hashlib
 from pathlib import Path
 
 from common import console, parallel
+from common.effects import check_effects
 from common.errors import InputError
 from common.options import is_given
 from tools.generate_blobgan import findings
@@ -48,16 +49,13 @@ def settle(options):
     if options.model_name != "blobgan":
         raise InputError("only BlobGAN's images are made here", where=f"--model_name {options.model_name}",
                          do="Use generate_ffhq, which makes a StyleGAN2's images, or leave it out")
-    if options.label_blobs and not options.save_blobs:
-        raise InputError("acts on the pictures of blobs", where="--label_blobs", do="Add --save_blobs")
-    for name, needed in (("size_threshold", "label_blobs"), ("palette", "save_blobs")):
-        if is_given(options, name) and not getattr(options, needed):
-            raise InputError(f"acts on --{needed}, which is not asked for", where=f"--{name}", do="Leave it out")
+    check_effects(options, {"label_blobs": (options.save_blobs, "--save_blobs"),
+                            "size_threshold": (options.label_blobs, "--label_blobs"),
+                            "palette": (options.save_blobs, "--save_blobs"),
+                            "dl_dir": (options.model_data is not None, "--model_data")})
     for name, flag in OF_DRAWING.items() if options.layouts else ():
         if is_given(options, name):
             raise InputError("acts on images that are drawn, not on --layouts", where=flag, do="Leave it out")
-    if is_given(options, "dl_dir") and not options.model_data:
-        raise InputError("acts on --model_data, which is not given", where="--dl_dir", do="Leave it out")
     rooms = str(options.model_data).startswith(("bed", "conference"))
     palette = options.palette if options.palette != "auto" else "bed_conf" if rooms else "kld"
     return dataclasses.replace(options, checkpoint=find_checkpoint(options), palette=palette)

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from common import console, parallel
+from common.effects import check_effects
 from common.errors import InputError
 from tools.setup_fid import findings
 
@@ -60,7 +61,7 @@ def settle(options):
         console.say(f"note: names are stored in lower case: {options.name.lower()}")
     if options.n_imgs == 0:
         raise InputError("must be -1 or above 0", where=f"--n_imgs {options.n_imgs}", do="Correct the value")
-    _check_effects(options)
+    check_effects(options, acts(options))
     if options.shuffle and options.n_imgs < 0:  # as in the original, whose users write it in any case
         console.say("note: --shuffle acts on the choice of --n_imgs images, and all are taken")
         options = replace(options, shuffle=False)
@@ -68,21 +69,16 @@ def settle(options):
     return replace(options, name=check_name(options.name), resolution=list(size or [0]))
 
 
-def _check_effects(options):
-    """Raise InputError for an option that acts on nothing here."""
+def acts(options):
+    """Return when options act, see common.effects."""
     from common.datasets import KNOWN
 
-    size = options.resolution or ([0] if options.extractor == "small" else [256])
-    for flag, given, on in (
-            ("--split", options.split != "train" and options.path.lower() not in KNOWN, "a known data set"),
-            ("--noantialias", not options.antialias and (size == [0] or options.fit != "cover"),
-             "the resize to --resolution with --fit cover"),
-            ("--fit", options.fit != "cover" and size == [0], "the resize to --resolution"),
-            ("--layer", options.layer != 2048 and options.extractor != "inception", "the extractor inception"),
-            ("--sfid", options.sfid and options.extractor != "inception", "the extractor inception"),
-            ("--weights", options.weights and options.extractor == "small", "extractors that have weights")):
-        if given:
-            raise InputError(f"acts on {on}, which is not asked for", where=flag, do="Leave it out")
+    resized = (options.resolution or ([0] if options.extractor == "small" else [256])) != [0]
+    of_inception = options.extractor == "inception", "the extractor inception"
+    return {"split": (options.path.lower() in KNOWN, "a known data set"),
+            "antialias": (resized and options.fit == "cover", "the resize to --resolution with --fit cover"),
+            "fit": (resized, "the resize to --resolution"), "layer": of_inception, "sfid": of_inception,
+            "weights": (options.extractor != "small", "extractors that have weights")}
 
 
 def statistics_path(options, model):

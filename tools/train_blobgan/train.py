@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from common import console, parallel
+from common.effects import note_idle, without_effect
 from common.errors import InputError
 from tools.train_blobgan import findings
 
@@ -11,6 +12,8 @@ PROG = "train_blobgan"
 OWNS = ("state.pth", "log.jsonl", "checkpoints/epoch=*-step=*.ckpt",
         "checkpoints/epoch=*-step=*.safetensors", "samples/step_*.png", "reals.png",
         "tensorboard", "wandb", "hydra_config.yaml", "model_summary.txt")
+OF_FID = ("fid_n_imgs", "fid_batch_size", "fid_stats_name", "reference", "stats_dir", "extractor", "fid_weights",
+          "any_stats")
 
 
 def train(given, output_dir):
@@ -32,6 +35,7 @@ def train(given, output_dir):
     if request.data is None:
         raise InputError("missing flag", where="--data", do="Pass the images, or dataset.path=PLACE")
     options = filled(request)
+    note_idle(without_effect(request, acts(options)))
     direction(options.monitor, options.mode)
     device = pick_device(options.device, parallel.local_rank())
     set_precision("tf32" if options.precision == "tf32" else "fp32")
@@ -55,6 +59,14 @@ def train(given, output_dir):
             say_effective(options)
     outputs = [folder / "state.pth", folder / "log.jsonl"]
     return job.run(lambda: (run.loop(), outputs), lambda: rehearse(options, config, images, run), device)
+
+
+def acts(options):
+    """Return when flags act that a configuration of the original sets in any case, see common.effects."""
+    from tools.train_blobgan.fid import wants_fid
+
+    return dict.fromkeys(OF_FID, (wants_fid(options), "--log_fid_every_n_steps or --log_fid_every_epoch")) | {
+        "lambda_D_R1": (options.D_reg_every, "--D_reg_every above 0")}
 
 
 def start_identity(options, folder):

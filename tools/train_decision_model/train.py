@@ -5,8 +5,8 @@ from math import ceil
 from pathlib import Path
 
 from common import console, parallel
+from common.effects import check_effects
 from common.errors import InputError
-from common.options import is_given
 from tools.train_decision_model import findings
 
 PROG = "train_decision_model"
@@ -76,9 +76,9 @@ def check_flags(options):
     from tools.train_decision_model.presets import RANDOM
 
     weights = options.imagenet_weights
+    check_effects(options, {"width": (options.arch == "small", "--arch small")})
     parts = options.accumulate * max(parallel.world_size(), 2)
     rules = [
-        ("width", options.arch == "small" or not is_given(options, "width"), "acts on --arch small"),
         ("reasons", not options.reasons or options.arch == "densenet121", "needs --arch densenet121"),
         ("imagenet_weights", weights in (None, RANDOM) or options.arch != "small", "--arch small has none"),
         ("batch_size", options.batch_size >= parts,

@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from common import console, parallel
+from common.effects import check_effects
 from common.errors import InputError
 from tools.train_edm import findings
 
@@ -60,6 +61,7 @@ def rehearse(options, config, source, run):
 
 def check_flags(options):
     """Raise InputError for flags that contradict each other."""
+    check_effects(options, {"lr_floor": (options.lr_decay == "cosine", "--lr_decay cosine")})
     rules = [("sample_sigma_min", options.sample_steps == 1 or options.sample_sigma_min < options.sample_sigma_max,
               "must be below --sample_sigma_max"),
              ("label_dropout", options.conditional or options.label_dropout == 0, "needs a class-conditional network"),

@@ -4,6 +4,7 @@ from dataclasses import dataclass, fields, replace
 from typing import List, Optional
 
 from common import flags, parallel
+from common.effects import check_effects
 from common.errors import InputError, Parameter
 from common.options import CommonOptions, option
 
@@ -137,9 +138,21 @@ def settled(options):
     filled = {name: value for name, value in values.items() if name in names and getattr(options, name) in (None, [])}
     if options.arch == "resnet":
         filled.pop("channels", None)  # of the other network
-    options = replace(options, **filled)
-    _check(options)
-    return options
+    settled = replace(options, **filled)
+    check_effects(options, _acts(settled))
+    _check(settled)
+    return settled
+
+
+def _acts(options):
+    """Return when options act, see common.effects; options: settled."""
+    weights = weights_of(options)
+    generated = any(weights[name] for name in TERMS if name.startswith("fake")), "terms of generated pictures"
+    return {"lr_floor": (options.schedule in ("cosine", "linear"), "--schedule cosine or linear"),
+            "halve_every": (options.schedule == "original", "--schedule original"),
+            "truncation_min": generated, "truncation_max": generated} | (
+        {"loss_type": (options.real_MSE or options.fake_MSE, "--real_MSE or --fake_MSE")}
+        if isinstance(options, TrainOptions) else {})
 
 
 def _check(options):

@@ -5,9 +5,9 @@ from dataclasses import fields
 
 from common import parallel
 from common.datasets.degradations import check_factor
+from common.effects import check_effects
 from common.errors import InputError, Parameter
 from common.flags import parse_factors
-from common.options import is_given
 from common.paths import is_below
 
 REFUSED = {  # why the flag's default is its only value
@@ -41,19 +41,16 @@ def check_flags(options):
             raise InputError(reason, where=where, do="Leave out the flag")
     image_losses = [name for name in ("l2_lambda", "lpips_lambda", "id_lambda", "l2_lambda_crop", "lpips_lambda_crop")
                     if getattr(options, name)]
+    check_effects(options, {"lpips_weights": (options.lpips_lambda or options.lpips_lambda_crop, "--lpips_lambda"),
+                            "id_weights": (options.id_lambda, "--id_lambda"),
+                            "generated_share": (options.real_train_data_path, "--real_train_data_path"),
+                            "lr_floor": (options.lr_decay == "cosine", "--lr_decay cosine")})
     parts = options.accumulate * max(parallel.world_size(), 2)
     rules = [
         ("mse", options.mse or image_losses, "without it nothing trains the point; give an image loss its weight"),
         ("lpips_weights", options.lpips_weights or not (options.lpips_lambda or options.lpips_lambda_crop),
          "needed by the LPIPS loss: AlexNet's or VGG-16's file"),
         ("id_weights", options.id_weights or not options.id_lambda, "needed by the identity loss: model_ir_se50.pth"),
-        ("lpips_weights", not options.lpips_weights or options.lpips_lambda or options.lpips_lambda_crop,
-         "acts on the LPIPS loss; give --lpips_lambda"),
-        ("id_weights", not options.id_weights or options.id_lambda, "acts on the identity loss; give --id_lambda"),
-        ("generated_share", options.real_train_data_path or not is_given(options, "generated_share"),
-         "acts beside images without latents; give --real_train_data_path"),
-        ("lr_floor", options.lr_decay == "cosine" or not is_given(options, "lr_floor"),
-         "is the end of the cosine; give --lr_decay cosine"),
         ("real_train_data_path", options.real_train_data_path is None or image_losses or options.w_norm_lambda,
          "images without latents train nothing but image losses; give one its weight"),
         ("use_quantile_loss_mask", not (options.use_quantile_loss_mask and image_losses),

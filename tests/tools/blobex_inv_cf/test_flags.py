@@ -2,12 +2,13 @@
 
 import pytest
 
+from common.effects import without_effect
 from common.images.suffixes import file_stems
 from tests.tools.blobex_inv_cf.runs import WORDS
 from tests.tools.commands import call_tool, refusal_of, results_of
 from tools.blobex_inv_cf.goals import wanted
 from tools.blobex_inv_cf.options import ExplainOptions
-from tools.blobex_inv_cf.run import without_effect
+from tools.blobex_inv_cf.run import acts
 from tools.blobex_inv_cf.sweep import SweepOptions, combinations
 
 SCORED = ("--segmentation_weights", "decision.tar", "--target_classes")
@@ -42,10 +43,14 @@ def test_a_flag_without_effect_is_named_and_another_value_of_it_changes_nothing(
 
 def test_which_flags_have_no_effect():
     given = {"num_imgs": 3, "margin": 2.0, "lr_inv": 0.1, "patience": 2, "lambda_prox": ["xs=1"]}
-    assert {*without_effect(ExplainOptions(**given))} == {"num_imgs", "lambda_prox"}
-    assert {*without_effect(ExplainOptions(**given, real_images=False, early_stop="off", lambda_prox_cf=1.0))} \
-        == {"lr_inv", "margin", "patience"}
-    assert {*without_effect(ExplainOptions(**given, inversion_only=True))} == {*given} - {"lr_inv"}
+
+    def idle(**more):
+        options = ExplainOptions(**given, **more)
+        return {*without_effect(options, acts(options))}
+
+    assert idle() == {"num_imgs", "lambda_prox"}
+    assert idle(real_images=False, early_stop="off", lambda_prox_cf=1.0) == {"lr_inv", "margin", "patience"}
+    assert idle(inversion_only=True) == {*given} - {"lr_inv"}
 
 
 def test_a_name_with_an_equals_sign_and_the_name_class_are_names():

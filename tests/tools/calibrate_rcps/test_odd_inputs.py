@@ -168,7 +168,7 @@ def test_a_saved_calibration_is_not_used_for_other_outputs_or_options(tree, tmp_
     for more in (("--dims", "0"), ("--total_runs", "7"), ("--resize_factors", "1,16")):
         assert f"{more[0]}: acts where nothing is calibrated yet" in refusal_of("calibrate_rcps", *base, *more)
     for more in (("--noise_std", ".2"), ("--image_dir", "x"), ("--from_outputs",), ("--encoder_size", "16")):
-        assert f"{more[0]}: acts on none of what is done here" in refusal_of("calibrate_rcps", *base, *more)
+        assert f"{more[0]}: acts on --experiment " in refusal_of("calibrate_rcps", *base, *more)
     found = results_of("calibrate_rcps", *base, "--dims", "all", "--num_samples", 999)
     assert found["importance"]["num_samples"] == 120
 

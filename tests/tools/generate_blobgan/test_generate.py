@@ -159,7 +159,7 @@ def test_another_network_in_the_same_folder_is_refused():
     (("g.ckpt", "-d", "bed"), "--model_data: names a published checkpoint, and another one is given"),
     ((), "CHECKPOINT: missing"),
     (("g.ckpt", "-dl", "files"), "--dl_dir: acts on --model_data"),
-    (("g.ckpt", "--label_blobs"), "--label_blobs: acts on the pictures of blobs"),
+    (("g.ckpt", "--label_blobs"), "--label_blobs: acts on --save_blobs"),
     (("g.ckpt", "--size_threshold", "0"), "--size_threshold: acts on --label_blobs"),
     (("g.ckpt", "--palette", "kld"), "--palette: acts on --save_blobs"),
     (("g.ckpt", "--layouts", "l", "-n", "3"), "-n: acts on images that are drawn"),

@@ -115,6 +115,13 @@ def test_statistics_of_another_transform_are_refused(here):
     assert "note: the images were not prepared alike" in ended.err
 
 
+def test_flags_of_what_is_not_asked_for_are_named(here):
+    words = ("--fid_n_imgs", "40", "--D_reg_every", "0", "--lambda_D_R1", "2", "--dry_run")
+    said = " ".join(call_tool("train_blobgan", *TINY, *words, "--output_dir", "out").err.split())
+    assert "--fid_n_imgs (acts on --log_fid_every_n_steps or --log_fid_every_epoch)" in said
+    assert "--lambda_D_R1 (acts on --D_reg_every above 0)" in said
+
+
 @pytest.mark.parametrize(("words", "said"), [
     (("--log_fid_every_n_steps", "4"), "no statistics to compare with"),
     (("--log_fid_every_n_steps", "4", "--extractor", "small", "--fid_stats_name", "none"), "no statistics 'none'"),

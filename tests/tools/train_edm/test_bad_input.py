@@ -24,6 +24,7 @@ MISTAKES = {
                                            "lanczos"),
     "box resizing needs a multiple of 6 pixels, the images have 8": ("--resolution", "6"),
     "are not divisible into normalisation groups": ("--model_channels", "18"),
+    "--lr_floor: acts on --lr_decay cosine": ("--lr_decay", "none", "--lr_floor", "0.2"),
     "--steps 0: must be at least 1": ("--steps", "0"),
     "--lr 0.0: must be above 0": ("--lr", "0"),
     "--lr nan: must be above 0": ("--lr", "nan"),

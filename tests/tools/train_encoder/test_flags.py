@@ -26,6 +26,13 @@ WRONG = {
     "nothing to train": (("--preset", "rect_no_decision", "--real_lpips", "0", "--fake_lpips", "0", "--real_MSE", "0",
                           "--fake_MSE", "0", "--fake_latents_MSE", "0"), "all terms have weight 0"),
     "parts without a row": (("--accumulate", "5"), "--batch_size 4: is less than --accumulate"),
+    "the end of no fall": (("--schedule", "constant", "--lr_floor", "0.2"), "--lr_floor: acts on --schedule cosine"),
+    "halvings of a cosine": (("--schedule", "cosine", "--halve_every", "9"), "--halve_every: acts on --schedule orig"),
+    "truncation of no picture": (("--preset", "rect_no_decision", "--fake_lpips", "0", "--fake_MSE", "0",
+                                  "--fake_latents_MSE", "0", "--truncation_max", "0.5"),
+                                 "--truncation_max: acts on terms of generated pictures"),
+    "pixels of no term": (("--preset", "streets", "--real_MSE", "0", "--loss_type", "l2"),
+                          "--loss_type: acts on --real_MSE or --fake_MSE"),
     "negative": (("--real_MSE", "-1"), "--real_MSE"),
     "unknown": (("--real_L2", "1"), "--real_L2"),
 }
