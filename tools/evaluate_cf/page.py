@@ -25,7 +25,7 @@ def write_page(path, material, results, lines, changes, gallery):
     summary = results["attributes"]
     success = cell(summary["all"], "success") or "none"
     parts = {
-        "TITLE": escape(shown(f"Counterfactuals of {folder.path.resolve().name}")),
+        "TITLE": escape(shown(title_of(folder.path, names, material.options.sparse))),
         "LEAD": escape(shown(f"{results['images']:,} images, {results['pairs']:,} pairs; success {success}. Explained: "
                              f"{material.explained.description['kind']}, {', '.join(names)}.")),
         "NUMBERS": _table(*table(summary)),
@@ -38,6 +38,12 @@ def write_page(path, material, results, lines, changes, gallery):
               "SCRIPT": (page / "cf.js").read_text(encoding="utf-8")}
     text = (page / "cf.html").read_text(encoding="utf-8")
     write_text(path, re.sub(r"%([A-Z]+)%", lambda match: parts[match[1]], text))
+
+
+def title_of(place, names, sparse):
+    """Return the title of a page: what is explained, which version, and where it lies."""
+    several = ", ".join(names[:4]) + ", ..." * (len(names) > 4)
+    return f"Counterfactuals of {several}{'' if sparse else ', before sparsifying'} ({place.resolve().name})"
 
 
 def _data(names, gallery):

@@ -5,6 +5,7 @@ from dataclasses import replace
 from common import console, parallel
 from common.activations.layout import REAL, Tree
 from common.activations.run import ActivationRun, checkpoint_or_default, earlier_options, open_network
+from common.effects import check_effects
 from common.errors import InputError
 from common.flags import ALL
 from tools.extract_real_imagenet import findings
@@ -59,6 +60,8 @@ def settled_split(options):
 
 def check_flags(options):
     """Raise InputError for flags that contradict each other."""
+    from common.datasets.imagenet.sources import acting
+
     if options.num_classes is not None and options.target_classes is not None:
         raise InputError("Cannot use both --num_classes and --target_classes", do="Choose one")
     if bool(options.percentiles) != (options.scores is not None):
@@ -66,6 +69,13 @@ def check_flags(options):
                          do="Give both: a CSV of scores or denoise, and two percentiles")
     if options.percentiles:
         check_percentiles(*options.percentiles)
+    check_effects(options, {
+        "score_sigma": (options.scores == "denoise", "--scores denoise"),
+        "score_column": (options.scores not in (None, "denoise"), "--scores, a CSV"),
+        "percentile_scope": (bool(options.percentiles), "--percentiles")})
+    check_effects(options, {**acting(options.npz_dir, options.imagenet_dir),
+                            "unpack": (options.npz_dir is not None, "folders of npz batches")},
+                  "which are not read here")
 
 
 def choose(options, source, network, weights):

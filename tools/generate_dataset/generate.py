@@ -6,6 +6,7 @@ from common import console, parallel
 from common.activations.layout import GENERATED, Tree
 from common.activations.run import ActivationRun, checkpoint_or_default, earlier_options, open_network
 from common.diffusion.schedules import check_level
+from common.effects import check_effects
 from common.errors import InputError
 from tools.generate_dataset import findings
 from tools.generate_dataset.pictures import EarlierPictures
@@ -43,6 +44,7 @@ def settle(options):
 
     if options.model != "imagenet":
         raise InputError(f"{options.model} is not yet implemented", where=f"--model {options.model}", do="Use imagenet")
+    check_effects(options, acts(options))
     settled = {"checkpoint_path": checkpoint_or_default(options.checkpoint_path),
                "input_mode": options.input_mode or ("sampling" if options.method == "onestep" else "scale")}
     if options.mixed_precision not in (None, "no"):
@@ -63,6 +65,15 @@ def settle(options):
     options = replace(options, **settled)
     check_input_mode(options)
     return options
+
+
+def acts(options):
+    """Return when options of the sampler act, see common.effects."""
+    method, churned = options.method, (options.method == "heun" and options.S_churn > 0, "--S_churn")
+    return dict.fromkeys(("num_steps", "sigma_min", "rho"),
+                         (method != "onestep", "--method fewstep, heun or multistep")) | {
+        "S_churn": (method == "heun", "--method heun"), "S_min": churned, "S_max": churned, "S_noise": churned,
+        "stochastic": (method == "fewstep", "--method fewstep"), "eta": (method == "multistep", "--method multistep")}
 
 
 def check_noise(options, sampling, network):

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from common import console, parallel
+from common.effects import check_effects
 from common.errors import InputError
 from common.files import fingerprint, write_json, write_text
 from common.job import Job
@@ -57,6 +58,7 @@ def check_flags(options):
     if options.model in ("sdxl", "sdv1.5") and not (Path(options.data_dir) / "metadata" / options.model).is_dir():
         raise InputError("no tool here makes such activations", where=f"--model {options.model}",
                          do="Name a set in --data_dir")
+    check_effects(options, dict.fromkeys(("more_maps", "atlas_mb"), (options.explorer, "--explorer")))
 
 
 def other_maps(names, stem):

@@ -5,7 +5,8 @@ import zipfile
 from dataclasses import replace
 from pathlib import Path
 
-from common.datasets.imagenet.sources import ImageBatch, Settings, open_source
+from common.datasets.imagenet.sources import ImageBatch, Settings, acting, open_source
+from common.effects import check_effects
 from common.errors import InputError
 from common.formats.zips import open_zip
 
@@ -27,10 +28,13 @@ def open_images(options):
     if sources == ["data"]:
         kind = _kind(Path(options.data))
         if kind is None:
+            check_effects(options, dict.fromkeys((*acting(), "class_map"), (False, "folders of npz batches or images")),
+                          "which are not read here")
             return options, SetSource(options)
         options = replace(options, **{kind: options.data}, data=None)
     if options.imagenet_dir is not None and options.split is None:
         options = replace(options, split="train" if _has_train(Path(options.imagenet_dir)) else "all")
+    check_effects(options, acting(options.npz_dir, options.imagenet_dir), "which are not read here")
     names = ("npz_subset", "npz_partial", "class_map", "num_workers", "resize", "preprocess")
     settings = Settings(**{name: getattr(options, name) for name in names},
                         split=None if options.split == "all" else options.split)

@@ -56,6 +56,13 @@ def open_source(settings, npz_dir=None, imagenet_dir=None, lmdb_path=None):
     return kinds[named[0]](places[named[0]], settings)
 
 
+def acting(npz_dir=None, imagenet_dir=None):
+    """Return when options of Settings act, see common.effects; where neither path is set, on arrays."""
+    batches = npz_dir is not None, "folders of npz batches"
+    return {"npz_subset": batches, "npz_partial": batches, "preprocess": (imagenet_dir is not None, "image files"),
+            "resize": (imagenet_dir is None, "arrays")}
+
+
 def planes_to_picture(pixels):
     """Return (S, S, 3) of (3, S, S)."""
     return pixels.transpose(1, 2, 0)

@@ -3,6 +3,7 @@
 import json
 import re
 from html import unescape
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from tests.tools.commands import results_of
 from tests.tools.evaluate_cf.made import NAMES, make, save_decision
 from tests.tools.evaluate_cf.test_measures import pairs_of
 from tests.tools.process_embeddings.chromium import find_chromium, open_page
+from tools.evaluate_cf.page import title_of
 
 HOSTILE = '<img src=x onerror=alert(1)>"&.png'
 
@@ -62,6 +64,11 @@ def test_names_of_images_and_measures_are_escaped(made):
     assert "&lt;b&gt;sky&lt;/b&gt;" in page
     assert "default-src 'none'" in page
     assert "http://" not in page.replace("http://www.w3.org/2000/svg", "")
+
+
+def test_the_title_says_what_is_explained_and_which_version():
+    assert title_of(Path("a/cf"), ["green"], True) == "Counterfactuals of green (cf)"
+    assert title_of(Path("cf"), list("abcde"), False) == "Counterfactuals of a, b, c, d, ..., before sparsifying (cf)"
 
 
 def test_the_summary_names_what_changes_most_with_each_decision(made):

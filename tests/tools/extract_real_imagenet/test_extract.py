@@ -258,6 +258,10 @@ REFUSED = {
     "--percentiles and --scores go together": (*SMALL, "--percentiles", "10", "20"),
     "two percentiles from 0 to 100": (*SMALL, "--scores", "none.csv", "--percentiles", "25", "0"),  # before the scores
     "must be at least 1": (*SMALL, "--batch_size", "0"),
+    "--score_sigma: acts on --scores denoise": (*SMALL, "--score_sigma", "2"),
+    "--percentile_scope: acts on --percentiles": (*SMALL, "--percentile_scope", "class"),
+    "--preprocess: acts on image files, which are not read here": (*SMALL, "--preprocess", "box"),
+    "--npz_partial: acts on folders of npz batches": (*FULL, "--imagenet_dir", "tree", "--npz_partial"),
     "box resizing needs a multiple of 12": (*SMALL, "--checkpoint_path", "twelve.safetensors"),
 }
 

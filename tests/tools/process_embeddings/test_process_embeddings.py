@@ -254,6 +254,7 @@ def test_dry_run_writes_nothing(trees, tmp_path):
         (["--model", "imagenet", "--max_samples", 3], "3 samples are too few"),
         (["--models", "imagenet", "imagenet"], "two sets have this name"),
         (["--model", "imagenet", "--n_components", 4], "--n_components"),
+        (["--model", "imagenet", "--noexplorer", "--atlas_mb", 2], "--atlas_mb: acts on --explorer"),
         (["--model", "a/b"], "invalid name of a set"),
         (["--model", "imagenet", "--more_maps", "none.json"], "none.json"),
     ],

@@ -435,6 +435,9 @@ simple("parts_larger_than_the_batch", (*TRAIN, "--accumulate", "17"), "a batch o
 simple("flag_unknown", (*SAMPLE, "--num_sample", "5"), "--num_sample: unknown flag", "Did you mean --num_samples?")
 simple("flag_without_value", (*SAMPLE, "--seed"), "--seed: expected a value")
 simple("flag_of_another_kind", (*SAMPLE, "--seed", "1.5"), "--seed: expected an integer, not '1.5'")
+simple("tolerance_of_no_solver", (*SAMPLE, "--rtol", "0.1"), "--rtol: acts on --method ode, which is not asked for")
+simple("levels_of_another_sampler", ("sample", "--num_samples", "2", "--num_steps", "4", "--device", "cpu"),
+       "--num_steps: acts on --method multistep or heun")
 simple("choice_unknown", (*SAMPLE, "--method", "euler"),
        "--method: invalid choice 'euler' (choose from 'pc', 'ode', 'multistep'")
 simple("word_unexpected", (*SAMPLE, "digits"), "digits: unexpected argument")

@@ -51,6 +51,8 @@ SOURCES = {
     "not a complete zip file": ("--imagenet_dir", "broken.zip"),
     "cannot be read from a .zip": ("--data", "broken.zip"),
     "labels run 0 .. 2": ("--npz_dir", "zero"),
+    "--resize: acts on arrays, which are not read here": ("--imagenet_dir", "pets", "--resize", "lanczos"),
+    "--class_map: acts on folders of npz batches or images": ("--data", "digits", "--class_map", "short.json"),
 }
 
 

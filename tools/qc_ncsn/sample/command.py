@@ -5,6 +5,7 @@ from typing import Optional
 
 from common import flags
 from common.cli import run
+from common.effects import check_effects, note_idle, without_effect
 from common.errors import InputError
 from common.options import option
 from common.score.ranges import sampling_rules
@@ -81,6 +82,13 @@ def settle(options, config, seeds=None):
     return options if seeds is None else replace(options, num_samples=len(seeds)), settings
 
 
+def acts(method):
+    """Return when options of a sampler act, see common.effects."""
+    levels, ode = (method in ("multistep", "heun"), "--method multistep or heun"), (method == "ode", "--method ode")
+    return {"snr": (method == "pc", "--method pc"), "rtol": ode, "atol": ode, "num_steps": levels,
+            "sigma_max": levels, "eta": (method == "multistep", "--method multistep")}
+
+
 def share(options, seeds=None):
     """Return ((first, last) place of this division among all images, the image numbers of each of its rounds)."""
     from tools.qc_ncsn.sample.rounds import division_bounds, rounds_of
@@ -113,6 +121,8 @@ def main(request):
     set_precision(request.precision)
     model = load_model(request, WorkDir(request.workdir), device, PROG, ("sampling.", "eval.num_samples"))
     options, settings = settle(request, model.config, seeds)
+    check_effects(request, acts(settings["method"]))
+    note_idle(without_effect(request, {"num_scales": (settings["method"] == "pc", "--method pc")}))
     folder = division_folder(options)
     extent, rounds = share(options, seeds)
     source = fingerprint(model.path)
