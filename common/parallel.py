@@ -6,6 +6,8 @@ Without torchrun there is one process, and every function here costs nothing.
 import os
 from contextlib import contextmanager
 
+from common.errors import InputError
+
 
 def rank():
     """Return this process's rank, 0 without torchrun."""
@@ -29,7 +31,10 @@ def is_main():
 
 @contextmanager
 def process_group(device_type="cpu"):
-    """Keep a process group (gloo on CPU, nccl on CUDA) for the duration of a command."""
+    """Keep a process group (gloo on CPU, nccl on CUDA) for the duration of a command.
+
+    Raises InputError where another process of the group has ended.
+    """
     if world_size() == 1:
         yield
         return
@@ -42,11 +47,17 @@ def process_group(device_type="cpu"):
         return
     if not is_main():
         console.set_quiet(True)
-    dist.init_process_group("nccl" if device_type == "cuda" else "gloo")
     try:
+        dist.init_process_group("nccl" if device_type == "cuda" else "gloo")
         yield
+    except RuntimeError as error:
+        if isinstance(error, dist.DistError) or "gloo" in str(error):  # gloo has no class of its own
+            raise InputError(f"rank {rank()}: another process of this job has ended",
+                             do="See its messages, then run the same command again: it resumes") from error
+        raise
     finally:
-        dist.destroy_process_group()
+        if dist.is_initialized():
+            dist.destroy_process_group()
 
 
 def barrier():

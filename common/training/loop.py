@@ -317,7 +317,7 @@ class Loop:
         plain = self.modules
         if parallel.world_size() > 1:
             ids = [self.device.index] if self.device.type == "cuda" else None
-            self.modules = {name: torch.nn.parallel.DistributedDataParallel(module, ids, broadcast_buffers=False)
+            self.modules = {name: torch.nn.parallel.DistributedDataParallel(module, ids, forward_sync_buffers=False)
                             for name, module in plain.items()}
         try:
             yield
