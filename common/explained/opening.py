@@ -19,10 +19,11 @@ def open_explained(path, device="cpu", objectives=(), size=None, value_range="si
     kind = kind_of(path)
     if kind == "checkpoint":
         from common.explained.segmentation import is_deeplab, open_deeplab
-        from common.formats.checkpoints import is_safetensors, load_torch
+        from common.formats.checkpoints import is_safetensors
+        from common.formats.lightning import load_container
 
         if not is_safetensors(path):
-            value = load_torch(path)
+            value = load_container(path)
             if is_deeplab(value):
                 parsed = _parsed(objectives, class_names or CITYSCAPES, threshold, path)
                 return open_deeplab(path, value, device, parsed, size, value_range, output)

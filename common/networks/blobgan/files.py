@@ -195,8 +195,7 @@ def _available(state, config, weights, path, flag):
 def _loaded(network, state, path, name):
     """Return a network (on the meta device) with the weights of a file; what is missing is named."""
     own = dict(network.named_buffers())
-    state = {key: value.float() if isinstance(value, torch.Tensor) and value.is_floating_point() else value
-             for key, value in state.items() if not key.startswith(("noises.", "input."))}
+    state = {key: value for key, value in state.items() if not key.startswith(("noises.", "input."))}
     usual = {key: _usual(key, buffer.shape) for key, buffer in own.items() if key not in state}
     try:
         load_strictly(network, {**state, **usual}, path, do=f"Give {PUBLISHED}", assign=True)

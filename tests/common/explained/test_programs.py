@@ -7,6 +7,7 @@ from torch import nn
 from common.errors import InputError
 from common.explained.objective import parse_objective
 from common.explained.opening import open_explained
+from common.explained.segmentation import LAST, MARK, is_deeplab
 from common.networks.deeplab import DeepLabV3
 
 SIDE = 16
@@ -207,6 +208,24 @@ def test_a_deeplab_of_the_published_dictionary_loads_and_gives_a_derivative(tmp_
     gradient, = torch.autograd.grad(explained.values(images).sum(), images)
     assert gradient.isfinite().all()
     assert gradient.abs().max() > 0
+
+
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "_orig_mod.module."])
+@pytest.mark.parametrize("place", ["model_state_dict", "state_dict", None])
+def test_t20_a_deeplab_is_known_by_its_weights_under_all_names(prefix, place):
+    state = {f"{prefix}{name}": torch.zeros(20, 256, 1, 1) for name in (MARK, LAST)}
+    assert is_deeplab(state if place is None else {"epoch": 1, place: state})
+
+
+@pytest.mark.long
+def test_t20_a_deeplab_of_half_width_without_counters(tmp_path):
+    network = DeepLabV3(50, 5).eval()
+    state = {f"_orig_mod.{name}": tensor.half() for name, tensor in network.state_dict().items()
+             if tensor.is_floating_point()}
+    torch.save({"state_dict": state}, tmp_path / "sem_seg.tar")
+    explained, images = (open_explained(tmp_path / "sem_seg.tar", objectives=["share:1"], size=(32, 32)),
+                         torch.rand(1, 3, 32, 32))
+    torch.testing.assert_close(explained.outputs(images), network(images)["out"], rtol=0.1, atol=0.1)
 
 
 @pytest.mark.parametrize("last", [5, torch.tensor(1.0), torch.zeros(20, 256, 1, 1)])
