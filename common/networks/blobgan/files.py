@@ -35,6 +35,10 @@ LIGHTNING_VERSION = "1.5.10"  # whose container this is
 DRAWS = 10_000  # of the mean latent
 
 
+class PairMissing(InputError):
+    """The pair of weights that is asked for is not in a file."""
+
+
 class BlobGAN(nn.Module):
     """A generator with its layout network, ready to render; nothing of it is trained.
 
@@ -189,7 +193,7 @@ def _available(state, config, weights, path, flag):
     other = f"Pass {flag} {'raw' if weights == 'ema' else 'ema'}"
     if flag.lstrip("-") != "weights":
         other = f"Pass {flag}" if weights == "ema" else f"Leave {flag} out"
-    raise InputError(what, where=path, do=f"{other}, or give another checkpoint")
+    raise PairMissing(what, where=path, do=f"{other}, or give another checkpoint")
 
 
 def _loaded(network, state, path, name):
