@@ -112,8 +112,12 @@ def new_encoder(options, config, gan):
             raise InputError("no such file", where=options.start_weights,
                              do="Pretrain one, or pass --start_weights none")
         file = read_encoder(options.start_weights, gan)
-        load_strictly(network, file.network.state_dict(), options.start_weights,
-                      do="Pass --arch, --channels and --mlp_idx of that encoder")
+        do = "Pass --arch, --channels and --mlp_idx of that encoder"
+        load_strictly(network, file.network.state_dict(), options.start_weights, do=do)
+        theirs, own = (gan.layout_net.module_number(each.mlp_idx) for each in (file.config, config))
+        if theirs != own:  # two latents may have the same width
+            raise InputError(f"it predicts the latent before module {theirs}, this training that before {own}",
+                             where=options.start_weights, do=do)
     return network.train()
 
 
