@@ -4,6 +4,7 @@ from pathlib import Path
 
 import torch
 
+from common import console, parallel
 from common.blobs.perceptual import open_perceptual
 from common.errors import InputError
 from common.files import file_hash
@@ -167,6 +168,9 @@ def open_images(options, transform):
         images.check_apart(options.output_dir)
         images.check()  # where all are damaged, before anything is written
         images.note_changes()
+    own, others = ({**images.fingerprint(), "name": None} for images in (real, held_out))
+    if own == others and parallel.is_main():
+        console.say("note: the held-out pictures of --val_path are those that are trained on, and choose best.pt")
     return real, held_out
 
 

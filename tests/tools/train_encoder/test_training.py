@@ -139,6 +139,12 @@ def test_t39_a_held_out_loss_that_is_not_finite_ends_the_run(here, monkeypatch):
     assert "the held-out loss is no longer finite at step 5" in said
 
 
+def test_t39_pictures_that_are_both_held_out_and_trained_on_are_said(here):
+    words = (*TRAIN, "--val_path", "images", "--output_dir", "out", "--dry_run")
+    assert "note: the held-out pictures of --val_path are those that are trained on" in call_tool("train_encoder",
+                                                                                                  *words).err
+
+
 def test_t6_the_best_so_far_that_is_gone_is_missed_at_once(here):
     words = (*PRETRAIN, "--schedule", "constant", "--output_dir", "out", "--n_iters")
     train(*words, "12")
