@@ -1,6 +1,7 @@
 """What a run reads: the BlobGAN, the encoder, the explained model, the perceptual distance, the images."""
 
 import zlib
+from dataclasses import astuple
 from pathlib import Path
 
 import numpy as np
@@ -63,6 +64,9 @@ class Material:
             self.encoder = read_encoder(options.encoder_weights, self.gan, device)
         self.weights = InversionWeights(options.lambda_inv_lpips, options.lambda_inv_l2,
                                         options.lambda_inv_decision_fm, options.lambda_inv_latent_prox)
+        if inverts and not any(astuple(self.weights)):
+            raise InputError("all weights of the inversion are 0: nothing is compared", where="--lambda_inv_*",
+                             do="Give one, or start from stored blobs with --load_inversion")
         self.segmentation = self._segmentation()
         if inverts and options.coarse:
             self._check_coarse()
