@@ -60,12 +60,15 @@ def _opened(path, kind, device):
     """Return (function of pictures, (H, W) or None) of a program; nothing of it is trained."""
     if kind == "export":
         return _exported(path, device)
+    import torch
+
     from common.formats.script_module import load_script
 
-    run = load_script(path, device)
-    for parameter in run.parameters():
+    module = load_script(path, device)
+    for parameter in module.parameters():
         parameter.requires_grad = False
-    return run, None
+    kind = next((parameter.dtype for parameter in module.parameters() if parameter.is_floating_point()), torch.float32)
+    return (module if kind == torch.float32 else lambda images: module(images.to(kind))), None
 
 
 def kind_of(path):

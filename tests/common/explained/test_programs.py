@@ -175,6 +175,16 @@ def test_T25_a_program_in_training_mode_is_refused(tmp_path):
         open_explained(export(Normed(), tmp_path / "t.pt2"), objectives=["attribute:0"])
 
 
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16, torch.float64])
+def test_T36_a_program_of_other_floats_takes_pictures_of_these(kind, tmp_path):
+    torch.jit.script(Segmenter().eval().to(kind)).save(tmp_path / "half.pt")
+    explained = open_explained(tmp_path / "half.pt", objectives=["share:1"], size=(SIDE, SIDE))
+    images = torch.rand(2, 3, SIDE, SIDE, requires_grad=True)
+    values = explained.values(images)
+    assert values.dtype == torch.float32
+    assert torch.autograd.grad(values.sum(), images)[0].abs().max() > 0
+
+
 def test_T36_a_program_without_a_derivative_is_refused(tmp_path):
     with pytest.raises(InputError, match="derivative with respect to the picture is none"):
         open_explained(script(Hard(), tmp_path / "h.pt"), objectives=["attribute:0"])
