@@ -156,6 +156,19 @@ def test_a_class_is_its_logit_against_all_others(tmp_path, images):
     assert torch.allclose(explained.scores(explained.values(images))[:, 0], expected, atol=1e-6)
 
 
+@pytest.mark.parametrize(("last", "objective"), [(nn.Sigmoid(), "attribute:1"), (nn.Softmax(dim=1), "class:1")])
+def test_T37_probabilities_where_logits_belong_are_said(last, objective, tmp_path, capsys):
+    linear = nn.Linear(3 * SIDE * SIDE, 5)
+    for layers, said in (((linear,), False), ((linear, last), True)):
+        path = script(nn.Sequential(nn.Flatten(), *layers).eval(), tmp_path / "p.pt")
+        open_explained(path, objectives=[objective], size=(SIDE, SIDE))
+        assert ("its outputs lie between 0 and 1" in capsys.readouterr().err) == said
+
+
+def test_an_exact_name_comes_before_one_of_other_letters():
+    assert [parse_objective(f"attribute:{name}", ("A", "a")).index for name in "Aa"] == [0, 1]
+
+
 def test_ranges_and_sizes_are_applied(tmp_path, images):
     path = script(nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval(), tmp_path / "mean.pt")
     unit = open_explained(path, objectives=["attribute:0"], value_range="unit").values(images)
