@@ -2,6 +2,7 @@
 
 import json
 import os
+from pathlib import PurePosixPath
 
 from common.errors import InputError
 from common.files import atomic_path, system_errors, write_bytes
@@ -41,8 +42,8 @@ def read_torch(stream, size, part=None):
 
 
 TYPES = {f"{module}.{name}": None for module in ("builtins", "__builtin__")
-         for name in ("bool", "dict", "float", "int", "list", "object", "str", "tuple")}  # only named, by defaultdict
-PATHS = {f"{module}.{kind}{system}Path": lambda *parts: "/".join(map(str, parts))
+         for name in ("bool", "dict", "float", "int", "list", "long", "object", "str", "tuple", "unicode")}  # only named
+PATHS = {f"{module}.{kind}{system}Path": lambda *parts: str(PurePosixPath(*map(str, parts)))
          for module in ("pathlib", "pathlib._local") for kind in ("", "Pure") for system in ("Posix", "Windows")}
 CHECKPOINT = {
     **GLOBALS, **TYPES, **PATHS, **PLAIN, **CONTAINERS, "torch.Size": lambda sizes: tuple(sizes),
