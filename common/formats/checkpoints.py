@@ -41,8 +41,8 @@ def read_torch(stream, size, part=None):
     return finish(part(value) if part else value, torch_part(Tensors(file.storage, size)))
 
 
-TYPES = {f"{module}.{name}": None for module in ("builtins", "__builtin__")
-         for name in ("bool", "dict", "float", "int", "list", "long", "object", "str", "tuple", "unicode")}  # only named
+TYPES = {f"{module}.{name}": None for module in ("builtins", "__builtin__")  # only named
+         for name in ("bool", "dict", "float", "int", "list", "long", "object", "str", "tuple", "unicode")}
 PATHS = {f"{module}.{kind}{system}Path": lambda *parts: str(PurePosixPath(*map(str, parts)))
          for module in ("pathlib", "pathlib._local") for kind in ("", "Pure") for system in ("Posix", "Windows")}
 CHECKPOINT = {
