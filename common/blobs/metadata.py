@@ -12,10 +12,12 @@ from typing import NamedTuple, Optional
 
 import torch
 
+from common import console, parallel
 from common.errors import InputError
 from common.files import read_json, write_json
-from common.formats.checkpoints import load_torch, save_torch
+from common.formats.checkpoints import load_torch, save_torch, weights_hash
 from common.networks.blobgan.layout import Blobs, cat, select
+from common.record import RECORD, read_record
 
 EXTRA = "genprobe"
 GIVE = "Give a metadata_<i>.pt of blobex_inv_cf or of the original"
@@ -191,6 +193,16 @@ def read_inversions(path):
     return [str(name) for name in value], cat(rows)
 
 
+def note_other_weights(path, gan):
+    """Say so where the record beside a file of inversions names other weights of a BlobGAN than these: the same blobs
+    are other pictures there."""
+    record = Path(path).parent / RECORD
+    stored = read_record(record).get("derived") if record.exists() else None
+    before = stored.get("contents of blobgan_weights") if isinstance(stored, dict) else None
+    if before is not None and before != weights_hash(gan) and parallel.is_main():
+        console.say(f"note: {path}: made with other weights of a BlobGAN; these may render other pictures of its blobs")
+
+
 def widths_of(blobs):
     """Return (number of blobs, width of a feature, width of a style) of Blobs."""
     return blobs.xs.shape[-1], blobs.features.shape[-1], blobs.spatial_style.shape[-1]
@@ -198,7 +210,7 @@ def widths_of(blobs):
 
 def check_widths(widths, config, where):
     """Raise InputError unless these widths (see `widths_of`) are those of a BlobGAN's blobs; config: BlobGANConfig."""
-    own = config.n_features, config.feature_dim, config.dim
+    own = config.num_blobs, config.feature_dim, config.dim
     if widths != own:
         said = [f"{number} of {feature} and {style} numbers" for number, feature, style in (widths, own)]
         raise InputError(f"its blobs are {said[0]}, the BlobGAN's {said[1]}", where=where,

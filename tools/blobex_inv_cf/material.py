@@ -9,7 +9,7 @@ import torch
 
 from common import console
 from common.blobs.inversion import InversionWeights
-from common.blobs.metadata import check_widths, read_inversions, read_marks, widths_of
+from common.blobs.metadata import check_widths, note_other_weights, read_inversions, read_marks, widths_of
 from common.blobs.perceptual import open_perceptual
 from common.datasets.prepared import open_prepared, to_network
 from common.errors import InputError
@@ -53,6 +53,8 @@ class Material:
             self.images.instead = "it is left out"
             self._check_images()
         inverts = options.real_images and not options.load_inversion
+        if options.real_images:
+            self.gan.check_encodable(options.blobgan_weights)
         if options.load_inversion:
             self.inversions = self._given_inversions()
             self._check_inverted()
@@ -135,6 +137,7 @@ class Material:
                              do="Pass the all_inversions.pt of these images")
         names, blobs = read_inversions(options.inversions_path)
         check_widths(widths_of(blobs), self.gan.config, options.inversions_path)
+        note_other_weights(options.inversions_path, self.gan)
         return {name: row for row, name in enumerate(names)}, blobs, read_marks(options.inversions_path)
 
     def _check_inverted(self):

@@ -128,7 +128,7 @@ def make_settings(options, material):
         raise InputError("expected x0 < x1 and y0 < y1", where="--target_region", do="Correct the numbers")
     if options.search_on == "real" and not options.real_images:
         raise InputError("generated images have no real ones", where="--search_on real", do="Leave it out")
-    blobs = check_blobs(options.target_blob, material.gan.config.n_features) or None
+    blobs = check_blobs(options.target_blob, material.gan.num_blobs) or None
     return SearchSettings(tuple(options.target_features), blobs, options.learning_rate_cf,
                           numbers_of(options.lr_ratio, "--lr_ratio"), options.lambda_prox_cf,
                           numbers_of(options.lambda_prox, "--lambda_prox"), options.n_iters_cf, options.margin,

@@ -56,6 +56,7 @@ def evaluate_encoder(options):
 
     device = pick_device(options.device, parallel.local_rank())
     gan = open_gan(options.blobgan_weights, device, options.live_weights)
+    gan.check_encodable(options.blobgan_weights)
     encoder = read_encoder(options.encoder_weights, gan, device)
     images = open_images(options.dataset_path, gan, "--dataset_path")
     count = min(len(images.images), options.max_images or len(images.images))
@@ -73,7 +74,7 @@ def evaluate_encoder(options):
 def evaluate_inversion(options):
     """Measure what a BlobGAN renders of stored blobs; results as of evaluate_encoder. They are appended as text to
     `--inv_path` without .pt, with .txt; with --output_dir to a file of that name there."""
-    from common.blobs.metadata import check_widths, read_inversions, read_marks, widths_of
+    from common.blobs.metadata import check_widths, note_other_weights, read_inversions, read_marks, widths_of
     from common.device import pick_device
     from common.networks.blobgan.layout import select, to
     from tools.evaluate_cf.read import note_changed, open_gan, open_images
@@ -82,6 +83,7 @@ def evaluate_inversion(options):
     gan = open_gan(options.blobgan_weights, device, options.live_weights)
     names, blobs = read_inversions(options.inv_path)
     check_widths(widths_of(blobs), gan.config, options.inv_path)
+    note_other_weights(options.inv_path, gan)
     images = open_images(options.dataset_path, gan, "--dataset_path")
     images.numbers(names)
     base = Path(str(options.inv_path).removesuffix(".pt"))

@@ -74,9 +74,7 @@ def open_blobgan(options, device):
                          do="Pass --blobgan_weights: a checkpoint of train_blobgan or a published blobgan_256x512.ckpt")
     gan = read_blobgan(options.blobgan_weights, device, "raw" if options.live_weights else "ema",
                        "--live_weights")
-    if not gan.generator.is_spatial:
-        raise InputError("its pictures have one style each, which no layout holds", where=options.blobgan_weights,
-                         do="Use a BlobGAN with spatial_style")
+    gan.check_encodable(options.blobgan_weights)
     return gan
 
 

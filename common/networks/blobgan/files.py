@@ -57,6 +57,12 @@ class BlobGAN(nn.Module):
         """Where the weights are."""
         return self.generator.conv1.noise.weight.device
 
+    def check_encodable(self, where):
+        """Raise InputError where a layout does not hold all of a picture. where: the file."""
+        if not self.generator.is_spatial:
+            raise InputError("its pictures have one style each, which no layout holds", where=where,
+                             do="Use a BlobGAN with spatial_style")
+
     def layouts(self, z, truncation=0.0):
         """Return the Blobs of noise z ~ N(0, 1) (B, noise_dim); truncation: 0 none, 1 the mean layout."""
         latent = self.layout_net.latent(z)
@@ -71,7 +77,7 @@ class BlobGAN(nn.Module):
     @property
     def num_blobs(self):
         """Number of blobs of its pictures."""
-        return min(self.config.n_features_max or self.config.n_features, self.config.n_features)
+        return self.config.num_blobs
 
     def decode(self, latent, mlp_idx=-1):
         """Return the Blobs of latents (B, L); mlp_idx: see LayoutNet."""
