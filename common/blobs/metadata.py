@@ -115,7 +115,10 @@ def checked_blobs(entries, where, several=False):
         if not isinstance(entries, dict) or name not in entries:
             raise InputError(f"'{name}' is missing", where=where, do=GIVE)
         try:
-            tensors[name] = torch.as_tensor(entries[name]).detach().float().cpu().contiguous()
+            tensor = torch.as_tensor(entries[name]).detach()
+            if tensor.is_complex():
+                raise TypeError("complex numbers")
+            tensors[name] = tensor.float().cpu().contiguous()
         except (TypeError, ValueError, RuntimeError) as error:
             raise InputError(f"'{name}' holds no numbers", where=where, do=GIVE) from error
     lead, blobs = tensors["xs"].shape[:-1], (*tensors["xs"].shape, 0)[-2 if tensors["xs"].dim() else -1]

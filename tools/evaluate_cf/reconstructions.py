@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Optional
 
 from common import console, flags, parallel
+from common.errors import InputError
 from common.options import REQUIRED, option
 from tools.evaluate_cf import findings
 from tools.evaluate_cf.options import SetOptions
@@ -84,6 +85,7 @@ def evaluate_inversion(options):
     names, blobs = read_inversions(options.inv_path)
     check_widths(widths_of(blobs), gan.config, options.inv_path)
     note_other_weights(options.inv_path, gan)
+    _check_finite(names, blobs, options.inv_path)
     images = open_images(options.dataset_path, gan, "--dataset_path")
     images.numbers(names)
     base = Path(str(options.inv_path).removesuffix(".pt"))
@@ -99,6 +101,15 @@ def evaluate_inversion(options):
         return gan.render(to(select(blobs, rows), device))
 
     return _job(options, "inversion", folder, gan, images, names, options.inv_path, reconstructions, device, text)
+
+
+def _check_finite(names, blobs, where):
+    """Raise InputError naming the first image whose blobs are not finite: every mean would be none."""
+    for part, tensor in blobs._asdict().items():
+        finite = tensor.flatten(1).isfinite().all(dim=1).tolist()
+        if not all(finite):
+            raise InputError(f"'{part}' of {names[finite.index(False)]} holds NaN or infinite values", where=where,
+                             do="Invert the image again, or take it out")
 
 
 def _job(options, name, folder, gan, images, names, source, reconstructions, device, text=None):
