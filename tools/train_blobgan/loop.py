@@ -73,7 +73,7 @@ class BlobGANTraining:
         """Take over what the flags name as a new training's start."""
         options = self.options
         if options.start_state is not None:
-            self.done, extra = load_state(options.start_state, self.state, self.averaged)
+            self.done, extra = load_state(options.start_state, self.config, self.state, self.averaged)
             extra = None if extra is None else checked_extra(extra, options.start_state)
             self._take_over(extra, options.start_state)
         elif options.start_weights is not None:

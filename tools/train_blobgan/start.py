@@ -6,6 +6,7 @@ from common import console
 from common.errors import InputError
 from common.formats.checkpoints import is_safetensors, load_strictly, load_torch, unwrapped
 from common.formats.lightning import load_lightning
+from common.networks.blobgan.configuration import BlobGANConfig
 from common.networks.blobgan.files import PAIRS, PairMissing, read_blobgan
 from common.training.state import load_optimiser
 
@@ -66,11 +67,12 @@ def _copy(network, state, path, name):
         raise InputError(f"{name}: {error.what}", where=error.where, do=error.do) from error
 
 
-def load_state(path, state, averaged):
+def load_state(path, config, state, averaged):
     """Load weights, averages and moments of a checkpoint that train_blobgan wrote, or of a state.pth, into a
     training.
 
-    state: the TrainingState.  averaged: {name: network} whose parameters its averages are.
+    config: BlobGANConfig of the training.  state: the TrainingState.  averaged: {name: network} whose parameters its
+    averages are.
     Returns (step, what was stored beside a state or None).
     """
     if Path(path).suffix != ".ckpt":
@@ -78,12 +80,14 @@ def load_state(path, state, averaged):
     try:
         stored = load_torch(path)
         step, moments, weights = stored["global_step"], stored["optimizer_states"], stored["state_dict"]
+        values = stored["hyper_parameters"]
         complete = type(step) is int and len(moments) == len(state.optimisers)
         weights = {str(name): tensor for name, tensor in weights.items()}
     except (InputError, KeyError, TypeError, AttributeError) as error:
         raise InputError("not a checkpoint that train_blobgan wrote", where=path, do=OTHER) from error
     if not complete:
         raise InputError("there are no moments in it", where=path, do=OTHER)
+    _check_same(BlobGANConfig.from_hyper_parameters(values, path), config, path)
     for name, network in (state.networks | averaged).items():
         own = {key.removeprefix(f"{name}."): value for key, value in weights.items() if key.startswith(f"{name}.")}
         _copy(network, own, path, name)

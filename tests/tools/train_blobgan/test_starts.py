@@ -44,8 +44,9 @@ def test_t38_weights_that_are_another_network_under_these_flags_are_refused(own_
     source = str(next((own_folder / "first" / "checkpoints").iterdir()))
     for flags, said in ((("--mlp_lr_mul", "1"), "its mlp_lr_mul is 0.1, that of this training 1.0"),
                         (("--nonorm_features",), "its norm_features is True, that of this training False")):
-        words = (*TINY, *flags, "--output_dir", "other", "--max_steps", "1", "--start_weights", source)
-        assert said in refusal_of("train_blobgan", *words)
+        for start in ("--start_weights", "--start_state"):
+            words = (*TINY, *flags, "--output_dir", "other", "--max_steps", "2", start, source)
+            assert said in refusal_of("train_blobgan", *words)
     assert train("--max_steps", "1", "--start_weights", source, "--nodetach_covs", out="third")["steps"] == 1
 
 
