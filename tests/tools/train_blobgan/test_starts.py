@@ -3,11 +3,14 @@
 import os
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
+import pytest
 import torch
 
 from tests.tools.commands import call_tool, refusal_of
 from tests.tools.train_blobgan.runs import TINY, flat, state, train, without_steps
+from tools.train_blobgan.loop import BlobGANTraining
 
 
 def test_other_weights_to_start_from_are_refused_once_a_run_is_there(own_folder):
@@ -88,8 +91,11 @@ def test_t15_a_damaged_record_of_the_steps_is_named(own_folder):
                                                                   "--max_steps", "2")
 
 
-def test_t7_checkpoints_without_a_fid_are_said(own_folder):
-    words = ("--max_steps", "6", "--log_fid_every_n_steps", "2", "--every_n_train_steps", "3", "--monitor",
-             "train/fid", "--save_top_k", "1", "--fid_n_imgs", "8", "--extractor", "small", "--reference", "digits",
-             "--max_images", "16", "--output_dir", "out")
-    assert "checkpoints of steps that are multiples of 6 alone" in call_tool("train_blobgan", *TINY, *words).err
+@pytest.mark.parametrize(("every", "fid", "said"), [(3, 2, "multiples of 6 alone"), (4, 2, ""),
+                                                    (4, 0, "end of an epoch")])
+def test_t7_checkpoints_without_a_fid_are_said(every, fid, said, capsys):
+    options = SimpleNamespace(monitor="train/fid", every_n_train_steps=every, log_fid_every_n_steps=fid)
+    BlobGANTraining._say_ranked(SimpleNamespace(options=options))
+    text = capsys.readouterr().err
+    assert said in text
+    assert bool(text) == bool(said)
