@@ -55,8 +55,11 @@ def explain(request, show_results=show, is_part=False):
     settings = make_settings(options, material)
     folder = Path(options.output_dir)
     acting = replace(request, **{name: getattr(usual, name) for name in idle})  # a resumed run may have others
-    job = Job(folder, PROG, filled(acting), request=acting, derived=material.derived(), inputs=material.inputs(),
-              owns=OWNS, show=show_results, summary=findings.explain)
+    derived, content = material.derived(), {}
+    if is_part:  # inversions of the larger command, which grow with the number of its images
+        content["inversions"] = derived.pop("contents of inversions_path")
+    job = Job(folder, PROG, filled(acting), request=acting, derived=derived, content=content,
+              inputs=material.inputs(), owns=OWNS, show=show_results, summary=findings.explain)
 
     def work():
         from tools.blobex_inv_cf.batch import Explainer
