@@ -66,6 +66,8 @@ def explain(request, show_results=show, is_part=False):
         from tools.blobex_inv_cf.outputs import make_batches
 
         say_idle({} if is_part else idle)
+        if material.images is not None and (not is_part or options.inversion_only):
+            material.images.note_changes()
         return make_batches(folder, Explainer(material, options, settings, goals))
 
     what = "invert" if options.inversion_only else f"explain {goals.count(options.joint)} decisions of"

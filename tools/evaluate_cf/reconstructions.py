@@ -142,6 +142,7 @@ def _job(options, name, folder, gan, images, names, source, reconstructions, dev
     def work():
         if not parallel.is_main():
             return {}, []
+        images.images.note_changes()
         results = _measure(options, images, names, reconstructions, Quality(perceptual, model), sets, folder, device)
         if text is not None:
             append_text(text, "".join(f"{key}: {value}\n" for key, value in results.items()),

@@ -304,5 +304,10 @@ def test_any_mode_and_rotation_of_picture_is_brought_to_the_networks_size(here):
     exif = Image.Exif()
     exif[0x112] = 6
     grey.convert("RGB").save("odd/turned.jpg", exif=exif)
-    results = run("--dataset_path", "odd", "--inversion_only", "--output_dir", "hard")
+    words = ("--dataset_path", "odd", "--inversion_only", "--output_dir", "hard")
+    results = run(*words)
     assert (results["images"], results["left_out"]) == (5, 0)
+    shutil.rmtree("hard")
+    said = call_tool("blobex_inv_cf", *WORDS, *words, "--n_iters_inv", "1").err  # T14: counted, as in a training
+    assert "note: images of odd: of 5 5 resized" in said
+    assert "1 not turned as Exif says" in said
