@@ -12,10 +12,12 @@ from typing import NamedTuple, Optional
 
 import torch
 
+from common import console, parallel
 from common.errors import InputError
 from common.files import read_json, write_json
-from common.formats.checkpoints import load_torch, save_torch
+from common.formats.checkpoints import load_torch, save_torch, weights_hash
 from common.networks.blobgan.layout import Blobs, cat, select
+from common.record import RECORD, read_record
 
 EXTRA = "genprobe"
 GIVE = "Give a metadata_<i>.pt of blobex_inv_cf or of the original"
@@ -113,7 +115,10 @@ def checked_blobs(entries, where, several=False):
         if not isinstance(entries, dict) or name not in entries:
             raise InputError(f"'{name}' is missing", where=where, do=GIVE)
         try:
-            tensors[name] = torch.as_tensor(entries[name]).detach().float().cpu().contiguous()
+            tensor = torch.as_tensor(entries[name]).detach()
+            if tensor.is_complex():
+                raise TypeError("complex numbers")
+            tensors[name] = tensor.float().cpu().contiguous()
         except (TypeError, ValueError, RuntimeError) as error:
             raise InputError(f"'{name}' holds no numbers", where=where, do=GIVE) from error
     lead, blobs = tensors["xs"].shape[:-1], (*tensors["xs"].shape, 0)[-2 if tensors["xs"].dim() else -1]
@@ -191,6 +196,16 @@ def read_inversions(path):
     return [str(name) for name in value], cat(rows)
 
 
+def note_other_weights(path, gan):
+    """Say so where the record beside a file of inversions names other weights of a BlobGAN than these: the same blobs
+    are other pictures there."""
+    record = Path(path).parent / RECORD
+    stored = read_record(record).get("derived") if record.exists() else None
+    before = stored.get("contents of blobgan_weights") if isinstance(stored, dict) else None
+    if before is not None and before != weights_hash(gan) and parallel.is_main():
+        console.say(f"note: {path}: made with other weights of a BlobGAN; these may render other pictures of its blobs")
+
+
 def widths_of(blobs):
     """Return (number of blobs, width of a feature, width of a style) of Blobs."""
     return blobs.xs.shape[-1], blobs.features.shape[-1], blobs.spatial_style.shape[-1]
@@ -198,7 +213,7 @@ def widths_of(blobs):
 
 def check_widths(widths, config, where):
     """Raise InputError unless these widths (see `widths_of`) are those of a BlobGAN's blobs; config: BlobGANConfig."""
-    own = config.n_features, config.feature_dim, config.dim
+    own = config.num_blobs, config.feature_dim, config.dim
     if widths != own:
         said = [f"{number} of {feature} and {style} numbers" for number, feature, style in (widths, own)]
         raise InputError(f"its blobs are {said[0]}, the BlobGAN's {said[1]}", where=where,

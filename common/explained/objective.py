@@ -114,7 +114,9 @@ def parse_objective(word, names=(), threshold=THRESHOLD):
         raise InputError("expected KIND:NAME, such as class:5 or share:road@0.2,0.5,0.8,1", where=f"--objective {word}",
                          do=f"Kinds are {', '.join(KINDS)}")
     spoken = [str(each).lower() for each in names]
-    if name.lower() in spoken:
+    if name in (exact := list(map(str, names))):
+        index = exact.index(name)
+    elif name.lower() in spoken:
         index = spoken.index(name.lower())
     elif re.fullmatch(r"\d{1,6}", name):
         index = int(name)

@@ -19,10 +19,11 @@ def open_explained(path, device="cpu", objectives=(), size=None, value_range="si
     kind = kind_of(path)
     if kind == "checkpoint":
         from common.explained.segmentation import is_deeplab, open_deeplab
-        from common.formats.checkpoints import is_safetensors, load_torch
+        from common.formats.checkpoints import is_safetensors
+        from common.formats.lightning import load_container
 
         if not is_safetensors(path):
-            value = load_torch(path)
+            value = load_container(path)
             if is_deeplab(value):
                 parsed = _parsed(objectives, class_names or CITYSCAPES, threshold, path)
                 return open_deeplab(path, value, device, parsed, size, value_range, output)
@@ -59,12 +60,15 @@ def _opened(path, kind, device):
     """Return (function of pictures, (H, W) or None) of a program; nothing of it is trained."""
     if kind == "export":
         return _exported(path, device)
+    import torch
+
     from common.formats.script_module import load_script
 
-    run = load_script(path, device)
-    for parameter in run.parameters():
+    module = load_script(path, device)
+    for parameter in module.parameters():
         parameter.requires_grad = False
-    return run, None
+    kind = next((parameter.dtype for parameter in module.parameters() if parameter.is_floating_point()), torch.float32)
+    return (module if kind == torch.float32 else lambda images: module(images.to(kind))), None
 
 
 def kind_of(path):

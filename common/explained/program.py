@@ -6,12 +6,14 @@ Beyond the trial of common/explained/pictures.py a program without a derivative 
 import torch
 import torch.nn.functional as F
 
+from common import console
 from common.errors import InputError
 from common.explained.model import Explained
 from common.explained.objective import COUNT_SCALE, logit
 from common.explained.pictures import SIDE, PictureProgram
 from common.files import fingerprint
 
+OF_LOGITS = ("attribute", "class", "share")  # kinds of objectives
 GRID = 8  # side of the features that stand for a dense output
 
 
@@ -68,6 +70,10 @@ class Program(PictureProgram, Explained):
     def _check_objectives(self, output):
         for each in self.objectives:
             each.check(output, self.path)
+        of_logits = [each.kind for each in self.objectives if each.kind in OF_LOGITS]
+        if of_logits and output.numel() and bool(((output >= 0) & (output <= 1)).all()):
+            console.say(f"note: {self.path}: its outputs lie between 0 and 1, as probabilities do; {of_logits[0]} is "
+                        "taken of logits: export it without its last sigmoid or softmax")
 
     def _check_derivative(self, images, output):
         values = torch.stack([each.value(output) for each in self.objectives])

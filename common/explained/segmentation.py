@@ -4,6 +4,7 @@ import torch
 
 from common.explained.program import Program
 from common.formats.checkpoints import load_strictly
+from common.networks.decision import counted, find_weights
 from common.networks.deeplab import DeepLabV3
 
 MARK, LAST = "backbone.layer4.0.conv1.weight", "classifier.4.weight"
@@ -13,24 +14,17 @@ BLOCKS = {6: 50, 23: 101}  # of the third group: the depth
 
 def is_deeplab(value):
     """Return whether a checkpoint's contents are a DeepLabV3."""
-    state = _state(value)
+    state = find_weights(value) if isinstance(value, dict) else {}
     return MARK in state and getattr(state.get(LAST), "ndim", None) == 4
-
-
-def _state(value):
-    state = value.get("model_state_dict", value) if isinstance(value, dict) else {}
-    if not isinstance(state, dict):
-        return {}
-    return {str(name).removeprefix("module."): tensor for name, tensor in state.items()}
 
 
 def open_deeplab(path, value, device, objectives, size, value_range, output):
     """Return the Program of a checkpoint's contents; InputError for weights of another network."""
-    state = _state(value)
+    state = find_weights(value)
     blocks = len({name.split(".")[2] for name in state if name.startswith("backbone.layer3.")})
     with torch.device("meta"):
         network = DeepLabV3(BLOCKS.get(blocks, 101), len(state[LAST]),
                             any(name.startswith("aux_classifier.") for name in state))
-    load_strictly(network, state, path, do=DO, assign=True)
+    load_strictly(network, counted(network, state), path, do=DO, assign=True)
     return Program(network.to(device).eval().requires_grad_(False), path, "deeplabv3", objectives, size, value_range,
                    output, device=device)

@@ -2,6 +2,7 @@
 
 import json
 import os
+from pathlib import PurePosixPath
 
 from common.errors import InputError
 from common.files import atomic_path, system_errors, write_bytes
@@ -14,7 +15,8 @@ WRAPPERS = ("module", "_orig_mod")
 
 
 def load_torch(path, part=None):
-    """Return what torch.save stored, on the CPU: tensors, plain containers, numbers, numpy's scalars and arrays.
+    """Return what torch.save stored, on the CPU: tensors, plain containers, numbers, paths (as text), numpy's
+    scalars and arrays.
 
     part: a function of the file's value, in which tensors are stand-ins, that returns what of it to keep: the tensors
     of the rest are not read. An argparse.Namespace becomes a Record (`attributes`). Parameters become tensors, and no
@@ -39,8 +41,12 @@ def read_torch(stream, size, part=None):
     return finish(part(value) if part else value, torch_part(Tensors(file.storage, size)))
 
 
+TYPES = {f"{module}.{name}": None for module in ("builtins", "__builtin__")  # only named
+         for name in ("bool", "dict", "float", "int", "list", "long", "object", "str", "tuple", "unicode")}
+PATHS = {f"{module}.{kind}{system}Path": lambda *parts: str(PurePosixPath(*map(str, parts)))
+         for module in ("pathlib", "pathlib._local") for kind in ("", "Pure") for system in ("Posix", "Windows")}
 CHECKPOINT = {
-    **GLOBALS, **PLAIN, **CONTAINERS, "torch.Size": lambda sizes: tuple(sizes),
+    **GLOBALS, **TYPES, **PATHS, **PLAIN, **CONTAINERS, "torch.Size": lambda sizes: tuple(sizes),
     "torch.device": lambda *kind: ":".join(map(str, kind)),
     "argparse.Namespace": lambda *arguments: Record("Namespace"),
     **{f"torch.{dtype}": None for dtype in STORAGE_TYPES.values()},
@@ -154,7 +160,8 @@ def unwrapped(name):
 
 def load_strictly(module, state, where, do="Give the checkpoint of this configuration, or another --config",
                   assign=False):
-    """Load a state dict; missing, unexpected or misshapen entries and NaN weights are an InputError naming the first.
+    """Load a state dict; missing, unexpected or misshapen entries, NaN weights and those of another kind (complex or
+    whole numbers) are an InputError naming the first. Floats of other widths take the module's.
 
     do: the advice of that error.  assign: make the given tensors the module's own (which may be on the meta device).
     """
@@ -173,10 +180,14 @@ def load_strictly(module, state, where, do="Give the checkpoint of this configur
         if tuple(tensor.shape) != tuple(own[name].shape):
             what = f"'{name}' has shape {tuple(tensor.shape)}, expected {tuple(own[name].shape)}"
             raise InputError(what, where=where, do=do)
+        if own[name].is_floating_point() and not tensor.is_floating_point():
+            kind = str(tensor.dtype).removeprefix("torch.")
+            raise InputError(f"'{name}' is of {kind}, expected floats", where=where, do=do)
+    state = {name: tensor.to(own[name].dtype) for name, tensor in state.items()}
+    for name, tensor in state.items():
         check_finite(name, tensor, where)
-    if assign:
-        state = {name: aligned(tensor) for name, tensor in state.items()}
-    module.load_state_dict(state, assign=assign)
+    module.load_state_dict({name: aligned(tensor) for name, tensor in state.items()} if assign else state,
+                           assign=assign)
 
 
 def as_float32(state, where):

@@ -9,16 +9,13 @@ import re
 
 from common.errors import InputError
 from common.files import system_errors
-from common.formats.checkpoints import CHECKPOINT, torch_part
+from common.formats.checkpoints import CHECKPOINT, load_torch, torch_part
 from common.formats.tensors import Tensors
 from common.formats.torch_files import open_torch, refuse_archive
 from common.formats.unpickle import Record, finish, known, mapping, reading
 
 WANTED = ("state_dict", "hyper_parameters", "epoch", "global_step", "pytorch-lightning_version")
 PACKAGES = ("omegaconf.", "pytorch_lightning.", "lightning.", "lightning_fabric.", "typing.")
-TYPES = {f"{module}.{name}": None for module in ("builtins", "__builtin__")
-         for name in ("bool", "bytes", "dict", "float", "int", "list", "object", "str", "tuple")}
-PATHS = dict.fromkeys(("pathlib.PosixPath", "pathlib.WindowsPath"), lambda *parts: "/".join(map(str, parts)))
 REFERENCE = re.compile(r"\$\{(\.*)([^${}:]+)\}")  # dots of a relative one, and a path: a.b.0 or a.b[0]
 DEEPEST = 100  # levels of a configuration
 LONGEST = 10_000  # letters of a text with interpolations
@@ -39,13 +36,27 @@ def load_lightning(path, part=None):
         kind = f"a Lightning checkpoint ({size:,} bytes)"
         with reading(path, kind, "tensors, plain values and configurations"):
             file = open_torch(stream, size)
-            value = file.load(known(CHECKPOINT, TYPES, PATHS, also=_named))
+            value = file.load(known(CHECKPOINT, also=_named))
             if not isinstance(value, dict) or not isinstance(value.get("state_dict"), dict):
                 raise InputError("no 'state_dict' in it", where=path, do="Give a checkpoint of PyTorch Lightning")
             chosen = {name: value[name] for name in WANTED if name in value}
             if part:
                 chosen["state_dict"] = part(chosen["state_dict"])
             return {"hyper_parameters": {}, **finish(chosen, _Parts(Tensors(file.storage, size)))}
+
+
+def load_container(path):
+    """Return what load_torch gives of a file, or load_lightning where configurations are in it.
+
+    Raises InputError for a missing, truncated or foreign file, and names a global that the file would have to import.
+    """
+    try:
+        return load_torch(path)
+    except InputError as error:
+        try:
+            return load_lightning(path)
+        except InputError:
+            raise error from None
 
 
 def _named(name):

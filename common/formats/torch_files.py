@@ -10,8 +10,11 @@ import zipfile
 from common.errors import InputError
 from common.formats.tensors import checked_storage, outside, read_flat
 from common.formats.unpickle import Interpreter, Refused
-from common.formats.zips import checked_zip
+from common.formats.zips import DAMAGE, checked_zip
 
+PACKED = {b"\x1f\x8b": "a gzip archive (.tar.gz)", b"BZh": "a bzip2 archive (.tar.bz2)",
+          b"\xfd7zXZ": "an xz archive (.tar.xz)", b"\x28\xb5\x2f\xfd": "a Zstandard archive (.tar.zst)"}
+ZIP, CHECKPOINTS = "a zip archive", (".ckpt", ".pt", ".pth", ".safetensors", ".tar")
 MAGIC, PROTOCOL = 0x1950A86A20F9469CFC6C, 1001  # of the streams
 
 
@@ -117,10 +120,24 @@ def refuse_archive(stream, path):
     """Raise InputError when a binary stream is a packed archive: files called .tar are torch's, .tar.gz are not."""
     head = stream.read(262)
     stream.seek(0)
-    kind = "a gzip archive (.tar.gz)" if head[:2] == b"\x1f\x8b" else "a tar archive" if head[257:] == b"ustar" else ""
+    kind = "a tar archive" if head[257:] == b"ustar" else next(
+        (kind for mark, kind in PACKED.items() if head.startswith(mark)), None)
+    if kind is None and head.startswith(b"PK") and _holds_files(stream):
+        kind = ZIP
     if kind:
+        unpack = "unzip" if kind == ZIP else "tar xf"
         raise InputError(f"{kind}, in which the checkpoint is packed (torch's own files may be called .tar, too)",
-                         where=path, do="Unpack it first (tar xf) and give the file that comes out of it")
+                         where=path, do=f"Unpack it first ({unpack}) and give the file that comes out of it")
+
+
+def _holds_files(stream):
+    """Return whether a zip holds files with suffixes of checkpoints, as no file of torch.save does."""
+    try:
+        names = zipfile.ZipFile(stream).namelist()
+    except (OSError, *DAMAGE):
+        names = []  # damaged: its reader says so
+    stream.seek(0)
+    return any(name.lower().endswith(CHECKPOINTS) for name in names)
 
 
 def open_torch(stream, size):

@@ -253,8 +253,9 @@ def checked_key(key):
 
 
 def mapping(*items, kind=dict):
-    """Make a dictionary of no argument or of one list of pairs, as Python 2 wrote them."""
+    """Make a dictionary of no argument, of one list of pairs, as Python 2 wrote them, or of another dictionary."""
     (pairs,) = items or ((),)
+    pairs = pairs.items() if isinstance(pairs, dict) else pairs
     return kind((checked_key(key), value) for key, value in pairs)
 
 

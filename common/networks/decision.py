@@ -18,6 +18,7 @@ from common.formats.checkpoints import (
     save_torch,
     unwrapped,
 )
+from common.formats.lightning import load_container
 from common.images.squash import SquashOrCrop, from_description
 from common.networks.decision_networks import DRIVING, KINDS, REASONS, SIZE, DecisionConfig, build_decision_model
 from common.networks.densenet import current_name
@@ -40,7 +41,7 @@ def open_decision_model(path, device="cpu"):
     Raises InputError for a missing, damaged or foreign file, one that would run code, and for an archive.
     """
     refuse_archive(path)
-    value = load_safetensors(path)[0] if is_safetensors(path) else load_torch(path)
+    value = load_safetensors(path)[0] if is_safetensors(path) else load_container(path)
     if not isinstance(value, dict):
         raise InputError(f"it holds a {type(value).__name__}, no decision model", where=path, do=f"Give {PUBLISHED}")
     state = find_weights(value)
@@ -157,13 +158,12 @@ def _filled(config, state, where):
 
     with torch.device("meta"):  # no time and memory for initial values that would be overwritten
         network = build_decision_model(config)
-    state = {name: tensor if name.endswith(COUNTER) else tensor.float() for name, tensor in state.items()}
-    load_strictly(network, _counted(network, state), where, do=f"Give {PUBLISHED}", assign=True)
+    load_strictly(network, counted(network, state), where, do=f"Give {PUBLISHED}", assign=True)
     return network
 
 
-def _counted(network, state):
-    """Return a state dict with the counters that old files lack."""
+def counted(network, state):
+    """Return a state dict of a network with the counters that old files lack."""
     import torch
 
     missing = {name: torch.zeros((), dtype=torch.int64) for name in network.state_dict()
@@ -199,13 +199,12 @@ def load_imagenet(network, path):
     value = load_torch(path)
     state = find_weights(value) if isinstance(value, dict) else {}
     dropped = ("classifier.", "fc.")
-    own = {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in state.items()
-           if not name.startswith(dropped)}
+    own = {name: tensor for name, tensor in state.items() if not name.startswith(dropped)}
     body = {name: tensor for name, tensor in network.body.state_dict().items() if not name.startswith(dropped)}
     if not own.keys() & body.keys():
         raise InputError(f"no weights of {arch} are in it", where=path, do=do)
     kept = {name: tensor for name, tensor in network.body.state_dict().items() if name.startswith(dropped)}
-    load_strictly(network.body, {**_counted(network.body, own), **kept}, path, do=do)
+    load_strictly(network.body, {**counted(network.body, own), **kept}, path, do=do)
 
 
 def require_imagenet(path, arch):

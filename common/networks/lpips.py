@@ -74,7 +74,8 @@ def load_lpips(path, device="cpu"):
     if not Path(path).exists():
         raise InputError("no such file", where=path, do=f"Download {PUBLISHED}: nothing is fetched here")
     value = load_torch(path)
-    value = value.get("state_dict", value) if isinstance(value, dict) else {}
+    value = value if isinstance(value, dict) else {}
+    value = value["state_dict"] if isinstance(value.get("state_dict"), dict) else value
     tensors = {str(name): item for name, item in value.items() if isinstance(item, torch.Tensor)}
     state, lins = _backbone(tensors), _lins(tensors)
     net = next((net for net, (layers, *_) in NETS.items()

@@ -130,5 +130,5 @@ def _has_wandb_key():
     host = urlsplit(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname
     try:
         return bool(os.environ.get("WANDB_API_KEY")) or netrc.netrc().authenticators(host) is not None
-    except (OSError, netrc.NetrcParseError):
+    except (OSError, ValueError, netrc.NetrcParseError):  # of them, a file that is not text
         return False

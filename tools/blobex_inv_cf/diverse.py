@@ -77,9 +77,9 @@ def search_diverse(scene, pairs, settings, diversity, capacity, seed, names, adv
             rows.append(*_entry(scene, pairs, enter, settings, diversity, seed, names))
         objective = _evaluate(scene, rows, settings, diversity)
         beside = rows.beside
-        done = (beside["evaluations"] > settings.n_iters) | (beside["streak"] >= settings.patience)
-        if not settings.early_stop:
-            done = beside["evaluations"] >= settings.n_iters
+        done = beside["evaluations"] > settings.n_iters  # steps lie between evaluations
+        if settings.early_stop:
+            done |= beside["streak"] >= settings.patience
         for place in done.nonzero()[:, 0].tolist():
             found[int(beside["pair"][place])] = _result(scene, rows, place, settings, diversity)
             advance(1)

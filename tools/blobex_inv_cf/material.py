@@ -1,6 +1,7 @@
 """What a run reads: the BlobGAN, the encoder, the explained model, the perceptual distance, the images."""
 
 import zlib
+from dataclasses import astuple
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import torch
 
 from common import console
 from common.blobs.inversion import InversionWeights
-from common.blobs.metadata import check_widths, read_inversions, read_marks, widths_of
+from common.blobs.metadata import check_widths, note_other_weights, read_inversions, read_marks, widths_of
 from common.blobs.perceptual import open_perceptual
 from common.datasets.prepared import open_prepared, to_network
 from common.errors import InputError
@@ -52,6 +53,8 @@ class Material:
             self.images.instead = "it is left out"
             self._check_images()
         inverts = options.real_images and not options.load_inversion
+        if options.real_images:
+            self.gan.check_encodable(options.blobgan_weights)
         if options.load_inversion:
             self.inversions = self._given_inversions()
             self._check_inverted()
@@ -63,6 +66,9 @@ class Material:
             self.encoder = read_encoder(options.encoder_weights, self.gan, device)
         self.weights = InversionWeights(options.lambda_inv_lpips, options.lambda_inv_l2,
                                         options.lambda_inv_decision_fm, options.lambda_inv_latent_prox)
+        if inverts and not any(astuple(self.weights)):
+            raise InputError("all weights of the inversion are 0: nothing is compared", where="--lambda_inv_*",
+                             do="Give one, or start from stored blobs with --load_inversion")
         self.segmentation = self._segmentation()
         if inverts and options.coarse:
             self._check_coarse()
@@ -131,6 +137,7 @@ class Material:
                              do="Pass the all_inversions.pt of these images")
         names, blobs = read_inversions(options.inversions_path)
         check_widths(widths_of(blobs), self.gan.config, options.inversions_path)
+        note_other_weights(options.inversions_path, self.gan)
         return {name: row for row, name in enumerate(names)}, blobs, read_marks(options.inversions_path)
 
     def _check_inverted(self):

@@ -34,7 +34,7 @@ class BlobsOptions(CommonOptions):
 
 def main(options):
     """Run `blobex_inv_cf blobs`; results: images, blobs (listed)."""
-    from common.blobs.metadata import check_widths, read_inversions, widths_of
+    from common.blobs.metadata import check_widths, note_other_weights, read_inversions, widths_of
     from common.device import pick_device
     from common.files import file_hash
     from common.formats.checkpoints import weights_hash
@@ -47,6 +47,7 @@ def main(options):
                        "--live_weights")
     names, blobs = read_inversions(options.inversions)
     check_widths(widths_of(blobs), gan.config, options.inversions)
+    note_other_weights(options.inversions, gan)
     count, folder = min(options.max_images, len(names)), Path(options.output_dir)
     names, blobs = names[:count], to(select(blobs, slice(0, count)), device)
     derived = {"contents of inversions": file_hash(options.inversions),
@@ -81,7 +82,7 @@ def draw(options, gan, names, blobs, folder):
             path = folder / f"{stems[number]}.png"
             write_png(path, torch.cat([torch.from_numpy(picture), torch.from_numpy(drawn)], dim=1).numpy())
             files.append(path)
-            for blob in range(config.n_features):
+            for blob in range(gan.num_blobs):
                 if float(own.sizes[0, blob + 1]) > options.size_threshold:
                     rows.append([name, blob, float(own.xs[0, blob]), float(own.ys[0, blob]),
                                  float(own.sizes[0, blob + 1]), shares[blob + 1]])

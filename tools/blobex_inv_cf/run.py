@@ -54,14 +54,19 @@ def explain(request, show_results=show, is_part=False):
     settings = make_settings(options, material)
     folder = Path(options.output_dir)
     acting = without_idle(request, idle)
-    job = Job(folder, PROG, filled(acting), request=acting, derived=material.derived(), inputs=material.inputs(),
-              owns=OWNS, show=show_results, summary=findings.explain)
+    derived, content = material.derived(), {}
+    if is_part:  # inversions of the larger command, which grow with the number of its images
+        content["inversions"] = derived.pop("contents of inversions_path")
+    job = Job(folder, PROG, filled(acting), request=acting, derived=derived, content=content,
+              inputs=material.inputs(), owns=OWNS, show=show_results, summary=findings.explain)
 
     def work():
         from tools.blobex_inv_cf.batch import Explainer
         from tools.blobex_inv_cf.outputs import make_batches
 
         note_idle({} if is_part else idle)
+        if material.images is not None and (not is_part or options.inversion_only):
+            material.images.note_changes()
         return make_batches(folder, Explainer(material, options, settings, goals))
 
     what = "invert" if options.inversion_only else f"explain {goals.count(options.joint)} decisions of"
@@ -117,7 +122,7 @@ def make_settings(options, material):
         raise InputError("expected x0 < x1 and y0 < y1", where="--target_region", do="Correct the numbers")
     if options.search_on == "real" and not options.real_images:
         raise InputError("generated images have no real ones", where="--search_on real", do="Leave it out")
-    blobs = check_blobs(options.target_blob, material.gan.config.n_features) or None
+    blobs = check_blobs(options.target_blob, material.gan.num_blobs) or None
     return SearchSettings(tuple(options.target_features), blobs, options.learning_rate_cf,
                           numbers_of(options.lr_ratio, "--lr_ratio"), options.lambda_prox_cf,
                           numbers_of(options.lambda_prox, "--lambda_prox"), options.n_iters_cf, options.margin,

@@ -16,7 +16,8 @@ GIVE = "Give a folder of blobex_inv_cf"
 
 class Folder:
     """path.  record: of the run, {} without one.  files: paths of the metadata.  counts: images of each.
-    expected: number of batches there should be.  names: of all images, None of generated ones."""
+    expected: number of batches there should be.  names: of all images, None of generated ones.  pairs: number of
+    pairs of an image and an attribute, several counterfactuals counted each."""
 
     def __init__(self, path, partial=False):
         self.path, self.partial, self.record = Path(path), partial, {}
@@ -33,7 +34,7 @@ class Folder:
         if self.record and self.record.get("status") != "done" and not partial:
             raise InputError(f"the run is not finished: {len(numbered)} batches are in it", where=self.path, do=AGAIN)
         self.counts, self.names, self.shapes, self.attributes, self.width = [], [], set(), {}, set()
-        self.kinds = {}  # {attributes of a batch: the first that has them}
+        self.pairs, self.kinds = 0, {}  # {attributes of a batch: the first that has them}
         for path in self.files:
             self._take(path, read_metadata(path))
         repeated = next((name for name, count in Counter(self.names).items() if name is not None and count > 1), None)
@@ -57,6 +58,8 @@ class Folder:
                 if self.attributes.setdefault(attribute, several) != several:
                     raise InputError(f"att_{attribute} has {several} counterfactuals of an image, other batches "
                                      f"{self.attributes[attribute]}", where=path, do="Give the batches of one run")
+                asked = sum(map(bool, stored_lines(metadata, attribute, labels_of(metadata))))
+                self.pairs += several * (asked or len(blobs.xs))
 
     def check_attributes(self, count, is_classes):
         """Raise InputError for an attribute that a model of `count` has not, and for batches that lack attributes which
@@ -74,11 +77,6 @@ class Folder:
     def images(self):
         """Number of images in it."""
         return sum(self.counts)
-
-    @property
-    def pairs(self):
-        """Number of pairs of an image and an attribute, several counterfactuals counted each."""
-        return self.images * sum(self.attributes.values())
 
     def option(self, name, default=None):
         """Return an option of the run, `default` without a record."""
@@ -163,12 +161,14 @@ class Goals:
     def __init__(self, folder, names):
         self.names, self.joint = list(names), None
         if folder.option("joint", False):
-            words = (str(word).partition("=") for word in folder.option("target", []))
-            self.joint = {self._number(value if name == "class" else name): 1 if name == "class" or value == "1" else -1
-                          for name, _, value in words}
+            self.joint = dict(self._goal(str(word)) for word in folder.option("target", []))
 
-    def _number(self, word):
-        return self.names.index(word) if word in self.names else int(word)
+    def _goal(self, word):
+        """Return (number of the objective, 1 or -1) of a word of --target; a name may have such a sign, too."""
+        name, _, value = word.rpartition("=")
+        if name == "class" and "class" not in self.names:
+            name, value = value, "1"
+        return self.names.index(name) if name in self.names else int(name), 1 if value == "1" else -1
 
     def of(self, decided, attribute, lines):
         """Return goals (B, A) of 1, -1 or 0 (ignored).

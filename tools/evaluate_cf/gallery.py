@@ -10,6 +10,7 @@ from common.blobs.changes import changed_blobs
 from common.images.pixels import rounded_bytes
 from common.networks.blobgan.layout import select
 from common.networks.blobgan.splat import blob_picture
+from tools.evaluate_cf.measure import NOT_ASKED
 
 WIDEST = 320  # pixels of a picture on the page
 LOSSLESS = 64  # pixels of a side up to which it is a PNG
@@ -29,6 +30,8 @@ class Gallery:
     def add(self, batch, part):
         """Take in a Part of a Batch."""
         for row, line in enumerate(part.lines):
+            if line["outcome"] == NOT_ASKED:
+                continue
             if len(self.pairs) >= self.most:
                 self.left += 1
                 continue

@@ -16,6 +16,7 @@ from tools.evaluate_cf.folder import dense_version, labels_of, reached, stored_l
 
 STILL = 1e-2  # change of a pixel, in [-1, 1], summed over the channels, below which it counts as the same
 LOW_RATE = 1 / 8  # of the rate of sizes: that of the other tensors, as published
+NOT_ASKED = "not_asked"  # outcome of a row whose image was searched for other attributes alone, as of many classes
 SEARCHED = ("evaluations", "sparse_evaluations")  # columns of the search's own lines that are summed
 
 
@@ -23,7 +24,7 @@ class Part(NamedTuple):
     """One attribute's counterfactuals of a batch, `number` of several.
 
     blobs: Blobs.  pictures: (B, 3, H, W).  on_real: the change on the real pictures, None for generated ones.
-    lines: a dictionary of columns for each image.
+    lines: a dictionary of columns for each image, those of NOT_ASKED included.
     """
 
     attribute: int
@@ -221,12 +222,13 @@ class Measurer:
 
     def _lines(self, batch, attribute, number, searched, goals, columns):
         plain = {name: value.detach().cpu().numpy() for name, value in columns.items()}
-        lines = []
+        lines, named = [], any(searched)
         for row, image in enumerate(batch.labels):
             line, stored = {name: value[row].tolist() for name, value in plain.items()}, searched[row]
             finite, is_there = line.pop("finite"), line.pop("is_there")
             failed = stored.get("outcome") == "failed" or not finite
-            outcome = "failed" if failed else "already" if is_there else "flipped" if line["flip"] else "not_found"
+            outcome = NOT_ASKED if named and not stored else "failed" if failed else "already" if is_there \
+                else "flipped" if line["flip"] else "not_found"
             line["flip"] = outcome == "flipped"
             spent = [stored.get(name) for name in SEARCHED[: 1 + self.options.sparse]]
             known = [value for value in spent if isinstance(value, int)]

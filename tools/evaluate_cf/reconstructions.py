@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Optional
 
 from common import console, flags, parallel
+from common.errors import InputError
 from common.options import REQUIRED, option
 from tools.evaluate_cf import findings
 from tools.evaluate_cf.options import SetOptions
@@ -56,6 +57,7 @@ def evaluate_encoder(options):
 
     device = pick_device(options.device, parallel.local_rank())
     gan = open_gan(options.blobgan_weights, device, options.live_weights)
+    gan.check_encodable(options.blobgan_weights)
     encoder = read_encoder(options.encoder_weights, gan, device)
     images = open_images(options.dataset_path, gan, "--dataset_path")
     count = min(len(images.images), options.max_images or len(images.images))
@@ -73,7 +75,7 @@ def evaluate_encoder(options):
 def evaluate_inversion(options):
     """Measure what a BlobGAN renders of stored blobs; results as of evaluate_encoder. They are appended as text to
     `--inv_path` without .pt, with .txt; with --output_dir to a file of that name there."""
-    from common.blobs.metadata import check_widths, read_inversions, read_marks, widths_of
+    from common.blobs.metadata import check_widths, note_other_weights, read_inversions, read_marks, widths_of
     from common.device import pick_device
     from common.networks.blobgan.layout import select, to
     from tools.evaluate_cf.read import note_changed, open_gan, open_images
@@ -82,6 +84,8 @@ def evaluate_inversion(options):
     gan = open_gan(options.blobgan_weights, device, options.live_weights)
     names, blobs = read_inversions(options.inv_path)
     check_widths(widths_of(blobs), gan.config, options.inv_path)
+    note_other_weights(options.inv_path, gan)
+    _check_finite(names, blobs, options.inv_path)
     images = open_images(options.dataset_path, gan, "--dataset_path")
     images.numbers(names)
     base = Path(str(options.inv_path).removesuffix(".pt"))
@@ -97,6 +101,15 @@ def evaluate_inversion(options):
         return gan.render(to(select(blobs, rows), device))
 
     return _job(options, "inversion", folder, gan, images, names, options.inv_path, reconstructions, device, text)
+
+
+def _check_finite(names, blobs, where):
+    """Raise InputError naming the first image whose blobs are not finite: every mean would be none."""
+    for part, tensor in blobs._asdict().items():
+        finite = tensor.flatten(1).isfinite().all(dim=1).tolist()
+        if not all(finite):
+            raise InputError(f"'{part}' of {names[finite.index(False)]} holds NaN or infinite values", where=where,
+                             do="Invert the image again, or take it out")
 
 
 def _job(options, name, folder, gan, images, names, source, reconstructions, device, text=None):
@@ -129,6 +142,7 @@ def _job(options, name, folder, gan, images, names, source, reconstructions, dev
     def work():
         if not parallel.is_main():
             return {}, []
+        images.images.note_changes()
         results = _measure(options, images, names, reconstructions, Quality(perceptual, model), sets, folder, device)
         if text is not None:
             append_text(text, "".join(f"{key}: {value}\n" for key, value in results.items()),

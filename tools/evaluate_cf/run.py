@@ -41,7 +41,7 @@ def _measure(options, material, sets, job):
     from common.images.suffixes import file_stems
     from tools.evaluate_cf.changes import Changes
     from tools.evaluate_cf.gallery import Gallery
-    from tools.evaluate_cf.measure import Measurer
+    from tools.evaluate_cf.measure import NOT_ASKED, Measurer
     from tools.evaluate_cf.page import write_page
     from tools.evaluate_cf.realism import Realism
     from tools.evaluate_cf.summary import summarise
@@ -61,7 +61,7 @@ def _measure(options, material, sets, job):
                 realism.add(part)
                 changes.add(batch, part)
                 gallery.add(batch, part)
-                lines += part.lines
+                lines += [line for line in part.lines if line["outcome"] != NOT_ASKED]
                 if options.save_images:
                     _save(folder / "images", part, stems, material.folder.attributes[part.attribute] > 1)
             advance(len(batch.labels))
@@ -109,10 +109,11 @@ def _save(folder, part, stems, several):
     not its own."""
     from common.files import write_png
     from common.images.pixels import rounded_bytes
+    from tools.evaluate_cf.measure import NOT_ASKED
 
     below = folder / (f"att_{part.attribute}_{part.number}" if several else f"att_{part.attribute}")
     for line, pixels in zip(part.lines, rounded_bytes(part.pictures)):
-        if line["outcome"] != "failed":
+        if line["outcome"] not in ("failed", NOT_ASKED):
             write_png(below / f"{stems.get(line['image'], line['image'])}.png", pixels)
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from common import parallel
+from common.errors import InputError
 from common.files import TEMPORARY
 from common.units import is_whole_png, make_pipelined, stored_arrays
 
@@ -115,8 +116,9 @@ class Generation:
             blobs, draws = self.draw(unit)
             pictures = [Picture(self.name(number)) for number in unit]
             if not all(self.is_stored("imgs", picture.name) for picture in pictures):
-                images = rounded_bytes(self.model.render(blobs, noise_maps(self.model, draws)))
-                for picture, pixels in zip(pictures, images):
+                images = self.model.render(blobs, noise_maps(self.model, draws))
+                self.check_finite(pictures, images)
+                for picture, pixels in zip(pictures, rounded_bytes(images)):
                     picture.pixels["imgs"] = pixels
         own = to(select(blobs, slice(len(unit))), "cpu")
         for folder in self.folders:
@@ -126,6 +128,16 @@ class Generation:
         for row, picture in enumerate(pictures):
             picture.layout = StoredLayout(picture.name, select(own, slice(row, row + 1)), draws[row])
         return pictures
+
+    def check_finite(self, pictures, images):
+        """Raise InputError naming the first picture that is not finite: it would be written black."""
+        finite = images[: len(pictures)].flatten(1).isfinite().all(dim=1).tolist()
+        wrong = next((picture.name for picture, good in zip(pictures, finite) if not good), None)
+        if wrong is not None:
+            given = self.options.layouts
+            raise InputError(f"the picture of '{wrong}' holds NaN or infinite values",
+                             where=given or self.options.checkpoint,
+                             do="Correct its layout" if given else "Use an earlier checkpoint")
 
     def draw(self, unit):
         """Return (Blobs on the device, [(seed, number) or None of each one's noise]) of a unit.

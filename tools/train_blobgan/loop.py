@@ -1,5 +1,6 @@
 """One training in one folder: what it starts from, its step, its files and its results."""
 
+import math
 from collections import deque
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +14,7 @@ from common.files import remove_leftovers
 from common.images.grids import save_grid, viewing_scale
 from common.networks.blobgan.files import checkpoint_name, write_checkpoint, write_pair
 from common.training.ema import Average
-from common.training.keep import Checkpoints, Periodic
+from common.training.keep import FID, Checkpoints, Periodic
 from common.training.log import Log
 from common.training.loop import Loop, Plan, Skipped
 from common.training.state import TrainingState, interned, on_cpu
@@ -25,7 +26,7 @@ from tools.train_blobgan.optimisers import make_optimisers
 from tools.train_blobgan.parts import fitting_parts, split_rows
 from tools.train_blobgan.pictures import draw_samples, fixed_codes, spread
 from tools.train_blobgan.run_files import is_run_folder, write_run_files
-from tools.train_blobgan.start import load_state, load_weights
+from tools.train_blobgan.start import checked_extra, load_state, load_weights
 from tools.train_blobgan.step import GanStep
 from tools.train_blobgan.watch import Watch
 
@@ -72,17 +73,18 @@ class BlobGANTraining:
         """Take over what the flags name as a new training's start."""
         options = self.options
         if options.start_state is not None:
-            self.done, extra = load_state(options.start_state, self.state, self.averaged)
+            self.done, extra = load_state(options.start_state, self.config, self.state, self.averaged)
+            extra = None if extra is None else checked_extra(extra, options.start_state)
             self._take_over(extra, options.start_state)
         elif options.start_weights is not None:
-            load_weights(options.start_weights, self.networks, self.averaged)
+            load_weights(options.start_weights, self.config, self.networks, self.averaged)
 
     def _resume(self):
         self.done, extra = self.state.load(self.state_path, "Use the flags of that training, another --output_dir, or "
                                            "--overwrite to start over")
+        extra = checked_extra(extra, self.state_path)
         self._take_over(extra, self.state_path)
-        self.saved = self.done
-        self.scores = dict(map(tuple, extra["scores"]))
+        self.saved, self.scores = self.done, extra["scores"]
         self.checkpoints.restore(extra["checkpoints"], self.done)
 
     def _take_over(self, extra, path):
@@ -108,6 +110,7 @@ class BlobGANTraining:
         self.show_reals()
         if self.fid is not None:
             self.fid.prepare()
+            self._say_ranked()
         explain = Anomalies(self.networks).found if options.detect_anomalies else None
         plan = Plan(1, options.max_steps, options.batch_size, options.log_every_n_steps, (options.state_every,),
                     options.accumulate, options.num_workers, log_memory=True, patience=options.max_bad_steps)
@@ -200,6 +203,14 @@ class BlobGANTraining:
         every = self.options.log_fid_every_n_steps
         ends = self.options.log_fid_every_epoch and self.epoch(step) < self.epoch(step + 1)
         return self.fid is not None and (every > 0 and step % every == 0 or ends)
+
+    def _say_ranked(self):
+        """Say which checkpoints have a FID to be ranked by, where not all of them have one."""
+        every, fid = self.options.every_n_train_steps, self.options.log_fid_every_n_steps
+        if self.options.monitor != FID or not every or (fid > 0 and every % fid == 0) or not parallel.is_main():
+            return
+        has = f"of steps that are multiples of {math.lcm(every, fid):,}" if fid > 0 else "at the end of an epoch"
+        console.say(f"note: --monitor train/fid ranks the checkpoints {has} alone: no FID is measured of the others")
 
     def epoch(self, step):
         """Return the epoch, from 0, that a step's last image belongs to."""

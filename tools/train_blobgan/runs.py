@@ -11,6 +11,7 @@ import re
 import string
 import time
 from dataclasses import replace
+from math import isfinite
 from pathlib import Path
 
 from common import console, parallel
@@ -165,7 +166,7 @@ def _best(checkpoints, run):
     from common.training.log import read_log
 
     scores = {row["step"]: row["train/fid"] for row in read_log(run / "files" / "log.jsonl")
-              if isinstance(row.get("train/fid"), (int, float))}
+              if isinstance(row.get("train/fid"), (int, float)) and isfinite(row["train/fid"])}
     ranked = [(scores[_number(path, "step")], _number(path, "step"), path) for path in checkpoints
               if _number(path, "step") in scores]
     if not ranked:

@@ -6,6 +6,7 @@ from common.errors import InputError
 from common.options import is_given
 from tools.train_decision_model.bddoia import open_bddoia
 from tools.train_decision_model.classes import open_classes
+from tools.train_decision_model.sources import LabelledFiles, note_repeated
 from tools.train_decision_model.tables import open_table
 
 
@@ -30,4 +31,6 @@ def open_source(options):
     else:
         source = open_classes(options)
     source.check()
+    if isinstance(source.train, LabelledFiles):
+        source.notes += note_repeated(source.train, source.val)
     return source

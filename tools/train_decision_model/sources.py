@@ -2,6 +2,8 @@
 
 import contextlib
 import hashlib
+import os
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import List
@@ -30,6 +32,10 @@ class LabelledFiles:
 
     def __len__(self):
         return len(self.names)
+
+    def paths(self):
+        """Return the absolute paths."""
+        return [os.path.abspath(self.folder / name) for name in self.names]
 
     def chosen(self, rows):
         """Return the LabelledFiles of some rows."""
@@ -127,6 +133,22 @@ def note_missing(absent, labelled):
         return []
     names = ", ".join(map(str, absent[:NAMED])) + (", ..." if len(absent) > NAMED else "")
     return [f"note: {len(absent):,} of {labelled:,} labelled images are not there and are left out: {names}"]
+
+
+def note_repeated(train, val):
+    """Return the lines that count and name images that are held out and trained on, and that are there several times.
+
+    train, val: LabelledFiles.
+    """
+    own, others = train.paths(), val.paths()
+    known, notes = {*own}, []
+    for found, what in (([path for path in others if path in known], "held-out images are trained on, too"),
+                        ([path for paths in (own, others) for path, count in Counter(paths).items() if count > 1],
+                         "images stand in the labels several times")):
+        if found:
+            names = ", ".join(found[:NAMED]) + (", ..." if len(found) > NAMED else "")
+            notes.append(f"note: {len(found):,} {what}: {names}")
+    return notes
 
 
 def held_out(count, share):

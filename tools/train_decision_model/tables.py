@@ -1,5 +1,6 @@
 """Attributes of images in a CSV table: the first column names the image, the others are 0 and 1."""
 
+import os
 from collections import Counter
 from pathlib import Path
 
@@ -68,7 +69,8 @@ def _value(cell):
 def _labelled(key, records, names, folder, where):
     """Return (LabelledFiles of the images that are there, paths of the others)."""
     targets = np.zeros((len(records), len(names)), np.uint8)
-    repeated = next((name for name, count in Counter(record[key] for record in records).items() if count > 1), None)
+    named = Counter(os.path.normpath(record[key] or "") for record in records)
+    repeated = next((name for name, count in named.items() if count > 1), None)
     if repeated is not None:  # it might be trained on and held out, with other labels
         raise InputError(f"'{repeated}' stands in several rows", where=where, do="Keep one of them")
     for row, record in enumerate(records):

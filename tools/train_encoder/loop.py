@@ -52,9 +52,15 @@ class EncoderTraining:
     def _resume(self):
         path = self.folder / STATE
         self.done, extra = self.state.load(path, "Use the flags of that training, another --output_dir, or --overwrite")
-        if not isinstance(extra, dict) or set(extra) != set(self.best):
-            raise InputError("'extra' is not what this training stores", where=path, do="Use another --output_dir")
-        self.best = extra
+        try:
+            self.best = {"loss": float(extra["loss"]), "step": int(extra["step"])}
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError("its record of the held-out loss is damaged", where=path,
+                             do="Use another --output_dir, or --overwrite to start over") from error
+        best = self.folder / "best.pt"
+        if 0 < self.best["step"] < self.done and not best.exists():  # that of the last step is written again
+            raise InputError("it is gone, and was the best so far", where=best,
+                             do="Put it back, or pass --overwrite to start over")
         if self.done > self.options.n_iters:
             raise InputError(f"this run is already at step {self.done:,}", where=f"--n_iters {self.options.n_iters}",
                              do="Use a larger number, another --output_dir, or --overwrite to start over")
@@ -156,8 +162,10 @@ class EncoderTraining:
         if not count:
             raise InputError(f"none of {self.options.val_images:,} held-out pictures can be read",
                              where=self.material.held_out.name, do="Restore them, or pass others with --val_path")
-        self.validated = step
         values = self._named(torch.stack(sums), float(count))
+        if not math.isfinite(values["loss"]):
+            raise InputError(f"the held-out loss is no longer finite at step {step:,}", where=self.folder, do=ADVICE)
+        self.validated = step
         if values["loss"] < self.best["loss"]:
             self.best = {"loss": values["loss"], "step": step}
         return {f"val_{name}": value for name, value in values.items()}

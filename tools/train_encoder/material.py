@@ -4,6 +4,7 @@ from pathlib import Path
 
 import torch
 
+from common import console, parallel
 from common.blobs.perceptual import open_perceptual
 from common.errors import InputError
 from common.files import file_hash
@@ -73,9 +74,7 @@ def open_blobgan(options, device):
                          do="Pass --blobgan_weights: a checkpoint of train_blobgan or a published blobgan_256x512.ckpt")
     gan = read_blobgan(options.blobgan_weights, device, "raw" if options.live_weights else "ema",
                        "--live_weights")
-    if not gan.generator.is_spatial:
-        raise InputError("its pictures have one style each, which no layout holds", where=options.blobgan_weights,
-                         do="Use a BlobGAN with spatial_style")
+    gan.check_encodable(options.blobgan_weights)
     return gan
 
 
@@ -112,8 +111,12 @@ def new_encoder(options, config, gan):
             raise InputError("no such file", where=options.start_weights,
                              do="Pretrain one, or pass --start_weights none")
         file = read_encoder(options.start_weights, gan)
-        load_strictly(network, file.network.state_dict(), options.start_weights,
-                      do="Pass --arch, --channels and --mlp_idx of that encoder")
+        do = "Pass --arch, --channels and --mlp_idx of that encoder"
+        load_strictly(network, file.network.state_dict(), options.start_weights, do=do)
+        theirs, own = (gan.layout_net.module_number(each.mlp_idx) for each in (file.config, config))
+        if theirs != own:  # two latents may have the same width
+            raise InputError(f"it predicts the latent before module {theirs}, this training that before {own}",
+                             where=options.start_weights, do=do)
     return network.train()
 
 
@@ -163,6 +166,9 @@ def open_images(options, transform):
         images.check_apart(options.output_dir)
         images.check()  # where all are damaged, before anything is written
         images.note_changes()
+    own, others = ({**images.fingerprint(), "name": None} for images in (real, held_out))
+    if own == others and parallel.is_main():
+        console.say("note: the held-out pictures of --val_path are those that are trained on, and choose best.pt")
     return real, held_out
 
 

@@ -62,6 +62,11 @@ class BlobGANConfig:
     other: dict = field(default_factory=dict)
 
     @property
+    def num_blobs(self):
+        """Number of blobs of the pictures: the first of those that the layout network gives, where they are fewer."""
+        return min(self.n_features_max or self.n_features, self.n_features)
+
+    @property
     def columns(self):
         """Columns of the pictures."""
         return int(self.size_in * self.aspect_ratio) * (self.resolution // self.size_in)

@@ -15,11 +15,10 @@ from common.formats.checkpoints import (
     is_safetensors,
     load_safetensors,
     load_strictly,
-    load_torch,
     save_torch,
     unwrapped,
 )
-from common.formats.lightning import load_lightning
+from common.formats.lightning import load_container, load_lightning
 from common.images.squash import check_same, from_description
 from common.networks.blobgan.discriminator import LAST, LayoutEncoder, body_channels
 from common.networks.blobgan.resnet_encoder import CHANNELS, ResNetEncoder
@@ -118,20 +117,20 @@ def _read(path):
         except InputError as error:
             if "no 'state_dict'" not in str(error.what):
                 raise
-    value = load_torch(path)
+    value = load_container(path)
     if not isinstance(value, dict):
         raise InputError(f"it holds a {type(value).__name__}, no encoder", where=path, do=f"Give {PUBLISHED}")
     return value
 
 
 def _weights(value, path):
-    """Return {name without prefix: float32 tensor} of a file's dictionary."""
+    """Return {name without prefix: tensor} of a file's dictionary."""
     inner = next((value[name] for name in ("model", "state_dict") if isinstance(value.get(name), dict)), value)
     tensors = {unwrapped(name): item for name, item in inner.items() if isinstance(item, torch.Tensor)}
     for prefix in PREFIXES:
         if any(prefix + mark in tensors for mark in MARKS.values()):
             own = {name: item for name, item in tensors.items() if name.startswith(prefix)}
-            return {name.removeprefix(prefix): item.float() for name, item in own.items()}
+            return {name.removeprefix(prefix): item for name, item in own.items()}
     held = ", ".join(list(tensors or map(str, value))[:3]) or "nothing"
     raise InputError(f"'{MARKS['stylegan']}' is missing (it has {held})", where=path, do=f"Give {PUBLISHED}")
 

@@ -35,6 +35,10 @@ LIGHTNING_VERSION = "1.5.10"  # whose container this is
 DRAWS = 10_000  # of the mean latent
 
 
+class PairMissing(InputError):
+    """The pair of weights that is asked for is not in a file."""
+
+
 class BlobGAN(nn.Module):
     """A generator with its layout network, ready to render; nothing of it is trained.
 
@@ -53,6 +57,12 @@ class BlobGAN(nn.Module):
         """Where the weights are."""
         return self.generator.conv1.noise.weight.device
 
+    def check_encodable(self, where):
+        """Raise InputError where a layout does not hold all of a picture. where: the file."""
+        if not self.generator.is_spatial:
+            raise InputError("its pictures have one style each, which no layout holds", where=where,
+                             do="Use a BlobGAN with spatial_style")
+
     def layouts(self, z, truncation=0.0):
         """Return the Blobs of noise z ~ N(0, 1) (B, noise_dim); truncation: 0 none, 1 the mean layout."""
         latent = self.layout_net.latent(z)
@@ -67,7 +77,7 @@ class BlobGAN(nn.Module):
     @property
     def num_blobs(self):
         """Number of blobs of its pictures."""
-        return min(self.config.n_features_max or self.config.n_features, self.config.n_features)
+        return self.config.num_blobs
 
     def decode(self, latent, mlp_idx=-1):
         """Return the Blobs of latents (B, L); mlp_idx: see LayoutNet."""
@@ -189,14 +199,13 @@ def _available(state, config, weights, path, flag):
     other = f"Pass {flag} {'raw' if weights == 'ema' else 'ema'}"
     if flag.lstrip("-") != "weights":
         other = f"Pass {flag}" if weights == "ema" else f"Leave {flag} out"
-    raise InputError(what, where=path, do=f"{other}, or give another checkpoint")
+    raise PairMissing(what, where=path, do=f"{other}, or give another checkpoint")
 
 
 def _loaded(network, state, path, name):
     """Return a network (on the meta device) with the weights of a file; what is missing is named."""
     own = dict(network.named_buffers())
-    state = {key: value.float() if isinstance(value, torch.Tensor) and value.is_floating_point() else value
-             for key, value in state.items() if not key.startswith(("noises.", "input."))}
+    state = {key: value for key, value in state.items() if not key.startswith(("noises.", "input."))}
     usual = {key: _usual(key, buffer.shape) for key, buffer in own.items() if key not in state}
     try:
         load_strictly(network, {**state, **usual}, path, do=f"Give {PUBLISHED}", assign=True)

@@ -88,11 +88,11 @@ class LayoutNet(nn.Module):
 
     def latent(self, z, mlp_idx=-1):
         """Return what the modules before mlp_idx make of noise z (B, noise_dim): (B, L)."""
-        return self.mlp[: self._index(mlp_idx)](z)
+        return self.mlp[: self.module_number(mlp_idx)](z)
 
     def decode(self, latent, mlp_idx=-1):
         """Return the Blobs of latents (B, L) that `latent` made with the same mlp_idx."""
-        return self.blobs(self.mlp[self._index(mlp_idx) :](latent))
+        return self.blobs(self.mlp[self.module_number(mlp_idx) :](latent))
 
     def truncate(self, latent, mean, truncation):
         """Return latents drawn towards the mean latent; truncation 0: none, 1: the mean itself."""
@@ -100,11 +100,11 @@ class LayoutNet(nn.Module):
 
     def latent_dim(self, mlp_idx=-1):
         """Return the width of the latent before module mlp_idx."""
-        index = self._index(mlp_idx)
+        index = self.module_number(mlp_idx)
         index += len(self.mlp) if index < 0 else 0
         return self.raw_dim if index == len(self.mlp) else self.mlp[max(index, 1)].weight.shape[1]
 
-    def _index(self, mlp_idx):
+    def module_number(self, mlp_idx):
         """Return the number of the module that mlp_idx stands for, from 0."""
         modules = len(self.mlp)
         index = modules if mlp_idx == "raw" else mlp_idx + modules if mlp_idx < 0 else mlp_idx

@@ -7,6 +7,7 @@ from torch import nn
 from common.errors import InputError
 from common.explained.objective import parse_objective
 from common.explained.opening import open_explained
+from common.explained.segmentation import LAST, MARK, is_deeplab
 from common.networks.deeplab import DeepLabV3
 
 SIDE = 16
@@ -155,6 +156,19 @@ def test_a_class_is_its_logit_against_all_others(tmp_path, images):
     assert torch.allclose(explained.scores(explained.values(images))[:, 0], expected, atol=1e-6)
 
 
+@pytest.mark.parametrize(("last", "objective"), [(nn.Sigmoid(), "attribute:1"), (nn.Softmax(dim=1), "class:1")])
+def test_T37_probabilities_where_logits_belong_are_said(last, objective, tmp_path, capsys):
+    linear = nn.Linear(3 * SIDE * SIDE, 5)
+    for layers, said in (((linear,), False), ((linear, last), True)):
+        path = script(nn.Sequential(nn.Flatten(), *layers).eval(), tmp_path / "p.pt")
+        open_explained(path, objectives=[objective], size=(SIDE, SIDE))
+        assert ("its outputs lie between 0 and 1" in capsys.readouterr().err) == said
+
+
+def test_an_exact_name_comes_before_one_of_other_letters():
+    assert [parse_objective(f"attribute:{name}", ("A", "a")).index for name in "Aa"] == [0, 1]
+
+
 def test_ranges_and_sizes_are_applied(tmp_path, images):
     path = script(nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval(), tmp_path / "mean.pt")
     unit = open_explained(path, objectives=["attribute:0"], value_range="unit").values(images)
@@ -172,6 +186,16 @@ def test_T25_a_program_in_training_mode_is_refused(tmp_path):
     assert all(torch.equal(one, two) for one, two in zip(before, explained.run.buffers()))
     with pytest.raises(InputError, match="depend on what else is in the batch"):
         open_explained(export(Normed(), tmp_path / "t.pt2"), objectives=["attribute:0"])
+
+
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16, torch.float64])
+def test_T36_a_program_of_other_floats_takes_pictures_of_these(kind, tmp_path):
+    torch.jit.script(Segmenter().eval().to(kind)).save(tmp_path / "half.pt")
+    explained = open_explained(tmp_path / "half.pt", objectives=["share:1"], size=(SIDE, SIDE))
+    images = torch.rand(2, 3, SIDE, SIDE, requires_grad=True)
+    values = explained.values(images)
+    assert values.dtype == torch.float32
+    assert torch.autograd.grad(values.sum(), images)[0].abs().max() > 0
 
 
 def test_T36_a_program_without_a_derivative_is_refused(tmp_path):
@@ -207,6 +231,24 @@ def test_a_deeplab_of_the_published_dictionary_loads_and_gives_a_derivative(tmp_
     gradient, = torch.autograd.grad(explained.values(images).sum(), images)
     assert gradient.isfinite().all()
     assert gradient.abs().max() > 0
+
+
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "_orig_mod.module."])
+@pytest.mark.parametrize("place", ["model_state_dict", "state_dict", None])
+def test_t20_a_deeplab_is_known_by_its_weights_under_all_names(prefix, place):
+    state = {f"{prefix}{name}": torch.zeros(20, 256, 1, 1) for name in (MARK, LAST)}
+    assert is_deeplab(state if place is None else {"epoch": 1, place: state})
+
+
+@pytest.mark.long
+def test_t20_a_deeplab_of_half_width_without_counters(tmp_path):
+    network = DeepLabV3(50, 5).eval()
+    state = {f"_orig_mod.{name}": tensor.half() for name, tensor in network.state_dict().items()
+             if tensor.is_floating_point()}
+    torch.save({"state_dict": state}, tmp_path / "sem_seg.tar")
+    explained, images = (open_explained(tmp_path / "sem_seg.tar", objectives=["share:1"], size=(32, 32)),
+                         torch.rand(1, 3, 32, 32))
+    torch.testing.assert_close(explained.outputs(images), network(images)["out"], rtol=0.1, atol=0.1)
 
 
 @pytest.mark.parametrize("last", [5, torch.tensor(1.0), torch.zeros(20, 256, 1, 1)])

@@ -1,8 +1,11 @@
 """Lightning checkpoints: weights and hyper-parameters as plain values, without Lightning and without omegaconf."""
 
 import argparse
+import pathlib
 import sys
 import types
+import typing
+from collections import defaultdict
 
 import pytest
 import torch
@@ -38,7 +41,10 @@ def written(omegaconf, path):
     def node(value, parent, kind="_val"):
         if isinstance(value, dict | list):
             made = (omegaconf.DictConfig if isinstance(value, dict) else omegaconf.ListConfig)(_parent=parent)
-            made._metadata = omegaconf.ContainerMetadata(ref_type=dict, key_type=None)
+            # As omegaconf 2.1 to 2.4 write it; in the pickles of torch.save int is called long, and str unicode.
+            made._metadata = omegaconf.ContainerMetadata(
+                ref_type=typing.Any, object_type=type(value), key_type=typing.Any if isinstance(value, dict) else int,
+                element_type=str, flags=None, resolver_cache=defaultdict(dict))
             if isinstance(value, dict):
                 made._content = {key: node(item, made) for key, item in value.items()}
             else:
@@ -49,7 +55,7 @@ def written(omegaconf, path):
     experiment = node({
         "model": {"dim": 12, "size": "${data.sizes.1}", "name": "net_${.dim}_${data.sizes[0]}",
                   "layers": ["${..dim}", 3], "all": "${data}", "home": "${oc.env:HOME}", "lost": "${nowhere}",
-                  "none": None},
+                  "none": None, "root": pathlib.PosixPath("/a/b")},
         "data": {"sizes": [8, 16], "rate": 0.5},
     }, None)
     torch.save({"state_dict": {"a.weight": torch.ones(2, 3)}, "epoch": 3,
@@ -58,12 +64,12 @@ def written(omegaconf, path):
                 "hyper_parameters": {"model": experiment._content["model"], "lr": 0.002}}, path)
 
 
-def test_nodes_become_plain_values_and_interpolations_are_resolved(omegaconf, tmp_path):
+def test_T22_nodes_become_plain_values_and_interpolations_are_resolved(omegaconf, tmp_path):
     written(omegaconf, tmp_path / "a.ckpt")
     found = load_lightning(tmp_path / "a.ckpt")
     assert found["hyper_parameters"] == {"lr": 0.002, "model": {
         "dim": 12, "size": 16, "name": "net_12_8", "layers": [12, 3], "all": {"sizes": [8, 16], "rate": 0.5},
-        "home": "${oc.env:HOME}", "lost": "${nowhere}", "none": None}}
+        "home": "${oc.env:HOME}", "lost": "${nowhere}", "none": None, "root": "/a/b"}}
     assert found["epoch"] == 3
     assert "optimizer_states" not in found
     assert found["state_dict"]["a.weight"].tolist() == [[1.0] * 3] * 2

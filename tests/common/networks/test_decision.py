@@ -1,14 +1,24 @@
 """Decision models: torchvision's names and numbers, published dictionaries in all their forms, wrong files."""
 
+import argparse
+import bz2
 import gzip
 import io
+import lzma
 import tarfile
+import zipfile
+from collections import Counter, defaultdict
+from pathlib import PurePosixPath
 
+import numpy as np
 import pytest
 import torch
 
 from common.errors import InputError
+from common.explained.opening import open_explained
 from common.images.squash import SquashOrCrop
+from common.networks.blobgan.encoder_files import read_encoder
+from common.networks.blobgan.files import read_blobgan
 from common.networks.decision import load_imagenet, open_decision_model, write_decision_model
 from common.networks.decision_networks import ARCHS, DRIVING, REASONS, DecisionConfig, build_decision_model
 from tests.common.torchvision_guard import import_torchvision
@@ -126,6 +136,37 @@ def test_t20_an_archive_says_that_it_is_one(densenet, tmp_path):
         assert "checkpoint.tar inside" in str(refused.value)
     inner.rename(tmp_path / "swapped.tar.gz")  # the torch file under the archive's name
     assert open_decision_model(tmp_path / "swapped.tar.gz").names == DRIVING
+
+
+def test_t20_other_archives_say_that_they_are_ones(tmp_path):
+    inner = save(tmp_path / "checkpoint.tar", {"model_state_dict": {}})
+    for name, pack in (("a.tar.bz2", bz2.compress), ("a.tar.xz", lzma.compress)):
+        (tmp_path / name).write_bytes(pack(inner.read_bytes()))
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.write(inner, "bdd/checkpoint.tar")
+    for name, said in (("a.tar.bz2", "bzip2 archive.*tar xf"), ("a.tar.xz", "xz archive"), ("a.zip", "zip.*unzip")):
+        for reader in (open_decision_model, open_explained, read_encoder, read_blobgan):
+            with pytest.raises(InputError, match=said):
+                reader(tmp_path / name)
+
+
+@torch.no_grad()
+def test_t20_weights_of_wrappers_of_other_widths_and_beside_other_entries(tmp_path):
+    network = made("small", size=(16, 32))
+    write_decision_model(tmp_path / "a.tar", network, 1, 0.5, {})
+    value, x = torch.load(tmp_path / "a.tar", weights_only=True), pictures((16, 32))
+    state = value["model_state_dict"]
+    floats = {name: tensor for name, tensor in state.items() if tensor.is_floating_point()}
+    more = {"args": argparse.Namespace(data=PurePosixPath("/a/b")), "log": defaultdict(list, a=[1]),
+            "seen": Counter("aab"), "best": np.float64(0.5)}
+    for change in ({**more}, {"model_state_dict": {f"_orig_mod.module.{name}": part for name, part in state.items()}},
+                   {"model_state_dict": {**state, **{name: part.double() for name, part in floats.items()}}}):
+        found = open_decision_model(save(tmp_path / "b.tar", {**value, **change}))
+        torch.testing.assert_close(found(x), network(x))
+    for kind in (torch.complex64, torch.int32):
+        wrong = {**state, "classifier.weight": state["classifier.weight"].to(kind)}
+        with pytest.raises(InputError, match=f"'classifier.weight' is of {str(kind).partition('.')[2]}, expected"):
+            open_decision_model(save(tmp_path / "b.tar", {**value, "model_state_dict": wrong}))
 
 
 @torch.no_grad()

@@ -1,6 +1,9 @@
 """Files of encoders: published and ours, prefixes, those that do not fit a generator, damaged ones."""
 
 import math
+import zipfile
+from collections import Counter
+from pathlib import PurePosixPath
 
 import pytest
 import torch
@@ -44,6 +47,24 @@ def test_a_published_file_says_by_its_shapes_what_it_is(prefix, suffix, tmp_path
     x = torch.rand(2, 3, 16, 32)
     assert torch.equal(file.network(x), network(x))
     assert not any(parameter.requires_grad for parameter in file.network.parameters())
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".ckpt"])
+def test_t22_a_lightning_file_with_configurations_under_either_name(suffix, tmp_path, network, gan):
+    state = {f"inverter._orig_mod.{name}": value.double() for name, value in network.state_dict().items()}
+    path = tmp_path / "encoder.pt"
+    torch.save({"state_dict": state, "global_step": 9,
+                "hyper_parameters": {"data": [None, {"root": PurePosixPath("/a")}], "k": Counter("a")}}, path)
+    with zipfile.ZipFile(path) as old, zipfile.ZipFile(tmp_path / f"new{suffix}", "w") as new:
+        for entry in old.infolist():
+            data = old.read(entry)
+            if entry.filename.endswith("/data.pkl"):  # one global of Lightning's, as all such files name
+                data = data.replace(b"ccollections\nCounter\n", b"comegaconf.dictconfig\nDictConfig\n")
+            new.writestr(entry.filename, data)
+    file = read_encoder(tmp_path / f"new{suffix}", gan)
+    x = torch.rand(1, 3, 16, 32)
+    assert file.iter == 9
+    torch.testing.assert_close(file.network(x), network(x))
 
 
 @pytest.mark.parametrize("arch", ["stylegan", "resnet"])

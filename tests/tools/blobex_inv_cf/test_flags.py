@@ -23,6 +23,8 @@ SCORED = ("--segmentation_weights", "decision.tar", "--target_classes")
     (["--class_names", "a", "b"], "--class_names: acts on programs"),
     ([*SCORED, "Stop"], "--segmentation_weights decision.tar: the model has 4 attributes"),
     ([*SCORED, "Stp"], "--target_classes Stp: no class or attribute"),
+    ([word for term in ("lpips", "l2", "decision_fm", "latent_prox") for word in (f"--lambda_inv_{term}", "0")],
+     "all weights of the inversion are 0: nothing is compared"),
     (["--output_dir", "val"], "--output_dir val: is inside the folder of images val"),
     (["--output_dir", "val/out"], "--output_dir val/out: is inside the folder of images val")])
 def test_values_that_cannot_be_had_are_refused_by_name(here, words, message):

@@ -1,6 +1,7 @@
 """Hard inputs, from the command line: no NaN reaches a file, the row is named, the others are untouched."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from PIL import Image
 from common.networks.blobgan.layout import Blobs
 from tests.tools.blobex_inv_cf.runs import WORDS, lines, metadata
 from tests.tools.commands import call_tool, refusal_of, results_of
-from tests.tools.train_encoder.runs import CONFIG
+from tests.tools.train_encoder.runs import CONFIG, write_gan
 
 K = CONFIG.n_features
 GIVEN = ("--load_inversion", "--inversions_path", "given.pt", "--output_dir", "hard")
@@ -211,6 +212,33 @@ def test_T34_a_rate_of_1_ends_no_worse_than_the_encoder(here):
         assert all(one <= two * (1 + 1e-5) for one, two in zip(fast, start))
 
 
+def test_T35_a_model_of_fewer_blobs_than_its_layout_network_gives_is_searched_and_evaluated(here):
+    write_gan(here / "gan.ckpt", replace(CONFIG, n_features_max=2))
+    few = ("--max_images", "2", "--n_iters_cf", "5", "--output_dir")
+    run(*few, "few")
+    assert metadata(folder="few")["blob_optim"]["xs"].shape == (2, 2)
+    results_of("evaluate_cf", "few", "--device", "cpu")
+    run(*few, "again", "--load_inversion", "--inversions_path", "few/all_inversions.pt")
+    assert "the model has blobs 0 to 1" in refusal_of("blobex_inv_cf", *WORDS, *few, "new", "--target_blob", "2")
+
+
+def test_T35_blobs_of_other_weights_are_said(here):
+    write_gan(here / "gan.ckpt", seed=5)
+    words = ("--blobgan_weights", "gan.ckpt", "--device", "cpu", "--output_dir", "new", "--dry_run")
+    for tool, *more in (("blobex_inv_cf", *WORDS, "--load_inversion", "--inversions_path", "out/all_inversions.pt"),
+                        ("blobex_inv_cf", "blobs", "out/all_inversions.pt"),
+                        ("evaluate_cf", "inversion", "--inv_path", "out/all_inversions.pt", "--dataset_path", "val")):
+        ended = call_tool(tool, *more, *words)
+        assert (ended.status, ended.err.count("made with other weights of a BlobGAN")) == (0, 1)
+
+
+def test_T38_a_model_with_one_style_for_the_picture_is_refused_where_pictures_are_encoded(here):
+    write_gan(here / "gan.ckpt", replace(CONFIG, spatial_style=False, noise_dim=5, n_mlp=2))
+    encoder = ("encoder", "--blobgan_weights", "gan.ckpt", "--encoder_weights", "encoder.pt", "--dataset_path", "val")
+    for words in (("blobex_inv_cf", *WORDS, "--output_dir", "new"), ("evaluate_cf", *encoder)):
+        assert "one style each, which no layout holds" in refusal_of(*words)
+
+
 def test_an_empty_folder_and_one_without_a_readable_image_are_refused(here):
     (here / "empty").mkdir()
     refusal_of("blobex_inv_cf", *WORDS, "--dataset_path", "empty", "--output_dir", "no")
@@ -276,5 +304,10 @@ def test_any_mode_and_rotation_of_picture_is_brought_to_the_networks_size(here):
     exif = Image.Exif()
     exif[0x112] = 6
     grey.convert("RGB").save("odd/turned.jpg", exif=exif)
-    results = run("--dataset_path", "odd", "--inversion_only", "--output_dir", "hard")
+    words = ("--dataset_path", "odd", "--inversion_only", "--output_dir", "hard")
+    results = run(*words)
     assert (results["images"], results["left_out"]) == (5, 0)
+    shutil.rmtree("hard")
+    said = call_tool("blobex_inv_cf", *WORDS, *words, "--n_iters_inv", "1").err  # T14: counted, as in a training
+    assert "note: images of odd: of 5 5 resized" in said
+    assert "1 not turned as Exif says" in said

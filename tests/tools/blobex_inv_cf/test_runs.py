@@ -92,6 +92,14 @@ def test_two_processes_give_the_bytes_of_one(here):
     assert lasting("two") == lasting("out")
 
 
+def test_T30_a_sweep_grows_with_the_number_of_its_images(here):
+    words = ("sweep", *WORDS, "--target_attributes", "0", "--learning_rate_cf", "0.5", "--n_iters_cf", "2",
+             "--lambda_prox_cf", "0", "--output_dir", "swept", "--max_images")
+    for count in (1, 2):
+        results_of("blobex_inv_cf", *words, count)
+        assert len(lines("swept/run_0.5_2_0")) == count
+
+
 @pytest.mark.long
 def test_a_sweep_tries_all_combinations_and_puts_the_recommended_one_first(here):
     words = ("sweep", *WORDS, "--max_images", "2", "--target_attributes", "0", "1", "--learning_rate_cf", "0.001",

@@ -109,6 +109,15 @@ def test_T30_any_number_of_counterfactuals(count):
         assert max(each.logits) > 0
 
 
+@pytest.mark.parametrize("count", [1, 3])
+def test_T30_without_early_stop_all_steps_are_done_however_many_there_are(count):
+    made = scene()
+    pairs, settings = flips(made)[:2], dataclasses.replace(SETTINGS, n_iters=5, early_stop=False)
+    alone = search(made, pairs, settings, 4)
+    for one, each in zip(alone, search_diverse(made, pairs, settings, Diversity(count), 4, 0, list("abc"))):
+        assert each.evaluations == count * one.evaluations == 6 * count  # steps lie between evaluations
+
+
 def test_T31_they_move_different_blobs_than_restarts_do_at_equal_success():
     made = scene()
     pairs, settings, overlap = flips(made)[:6], dataclasses.replace(SETTINGS, n_iters=150), {}

@@ -51,12 +51,12 @@ class Made:
         return torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
-def save_decision(path, gan, names=NAMES, seed=0, size=(16, 32)):
+def save_decision(path, gan, names=NAMES, seed=0, size=(16, 32), kind="attributes"):
     """Write a small decision model whose decisions on the BlobGAN's pictures are split about evenly; return its
     path."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = build_decision_model(DecisionConfig("small", tuple(names), size)).eval()
+        model = build_decision_model(DecisionConfig("small", tuple(names), size, kind)).eval()
         z = torch.randn(64, gan.layout_net.noise_dim)
     last = [part for part in model.modules() if isinstance(part, nn.Linear)][-1]
     with torch.no_grad():

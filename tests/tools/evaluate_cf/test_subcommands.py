@@ -73,6 +73,14 @@ def test_inversion_refuses_images_that_are_not_there_and_blobs_of_another_networ
     assert "'00.png' is not in it" in refusal_of("evaluate_cf", *words, "--output_dir", tmp_path / "out")
 
 
+def test_T35_inversions_that_are_not_finite_are_named(made, tmp_path):
+    value = torch.load(made.folder / "all_inversions.pt", weights_only=True)
+    value["02.png"]["covs"][0, 1] = torch.nan
+    torch.save(value, tmp_path / "all_inversions.pt")
+    said = refusal_of("evaluate_cf", "inversion", "--inv_path", tmp_path / "all_inversions.pt", *flags(made))
+    assert "'covs' of 02.png holds NaN or infinite values" in said
+
+
 def test_compare_lays_the_same_pairs_side_by_side(made, tmp_path):
     results_of("evaluate_cf", *made.words("--output_dir", tmp_path / "a"))
     other = make(tmp_path / "other")

@@ -1,5 +1,7 @@
 """evaluate_cf on folders that blobex_inv_cf wrote: the same numbers, and the snapshot's pictures."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -11,8 +13,9 @@ from common.images.grids import save_grid
 from common.images.pixels import to_uint8
 from common.networks.blobgan.layout import select
 from tests.tools.commands import call_tool, results_of
-from tests.tools.evaluate_cf.made import make
+from tests.tools.evaluate_cf.made import make, save_decision
 from tests.tools.evaluate_cf.test_measures import pairs_of
+from tools.evaluate_cf.folder import Goals
 
 SAME = {"l1": 1e-5, "score": 1e-4, "start_score": 1e-4, "score_on_real": 1e-4, "blobs_changed": 0}
 
@@ -30,10 +33,16 @@ def search(made, out, *words):
 @pytest.mark.parametrize("words", [(), ("--search_on", "real"), ("--num_diverse", "2"), ("--target", "Forward=1"),
                                    ("--target", "Forward=1", "Stop=0", "--joint"), ("--sparse", "off")])
 def test_the_numbers_are_those_of_the_search(tmp_path, words, monkeypatch):
-    made = make(tmp_path)
-    searched = search(made, tmp_path / "out", *words)
-    results = results_of("evaluate_cf", tmp_path / "out")
-    pairs = pairs_of(tmp_path / "out" / "evaluation")
+    searched = search(make(tmp_path), tmp_path / "out", *words)
+    results = compared(tmp_path / "out", searched)
+    monkeypatch.setattr("tools.evaluate_cf.read.Material", None)
+    assert results_of("evaluate_cf", tmp_path / "out") == results  # from its record: nothing is opened
+
+
+def compared(folder, searched):
+    """Evaluate a folder, compare its pairs with the search's own lines, and return the results."""
+    results = results_of("evaluate_cf", folder)
+    pairs = pairs_of(folder / "evaluation")
     listed = {(line["image"], int(line["attribute"]), int(line.get("number") or 0)): line for line in searched}
     assert pairs.keys() == listed.keys()
     for key, line in listed.items():
@@ -46,8 +55,30 @@ def test_the_numbers_are_those_of_the_search(tmp_path, words, monkeypatch):
             assert float(row[name]) == pytest.approx(float(line[name]), rel=1e-3, abs=1e-6)
     assert results["score_difference"] < 1e-3
     assert results["start_score_difference"] < 1e-3
-    monkeypatch.setattr("tools.evaluate_cf.read.Material", None)
-    assert results_of("evaluate_cf", tmp_path / "out") == results  # from its record: nothing is opened
+    return results
+
+
+@pytest.mark.parametrize("words", [pytest.param(("--num_diverse", "2"), marks=pytest.mark.long), ()])
+def test_T28_of_many_classes_an_image_counts_for_the_class_that_it_was_searched_for(tmp_path, words):
+    """Each image has a runner-up of its own: the rows of the others stay as they were, and are no failures."""
+    made = make(tmp_path)
+    save_decision(made.files["model"], made.gan, ("a", "b", "c"), seed=1, kind="classes")
+    searched = search(made, tmp_path / "out", *words)
+    assert len({line["attribute"] for line in searched}) > 1
+    said = call_tool("evaluate_cf", tmp_path / "out", "--dry_run").err
+    assert f"would measure {len(searched)} pairs" in said
+    results = compared(tmp_path / "out", searched)
+    assert results["pairs"] == len(searched)
+    flipped = sum(line["outcome"] == "flipped" for line in searched)
+    assert results["success"] == pytest.approx(flipped / len(searched))
+
+
+@pytest.mark.parametrize(("names", "words", "expected"), [
+    (("light=green", "a=1", "x"), ["light=green=1", "a=1=0"], [1, -1, 0]),
+    (("a", "b", "c"), ["class=2", "0=0"], [-1, 0, 1]), (("class", "b", "c"), ["class=1", "c=1"], [1, 0, 1])])
+def test_T28_joint_targets_are_read_as_the_search_reads_them(names, words, expected):
+    goals = Goals(SimpleNamespace(option=lambda name, _: {"joint": True, "target": words}[name]), names)
+    assert goals.of(torch.zeros(2, 3, dtype=torch.bool), 0, [{}, {}]).tolist() == [expected] * 2
 
 
 class Halves(torch.nn.Module):

@@ -127,6 +127,17 @@ def test_t35_a_stored_layout_renders_the_same_picture():
             assert np.abs(apart).max() <= 1
 
 
+def test_t35_a_picture_that_is_not_finite_is_named_instead_of_drawn_black():
+    generate("-n", 2, "--fixed_spatial_noise")
+    arrays = dict(np.load("out/layouts/0001.npz"))
+    np.savez("large.npz", **{**arrays, "features": np.full_like(arrays["features"], 3e38)})
+    words = ("generate_blobgan", "g.ckpt", *CPU, "--layouts", "large.npz", "-s", "new", "--quiet")
+    assert "large.npz: the picture of 'large' holds NaN or infinite values" in refusal_of(*words)
+    assert not list(Path("new").glob("imgs/*.png"))
+    np.savez("large.npz", **{**arrays, "xs": arrays["xs"].astype(np.complex64)})
+    assert "'xs' holds no numbers" in refusal_of(*words)
+
+
 def test_t16_averaged_weights_are_the_default_and_raw_ones_are_asked_for():
     assert generate("-n", 1)["weights"] == "ema"
     assert generate("-n", 1, "--weights", "raw", out="raw")["weights"] == "raw"

@@ -71,6 +71,22 @@ def test_t19_an_id_out_of_range_is_refused(place, shown, oia):
     assert not Path("out").exists()
 
 
+def test_t39_held_out_images_that_are_trained_on_and_repeated_ones_are_counted(oia):
+    changed(ACTIONS, lambda value: value["images"].append(dict(value["images"][0])))
+    changed(ACTIONS.replace("train", "val"), lambda value: value["images"][0].update(file_name="train_00.jpg"))
+    notes = call_tool(TOOL, *BDDOIA, "--output_dir", "out", "--dry_run").err
+    assert "note: 1 held-out images are trained on, too: " in notes
+    assert "note: 1 images stand in the labels several times: " in notes
+
+
+def test_t39_one_table_for_both_parts_is_said(here):
+    words = [word.replace("val/", "train/") for word in TINY]
+    assert "note: 40 held-out images are trained on, too" in call_tool(TOOL, *words, "--dry_run").err
+    table = Path("train/truth.csv")
+    table.write_text(table.read_text() + "./000.png,1,0\n")
+    assert "stands in several rows" in refusal_of(TOOL, *TINY)
+
+
 def test_t19_reasons_are_matched_by_position(oia):
     source = open_bddoia(Path("oia"), with_reasons=True)
     for name, row in zip(source.train.names, source.train.targets):

@@ -1,6 +1,7 @@
 """train_encoder: it learns, resumes, splits over parts and processes, and writes what its page says."""
 
 import json
+import math
 import os
 import signal
 
@@ -11,9 +12,10 @@ from PIL import Image
 
 from common.networks.blobgan.encoder_files import read_encoder
 from common.networks.blobgan.files import read_blobgan
-from tests.tools.commands import call_tool, results_of, torchrun_tool
+from tests.tools.commands import call_tool, refusal_of, results_of, torchrun_tool
 from tests.tools.train_edm.runs import contents, log_rows
 from tests.tools.train_encoder.runs import PRETRAIN, TRAIN, train, write_images
+from tools.train_encoder.loop import EncoderTraining
 
 pytestmark = pytest.mark.usefixtures("here")
 ALL_TERMS = ("--real_lpips", "1", "--real_MSE", "1", "--real_decision", "0.5", "--fake_lpips", "1", "--fake_MSE", "1",
@@ -97,8 +99,6 @@ def test_pictures_have_the_originals_rows_in_their_order(words, here):
 
 def test_t39_best_is_the_one_of_the_smallest_loss_on_held_out_pictures(here, monkeypatch):
     losses = iter([3.0, 1.0, 2.0, 4.0])
-    from tools.train_encoder.loop import EncoderTraining
-
     right = EncoderTraining._validate
 
     def made_up(self, step):
@@ -125,6 +125,46 @@ def test_t39_held_out_pictures_are_not_trained_on(here):
     assert names == {f"{number:02d}.png" for number in range(5)}
     record = json.loads(open("out/run.json").read())
     assert record["derived"]["real pictures"]["count"] == 20
+
+
+def test_t39_a_held_out_loss_that_is_not_finite_ends_the_run(here, monkeypatch):
+    right = EncoderTraining._named
+
+    def named(self, sums, count):
+        values = right(self, sums, count)
+        return {**values, "loss": math.nan} if count == 6 else values  # of the held-out pictures
+
+    monkeypatch.setattr(EncoderTraining, "_named", named)
+    said = refusal_of("train_encoder", *PRETRAIN, "--output_dir", "out", "--quiet")
+    assert "the held-out loss is no longer finite at step 5" in said
+
+
+def test_t39_pictures_that_are_both_held_out_and_trained_on_are_said(here):
+    words = (*TRAIN, "--val_path", "images", "--output_dir", "out", "--dry_run")
+    assert "note: the held-out pictures of --val_path are those that are trained on" in call_tool("train_encoder",
+                                                                                                  *words).err
+
+
+def test_t6_the_best_so_far_that_is_gone_is_missed_at_once(here):
+    words = (*PRETRAIN, "--schedule", "constant", "--output_dir", "out", "--n_iters")
+    train(*words, "12")
+    whole = torch.load("out/state.pth", weights_only=True)
+    torch.save({**whole, "extra": {"loss": 0.1, "step": 5}}, "out/state.pth")
+    os.remove("out/best.pt")
+    assert "best.pt: it is gone, and was the best so far" in refusal_of("train_encoder", *words, "14")
+    torch.save({**whole, "extra": {"loss": "a", "step": 5}}, "out/state.pth")
+    assert "its record of the held-out loss is damaged" in refusal_of("train_encoder", *words, "14")
+    torch.save({**whole, "extra": {"loss": 0.1, "step": 12}}, "out/state.pth")
+    assert train(*words, "12", "--log_every", "2")["best_step"] == 12
+    assert os.path.exists("out/best.pt")
+
+
+def test_t38_weights_that_predict_another_latent_of_the_same_width_are_refused(here):
+    train(*PRETRAIN, "--n_iters", "1", "--mlp_idx", "2")
+    words = (*PRETRAIN, "--n_iters", "1", "--output_dir", "other", "--start_weights", "out/best.pt")
+    said = refusal_of("train_encoder", *words)
+    assert "out/best.pt: it predicts the latent before module 2, this training that before 3" in said
+    assert train(*words, "--mlp_idx", "-2", out="other")["steps"] == 1
 
 
 def test_t40_jitter_is_off_unless_asked_for_and_in_the_record(here):

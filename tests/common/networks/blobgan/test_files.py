@@ -236,6 +236,21 @@ def test_what_is_no_tensor_is_named(trained, tmp_path, key):
         read_blobgan(tmp_path / "a.ckpt")
 
 
+def test_T22_weights_of_other_kinds_and_widths(trained, tmp_path):
+    """Floats of any width become float32; whole and complex numbers are no weights, in either container."""
+    values, state = small().to_hyper_parameters(), state_dict(trained)
+    for kind, near in ((torch.float64, NEAR), (torch.bfloat16, {"rtol": 0.1, "atol": 0.3})):
+        wide = {name: value.to(kind) for name, value in state.items()}
+        save_torch(tmp_path / "a.ckpt", {"state_dict": wide, "hyper_parameters": values})
+        torch.testing.assert_close(pictures(read_blobgan(tmp_path / "a.ckpt")), expected(trained), **near)
+    for name in ("generator_ema.conv1.noise.weight", "layout_net_ema.mlp.1.bias"):
+        for kind in (torch.int64, torch.bool, torch.complex64):
+            other = {**state, name: state[name].to(kind)}
+            save_torch(tmp_path / "a.ckpt", {"state_dict": other, "hyper_parameters": values})
+            with pytest.raises(InputError, match=f"is of {str(kind).removeprefix('torch.')}, expected floats"):
+                read_blobgan(tmp_path / "a.ckpt")
+
+
 def test_no_hyper_parameters(trained, tmp_path):
     save_torch(tmp_path / "a.ckpt", {"state_dict": state_dict(trained)})
     with pytest.raises(InputError, match="no 'generator'"):
