@@ -4,6 +4,7 @@ import time
 from dataclasses import dataclass
 
 from common import parallel
+from common.errors import InputError
 from common.files import TEMPORARY
 from common.units import is_whole_png, make_pipelined, stored_arrays
 from tools.generate_ffhq.layout import PREVIEW
@@ -124,12 +125,18 @@ class Generation:
         return [Picture(*parts) for parts in zip(numbers, vectors.cpu().numpy(), wplus.cpu().numpy(), pixels)]
 
     def render(self, numbers, vectors):
-        """Return uint8 images (n, H, W, 3) of StyleSpace codes (n, D) on the device."""
+        """Return uint8 images (n, H, W, 3) of StyleSpace codes (n, D) on the device; InputError naming the first that is
+        not finite."""
         from common.images.pixels import rounded_bytes
 
-        noise = self.options.noise
-        maps = self.network.draw_noise(numbers, self.options.seed) if noise == "seeded" else noise
-        return rounded_bytes(self.network.synthesise(vectors, maps))
+        options, noise = self.options, self.options.noise
+        maps = self.network.draw_noise(numbers, options.seed) if noise == "seeded" else noise
+        images = self.network.synthesise(vectors, maps)
+        finite = images.flatten(1).isfinite().all(dim=1).tolist()
+        if not all(finite):
+            raise InputError(f"image {numbers[finite.index(False)]} holds NaN or infinite values",
+                             where=options.stylegan_path, do="Use a smaller --truncation, or other weights")
+        return rounded_bytes(images)
 
     def seen(self, pixels, factor):
         """Return an image as it is stored at a factor."""

@@ -266,6 +266,12 @@ def test_the_finished_folder_can_be_moved():
     assert "up to date" in call_tool("generate_ffhq", *BASE, "--num_images", 3, "--output_base_dir", "elsewhere").err
 
 
+def test_an_image_that_is_not_finite_is_named_and_not_drawn_black(here):
+    line = refusal_of("generate_ffhq", *BASE, "--output_base_dir", "data", "--num_images", 2, "--truncation", "1e38")
+    assert "image 2 holds NaN or infinite values" in line
+    assert not list((here / "data").rglob("*2.png"))
+
+
 def test_folders_of_another_layout_are_refused():
     assert "--exp_name: acts on another layout than generated" in refusal_of("generate_ffhq", *BASE, "--exp_name", "x")
     assert "--output_base_dir: acts on another layout than separate" in \
