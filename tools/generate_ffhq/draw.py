@@ -125,8 +125,8 @@ class Generation:
         return [Picture(*parts) for parts in zip(numbers, vectors.cpu().numpy(), wplus.cpu().numpy(), pixels)]
 
     def render(self, numbers, vectors):
-        """Return uint8 images (n, H, W, 3) of StyleSpace codes (n, D) on the device; InputError naming the first that is
-        not finite."""
+        """Return uint8 images (n, H, W, 3) of StyleSpace codes (n, D) on the device; InputError naming the first one
+        that is not finite."""
         from common.images.pixels import rounded_bytes
 
         options, noise = self.options, self.options.noise
