@@ -74,13 +74,28 @@ def test_files_hold_the_scenes_their_truth_and_the_biased_choice(tmp_path, monke
     assert seen == [[f"| {name}", f"{share:.3f}"] for name, share in zip(streets.COINS, truth[300:].mean(axis=0))]
 
 
-def test_the_classes_of_pixels_are_what_is_painted_there():
-    pixels, truth = streets.scenes(0, range(60))
-    classes = streets.segments(0, range(60))
+def test_wide_scenes_have_the_coins_of_the_square_ones_and_are_written_as_wide(tmp_path, monkeypatch):
+    monkeypatch.setattr(streets, "TRAIN", 60)
+    monkeypatch.setattr(streets, "VAL", 20)
+    streets.make(tmp_path, 2)
+    pixels, truth = streets.scenes(0, range(80), 2)
+    assert (truth == streets.scenes(0, range(80))[1]).all()
+    written = np.stack([np.asarray(Image.open(path)) for split in ("train", "val")
+                        for path in sorted((tmp_path / split).glob("*.png"))])
+    assert written.shape == (80, 32, 64, 3)
+    assert (written == pixels).all()
+    judge = streets.read_judge(tmp_path / "judge.json")
+    assert (judge.decide(streets.measure(written[60:])) == truth[60:]).all()
+
+
+@pytest.mark.parametrize("aspect", [1, 2])
+def test_the_classes_of_pixels_are_what_is_painted_there(aspect):
+    pixels, truth = streets.scenes(0, range(60), aspect)
+    classes = streets.segments(0, range(60), aspect)
     assert (classes[:, :10] == streets.CLASSES.index("sky")).mean() > 0.85
     obstacles = classes == streets.CLASSES.index("obstacle")
     for name, centre in streets.LANES.items():
-        seen = obstacles[:, 19:26, centre - 3 : centre + 3].any(axis=(1, 2))
+        seen = obstacles[:, 19:26, (centre - 3) * aspect : (centre + 3) * aspect].any(axis=(1, 2))
         assert (seen == truth[:, streets.COINS.index(name)]).all()
     road = pixels[classes == streets.CLASSES.index("road")].astype(int)
     assert np.median(road.max(axis=1) - road.min(axis=1)) < 12  # grey

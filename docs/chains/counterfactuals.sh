@@ -8,11 +8,12 @@ export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
 PYTHON="${PYTHON:-python3}"
 OUT="${OUT:-$PWD/out/demo/counterfactuals}"
 SEED="${SEED:-0}" # of the BlobGAN
+ASPECT="${ASPECT:-1}" # 2: scenes of 32 x 64
 export GENPROBE_CACHE="${GENPROBE_CACHE:-$OUT/.cache}"
 SCENES="$OUT/.scenes" DRAWN="$OUT/.drawn" # hidden from the report, which would show each image
 
 # Scenes whose truth is known: five fair coins, of which the first four are what the models decide.
-[ -f "$SCENES/judge.json" ] || "$PYTHON" -m docs.chains.parts.streets make "$SCENES"
+[ -f "$SCENES/judge.json" ] || "$PYTHON" -m docs.chains.parts.streets make "$SCENES" "$ASPECT"
 cp -u "$SCENES/scenes.png" "$OUT/"
 
 # The model, an oracle of another width and seed, and one that saw a warm sky with every green light and with no red one.
@@ -28,8 +29,8 @@ decide biased biased.csv "$@"
 
 # The generator: the checkpoint that stays is the one whose pictures are nearest to held-out scenes in small-features-v1,
 # a space of its own: its distances compare with each other alone.
-"$PYTHON" -m tools.train_blobgan --preset streets --data "$SCENES" --seed "$SEED" --every_n_train_steps 200 \
-  --monitor train/fid --save_top_k 1 --log_fid_every_n_steps 200 --fid_n_imgs 2000 --reference "$SCENES/val" \
+"$PYTHON" -m tools.train_blobgan --preset streets --data "$SCENES" --aspect_ratio "$ASPECT" --seed "$SEED" \
+  --every_n_train_steps 200 --monitor train/fid --save_top_k 1 --log_fid_every_n_steps 200 --fid_n_imgs 2000 --reference "$SCENES/val" \
   --extractor small --output_dir "$OUT/gan" "$@"
 BEST="$("$PYTHON" -m docs.chains.parts.street_tables best "$OUT")"
 "$PYTHON" -m tools.generate_blobgan "$BEST" -n 2000 -t 0 --nosave_layouts --save_dir "$DRAWN" "$@"

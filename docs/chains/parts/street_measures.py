@@ -2,143 +2,25 @@
 
     python -m docs.chains.parts.street_measures FOLDER [TABLE ...]
 
-FOLDER: what docs/chains/counterfactuals.sh made. TABLE: speed, sparse, bias, real, diverse, sizes, inversion (default:
-all). Runs lie below FOLDER/.measures and are passed over the next time.
+FOLDER: what docs/chains/counterfactuals.sh made. TABLE: speed, sparse, margins, bias, real, diverse, sizes, inversion,
+shape (default: all). Runs lie below FOLDER/.measures and are passed over the next time.
 """
 
-import json
 import sys
-import time
-from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import torch
 from PIL import Image
 
 from common.blobs.metadata import metadata_files, read_metadata
-from common.explained.opening import open_explained
-from common.files import write_json
 from common.networks.blobgan.files import read_blobgan
-from docs.chains.parts.street_flips import ATTRIBUTES, measures_of, read_flips, render
-from docs.chains.parts.street_tables import results
-from docs.chains.parts.streets import COINS, read_judge
+from docs.chains.parts.street_flips import ATTRIBUTES, measures_of, render
+from docs.chains.parts.street_runs import COLUMNS, OTHERS, SCENES, Demo, Others, Pairs, show, versions
+from docs.chains.parts.street_tables import distances, read_scenes
+from docs.chains.parts.streets import COINS
 
-SCENES, SPEED_SCENES, DIVERSE_SCENES = 24, 32, 12
-OTHER = {"decision": "oracle", "oracle": "decision", "biased": "oracle"}  # who judges a model independently
+SPEED_SCENES, DIVERSE_SCENES = 32, 12
 FIXED = ("--early_stop", "off", "--n_iters_cf", "100")
-COLUMNS = ("success", "truth", "kept", "L1", "blobs", "evaluations", "oracle", "agreement", "on real")
-
-
-class Demo:
-    """The folder of the demo. cpu: seconds that each run took."""
-
-    def __init__(self, folder):
-        self.folder, self.judge = Path(folder), read_judge(Path(folder) / ".scenes" / "judge.json")
-        self.val, self.models = self.folder / ".scenes" / "val", {}
-        self.gan = self.folder / "gan" / "checkpoints" / Path(results(self.folder / "gan")["best_checkpoint"]).name
-
-    def checkpoint(self, model):
-        """Return the file of a decision model."""
-        return self.folder / model / "checkpoint.tar"
-
-    def model(self, name):
-        """Return the Explained of a decision model."""
-        if name not in self.models:
-            self.models[name] = open_explained(self.checkpoint(name))
-        return self.models[name]
-
-    def run(self, name, *words, model="decision", scenes=SCENES, perceptual="oracle"):
-        """Run blobex_inv_cf once and return (its folder, CPU seconds)."""
-        from tools.blobex_inv_cf.__main__ import cli
-
-        place = self.folder / ".measures" / name
-        began = time.process_time()
-        status = cli(["--preset", "streets", "--blobgan_weights", str(self.gan), "--quiet",
-                      "--dataset_path", str(self.val),
-                      "--encoder_weights", str(self.folder / "encoder_train" / "best.pt"),
-                      "--decision_model_weights", str(self.checkpoint(model)), "--max_images", str(scenes),
-                      "--perceptual", str(self.checkpoint(perceptual)), "--bs", str(scenes),
-                      "--output_dir", str(place), *words])
-        if status:
-            sys.exit(status)
-        stored = place / "cpu.json"
-        if not stored.exists():
-            write_json(stored, {"seconds": time.process_time() - began})
-        return place, json.loads(stored.read_text())["seconds"]
-
-    def search(self, name, *words, model="decision", scenes=SCENES):
-        """Run a search on the inversion that all searches of so many scenes share."""
-        inversion, _ = self.run(f"inversion_{model}_{scenes}", "--inversion_only", model=model, scenes=scenes)
-        return self.run(f"{name}_{model}", "--load_inversion", "--inversions_path",
-                        str(inversion / "all_inversions.pt"), *words, model=model, scenes=scenes)
-
-
-class Numbers(NamedTuple):
-    """What a run comes to; truth is a list of those of the attributes."""
-
-    success: float
-    truth: float
-    kept: float
-    l1: float
-    blobs: float
-    evaluations: float
-    oracle: float
-    agreement: float
-    on_real: float
-    truths: list
-
-    def cells(self):
-        """Return the text of COLUMNS."""
-        return [f"{self.success:.2f}", f"{self.truth:.2f}", f"{self.kept:.2f}", f"{self.l1:.3f}", f"{self.blobs:.1f}",
-                f"{self.evaluations:.1f}", f"{self.oracle:.2f}", f"{self.agreement:.2f}", f"{self.on_real:.2f}"]
-
-
-class Pairs:
-    """Pairs of a run as arrays. flipped, started (the judge saw the start as the model does), seen (it sees the flip),
-    kept (it sees the three others as before), oracle (so does the oracle): (N,) bool."""
-
-    def __init__(self, demo, folder, dense, model="decision"):
-        self.flips = flips = read_flips(folder, dense)
-        lines = flips.lines
-        self.attribute = np.array([int(line["attribute"]) for line in lines])
-        self.target = np.array([line["target"] == "1" for line in lines])
-        self.flipped = np.array([line["outcome"] == "flipped" for line in lines])
-        rows = np.arange(len(lines))
-        before, after = demo.judge.decide(flips.before), demo.judge.decide(flips.after)
-        self.started = before[rows, self.attribute] != self.target
-        self.seen = after[rows, self.attribute] == self.target
-        same = (before == after)[:, : len(ATTRIBUTES)]
-        same[rows, self.attribute] = True
-        self.kept = same.all(axis=1)
-        with torch.no_grad():
-            decided = demo.model(OTHER[model]).decided(flips.pictures).numpy()
-        self.oracle = decided[rows, self.attribute] == self.target
-        self.prefix = "dense_" if dense else ""
-
-    def column(self, name):
-        """Return a column of pairs.csv (N,), of the version that is read where it has one."""
-        lines = self.flips.lines
-        name = f"{self.prefix}{name}" if f"{self.prefix}{name}" in lines[0] else name
-        return np.array([float(line[name] or "nan") for line in lines])
-
-    def numbers(self):
-        """Return the Numbers."""
-        flipped, told = self.flipped, self.flipped & self.started
-        cost = self.column("evaluations") + (0 if self.prefix else self.column("sparse_evaluations"))
-        truths = [self.seen[told & (self.attribute == number)].mean() for number in range(len(ATTRIBUTES))
-                  if (told & (self.attribute == number)).any()]
-        return Numbers(flipped.mean(), self.seen[told].mean(), self.kept[flipped].mean(),
-                       self.column("l1")[flipped].mean(), self.column("blobs_changed")[flipped].mean(), cost.mean(),
-                       self.oracle[flipped].mean(), (self.oracle == self.seen)[told].mean(),
-                       self.column("flip_on_real")[flipped].mean(), truths)
-
-
-def show(title, columns, rows):
-    """Print a table in Markdown."""
-    print(f"\n{title}\n")
-    for row in (columns, ["---"] * len(columns), *rows):
-        print(f"| {' | '.join(map(str, row))} |", flush=True)
 
 
 def speed(demo):
@@ -167,12 +49,6 @@ SPARSE = {  # name: (what the table calls it, flags)
 }
 
 
-def versions(demo, folder, title, model="decision"):
-    """Return the rows of a run before it was made sparse and after."""
-    return [[f"{title}{', sparse' if not dense else ''}", *Pairs(demo, folder, dense, model).numbers().cells()]
-            for dense in (True, False)]
-
-
 def sparse(demo):
     """Searches, and what making them sparse changes; and the attributes one by one."""
     rows, each = [], []
@@ -185,6 +61,40 @@ def sparse(demo):
                          *(f"{share:.2f}" for share in Pairs(demo, folder, dense).numbers().truths)])
     show("sparse", ["search", *COLUMNS], rows)
     show("truth by attribute", ["search", *ATTRIBUTES], each)
+
+
+MARGINS = {  # name: (what the table calls it, flags); the last are those of the demo
+    "margin8": ("8", ("--margin", "8")), "margin12": ("12", ("--margin", "12")),
+    "demo": ("12, 60 steps, sparse margin 8", ("--margin", "12", "--sparse_margin", "8", "--n_iters_cf", "60")),
+}
+
+
+def margins(demo):
+    """What a larger margin does, and which flips the oracle does not see."""
+    rows, each = [], []
+    for which, scenes, place in (("the 24", SCENES, demo), ("others", OTHERS, Others(demo.folder))):
+        for name, (title, flags) in MARGINS.items():
+            folder, _ = place.search(name if scenes == SCENES else f"{name}_others", *flags, scenes=scenes)
+            dense, thin = (Pairs(demo, folder, way) for way in (True, False))
+            found = [pairs.numbers() for pairs in (dense, thin)]
+            cells = [[f"{own.oracle:.2f}", f"{own.truth:.2f}", f"{own.kept:.2f}", f"{own.l1:.3f}"] for own in found]
+            rows.append([which, title, *cells[0], f"{found[0].evaluations:.1f}", *cells[1]])
+            each += [[which, f"{title}{added}", *directions(pairs)] for added, pairs in (("", dense), (" *", thin))]
+    show("margins", ["scenes", "margin", "oracle", "truth", "kept", "L1", "evaluations", "sparse: oracle", "truth",
+                     "kept", "L1"], rows)
+    show("oracle by decision (*: sparse)", ["scenes", "margin", *(f"{name} {way}" for name in ATTRIBUTES
+                                                                 for way in ("on", "off"))], each)
+    drawn = torch.from_numpy(read_scenes(demo.folder / ".drawn" / "imgs")).permute(0, 3, 1, 2) / 127.5 - 1
+    differ = demo.model("decision").decided(drawn) != demo.model("oracle").decided(drawn)
+    show("drawn scenes that model and oracle decide otherwise", ATTRIBUTES,
+         [[f"{share:.3f}" for share in differ.float().mean(dim=0)]])
+
+
+def directions(pairs):
+    """Return the shares of flips that the oracle sees, of each attribute to 1 and to 0."""
+    chosen = [pairs.flipped & (pairs.attribute == number) & (pairs.target == way) for number in range(len(ATTRIBUTES))
+              for way in (True, False)]
+    return [f"{pairs.oracle[rows].mean():.2f}" if rows.any() else "-" for rows in chosen]
 
 
 def bias(demo):
@@ -245,31 +155,55 @@ def sizes(demo):
     show("sizes", ["model", "ratio", *COLUMNS], rows)
 
 
+def real_pictures(demo):
+    """Return the first held-out scenes (24, 3, H, W) in [-1, 1]."""
+    paths = sorted(demo.val.glob("*.png"))[:SCENES]
+    pixels = np.stack([np.asarray(Image.open(path).convert("RGB")) for path in paths])
+    return torch.from_numpy(pixels).permute(0, 3, 1, 2) / 127.5 - 1
+
+
+def reconstructed(demo, folder, model="decision"):
+    """Return the texts of (L1, share of decisions kept, share where the judge sees what it sees on the real picture)
+    of the reconstructions of a run."""
+    pictures, explained, gan = real_pictures(demo), demo.model(model), read_blobgan(demo.gan, "cpu")
+    shown = torch.cat([render(gan, read_metadata(path).blobs) for _, path in metadata_files(folder)])
+    kept = (explained.decided(shown) == explained.decided(pictures)).float().mean()
+    seen, truth = (demo.judge.decide(measures_of(each))[:, : len(ATTRIBUTES)] for each in (shown, pictures))
+    return f"{(shown - pictures).abs().mean():.3f}", f"{kept:.3f}", f"{(seen == truth).mean():.3f}"
+
+
 def inversion(demo):
     """The decision term of the inversion."""
     rows = []
-    real_pictures = torch.stack([torch.from_numpy(np.array(Image.open(path).convert("RGB"))).permute(2, 0, 1)
-                                 for path in sorted(demo.val.glob("*.png"))[:SCENES]]).float() / 127.5 - 1
-    truth = demo.judge.decide(measures_of(real_pictures))[:, : len(ATTRIBUTES)]
     for model in ("decision", "oracle"):
         for weight in ("0", "0.1", "1"):
             for perceptual in ("decision", "oracle"):
                 folder, _ = demo.run(f"term_{weight}_{perceptual}_{model}", "--lambda_inv_decision_fm", weight,
                                      model=model, perceptual=perceptual)
-                explained, gan = demo.model(model), read_blobgan(demo.gan, "cpu")
-                metadata = [read_metadata(path) for _, path in metadata_files(folder)]
-                shown = torch.cat([render(gan, each.blobs) for each in metadata])
-                kept = (explained.decided(shown) == explained.decided(real_pictures)).float().mean()
-                right = (demo.judge.decide(measures_of(shown))[:, : len(ATTRIBUTES)] == truth).mean()
-                l1 = (shown - real_pictures).abs().mean()
                 pairs = [Pairs(demo, folder, dense, model).numbers() for dense in (True, False)]
-                rows.append([model, perceptual, weight, f"{l1:.3f}", f"{kept:.3f}", f"{right:.3f}",
+                rows.append([model, perceptual, weight, *reconstructed(demo, folder, model),
                              *(f"{each.on_real:.2f}" for each in pairs), *(f"{each.truth:.2f}" for each in pairs)])
     show("inversion", ["model", "--perceptual", "decision term", "L1", "decisions kept", "judge right", "flips on real",
                        "sparse", "truth", "sparse"], rows)
 
 
-TABLES = {each.__name__: each for each in (speed, sparse, bias, real, diverse, sizes, inversion)}
+def shape(demo):
+    """The generator by step, the inversion and the demo's search, on the scenes of this folder's shape."""
+    height, width = real_pictures(demo).shape[2:]
+    name, rows = f"{height} x {width}", []
+    _, inverting = demo.run(f"inversion_decision_{SCENES}", "--inversion_only")
+    for kind in ("margin8", "demo"):
+        title, flags = MARGINS[kind]
+        folder, searching = demo.search(kind, *flags)
+        rows += [[name, *row, f"{searching:.1f}"] for row in versions(demo, folder, title)]
+    fids = distances(demo.folder / "gan")
+    show("generator and inversion", ["scenes", *(f"step {step}" for step in fids), "inversion: L1", "decisions kept",
+                                     "judge right", "CPU s"],
+         [[name, *(f"{fid:.2f}" for fid in fids.values()), *reconstructed(demo, folder), f"{inverting:.1f}"]])
+    show("shape", ["scenes", "margin", *COLUMNS, "CPU s"], rows)
+
+
+TABLES = {each.__name__: each for each in (speed, sparse, margins, bias, real, diverse, sizes, inversion, shape)}
 
 
 def main(folder, *names):

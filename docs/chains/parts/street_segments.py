@@ -19,7 +19,7 @@ from common.datasets.prepared import to_network
 from common.explained.objective import parse_objective
 from common.networks.decision import open_decision_model
 from common.seeding import unit_generator
-from docs.chains.parts.street_measures import Demo, show
+from docs.chains.parts.street_runs import Demo, show
 from docs.chains.parts.streets import CLASSES, LANES, scenes, segments
 
 SCENES, LEARNED, STEPS, ROWS, RATE = 16, 2000, 300, 32, 4e-3
