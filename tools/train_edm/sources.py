@@ -28,9 +28,10 @@ def open_images(options):
     if sources == ["data"]:
         kind = _kind(Path(options.data))
         if kind is None:
+            source = SetSource(options)
             check_effects(options, dict.fromkeys((*acting(), "class_map"), (False, "folders of npz batches or images")),
                           "which are not read here")
-            return options, SetSource(options)
+            return options, source
         options = replace(options, **{kind: options.data}, data=None)
     if options.imagenet_dir is not None and options.split is None:
         options = replace(options, split="train" if _has_train(Path(options.imagenet_dir)) else "all")
