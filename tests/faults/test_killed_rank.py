@@ -39,10 +39,12 @@ def test_a_killed_rank_ends_the_job_and_it_is_gone_on_with(name, victim, whole, 
     for _ in range(TRIES):
         place.fresh()
         both = start_both(place)
-        time.sleep(moments.uniform(0.3, 1) * seconds)  # behind the start, where torchrun itself ends the others
+        time.sleep(moments.uniform(0.5, 1) * seconds)
         both[victim].send(STOPS["SIGKILL"])
         ended = both[1 - victim].end()
         both[victim].end()
+        if ended.status is None and "init_process_group" in ended.err:  # still looking for the other: torchrun ends it
+            continue
         tally("a killed rank")
         check_end(ended)
         assert ended.status == 0 or "another process of this job has ended" in ended.err, ended
