@@ -82,8 +82,8 @@ def test_measures_over_seeds_have_their_standard_error_and_stand_on_the_page(tmp
     for _ in range(2):
         assert measured.write(tmp_path / "out", page) == 0
         text = page.read_text()
-        assert "| U | bits/dim | 3.20 +- 0.12 | 3 |" in text
-        assert "seeds 0 1 2; 6 s of all runs" in text
+        assert "| | bits/dim |\n|---|---|\n| U | 3.20 +- 0.12 |" in text
+        assert "seeds 0 1 2; each of 3; 6 s of all runs" in text
         assert "old" not in text
         assert (text.startswith("before\n"), text.endswith("after\n")) == (True, True)
 
@@ -94,6 +94,24 @@ def test_shares_of_counterfactuals_have_a_binomial_error_and_means_that_of_their
     rows = {measure: (value, error, count) for _, measure, value, error, count in measured.flip_rows(tmp_path)}
     assert rows["success"] == (0.5, pytest.approx(0.05), 100)
     assert rows["l1"] == (0.2, pytest.approx(0.01), 50)
+
+
+def test_a_page_has_a_row_a_name_and_says_of_how_many_where_that_differs():
+    made = {"table": "t", "scale": "small", "date": "today", "machine": "one", "seeds": [0], "seconds": 1234,
+            "rows": [("a", "l1_x", 0.5, 0.01, 10), ("b", "l1_x", 0.25, None, 1000), ("b", "y", -4e-9, 1e-9, None)]}
+    assert measured.lines_of(made)[2:-1] == ["today; one; one seed; 1,234 s of all runs.", "", "| | l1 x | y |",
+                                             "|---|---|---|", "| a | 0.500 +- 0.010 (10) |  |",
+                                             "| b | 0.25 (1,000) | -4.0e-09 +- 1.0e-09 |"]
+
+
+def test_two_tables_of_one_folder_stand_both_on_the_page(tmp_path, monkeypatch):
+    page = tmp_path / "page.md"
+    page.write_text(f"{measured.BEGIN}{measured.END}")
+    for table in ("rcps-histogram", "rcps-levels"):
+        monkeypatch.setitem(measured.MAKERS, table, lambda folder: [("x", "y", 1.0, None, None)])
+        assert measured.make(table, tmp_path) == 0
+    assert measured.write(tmp_path, page) == 0
+    assert page.read_text().count("### table-rcps-") == 2
 
 
 def test_a_table_without_runs_is_status_2(tmp_path, capsys):

@@ -4,8 +4,8 @@
     python -m docs.chains.parts.measured write FOLDER PAGE
 
 TABLE: reads the finished runs below FOLDER (rcps tables: of the calibrations FOLDER and OWN), prints the rows, and
-writes them to FOLDER/measured.json with date, machine, seeds and seconds.  write: puts all measured.json below FOLDER
-into PAGE, between its two marks.
+writes them to FOLDER/measured_TABLE.json with date, machine, seeds and seconds.  write: puts all measured_*.json below
+FOLDER into PAGE, between its two marks.
 """
 
 import json
@@ -150,21 +150,27 @@ def shown(value, error):
     if not error:
         return f"{value:.4g}"
     digits = max(0, 1 - math.floor(math.log10(error)))
-    return f"{value:.{digits}f} +- {error:.{digits}f}"
+    return f"{value:.1e} +- {error:.1e}" if digits > 6 else f"{value:,.{digits}f} +- {error:,.{digits}f}"
 
 
 def lines_of(made):
-    """Return a measured.json as lines of the page."""
-    rows = [f"| {name} | {measure} | {shown(value, error)} | {count or ''} |"
-            for name, measure, value, error, count in made["rows"]]
-    seeds = " ".join(map(str, made["seeds"])) or "none"
+    """Return what a table measured as lines of the page: a row a name, a column a measure."""
+    cells = {(name, measure): (shown(value, error), count) for name, measure, value, error, count in made["rows"]}
+    names, measures = (list(dict.fromkeys(row[place] for row in made["rows"])) for place in range(2))
+    counts = {count for _, count in cells.values()}
+    of = f"each of {counts.pop():,}; " if len(counts) == 1 and None not in counts else ""
+    found = [[cells.get((name, measure), ("", None)) for measure in measures] for name in names]
+    rows = [[name, *(f"{text} ({count:,})" if counts and count else text for text, count in line)]
+            for name, line in zip(names, found)]
+    seeds = f"seeds {' '.join(map(str, made['seeds']))}" if len(made["seeds"]) > 1 else "one seed"
     return [f"### table-{made['table']}, {made['scale']} scale", "",
-            f"{made['date']}; {made['machine']}; seeds {seeds}; {made['seconds']:,} s of all runs.", "",
-            "| row | measure | measured (standard error) | of |", "|---|---|---|---|", *rows, ""]
+            f"{made['date']}; {made['machine']}; {seeds}; {of}{made['seconds']:,} s of all runs.", "",
+            f"| | {' | '.join(measure.replace('_', ' ') for measure in measures)} |", f"|{'---|' * (len(measures) + 1)}",
+            *(f"| {' | '.join(line)} |" for line in rows), ""]
 
 
 def make(table, *folders):
-    """Write FOLDER/measured.json and print its rows."""
+    """Write FOLDER/measured_TABLE.json and print its rows."""
     import os
 
     folder = Path(folders[0])
@@ -175,7 +181,7 @@ def make(table, *folders):
     seeds, seconds = seeds_of(folder)
     made = {"table": table, "scale": os.environ.get("SCALE") or "small", "date": date.today().isoformat(),
             "machine": machine(), "seeds": seeds, "seconds": seconds, "rows": rows}
-    write_json(folder / "measured.json", made)
+    write_json(folder / f"measured_{table}.json", made)
     if made["scale"] == "paper" and table == "qc-2":
         write_best(folder)
     print("\n".join(lines_of(made)))
@@ -198,7 +204,7 @@ def write_best(folder):
 
 def write(folder, page):
     """Put all measured tables below a folder into a page."""
-    made = [json.loads(path.read_text()) for path in sorted(Path(folder).rglob("measured.json"))]
+    made = [json.loads(path.read_text()) for path in sorted(Path(folder).rglob("measured_*.json"))]
     text = Path(page).read_text(encoding="utf-8")
     head, _, rest = text.partition(BEGIN)
     order = sorted(made, key=lambda each: (list(MAKERS).index(each["table"]), each["scale"]))
