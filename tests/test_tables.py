@@ -82,7 +82,7 @@ def test_measures_over_seeds_have_their_standard_error_and_stand_on_the_page(tmp
     for _ in range(2):
         assert measured.write(tmp_path / "out", page) == 0
         text = page.read_text()
-        assert "| | bits/dim |\n|---|---|\n| U | 3.20 +- 0.12 |" in text
+        assert "|  | bits/dim |\n| --- | --- |\n| U | 3.20 +- 0.12 |" in text
         assert "seeds 0 1 2; each of 3; 6 s of all runs" in text
         assert "old" not in text
         assert (text.startswith("before\n"), text.endswith("after\n")) == (True, True)
@@ -99,8 +99,8 @@ def test_shares_of_counterfactuals_have_a_binomial_error_and_means_that_of_their
 def test_a_page_has_a_row_a_name_and_says_of_how_many_where_that_differs():
     made = {"table": "t", "scale": "small", "date": "today", "machine": "one", "seeds": [0], "seconds": 1234,
             "rows": [("a", "l1_x", 0.5, 0.01, 10), ("b", "l1_x", 0.25, None, 1000), ("b", "y", -4e-9, 1e-9, None)]}
-    assert measured.lines_of(made)[2:-1] == ["today; one; one seed; 1,234 s of all runs.", "", "| | l1 x | y |",
-                                             "|---|---|---|", "| a | 0.500 +- 0.010 (10) |  |",
+    assert measured.lines_of(made)[2:-1] == ["today; one; one seed; 1,234 s of all runs.", "", "|  | l1 x | y |",
+                                             "| --- | --- | --- |", "| a | 0.500 +- 0.010 (10) |  |",
                                              "| b | 0.25 (1,000) | -4.0e-09 +- 1.0e-09 |"]
 
 

@@ -162,11 +162,11 @@ def lines_of(made):
     found = [[cells.get((name, measure), ("", None)) for measure in measures] for name in names]
     rows = [[name, *(f"{text} ({count:,})" if counts and count else text for text, count in line)]
             for name, line in zip(names, found)]
+    heads = [measure.replace("_", " ") for measure in measures]
     seeds = f"seeds {' '.join(map(str, made['seeds']))}" if len(made["seeds"]) > 1 else "one seed"
     return [f"### table-{made['table']}, {made['scale']} scale", "",
             f"{made['date']}; {made['machine']}; {seeds}; {of}{made['seconds']:,} s of all runs.", "",
-            f"| | {' | '.join(measure.replace('_', ' ') for measure in measures)} |", f"|{'---|' * (len(measures) + 1)}",
-            *(f"| {' | '.join(line)} |" for line in rows), ""]
+            *(f"| {' | '.join(line)} |" for line in (["", *heads], ["---"] * (len(heads) + 1), *rows)), ""]
 
 
 def make(table, *folders):
