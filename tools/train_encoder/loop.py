@@ -204,6 +204,7 @@ class EncoderTraining:
             if parallel.is_main():
                 self._save(step)
                 self._write(self.folder / "last.pt", step)
+            parallel.barrier()  # all processes read best.pt
         measured = self._measure()
         results = {}
         if parallel.is_main():
