@@ -5,7 +5,7 @@ import shutil
 from collections import Counter
 from pathlib import Path
 
-from common import console
+from common import console, parallel
 from common.errors import InputError
 from common.files import TEMPORARY, write_bytes
 from common.formats.tables import write_table
@@ -210,6 +210,8 @@ def main(request, workers=None):
 
 def extract_all(extraction, job, workers):
     """Extract what is missing and write the reports; returns (results, files)."""
+    if not parallel.is_main():  # under torchrun a single process extracts, with workers of its own
+        return {}, []
     root = job.folder
     extraction.plan()
     clear_unfinished(root)
