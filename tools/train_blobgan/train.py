@@ -35,8 +35,8 @@ def train(given, output_dir):
     if request.data is None:
         raise InputError("missing flag", where="--data", do="Pass the images, or dataset.path=PLACE")
     options = filled(request)
-    note_idle(without_effect(request, acts(options)))
     direction(options.monitor, options.mode)
+    note_idle(without_effect(request, acts(options)))
     device = pick_device(options.device, parallel.local_rank())
     set_precision("tf32" if options.precision == "tf32" else "fp32")
     check_split(options.batch_size, options.accumulate, options.stddev_rows, parallel.world_size())

@@ -29,8 +29,9 @@ def open_images(options):
         kind = _kind(Path(options.data))
         if kind is None:
             source = SetSource(options)
-            check_effects(options, dict.fromkeys((*acting(), "class_map"), (False, "folders of npz batches or images")),
-                          "which are not read here")
+            on = "folders of npz batches or images"
+            acts = dict.fromkeys(acting(), (False, on)) | {"class_map": (options.class_map == "none", on)}
+            check_effects(options, acts, "which are not read here")
             return options, source
         options = replace(options, **{kind: options.data}, data=None)
     if options.imagenet_dir is not None and options.split is None:

@@ -161,7 +161,7 @@ CHANGED = {
     "network": (TRAIN, ("--config.model.nf=8",), "has model.nf 4, this command has 8"),
     "regulariser": (TRAIN, ("--balancing_fac", "0.1"), "has balancing_fac 0.0, this command has 0.1"),
     "data": (TRAIN, ("--dataset", "photos32", "--config.data.image_size=8", "--config.data.num_channels=3"), "digits"),
-    "sampler": (SAMPLE, ("--method", "pc"), "has method multistep, this command has pc"),
+    "sampler": (SAMPLE, ("--method", "heun"), "has method multistep, this command has heun"),
     "sampling steps": (SAMPLE, ("--num_steps", "9"), "has num_steps 8, this command has 9"),
     "fewer samples": (SAMPLE, ("--num_samples", "20"), "has num_samples 24, this command has 20"),
     "weights": (SAMPLE, ("--weights", "raw"), "has weights ema, this command has raw"),
