@@ -161,8 +161,10 @@ def _count_frames(data, notes):
     """Note how many frames an animation has: the first is taken."""
     from PIL import Image
 
-    animated = {b"RIFF": b"ANIM" in data[:64], b"\x89PNG": data.find(b"acTL", 0, data.find(b"IDAT")) > 0}
-    if animated.get(data[:4]) or data[4:12] == b"ftypavis":
+    animated = ((data[:4] == b"RIFF" and b"ANIM" in data[:64])
+                or (data[:4] == b"\x89PNG" and data.find(b"acTL", 0, data.find(b"IDAT")) > 0)
+                or data[4:12] == b"ftypavis")
+    if animated:
         with (contextlib.suppress(*PILLOW_ERRORS, Image.DecompressionBombError), no_warnings(),
               Image.open(io.BytesIO(data)) as image):
             if getattr(image, "n_frames", 1) > 1:
