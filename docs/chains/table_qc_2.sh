@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Table 2 of Chao et al. 2023: NLL, Asym and NAsym of U-, QC- and C-NCSN++.
 #   SCALE=small (default): 8x8 digits, three seeds, the paper's protocol at a size that takes minutes.
-#   TRAIN_ONLY=1 stops after the training, for the tables that need the same models.
+#   TRAIN_ONLY=1 stops after the training of U, QC and C, for the tables that need the same models.
 #   SCALE=paper: CIFAR-10 below DATA, and below CHECKPOINTS the trained u.pth, qc.pth and c.pth.
 set -euo pipefail
 PYTHON="${PYTHON:-python3}"
@@ -50,7 +50,7 @@ from_one_base() { # SEED: U, QC and our QC from one checkpoint
               --config.optim.lr=1e-3 --config.optim.schedule=cosine --config.optim.warmup=0)
   qc train --config u_digits --workdir "$dir/U" "${more[@]}"
   qc train --config qc_digits --workdir "$dir/QC" "${more[@]}" --balancing_fac 3e-3
-  qc train --config qc_digits --workdir "$dir/QC4" "${more[@]}" --reg_weight sigma4 --balancing_fac 1
+  [ -n "${TRAIN_ONLY:-}" ] || qc train --config qc_digits --workdir "$dir/QC4" "${more[@]}" --reg_weight sigma4 --balancing_fac 1
   for model in U QC QC4; do measure "$dir" "$model"; done
 }
 
