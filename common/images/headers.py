@@ -8,6 +8,7 @@ from common.images.profiles import jpeg_segments
 TOP = 65535
 PNM = re.compile(rb"P([2356])(?:\s|#[^\n]*\n)+\d+(?:\s|#[^\n]*\n)+\d+(?:\s|#[^\n]*\n)+(\d+)")
 FRAME_HEADERS = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # SOF markers of JPEG
+JPEG_LS = 0xF7
 BITFIELDS = (3, 6)  # a BMP's compression
 
 
@@ -21,19 +22,29 @@ def jpeg_frame(data):
 
 def strange(data):
     """Return what pixels are that no reader here decodes right, else None. TIFF: see common.images.tiff."""
-    if data[:2] == b"\xff\xd8" and jpeg_frame(data)[0] != 8:
-        return f"JPEG of {jpeg_frame(data)[0]} bits"
-    return None
+    if data[:2] != b"\xff\xd8":
+        return None
+    if any(marker == JPEG_LS for marker, _ in jpeg_segments(data)):
+        return "JPEG-LS"
+    bits, components = jpeg_frame(data)
+    if bits != 8:
+        return f"JPEG of {bits} bits"
+    return None if components in (1, 3, 4) else f"JPEG of {components} components"
 
 
 def needs_pillow(data):
-    """Return whether OpenCV is wrong about a file: CMYK of JPEG (two levels), BMP of 15 or 16 bits (the lowest are 0)
-    and of other masks (ignored)."""
+    """Return whether OpenCV is wrong about a file: CMYK of JPEG (two levels), BMP of 15 or 16 bits (the lowest are 0),
+    of other masks (ignored) or with OS/2's header (colours of another place), PNG whose picture is no frame of its
+    animation (it gives the first frame)."""
     if data[:2] == b"\xff\xd8":
         return jpeg_frame(data)[1] == 4
-    if data[:2] == b"BM" and len(data) >= 34 and struct.unpack_from("<I", data, 14)[0] >= 40:
+    if data[:4] == b"\x89PNG":
+        pixels = data.find(b"IDAT")
+        return data.find(b"acTL", 0, pixels) > 0 > data.find(b"fcTL", 0, pixels)
+    if data[:2] == b"BM" and len(data) >= 34:
+        header, = struct.unpack_from("<I", data, 14)
         bits, compression = struct.unpack_from("<HI", data, 28)
-        return bits == 16 or compression in BITFIELDS
+        return header < 40 or bits == 16 or compression in BITFIELDS
     return False
 
 
