@@ -39,7 +39,8 @@ def inspect(options):
     flat = sorted((root / FLAT_GEOMETRY).glob("*.jsonl"))
     if flat:  # folders hold tiles side by side
         folders = [path for path in folders if (path / GEOMETRY).exists()]
-    if not shards and not folders and not flat:
+    report.lost(root)
+    if not shards and not folders and not flat and not report.problems:
         raise InputError("no chunk folder and no shard in here", where=root,
                          do="Name the folder that extract_subimages wrote")
     with console.progress("Checks", len(shards) + len(folders) + len(flat), unit="folders") as advance:
@@ -63,7 +64,8 @@ def inspect(options):
     if report.problems:
         told = "; ".join(f"{place}: {what}" for place, what in report.problems[:NAMED])
         more = f"; and {len(report.problems) - NAMED} more" if len(report.problems) > NAMED else ""
-        raise InputError(f"{len(report.problems)} problems: {told}{more}", where=root, do="Extract these photos again")
+        raise InputError(f"{len(report.problems)} problems: {told}{more}", where=root,
+                         do="Remove what is broken, then run the same extract_subimages command again")
     return Outcome(results, [picture] if picture else [])
 
 

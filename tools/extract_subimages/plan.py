@@ -166,6 +166,6 @@ def same_inputs(options, unit, about):
     """True when outputs come from these very bytes: the photo's, its partner's, its mask's."""
     if about.get("source_bytes") != unit.source.bytes or about.get("source_sha256") != digest_of(unit.source.full):
         return False
-    if unit.partner is not None and about.get("partner_sha256") != digest_of(unit.partner.full):
+    if about.get("partner_sha256") != (unit.partner and digest_of(unit.partner.full)):
         return False
     return not options.use_masking or about.get("mask_sha256") == digest_of(mask_path(options, unit.source))

@@ -35,6 +35,9 @@ def _index(path, report):
     index = Path(path).with_suffix(".jsonl")
     try:
         return [json.loads(line) for line in index.read_text(encoding="utf-8").splitlines()]
+    except FileNotFoundError:
+        report.problem(index.name, "is missing")
+        return None
     except (OSError, ValueError, RecursionError) as error:
         report.problem(index.name, f"cannot be read ({error})")
         return None

@@ -6,6 +6,8 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
+from common.errors import InputError
+from common.files import open_regular
 from common.images.suffixes import is_image
 
 ORIGINAL_SUFFIXES = (".jpg", ".JPG", ".jpeg", ".JPEG", ".png", ".PNG", ".ppm", ".PPM", ".bmp", ".BMP", ".webp", ".WEBP")
@@ -188,7 +190,7 @@ def _state(path):
 def digest_of(path):
     """Return the hex SHA-256 of a file's bytes, or None when it cannot be read."""
     try:
-        with open(path, "rb") as stream:
+        with open_regular(path) as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError:
         return None
@@ -211,8 +213,28 @@ def pair_partners(sources, folder, scale):
     """Return {path of a high-resolution photo: Photo of its low-resolution partner or None}.
 
     A partner has the same path below its folder, whatever its ending, and may have `x4` (the scale) behind the stem.
+    Raises InputError where there are several, and for a folder that cannot be read.
     """
-    partners, _, _ = find_sources([folder])
-    known = {str(Path(partner.path).with_suffix("")): partner for partner in partners}
+    partners, passed, _ = find_sources([folder])
+    unreadable = [path for path, reason in passed if reason == "unreadable folder"]
+    if unreadable:  # its photos would be taken for missing
+        raise InputError("this folder cannot be read", where=os.path.join(folder, unreadable[0]),
+                         do="Check the permissions")
+    known = {}
+    for partner in partners:
+        known.setdefault(str(Path(partner.path).with_suffix("")), []).append(partner)
     stems = {source.path: str(Path(source.path).with_suffix("")) for source in sources}
-    return {path: known.get(stem) or known.get(f"{stem}x{scale}") for path, stem in stems.items()}
+    return {path: _only_partner(path, known.get(stem) or known.get(f"{stem}x{scale}") or [])
+            for path, stem in stems.items()}
+
+
+def _only_partner(path, found):
+    """Return the one of the Photos `found` that has the same path, or that is alone; None where there is none.
+
+    Raises InputError where any of several could be the partner.
+    """
+    same = [partner for partner in found if partner.path == path] or found
+    if len(same) > 1:
+        raise InputError(f"{same[0].path} and {same[1].path} in {same[0].folder} could both be its partner", where=path,
+                         do="Rename or remove one of them")
+    return same[0] if same else None
