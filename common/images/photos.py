@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from common.images.bounds import PILLOW_ERRORS, check_claims
 from common.images.coding_points import coding_points, to_srgb
-from common.images.headers import TOP, is_avif, largest_value, needs_pillow, strange
+from common.images.headers import TOP, is_avif, is_multi_picture, largest_value, needs_pillow, strange
 from common.images.pam import is_pam, pam_pixels
 from common.images.profiles import has_profile, jpeg_segments, srgb_pixels
 from common.images.tiff import (
@@ -108,6 +108,7 @@ def _full_range(data, notes):
     if is_pam(data):
         return _pam_pixels(data)
     _count_frames(data, notes)
+    _count_pictures(data, notes)
     pixels = None if needs_pillow(data) else _opencv_pixels(data)
     if pixels is None or (pixels.ndim == 2 and is_avif(data)):  # of grey AVIF OpenCV takes 16..235 for 0..255
         return _pillow_pixels(data)
@@ -191,6 +192,17 @@ def _count_frames(data, notes):
 
     animated = {b"RIFF": b"ANIM" in data[:64], b"\x89PNG": data.find(b"acTL", 0, data.find(b"IDAT")) > 0}
     if animated.get(data[:4]) or data[4:12] == b"ftypavis":
+        with (contextlib.suppress(*PILLOW_ERRORS, Image.DecompressionBombError), no_warnings(),
+              Image.open(io.BytesIO(data)) as image):
+            if getattr(image, "n_frames", 1) > 1:
+                notes["pages"] = image.n_frames
+
+
+def _count_pictures(data, notes):
+    """Note how many pictures a multi-picture JPEG has."""
+    from PIL import Image
+
+    if is_multi_picture(data):
         with (contextlib.suppress(*PILLOW_ERRORS, Image.DecompressionBombError), no_warnings(),
               Image.open(io.BytesIO(data)) as image):
             if getattr(image, "n_frames", 1) > 1:

@@ -1,5 +1,6 @@
 """Which photo becomes which folders or files, and which of these are there already, whole and of the same photo."""
 
+import hashlib
 import os
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
@@ -62,11 +63,13 @@ def _plain_stems(options, sources):
         if options.mode == "square" and options.naming == "stable":
             flat = path.with_suffix("").as_posix()
             stem = flat if options.keep_folder and flat.count("/") == 1 else flat.replace("/", "__")
-        if stem in taken and options.compat == "none":
+        if stem.replace("/", "__") in taken and options.compat == "none":  # as the geometry file is named
             named = stable_stem(f"{Path(source.folder).name}/{source.path}" if len(options.input_folder) > 1
                                 else source.path)
+            if "/" in stem:  # its folder stays
+                named = f"{stem}~{hashlib.sha256(os.fsencode(source.path)).hexdigest()[:8]}"
             stem = named if named not in taken else f"{named}~{index}"
-        taken.add(stem)
+        taken.add(stem.replace("/", "__"))
         units.append(PhotoUnit(index, source, stem))
     return units
 

@@ -16,7 +16,7 @@ from tools.extract_subimages.checks import pair_folders
 from tools.extract_subimages.extraction import Extraction
 from tools.extract_subimages.options import resolve
 from tools.extract_subimages.plan import folder_names
-from tools.extract_subimages.published import published_names, write_published
+from tools.extract_subimages.published import published_names, with_earlier, write_published
 from tools.extract_subimages.records import (
     SEGMENTS,
     UNFINISHED,
@@ -103,7 +103,7 @@ def extract_all(extraction, job, workers):
     if not extraction.done:
         shutil.rmtree(root / SEGMENTS, ignore_errors=True)
         raise _nothing(extraction)
-    results, files = _finish(extraction, root)
+    results, files = _finish(extraction, root, job.owns)
     indexes = [path.with_suffix(".jsonl") for path in files if path.suffix in (".tar", ".parquet")]
     job.owns += [path.name for path in [*files, *indexes] if path.name not in job.owns]
     return results, files
@@ -157,8 +157,9 @@ def _nothing(extraction):
                       do="Smaller --min_size and --crop_sz take smaller photos")
 
 
-def _finish(extraction, root):
-    """Write the report of what was skipped and the preview; returns (results, files)."""
+def _finish(extraction, root, owns):
+    """Write the report of what was skipped and the preview; returns (results, files). owns: names of this job's files.
+    """
     results = extraction.results()
     orphans = extraction.orphans()
     results["orphans"] = orphans
@@ -169,9 +170,9 @@ def _finish(extraction, root):
     if extraction.shards is not None and not (root / CARD).exists():
         write_bytes(root / CARD, CARD_TEXT.format(kind=extraction.shards.ending).encode())
         outputs.append(root / CARD)
-    outputs += write_published(extraction.options, [extraction.done[index]["files"] for index in sorted(extraction.done)
-                                                    if published_names(extraction.options)])
-    return results, outputs
+    options = with_earlier(extraction.options, root, owns)
+    files = [extraction.done[index]["files"] for index in sorted(extraction.done)] if published_names(options) else []
+    return results, outputs + write_published(options, files)
 
 
 def _preview(extraction, root):

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import stat
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,11 +12,15 @@ from common.files import open_regular
 from common.images.suffixes import is_image
 
 ORIGINAL_SUFFIXES = (".jpg", ".JPG", ".jpeg", ".JPEG", ".png", ".PNG", ".ppm", ".PPM", ".bmp", ".BMP", ".webp", ".WEBP")
-OTHER_IMAGES = (".gif", ".heic", ".heif", ".jxl", ".jp2", ".psd", ".svg", ".raw", ".dng", ".cr2", ".cr3", ".nef",
-                ".arw", ".exr")
+OTHER_IMAGES = (".gif", ".heic", ".heif", ".jxl", ".jp2", ".j2k", ".jpx", ".jxr", ".wdp", ".psd", ".svg", ".raw",
+                ".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".raf", ".rw2", ".pef", ".srw", ".exr", ".hdr", ".pfm",
+                ".pbm", ".pnm", ".tga", ".pcx", ".sgi", ".ico", ".icns", ".dds", ".qoi", ".xcf", ".xbm", ".xpm", ".bpg",
+                ".mng", ".jng", ".eps")
 MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n", b"GIF8", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"8BPS", b"qoif",
          b"\0\0\0\x0cjP  ", b"\0\0\0\x0cJXL ", b"\xff\x0a", b"\xff\x4f\xff\x51", b"v/1\x01", b"#?RADIANCE", b"DDS ",
-         b"P5\n", b"P6\n", b"P7\n", b"Pf\n", b"PF\n", b"farbfeld")
+         b"P7\n", b"Pf\n", b"PF\n", b"farbfeld", b"gimp xcf", b"icns", b"BPG\xfb", b"\x8bJNG", b"\x8aMNG",
+         b"II\xbc\x01")
+PNM = re.compile(rb"P[1-6](#|[ \t\r\n]+[\d#])")
 LONGEST = 180  # characters of a folder's name; file systems take 255 bytes
 
 
@@ -122,7 +127,8 @@ def _begins_as_image(folder, path):
             head = stream.read(16)
     except OSError:
         return False
-    return (head.startswith(MAGIC) or (head[4:8] == b"ftyp" and head[8:11] in (b"avi", b"hei", b"mif", b"msf"))
+    return (head.startswith(MAGIC) or PNM.match(head) is not None
+            or (head[4:8] == b"ftyp" and head[8:11] in (b"avi", b"hei", b"mif", b"msf"))
             or (head[:4] == b"RIFF" and head[8:12] == b"WEBP") or (head[:2] == b"BM" and head[6:10] == bytes(4)))
 
 

@@ -142,6 +142,13 @@ def test_S14_profiles_of_tiffs_that_pillow_cannot_open(bits):
     assert np.abs(photo.pixels[..., ::-1] - expected).max() <= 2  # the depth's own rounding, magnified
 
 
+def test_S6_further_pictures_of_a_jpeg_are_noted():
+    pictures = [Image.fromarray(SHOWN), Image.fromarray(255 - SHOWN)]
+    file = by_pillow(pictures[0], "MPO", save_all=True, append_images=pictures[1:])
+    assert decode_photo(file).notes == {"pages": 2}
+    assert decode_photo(by_pillow(pictures[0], "JPEG")).notes == {}
+
+
 def test_S14_what_is_said_of_an_unusable_profile_is_equal_in_each_run():
     file = png(GREY, 8, 0, (b"iCCP", b"x\0\0" + zlib.compress(b"no profile")))
     webp = by_pillow(Image.fromarray(SHOWN), "WEBP", icc_profile=b"no profile", lossless=True)

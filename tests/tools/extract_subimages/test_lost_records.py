@@ -102,6 +102,29 @@ def test_S20_what_the_record_lists_and_is_lost_is_named(words, lost, tmp_path):
     assert "Errno" not in line
 
 
+def test_S3_photos_whose_paths_are_alike_once_flat_have_a_geometry_each(tmp_path):
+    for index, name in enumerate(("sub/c.jpg", "sub__c.jpg")):
+        write(tmp_path / "in" / name, photo(index))
+    words = (*SQUARE, "--keep_folder")
+    extract(tmp_path / "in", tmp_path / "out", *words)
+    assert len(list((tmp_path / "out" / "geometry").iterdir())) == 2
+    next((tmp_path / "out" / "sub").glob("c~*.png")).unlink()
+    assert extract(tmp_path / "in", tmp_path / "out", *words)["already_there"] == 1
+
+
+def test_S8_a_list_of_tiles_that_is_there_follows_them(tmp_path):
+    folder, words = make_photos(tmp_path / "in", 1), (*SINGLE, "--naming", "basicsr")
+    extract(folder, tmp_path / "out", *words, "--meta_info")
+    make_photos(folder, 2)
+    results = extract(folder, tmp_path / "out", *words)
+    lines = (tmp_path / "out" / "meta_info.txt").read_text().splitlines()
+    assert len(lines) == results["tiles"] == len(list((tmp_path / "out").glob("*.jpg")))
+    extract(folder, tmp_path / "other", *words)
+    (tmp_path / "other" / "meta_info.txt").write_text("mine")
+    line = refuse(folder, tmp_path / "other", *words, "--meta_info")
+    assert "is in the way: no record says what wrote it. Choose another folder, or move it away." in line
+
+
 @pytest.mark.parametrize("words", [SINGLE, SQUARE])
 def test_S9_flat_tiles_of_a_photo_that_is_gone_are_named(words, tmp_path):
     folder = make_photos(tmp_path / "in", 2)
