@@ -15,6 +15,7 @@ from common.datasets.dlas.chunked.packed import (
 )
 from common.errors import InputError
 from common.files import system_errors
+from common.formats.tars import tar_members
 from common.images.suffixes import images_among
 
 TARS, PARQUETS, LISTS = (".tar",), (".parquet",), (".txt", ".lst")
@@ -66,7 +67,7 @@ class TarStore:
 def _members(path):
     try:
         with system_errors(path), tarfile.open(path, "r:") as archive:
-            return [member for member in archive if member.isfile()]
+            return list(tar_members(archive, os.path.getsize(path)))
     except (tarfile.TarError, EOFError, ValueError, OverflowError) as error:
         with open(path, "rb") as stream:
             packed = stream.read(6)[:2] in (b"\x1f\x8b", b"BZ", b"\xfd7")

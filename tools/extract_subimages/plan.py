@@ -20,7 +20,15 @@ def plan_units(options, sources, known=None):
 
     known: {path: (height, width), or None for a photo that proved unusable} of an earlier attempt, in place of headers.
     Only original naming looks into the files: its running numbers need the tile counts of all photos before.
+    Raises InputError for names that would be equal, or that a list or an LMDB cannot hold.
     """
+    units = _named_units(options, sources, known)
+    for unit in units if options.meta_info or options.lmdb else ():
+        _check_listed(options, unit)
+    return units
+
+
+def _named_units(options, sources, known):
     if options.mode == "multiscale" and options.naming == "original":
         return _running_numbers(options, sources, known or {})
     if options.naming == "basicsr":
@@ -38,20 +46,29 @@ def plan_units(options, sources, known=None):
 
 
 def _published_stems(options, sources):
-    """Return units named after their files alone. Raises InputError for names that would be equal or cannot be read."""
+    """Return units named after their files alone. Raises InputError for names that would be equal."""
     units, taken = [], {}
     for index, source in enumerate(sources):
         stem = PurePosixPath(source.path).stem
         if stem in taken:
             raise InputError(f"this photo and {taken[stem]} would give the same names ({stem}_s001, ...)",
                              where=source.path, do="Rename one, or use --naming stable")
-        for sign, name in ((".", "lmdb"), (" ", "meta_info")):
-            if sign in stem and getattr(options, name):
-                raise InputError(f"{'a dot' if sign == '.' else 'a blank'} in the name, where its readers end it",
-                                 where=f"--{name}: {source.path}", do="Rename the photo")
         taken[stem] = source.path
         units.append(PhotoUnit(index, source, stem))
     return units
+
+
+def _check_listed(options, unit):
+    """Raise InputError for a photo whose name the readers of meta_info.txt or of an LMDB would take for another."""
+    what = None
+    if options.lmdb and "." in unit.stem:
+        what, flag = "a dot in the name, where its readers end it", "lmdb"
+    elif any(sign.isspace() for sign in unit.stem):
+        what, flag = "a blank in the name, where its readers end it", "meta_info" if options.meta_info else "lmdb"
+    elif unit.stem != unit.stem.encode(errors="replace").decode():
+        what, flag = "a name that is not UTF-8, as its readers expect", "meta_info" if options.meta_info else "lmdb"
+    if what:
+        raise InputError(what, where=f"--{flag}: {unit.source.path}", do="Rename the photo")
 
 
 def _plain_stems(options, sources):

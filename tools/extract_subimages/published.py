@@ -1,5 +1,6 @@
 """What BasicSR's users have beside their tiles: meta_info.txt, and the tiles in an LMDB."""
 
+import contextlib
 import os
 import shutil
 from dataclasses import replace
@@ -70,6 +71,8 @@ def _write_lmdb(options, root, name, tiles):
         raise (as_input_error(error, where=root / name) or error) from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            folder.parent.rmdir()
 
 
 def image_size(path):

@@ -1,5 +1,6 @@
 """Pairs, and what BasicSR's users have beside tiles: low resolution made here, names, meta_info.txt, LMDB."""
 
+import os
 import subprocess
 import sys
 
@@ -150,6 +151,18 @@ def test_names_are_the_published_ones_and_doubles_are_refused(tmp_path):
     (source / "b/0001.jpg").rename(source / "b/two words.jpg")
     assert "--meta_info: b/two words.jpg: a blank in the name" in refusal_of(
         TOOL, *words, "--save_folder", tmp_path / "two", "--quiet", "--meta_info")
+
+
+@pytest.mark.parametrize(("name", "told"), [("two words.jpg", "a blank in the name"), ("a\nb.jpg", "a blank in the"),
+                                            (b"\xff.jpg", "a name that is not UTF-8")])
+def test_S16_names_that_a_list_cannot_hold_are_refused(name, told, tmp_path):
+    source = photos(tmp_path / "in", 1)
+    os.rename(source / "0001.png", os.path.join(source, os.fsdecode(name)))
+    for more in (BASICSR, ()):
+        line = refusal_of(TOOL, "--mode", "single", "--input_folder", source, "--save_folder", tmp_path / "out",
+                          "--min_size", "0", "--n_thread", "0", "--quiet", "--meta_info", *more)
+        assert told in line
+    assert not (tmp_path / "out").exists()
 
 
 def test_lmdb_without_the_package_is_named(tmp_path, monkeypatch):
