@@ -8,7 +8,7 @@ from common.datasets.dlas.chunked.centers import centers_bytes
 from common.errors import as_input_error
 from common.files import open_regular
 from common.images.photos import SkippedPhoto
-from tools.extract_subimages.options import excluded_strings
+from tools.extract_subimages.checks import excluded_strings
 from tools.extract_subimages.pixels import compact, decode_quietly, make_encoder, pixels_of, resize_area, shrink_area
 from tools.extract_subimages.sinks import GEOMETRY, FolderSink, SegmentSink, tile_json
 from tools.extract_subimages.sources import digest_of, original_folder
