@@ -9,8 +9,9 @@ from common.cli import Outcome
 from common.errors import InputError
 from common.files import check_writable, remove_abandoned, write_bytes
 from common.options import REQUIRED, CommonOptions, option
+from common.paths import is_below
 from tools.extract_subimages.folder_checks import Report, check_flat, check_folder
-from tools.extract_subimages.records import FLAT_GEOMETRY, GEOMETRY
+from tools.extract_subimages.records import FLAT_GEOMETRY, GEOMETRY, outputs_in
 
 NAMED = 30  # problems told in the error's line; the screen shows all
 
@@ -31,6 +32,7 @@ def inspect(options):
     if not root.is_dir():
         what = "this is a file, not a folder" if root.exists() else "no such folder"
         raise InputError(what, where=root, do="Name the folder that extract_subimages wrote")
+    _check_output(options.output, root)
     report = Report()
     shards = sorted([*root.glob("shard-*.tar"), *root.glob("shard-*.parquet")])
     folders = [path
@@ -67,6 +69,18 @@ def inspect(options):
         raise InputError(f"{len(report.problems)} problems: {told}{more}", where=root,
                          do="Remove what is broken, then run the same extract_subimages command again")
     return Outcome(results, [picture] if picture else [])
+
+
+def _check_output(name, root):
+    """Raise InputError for an --output that would take the place of something else, or lie among the tiles."""
+    if not name:
+        return
+    from tools.extract_subimages.pictures import check_output
+
+    check_output(Path(name))
+    for path in outputs_in(root):
+        if is_below(name, path):
+            raise InputError("is a part of the data set", where=f"--output {name}", do="Choose another name")
 
 
 def _results(report, root, shards, picture):

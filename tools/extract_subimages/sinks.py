@@ -81,6 +81,10 @@ class FolderSink:
             except OSError as error:
                 if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
                     raise (as_input_error(error, where=final) or error) from error
+                if os.path.islink(final):  # the link goes, what it leads to stays
+                    os.unlink(final)
+                    os.rename(folder, final)
+                    continue
                 names = os.listdir(final) if os.path.isdir(final) else None
                 place = f"{final}/{GEOMETRY}"
                 mine = read_about(place) is not None or is_torn(place)

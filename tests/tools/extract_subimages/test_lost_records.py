@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 
+from common.datasets.dlas.options import create_dataset
 from tests.tools.commands import refusal_of, results_of
 from tests.tools.extract_subimages.photos import TOOL, call, contents, extract, make_photos, photo, refuse, write
 from tests.tools.extract_subimages.test_ownership import SINGLE, pair, pairs
@@ -179,6 +180,47 @@ def test_S5_a_folder_of_partners_that_cannot_be_listed_is_refused(tmp_path, monk
 
     monkeypatch.setattr(os, "scandir", scandir)
     assert "low/locked: this folder cannot be read. Check the permissions." in refusal_of(TOOL, *words)
+
+
+def test_S1_a_picture_takes_the_place_of_no_other_file(own_folder):
+    """--output of `items` and `inspect`: not of the configuration that is read, of a tile, or among the images."""
+    extract(make_photos(own_folder / "in", 1), "out")
+    (own_folder / "train.json").write_text(
+        '{"datasets": {"a": {"mode": "single_image_extensible", "paths": "out", "target_size": 32, "scale": 1}, '
+        '"b": {"mode": "imagefolder", "paths": "in", "scale": 1, "target_size": 32}}}')
+    before = contents(own_folder, without=("genprobe_index.json",))
+    for words, told in ((("items", "train.json", "--output", "train.json"), "is in the way: this file is no PNG"),
+                        (("items", "train.json", "--output", "in"), "this is a folder"),
+                        (("items", "train.json", "--block", "b", "--output", "in/new.png"), "lies in in, where it"),
+                        (("inspect", "out", "--output", "train.json"), "is in the way: this file is no PNG"),
+                        (("inspect", "out", "--output", "out/a_left/new.png"), "is a part of the data set")):
+        assert told in refusal_of(TOOL, *words, "--quiet")
+    assert contents(own_folder, without=("genprobe_index.json",)) == before
+    for _ in range(2):
+        assert call("items", "train.json", "--output", "out/items.png", "--num", "1", "--quiet").status == 0
+
+
+def test_S18_a_chunk_behind_a_link_is_made_again(tmp_path):
+    folder = make_photos(tmp_path / "in", 1)
+    extract(folder, tmp_path / "out")
+    whole = contents(tmp_path / "out")
+    (tmp_path / "out" / "a_left").rename(tmp_path / "elsewhere")
+    (tmp_path / "out" / "a_left").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "00000002.jpg").unlink()
+    extract(folder, tmp_path / "out")
+    assert contents(tmp_path / "out") == whole
+    assert (tmp_path / "elsewhere" / "00000001.jpg").exists()
+
+
+def test_S3_a_reader_tells_of_a_lost_shard(tmp_path):
+    for index in range(3):
+        write(tmp_path / "in" / f"{index}.png", photo(index, 400, 400))
+    extract(tmp_path / "in", tmp_path / "out", "--layout", "packed", "--format", "png", "--step", "16", "16",
+            "--shard_mb", "1")
+    (tmp_path / "out" / "shard-000001.tar").unlink()
+    with pytest.warns(UserWarning, match="shard-000001 is missing"):
+        create_dataset({"mode": "single_image_extensible", "paths": str(tmp_path / "out"), "target_size": 32,
+                        "scale": 1})
 
 
 def test_S17_a_pipe_for_a_mask_or_a_tile_is_not_waited_for(tmp_path):

@@ -8,6 +8,7 @@ looked through member by member on each start. Parquet files tell it in their co
 
 import json
 import os
+import re
 from collections import OrderedDict
 
 from common.datasets.dlas.chunked import warn
@@ -20,6 +21,7 @@ from common.formats.zips import HIGHEST_RATIO, LARGE
 from common.images.suffixes import is_image
 
 COLUMNS = ("id", "row", "col", "width")
+SHARD = re.compile(r"shard-(\d{6})\.(?:tar|parquet)")
 DO = "Extract the data set again, or copy this shard again"
 BATCH, MOST_ROWS = 32 << 20, 1024  # bytes and rows that are unfolded at a time
 FEW = 64 << 20  # bytes of a row group from which on the ratio counts
@@ -133,6 +135,10 @@ def _length(images):
 def open_packed(listing, limit):
     """Return the chunks in the shards of a data set's root. Raises InputError naming a shard that cannot be read."""
     chunks, root = [], listing.root.rstrip("/") or "/"
+    numbers = {int(found[1]) for found in map(SHARD.fullmatch, listing.files) if found}
+    gaps = sorted({*range(max(numbers, default=0))} - numbers)
+    if gaps:
+        warn(f"{listing.root}: shard-{gaps[0]:06d} is missing" + (f", and {len(gaps) - 1} more" if gaps[1:] else ""))
     for name in listing.files:
         path = f"{listing.root}/{name}"
         if name.endswith(".tar"):
