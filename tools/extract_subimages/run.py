@@ -129,7 +129,7 @@ def _until_settled(extraction, todo, workers):
                        why in extraction.skipped.items()
                        if extraction.units[index].source.path in known or not extraction.units[index].counts}
         extraction.work([unit for unit in extraction.scan() if unit.index not in extraction.skipped], workers)
-    if extraction.options.naming == "original":
+    if extraction.options.naming == "original" and extraction.options.mode == "multiscale":
         for name in extraction.orphans():  # of an earlier numbering: the tree would hold two
             remove_chunk(Path(extraction.options.save_folder) / name)
     if extraction.shards is not None:

@@ -126,7 +126,7 @@ def test_S8_a_list_of_tiles_that_is_there_follows_them(tmp_path):
     assert "is in the way: no record says what wrote it. Choose another folder, or move it away." in line
 
 
-@pytest.mark.parametrize("words", [SINGLE, SQUARE])
+@pytest.mark.parametrize("words", [SINGLE, SQUARE, (*SINGLE, "--naming", "original")])
 def test_S9_flat_tiles_of_a_photo_that_is_gone_are_named(words, tmp_path):
     folder = make_photos(tmp_path / "in", 2)
     extract(folder, tmp_path / "out", *words)
