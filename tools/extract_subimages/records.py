@@ -64,8 +64,8 @@ def flat_files(root, path):
     lines, about = listed_files(path), read_about(path)
     if about is not None and len(lines) == about["tiles"]:
         return lines
-    if about is None and not is_torn(path):
-        return []
+    if Path(path).parent.name != FLAT_GEOMETRY or (about is None and not is_torn(path)):  # or not in its place yet
+        return lines
     stem, places = Path(path).stem, [(root, [], os.listdir(root)), *os.walk(f"{root}/HR"), *os.walk(f"{root}/LR")]
     found = {os.path.relpath(os.path.join(folder, name), root) for folder, _, names in places
              for name in names if TILE.search(name) and TILE.sub("", name) == stem}
