@@ -15,7 +15,6 @@ from tests.tools.extract_subimages.test_ownership import SINGLE, pair, pairs
 
 SQUARE = ("--mode", "square", "--imgsize", "32", "32")
 DAMAGES = {"lost": lambda path: path.unlink(), "emptied": lambda path: path.write_bytes(b""),
-           "cut": lambda path: path.write_bytes(path.read_bytes()[:200]),
            "cut in its list": lambda path: path.write_bytes(path.read_bytes()[:-20])}
 
 
