@@ -58,13 +58,21 @@ class InputError(Exception):
 
 def as_input_error(error, where=None):
     """Return the InputError for an OSError that the user can fix, or for memory that is not there, else None."""
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" \
-            or (isinstance(error, RuntimeError) and "allocate memory" in str(error)):  # torch has no class of it
+    if _is_out_of_memory(error):
         return InputError("out of memory", where=where, do="Use smaller batches, images or a smaller network")
     if not isinstance(error, OSError) or error.errno not in SYSTEM_ADVICE:
         return None
     what, do = SYSTEM_ADVICE[error.errno]
     return InputError(what, where=where or error.filename or "a file", do=do)
+
+
+def _is_out_of_memory(error):
+    """Return whether an error says so, in whatever words: torch and OpenCV have no class of it."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    if type(error).__module__ == "cv2":
+        return "Insufficient memory" in str(error) or "bad_alloc" in str(error)
+    return isinstance(error, RuntimeError) and "allocate memory" in str(error)
 
 
 def refuse_pipe(path):

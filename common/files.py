@@ -291,6 +291,28 @@ def check_writable(folder):
             probe.unlink(missing_ok=True)
 
 
+def check_replaces(path, begins, kind, where):
+    """Raise InputError for an output file in whose place there is a folder, or a file of another kind.
+
+    begins: what files of the kind (named `kind` in the message) begin with, in letters of any case.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise InputError("this is a folder", where=where, do="Pass the path of a file")
+    if not os.path.lexists(path):
+        return
+    try:
+        with open_regular(path) as stream:
+            same = stream.read(len(begins)).lower() == begins.lower()
+    except FileNotFoundError:
+        return  # a link to nothing
+    except OSError:
+        same = False
+    if not same and (path.stat().st_size or not path.is_file()):
+        raise InputError(f"is in the way: this file is no {kind}", where=where,
+                         do="Choose another name, or move it away")
+
+
 def write_npy(path, array):
     """Write one array in .npy format under any name, atomically (the original's sample.np)."""
     import numpy as np

@@ -6,9 +6,16 @@ import threading
 from pathlib import Path
 
 from common.datasets.dlas.chunked.index import REFERENCES
-from common.datasets.dlas.chunked.packed import TarShard, parquet_errors
+from common.datasets.dlas.chunked.packed import (
+    TarShard,
+    check_parquet_claims,
+    parquet_errors,
+    read_rows,
+    stored_bytes,
+)
 from common.errors import InputError
 from common.files import system_errors
+from common.formats.tars import tar_members
 from common.images.suffixes import images_among
 
 TARS, PARQUETS, LISTS = (".tar",), (".parquet",), (".txt", ".lst")
@@ -60,7 +67,7 @@ class TarStore:
 def _members(path):
     try:
         with system_errors(path), tarfile.open(path, "r:") as archive:
-            return [member for member in archive if member.isfile()]
+            return list(tar_members(archive, os.path.getsize(path)))
     except (tarfile.TarError, EOFError, ValueError, OverflowError) as error:
         with open(path, "rb") as stream:
             packed = stream.read(6)[:2] in (b"\x1f\x8b", b"BZ", b"\xfd7")
@@ -89,6 +96,7 @@ class ParquetStore:
         for path in paths:
             with parquet_errors(path) as parquet:
                 file = parquet.ParquetFile(path)
+                check_parquet_claims(file.metadata, path)
                 column = _image_column(file.schema_arrow)
                 rows = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
             if column is None:
@@ -114,10 +122,8 @@ class ParquetStore:
         with self._lock:
             if self._group[0] != (path, group):
                 with parquet_errors(path) as parquet:
-                    rows = parquet.ParquetFile(path).read_row_group(group, columns=[column]).column(column)
-                    self._group = (path, group), rows
-            image = self._group[1][row].as_py()
-        image = image.get("bytes") if isinstance(image, dict) else image
+                    self._group = (path, group), read_rows(parquet.ParquetFile(path), group, [column], path)[column]
+            image = stored_bytes(self._group[1][row])
         if not image:
             raise InputError("no image in this row", where=self.title(position), do="Remove it")
         return image

@@ -17,6 +17,7 @@ PILLOW_ERRORS = (OSError, SyntaxError, ValueError, EOFError, TypeError, LookupEr
 LARGE = 1 << 28  # bytes of pixels from which on the ratio counts: 89 megapixels, from where Pillow warns
 MOST_SCANS = 500  # of a progressive JPEG, each of which passes over all its pixels; encoders write about ten
 FRAMES = (*range(0xC0, 0xC4), *range(0xC5, 0xC8), *range(0xC9, 0xCC), *range(0xCD, 0xD0))  # JPEG's markers of a size
+OS2 = (12).to_bytes(4, "little")  # bytes of a BMP's first kind of header
 TEXTS = (re.compile(rb"P[1-6]\s(?:\s*#[^\n]*\n)*\s*(?P<width>\d+)\s(?:\s*#[^\n]*\n)*\s*(?P<height>\d+)"),
          re.compile(rb"P[Ff]\s+(?P<width>\d+)\s+(?P<height>\d+)"),
          re.compile(rb"P7\n(?:.*\n)*?WIDTH (?P<width>\d+)\n(?:.*\n)*?HEIGHT (?P<height>\d+)"),
@@ -85,6 +86,7 @@ def _claimed_size(data):
         return _boxed_size(data)
     for start, place, kind in PLACED:
         if data.startswith(start):
+            kind = "<HH" if data[:2] == b"BM" and data[14:18] == OS2 else kind
             width, height = struct.unpack_from(kind, data, place)
             return abs(height), abs(width)
     found = next(filter(None, (text.match(data[:4096]) for text in TEXTS)), None)

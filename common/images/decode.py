@@ -10,6 +10,7 @@ from typing import NamedTuple
 from common.errors import InputError
 from common.images.bounds import PILLOW_ERRORS, check_claims
 from common.images.pam import is_pam, pam_image
+from common.images.tiff import with_colours
 
 
 def decode(data, where, size=None):
@@ -53,8 +54,12 @@ def eight_bits(image):
 
     tags = getattr(image, "tag_v2", {})  # of TIFF: depths, photometric interpretation, planes, formats of samples
     depth = tags.get(258, (16,))[0]
+    if tags.get(254, 0) & 1 and getattr(image, "n_frames", 1) > 1:
+        raise ValueError("the first page is a smaller copy of another")
     if tags.get(339, (1,))[0] != 1 or (tags.get(284) == 2 and depth == 16 and image.mode != "I;16"):
         raise ValueError("samples of another kind than whole numbers, or of 16 bits in separate planes")
+    if image.mode == "La":
+        return image.convert("LA")
     if image.mode.startswith("I;16"):
         upper = (np.asarray(image) >> (depth - 8)).astype(np.uint8)
         return Image.fromarray(255 - upper if tags.get(262) == 0 else upper)
@@ -62,7 +67,7 @@ def eight_bits(image):
         return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     if image.mode in ("I", "F"):
         raise ValueError(f"pixels of type {image.mode} are not 8-bit colours")
-    return image
+    return with_colours(image)
 
 
 class Header(NamedTuple):

@@ -6,15 +6,25 @@ brought to it, or read by Pillow, or refused by name.
 
 import contextlib
 import io
+import re
 import warnings
 from dataclasses import dataclass, field
 
 from common.images.bounds import PILLOW_ERRORS, check_claims
 from common.images.coding_points import coding_points, to_srgb
-from common.images.headers import TOP, is_avif, largest_value, needs_pillow, strange
+from common.images.headers import TOP, is_avif, is_multi_picture, largest_value, needs_pillow, strange
 from common.images.pam import is_pam, pam_pixels
 from common.images.profiles import has_profile, jpeg_segments, srgb_pixels
-from common.images.tiff import WHITE_IS_ZERO, is_tiff, tiff_header
+from common.images.tiff import (
+    ASSOCIATED_ALPHA,
+    DEEP,
+    ORIENTATION,
+    WHITE_IS_ZERO,
+    XMP,
+    is_tiff,
+    tiff_header,
+    with_colours,
+)
 
 PER_16_BITS = 1 / 257
 
@@ -98,6 +108,7 @@ def _full_range(data, notes):
     if is_pam(data):
         return _pam_pixels(data)
     _count_frames(data, notes)
+    _count_pictures(data, notes)
     pixels = None if needs_pillow(data) else _opencv_pixels(data)
     if pixels is None or (pixels.ndim == 2 and is_avif(data)):  # of grey AVIF OpenCV takes 16..235 for 0..255
         return _pillow_pixels(data)
@@ -148,13 +159,31 @@ def _tiff_pixels(data, notes):
     pixels = _pillow_pixels(data, header) if header.bits[0] <= 8 else None
     if pixels is None and header.is_plain() and (header.bits[0] > 8 or header.samples in (1, 3)):
         pixels = _opencv_pixels(data)
-        if pixels is not None and header.photometric == WHITE_IS_ZERO and pixels.dtype == "uint16":
-            pixels = TOP - pixels
+        pixels = pixels if pixels is None else _as_pillow(data, pixels, header)
     if pixels is None and header.bits[0] > 8:
         pixels = _pillow_pixels(data, header)
     if pixels is None and not header.is_plain():
         raise SkippedPhoto("pixels of another kind", f"TIFF compressed as {header.compression_name()}")
     return pixels
+
+
+def _as_pillow(data, pixels, header):
+    """Return the pixels of a TIFF by OpenCV as Pillow would give them: black as 0, not multiplied by alpha, upright
+    where XMP alone tells the orientation."""
+    if header.photometric == WHITE_IS_ZERO and pixels.dtype == "uint16":
+        pixels = TOP - pixels
+    if header.extra[:1] == (ASSOCIATED_ALPHA,) and pixels.ndim == 3:
+        pixels = _divided_by_alpha(pixels)
+    return upright(pixels, exif_orientation(data)) if XMP in header.tags and ORIENTATION not in header.tags else pixels
+
+
+def _divided_by_alpha(pixels):
+    """Return 16-bit pixels (H, W, C), multiplied by the alpha in their last channel, as they were, as Pillow does."""
+    import numpy as np
+
+    alpha = pixels[..., -1:].astype(np.uint32)
+    colours = pixels[..., :-1] * np.uint32(TOP) // np.maximum(alpha, 1)
+    return np.dstack([np.where(alpha == 0, pixels[..., :-1], np.minimum(colours, TOP)), alpha]).astype(np.uint16)
 
 
 def _count_frames(data, notes):
@@ -165,6 +194,17 @@ def _count_frames(data, notes):
                 or (data[:4] == b"\x89PNG" and data.find(b"acTL", 0, data.find(b"IDAT")) > 0)
                 or data[4:12] == b"ftypavis")
     if animated:
+        with (contextlib.suppress(*PILLOW_ERRORS, Image.DecompressionBombError), no_warnings(),
+              Image.open(io.BytesIO(data)) as image):
+            if getattr(image, "n_frames", 1) > 1:
+                notes["pages"] = image.n_frames
+
+
+def _count_pictures(data, notes):
+    """Note how many pictures a multi-picture JPEG has."""
+    from PIL import Image
+
+    if is_multi_picture(data):
         with (contextlib.suppress(*PILLOW_ERRORS, Image.DecompressionBombError), no_warnings(),
               Image.open(io.BytesIO(data)) as image):
             if getattr(image, "n_frames", 1) > 1:
@@ -188,6 +228,7 @@ def _pillow_pixels(data, tiff=None):
                 return TOP - values if tiff.photometric == WHITE_IS_ZERO else values
             if image.mode in ("I", "F") or image.mode.startswith("I;16"):
                 raise SkippedPhoto("pixels of another kind", f"Pillow's type {image.mode}")
+            image = image.convert("LA") if image.mode == "La" else with_colours(image)
             if image.mode in ("1", "L", "LA"):
                 return np.asarray(image.convert("L"))
             mode = "RGBA" if image.mode in ("RGBA", "RGBa") else "RGB"
@@ -195,6 +236,8 @@ def _pillow_pixels(data, tiff=None):
     except UnidentifiedImageError:
         return None
     except (*PILLOW_ERRORS, Image.DecompressionBombError) as error:
+        if "bitfields layout" in str(error):
+            raise SkippedPhoto("pixels of another kind", "BMP of other colour masks") from error
         if tiff is not None and tiff.bits[0] <= 8 and tiff.is_plain():  # OpenCV would leave black what is damaged
             raise SkippedPhoto("unreadable", "not a complete image of a known kind") from error
         return None
@@ -220,10 +263,14 @@ def _in_srgb(data, pixels, notes):
     if not has_profile(data):
         return pixels
     try:
-        with no_warnings(), Image.open(io.BytesIO(data)) as image:
-            converted, name = srgb_pixels(image, _eight_bits(pixels))
+        if is_tiff(data) and tiff_header(data).bits[0] in DEEP:  # Pillow opens none of them in colour
+            place, count = tiff_header(data).profile
+            converted, name = srgb_pixels(None, _eight_bits(pixels), data[place : place + count])
+        else:
+            with no_warnings(), Image.open(io.BytesIO(data)) as image:
+                converted, name = srgb_pixels(image, _eight_bits(pixels))
     except (*PILLOW_ERRORS, Image.DecompressionBombError) as error:
-        notes["icc_ignored"] = " ".join(str(error).split())[:80]
+        notes["icc_ignored"] = re.sub(r" <[^<>]* at 0x\w+>", "", " ".join(str(error).split()))[:80]  # equal in each run
         return pixels
     if name is None:
         return pixels

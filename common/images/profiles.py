@@ -19,7 +19,7 @@ def has_profile(data):
     if data[:4] == b"RIFF":
         return b"ICCP" in data[:64]
     if is_tiff(data):
-        return tiff_header(data).has_icc
+        return bool(tiff_header(data).profile)
     return data[4:8] == b"ftyp" and (b"prof" in data or b"rICC" in data)
 
 
@@ -42,25 +42,27 @@ def jpeg_segments(data):
         place += 2 + int.from_bytes(data[place + 2 : place + 4])
 
 
-def srgb_pixels(image, pixels):
+def srgb_pixels(image, pixels, profile=None):
     """Return (8-bit pixels in sRGB, the profile's name where it changed them, else None).
 
-    image: the open Pillow image.  pixels: (H, W) grey or (H, W, C) BGR, C = 3 or 4, as decoded without the profile.
+    image: the open Pillow image, None where Pillow cannot open the file.  pixels: (H, W) grey or (H, W, C) BGR, C = 3
+    or 4, as decoded without the profile.  profile: its bytes, where they are not the image's.
     Raises ValueError for a profile that cannot be used.
     """
     import numpy as np
     from PIL import Image, ImageCms
 
-    profile = image.info.get("icc_profile")
+    profile = profile or image.info.get("icc_profile")
+    mode = image.mode if image is not None else ""
     if not profile:
         return pixels, None
     try:
         name, space = _describe(profile)
         grey = pixels.ndim == 2
-        if space == "CMYK" and image.mode == "CMYK":
+        if space == "CMYK" and mode == "CMYK":
             colours = ImageCms.applyTransform(image, _transform(profile, "CMYK"))
             return np.ascontiguousarray(np.asarray(colours)[..., ::-1]), name
-        fits = image.mode != "CMYK" if space == "RGB" else space == "GRAY" and (grey or _is_grey(pixels))
+        fits = mode != "CMYK" if space == "RGB" else space == "GRAY" and (grey or _is_grey(pixels))
         if not fits:
             raise ValueError(f"a profile of {space} colours")
         transform = _transform(profile, "L" if space == "GRAY" else "RGB")

@@ -28,6 +28,16 @@ def test_other_errors_are_ours():
     assert as_input_error(ValueError("x")) is None
 
 
+def test_R5_memory_that_opencv_does_not_get_is_named():
+    import cv2
+    import numpy as np
+
+    with pytest.raises(cv2.error) as raised:
+        cv2.resize(np.zeros((2, 2), np.uint8), (1 << 24, 1 << 23))  # 128 TB
+    assert str(as_input_error(raised.value, where="photo")).startswith("photo: out of memory.")
+    assert as_input_error(cv2.error("another fault")) is None
+
+
 def test_nearest_offers_the_closest_or_all():
     assert nearest("digts", ["digits", "photos32"]) == "Did you mean digits?"
     assert nearest("zzz", ["digits", "photos32"]) == "Known: digits, photos32"

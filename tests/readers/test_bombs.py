@@ -18,6 +18,7 @@ from common.images.bounds import check_claims, claimed_size
 from common.images.photos import SkippedPhoto, decode_photo
 from tests.common.limits import using_at_most, within_bounds
 from tests.readers.kinds import cifar, every_image, mnist, npz_rows, picture, readings, tree
+from tools.extract_subimages.folder_checks import Report
 
 MUCH = 64 << 20  # bytes
 SIDE = 30_000
@@ -192,6 +193,29 @@ def test_R6_members_of_a_shard_that_claim_gigabytes(size, tmp_path):
     (tmp_path / "set" / "shard-000000.tar").write_bytes(member.tobuf(tarfile.GNU_FORMAT) + bytes(20480))
     with within_bounds(), using_at_most(MUCH), pytest.raises(InputError, match=r"shard-000000.tar: .*claims"):
         open_packed(open_index(tmp_path / "set"), 0)
+
+
+def test_R6_one_image_of_a_parquet_that_stands_for_a_million(tmp_path):
+    """A dictionary of one value: 0.5 MB that would take 9.6 GB, read by scores, by data sets and by inspect."""
+    import pyarrow
+    import pyarrow.parquet
+
+    from common.datasets.dlas.chunked.packed import ParquetShard
+    from common.features.sources import open_images
+    from tools.extract_subimages.shard_checks import check_shard
+
+    image = np.random.default_rng(0).bytes(480_000)
+    many = pyarrow.DictionaryArray.from_arrays(pyarrow.array(np.zeros(20_000, np.int32)), pyarrow.array([image]))
+    path = tmp_path / "shard-000000.parquet"
+    pyarrow.parquet.write_table(pyarrow.table({"image": many}), path, store_schema=False, row_group_size=20_000)
+    with using_at_most(512 << 20):
+        for read in (lambda: open_images(path).load(0), lambda: ParquetShard(str(path), 0).read((0, 0, "image"))):
+            with pytest.raises(InputError, match="more unfolds from"):
+                read()
+        path.with_suffix(".jsonl").write_text("")
+        report = Report()
+        check_shard(path, report)
+    assert "more unfolds from" in str(report.problems)
 
 
 def test_R6_an_lmdb_whose_shape_claims_gigabytes(tmp_path):

@@ -1,9 +1,15 @@
 """What must hold between the flags of `extract_subimages`: each acts, or is refused where it cannot."""
 
+import json
+from dataclasses import MISSING, fields
+from math import isfinite
 from pathlib import Path
 
+from common import console
 from common.errors import InputError
 from common.formats.lmdb_files import import_lmdb
+
+LARGEST_SIDE = 65_500  # of a JPEG
 
 
 def check(options):
@@ -33,7 +39,7 @@ def _check_folders(options):
                              where=f"--save_folder {options.save_folder}", do="Choose another folder")
         _refuse_inside(name, save)
     if options.use_masking and not Path(options.mask_path or "none").is_dir():
-        raise InputError("no folder of masks", where=f"--mask_path {options.mask_path}",
+        raise InputError("no folder of masks", where=f"--mask_path {options.mask_path}".strip(),
                          do="Name one, or leave --use_masking out")
     if options.use_masking:
         _refuse_inside(options.mask_path, save)
@@ -88,13 +94,43 @@ def _check_published(options):
         raise InputError(f"layout {options.layout} has no shards", where="--shuffle", do="Leave it out")
 
 
+def excluded_strings(word):
+    """Return the strings of one --exclusions word: a JSON list, or comma-separated."""
+    if word.startswith("["):
+        return [str(part) for part in json.loads(word)]
+    return [part for part in word.split(",") if part]
+
+
 def pair_folders(options):
     """Return [--pair_folder] where there is one."""
     return [options.pair_folder] if options.pair_folder else []
 
 
-def check_given(options):
-    """Raise InputError for flags that were given and have no effect beside others, before defaults are filled in."""
+# Options that act in some modes alone. Those of an options file may be of another mode's dictionary.
+IN_MODES = {"square": ("multiscale",), "input_image_max_size_before_being_halved": ("multiscale",),
+            "exclusions": ("multiscale",), "use_masking": ("multiscale",), "imgsize": ("square",),
+            "bottom_crop": ("square",), "keep_folder": ("square",), "only_resize": ("multiscale", "single"),
+            "vertical_split": ("multiscale", "single")}
+NOTED = ("crop_sz", "step", "thres_sz", "resize_final_img")  # in mode square
+
+
+def check_given(options, kept=()):
+    """Raise InputError for flags that were given and have no effect beside others, before defaults are filled in.
+
+    kept: names that an options file has, where they may stand without effect.
+    """
+    usual = {item.name: item.default if item.default_factory is MISSING else item.default_factory()
+             for item in fields(options)}
+    given = {name for name, value in usual.items() if getattr(options, name) != value} - set(kept)
+    for name, modes in IN_MODES.items():
+        if name in given and options.mode not in modes:
+            raise InputError(f"has no effect in mode {options.mode}", where=f"--{name}",
+                             do=f"Leave it out, or use --mode {' or '.join(modes)}")
+    if "mask_path" in given and not options.use_masking:  # the original's dictionary always has it
+        console.say("--mask_path: without effect, because --use_masking is not given")
+    unused = [f"--{name}" for name in NOTED if name in given and options.mode == "square"]
+    if unused:
+        console.say(f"{', '.join(unused)}: without effect in mode square")
     for name in ("pair_folder", "pair_scale", "make_lr", "mod_crop"):
         if options.mode != "pair" and getattr(options, name):
             raise InputError(f"mode {options.mode} has no pairs", where=f"--{name}",
@@ -122,6 +158,9 @@ def _check_scales(options):
     if options.mode == "pair":
         _check_pair(options)
     for crop, step, factor in zip(options.crop_sz, options.step, factors):
+        if not isfinite(factor) or crop * factor > LARGEST_SIDE:
+            raise InputError(f"crop {crop}, factor {factor:g}: tiles have at most {LARGEST_SIDE:,} pixels a side",
+                             where="--resize_final_img", do="Correct the value")
         if crop < 1 or step < 1 or int(crop * factor) < 1:
             raise InputError(f"crop {crop}, step {step}, factor {factor:g} give empty tiles",
                              where="--crop_sz, --step, --resize_final_img",
@@ -129,6 +168,12 @@ def _check_scales(options):
     if len(options.exclusions) > len(options.crop_sz) and options.compat == "none":
         raise InputError(f"{len(options.exclusions)} lists for {len(options.crop_sz)} scales", where="--exclusions",
                          do="Give one for each scale")
+    for word in options.exclusions:
+        try:
+            excluded_strings(word)
+        except ValueError as error:
+            raise InputError(f"no JSON list: {word}", where="--exclusions",
+                             do='Write a,b or ["a", "b"]') from error
 
 
 def _check_pair(options):

@@ -6,8 +6,9 @@ import json
 from common.datasets.dlas.chunked.centers import FILE as CENTERS
 from common.datasets.dlas.chunked.centers import centers_bytes
 from common.errors import as_input_error
+from common.files import open_regular
 from common.images.photos import SkippedPhoto
-from tools.extract_subimages.options import excluded_strings
+from tools.extract_subimages.checks import excluded_strings
 from tools.extract_subimages.pixels import compact, decode_quietly, make_encoder, pixels_of, resize_area, shrink_area
 from tools.extract_subimages.sinks import GEOMETRY, FolderSink, SegmentSink, tile_json
 from tools.extract_subimages.sources import digest_of, original_folder
@@ -67,7 +68,7 @@ def _read_mask(options, source):
         return None
     path = mask_path(options, source)
     try:
-        with open(path, "rb") as stream:
+        with open_regular(path) as stream:
             data = stream.read()
     except FileNotFoundError:
         return None
@@ -110,7 +111,7 @@ def chunk_names(options, unit, frames):
 def read_source(source):
     """Return the bytes of a photo. Raises SkippedPhoto for a file that cannot be opened any more."""
     try:
-        with open(source.full, "rb") as stream:
+        with open_regular(source.full) as stream:
             return stream.read()
     except OSError as error:
         mended = as_input_error(error, where=source.full)

@@ -88,6 +88,9 @@ def extract_square(options, unit):
     photo = pixels_of(options, data, keep_alpha=True)
     if photo.pixels.ndim == 2:
         raise SkippedPhoto("grey", "the original only takes colour")
+    if min(photo.pixels.shape[:2]) < options.min_size:
+        raise SkippedPhoto("too small", f"{photo.pixels.shape[0]}x{photo.pixels.shape[1]}, the smaller side must be at "
+                                        f"least {options.min_size}")
     file, kind = _square_file(options, unit, original)
     top, left, height, width = square_window(*photo.pixels.shape[:2], options.imgsize, options.bottom_crop)
     window = photo.pixels[top : top + height, left : left + width]

@@ -7,8 +7,10 @@ from pathlib import Path
 
 from common.datasets.dlas.chunked.centers import FILE as CENTERS
 from common.datasets.dlas.chunked.centers import read_centers
-from common.errors import InputError
+from common.errors import InputError, as_input_error
+from common.files import open_regular
 from common.images.suffixes import is_image
+from common.record import RECORD, read_record
 from tools.extract_subimages.records import FLAT_GEOMETRY, GEOMETRY, listed_files, read_about, read_lines
 
 
@@ -18,12 +20,28 @@ class Report:
     def __init__(self):
         self.folders = self.tiles = self.bytes = 0
         self.sizes, self.scales, self.references = Counter(), Counter(), Counter()
-        self.problems = []
+        self.problems, self._noted = [], set()
         self.sound = []  # folders that can be shown
 
     def problem(self, place, what):
-        """Note a problem of a file or folder."""
-        self.problems.append((str(place), what))
+        """Note a problem of a file or folder, once."""
+        if (str(place), what) not in self._noted:
+            self._noted.add((str(place), what))
+            self.problems.append((str(place), what))
+
+    def lost(self, root):
+        """Note what the record of a finished run lists and is not there any more."""
+        try:
+            record = read_record(root / RECORD) if (root / RECORD).exists() else {}
+        except InputError as error:
+            self.problem(RECORD, error.what)
+            return
+        for name in sorted(record.get("sizes") or ()):
+            if not os.path.lexists(root / name):
+                self.problem(name, "is missing")
+        flat, told = (root / FLAT_GEOMETRY), (record.get("results") or {}).get("extracted")
+        if flat.is_dir() and isinstance(told, int) and len(list(flat.glob("*.jsonl"))) < told:
+            self.problem(FLAT_GEOMETRY, f"{len(list(flat.glob('*.jsonl')))} files for {told} photos")
 
     @contextmanager
     def reading(self, place):
@@ -102,9 +120,11 @@ def check_image(path, place, names, report):
         report.problem(place, "is missing")
         return None
     try:
-        return decode_quietly(path.read_bytes(), exif=False).pixels.shape[:2]
+        with open_regular(path) as stream:
+            return decode_quietly(stream.read(), exif=False).pixels.shape[:2]
     except (SkippedPhoto, OSError) as error:
-        report.problem(place, f"cannot be read ({getattr(error, 'detail', error)})")
+        mended = as_input_error(error) if isinstance(error, OSError) else None
+        report.problem(place, f"cannot be read ({mended.what if mended else getattr(error, 'detail', error)})")
         return None
 
 

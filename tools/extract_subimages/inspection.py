@@ -9,8 +9,9 @@ from common.cli import Outcome
 from common.errors import InputError
 from common.files import check_writable, remove_abandoned, write_bytes
 from common.options import REQUIRED, CommonOptions, option
+from common.paths import is_below
 from tools.extract_subimages.folder_checks import Report, check_flat, check_folder
-from tools.extract_subimages.records import FLAT_GEOMETRY, GEOMETRY
+from tools.extract_subimages.records import FLAT_GEOMETRY, GEOMETRY, outputs_in
 
 NAMED = 30  # problems told in the error's line; the screen shows all
 
@@ -31,6 +32,7 @@ def inspect(options):
     if not root.is_dir():
         what = "this is a file, not a folder" if root.exists() else "no such folder"
         raise InputError(what, where=root, do="Name the folder that extract_subimages wrote")
+    _check_output(options.output, root)
     report = Report()
     shards = sorted([*root.glob("shard-*.tar"), *root.glob("shard-*.parquet")])
     folders = [path
@@ -39,7 +41,8 @@ def inspect(options):
     flat = sorted((root / FLAT_GEOMETRY).glob("*.jsonl"))
     if flat:  # folders hold tiles side by side
         folders = [path for path in folders if (path / GEOMETRY).exists()]
-    if not shards and not folders and not flat:
+    report.lost(root)
+    if not shards and not folders and not flat and not report.problems:
         raise InputError("no chunk folder and no shard in here", where=root,
                          do="Name the folder that extract_subimages wrote")
     with console.progress("Checks", len(shards) + len(folders) + len(flat), unit="folders") as advance:
@@ -63,8 +66,21 @@ def inspect(options):
     if report.problems:
         told = "; ".join(f"{place}: {what}" for place, what in report.problems[:NAMED])
         more = f"; and {len(report.problems) - NAMED} more" if len(report.problems) > NAMED else ""
-        raise InputError(f"{len(report.problems)} problems: {told}{more}", where=root, do="Extract these photos again")
+        raise InputError(f"{len(report.problems)} problems: {told}{more}", where=root,
+                         do="Remove what is broken, then run the same extract_subimages command again")
     return Outcome(results, [picture] if picture else [])
+
+
+def _check_output(name, root):
+    """Raise InputError for an --output that would take the place of something else, or lie among the tiles."""
+    if not name:
+        return
+    from tools.extract_subimages.pictures import check_output
+
+    check_output(Path(name))
+    for path in outputs_in(root):
+        if is_below(name, path):
+            raise InputError("is a part of the data set", where=f"--output {name}", do="Choose another name")
 
 
 def _results(report, root, shards, picture):

@@ -10,6 +10,8 @@ from common.cli import Outcome
 from common.errors import InputError, nearest
 from common.files import check_writable, remove_abandoned, write_bytes
 from common.options import REQUIRED, CommonOptions, option
+from common.paths import is_below
+from tools.extract_subimages.pictures import check_output
 
 SIDE = 224  # pixels of a shown image, at least
 GAP = 8
@@ -37,13 +39,16 @@ def show_items(options):
     name = options.block or next(iter(blocks))
     if name not in blocks:
         raise InputError(f"no block '{name}'", where=options.options_file, do=nearest(name, blocks))
+    output = Path(options.output)
+    check_output(output)
     dataset = create_dataset(blocks[name])
+    if not hasattr(dataset, "chunks"):  # which hold no picture of their root for a tile
+        _check_apart(blocks[name], output)
     if hasattr(dataset, "set_epoch"):
         dataset.set_epoch(options.epoch)
     shown = min(options.num, len(dataset))
     items = [dataset[number * (len(dataset) - 1) // max(shown - 1, 1)] for number in range(shown)]  # over the whole set
     shapes = {key: list(value.shape) for key, value in items[0].items() if hasattr(value, "shape")}
-    output = Path(options.output)
     check_writable(output.parent)
     if not options.dry_run:
         stream = io.BytesIO()
@@ -55,6 +60,15 @@ def show_items(options):
     console.say(f"wrote {output}")
     return Outcome({"mode": blocks[name]["mode"], "num_items": len(dataset), "items": shapes, "picture": str(output)},
                    [] if options.dry_run else [str(output)])
+
+
+def _check_apart(block, output):
+    """Raise InputError for a picture that would be an image of the data set."""
+    for key in ("paths", "path", "dataroot_GT", "dataroot_LQ"):
+        for folder in block[key] if isinstance(block[key], list) else [block[key]]:
+            if isinstance(folder, str) and is_below(output, folder):
+                raise InputError(f"lies in {folder}, where it would be read as an image", where=f"--output {output}",
+                                 do="Choose another folder")
 
 
 def draw(items, mode):

@@ -188,16 +188,14 @@ def _flag(name, value):
     return [f"--{name}={str(value).lower() if isinstance(value, bool) else value}"]
 
 
-def excluded_strings(word):
-    """Return the strings of one --exclusions word: a JSON list, or comma-separated."""
-    if word.startswith("["):
-        return [str(part) for part in json.loads(word)]
-    return [part for part in word.split(",") if part]
+def _names_in(path):
+    """Return the names of the options in an options file, of none where there is no path."""
+    return [SPELLINGS.get(str(key), str(key)) for key in (read_options(path) if path else ())]
 
 
 def resolve(options):
     """Return the options with what depends on the mode filled in, all checked. Raises InputError naming the flag."""
-    check_given(options)
+    check_given(options, kept=_names_in(options.options))
     filled = {name: value for name, value in DEFAULTS[options.mode].items() if getattr(options, name) in (None, [])}
     if options.pair_scale is None:
         filled["pair_scale"] = 4

@@ -59,7 +59,7 @@ def _made(options, unit, pixels):
     multiple = math.lcm(*options.make_lr)
     height, width = (side // multiple * multiple for side in pixels.shape[:2])
     if not height or not width:
-        raise SkippedPhoto("too small", f"{pixels.shape[0]}x{pixels.shape[1]}, the scales divide {multiple} pixels")
+        raise SkippedPhoto("too small", f"{pixels.shape[0]}x{pixels.shape[1]} holds no multiple of {multiple} pixels")
     pixels = pixels[:height, :width]
     lows = [(f"LR/X{scale}", scale, to_bytes(imresize(pixels, 1 / scale))) for scale in options.make_lr]
     return pixels, lows, {"scales": options.make_lr}

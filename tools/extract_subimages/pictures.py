@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from common.files import check_replaces
+
 PICTURE, TILE, GAP, MARGIN = 440, 112, 12, 24  # pixels
 SAMPLES = 6  # tiles shown of each scale
 COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"]  # of Okabe and Ito
@@ -22,6 +24,11 @@ class Panel:
     boxes: list
     tiles: list
     captions: dict
+
+
+def check_output(output):
+    """Raise InputError for an --output that is no PNG and is there."""
+    check_replaces(output, b"\x89PNG\r\n\x1a\n", "PNG picture", f"--output {output}")
 
 
 def choose_samples(scales):

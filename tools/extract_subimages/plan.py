@@ -1,5 +1,6 @@
 """Which photo becomes which folders or files, and which of these are there already, whole and of the same photo."""
 
+import hashlib
 import os
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
@@ -19,7 +20,15 @@ def plan_units(options, sources, known=None):
 
     known: {path: (height, width), or None for a photo that proved unusable} of an earlier attempt, in place of headers.
     Only original naming looks into the files: its running numbers need the tile counts of all photos before.
+    Raises InputError for names that would be equal, or that a list or an LMDB cannot hold.
     """
+    units = _named_units(options, sources, known)
+    for unit in units if options.meta_info or options.lmdb else ():
+        _check_listed(options, unit)
+    return units
+
+
+def _named_units(options, sources, known):
     if options.mode == "multiscale" and options.naming == "original":
         return _running_numbers(options, sources, known or {})
     if options.naming == "basicsr":
@@ -37,20 +46,29 @@ def plan_units(options, sources, known=None):
 
 
 def _published_stems(options, sources):
-    """Return units named after their files alone. Raises InputError for names that would be equal or cannot be read."""
+    """Return units named after their files alone. Raises InputError for names that would be equal."""
     units, taken = [], {}
     for index, source in enumerate(sources):
         stem = PurePosixPath(source.path).stem
         if stem in taken:
             raise InputError(f"this photo and {taken[stem]} would give the same names ({stem}_s001, ...)",
                              where=source.path, do="Rename one, or use --naming stable")
-        for sign, name in ((".", "lmdb"), (" ", "meta_info")):
-            if sign in stem and getattr(options, name):
-                raise InputError(f"{'a dot' if sign == '.' else 'a blank'} in the name, where its readers end it",
-                                 where=f"--{name}: {source.path}", do="Rename the photo")
         taken[stem] = source.path
         units.append(PhotoUnit(index, source, stem))
     return units
+
+
+def _check_listed(options, unit):
+    """Raise InputError for a photo whose name the readers of meta_info.txt or of an LMDB would take for another."""
+    what = None
+    if options.lmdb and "." in unit.stem:
+        what, flag = "a dot in the name, where its readers end it", "lmdb"
+    elif any(sign.isspace() for sign in unit.stem):
+        what, flag = "a blank in the name, where its readers end it", "meta_info" if options.meta_info else "lmdb"
+    elif unit.stem != unit.stem.encode(errors="replace").decode():
+        what, flag = "a name that is not UTF-8, as its readers expect", "meta_info" if options.meta_info else "lmdb"
+    if what:
+        raise InputError(what, where=f"--{flag}: {unit.source.path}", do="Rename the photo")
 
 
 def _plain_stems(options, sources):
@@ -62,11 +80,13 @@ def _plain_stems(options, sources):
         if options.mode == "square" and options.naming == "stable":
             flat = path.with_suffix("").as_posix()
             stem = flat if options.keep_folder and flat.count("/") == 1 else flat.replace("/", "__")
-        if stem in taken and options.compat == "none":
+        if stem.replace("/", "__") in taken and options.compat == "none":  # as the geometry file is named
             named = stable_stem(f"{Path(source.folder).name}/{source.path}" if len(options.input_folder) > 1
                                 else source.path)
+            if "/" in stem:  # its folder stays
+                named = f"{stem}~{hashlib.sha256(os.fsencode(source.path)).hexdigest()[:8]}"
             stem = named if named not in taken else f"{named}~{index}"
-        taken.add(stem)
+        taken.add(stem.replace("/", "__"))
         units.append(PhotoUnit(index, source, stem))
     return units
 
@@ -166,6 +186,6 @@ def same_inputs(options, unit, about):
     """True when outputs come from these very bytes: the photo's, its partner's, its mask's."""
     if about.get("source_bytes") != unit.source.bytes or about.get("source_sha256") != digest_of(unit.source.full):
         return False
-    if unit.partner is not None and about.get("partner_sha256") != digest_of(unit.partner.full):
+    if about.get("partner_sha256") != (unit.partner and digest_of(unit.partner.full)):
         return False
     return not options.use_masking or about.get("mask_sha256") == digest_of(mask_path(options, unit.source))

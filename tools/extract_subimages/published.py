@@ -1,7 +1,10 @@
 """What BasicSR's users have beside their tiles: meta_info.txt, and the tiles in an LMDB."""
 
+import contextlib
 import os
 import shutil
+from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 from common.errors import as_input_error
@@ -23,6 +26,17 @@ def _lmdb_folders(options):
 def published_names(options):
     """Return the names of what a run writes beside its tiles."""
     return [*([META] if options.meta_info else []), *_lmdb_folders(options)]
+
+
+def with_earlier(options, root, owns):
+    """Return the options with the list and the LMDBs that an earlier run wrote: they follow the tiles.
+
+    owns: names of the job's files.
+    """
+    every = replace(options, meta_info=options.mode != "multiscale", lmdb=options.naming == "basicsr")
+    there = {name for name in published_names(every) if name in owns and Path(root, name).exists()}
+    lmdb = options.lmdb or (bool(there - {META}) and find_spec("lmdb") is not None)
+    return replace(options, meta_info=options.meta_info or META in there, lmdb=lmdb)
 
 
 def write_published(options, files):
@@ -57,6 +71,8 @@ def _write_lmdb(options, root, name, tiles):
         raise (as_input_error(error, where=root / name) or error) from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            folder.parent.rmdir()
 
 
 def image_size(path):

@@ -16,6 +16,8 @@ UNFINISHED, SEGMENTS = ".unfinished", ".segments"
 GEOMETRY = "geometry.jsonl"
 FLAT_GEOMETRY = "geometry"  # folder
 IN_CHUNK = re.compile(r"(\d{8,}|square)\.(jpg|png|webp)|ref\.jpg|centers\.pt|geometry\.jsonl")
+CHUNK = re.compile(r"_(left|right)(_\d+)?$")  # how names of chunk folders end
+TILE = re.compile(r"(_l\d{5,})?(_s\d{3,})?\.(jpg|png|webp)$")  # how those of flat tiles end, after the photo's name
 SHARD_INDEX = re.compile(r"shard-\d{6}\.jsonl")
 
 
@@ -38,11 +40,50 @@ def read_about(path):
     return about if isinstance(about, dict) and isinstance(about.get("tiles"), int) else None
 
 
+def is_torn(path):
+    """True for a geometry file whose first line is no JSON, as after a power cut: what it listed was written here."""
+    try:
+        with open(path, "rb") as stream:
+            json.loads(stream.readline())
+    except OSError:
+        return False
+    except (ValueError, RecursionError):
+        return True
+    return False
+
+
 def listed_files(path):
     """Return the files that a flat mode's geometry file lists, relative to the data set."""
     names = [line.get("file") for line in read_lines(path)[1:] if isinstance(line, dict)]
     return [name for name in names
             if isinstance(name, str) and not name.startswith("/") and ".." not in name.split("/")]
+
+
+def flat_files(root, path):
+    """Return the files that a flat mode's geometry file lists; of one that is broken, those that bear its name."""
+    lines, about = listed_files(path), read_about(path)
+    if about is not None and len(lines) == about["tiles"]:
+        return lines
+    if Path(path).parent.name != FLAT_GEOMETRY or (about is None and not is_torn(path)):  # or not in its place yet
+        return lines
+    stem, places = Path(path).stem, [(root, [], os.listdir(root)), *os.walk(f"{root}/HR"), *os.walk(f"{root}/LR")]
+    found = {os.path.relpath(os.path.join(folder, name), root) for folder, _, names in places
+             for name in names if TILE.search(name) and TILE.sub("", name) == stem}
+    return sorted(found - {name for other in Path(path).parent.glob("*.jsonl") for name in listed_files(other)})
+
+
+def lost_outputs(root, names):
+    """Return {path: the chunk's folder or the photo's name} of outputs whose geometry file is gone.
+
+    names: what the record of a finished run lists, relative to the data set's folder.
+    """
+    lost, known = {}, set(outputs_in(root)) if names else ()
+    for path in (Path(root, name) for name in names):
+        if path.is_dir() and CHUNK.search(path.name) and not (path / GEOMETRY).exists():
+            lost |= {inner: path.name for inner in path.iterdir() if IN_CHUNK.fullmatch(inner.name)}
+        elif path.is_file() and TILE.search(path.name) and path not in known:
+            lost[path] = TILE.sub("", path.name)
+    return lost
 
 
 def shard_lines(path):
@@ -62,7 +103,7 @@ def outputs_in(root):
     for its files."""
     found, root = [], Path(root)
     for entry in sorted(root.iterdir()) if root.is_dir() else ():
-        if entry.is_dir() and read_about(entry / GEOMETRY) is not None:
+        if entry.is_dir() and (read_about(entry / GEOMETRY) is not None or is_torn(entry / GEOMETRY)):
             found += _chunk_outputs(entry)
         elif entry.name == FLAT_GEOMETRY and entry.is_dir():
             found += _flat_outputs(root, entry)
@@ -81,8 +122,8 @@ def _chunk_outputs(folder):
 def _flat_outputs(root, folder):
     files = set()
     for path in folder.glob("*.jsonl"):
-        if read_about(path) is not None:
-            files |= {path, *(root / name for name in listed_files(path))}
+        if read_about(path) is not None or is_torn(path):
+            files |= {path, *(root / name for name in flat_files(root, path))}
     files = {path for path in files if path.exists() or path.is_symlink()}
     for inner in sorted({path.parent for path in files} - {root}):
         held = {path for path in files if path.parent == inner}
@@ -99,7 +140,7 @@ def remove_chunk(folder):
 
 def remove_flat(root, path, keep=()):
     """Remove the files that a flat mode's geometry file lists, but for `keep`, then the geometry file."""
-    for name in set(listed_files(path)) - set(keep):
+    for name in set(flat_files(root, path)) - set(keep):
         with contextlib.suppress(FileNotFoundError):
             os.unlink(f"{root}/{name}")
     Path(path).unlink(missing_ok=True)

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from common.datasets.dlas.chunked.index import HIDDEN, REFERENCES
-from common.datasets.dlas.chunked.packed import stored_bytes
+from common.datasets.dlas.chunked.packed import read_rows, stored_bytes
 from common.formats.tars import tar_members
 from tools.extract_subimages.folder_checks import check_ranges
 from tools.extract_subimages.packed import utf8
@@ -35,6 +35,9 @@ def _index(path, report):
     index = Path(path).with_suffix(".jsonl")
     try:
         return [json.loads(line) for line in index.read_text(encoding="utf-8").splitlines()]
+    except FileNotFoundError:
+        report.problem(index.name, "is missing")
+        return None
     except (OSError, ValueError, RecursionError) as error:
         report.problem(index.name, f"cannot be read ({error})")
         return None
@@ -65,8 +68,10 @@ def _tar_samples(path):
 def _parquet_samples(path):
     import pyarrow.parquet
 
-    samples = {}
-    for row in pyarrow.parquet.read_table(path).to_pylist():
+    samples, file = {}, pyarrow.parquet.ParquetFile(path)
+    names = file.schema_arrow.names
+    columns = (read_rows(file, group, names, path) for group in range(file.num_row_groups))
+    for row in (dict(zip(names, values)) for group in columns for values in zip(*(group[name] for name in names))):
         told = {**row, "center": [row["row"], row["col"]]}
         samples[row["key"]] = (stored_bytes(row["image"]), None, told)
         if row.get("reference") is not None:

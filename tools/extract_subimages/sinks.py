@@ -20,7 +20,9 @@ from tools.extract_subimages.records import (
     IN_CHUNK,
     SEGMENTS,
     UNFINISHED,
+    flat_files,
     in_the_way,
+    is_torn,
     listed_files,
     read_about,
     remove_flat,
@@ -79,8 +81,14 @@ class FolderSink:
             except OSError as error:
                 if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
                     raise (as_input_error(error, where=final) or error) from error
+                if os.path.islink(final):  # the link goes, what it leads to stays
+                    os.unlink(final)
+                    os.rename(folder, final)
+                    continue
                 names = os.listdir(final) if os.path.isdir(final) else None
-                if names is None or (read_about(f"{final}/{GEOMETRY}") is None and any(map(is_image, names))):
+                place = f"{final}/{GEOMETRY}"
+                mine = read_about(place) is not None or is_torn(place)
+                if names is None or (not mine and any(map(is_image, names))):
                     raise in_the_way(final) from error
                 for name in names:
                     if not IN_CHUNK.fullmatch(name):
@@ -221,12 +229,13 @@ class FlatSink:
         """Give every file its final name, then the geometry (bytes); files of an earlier version of the photo go."""
         self.folder = self.folder or temporary_folder(self.root)
         final = flat_geometry(self.root, self.stem)
-        before, about = listed_files(final), read_about(final)
-        for path in () if self.replaces else [*(f"{self.root}/{name}" for name in {*self.names} - {*before}), final]:
+        before, about, torn = flat_files(self.root, final), read_about(final), is_torn(final)
+        added = [f"{self.root}/{name}" for name in {*self.names} - {*before}]
+        for path in () if self.replaces or torn else [*added, final]:
             if os.path.lexists(path) and (path != final or about is None):
                 raise in_the_way(path)
         write_file(f"{self.folder}/{GEOMETRY}", geometry)  # what a run that ends now has put into place
-        if about is not None and about.get("source") == json.loads(geometry.split(b"\n", 1)[0])["source"]:
+        if torn or (about is not None and about.get("source") == json.loads(geometry.split(b"\n", 1)[0])["source"]):
             remove_flat(self.root, final, keep=self.names)
         for index, name in enumerate(self.names):
             if "/" in name:

@@ -2,18 +2,25 @@
 
 import hashlib
 import os
+import re
 import stat
 from dataclasses import dataclass
 from pathlib import Path
 
+from common.errors import InputError
+from common.files import open_regular
 from common.images.suffixes import is_image
 
 ORIGINAL_SUFFIXES = (".jpg", ".JPG", ".jpeg", ".JPEG", ".png", ".PNG", ".ppm", ".PPM", ".bmp", ".BMP", ".webp", ".WEBP")
-OTHER_IMAGES = (".gif", ".heic", ".heif", ".jxl", ".jp2", ".psd", ".svg", ".raw", ".dng", ".cr2", ".cr3", ".nef",
-                ".arw", ".exr")
+OTHER_IMAGES = (".gif", ".heic", ".heif", ".jxl", ".jp2", ".j2k", ".jpx", ".jxr", ".wdp", ".psd", ".svg", ".raw",
+                ".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".raf", ".rw2", ".pef", ".srw", ".exr", ".hdr", ".pfm",
+                ".pbm", ".pnm", ".tga", ".pcx", ".sgi", ".ico", ".icns", ".dds", ".qoi", ".xcf", ".xbm", ".xpm", ".bpg",
+                ".mng", ".jng", ".eps")
 MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n", b"GIF8", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"8BPS", b"qoif",
          b"\0\0\0\x0cjP  ", b"\0\0\0\x0cJXL ", b"\xff\x0a", b"\xff\x4f\xff\x51", b"v/1\x01", b"#?RADIANCE", b"DDS ",
-         b"P5\n", b"P6\n", b"P7\n", b"Pf\n", b"PF\n", b"farbfeld")
+         b"P7\n", b"Pf\n", b"PF\n", b"farbfeld", b"gimp xcf", b"icns", b"BPG\xfb", b"\x8bJNG", b"\x8aMNG",
+         b"II\xbc\x01")
+PNM = re.compile(rb"P[1-6](#|[ \t\r\n]+[\d#])")
 LONGEST = 180  # characters of a folder's name; file systems take 255 bytes
 
 
@@ -120,7 +127,8 @@ def _begins_as_image(folder, path):
             head = stream.read(16)
     except OSError:
         return False
-    return (head.startswith(MAGIC) or (head[4:8] == b"ftyp" and head[8:11] in (b"avi", b"hei", b"mif", b"msf"))
+    return (head.startswith(MAGIC) or PNM.match(head) is not None
+            or (head[4:8] == b"ftyp" and head[8:11] in (b"avi", b"hei", b"mif", b"msf"))
             or (head[:4] == b"RIFF" and head[8:12] == b"WEBP") or (head[:2] == b"BM" and head[6:10] == bytes(4)))
 
 
@@ -188,7 +196,7 @@ def _state(path):
 def digest_of(path):
     """Return the hex SHA-256 of a file's bytes, or None when it cannot be read."""
     try:
-        with open(path, "rb") as stream:
+        with open_regular(path) as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError:
         return None
@@ -211,8 +219,28 @@ def pair_partners(sources, folder, scale):
     """Return {path of a high-resolution photo: Photo of its low-resolution partner or None}.
 
     A partner has the same path below its folder, whatever its ending, and may have `x4` (the scale) behind the stem.
+    Raises InputError where there are several, and for a folder that cannot be read.
     """
-    partners, _, _ = find_sources([folder])
-    known = {str(Path(partner.path).with_suffix("")): partner for partner in partners}
+    partners, passed, _ = find_sources([folder])
+    unreadable = [path for path, reason in passed if reason == "unreadable folder"]
+    if unreadable:  # its photos would be taken for missing
+        raise InputError("this folder cannot be read", where=os.path.join(folder, unreadable[0]),
+                         do="Check the permissions")
+    known = {}
+    for partner in partners:
+        known.setdefault(str(Path(partner.path).with_suffix("")), []).append(partner)
     stems = {source.path: str(Path(source.path).with_suffix("")) for source in sources}
-    return {path: known.get(stem) or known.get(f"{stem}x{scale}") for path, stem in stems.items()}
+    return {path: _only_partner(path, known.get(stem) or known.get(f"{stem}x{scale}") or [])
+            for path, stem in stems.items()}
+
+
+def _only_partner(path, found):
+    """Return the one of the Photos `found` that has the same path, or that is alone; None where there is none.
+
+    Raises InputError where any of several could be the partner.
+    """
+    same = [partner for partner in found if partner.path == path] or found
+    if len(same) > 1:
+        raise InputError(f"{same[0].path} and {same[1].path} in {same[0].folder} could both be its partner", where=path,
+                         do="Rename or remove one of them")
+    return same[0] if same else None

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from common.cli import Outcome, leave, run
 from common.errors import InputError
-from common.files import check_writable, remove_abandoned, write_text
+from common.files import check_replaces, check_writable, remove_abandoned, write_text
 from common.options import REQUIRED, CommonOptions, option
 
 EPILOG = """examples:
@@ -39,6 +39,7 @@ def main(options):
     output = Path(options.output or folder / "report.html")
     if output.is_dir():
         raise InputError("this is a folder", where="--output", do=f"Pass a file, such as {output / 'report.html'}")
+    check_replaces(output, b"<!doctype html", "page", output)
     check_writable(output.parent)
     scanned = scan(folder, skip={output})
     owners = scanned.owners

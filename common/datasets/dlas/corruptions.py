@@ -13,7 +13,7 @@ import numpy as np
 
 from common.datasets.dlas.corruption_operations import NAMES, Context, find_operation, resampling_factor
 from common.datasets.dlas.draws import ItemDraws, LegacyDraws
-from common.datasets.dlas.option_values import SEEDS, OptionValues
+from common.datasets.dlas.option_values import LARGEST_BLUR, SEEDS, OptionValues
 from common.errors import InputError, nearest
 from common.seeding import unit_numpy
 
@@ -37,7 +37,7 @@ class Corruptor:
         self.fixed = values.names("fixed_corruptions")
         self.count = values.integer("num_corrupts_per_image", 0, low=0, high=MOST)
         self.random = values.names("random_corruptions") if self.count else []
-        self.blur_scale = values.number("corruption_blur_scale", 1.0)
+        self.blur_scale = values.number("corruption_blur_scale", 1.0, high=LARGEST_BLUR)
         self.cosine_bias = values.flag("cosine_bias", True)
         self.seed = values.integer("random_seed", None, low=-SEEDS, high=SEEDS)
         if self.count and not self.random:

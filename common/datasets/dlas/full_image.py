@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from common.datasets.dlas.items import FileDataset, flip_or_turn, list_files, random_square, to_tensor
+from common.datasets.dlas.option_values import LARGEST_BLUR
 from common.errors import InputError
 from common.images.imresize import imresize
 from common.images.opencv import read_image
@@ -42,7 +43,7 @@ class FullImageDataset(FileDataset):
         self.fixed_size = values.flag("fixed_size")
         self.size_spread = values.number("tile_scale_normal_stddev", 0.17)
         self.flip, self.turn, self.blur = values.flag("use_flip"), values.flag("use_rot"), values.flag("use_blurring")
-        self.blur_magnitude = values.number("blur_magnitude", 3.0)
+        self.blur_magnitude = values.number("blur_magnitude", 3.0, high=LARGEST_BLUR)
         folders = values.folders("dataroot_GT", "dataroot_GT_weights")
         self.paths = sorted(path for folder, weight in folders for path in list_files(folder, values.where) * weight)
         low = values.folders("dataroot_LQ") if values.get("dataroot_LQ") is not None else []

@@ -8,6 +8,7 @@ from common.errors import InputError, nearest
 
 REQUIRED = object()
 LARGEST = 1 << 16  # pixels of a side, images of a batch, repeats of a folder: more would never be done
+LARGEST_BLUR = 1000.0  # times the usual width: kernels have thousands of pixels a side
 SEEDS = 1 << 63  # what seeds stay below, and numbers that are compared with something else
 
 
@@ -58,13 +59,15 @@ class OptionValues:
             raise self.wrong(key, value, f"an integer of at most {high:,}")
         return int(value)
 
-    def number(self, key, default=REQUIRED, low=0.0):
-        """Return a number of at least `low` as float (or the default, unchecked)."""
+    def number(self, key, default=REQUIRED, low=0.0, high=math.inf):
+        """Return a number from `low` to `high`, not infinite, as float (or the default, unchecked)."""
         value = self.get(key, default)
         if value is default:
             return value
         if not _is_number(value) or not low <= value < math.inf:
             raise self.wrong(key, value, f"a number of at least {low:g}")
+        if value > high:
+            raise self.wrong(key, value, f"a number of at most {high:,g}")
         return float(value)
 
     def flag(self, key, default=False):
@@ -92,7 +95,7 @@ class OptionValues:
         """Return [(folder, repeats)] of a path or a list of paths, with integer weights (default 1)."""
         value = self.get(key, REQUIRED)
         paths = list(value) if isinstance(value, (list, tuple)) else [value]
-        if not paths or not all(isinstance(path, str) or hasattr(path, "__fspath__") for path in paths):
+        if not paths or not all((isinstance(path, str) and path) or hasattr(path, "__fspath__") for path in paths):
             raise self.wrong(key, value, "a path, or a list of paths")
         weights = self.get(weights_key) if weights_key and isinstance(value, (list, tuple)) else None
         if weights is None:

@@ -485,6 +485,7 @@ def test_fixed_len_counts_before_the_offset(folder):
     ("imagefolder", {"target_size": 10**10}, "of at most 65,536"),
     ("multiscale", {"num_scales": 40}, "of at most 8"),
     ("torch_dataset", {"fixed_len": 1e300}, "of at most"),
+    ("imagefolder", {"fixed_corruptions": ["motion_blur"], "corruption_blur_scale": 1e6}, "of at most 1,000"),
 ])
 def test_R6_numbers_that_would_never_be_done_are_refused(mode, changes, said, folder):
     with within_bounds(), pytest.raises(InputError, match=said):
@@ -501,6 +502,7 @@ def test_R6_numbers_that_would_never_be_done_are_refused(mode, changes, said, fo
     ("stylegan2", {"path": 3}, "the path of a folder"),
     ("imagefolder", {"paths": None}, "'paths' is missing"),
     ("imagefolder", {"scale": None}, "'scale' is missing"),
+    ("imagefolder", {"paths": ""}, "'paths' is '', expected a path"),
     ("imagefolder", {"scale": 0}, "'scale' is 0, expected an integer of at least 1"),
     ("imagefolder", {"target_size": 30, "force_multiple": 4}, "target_size // scale to be a multiple of 4"),
     ("imagefolder", {"normalize": "imagnet"}, "Did you mean imagenet?"),

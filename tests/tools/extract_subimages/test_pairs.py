@@ -1,5 +1,6 @@
 """Pairs, and what BasicSR's users have beside tiles: low resolution made here, names, meta_info.txt, LMDB."""
 
+import os
 import subprocess
 import sys
 
@@ -126,6 +127,15 @@ def test_pairs_off_by_a_rounding_are_cut_and_others_skipped(tmp_path):
     (("--meta_info",), "--meta_info: only the modes"),
     (("--mode", "single", "--lmdb"), "--lmdb: its keys are names up to the first dot"),
     (("--shuffle",), "--shuffle: layout folders has no shards"),
+    (("--mode", "single", "--exclusions", "x"), "--exclusions: has no effect in mode single"),
+    (("--mode", "single", "--use_masking", "--mask_path", "."), "--use_masking: has no effect in mode single"),
+    (("--mode", "pair", "--make_lr", "2", "--square", "none"), "--square: has no effect in mode pair"),
+    (("--mode", "square", "--vertical_split"), "use --mode multiscale or single"),
+    (("--imgsize", "9", "9"), "--imgsize: has no effect in mode multiscale. Leave it out, or use --mode square"),
+    (("--bottom_crop", "0.5"), "--bottom_crop: has no effect"),
+    (("--exclusions", '["a"', "b"), '--exclusions: no JSON list: ["a"'),
+    (("--resize_final_img", "nan", "1"), "--resize_final_img: crop 256, factor nan"),
+    (("--resize_final_img", "inf", "1"), "tiles have at most 65,500 pixels a side"),
     (("--layout", "packed", "--seed", "3"), "--seed: has no effect without --shuffle"),
 ])
 def test_flags_without_effect_are_refused(words, told, tmp_path):
@@ -133,6 +143,21 @@ def test_flags_without_effect_are_refused(words, told, tmp_path):
     assert told in refusal_of(TOOL, "--input_folder", tmp_path / "in", "--save_folder", tmp_path / "out", "--quiet",
                               *words)
     assert not (tmp_path / "out").exists()
+
+
+def test_what_has_no_effect_is_noted_and_may_stand_in_an_options_file(tmp_path):
+    """The original's dictionaries have entries that are of no use beside others."""
+    source = photos(tmp_path / "in", 1)
+    words = ("--mode", "square", "--imgsize", "8", "8", "--input_folder", source, "--n_thread", "0")
+    ended = call(*words, "--save_folder", tmp_path / "a", "--crop_sz", "9", "--mask_path", source)
+    assert ended.status == 0
+    assert "--crop_sz: without effect in mode square" in ended.err
+    assert "--mask_path: without effect, because --use_masking is not given" in ended.err
+    (tmp_path / "a.yml").write_text("exclusions: [[x]]\nsplit_img: true\nstep: 5\nmask_path: /nowhere\n")
+    ended = call(*words, "--save_folder", tmp_path / "b", "--options", tmp_path / "a.yml")
+    assert (ended.status, "without effect" in ended.err) == (0, False)
+    too_small = refusal_of(TOOL, *words, "--save_folder", tmp_path / "c", "--min_size", "200", "--quiet")
+    assert "too small, such as 0001.png (151x221, the smaller side must be at least 200)" in too_small
 
 
 def test_names_are_the_published_ones_and_doubles_are_refused(tmp_path):
@@ -150,6 +175,18 @@ def test_names_are_the_published_ones_and_doubles_are_refused(tmp_path):
     (source / "b/0001.jpg").rename(source / "b/two words.jpg")
     assert "--meta_info: b/two words.jpg: a blank in the name" in refusal_of(
         TOOL, *words, "--save_folder", tmp_path / "two", "--quiet", "--meta_info")
+
+
+@pytest.mark.parametrize(("name", "told"), [("two words.jpg", "a blank in the name"), ("a\nb.jpg", "a blank in the"),
+                                            (b"\xff.jpg", "a name that is not UTF-8")])
+def test_S16_names_that_a_list_cannot_hold_are_refused(name, told, tmp_path):
+    source = photos(tmp_path / "in", 1)
+    os.rename(source / "0001.png", os.path.join(source, os.fsdecode(name)))
+    for more in (BASICSR, ()):
+        line = refusal_of(TOOL, "--mode", "single", "--input_folder", source, "--save_folder", tmp_path / "out",
+                          "--min_size", "0", "--n_thread", "0", "--quiet", "--meta_info", *more)
+        assert told in line
+    assert not (tmp_path / "out").exists()
 
 
 def test_lmdb_without_the_package_is_named(tmp_path, monkeypatch):

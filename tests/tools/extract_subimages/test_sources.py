@@ -59,6 +59,17 @@ def test_S6_images_of_other_names_are_named(tmp_path):
     assert results["other_files"] == 4
 
 
+def test_S6_images_of_other_kinds_are_named_by_their_ending_or_their_beginning(tmp_path):
+    folder = make_photos(tmp_path / "in", 1)
+    named = {"a.tga": b"", "a.ico": b"", "a.pbm": b"", "a.rw2": b"", "p4": b"P4\n8 1\n\0", "p6": b"P6 1 1 255 abc",
+             "comment": b"P3#x\n1 1 255 1 2 3", "xcf": b"gimp xcf v011\0", "jxr": b"II\xbc\x01"}
+    for name, data in {**named, "Plan.txt": b"P4 is a plan", "P2P.md": b"P2P networks"}.items():
+        (folder / name).write_bytes(data)
+    results = extract(folder, tmp_path / "out")
+    assert sorted(results["skipped_files"]) == sorted(named)
+    assert results["skipped"] == {"file type not read": len(named)}
+
+
 def test_S6_further_pages_are_counted(tmp_path):
     pages = [Image.fromarray(photo(seed)[..., ::-1]) for seed in range(3)]
     (tmp_path / "in").mkdir()

@@ -37,6 +37,17 @@ def runs(tmp_path):
     return tmp_path
 
 
+def test_S1_the_page_takes_the_place_of_no_other_file(runs):
+    """--output names a record, a picture or a table by mistake: they stay; an earlier page is written again."""
+    for name in ("u/run.json", "u/large.png", "table.csv"):
+        before = (runs / name).read_bytes()
+        done = report(runs, "--output", runs / name)
+        assert (done.status, done.err.count("\n")) == (2, 1)
+        assert f"{runs / name}: is in the way: this file is no page. Choose another name, or move it away." in done.err
+        assert (runs / name).read_bytes() == before
+    assert [report(runs, "--output", runs / "all.html").status for _ in range(2)] == [0, 0]
+
+
 def test_the_page_is_whole_and_needs_nothing_else(runs):
     done = report(runs, "--json")
     assert done.status == 0, done.err

@@ -8,6 +8,7 @@ looked through member by member on each start. Parquet files tell it in their co
 
 import json
 import os
+import re
 from collections import OrderedDict
 
 from common.datasets.dlas.chunked import warn
@@ -20,7 +21,10 @@ from common.formats.zips import HIGHEST_RATIO, LARGE
 from common.images.suffixes import is_image
 
 COLUMNS = ("id", "row", "col", "width")
+SHARD = re.compile(r"shard-(\d{6})\.(?:tar|parquet)")
 DO = "Extract the data set again, or copy this shard again"
+BATCH, MOST_ROWS = 32 << 20, 1024  # bytes and rows that are unfolded at a time
+FEW = 64 << 20  # bytes of a row group from which on the ratio counts
 
 
 class PackedChunk(FolderChunk):
@@ -90,8 +94,8 @@ class ParquetShard:
             self._groups.move_to_end((group, name))
         else:
             with parquet_errors(self.path) as parquet:
-                column = parquet.ParquetFile(self.path).read_row_group(group, columns=[name]).column(name)
-                self._groups[group, name] = images = [stored_bytes(value) for value in column.to_pylist()]
+                values = read_rows(parquet.ParquetFile(self.path), group, [name], self.path)[name]
+                self._groups[group, name] = images = [stored_bytes(value) for value in values]
                 self._bytes += _length(images)
             while self._bytes > self.limit and len(self._groups) > 1:
                 _, images = self._groups.popitem(last=False)
@@ -101,6 +105,22 @@ class ParquetShard:
     def __getstate__(self):
         """Workers start with none."""
         return {"path": self.path, "limit": self.limit, "_groups": OrderedDict(), "_bytes": 0}
+
+
+def read_rows(file, group, columns, path):
+    """Return {column: [values]} of a row group of an open ParquetFile.
+
+    Raises ValueError where far more comes out than the file can honestly hold: one value may stand for a million rows.
+    """
+    left = max(FEW, HIGHEST_RATIO * os.path.getsize(path))
+    claimed, found = max(file.metadata.row_group(group).total_byte_size, 1), {name: [] for name in columns}
+    for batch in file.iter_batches(max(1, min(MOST_ROWS, BATCH // claimed)), [group], columns):
+        left -= batch.nbytes
+        if left < 0:
+            raise ValueError(f"more unfolds from {os.path.getsize(path):,} bytes than they can hold")
+        for name, values in found.items():
+            values += batch.column(name).to_pylist()
+    return found
 
 
 def stored_bytes(value):
@@ -115,6 +135,10 @@ def _length(images):
 def open_packed(listing, limit):
     """Return the chunks in the shards of a data set's root. Raises InputError naming a shard that cannot be read."""
     chunks, root = [], listing.root.rstrip("/") or "/"
+    numbers = {int(found[1]) for found in map(SHARD.fullmatch, listing.files) if found}
+    gaps = sorted({*range(max(numbers, default=0))} - numbers)
+    if gaps:
+        warn(f"{listing.root}: shard-{gaps[0]:06d} is missing" + (f", and {len(gaps) - 1} more" if gaps[1:] else ""))
     for name in listing.files:
         path = f"{listing.root}/{name}"
         if name.endswith(".tar"):
@@ -187,10 +211,10 @@ def _open_parquet(root, path, limit):
     chunks, sources, shard = {}, {}, ParquetShard(path, limit)
     with parquet_errors(path) as parquet:
         file = parquet.ParquetFile(path)
-        _check_claims(file.metadata, path)
+        check_parquet_claims(file.metadata, path)
         for group in range(file.num_row_groups):
             wanted = ["key", *COLUMNS, *({"source"} & {*file.schema_arrow.names})]
-            columns = file.read_row_group(group, columns=wanted).to_pydict()
+            columns = read_rows(file, group, wanted, path)
             for row, (key, number, *place) in enumerate(zip(columns["key"], *(columns[name] for name in COLUMNS))):
                 name, _, stem = key.rpartition("/")
                 sample = _checked(stem, (group, row, "image"), number, None if None in place else tuple(place))
@@ -203,7 +227,7 @@ def _open_parquet(root, path, limit):
             if len(chunk := PackedChunk(root, name, shard, samples, ending, sources[name]))]
 
 
-def _check_claims(metadata, path):
+def check_parquet_claims(metadata, path):
     """Raise ValueError where a parquet file claims more rows, or far more bytes, than it can hold."""
     size = os.path.getsize(path)
     unfolded = sum(metadata.row_group(group).total_byte_size for group in range(metadata.num_row_groups))
