@@ -1,6 +1,7 @@
 """Named checks of public reports, second cases: another subcommand, another option, the notebooks' class."""
 
 import pickle
+import warnings
 
 import numpy as np
 import pytest
@@ -13,8 +14,10 @@ from tests.tools.commands import refusal_of, results_of
 from tools.calibrate_rcps.calibration import Rules, calibrate, conformal_quantiles
 from tools.calibrate_rcps.levels import find_outputs, open_levels, read_levels
 from tools.calibrate_rcps.options import LevelOptions
+from tools.calibrate_rcps.plots import set_sizes
 from tools.calibrate_rcps.report import rounded_up
 from tools.calibrate_rcps.runner import RCPS_Results_Runner
+from tools.process_embeddings.write import write_plot
 
 
 def flags(tree, *more):
@@ -101,3 +104,18 @@ def test_n_plus_one_of_an_own_width():
     values = np.arange(1.0, 100)[:, None]  # the ceil(100 * 0.71) = 71st smallest, an exact product
     assert conformal_quantiles(values, 0.29).tolist() == [71]
     assert conformal_quantiles(np.arange(1.0, 30)[:, None], 0.1).tolist() == [27]
+
+
+def test_new_matplotlib_draws_names_as_they_are(tree):
+    """Every figure, without a warning: names with dollar signs, in other scripts, behind an underscore."""
+    levels = [f"{name}={tree.outputs(factor)}" for name, factor in (("$^$", 1), ("_猫", 4), ("5%", 8))]
+    results_of("calibrate_rcps", "--outputs", *levels, "--dims", "0,3", "--total_runs", 2, "--output_dir",
+               tree.root / "c")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        results_of("calibrate_rcps", "figures", "--calibration", tree.root / "c", "--outputs", *levels, "--output_dir",
+                   tree.root / "figures")
+        axes = set_sizes({"_b": np.ones(9), "$^$": np.ones(9)})[1]
+        write_plot(tree.root / "map.png", np.eye(4)[:, :2], np.array([0, 0, 1, 1]), ["$^$", "_b"], None)
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == [" _b", "$^$"]
+    assert {path.name for path in (tree.root / "figures").glob("*.png")} >= {"intervals_$^$.png", "intervals_5%.png"}
