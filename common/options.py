@@ -1,6 +1,7 @@
 """Options of a command: a dataclass whose fields are flags, with their kinds and bounds."""
 
 import dataclasses
+import math
 from dataclasses import MISSING, dataclass, field
 
 from common.errors import InputError
@@ -59,7 +60,8 @@ def check_bounds(options):
                 where = item.name.upper() if item.metadata.get("word") else f"--{item.name}"
                 raise InputError("is empty", where=where, do="Pass a value, or leave it out")
             if is_bounded(item) and value is not None and not _is_within(value, **_bounds(item)):
-                raise InputError(f"must be {bounds_text(item)}", where=f"--{item.name} {value}",
+                finite = " and finite" if isinstance(value, float) and math.isinf(value) else ""
+                raise InputError(f"must be {bounds_text(item)}{finite}", where=f"--{item.name} {value}",
                                  do="Correct the value")
             if type(value) is int and value != ALL and abs(value) > MOST:
                 raise InputError(f"must be at most {MOST:,}", where=f"--{item.name} {value}", do="Correct the value")

@@ -15,6 +15,7 @@ EMBEDDED = ("digits", "photos32", "photos64")
 ARCHIVES = ("cifar10", "cifar100", "svhn")
 IMAGENET = ("imagenet", "imagenet32")
 MNIST = ("mnist", "fmnist")
+ARRAYS = (".npz", ".npy")
 KNOWN = (*EMBEDDED, *ARCHIVES, *IMAGENET, *MNIST)
 ALIASES = {"svhn_cropped": "svhn", "cifar-10": "cifar10", "cifar-100": "cifar100", "fashion_mnist": "fmnist",
            "fashionmnist": "fmnist"}
@@ -37,7 +38,8 @@ def canonical_split(split):
 def open_dataset(name, split, data_dir=None, size=None, absent=None):
     """Return the `imageset.ImageSet` of one split of a data set.
 
-    name: a known name or a path (see the module).  split: train or test (also validation, val, eval).
+    name: a known name or a path (see the module).  split: train or test (also validation, val, eval), or of a file of
+    arrays all of it.
     data_dir: the folder with cifar, svhn or imagenet, or a folder above it; default: TFDS_DATA_DIR,
     ~/tensorflow_datasets and ./data, for imagenet ./imagenet. The other data sets ignore it.
     size: resize all images to cover this height and width (one number or (H, W)), then center-crop; or a rule of its
@@ -49,7 +51,7 @@ def open_dataset(name, split, data_dir=None, size=None, absent=None):
     Raises InputError for an unknown name or split, for missing data (naming the files, where they are published and
     where to put them) or broken data.
     """
-    split, size = canonical_split(split), _checked_size(size)
+    split, size = split if split == "all" and is_array_file(name) else canonical_split(split), _checked_size(size)
     known = canonical_name(name)
     if known in EMBEDDED:
         from common.datasets.sets.embedded import open_embedded
@@ -75,6 +77,11 @@ def dataset_inputs(name):
     if known in EMBEDDED:
         return []
     return None if known in KNOWN else [name]
+
+
+def is_array_file(name):
+    """Return whether a data set's name is the path of a .npz or .npy file."""
+    return Path(name).suffix.lower() in ARRAYS and Path(name).is_file()
 
 
 def _checked_size(size):
@@ -123,7 +130,7 @@ def _open_path(path, split, size, absent=None):
         return open_zip_set(path, split, size, absent)
     if path.is_file() and "-idx" in path.name and (name := idx_name(path.parent)):
         return open_mnist(name, split, [path.parent], size)
-    if path.suffix.lower() in (".npz", ".npy") and path.is_file():
+    if is_array_file(path):
         from common.datasets.sets.npz import open_npz
 
         return open_npz(path, split, size)

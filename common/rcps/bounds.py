@@ -45,6 +45,9 @@ class RiskTest:
     width: int
     published_count: bool = False  # n * risk by the floor of a rounded product (hb, bentkus)
 
+    def __post_init__(self):
+        object.__setattr__(self, "alpha", as_level(self.alpha))
+
     def claims(self, misses):
         """Return whether risk <= alpha may be claimed: bools (...) for misses (..., n), whole numbers in 0..width."""
         misses = np.asarray(misses)
@@ -242,7 +245,7 @@ def capital_bound(losses, bets, delta, at_end=False):
         capital = log_capital(losses, bets, mu)
         return (capital[-1] if at_end else capital.max()) + math.log(delta)
 
-    if excess(1) < 0:
+    if excess(TOP) < 0:
         return 1.0
     # a bet above 1 loses more than there is where a loss is far above mu: the capital is 0 there, and no mu claims it
     low = max(1e-10, float((losses - (1 - 1e-9) / bets).max()))

@@ -98,16 +98,33 @@ def no_lambda(critical, test, grid=None):
     """Return the NoLambda that says why none passes for critical values (n, width).  grid: lambdas, None for exact."""
     number, least = len(critical), test.least_images()
     if least is None or number < least:
-        needed = f"more than {test.most_images:,}" if least is None else f"at least {least}"
-        return NoLambda("images", f"{number} images are too few: with bound {test.bound}, alpha {test.alpha:g} and "
-                        f"delta {test.delta:g} {needed} are needed, without a single miss",
-                        do=f"Calibrate with {f'{least} images or more' if least else 'more images'}, or with a larger "
-                        "alpha")
-    floor = float(np.isinf(critical).mean())
-    if floor > 0 and not test.claims(np.isinf(critical).sum(axis=1)):
+        return too_few(test, number, number)
+    beyond = critical == np.inf  # -inf is a truth on the other side, which this arm never misses
+    floor = float(beyond.mean())
+    if floor > 0 and not test.claims(beyond.sum(axis=1)):
         return NoLambda("floor", f"no lambda reaches alpha {test.alpha:g}: {floor:.4f} of the truths lie on a side "
                         "where the interval has no arm, which no lambda widens",
                         do="Look at the crossing quantiles (validate), or pass a larger --alpha")
     top = "" if grid is None else f" up to {grid[-1]:g}"
     return NoLambda("grid", f"no lambda{top} reaches alpha {test.alpha:g} with bound {test.bound}",
                     do="Pass a larger --alpha, or a monotone bound (bet, hb), whose lambda has no upper limit")
+
+
+def too_few(test, images, losses, share=0.0):
+    """Return the NoLambda of a test that cannot pass with so many losses, even if none of them is a miss.
+
+    images: of the calibration.  losses: of the test, more where an image has one at each level, fewer where a share of
+    the images was taken for another purpose.
+    """
+    least, delta = test.least_images(), "" if test.bound == "crc" else f" and delta {test.delta:g}"
+    if least is None:
+        needed, do = f"more than {test.most_images:,}", "more images"
+    else:
+        enough = -(-least * images // losses) if losses > images else least
+        while losses < images and enough - int(share * enough) < least:
+            enough += 1
+        needed, do = f"at least {enough}", f"{enough} images or more"
+    left = f" ({losses} of them are left to choose lambda)" if losses < images else ""
+    return NoLambda("images", f"{images} {'image is' if images == 1 else 'images are'} too few{left}: with bound "
+                    f"{test.bound}, alpha {test.alpha:g}{delta} {needed} are needed, without a single miss",
+                    do=f"Calibrate with {do}, or with a larger alpha")

@@ -1,8 +1,11 @@
 """Which images calibrate and which test, run by run."""
 
+import math
+
 import numpy as np
 
 from common.errors import InputError, Parameter
+from common.rcps.bounds import as_fraction
 from common.seeding import unit_numpy
 
 PUBLISHED_SEED = 2021
@@ -19,7 +22,7 @@ def split_images(number, runs, share, kind="seeded", seed=0):
     kind: "published" draws as the published runner does (numpy's legacy generator), "seeded" from (seed, run).
     Raises InputError where a share is less than one image.
     """
-    count = int(share * number)
+    count = int(share * number) if kind == "published" else math.floor(as_fraction(share) * number)
     if count < 1:
         raise InputError(f"is less than one of {number} images", where=Parameter("calibration_share", share),
                          do="Pass a larger share, or calibrate with more images")

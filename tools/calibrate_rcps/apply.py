@@ -13,6 +13,7 @@ from tools.calibrate_rcps import findings
 
 PROG = "calibrate_rcps apply"
 SIGNIFICANT = 1e-3  # Holm's test over coordinates, of points and of widths
+FAR, MANY = 1.0, 1 / 3  # beyond the calibration's points: by how much of their range, and what share of an image's
 
 
 def apply(options):
@@ -90,20 +91,41 @@ def shifted_dims(stored, level, sets):
     """Return the places of coordinates whose points or widths are not distributed as the calibration's images' are.
 
     A two-sample Kolmogorov-Smirnov test of each against the stored quantiles (1,000, or the values of fewer images),
-    with Holm's correction over all.
+    with Holm's correction over all; and points of any image that lie far outside the calibration's.
     """
     from scipy.stats import ks_2samp
 
+    pairs = [(sets.point, stored.arrays[f"point_quantiles_{level}"]),
+             (sets.plain, stored.arrays[f"width_quantiles_{level}"])]
     tests = []
-    for new, old in ((sets.point, f"point_quantiles_{level}"), (sets.plain, f"width_quantiles_{level}")):
-        tests += [(ks_2samp(new[:, place], stored.arrays[old][:, place], method="asymp").pvalue, place)
+    for new, old in pairs:
+        tests += [(ks_2samp(new[:, place], old[:, place], method="asymp").pvalue, place)
                   for place in range(new.shape[1])]
-    shifted = set()
+    shifted = {int(place) for place in np.flatnonzero(_beyond(*pairs[0], FAR).any(axis=0))}
+    if is_blind(stored, level, sets):
+        outside = _beyond(*pairs[0])
+        shifted |= {int(place) for place in np.flatnonzero(outside[outside.mean(axis=1) > MANY].any(axis=0))}
     for rank, (value, place) in enumerate(sorted(tests)):
         if value >= SIGNIFICANT / (len(tests) - rank):
             break
         shifted.add(place)
     return sorted(shifted)
+
+
+def is_blind(stored, level, sets):
+    """Return whether there are too few images for the test of shifted_dims to find any difference."""
+    from scipy.stats import kstwobign
+
+    new, old = len(sets.point), len(stored.arrays[f"point_quantiles_{level}"])
+    return bool(kstwobign.sf(np.sqrt(new * old / (new + old))) >= SIGNIFICANT / (2 * sets.point.shape[1]))
+
+
+def _beyond(new, old, part=0.0):
+    """Return bools (N, K): values below the smallest or above the largest of the calibration's quantiles (Q, K), by
+    more than a part of the range between them."""
+    low, high = old[0], old[-1]
+    margin = np.maximum(part * (high - low), 1e-3 * np.maximum(np.abs(low), np.abs(high)))  # a range may be a point
+    return (new < low - margin) | (new > high + margin)
 
 
 def _row(stored, level, outputs, sets):
@@ -113,6 +135,9 @@ def _row(stored, level, outputs, sets):
         shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
         console.say(f"warning: the images of {outputs.path} are not like the calibration's ({shown}): the promise is "
                     "for images like those, and does not hold here")
+    elif is_blind(stored, level, sets):
+        console.say(f"note: {outputs.path} has too few images ({outputs.count}) to tell whether they are like the "
+                    "calibration's; none lies far outside them")
     widths = (sets.upper - sets.lower) * stored.scale(outputs)
     return {"level": level, "num_images": outputs.count, "with_truth": 0 if sets.missed is None else len(sets.missed),
             "mean_width": float(widths.mean()),

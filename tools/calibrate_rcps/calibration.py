@@ -1,13 +1,14 @@
 """From the intervals of difficulty levels to the lambda that their sets need, and its spread over splits."""
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
 from common.errors import InputError, Parameter
-from common.rcps.bounds import RiskTest
-from common.rcps.choice import GRIDS, NoLambda, choose_exact, choose_first_hit, choose_rigorous, no_lambda
+from common.rcps.bounds import RiskTest, as_fraction
+from common.rcps.choice import GRIDS, NoLambda, choose_exact, choose_first_hit, choose_rigorous, no_lambda, too_few
 from common.rcps.levels import level_groups
 from common.rcps.sets import SIDES, count_misses, critical_values, image_values, misses_from_first
 from common.rcps.splits import image_order, split_images
@@ -40,6 +41,16 @@ class Rules:
     def arms(self):
         """The sides that have a lambda of their own: (None,) for both together."""
         return SIDES if self.sides == "separate" else (None,)
+
+    def arm_loss(self, side):
+        """Return the loss of an arm that has a lambda of its own.
+
+        Misses of both arms add up: no more than J // 2 below and J - J // 2 above are no more than J in all.
+        """
+        if len(self.arms) == 1 or not self.loss.startswith("more_than:"):
+            return self.loss
+        most = int(self.loss.removeprefix("more_than:"))
+        return f"more_than:{most // 2 if side == 0 else most - most // 2}"
 
 
 @dataclass
@@ -80,7 +91,7 @@ class Group:
     def matrix(self, side, images, shape=None):
         """Return the critical values (n, width) of the losses of some images, in units of the shape."""
         parts = [critical[images] if shape is None else critical[images] / shape for critical in self.sides[side]]
-        parts = [image_values(part, self.rules.loss) for part in parts]
+        parts = [image_values(part, self.rules.arm_loss(side)) for part in parts]
         return np.concatenate(parts, axis=0 if self.rules.levels_as == "pooled" else 1)
 
     def rows(self, images):
@@ -112,14 +123,17 @@ class Group:
 
     def choose(self, images):
         """Return the Setting for images in the order in which the test looks at them. Raises NoLambda."""
+        given = len(images)
         shape, images = self._shape(images)
         lambdas, places = [], []
         for side in range(len(self.sides)):
             try:
                 value, place = self._choose_arm(side, images, shape)
             except NoLambda as error:
+                if error.reason == "images":
+                    error = too_few(self.test(self.width), given, len(self.rows(images)), self.rules.shape or 0.0)
                 error.where = error.where or (self.name if self.name != self.rules.levels_as else None)
-                raise
+                raise error from None
             lambdas.append(value)
             places.append(place)
         return Setting(np.array(lambdas), np.array(places), self.plain if shape is None else shape, images)
@@ -176,7 +190,7 @@ def conformal_quantiles(values, alpha):
     Where that is infinite the largest finite value stands for it: the shape may be any, lambda keeps the promise.
     """
     values = np.sort(values, axis=0)
-    place = min(int(np.ceil((len(values) + 1) * (1 - alpha))), len(values)) - 1
+    place = min(math.ceil((len(values) + 1) * (1 - as_fraction(alpha))), len(values)) - 1  # an exact product
     found = values[place]
     finite = np.where(np.isfinite(values), values, 0).max(axis=0)
     found = np.where(np.isfinite(found), found, finite)

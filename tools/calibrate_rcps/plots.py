@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from common.images.figures import new_figure
+from common.images.figures import new_figure, plain_text
 
 BEFORE, AFTER, PREDICTED = "tab:red", "tab:green", "tab:cyan"
 RISK_BINS, SIZE_BINS = np.linspace(0, 0.5, 100), np.linspace(0, 10, 100)
@@ -19,7 +19,7 @@ def risk_histogram(before, after, alpha):
     axes.set_xlim(min(0.05, values.min() - 0.01), max(0.2, values.max() + 0.01))
     axes.set_xlabel("risk of the test images")
     axes.set_ylabel("splits")
-    axes.legend()
+    axes.legend(loc="upper right")
     return figure, axes
 
 
@@ -29,12 +29,13 @@ def set_sizes(widths, title="width of the uncalibrated intervals"):
     top = max(float(np.quantile(values, 0.999)) for values in widths.values())
     bins = SIZE_BINS if top <= SIZE_BINS[-1] else np.linspace(0, top, 100)
     for name, values in widths.items():
-        axes.hist(np.ravel(values), bins, alpha=0.5, label=name)
+        # matplotlib leaves names that begin with an underscore out of the legend
+        axes.hist(np.ravel(values), bins, alpha=0.5, label=f" {name}" if name.startswith("_") else name)
     axes.set_xlim(0, min(bins[-1], 1.05 * top))
     axes.set_xlabel(title)
     axes.set_ylabel("coordinates of all images")
-    axes.legend()
-    return figure, axes
+    axes.legend(loc="upper right")
+    return plain_text(figure), axes
 
 
 def residuals(values):
@@ -43,7 +44,7 @@ def residuals(values):
     axes.boxplot([np.ravel(array) for array in values.values()], tick_labels=list(values), showfliers=False)
     axes.axhline(0, color="grey", linewidth=0.8)
     axes.set_ylabel("truth - point")
-    return figure, axes
+    return plain_text(figure), axes
 
 
 def intervals(rows, names, plot_type="calibration_interval"):
@@ -67,7 +68,7 @@ def intervals(rows, names, plot_type="calibration_interval"):
     axes.set_xticks([-1, -0.5, 0, 0.5, 1])
     axes.set_xlabel("value in units of the range over generated images")
     axes.legend(loc="upper left", bbox_to_anchor=(1, 1))
-    return figure, axes
+    return plain_text(figure), axes
 
 
 def interval_rows(level, index, lambdas, shape=1.0):

@@ -63,8 +63,11 @@ def level_stats(level, lambdas, runs):
     def sizes(run):
         return at[run] * (level.intervals.below + level.intervals.above) * level.scale
 
-    return {"all_set_sizes": Lazy(len(at), sizes),
-            "all_emp_risks": Lazy(len(at), lambda run: miss[runs.places[run, 0]].mean(axis=1)),
+    def risks(run):
+        place = runs.places[run, 0]
+        return np.full(level.count, np.nan) if place < 0 else miss[place].mean(axis=1)  # no lambda passed in that run
+
+    return {"all_set_sizes": Lazy(len(at), sizes), "all_emp_risks": Lazy(len(at), risks),
             "mean_emp_risks": [np.float64(value) for value in runs.risks], "lambda_calib": at.copy(),
             "idx_lambda_calib": [int(place) for place in runs.places[:, 0]]}
 

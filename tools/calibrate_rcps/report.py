@@ -162,8 +162,12 @@ def percent(share):
 
 
 def rounded_up(lambdas):
-    """Return lambdas for people: rounded up to four decimals, so that the sets stay large enough."""
-    return [float(np.ceil(value * 1e4 - 1e-9) / 1e4) for value in lambdas]
+    """Return lambdas for people: rounded up to four decimals, so that the sets stay large enough.
+
+    A lambda a hair above such a number is not that number: truths on the very edge of its sets would be missed.
+    """
+    near = [round(float(value), 4) for value in lambdas]
+    return [found if found >= value else round(found + 1e-4, 4) for found, value in zip(near, lambdas)]
 
 
 def promise(rules, levels, num_dims, scheme="mean"):

@@ -178,23 +178,32 @@ class RCPS_Results_Runner(RunnerPictures):  # noqa: N801 (the name that notebook
         for level in self._levels:
             self.indices_per_difficulty_level[level.name] = range(start, start + level.count)
             start += level.count
-        for group, runs in spread_over_splits(self._levels, self.rules(total_runs)):
-            if np.isnan(runs.risks).any():
-                calibrate(self._levels, self.rules(1))  # says why, where all images together have none either
-                raise InputError(f"no lambda passes in {int(np.isnan(runs.risks).sum())} of {total_runs} splits",
-                                 do="Use a larger alpha, or more images")
+        for group, runs in self._spread(self._levels, total_runs):
             members = [self._levels[place] for place in group.members]
             found = published.published_results(members, self.lambda_values, runs)
             self.all_rcps_stats |= found["all_rcps_stats"]
             self.test_idx_list |= found["test_idx_list"]
 
+    def _spread(self, levels, total_runs):
+        """Return [(Group, Runs)] of some levels. Raises NoLambda or InputError where no lambda passes in some split."""
+        found = spread_over_splits(levels, self.rules(total_runs))
+        missing = max(int(np.isnan(runs.risks).sum()) for _, runs in found)
+        if missing:
+            calibrate(levels, self.rules(1))  # says why, where all images together have none either
+            raise InputError(f"no lambda passes in {missing} of {total_runs} splits",
+                             do="Use a larger alpha, or more images")
+        return found
+
     def calibrate_per_difficulty_level(self, resize_factor, total_runs=50):
-        """Choose lambda for one level by itself and fill its entries of all_rcps_stats and test_idx_list."""
+        """Choose lambda for one level by itself and fill its entries of all_rcps_stats and test_idx_list.
+
+        Raises NoLambda or InputError where no lambda passes in some split.
+        """
         if resize_factor not in self.resize_factors:
             raise InputError(f"no level of factor {resize_factor}", where="resize_factor",
                              do=f"Use {', '.join(map(str, self.resize_factors))}")
         level = self._levels[list(self.resize_factors).index(resize_factor)]
-        ((_, runs),) = spread_over_splits([level], self.rules(total_runs))
+        ((_, runs),) = self._spread([level], total_runs)
         found = published.published_results([level], self.lambda_values, runs)
         self.all_rcps_stats |= found["all_rcps_stats"]
         self.test_idx_list |= found["test_idx_list"]

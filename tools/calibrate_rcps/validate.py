@@ -27,6 +27,7 @@ def validate(options):
 def examine(outputs, dims, names):
     """Return what an outputs.npz holds, as plain values. Raises InputError for a damaged file and for bad numbers."""
     from common.rcps.outputs import KEYS, LOWER, POINT, TRUTH, UPPER
+    from common.rcps.sets import critical_values, make_intervals
 
     has_truth = outputs.has_truth()
     dims, count = np.asarray(dims), 0
@@ -43,8 +44,9 @@ def examine(outputs, dims, names):
                                  where=outputs.path, do="Look at that image, or write the file again")
         point, lower, upper = (np.float64(block[key][:, dims]) for key in (POINT, LOWER, UPPER))
         crossed += ((lower > upper) | (lower > point) | (upper < point)).sum(axis=0)
-        residual = np.float64(block[TRUTH][:, dims]) - point - centre
-        floor += (((residual < 0) & (lower >= point)) | ((residual > 0) & (upper <= point))).sum(axis=0)
+        known = has_truth[count : count + len(point)]
+        intervals = make_intervals(*(values[known] for values in (block[TRUTH][:, dims], point, lower, upper)), centre)
+        floor += np.isinf(critical_values(intervals)).sum(axis=0)
         count += len(point)
     worst = np.argsort(-floor, kind="stable")[:3]
     return {"file": str(outputs.path), "num_images": outputs.count, "num_dims": outputs.num_dims,

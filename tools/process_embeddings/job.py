@@ -29,7 +29,7 @@ def process(options):
     sets = [read.open_set(word, options.data_dir, options.layer, options.max_samples) for word in words]
     read.check_alike(sets)
     base, further = sets[: len(sets) - len(options.project)], sets[len(sets) - len(options.project) :]
-    overlap.check_size(sum(len(item.records) for item in base), options.n_components)
+    overlap.check_size(sum(len(item.records) for item in base), options.n_components, options.max_samples)
     embed.check_metric(options.metric)
     stem = read.map_stem(options)
     options = dataclasses.replace(options, more_maps=other_maps(options.more_maps, stem))
@@ -168,6 +168,9 @@ def measure_map(made, sets, classes, options):
     notes = overlap.notes_on(sets)
     if made.scaler.replaced:
         notes.append(f"{made.scaler.replaced} values were NaN or infinite and set to 0")
+    if options.no_normalize and made.scaler.scale[0] != 1:
+        notes.append(f"all values were divided by {made.scaler.scale[0]:.3g}, as their squares are beyond single "
+                     "precision")
     if options.fast:
         notes.append("made without a seed: not reproducible")
     if embed.all_equal(made.features):
@@ -193,7 +196,7 @@ def write_files(stem, made, sets, classes, results, options, more):
     description = describe(sets, results, options, stem.parent)
     if options.pickle:
         write.write_pickle(path["pkl"], embed.as_published(made.reducer, options.random_state), made.scaler,
-                           made.components, not options.no_normalize)
+                           made.components, not options.no_normalize or made.scaler.scale[0] != 1)
         outputs.append("pkl")
     if options.explorer:
         own = tab_of(description, records, vars(made) | {"set": made.group}, stem.parent)

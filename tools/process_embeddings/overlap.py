@@ -166,8 +166,10 @@ def _short(value):
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-def check_size(count, n_components):
-    """Raise InputError for too few samples for a map."""
+def check_size(count, n_components, max_samples=None):
+    """Raise InputError for too few samples for a map, or too few of the first ones."""
     if count < n_components + 3:
-        raise InputError(f"{count} samples are too few for a map of {n_components} dimensions", where="--max_samples",
+        samples = "1 sample is" if count == 1 else f"{count} samples are"
+        raise InputError(f"{samples} too few for a map of {n_components} dimensions",
+                         where=None if max_samples is None else f"--max_samples {max_samples}",
                          do=f"Use at least {n_components + 3}")

@@ -18,6 +18,7 @@ MAX_PASSES = 5  # as many multiplications as scikit-learn makes
 TOLERANCE = 1e-3  # relative change of the variance found at which the search ends
 EXACT = 2048  # rows or columns up to which the decomposition is exact
 COLUMNS = 8192  # products of longer rows are summed in float64
+SMALLEST, LARGEST = 1e-12, 1e12  # of values that are left as they are without standardisation
 CACHED_BYTES = 1 << 28  # a matrix up to this size is kept in memory rather than read for each pass
 
 
@@ -87,7 +88,7 @@ class Scaler:
 def fit_scaler(rows, normalize=True, centre=True):
     """Return the Scaler of rows (N, D): population standard deviation, 1 for a constant feature.
 
-    normalize False: the scale is 1 everywhere.  centre False: the mean is 0 everywhere.
+    normalize False: one scale for all features, see common_scale.  centre False: the mean is 0 everywhere.
     Raises InputError when no value is finite.
     """
     mean, squares, count, replaced = np.zeros(rows.shape[1]), np.zeros(rows.shape[1]), 0, 0
@@ -107,8 +108,14 @@ def fit_scaler(rows, normalize=True, centre=True):
                          do="Extract them again with --input_mode clean or a sigma above 0")
     variance = squares / count  # merged over blocks as by Chan et al. (1979); "constant" allows for rounding errors
     constant = variance <= count * np.finfo(float).eps * variance + (count * mean * np.finfo(float).eps) ** 2
-    scale = np.where(constant, 1.0, np.sqrt(variance)) if normalize else np.ones_like(mean)
+    scale = np.where(constant, 1.0, np.sqrt(variance)) if normalize else \
+        np.full_like(mean, common_scale(np.sqrt(variance.max() if centre else (variance + mean**2).max())))
     return Scaler(mean if centre else np.zeros_like(mean), scale, replaced)
+
+
+def common_scale(size):
+    """Return 1, or for values whose squares float32 cannot hold the power of two that brings their size near 1."""
+    return 1.0 if size == 0 or SMALLEST < size < LARGEST else 2.0 ** np.floor(np.log2(size))
 
 
 @dataclass

@@ -1,10 +1,8 @@
 """The files of a map: table and description as published, parameters as npz, a figure, the pickle on request."""
 
-import io
-
 import numpy as np
 
-from common.files import atomic_path, write_bytes, write_npz
+from common.files import atomic_path, write_npz
 from common.formats import tables
 from tools.process_embeddings.columns import cell_text
 
@@ -78,8 +76,9 @@ def write_pickle(path, reducer, scaler, components, normalize):
 
 def write_plot(path, embedding, group, names, classes):
     """Write the PNG: the points coloured by set, or by class where there is one set."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+
+    from common.images.figures import save_figure
 
     figure = Figure(figsize=(8, 7), dpi=120, layout="constrained")
     axes = figure.add_subplot(projection="3d") if embedding.shape[1] == 3 else figure.add_subplot()
@@ -87,8 +86,8 @@ def write_plot(path, embedding, group, names, classes):
     if len(names) > 1:
         for number, name in enumerate(names):
             axes.scatter(*embedding[group == number].T, s=size, linewidths=0, alpha=0.7,
-                         label=f"{name} ({(group == number).sum()})")
-        axes.legend(markerscale=(20 / size) ** 0.5, frameon=False, loc="best")
+                         label=f"{' ' * name.startswith('_')}{name} ({(group == number).sum()})")
+        axes.legend(markerscale=(20 / size) ** 0.5, frameon=False, loc="upper right")
     else:
         count = len(classes.names)
         axes.scatter(*embedding.T, s=size, linewidths=0, alpha=0.8, c=classes.of,
@@ -96,6 +95,4 @@ def write_plot(path, embedding, group, names, classes):
         axes.set_title(f"{names[0]}: {len(embedding)} samples, {count} classes")
     axes.set_xticks([])
     axes.set_yticks([])
-    stream = io.BytesIO()
-    FigureCanvasAgg(figure).print_png(stream, metadata={"Software": None})
-    write_bytes(path, stream.getvalue())
+    save_figure(path, figure)

@@ -94,11 +94,12 @@ class SetSource:
     def __init__(self, options):
         import numpy as np
 
-        from common.datasets import open_dataset
+        from common.datasets import is_array_file, open_dataset
 
         split = {None: "train", "val": "test"}.get(options.split, options.split)
-        if split == "all":
+        if split == "all" and not is_array_file(options.data):
             raise InputError("a named data set is read one split at a time", where="--split all", do="Use train or val")
+        self.held_out_of = options.data if is_array_file(options.data) else None
         self.images = open_dataset(options.data, split, options.data_dir, options.resolution)
         self.labelled = self.images.labels is not None
         if options.conditional and not self.labelled:
@@ -117,8 +118,12 @@ class SetSource:
         """Do nothing: nothing has to be unpacked."""
 
     def notes(self):
-        """Return notes for the user."""
-        return []
+        """Return notes for the user: of a file of one's own, that some of its images are held out."""
+        taken, stored = len(self.images), self.images.stored
+        if self.held_out_of is None or taken == stored:
+            return []
+        return [f"note: {taken:,} of the {stored:,} images of {self.held_out_of} are taken, as its {self.images.split} "
+                "split; --split all takes all"]
 
     def title(self, number):
         """Return an image's name in messages."""

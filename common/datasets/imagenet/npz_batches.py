@@ -65,7 +65,7 @@ def open_npz_batches(folder, subset="auto", partial=False):
     if index is None:
         index = _make_index(paths, stamps)
         _write_index(cached, stamps, *index)
-    return NpzBatches(*index, [*notes, *_ends_early(index[0])])
+    return NpzBatches(*index, [*notes, *_ends_early(index[0]), *_copies(index[0])])
 
 
 def _ends_early(batches):
@@ -73,6 +73,17 @@ def _ends_early(batches):
     if len(batches) >= PUBLISHED_FILES or any(batch.rows != PUBLISHED_ROWS for batch in batches):
         return []
     return [f"note: {len(batches)} of the {PUBLISHED_FILES} published batches are there"]
+
+
+def _copies(batches):
+    """Return a note for each .npz whose images are those of an earlier one, by number and check sum."""
+    first, notes = {}, []
+    for batch in batches:
+        if batch.path.suffix.lower() == ".npz" and batch.rows:
+            other = first.setdefault((batch.rows, _check_sum(batch.path)), batch.path)
+            if other != batch.path:
+                notes.append(f"note: {batch.path} has the same images as {other.name}: they are read twice")
+    return notes
 
 
 def _read_index(cached, stamps, paths):
@@ -157,7 +168,7 @@ def _check_sum(path):
     """Return the CRC-32 of a batch's images, which an .npz tells, or of a whole pickle."""
     import zlib
 
-    if path.suffix == ".npz":
+    if path.suffix.lower() == ".npz":
         with open_zip(path) as archive:
             return archive.getinfo("data.npy").CRC
     total = 0

@@ -129,7 +129,7 @@ class NpzSource(ArraySource):
         from common.datasets.imagenet.npz_batches import open_npz_batches
 
         super().__init__(settings, open_npz_batches(path, settings.npz_subset, settings.npz_partial))
-        first = self.reader.batches[0].path.name
+        first = self.reader.batches[0].path.name.lower()
         self.split = next((split for split in ("train", "val") if first.startswith(split)), None)
         self.classes, self.class_index = read_class_map(settings.class_map, self.reader.labels, path)
 

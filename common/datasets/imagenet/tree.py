@@ -24,7 +24,9 @@ LARGEST = 1_000_000  # class that a folder may name: larger numbers are dates an
 
 
 class FolderFiles:
-    """Files below a folder."""
+    """Files below a folder. top: of a zip, the folder around everything."""
+
+    top = ""
 
     def __init__(self, root):
         self.root = Path(root)
@@ -86,6 +88,8 @@ class ZipFiles:
 
         self.root, self._lock = Path(path), threading.Lock()
         self._archive, self._entries = open_zip(path), {}
+        tops = {name.partition("/")[0] for name in self._archive.namelist() if "/" in name}
+        self.top = f"{tops.pop()}/" if len(tops) == 1 else ""
 
     def names(self, split):
         """Return sorted names `split/...` of the images in the folder `split` (None: of all, with full names)."""
@@ -114,8 +118,8 @@ class ZipFiles:
         """Return an entry's bytes, None when there is no such entry."""
         if name not in self._archive.namelist():
             return None
-        self._entries[name] = self._archive.getinfo(name)
-        return self.read(name)
+        with zip_errors(f"{self.root}: {name}", "cannot be unpacked"), self._lock:
+            return self._archive.read(name)
 
     def size(self, name):
         """Return an entry's size in bytes, unpacked."""
@@ -139,7 +143,8 @@ class ImageTree:
         import numpy as np
 
         self.files, self.notes, self.labelled = open_files(root), [], False
-        if split is not None and not self.files.has(split) and self.files.optional(LABELS) is not None:
+        labels_there = any(self.files.optional(top + LABELS) is not None for top in {"", self.files.top})
+        if split is not None and not self.files.has(split) and labels_there:
             self.notes.append(f"note: {root} has a {LABELS} and no {split}/: all of it is read")
             split = None
         self.split, self.names = split, self.files.names(split)
@@ -203,15 +208,17 @@ class ImageTree:
 
     def _read_labels(self):
         """Return {name: class} of the dataset.json beside the folders, None where there is none or it has no labels."""
-        data, inner = self.files.optional(LABELS), ""
-        if data is None and self.split is not None:
-            inner = f"{self.split}/"
-            data = self.files.optional(inner + LABELS)
+        tops = {"": None, (self.files.top if self.split is not None else ""): None}  # names in a split begin with it
+        places = ((inner, self.files.optional(top + inner + LABELS)) for inner in self._folders_above() for top in tops)
+        inner, data = next(((inner, data) for inner, data in places if data is not None), ("", None))
         if data is None:
             return None
         where, do = f"{self.files.root}: {inner}{LABELS}", 'Expected {"labels": [["00000/img00000000.png", 0], ...]}'
         try:
-            entries = [(inner + str(name), number) for name, number in json.loads(data)["labels"] or []]
+            entries = json.loads(data)["labels"] or []
+            entries = entries.items() if isinstance(entries, dict) else entries  # the originals' reader takes either
+            entries = [(inner + str(name), int(number) if isinstance(number, float) and number.is_integer() else number)
+                       for name, number in entries]
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise InputError(f"not a list of labels ({error})", where=where, do=do) from error
         labels = dict(entries)
@@ -221,6 +228,12 @@ class ImageTree:
         if twice is not None:
             raise InputError(f"{twice} has two labels", where=where, do="Remove one of them")
         return labels or None
+
+    def _folders_above(self):
+        """Yield the folders that hold all images, from the outermost: "", "edm/", "edm/00000/"."""
+        common = os.path.commonpath([os.path.dirname(name) for name in self.names])
+        for place in range(common.count("/") + 2 if common else 1):
+            yield "".join(f"{part}/" for part in common.split("/")[:place])
 
     def __len__(self):
         return len(self.names)

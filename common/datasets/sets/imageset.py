@@ -9,7 +9,8 @@ from common.errors import InputError
 class ImageSet:
     """Images of one split, all of one size.
 
-    name, split: text.  labels: (N,) int64 from 0, or None.  image_shape: (H, W, C).
+    name, split: text.  stored: how many images of all splits its files hold.  labels: (N,) int64 from 0, or None.
+    image_shape: (H, W, C).
     rows: (N,) positions in the store of this split's images, or None for all of them in order.
     A subclass has `_load(positions)`, (n, H, W, C) uint8, `_identity(without)`, plain values that identify its files,
     and `_headers()`, {decode.Header: number of images}.
@@ -17,7 +18,7 @@ class ImageSet:
     """
 
     def __init__(self, name, split, count, image_shape, labels=None, rows=None):
-        self.name, self.split = str(name), split
+        self.name, self.split, self.stored = str(name), split, int(count)
         self.image_shape = tuple(int(value) for value in image_shape)
         self.labels = labels if labels is None or rows is None else labels[rows]
         self._rows = rows

@@ -17,7 +17,8 @@ from common.rcps.bounds import (
     log_capital,
     predictable_bets,
 )
-from common.rcps.choice import NoLambda, choose_exact, no_lambda
+from common.rcps.choice import NoLambda, choose_exact, no_lambda, too_few
+from common.rcps.splits import split_images
 
 LEAST = [("crc", 0.1, 0.1, 9), ("crc", 0.05, 0.05, 19), ("hb", 0.1, 0.1, 22), ("hb", 0.05, 0.05, 59),
          ("hb", 0.1, 0.01, 44), ("binomial", 0.1, 0.1, 22), ("binomial", 0.05, 0.05, 59), ("binomial", 0.1, 0.01, 44),
@@ -87,6 +88,8 @@ def test_compare_with_alpha():
 def test_n_plus_one():
     assert RiskTest("crc", 0.29, 0.1, 1).allowed(99) == 28
     assert as_fraction(0.29).limit_denominator() == as_fraction(29 / 100)
+    assert len(next(split_images(100, 1, 0.29))[0]) == 29
+    assert len(next(split_images(100, 1, 0.8, "published"))[0]) == 80
 
 
 def test_float_levels():
@@ -95,6 +98,7 @@ def test_float_levels():
     for bound in (*BOUNDS[:2], "hb", "crc"):
         three = [RiskTest(bound, as_level(alpha), 0.1, 33).claims(misses) for alpha in (0.3, 0.1 + 0.2, 0.7 - 0.4)]
         assert three[0] == three[1] == three[2]
+        assert RiskTest(bound, 0.1 + 0.2, 0.1, 33) == RiskTest(bound, 0.3, 0.1, 33)
 
 
 def test_unattainable_is_not_clamped():
@@ -102,6 +106,24 @@ def test_unattainable_is_not_clamped():
         choose_exact(np.random.default_rng(0).random((5, 3)), RiskTest("crc", 0.1, 0.1, 3))
     values = np.random.default_rng(0).random((20, 3))
     assert "at least 25 are needed" in str(no_lambda(values, RiskTest("wsr", 0.1, 0.1, 3)))
+    assert "delta" not in str(no_lambda(values[:1], RiskTest("crc", 0.1, 0.1, 3)))
+
+
+def test_unattainable_counts_the_images_that_are_needed_in_all():
+    wsr = RiskTest("wsr", 0.1, 0.1, 3)  # 25 losses
+    assert "30 images are too few (24 of them are left to choose lambda)" in str(too_few(wsr, 30, 24, 0.2))
+    assert "at least 31 are needed" in str(too_few(wsr, 30, 24, 0.2))  # int(0.2 * 31) give the shape, 25 are left
+    assert "1 image is too few: with bound wsr" in str(too_few(wsr, 1, 3))
+    assert "at least 9 are needed" in str(too_few(wsr, 8, 24))  # at three levels each
+
+
+@pytest.mark.parametrize("bound", ["wsr", "anytime"])
+def test_compare_with_alpha_where_few_losses_bound_nothing(bound):
+    rng = np.random.default_rng(5)
+    for number in (1, 2, 12):
+        for _ in range(50):
+            test, misses = RiskTest(bound, 0.3, 0.5, 3), rng.integers(0, 4, number)
+            assert bool(test.claims(misses)) == (test.upper_bound(misses) <= 0.3)
 
 
 @pytest.mark.parametrize("bound", [*BOUNDS, "crc"])

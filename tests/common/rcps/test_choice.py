@@ -112,6 +112,9 @@ def test_no_lambda_is_said():
     assert caught.value.reason == "floor"
     assert no_lambda(critical, RiskTest("wsr", 0.1, 0.1, 4), FINE).reason == "floor"
     assert no_lambda(20 + np.zeros((200, 4)), RiskTest("wsr", 0.1, 0.1, 4), FINE).reason == "grid"
+    critical = np.full((200, 4), 20.0)  # beyond the grid; half of the truths lie on the other side of the point
+    critical[:, 2:] = -np.inf
+    assert no_lambda(critical, RiskTest("wsr", 0.1, 0.1, 4), FINE).reason == "grid"
 
 
 def literal_misses(point, below, above, truth, grid):

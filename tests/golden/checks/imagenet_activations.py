@@ -105,9 +105,13 @@ def edm_pickle(case):
     return Judged(ratios, {"denoised": network(case.tensor("x"), case.tensor("sigma"), labels)})
 
 
+SAMPLING = {"sigma_min": 0.002, "sigma_max": 80, "rho": 7, "S_churn": 0, "S_min": 0, "S_max": float("inf"),
+            "S_noise": 1, "dmd_class": 0, "cfg_scale": 1}  # where a case's args do not say
+
+
 @check("imagenet_activations/samplers")
 def samplers(case):
-    network, args = build(case), case.spec["args"]
+    network, args = build(case), {**SAMPLING, **case.spec["args"]}
     config, latents, step_noise = network.config, case.tensor("latents"), case.tensor("step_noise")
 
     def given(dtype):
@@ -143,7 +147,7 @@ def generate(case):
     """The network's part: labels, the original's noise, images and activations, batch by batch."""
     network, args = build(case), case.spec["args"]
     count, size, config = args["num_samples"], args["batch_size"], network.config
-    labels = class_sequence(args["seed"], count, config.label_dim, args["samples_per_class"])
+    labels = class_sequence(args["seed"], count, max(config.label_dim, 1), args.get("samples_per_class"))
     stream, layers = torch.Generator().manual_seed(args["seed"]), args["layers"].split(",")
     got, noises, images = {"labels": labels}, [], []
     for number, first in enumerate(range(0, count, size)):

@@ -79,7 +79,7 @@ def run_extraction(case, folder, *words):
     torch.save({**state, **config}, folder / "network.pth")
     out, screen = folder / "data", io.StringIO()
     args = {"split": case.spec["dataset_info"]["split"], **args}  # the original's default, whatever it reads
-    given = [text for name, value in args.items() for text in (f"--{name}", str(value))]
+    given = [word for name, value in args.items() for word in as_words(name, value)]
     command = ["--checkpoint_path", str(folder / "network.pth"), "--output_dir", str(out), "--device", "cpu", "--quiet",
                *given]
     with contextlib.redirect_stderr(screen):
@@ -87,6 +87,14 @@ def run_extraction(case, folder, *words):
     if status:
         raise InputError(f"the extraction ended with {status}: {screen.getvalue().strip()}", where=case.folder)
     return out
+
+
+def as_words(name, value):
+    """Return the words of an argument: none for null and false, the flag alone for true, several for a list."""
+    if value is None or value is False:
+        return []
+    values = [] if value is True else value if isinstance(value, list) else [value]
+    return [f"--{name}", *map(str, values)]
 
 
 def judge_tree(case, out):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import re
 
 import numpy as np
 
@@ -38,7 +39,7 @@ LEVELS = ("easy", "medium", "hard")
 def rcps_calibration(case):
     """Outputs at some levels calibrated as published, with each bound and normalisation: choices, risks, set sizes.
 
-    Where no lambda passes the original takes the first, 0: empty sets, of risk 1.
+    Where no lambda passes the original takes the first, 0: empty sets, of risk 1; tables of other bounds say -1 there.
     """
     from common.rcps.choice import PUBLISHED
     from common.rcps.splits import published_seeds
@@ -50,7 +51,7 @@ def rcps_calibration(case):
     risks = {"mean_emp_risks": runs.risks, "uncalibrated_test_risk": runs.plain_risks, **_at_choice(group, runs)}
     sizes = {}
     for level in levels:
-        own_risks, own_sizes = _of_level(level, runs)
+        own_risks, own_sizes = _of_level(case, level, runs)
         risks |= own_risks
         sizes |= own_sizes
     for scheme, flag in (("min_max", "min_max_legacy"), ("none", "none")):
@@ -60,6 +61,9 @@ def rcps_calibration(case):
         risks[f"{scheme}_mean_emp_risks"] = other.risks
     for name, bound in (("hoeffding", "hoeffding"), ("hb", "hb"), ("hb_runner", "bentkus")):
         exact[f"idx_lambda_{name}"] = _calibrate(case, "mean", bound)[2].places[:, 0]
+    for name, chosen in exact.items():  # 0 is never a choice: at lambda 0 everything is missed
+        if name.startswith("idx_lambda_") and np.shape(case.arrays.get(name)) == np.shape(chosen):
+            exact[name] = np.where((chosen == 0) & (case.arrays[name] == -1), -1, chosen)
     judged = {}
     for got, limits in ((exact, {}), (risks, {"atol": 1e-9}), (sizes, {"rtol": 1e-5})):
         judged |= {name: within(value, case.arrays[name], **limits) for name, value in got.items()
@@ -76,7 +80,7 @@ def _calibrate(case, scheme, bound):
     from tools.calibrate_rcps.options import CalibrateOptions, settle
 
     factors = sorted(case.spec["files"], key=int)
-    names = LEVELS if len(factors) == len(LEVELS) else [f"level_{factor}" for factor in factors]
+    names = _level_names(case, factors)
     found = [(name, int(factor), case.file(factor) / "outputs.npz")
              for name, factor in zip(names, factors, strict=True)]
     promised = {name: [value] if name == "alpha" else value for name in ("alpha", "delta")
@@ -87,6 +91,14 @@ def _calibrate(case, scheme, bound):
     (rules,) = settle(options).values()
     ((group, runs),) = spread_over_splits(levels, rules)
     return levels, group, _as_published(group, runs)
+
+
+def _level_names(case, factors):
+    """Return the levels' names as the case's arrays have them, in order; those of three are the published ones."""
+    named = [name.removeprefix("emp_risk_all_") for name in case.arrays if name.startswith("emp_risk_all_")]
+    if len(factors) == len(LEVELS) and {*named} <= {*LEVELS}:
+        return LEVELS
+    return named if len(named) == len(factors) else [f"level_{factor}" for factor in factors]
 
 
 def _as_published(group, runs):
@@ -113,7 +125,7 @@ def _at_choice(group, runs):
     return found
 
 
-def _of_level(level, runs):
+def _of_level(case, level, runs):
     """Return (risks, set sizes) of a level's arrays: over all its images, and the edges of the last run."""
     from common.rcps.choice import PUBLISHED
     from tools.calibrate_rcps.published import level_stats, prediction_sets
@@ -124,6 +136,9 @@ def _of_level(level, runs):
     mean = mean_sizes(level, runs.lambdas, runs.settings)
     edges = {f"lower_{name}_last": lower[last], f"upper_{name}_last": upper[last]}
     width = upper[last] - lower[last]
+    firsts = {name: int(found[1]) for name in case.arrays
+              if (found := re.fullmatch(rf"width_{re.escape(level.name)}_last_first(\d+)", name))}
     return ({f"emp_risk_all_{name}": [risks.mean() for risks in stats["all_emp_risks"]]},
             {f"set_size_mean_per_dim_{name}": mean, f"set_size_mean_{name}": mean.mean(axis=1), **edges,
-             f"width_{name}_last": width.mean(axis=0), f"width_{name}_last_first50": width[:50].mean(axis=0)})
+             f"width_{name}_last": width.mean(axis=0),
+             **{first: width[:count].mean(axis=0) for first, count in firsts.items()}})

@@ -31,7 +31,7 @@ def encoder_blocks(case):
         else:
             outputs, inputs = state["res_layer.1.weight"].shape[:2]
             squeeze = any(key.startswith("res_layer.5.") for key in state)
-            block = IRBlock(inputs, outputs, x.shape[-1] // expected.shape[-1], squeeze)
+            block = IRBlock(inputs, outputs, -(-x.shape[-1] // expected.shape[-1]), squeeze)  # 7 px become 4
         load_strictly(block, state, name)
         found[name] = block.eval()(x)
     return found

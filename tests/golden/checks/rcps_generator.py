@@ -1,5 +1,7 @@
 """Checks of area rcps that run StyleGAN2: its operations, the generator, statistics of StyleSpace."""
 
+import re
+
 import numpy as np
 import torch
 
@@ -111,8 +113,15 @@ def stylegan2_large(case):
     flat, size = image.flatten(2), case.arrays["image_avgpool16"].shape[-1]
     return {"w": w, "style_vectors": vectors, "style_dims": style_dims(network.widths),
             "image_avgpool16": torch.nn.functional.avg_pool2d(image, image.shape[-1] // size),
-            "image_crop": image[:, :, 480:544, 500:564], "image_mean": flat.mean(-1),
+            "image_crop": image[_crop(case)], "image_mean": flat.mean(-1),
             "image_std": flat.std(-1)}
+
+
+def _crop(case):
+    """Return the part of the picture that the case describes: "image[:, :, 480:544, 500:564]"."""
+    described = re.search(r"(\d+):(\d+), *(\d+):(\d+)\]", str(case.spec.get("arrays", {}).get("image_crop", "")))
+    top, bottom, left, right = map(int, described.groups()) if described else (480, 544, 500, 564)
+    return ..., slice(top, bottom), slice(left, right)
 
 
 @check("rcps/style_space_stats")

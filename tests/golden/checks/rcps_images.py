@@ -50,7 +50,7 @@ def corruptions(case):
     """
     x, found = case.tensor("image"), {}
     for name in case.arrays:
-        if named := re.fullmatch(r"blur_k(\d+)_s(\d+)", name):
+        if named := re.fullmatch(r"blur_k(\d+)_s([\d.]+)", name):
             found[name] = degradations.blur(x, int(named[1]), float(named[2]))
         elif named := re.fullmatch(r"down(\d+)", name):
             found[name] = degradations.shrink_and_enlarge(x, int(named[1]))[:, ::2, ::2]

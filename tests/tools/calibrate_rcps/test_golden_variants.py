@@ -75,8 +75,25 @@ def test_calibrations_of_other_sizes_and_without_a_lambda(tmp_path, factors, cou
     result = run_case(case, find_check("rcps/rcps_calibration"))
     assert result.passed, result.line()
     assert (0 in found["idx_lambda_hoeffding"]) == (scale == 60 or count * len(factors) * 0.8 < 116)
+    none = np.array(found["idx_lambda_hoeffding"])  # for which tables of other bounds than the original's say -1
+    case.arrays["idx_lambda_hoeffding"] = np.where(none == 0, -1, none)
+    assert run_case(case, find_check("rcps/rcps_calibration")).passed
     case.arrays["idx_lambda_calib"][0] += 1
     assert not run_case(case, find_check("rcps/rcps_calibration")).passed
+
+
+def test_levels_and_image_counts_are_those_of_the_cases_arrays(tmp_path):
+    files = [make_outputs(tmp_path / str(factor) / "outputs.npz", count=20, dims=9) for factor in (2, 4)]
+    found = literal(files, [7, 2], 0.3, 3)
+    with np.load(files[1]) as outputs:
+        width = (outputs["all_sv_hat_uq"] - outputs["all_sv_hat_lq"])[:7, [7, 2]].mean(axis=0)
+    more = {"emp_risk_all_near": found["miss_counts"][found["idx_lambda_calib"], :20].mean(axis=1) / 2,
+            "emp_risk_all_far": found["miss_counts"][found["idx_lambda_calib"], 20:].mean(axis=1) / 2,
+            "width_far_last_first7": width * GRID[found["idx_lambda_calib"][-1]]}
+    case = write_case(tmp_path, {"check": "rcps/rcps_calibration", "selected_dims": [7, 2], "total_runs": 3,
+                                 "alpha": 0.3, "files": {"2": "2", "4": "4"}}, **found, **more)
+    result = run_case(case, find_check("rcps/rcps_calibration"))
+    assert result.passed, result.line()
 
 
 def test_bounds_in_other_columns(tmp_path):

@@ -58,6 +58,23 @@ def test_not_a_face(calibrated, tmp_path):
     assert "are not like the calibration's (dim_2, dim_7): the promise is for images like those" in ended.err
 
 
+@pytest.mark.parametrize(("count", "dims", "by", "says"), [
+    (1, [2, 7], 14, "are not like the calibration's (dim_2, dim_7)"), (3, slice(None), 6, "more): the promise"),
+    (2, [], 0, "too few images (2) to tell"), (100, [], 0, None)])
+def test_not_a_face_among_few_photographs(calibrated, tmp_path, count, dims, by, says):
+    """One photograph is too few for a test of distributions: values outside the calibration's range are warned of."""
+    path = make_outputs(tmp_path / "photos.npz", seed=5, count=count, scale=0.85)
+    arrays = dict(np.load(path))
+    for name in (POINT, LOWER, UPPER):
+        arrays[name][:1, dims] += by
+    np.savez(path, **arrays)
+    ended = apply(calibrated, path, tmp_path / "sets")
+    assert ended.status == 0
+    assert ("warning" in ended.err) == (by > 0)
+    assert ("note:" in ended.err) == (says is not None and by == 0)
+    assert says is None or says in ended.err
+
+
 @pytest.mark.parametrize(("changed", "says"), [
     ({"encoder": "def"}, "was made by another encoder"),
     ({"dims": 39}, "has 39 coordinates, the calibration is for 40"),

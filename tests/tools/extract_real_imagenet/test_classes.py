@@ -134,6 +134,24 @@ def test_a8_labels_below_a_split_and_labels_of_ones_own(workplace):
                                         "--split", "all", "--class_map", "names.json")
 
 
+@pytest.mark.parametrize("packed", [False, True])
+def test_a8_labels_lie_in_a_folder_around_the_images(workplace, packed):
+    names = edm_set(workplace / "outer" / "set", [1, 0, 1])
+    source = zipped(workplace / "outer") if packed else "outer"
+    text = said("--imagenet_dir", source, "--class_map", "none", *([] if packed else ["--split", "all"]))
+    assert {path: entry[0] for path, entry in classes_of().items()} == dict(zip(
+        [f"set/{name}" for name in names], [1, 0, 1]))  # and not those of the folders 00000 and 00001
+    assert "warning" not in text
+    assert open_images(EdmTrainOptions(data=str(source), class_map="none"))[1].classes.tolist() == [1, 0, 1]
+
+
+def test_a8_labels_in_other_forms_that_the_originals_read(workplace):
+    names = edm_set(workplace / "set", [0, 7])
+    for labels in ({names[0]: 0, names[1]: 7}, [[names[0], 0.0], [names[1], 7.0]]):
+        (workplace / "set" / "dataset.json").write_text(json.dumps({"labels": labels}))
+        assert ImageTree("set", None).classes.tolist() == [0, 7]
+
+
 def test_a8_images_without_a_label_and_labels_without_an_image_are_counted(workplace):
     names = edm_set(workplace / "set", [0, 1, 2])
     (workplace / "set" / names[0]).unlink()

@@ -43,6 +43,15 @@ def test_a9_two_batches_of_one_number_are_refused(batches):
     refused("train_data_batch_02.npz: has the same number as train_data_batch_2.npz")
 
 
+def test_a9_a_batch_that_is_a_copy_of_another_is_noted(batches):
+    shutil.copy(batches / "train_data_batch_1.npz", batches / "Train_Data_Batch_4.npz")
+    text = said("--npz_dir", "npz")
+    assert "note: npz/Train_Data_Batch_4.npz has the same images as train_data_batch_1.npz: they are read twice" in text
+    assert text.count("has the same images") == 1
+    (batches / "Train_Data_Batch_4.npz").unlink()
+    assert "has the same images" not in said("--npz_dir", "npz", out="again")
+
+
 @pytest.mark.parametrize("name", ["train_data_batch_2.npz", "train_data_batch_2"])
 def test_a9_a_dangling_batch_is_refused(batches, name):
     (batches / "train_data_batch_2.npz").unlink()

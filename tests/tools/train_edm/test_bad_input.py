@@ -28,6 +28,7 @@ MISTAKES = {
     "--steps 0: must be at least 1": ("--steps", "0"),
     "--lr 0.0: must be above 0": ("--lr", "0"),
     "--lr nan: must be above 0": ("--lr", "nan"),
+    "--lr inf: must be above 0 and finite": ("--lr", "inf"),
     "--p_std 0.0: must be above 0": ("--p_std", "0"),
     "--dropout 1.0: must be at least 0 and below 1": ("--dropout", "1"),
     "--label_dropout 0.1: needs a class-conditional network": ("--noconditional", "--noclass_balanced",

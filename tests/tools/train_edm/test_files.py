@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from common.diffusion.labels import class_vectors
+from common.errors import InputError
 from common.networks.adm_weights import load_adm
 from tests.common.datasets.imagenet_files import write_batches, write_tree, zip_tree
 from tests.tools.activation_networks import save_network
@@ -96,6 +97,19 @@ def test_what_data_names_is_found_out(here):
         assert len(open_images(options)[1].classes) == count
     # class folders of any name
     assert len(open_images(EdmTrainOptions(data="flat", conditional=False))[1].classes) == 6
+
+
+def test_a9_images_of_ones_own_file_that_are_held_out_are_counted(here):
+    np.savez("own.npz", images=np.zeros((20, 8, 8, 3), np.uint8), labels=np.arange(20) % 2)
+    taken = {split: open_images(EdmTrainOptions(data="own.npz", class_map="none", split=split))[1]
+             for split in (None, "val", "all")}
+    assert {split: len(source.classes) for split, source in taken.items()} == {None: 18, "val": 2, "all": 20}
+    assert taken[None].notes() == ["note: 18 of the 20 images of own.npz are taken, as its train split; --split all "
+                                   "takes all"]
+    assert taken["all"].notes() == []
+    assert open_images(EdmTrainOptions(data="digits", class_map="none"))[1].notes() == []
+    with pytest.raises(InputError, match="one split at a time"):
+        open_images(EdmTrainOptions(data="digits", class_map="none", split="all"))
 
 
 def test_images_of_other_sizes_are_resized_like_the_sibling_does(here):
