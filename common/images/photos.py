@@ -108,7 +108,6 @@ def _full_range(data, notes):
     if is_pam(data):
         return _pam_pixels(data)
     _count_frames(data, notes)
-    _count_pictures(data, notes)
     pixels = None if needs_pillow(data) else _opencv_pixels(data)
     if pixels is None or (pixels.ndim == 2 and is_avif(data)):  # of grey AVIF OpenCV takes 16..235 for 0..255
         return _pillow_pixels(data)
@@ -187,24 +186,13 @@ def _divided_by_alpha(pixels):
 
 
 def _count_frames(data, notes):
-    """Note how many frames an animation has: the first is taken."""
+    """Note how many frames an animation has, or pictures a multi-picture JPEG: the first is taken."""
     from PIL import Image
 
-    animated = ((data[:4] == b"RIFF" and b"ANIM" in data[:64])
-                or (data[:4] == b"\x89PNG" and data.find(b"acTL", 0, data.find(b"IDAT")) > 0)
-                or data[4:12] == b"ftypavis")
-    if animated:
-        with (contextlib.suppress(*PILLOW_ERRORS, Image.DecompressionBombError), no_warnings(),
-              Image.open(io.BytesIO(data)) as image):
-            if getattr(image, "n_frames", 1) > 1:
-                notes["pages"] = image.n_frames
-
-
-def _count_pictures(data, notes):
-    """Note how many pictures a multi-picture JPEG has."""
-    from PIL import Image
-
-    if is_multi_picture(data):
+    several = (is_multi_picture(data) or (data[:4] == b"RIFF" and b"ANIM" in data[:64])
+               or (data[:4] == b"\x89PNG" and data.find(b"acTL", 0, data.find(b"IDAT")) > 0)
+               or data[4:12] == b"ftypavis")
+    if several:
         with (contextlib.suppress(*PILLOW_ERRORS, Image.DecompressionBombError), no_warnings(),
               Image.open(io.BytesIO(data)) as image):
             if getattr(image, "n_frames", 1) > 1:
