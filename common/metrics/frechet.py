@@ -13,6 +13,7 @@ import numpy as np
 
 from common.errors import InputError
 
+LARGEST = 1e75  # of means, rows and roots of covariances: products of two covariances stay below 1e308
 ROOT_ERROR = 1e-9  # error of the root's trace, relative to both traces, above which singular values are used
 
 
@@ -80,12 +81,17 @@ class Gaussian:
     """Mean and covariance of one side, the covariance as a matrix or, for fewer rows than features, as centred rows.
 
     mean: (D,).  covariance: (D, D), or None with rows.  rows: (n, D), (features - mean) / sqrt(n - 1).
-    Raises InputError for a mean or covariance with NaN or infinity.
+    Raises InputError for NaN or infinity, and values beyond LARGEST.
     """
 
     def __init__(self, mean, covariance=None, rows=None):
         if not all(np.isfinite(array).all() for array in (mean, covariance) if array is not None):
             raise InputError("statistics hold NaN or infinity", do="Compute them again")
+        spread = rows if covariance is None else np.sqrt(np.abs(np.diag(covariance)))
+        largest = max(np.abs(array).max(initial=0.0) for array in (mean, spread))
+        if largest > LARGEST:
+            raise InputError(f"features are as large as {largest:.2g}, too large for a Frechet distance",
+                             do=f"Scale both sides' features to below {LARGEST:.0g}")
         self.mean, self.covariance, self._rows = mean, covariance, rows
 
     @classmethod
