@@ -57,7 +57,7 @@ class FeatureStatistics:
     def covariance(self):
         """Return the unbiased covariance (D, D), n - 1 in the denominator. Raises InputError below two rows."""
         if self.count < 2:
-            raise InputError(f"{self.count} images are too few for a covariance", do="Use at least two")
+            raise InputError(f"too few images for a covariance: {self.count}", do="Use at least two")
         return self.scatter / (self.count - 1)
 
 
@@ -135,7 +135,7 @@ def _centre(features):
     """Return the mean (D,) and (rows - mean) / sqrt(n - 1), float64."""
     rows = np.asarray(features, dtype=np.float64)
     if len(rows) < 2:
-        raise InputError(f"{len(rows)} images are too few for a covariance", do="Use at least two")
+        raise InputError(f"too few images for a covariance: {len(rows)}", do="Use at least two")
     mean = rows.mean(axis=0)
     if not np.isfinite(mean).all():
         raise InputError("features hold NaN or infinity", do="Find the images that produce them")

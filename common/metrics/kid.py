@@ -87,7 +87,7 @@ def kid_both(features1, features2, num_subsets=100, subset_size=1000, seed=None,
                         for pair in ((sides[0],) * 2, (sides[1],) * 2, tuple(sides))))
     value = _unbiased(*(part.sum() for part in sums), *counts)
     if not np.isfinite(value):
-        raise InputError("features hold NaN or infinity", do="Find the images that produce them")
+        raise _not_finite()
     values = _unbiased(*parts, *(len(rows) for rows in drawn[0])) if drawn else None
     subsets = (None, None) if values is None else (float(values.mean()), float(values.std()))
     if groups == 1:
@@ -125,8 +125,13 @@ def kid_subsets(features1, features2, num_subsets=100, subset_size=1000, seed=No
         own = [_total(kernel.of(rows @ rows.T, norm, norm), diagonal=False) for rows, norm in zip((x, y), norms)]
         values[number] = _unbiased(*own, _total(kernel.of(x @ y.T, *norms)), len(x), len(y))
     if not np.isfinite(values).all():
-        raise InputError("features hold NaN or infinity", do="Find the images that produce them")
+        raise _not_finite()
     return float(values.mean()), float(values.std())
+
+
+def _not_finite():
+    return InputError("kernel values are not finite: features hold NaN or infinity, or are too large for the kernel",
+                      do="Find the images that produce them, or take another kernel or a larger sigma")
 
 
 def _total(values, diagonal=True):
@@ -192,7 +197,7 @@ def _check_counts(features1, features2):
     check_same_width(features1, features2)
     for features in (features1, features2):
         if features.shape[0] < 2:
-            raise InputError(f"{features.shape[0]} images are too few for a kernel distance", do="Use at least two")
+            raise InputError(f"too few images for a kernel distance: {features.shape[0]}", do="Use at least two")
 
 
 def _unbiased(within1, within2, cross, count1, count2):
