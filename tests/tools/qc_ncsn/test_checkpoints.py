@@ -65,6 +65,16 @@ def test_checkpoints_of_other_programs_serve_for_sampling(name, trained, tmp_pat
     assert np.array_equal(*same)
 
 
+def test_Q2_a_training_that_differs_from_the_one_it_starts_from_says_in_what(trained, tmp_path):
+    path = trained / "checkpoints" / "checkpoint_2.pth"
+    words = (*TRAIN, "--restore", path, "--workdir", tmp_path / "my runs", "--n_iters", "5")
+    ended = call(*words, "--config.model.sigma_max=20", "--dry_run")
+    assert f"note: {path} was trained with model.sigma_max 50.0, this training has 20.0" in ended.err
+    ended = call(*words)
+    assert "was trained with" not in ended.err
+    assert f"next: qc_ncsn sample --workdir '{tmp_path / 'my runs'}'" in ended.err
+
+
 def test_weights_alone_start_a_training_with_a_new_optimiser(trained, tmp_path):
     torch.save(load_torch(trained / "checkpoints" / "checkpoint_2.pth")["model"], tmp_path / "bare.pth")
     words = (*TRAIN, "--restore", tmp_path / "bare.pth", "--workdir", tmp_path / "w", "--n_iters", "1")
