@@ -113,7 +113,6 @@ def main(request):
     if restored is not None and options.init_step is None and restored.get("step") is not None:
         config["training"]["init_step"] = restored["step"] + 1
     check_config(config)
-    screen.note_restored(config, restored, options.restore)
     absent = [] if options.overwrite else stored_names(work.root)
     images = open_images(config, options.data_dir, absent=absent)
     check_set_apart(config["data"]["dataset"], work.root, "--workdir")
@@ -132,6 +131,7 @@ def main(request):
 
         unreadable = Unreadable(work.root, images, recorded, absent)
         run = ScoreTraining(options, config, work, images, unreadable, device, restored, job.overwrite)
+        screen.note_restored(config, restored, options.restore)
     del restored
 
     def train():
