@@ -53,7 +53,7 @@ RANGES = {
     "model.num_res_blocks": Range(1, 64), "model.attn_resolutions": Range(1, 4096),
     "model.dropout": Range(0, 1, "high"), "model.fourier_scale": Range(0, LARGE, "low"),
     "model.ema_rate": Range(0, 1, "high"), "model.init_scale": Range(0, LARGE),
-    "optim.lr": Range(0, LARGE, "low"), "optim.beta1": Range(0, 1, "high"), "optim.beta2": Range(0, 1, "high"),
+    "optim.lr": Range(0, 1e30, "low"), "optim.beta1": Range(0, 1, "high"), "optim.beta2": Range(0, 1, "high"),
     "optim.eps": Range(SMALL, LARGE), "optim.weight_decay": Range(0, LARGE), "optim.warmup": Range(0, STEPS),
     "optim.grad_clip": Range(-math.inf, math.inf, "both"),  # below 0 for no clipping
     "loss.balancing_fac": Range(-math.inf, math.inf, "both"), "loss.slices": Range(1, 10**5),
