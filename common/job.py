@@ -271,10 +271,10 @@ class Job:
         if self.overwrite and earlier is None:  # asked to replace files; folders may hold anything
             foreign = [path for path in foreign if path.is_dir()]
         if foreign:
-            ways = ", move it away, or --overwrite to replace it" if not foreign[0].is_dir() and earlier is None \
-                else ", or move it away"
+            may_replace = not foreign[0].is_dir() and earlier is None
+            advice = "move it away, or --overwrite to replace it" if may_replace else "or move it away"
             raise InputError("is in the way: no record says what wrote it", where=foreign[0],
-                             do=f"Choose another folder{ways}")
+                             do=f"Choose another folder, {advice}")
         owned = {path.resolve() for path in self._owned()}
         for place in self.inputs or ():
             if owned & {Path(place).resolve(), *Path(place).resolve().parents}:

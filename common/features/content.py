@@ -4,7 +4,7 @@ import hashlib
 import os
 
 from common.errors import InputError
-from common.files import read_json, write_json
+from common.files import open_regular, read_json, write_json
 
 UNREADABLE = "unreadable"
 
@@ -83,7 +83,7 @@ def _recall(memory):
 
 def _hash(path):
     digest = hashlib.blake2b(digest_size=16)
-    with open(path, "rb") as stream:
+    with open_regular(path) as stream:
         while block := stream.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()

@@ -7,6 +7,7 @@
 | .pkl | (mu, sigma) | StyleGAN, StyleGAN2 |
 | .npy | a dict of mu and sigma | scripts around pytorch-fid |
 | .pt | a dict of mu and sigma, or features (n, D) | torch-fidelity's cache |
+| .pkl, .npy, .pt | a dict with features (n, D) under feats, pool_3 or features | |
 """
 
 import re
@@ -66,7 +67,10 @@ def _as_arrays(value):
     """Return a value of torch.save with arrays for tensors."""
     if isinstance(value, dict):
         return {key: _as_arrays(item) for key, item in value.items()}
-    return value.numpy() if hasattr(value, "numpy") else value
+    if not hasattr(value, "numpy"):
+        return value
+    known = value.dtype.itemsize >= 4 or str(value.dtype) == "torch.float16" or not value.is_floating_point()
+    return (value if known else value.float()).detach().numpy()  # numpy has no bfloat16
 
 
 def _of_value(found, path):
@@ -77,6 +81,9 @@ def _of_value(found, path):
     entries = text_keys(found) if isinstance(found, dict) else {}
     if "raw_mean" in entries or "all_features" in entries:
         return _of_stylegan(entries, path)
+    rows = next((entries[name] for name in ("feats", "pool_3", "features") if name in entries), None)
+    if isinstance(rows, np.ndarray) and rows.ndim == 2:
+        return {"features": rows}
     entries = {NAMES.get(name, name): value for name, value in entries.items()}
     if not all(isinstance(entries.get(name), np.ndarray) for name in ("mu", "sigma")):
         held = ", ".join(map(str, list(entries)[:5])) or type(found).__name__

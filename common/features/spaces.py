@@ -14,6 +14,7 @@ MODULES = {  # extractors whose network is a program of the user's: name in mess
     "clip": ("CLIP", (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)),
 }
 EXTRACTORS = ("inception", "small", *MODULES, "vgg16")
+LARGEST = 1 << 22  # pixels of an image for SmallSpace: 2 GB of activations
 
 
 class Space:
@@ -117,7 +118,10 @@ class SmallSpace(Space):
         self.meta = {"extractor": small_features.NAME}
 
     def prepare(self, image):
-        """Return uint8 (H, W, 3); floats are rounded, and NaN is an InputError."""
+        """Return uint8 (H, W, 3); floats are rounded. NaN, and a size that this space is not for, are InputErrors."""
+        height, width = image.shape[:2]
+        if min(height, width) < 2 or height * width > LARGEST:
+            raise InputError(f"{width} x {height} pixels, {self.name} takes 2 x 2 to {LARGEST:,} in all")
         return to_bytes(image)
 
     def encode(self, prepared):

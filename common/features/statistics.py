@@ -5,7 +5,7 @@
 | .npz | mu, sigma | clean-fid (mu float32), pytorch-fid, EDM; ours adds mu_float64 and meta, which clean-fid ignores |
 | .npz | mu, sigma, mu_s, sigma_s, maybe arr_0 | guided-diffusion: of the last pool and of spatial features (sFID) |
 | .npz | feats | clean-fid, for the KID (..._kid.npz) |
-| .npz | pool_3, maybe logit | QC-NCSN, Score-SDE |
+| .npz | pool_3, maybe logit or logits | QC-NCSN, Score-SDE |
 | .npz | m, s, or mean, cov | other programs |
 | .npy | features, one row per image | |
 | .pkl, .pt, .npy of a dict | see common/features/foreign.py | EDM2, StyleGAN, torch-fidelity, ... |
@@ -24,11 +24,12 @@ from common.features.preparation import compare_preparations
 from common.files import plain, read_npz, system_errors, write_npz
 from common.formats.npy import npy_header
 from common.formats.npz import npz_names, write_npz_rows
-from common.formats.rows import FileRows, blocks
+from common.formats.rows import FileRows, blocks, native
 from common.metrics.frechet import FeatureStatistics, Gaussian, frechet_distance_between
 
 SPATIAL = {"mu": "mu_s", "sigma": "sigma_s"}
 ROWS = ("feats", "pool_3")  # names of arrays of features
+LOGITS = ("logit", "logits")
 TEXTS = ("meta", "features")  # names of arrays of text: ours, and the feature space of qc_ncsn's encoded images
 ASYMMETRY = 1e-5  # of a covariance, relative to its largest value
 MEAN_ERROR = 1e-4  # of a float32 mean of float32 rows, relative to mean and deviation; clean-fid's are 6e-6 off
@@ -157,7 +158,7 @@ def _read_npz(path):
     names = npz_names(path)
     for name in ROWS:
         if name in names and "mu" not in names:
-            return _of_file_rows(path, name, "logit" if "logit" in names else None, _read_meta(path))
+            return _of_file_rows(path, name, next((key for key in LOGITS if key in names), None), _read_meta(path))
     aliases = {NAMES.get(name, name): name for name in names if name in NAMES or name in ("mu", "sigma")}
     if not {"mu", "sigma"} & set(aliases):
         held = ", ".join(names[:5]) + (" ..." if len(names) > 5 else "")
@@ -204,7 +205,7 @@ def _read_container(path, metric, width):
         if rows.dtype.kind != "f" or 0 in rows.shape or not np.isfinite(rows).all():
             raise InputError(f"its features are {rows.dtype} {rows.shape}, expected finite floats (images, features)",
                              where=path, do=AGAIN)
-        return Statistics(features=rows, meta=found["meta"], path=path)
+        return Statistics(features=rows.astype(native(rows.dtype), copy=False), meta=found["meta"], path=path)
     mean = _check_mean(found["mu"], path)
     covariance = _check_covariance(found["sigma"], path, len(mean))
     return Statistics(mean, covariance, _read_count(found, "count", path), meta=found["meta"], path=path)
@@ -269,6 +270,10 @@ def _check_covariance(array, path, width, name="sigma"):
     limit = ASYMMETRY * np.abs(covariance).max()
     if np.abs(covariance - covariance.T).max() > limit or np.diag(covariance).min() < -limit:
         raise InputError(f"'{name}' is not symmetric with non-negative variances", where=path, do=AGAIN)
+    deviations = np.sqrt(np.maximum(np.diag(covariance), 0.0))
+    if (np.abs(covariance) > np.outer(deviations, deviations) * (1.0 + ASYMMETRY) + limit).any():
+        raise InputError(f"'{name}' is no covariance: entries are larger than their variances allow", where=path,
+                         do=AGAIN)
     return covariance if np.array_equal(covariance, covariance.T) else (covariance + covariance.T) / 2.0
 
 
@@ -307,10 +312,12 @@ def check_comparable(statistics1, statistics2, allow=()):
     if statistics1.width != statistics2.width:
         raise InputError(f"{names[0]} has {statistics1.width} features, {names[1]} {statistics2.width}",
                          do="Compare features of the same network")
-    notes = []
+    notes, extractors = [], {str(side.meta.get("extractor", "inception")) for side in (statistics1, statistics2)}
     for key in ("extractor", "resize", "metric", "weights", "antialias"):
         values = [side.meta.get(key) for side in (statistics1, statistics2)]
         told = f"{names[0]} has {key} {values[0]}, {names[1]} {values[1]}"
+        if key == "resize" and values == [None, None] and not all(name.startswith("inception") for name in extractors):
+            continue  # other spaces have a single one
         if None in values:
             unknown = " and ".join(name for name, value in zip(names, values) if value is None)
             notes += [f"{key} of {unknown} is unknown: assumed equal"] if key in ("extractor", "resize") else []

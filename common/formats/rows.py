@@ -26,6 +26,7 @@ class FileRows:
         if len(self.shape) != 2 or self.dtype.kind != "f" or 0 in self.shape:
             raise InputError(f"{self.label} is {self.dtype} {tuple(self.shape)}, expected floats (images, features)",
                              where=path, do="Give a file of features, one row per image")
+        self.dtype = native(self.dtype)
 
     @property
     def label(self):
@@ -38,7 +39,7 @@ class FileRows:
     def __getitem__(self, rows):
         if self._open is None:
             self._open = NpzRows(self.path, self.name)
-        return np.asarray(self._open[rows])
+        return np.asarray(self._open[rows]).astype(self.dtype, copy=False)
 
     def check(self):
         """Read all rows once. Raises InputError naming the first row with NaN or infinity, or for a damaged file."""
@@ -86,6 +87,11 @@ class FirstRows:
         """Close what the rows come from."""
         if hasattr(self._rows, "close"):
             self._rows.close()
+
+
+def native(dtype):
+    """Return a float type as this machine computes with it: other byte orders in its own, long doubles as float64."""
+    return np.dtype(np.float64) if dtype.itemsize > 8 else dtype.newbyteorder("=")
 
 
 def _map_npy(path):

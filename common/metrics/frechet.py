@@ -13,6 +13,7 @@ import numpy as np
 
 from common.errors import InputError
 
+LARGEST = 1e75  # of means, rows and roots of covariances: products of two covariances stay below 1e308
 ROOT_ERROR = 1e-9  # error of the root's trace, relative to both traces, above which singular values are used
 
 
@@ -56,7 +57,7 @@ class FeatureStatistics:
     def covariance(self):
         """Return the unbiased covariance (D, D), n - 1 in the denominator. Raises InputError below two rows."""
         if self.count < 2:
-            raise InputError(f"{self.count} images are too few for a covariance", do="Use at least two")
+            raise InputError(f"too few images for a covariance: {self.count}", do="Use at least two")
         return self.scatter / (self.count - 1)
 
 
@@ -80,12 +81,17 @@ class Gaussian:
     """Mean and covariance of one side, the covariance as a matrix or, for fewer rows than features, as centred rows.
 
     mean: (D,).  covariance: (D, D), or None with rows.  rows: (n, D), (features - mean) / sqrt(n - 1).
-    Raises InputError for a mean or covariance with NaN or infinity.
+    Raises InputError for NaN or infinity, and values beyond LARGEST.
     """
 
     def __init__(self, mean, covariance=None, rows=None):
         if not all(np.isfinite(array).all() for array in (mean, covariance) if array is not None):
             raise InputError("statistics hold NaN or infinity", do="Compute them again")
+        spread = rows if covariance is None else np.sqrt(np.abs(np.diag(covariance)))
+        largest = max(np.abs(array).max(initial=0.0) for array in (mean, spread))
+        if largest > LARGEST:
+            raise InputError(f"features are as large as {largest:.2g}, too large for a Frechet distance",
+                             do=f"Scale both sides' features to below {LARGEST:.0g}")
         self.mean, self.covariance, self._rows = mean, covariance, rows
 
     @classmethod
@@ -129,7 +135,7 @@ def _centre(features):
     """Return the mean (D,) and (rows - mean) / sqrt(n - 1), float64."""
     rows = np.asarray(features, dtype=np.float64)
     if len(rows) < 2:
-        raise InputError(f"{len(rows)} images are too few for a covariance", do="Use at least two")
+        raise InputError(f"too few images for a covariance: {len(rows)}", do="Use at least two")
     mean = rows.mean(axis=0)
     if not np.isfinite(mean).all():
         raise InputError("features hold NaN or infinity", do="Find the images that produce them")

@@ -73,7 +73,7 @@ def _transport(side1, side2):
     else:
         product = factor.T @ second.covariance @ factor
     values, vectors = scipy.linalg.eigh(product, driver="evd", overwrite_a=True, check_finite=False)
-    positive = values > max(values[-1], 0.0) * len(values) * np.finfo(np.float64).eps
+    positive = values > values.max(initial=0.0) * len(values) * np.finfo(np.float64).eps  # none of equal rows
     values, vectors = np.sqrt(values[positive]), vectors[:, positive]
     if side1.is_short:
         to_second = (side1.count - 1) * (vectors**2 @ values)
@@ -102,9 +102,10 @@ def _influence(side, transport, shift):
         rows = np.asarray(block, dtype=np.float64) - mean
         if weights is None:
             squares = np.einsum("nd,nd->n", rows, rows)
-        else:  # float32 is far more than an error needs
-            low = rows.astype(np.float32)
-            squares = np.einsum("nd,nd->n", low @ weights, low)
+        else:  # float32 is far more than an error needs, near 1
+            exponent = int(np.frexp(np.abs(rows).max())[1])
+            low = np.ldexp(rows, -exponent).astype(np.float32)
+            squares = np.ldexp(np.einsum("nd,nd->n", low @ weights, low).astype(np.float64), 2 * exponent)
         moves.append(2.0 * rows @ shift + squares)
     moves = np.concatenate(moves)
     if weights is None:

@@ -18,6 +18,8 @@ from common.metrics.intervals import jackknife, usable_groups
 TILE = 2048  # rows and columns of a tile: 16 or 32 MB of kernel values
 FEW = 4096  # rows of a side up to which products are float64
 LARGE = 1e3  # values of features from which on they are, too; Inception's reach 30
+ROUNDING, SHARE = 6e-8, 1e-3  # of float32, and what part it may be of how kernel values vary beyond their rows' means
+SAMPLE = 256  # rows of a side by which that, and the usual kernel value, is judged
 IN_MEMORY = 1 << 30  # bytes of rows that are read as a whole for the subsets
 SEEDS = {"clean_fid": 0, "torch_fidelity": 2020}  # clean-fid itself draws from numpy's unseeded global generator
 
@@ -76,8 +78,8 @@ def kid_both(features1, features2, num_subsets=100, subset_size=1000, seed=None,
     counts = features1.shape[0], features2.shape[0]
     groups = max(usable_groups(num_groups, *counts), 1)
     drawn = list(subset_rows(*counts, num_subsets, subset_size, seed, order)) if num_subsets else []
-    exact = max(counts) <= FEW or _largest(features1, features2) > LARGE
     kernel = kernel or Cubic()
+    exact = max(counts) <= FEW or _is_coarse(features1, features2, kernel)
     sides = [_Side(features, groups, [rows[number] for rows in drawn], device, exact, kernel)
              for number, features in enumerate((features1, features2))]
     constant = _usual_value(sides, kernel)
@@ -85,7 +87,7 @@ def kid_both(features1, features2, num_subsets=100, subset_size=1000, seed=None,
                         for pair in ((sides[0],) * 2, (sides[1],) * 2, tuple(sides))))
     value = _unbiased(*(part.sum() for part in sums), *counts)
     if not np.isfinite(value):
-        raise InputError("features hold NaN or infinity", do="Find the images that produce them")
+        raise _not_finite()
     values = _unbiased(*parts, *(len(rows) for rows in drawn[0])) if drawn else None
     subsets = (None, None) if values is None else (float(values.mean()), float(values.std()))
     if groups == 1:
@@ -114,7 +116,7 @@ def kid_subsets(features1, features2, num_subsets=100, subset_size=1000, seed=No
     kernel = kernel or Cubic()
     features = [_whole(rows) for rows in (features1, features2)]
     values = np.empty(num_subsets)
-    exact = min(subset_size, *map(len, features)) <= FEW // 8 or _largest(*features) > LARGE
+    exact = min(subset_size, *map(len, features)) <= FEW // 8 or _is_coarse(*features, kernel)
     factor = np.float64(kernel.factor(features1.shape[1])) if exact else np.float32(kernel.factor(features1.shape[1]))
     drawn = subset_rows(features1.shape[0], features2.shape[0], num_subsets, subset_size, seed, order)
     for number, index in enumerate(drawn):
@@ -123,8 +125,13 @@ def kid_subsets(features1, features2, num_subsets=100, subset_size=1000, seed=No
         own = [_total(kernel.of(rows @ rows.T, norm, norm), diagonal=False) for rows, norm in zip((x, y), norms)]
         values[number] = _unbiased(*own, _total(kernel.of(x @ y.T, *norms)), len(x), len(y))
     if not np.isfinite(values).all():
-        raise InputError("features hold NaN or infinity", do="Find the images that produce them")
+        raise _not_finite()
     return float(values.mean()), float(values.std())
+
+
+def _not_finite():
+    return InputError("kernel values are not finite: features hold NaN or infinity, or are too large for the kernel",
+                      do="Find the images that produce them, or take another kernel or a larger sigma")
 
 
 def _total(values, diagonal=True):
@@ -134,8 +141,21 @@ def _total(values, diagonal=True):
     return values.sum(axis=1).sum(dtype=np.float64)
 
 
-def _largest(*sides):
-    return max(float(np.abs(block).max(initial=0)) for rows in sides for block in blocks(rows))
+def _is_coarse(features1, features2, kernel):
+    """True where float32 is too coarse for the kernel: large values, or rows that differ little for what they share.
+
+    With c a row less the mean, times the kernel's factor, kernel values vary as c.c' does, by about E |c|^2 / sqrt(D),
+    and float32 rounds 1 + x.y.
+    """
+    if max(float(np.abs(block).max(initial=0)) for rows in (features1, features2) for block in blocks(rows)) > LARGE:
+        return True
+    for rows in (features1, features2):
+        sample = gather(rows, np.arange(0, rows.shape[0], -(-rows.shape[0] // SAMPLE)))
+        sample *= kernel.factor(sample.shape[1])
+        varying = np.sum(sample.var(axis=0)) / sample.shape[1] ** 0.5
+        if ROUNDING * (1.0 + np.square(sample).sum(axis=1).mean()) > SHARE * varying:
+            return True
+    return False
 
 
 def _taken(rows, index, exact):
@@ -177,7 +197,7 @@ def _check_counts(features1, features2):
     check_same_width(features1, features2)
     for features in (features1, features2):
         if features.shape[0] < 2:
-            raise InputError(f"{features.shape[0]} images are too few for a kernel distance", do="Use at least two")
+            raise InputError(f"too few images for a kernel distance: {features.shape[0]}", do="Use at least two")
 
 
 def _unbiased(within1, within2, cross, count1, count2):
@@ -217,10 +237,9 @@ class _Side:
 
 
 def _usual_value(sides, kernel):
-    """Return the kernel between the means of both sides' first rows."""
-    means = [side.load(slice(0, TILE))[0].mean(dim=0, keepdim=True).double().cpu() for side in sides]
-    norms = [(mean * mean).sum(dim=1) for mean in means]
-    return float(kernel.of(means[0] @ means[1].T, *norms))
+    """Return the mean kernel between both sides' first rows."""
+    (x, x_norms), (y, y_norms) = ([part.double() for part in side.load(slice(0, SAMPLE))[:2]] for side in sides)
+    return float(kernel.of(x @ y.T, x_norms, y_norms).mean())
 
 
 def _kernel_sums(side1, side2, constant):

@@ -68,9 +68,13 @@ class _Tiles:
         """Return (block (b, D), its squared norms (b,)) on the device."""
         import torch
 
-        block = torch.from_numpy(np.asarray(rows[span], dtype=self.kind) - self.centre.astype(self.kind))
-        block = block.to(self.device)
+        block = torch.from_numpy(self.centred(np.asarray(rows[span]))).to(self.device)
         return block, (block * block).sum(dim=1)
+
+    def centred(self, rows):
+        """Return rows less the centre in the tiles' type, subtracted in their own where that is wider: large values of
+        float64 may differ in digits that float32 lacks."""
+        return np.subtract(rows, self.centre, dtype=np.result_type(rows, self.kind)).astype(self.kind, copy=False)
 
     def above(self, values):
         """Return float64 values in the tiles' type, raised by more than its rounding."""
@@ -84,8 +88,7 @@ def _is_tight(rows, nearest_k, tiles):
     import torch
 
     index = np.arange(0, rows.shape[0], -(-rows.shape[0] // SAMPLE))
-    block = gather(rows, index).astype(np.float32) - tiles.centre
-    sample = torch.from_numpy(block).to(tiles.device)
+    sample = torch.from_numpy(tiles.centred(gather(rows, index))).to(tiles.device)
     sample = sample, (sample * sample).sum(dim=1)
     nearest = None
     for span in _spans(rows.shape[0]):

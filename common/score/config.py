@@ -235,14 +235,23 @@ def _is_kind(value, kinds):
 TRAINING_ALONE = ("model.ema_rate", "model.init_scale", "model.dropout")
 
 
-def check_same_model(given, stored, where):
-    """Raise InputError for the first entry in which a configuration contradicts the one stored in a checkpoint."""
+def differences(given, stored):
+    """Return [(entry, value, stored value)] where a configuration differs from one stored in a checkpoint in what
+    shapes the network or what is measured of it."""
     names = [f"model.{key}" for key in stored["model"]] + [f"data.{key}" for key in ("dataset", "image_size",
                                                                                     "num_channels")]
+    found = []
     for name in names:
         section, key = name.split(".")
         ours, theirs = given[section][key], stored[section][key]
         ours, theirs = (tuple(value) if isinstance(value, (list, tuple)) else value for value in (ours, theirs))
         if ours != theirs and name not in TRAINING_ALONE:
-            raise InputError(f"was trained with {name} {theirs}, this command's configuration has {ours}", where=where,
-                             do=f"Leave `config` out, or add --config.{name}={theirs}")
+            found.append((name, ours, theirs))
+    return found
+
+
+def check_same_model(given, stored, where):
+    """Raise InputError for the first entry in which a configuration contradicts the one stored in a checkpoint."""
+    for name, ours, theirs in differences(given, stored):
+        raise InputError(f"was trained with {name} {theirs}, this command's configuration has {ours}", where=where,
+                         do=f"Leave `config` out, or add --config.{name}={theirs}")

@@ -20,6 +20,7 @@ from common.score.config import complete
 
 PREFIX = "module."
 WRAPPERS = (PREFIX, "_orig_mod.")  # DataParallel's, and torch.compile's
+STATE_DICTS = ("state_dict", "model_state_dict", "net", "network")  # what trainers call it
 DO = "Give a checkpoint of a score model"
 
 
@@ -45,11 +46,11 @@ def read_checkpoint(path):
 
 
 def _bare_weights(state, path):
-    """Return the state dict that a file consists of, or has as `state_dict`."""
-    for weights in (state, state.get("state_dict")):
+    """Return the state dict that a file consists of, or has under one of STATE_DICTS."""
+    for weights in (state, *(state.get(name) for name in STATE_DICTS)):
         if isinstance(weights, dict) and any(_plain(name).startswith("all_modules.") for name in weights):
             return weights
-    shown = [str(name) for name in state]
+    shown = [str(name) for name in state] or ["nothing"]
     raise InputError(f"no 'model' in the file (it has {', '.join(shown[:4])}{', ...' if len(shown) > 4 else ''})",
                      where=path, do=f"{DO}: a dictionary of model, ema and optimizer, or a state dict")
 
@@ -77,24 +78,26 @@ def _checked_average(ema, path):
     if not isinstance(ema, dict) or not {"decay", "num_updates", "shadow_params"} <= set(ema):
         raise InputError("'ema' lacks decay, num_updates or shadow_params", where=path, do=DO)
     shadow = ema["shadow_params"]
-    if not isinstance(shadow, list) or not all(isinstance(tensor, torch.Tensor) for tensor in shadow):
+    if not isinstance(shadow, (list, tuple)) or not all(isinstance(tensor, torch.Tensor) for tensor in shadow):
         raise InputError("'shadow_params' of 'ema' is not a list of tensors", where=path, do=DO)
     count = ema["num_updates"]
     if count is None:  # a constant decay d: as after the updates n at which (1 + n) / (10 + n) reaches it
         decay = ema["decay"] if isinstance(ema["decay"], float) and 0 <= ema["decay"] < 1 else 0.999
         count = max(math.ceil((10 * decay - 1) / (1 - decay)), 0)
-    return {**ema, "num_updates": _whole(count, "'num_updates' of 'ema'", path)}
+    return {**ema, "shadow_params": list(shadow), "num_updates": _whole(count, "'num_updates' of 'ema'", path)}
 
 
 def _whole(value, what, path):
-    """Return a number, numpy's and tensors too, as an int."""
+    """Return a number from 0, numpy's and tensors too, as an int."""
     try:
-        if isinstance(value, float) and value.is_integer():
-            return int(value)
-        return operator.index(value.item() if isinstance(value, torch.Tensor) else value)
+        plain = value.item() if hasattr(value, "item") else value
+        number = int(plain) if isinstance(plain, float) and plain.is_integer() else operator.index(plain)
+        if number < 0:
+            raise ValueError
+        return number
     except (TypeError, ValueError, RuntimeError) as error:
         shown = f"a {type(value).__name__}" if isinstance(value, torch.Tensor) else repr(value)
-        raise InputError(f"{what} is {shown}, expected an integer", where=path,
+        raise InputError(f"{what} is {shown}, expected an integer from 0", where=path,
                          do="Use an unchanged checkpoint") from error
 
 

@@ -7,8 +7,12 @@ from pathlib import Path
 from common.errors import InputError
 
 # Entries beside those of `model` that a file is held to: the others are flags, or start where our presets do not.
-SHAPING = ("data.image_size", "data.num_channels", "optim.lr", "optim.beta1", "optim.eps", "optim.weight_decay",
-           "optim.warmup", "optim.grad_clip", "sampling.snr")
+SHAPING = ("data.image_size", "data.num_channels", "data.random_flip", "data.centered", "data.uniform_dequantization",
+           "optim.lr", "optim.beta1", "optim.eps", "optim.weight_decay", "optim.warmup", "optim.grad_clip",
+           "optim.optimizer", "training.sde", "training.continuous", "training.reduce_mean", "training.snapshot_freq",
+           "training.likelihood_weighting", "sampling.snr", "sampling.n_steps_each", "sampling.probability_flow",
+           "sampling.last_step_snr")
+OF_TRAINING = ("training.n_iters",)  # and those of a training's file
 FILES = re.compile(r"(u|c|qc)_ncsn/(?:training/(\w+?)_ncsnpp_deep_continuous"
                    r"|evaluation/eval_(\w+?)_config(_ode)?)(?:\.py)?")
 
@@ -39,6 +43,7 @@ def check_file(path, config):
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise InputError("not a published configuration file: it is no Python", where=path,
                          do="Give a preset (python -m tools presets)") from error
+    held = SHAPING + (OF_TRAINING if path.parent.name == "training" else ())
     sections = {name: name for name in config if isinstance(config[name], dict)}
     for node in ast.walk(tree):
         if not isinstance(node, ast.Assign) or len(node.targets) != 1:
@@ -49,7 +54,7 @@ def check_file(path, config):
         if not isinstance(target, ast.Attribute):
             continue
         section = sections.get(getattr(target.value, "id", None) or getattr(target.value, "attr", None))
-        if f"{section}.{target.attr}" in SHAPING or (section == "model" and target.attr in config["model"]):
+        if f"{section}.{target.attr}" in held or (section == "model" and target.attr in config["model"]):
             _compare(path, f"{section}.{target.attr}", value, config[section][target.attr])
 
 

@@ -32,6 +32,7 @@ class Range(NamedTuple):
 
 
 LARGE = 1e9  # beyond any use, but with finite squares in float32
+SMALL = 1e-30  # below any use, but above 0 in float32
 STEPS, BATCH = 10**12, 2**20
 # The limits of counts are far above any use: a slip of the hand is named instead of filling the memory.
 RANGES = {
@@ -47,13 +48,13 @@ RANGES = {
     "eval.num_samples": Range(1, 10**9), "eval.batch_size": Range(1, BATCH), "eval.noise_levels": Range(1, 10**5),
     "eval.total_repeat": Range(1, 10**5),
     "data.image_size": Range(1, 4096),
-    "model.sigma_min": Range(0, LARGE, "low"), "model.sigma_max": Range(0, LARGE, "low"),
+    "model.sigma_min": Range(SMALL, LARGE), "model.sigma_max": Range(SMALL, LARGE),
     "model.num_scales": Range(1, 10**6), "model.nf": Range(4, 4096), "model.ch_mult": Range(1, 64),
     "model.num_res_blocks": Range(1, 64), "model.attn_resolutions": Range(1, 4096),
     "model.dropout": Range(0, 1, "high"), "model.fourier_scale": Range(0, LARGE, "low"),
     "model.ema_rate": Range(0, 1, "high"), "model.init_scale": Range(0, LARGE),
-    "optim.lr": Range(0, math.inf, "both"), "optim.beta1": Range(0, 1, "high"), "optim.beta2": Range(0, 1, "high"),
-    "optim.eps": Range(0, LARGE, "low"), "optim.weight_decay": Range(0, LARGE), "optim.warmup": Range(0, STEPS),
+    "optim.lr": Range(0, 1e30, "low"), "optim.beta1": Range(0, 1, "high"), "optim.beta2": Range(0, 1, "high"),
+    "optim.eps": Range(SMALL, LARGE), "optim.weight_decay": Range(0, LARGE), "optim.warmup": Range(0, STEPS),
     "optim.grad_clip": Range(-math.inf, math.inf, "both"),  # below 0 for no clipping
     "loss.balancing_fac": Range(-math.inf, math.inf, "both"), "loss.slices": Range(1, 10**5),
 }
@@ -107,16 +108,36 @@ def _single(config):
 def _together(config):
     """Return the rules on entries that depend on each other."""
     model, training, data = config["model"], config["training"], config["data"]
-    levels = len(model["ch_mult"])
+    levels, width = len(model["ch_mult"]), _indivisible(model)
     return [
         (model["sigma_min"] < model["sigma_max"], "model.sigma_min", "must be below model.sigma_max"),
         (model["nf"] % 4 == 0, "model.nf", "must be a multiple of 4"),
         (1 <= levels <= 8, "model.ch_mult", "must be one to eight integers"),
+        (width is None, "model.nf", f"a layer would have {width} channels, which are no multiple of 32, its number of "
+         "groups: choose a multiple of 32"),
         (data["image_size"] % 2 ** max(levels - 1, 0) == 0, "data.image_size",
          f"must be divisible by {2 ** max(levels - 1, 0)} for {levels} levels"),
         (training["n_iters"] >= training["init_step"], "training.n_iters",
          f"the first step is {training['init_step']:,}: there is nothing to do"),
+        (config["optim"]["grad_clip"] != 0, "optim.grad_clip", "0 makes every update 0; below 0 for no clipping"),
         (training["snapshot_metric"] != 1, "training.snapshot_metric",
          "must be 0, or at least 2 samples to have a covariance"),
         *sampling_rules(config["sampling"], model),
     ]
+
+
+def _indivisible(model):
+    """Return the first number of channels that group norm cannot divide, as NCSNpp has them; None where all are fine.
+
+    It has a quarter as many groups as channels, at most 32, so that only 128 channels and more need be looked at.
+    """
+    nf, levels, blocks = model["nf"], model["ch_mult"], model["num_res_blocks"]
+    widths, skips = [nf], [nf]
+    for level, multiple in enumerate(levels):
+        skips += [nf * multiple] * (blocks + (level < len(levels) - 1))  # with that of the step down
+        widths.append(nf * multiple)
+    for multiple in reversed(levels):
+        for _ in range(blocks + 1):
+            widths.append(widths[-1] + skips.pop())
+            widths.append(nf * multiple)
+    return next((width for width in widths if width >= 128 and width % 32), None)

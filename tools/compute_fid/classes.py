@@ -64,8 +64,8 @@ def paired_names(first, second):
         return columns, []
     side = numbers.index(True)
     names = sorted({*columns[1 - side]})
-    beyond = max(map(int, columns[side]))
-    if beyond >= len(names):
+    beyond = next((number for number in map(int, columns[side]) if not 0 <= number < len(names)), None)
+    if beyond is not None:
         raise InputError(f"label {beyond}, but the other side has {len(names)} classes by name",
                          where=("the generated images", "the reference")[side],
                          do="Give the classes of both sides the same names")
@@ -74,11 +74,16 @@ def paired_names(first, second):
 
 
 def _are_numbers(names):
-    return all(name.isdecimal() for name in names)
+    return all(map(_is_number, names))
+
+
+def _is_number(name):
+    """True for a whole number; -1 is that of images without a class in many a set."""
+    return name.removeprefix("-").isdecimal()
 
 
 def _in_order(names):
-    return sorted(names, key=lambda name: (not name.isdecimal(), int(name) if name.isdecimal() else 0, name))
+    return sorted(names, key=lambda name: (not _is_number(name), int(name) if _is_number(name) else 0, name))
 
 
 def _rows_of(names):

@@ -116,9 +116,10 @@ def measure_pairs(sides, pairs, options, network, device):
 
     def load(pair):
         try:
-            images = [_cut(side.load(index), options.crop_border) for side, index in zip(sides, pair[1:])]
+            images = [side.load(index) for side, index in zip(sides, pair[1:])]
         except InputError as error:
             return pair[0], error, None
+        images = [_cut(image, options.crop_border) for image in images]
         return pair[0], _of_pixels(*images, pair[0], options), images if network else None
 
     def flush():
@@ -170,7 +171,10 @@ def _of_pixels(first, second, name, options):
     if options.y_channel:
         first, second = luma(first), luma(second)
     measures = {"psnr": psnr, "ssim": ssim}
-    return [measures[metric](first, second) for metric in options.metrics if metric in measures]
+    try:
+        return [measures[metric](first, second) for metric in options.metrics if metric in measures]
+    except InputError as error:  # too small for SSIM's window
+        raise InputError(error.what, where=name, do=error.do) from error
 
 
 def _distances(network, pairs, device):

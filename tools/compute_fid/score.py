@@ -48,7 +48,8 @@ def score(request):
                 of_classes, more = measure_classes(sides, plan.classes.values(), options, device)
                 results, notes = results | of_classes, notes + more
             results |= _circumstances(plan, generated, reference, excluded, list(dict.fromkeys(notes)))
-            results["excluded_reference"] = len(excluded_reference)
+            results["excluded_reference"] = len(excluded_reference) or (
+                reference.meta.get("excluded", 0) if reference else 0)
             return results, _write_tables(Path(options.output_dir), results) if options.output_dir else []
 
         plans = (f"would score {plan.describe('generated')} against {plan.describe('reference')}",
@@ -85,6 +86,8 @@ def settle(options):
                          do="Leave one of them out")
     if options.num_gen is None and is_generator(options.checkpoint):
         options = replace(options, num_gen=NUM_GEN)
+    if options.dataset_name:
+        options = replace(options, dataset_name=options.dataset_name.lower())  # as in the files' names
     if options.dataset_name and options.reference:
         raise InputError("mutually exclusive with --dataset_name", where="--reference", do="Pass one of them")
     if not options.dataset_name and not options.reference and not {*options.metrics} <= {*ALONE}:

@@ -6,6 +6,8 @@ import re
 import tarfile
 from pathlib import Path
 
+from common.errors import InputError
+
 GENERATOR_SUFFIXES = (".pt", ".pth", ".pt2", ".ckpt", ".safetensors", ".pkl", ".bin", ".tar")
 NUM_GEN = 50_000  # images of a generator, as of published FIDs
 STORED_ARRAYS = ({"mu"}, {"sigma"}, {"feats"}, {"pool_3"}, {"m", "s"}, {"mean", "cov"})
@@ -138,12 +140,14 @@ def stored_side(path, metric="fid", like=None):
 
     metric, like: which entry of an EDM2 pickle, see read_statistics.  A file without metadata may have them in its
     name, as those of clean-fid do.
-    Raises InputError where the features are of other images.
+    Raises InputError where the features are of other images, and for those of a single one.
     """
     from common.features.statistics import Statistics, check_same_images, read_statistics
 
     path = Path(path)
     stored = read_statistics(path, metric, like=like)
+    if stored.count == 1:
+        raise InputError("features of one image, at least two are required", where=path, do="Use more images")
     features, meta = path.with_name(f"{path.stem}_kid.npz"), _meta_of_name(path.name) | stored.meta
     rows = stored.features
     if rows is None and features.is_file():

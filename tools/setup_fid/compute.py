@@ -1,6 +1,7 @@
 """`--action compute_new`: from images to a file of statistics."""
 
 from dataclasses import replace
+from shlex import quote
 
 from common import console, parallel
 from common.effects import check_effects
@@ -145,4 +146,4 @@ def show(results):
         layer, _, _ = rest.partition("-")
         more = "" if extractor == "inception" else f" --extractor {extractor}"
         more += f" --layer {layer}" if extractor == "inception" and layer.isdigit() else ""
-        console.say(f"next: python -m tools.compute_fid clean GENERATED --dataset_name {results['name']}{more}")
+        console.say(f"next: python -m tools.compute_fid clean GENERATED --dataset_name {quote(results['name'])}{more}")

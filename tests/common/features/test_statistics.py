@@ -274,3 +274,15 @@ def test_reading_imports_no_torch():
     modules = "common.features.statistics, common.metrics.intervals, common.metrics.kid"
     code = f"import sys, {modules}; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_what_is_no_covariance_is_refused(tmp_path):
+    """Symmetric, with positive variances, and with correlations beyond 1."""
+    np.savez(tmp_path / "broken.npz", mu=np.zeros(4), sigma=np.full((4, 4), 3.0) - 2.0 * np.eye(4))
+    with pytest.raises(InputError, match="larger than their variances allow"):
+        read_statistics(tmp_path / "broken.npz")
+
+
+def test_a_space_with_one_resize_has_no_note_on_it():
+    sides = [Statistics(features=ROWS, meta={"extractor": "small"}) for _ in range(2)]
+    assert check_comparable(*sides) == []

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from common.errors import InputError
 from common.features.statistics import Statistics, frechet, read_statistics, statistics_of_rows
 from common.metrics.frechet import frechet_distance
 from common.metrics.intervals import bias_note, frechet_error, frechet_excess, jackknife, usable_groups
@@ -106,3 +107,30 @@ def test_bias_note_tells_of_too_few_images():
     assert "with fewer the FID is too high" in bias_note(10000)
     assert "singular" in bias_note(100, width=128)
     assert bias_note(500, width=128) is None
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e19, 1e37])
+def test_M9_the_error_scales_with_the_features(scale):
+    sides = [features(count, 8, seed).astype(np.float64) for seed, count in ((1, 60), (2, 50))]
+    expected = frechet_error(*(Statistics(features=side) for side in sides))
+    scaled = frechet_error(*(Statistics(features=side * scale) for side in sides))
+    assert scaled / scale**2 == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("count", [60, 5])
+def test_rows_that_are_all_equal_have_a_distance_and_an_error(count):
+    """Of a generator that always makes the same image."""
+    rows, equal = features(60, 8, 1), np.ones((count, 8), np.float32)
+    sides = Statistics(features=rows), Statistics(features=equal)
+    mean = rows.mean(axis=0, dtype=np.float64)
+    expected = np.sum((mean - 1) ** 2) + np.var(rows.astype(np.float64), axis=0, ddof=1).sum()
+    assert frechet(*sides) == pytest.approx(expected, rel=1e-9)
+    assert frechet_error(*sides) == pytest.approx(frechet_error(*sides[::-1]), rel=1e-6)
+    assert frechet_error(sides[1], sides[1]) == 0.0
+
+
+def test_M9_features_whose_squares_are_beyond_all_numbers_are_refused():
+    for count in (5, 50):
+        sides = [Statistics(features=features(count, 8, seed).astype(np.float64) * 1e100) for seed in (1, 2)]
+        with pytest.raises(InputError, match="too large for a Frechet distance"):
+            frechet(*sides)

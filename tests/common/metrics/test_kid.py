@@ -140,3 +140,15 @@ def test_the_rbf_kernel_is_torch_fidelitys():
     assert kid(REAL, FAKE, kernel=GaussianKernel(3.0))[0] == pytest.approx(expected, rel=1e-9)
     mean, deviation = kid_subsets(REAL, FAKE, 4, 30, kernel=GaussianKernel(3.0))
     assert kid_both(REAL, FAKE, 4, 30, kernel=GaussianKernel(3.0))[2:] == pytest.approx((mean, deviation), rel=1e-9)
+
+
+@pytest.mark.parametrize(("offset", "spread", "sigma"), [(900, 0.1, None), (0, 1e-3, None), (100, 0.1, 10.0)])
+def test_M9_features_that_differ_little_for_their_size_are_not_lost_in_float32(monkeypatch, offset, spread, sigma):
+    """Against float64 tiles: what float32 tiles and subsets make of them would be off by many standard errors."""
+    kernel = {} if sigma is None else {"kernel": GaussianKernel(sigma)}
+    rows = [(offset + spread * np.random.default_rng(seed).standard_normal((300, 32))).astype(np.float32)
+            for seed in (0, 1)]
+    exact = kid(*rows, **kernel), kid_subsets(*rows, 2, 200, **kernel)
+    monkeypatch.setattr(module, "FEW", 10)
+    assert kid(*rows, **kernel) == pytest.approx(exact[0], rel=1e-6)
+    assert kid_subsets(*rows, 2, 200, **kernel) == pytest.approx(exact[1], rel=1e-6)

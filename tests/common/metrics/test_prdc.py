@@ -138,3 +138,10 @@ def test_M9_the_size_of_the_features_does_not_matter(scale):
     assert 0 < expected["precision"] < 1
     factor = np.float32(2.0 ** round(np.log2(scale)))
     assert prdc(real * factor, fake * factor) == expected
+
+
+@pytest.mark.parametrize("offset", [1e6, 1e9])
+def test_M9_digits_that_float32_lacks_are_not_lost(offset):
+    """Features of float64 whose common offset is far larger than what they differ by."""
+    real, fake = (np.random.default_rng(count).standard_normal((count, 8)) + offset for count in (60, 33))
+    assert prdc(real, fake) == full_matrices(real, fake, 3)

@@ -87,8 +87,8 @@ def loss(case):
     score = make_score(network, spec["config"].get("energy", False))
     x0, z, v, factor = case.tensor("x0"), case.tensor("z"), case.tensor("v"), spec["balancing_fac"]
     t = sde.train_time(case.tensor("u"))
-    dsm, reg = training_loss(score, sde, x0, t, z, v, factor, likelihood_weighting=spec["likelihood_weighting"],
-                             details=details)
+    dsm, reg = training_loss(score, sde, x0, t, z, v, factor, details=details,
+                             likelihood_weighting=spec.get("likelihood_weighting", False))
     total = (dsm + factor * reg).mean()
     total.backward()
     if factor <= 0:  # these cases hold the products too, though the loss does not need them
@@ -233,7 +233,8 @@ def _train(case):
     rows = []
     for index in range(len(arrays["x0"])):
         x0, z, v = (case.tensor(name)[index] for name in ("x0", "z", "v"))
-        dsm, reg = training_loss(score, sde, x0, sde.train_time(case.tensor("u")[index]), z, v, spec["balancing_fac"])
+        dsm, reg = training_loss(score, sde, x0, sde.train_time(case.tensor("u")[index]), z, v, spec["balancing_fac"],
+                                 likelihood_weighting=spec.get("likelihood_weighting", False))
         optimiser.optimiser.zero_grad()
         (dsm + spec["balancing_fac"] * reg).mean().backward()
         norm = optimiser.norm()

@@ -103,6 +103,12 @@ def test_labels_in_arrays_are_classes(here):
     labelled(here / "beyond.npz", "fakes", {"10": 0, "cat": 1, "dog": 3})
     line = refusal_of("compute_fid", "clean", "beyond.npz", "--reference", "reals", "--per_class", "--quiet", *SMALL)
     assert "label 3, but the other side has 3 classes" in line
+    labelled(here / "none.npz", "fakes", {"10": -1, "cat": 1, "dog": 2})  # -1 for images without a class
+    unlabelled = score("none.npz", "--reference", "reals.npz", "--per_class")
+    assert unlabelled["classes"] == ["1", "2"]
+    assert unlabelled["class_frechet_distance"] == both["class_frechet_distance"][1:]
+    line = refusal_of("compute_fid", "clean", "none.npz", "--reference", "reals", "--per_class", "--quiet", *SMALL)
+    assert "label -1, but the other side has 3 classes" in line
 
 
 def test_an_image_left_out_moves_no_other_into_another_class(here):

@@ -1,6 +1,7 @@
 """compute_fid reads what other programs write: statistics, features and sets of images in their own containers."""
 
 import io
+import os
 import pickle
 import tarfile
 import zipfile
@@ -13,7 +14,7 @@ from PIL import Image
 from common.features.sources import open_images
 from tests.common.metrics.distances import frechet_distance_of_rows
 from tests.common.metrics.pictures import write_folder
-from tests.tools.commands import refusal_of, results_of
+from tests.tools.commands import call_tool, refusal_of, results_of
 from tests.tools.compute_fid.runs import SMALL, features, score
 
 
@@ -222,3 +223,53 @@ def test_M13_a_resolution_beyond_all_sense_is_a_line(here):
     for size in ("100000", "3", "64 64 64"):
         words = ("--path", "real", "--action", "compute_new", "--name", "x", "-r", *size.split(), *SMALL)
         assert f"--resolution {size}" in refusal_of("setup_fid", *words)
+
+
+def test_M9_features_of_any_float_type_are_the_same_set(here):
+    """Other byte orders, long doubles, torch's bfloat16, features under a name, and a single row."""
+    rows = features("fake").astype(np.float64)
+    np.savez(here / "rows.npz", feats=rows)
+    words = ("--metrics", "fid,kid,prdc,mind,vendi")
+    expected = score("rows.npz", "--reference", "real", *words)
+    np.save(here / "big.npy", rows.astype(">f8"))
+    np.savez(here / "long.npz", pool_3=rows.astype(np.longdouble), logits=rows.astype(">f4"))
+    torch.save({"features": torch.tensor(rows)}, here / "named.pt")
+    torch.save(torch.tensor(rows).bfloat16().requires_grad_(), here / "short.pt")
+    for name, near in (("big.npy", 1e-9), ("long.npz", 1e-9), ("named.pt", 1e-9), ("short.pt", 0.05)):
+        found = score(name, "--reference", "real", *words)
+        for metric in ("frechet_distance", "frechet_distance_se", "kid", "precision", "mind", "vendi"):
+            assert found[metric] == pytest.approx(expected[metric], rel=near, abs=1e-3 if near > 1e-3 else 1e-12), name
+    assert results_of("compute_fid", "clean", "long.npz", "--metrics", "is", "--splits", "2")["inception_score"] > 1
+    np.savez(here / "one.npz", feats=rows[:1])
+    line = refusal_of("compute_fid", "clean", "one.npz", "--reference", "real", *SMALL)
+    assert "one.npz: features of one image" in line
+
+
+def test_images_that_always_are_the_same_have_scores(here):
+    """As of a collapsed generator: more images than features, and no covariance."""
+    (here / "equal").mkdir()
+    for number in range(130):
+        (here / "equal" / f"{number:03d}.png").symlink_to(here / "fake" / "020.png")
+    results = score("equal", "--reference", "real", "--metrics", "fid,kid,prdc,vendi")
+    equal, real = features("fake")[:1].astype(np.float64), features("real").astype(np.float64)
+    expected = np.sum((equal[0] - real.mean(0)) ** 2) + np.var(real, axis=0, ddof=1).sum()
+    assert results["frechet_distance"] == pytest.approx(expected, rel=1e-5)
+    assert results["frechet_distance_se"] > 0
+    assert results["vendi"] == pytest.approx(1)
+
+
+def test_S17_a_pipe_and_sizes_beyond_the_feature_space_are_images_left_out(here):
+    os.mkfifo(here / "fake" / "pipe.png")
+    Image.new("RGB", (1, 9)).save(here / "fake" / "thin.png")
+    Image.new("RGB", (4096, 1025)).save(here / "fake" / "wide.png")
+    results = score("fake", "--reference", "real")
+    assert (results["num_generated"], results["excluded"]) == (10, 3)
+    words = ("--action", "compute_new", "--path", "fake", "--name", "two words", *SMALL)
+    ended = call_tool("setup_fid", *words)
+    assert "pipe.png: is a pipe" in ended.err
+    assert "thin.png: 1 x 9 pixels" in ended.err
+    assert "wide.png: 4096 x 1025 pixels" in ended.err
+    assert "--dataset_name 'two words'" in ended.err
+    against = score("real", "--dataset_name", "Two words", "--output_dir", "scores")
+    assert against["excluded_reference"] == 3  # M16
+    assert score("real", "--dataset_name", "two words", "--output_dir", "scores") == against  # M14

@@ -39,6 +39,9 @@ SHAPES = {  # name: (what is made of the published container, the weights in it)
     "compiled": (lambda s: {**s, "model": with_prefix(s, "_orig_mod.")}, "ema"),
     "compiled, wrapped": (lambda s: {**s, "model": with_prefix(s, "module._orig_mod.")}, "ema"),
     "wrapped twice": (lambda s: {**s, "model": with_prefix(s, "module.module.")}, "ema"),
+    "model_state_dict": (lambda s: {"epoch": 3, "model_state_dict": with_prefix(s, "")}, "only"),
+    "a tuple of averages": (lambda s: {**s, "ema": {**s["ema"], "shadow_params": tuple(s["ema"]["shadow_params"])},
+                                       "step": np.float32(4)}, "ema"),
     "numpy's step": (lambda s: {**s, "step": np.int64(4)}, "ema"),
     "a tensor's step": (lambda s: {**s, "step": torch.tensor(4)}, "ema"),
 }
@@ -55,11 +58,21 @@ def test_checkpoints_of_other_programs_serve_for_sampling(name, trained, tmp_pat
     assert ended.results["weights"] == weights
     assert ("this file has no EMA" in ended.err) == (weights == "only")
     assert ("step 4" in ended.err) == (name.endswith("step") or name in ("compiled", "compiled, wrapped",
-                                                                          "wrapped twice"))
+                                                                          "wrapped twice", "a tuple of averages"))
     good(*SAMPLE, "--checkpoint", trained / "checkpoints" / "checkpoint_2.pth", "--weights",
          "ema" if weights == "ema" else "raw", "--workdir", tmp_path / "own")
     same = [np.load(tmp_path / work / "eval_sampling" / "0" / "samples_0.npz")["samples"] for work in ("w", "own")]
     assert np.array_equal(*same)
+
+
+def test_Q2_a_training_that_differs_from_the_one_it_starts_from_says_in_what(trained, tmp_path):
+    path = trained / "checkpoints" / "checkpoint_2.pth"
+    words = (*TRAIN, "--restore", path, "--workdir", tmp_path / "my runs", "--n_iters", "5")
+    ended = call(*words, "--config.model.sigma_max=20", "--dry_run")
+    assert f"note: {path} was trained with model.sigma_max 50.0, this training has 20.0" in ended.err
+    ended = call(*words)
+    assert "was trained with" not in ended.err
+    assert f"next: qc_ncsn sample --workdir '{tmp_path / 'my runs'}'" in ended.err
 
 
 def test_weights_alone_start_a_training_with_a_new_optimiser(trained, tmp_path):
@@ -70,6 +83,7 @@ def test_weights_alone_start_a_training_with_a_new_optimiser(trained, tmp_path):
 
 
 COUNTS = [(None, math.ceil((10 * 0.99 - 1) / (1 - 0.99))), (torch.tensor(7), 7), (np.int64(7), 7), ("x", None),
+          (torch.tensor(7.0), 7), (-1, None),
           (1.5, None), (torch.zeros(2), None)]
 
 

@@ -1,6 +1,7 @@
 """Every entry of a configuration acts in the command that it belongs to, or is refused."""
 
 import hashlib
+import re
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from common.errors import InputError
 from common.formats.checkpoints import load_torch
 from common.score.config import BASE, FIXED, override, preset
+from common.score.models import build_network
 from common.score.ranges import CHOICES, RANGES, check_config
 from tests.tools.qc_ncsn.runs import call, good, log_rows
 from tools.qc_ncsn.train.run import ScoreTraining
@@ -136,6 +138,23 @@ def test_q4_a_number_out_of_range_is_refused_by_name(entry, value):
 def test_q4_infinity_is_refused_by_name(entry):
     with pytest.raises(InputError):
         check_config(override(preset("u_digits"), [f"{entry}=inf"]))
+
+
+@pytest.mark.parametrize(("entries", "what"), [
+    (["model.nf=72", "model.ch_mult=1"], "--config.model.nf=72: a layer would have 144 channels"),
+    (["model.nf=48", "model.ch_mult=1,3"], "144 channels"), (["model.ch_mult=1,9", "model.nf=4"], None),
+    (["model.nf=96", "model.ch_mult=1,2"], None), (["optim.grad_clip=0"], "makes every update 0"),
+    (["model.sigma_min=1e-320"], "at least 1e-30"), (["optim.eps=1e-320"], "at least 1e-30"),
+    (["optim.lr=1e300"], "at most "),
+])
+def test_q4_what_no_network_or_step_could_do_is_refused_before_it_begins(entries, what):
+    """As the entries' own ranges do: channels that group norm cannot divide, and numbers that float32 has not."""
+    config = override(preset("u_digits"), entries)
+    if what is None:
+        build_network(check_config(config))
+        return
+    with pytest.raises(InputError, match=re.escape(what)):
+        check_config(config)
 
 
 def test_q4_an_entry_that_a_command_does_not_use_is_noted(place, tmp_path):

@@ -27,7 +27,7 @@ def test_a_broken_log_stops_neither_training_nor_comparing(tmp_path):
 
 
 ARRAYS = {"text": np.array(["a"]), "empty": np.zeros(0), "booleans": np.array([True]), "complex": np.array([1j]),
-          "objects": np.array([None])}
+          "objects": np.array([None]), "no finite ones": np.array([np.nan]), "infinity": np.array([np.inf])}
 
 
 @pytest.mark.parametrize("name", ARRAYS)
@@ -42,6 +42,16 @@ def test_stored_arrays_that_are_no_numbers_are_named(key, name, tmp_path):
     assert ended.status == 2, ended.err
     assert ended.err.startswith(f"error: {path}: ")
     assert ended.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("nfe", [np.nan, np.inf, "x", np.ones(2)])
+def test_network_calls_that_are_no_finite_number_are_named(nfe, tmp_path):
+    path = tmp_path / "eval_sampling" / "0" / "samples_0.npz"
+    path.parent.mkdir(parents=True)
+    np.savez(path, samples=np.zeros((2, 4, 4, 1), np.uint8), nfe=nfe)
+    ended = call("eval", "nfe", "--workdir", tmp_path)
+    assert ended.status == 2, ended.err
+    assert ended.err.startswith(f"error: {path}: 'nfe' is ")
 
 
 def test_one_image_is_shown_without_an_error(tmp_path):

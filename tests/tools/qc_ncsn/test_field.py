@@ -49,6 +49,12 @@ def test_Q3_a_file_that_differs_from_the_published_one_is_named_and_never_run(tm
     path.write_text(TEXT.format(64))
     with pytest.raises(InputError, match="this file sets model.nf to 64, the published one sets 128"):
         preset(path)
+    for line, what in (("config.training.n_iters = 5", "training.n_iters to 5, the published one sets 750001"),
+                       ("data = config.data; data.random_flip = False", "data.random_flip to False"),
+                       ("config.training.likelihood_weighting = True", "training.likelihood_weighting to True")):
+        path.write_text(f"{TEXT.format(128)}{line}\n")
+        with pytest.raises(InputError, match=f"this file sets {what}"):
+            preset(path)
     path.write_text("not Python (")
     with pytest.raises(InputError, match="it is no Python"):
         preset(path)

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from dataclasses import dataclass, replace
+from shlex import quote
 from typing import List, Optional
 
 from common import console, flags, parallel
@@ -135,7 +136,8 @@ def main(request):
         rows = [(source.path, source.what, source.count, "written" if source in pending else "up to date")
                 for source in sources]
         console.show_table(f"Features: {space.name}", ("file", "images of", "count", ""), rows)
-        console.say(f"next: python -m tools.qc_ncsn eval fidis --workdir {options.workdir}{' --ode' * options.ode}")
+        ode = " --ode" * options.ode
+        console.say(f"next: python -m tools.qc_ncsn eval fidis --workdir {quote(options.workdir)}{ode}")
         return _results(sources, space), [source.path for source in sources]
 
     return job.run(work, rehearse, device)

@@ -4,6 +4,7 @@
 (or the original) left in the work folder, and writes a table and its record into a folder of its own there.
 """
 
+import math
 from dataclasses import dataclass
 from typing import List, Optional
 
@@ -223,8 +224,8 @@ def read_nfe(work, ode=False):
     calls = []
     for path in files:
         nfe = read_npz(path, required=("nfe",))["nfe"]
-        if nfe.size != 1 or nfe.dtype.kind not in "iuf":
-            raise InputError(f"'nfe' is {nfe.dtype} {nfe.shape}, expected one number", where=path,
+        if nfe.size != 1 or nfe.dtype.kind not in "iuf" or not math.isfinite(nfe.item()):
+            raise InputError(f"'nfe' is {nfe.dtype} {nfe.shape}, expected one finite number", where=path,
                              do="Generate these samples again")
         calls.append(nfe.reshape(-1)[0].item())
     mean = sum(calls) / len(calls)

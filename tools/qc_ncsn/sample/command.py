@@ -70,6 +70,8 @@ def check_flags(options):
 def settle(options, config, seeds=None):
     """Return (options with the configuration's values where no flag was given, its `sampling` section with the flags
     applied); seeds: the numbers of the images, where they are chosen."""
+    from tools.qc_ncsn.sample.rounds import seeds_text
+
     overrides = {name: getattr(options, name) for name in SAMPLING_FLAGS if getattr(options, name) is not None}
     settings = {**config["sampling"], **overrides, **({"method": "ode"} if options.ode else {})}
     for good, name, what in sampling_rules(settings, config["model"]):
@@ -79,7 +81,9 @@ def settle(options, config, seeds=None):
             raise InputError(what, where=f"{flag}{settings[key]}", do="Correct the value")
     options = replace(options, **{name: settings[name] for name in SAMPLING_FLAGS}, ode=settings["method"] == "ode",
                       num_samples=options.num_samples or config["eval"]["num_samples"])
-    return options if seeds is None else replace(options, num_samples=len(seeds)), settings
+    if seeds is not None:
+        options = replace(options, num_samples=len(seeds), seeds=seeds_text(seeds))
+    return options, settings
 
 
 def acts(method):

@@ -35,6 +35,12 @@ def parse_seeds(text):
     return np.array(list(dict.fromkeys(numbers)), np.int64)
 
 
+def seeds_text(numbers):
+    """Return the shortest text that parse_seeds reads as these numbers: one for all ways to write them."""
+    runs = np.split(numbers, np.flatnonzero(np.diff(numbers) != 1) + 1)
+    return ",".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
+
+
 def is_complete(path, indices, made_by):
     """True when a stored round holds exactly these images, all of them readable, and nothing else made them."""
     stored = stored_arrays(path, ("samples", "nfe", "index"), ("made_by",))

@@ -131,6 +131,7 @@ def main(request):
 
         unreadable = Unreadable(work.root, images, recorded, absent)
         run = ScoreTraining(options, config, work, images, unreadable, device, restored, job.overwrite)
+        screen.note_restored(config, restored, options.restore)
     del restored
 
     def train():

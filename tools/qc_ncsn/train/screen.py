@@ -1,5 +1,7 @@
 """What `qc_ncsn train` says at its start and end."""
 
+from shlex import quote
+
 from common import console, parallel
 from common.score.config import FAMILIES
 from tools.qc_ncsn.data import note_changes
@@ -22,6 +24,16 @@ def begin(run, images, repaired=0):
         console.say(f"regulariser: lambda {loss['balancing_fac']:g}, K = {loss['slices']}, {loss['reg_weight']}")
     console.say(f"steps {run.done + 1:,} to {run.last:,} at batch size {run.training['batch_size']}, from {run.start}, "
                 f"into {run.work.root}")
+
+
+def note_restored(config, restored, path):
+    """Say in what a training differs from that of the checkpoint it starts from; restored: its dictionary, or None."""
+    from common.score.config import differences
+    from common.score.container import stored_config
+
+    stored = None if restored is None else stored_config(restored)
+    for name, ours, theirs in differences(config, stored) if stored and parallel.is_main() else ():
+        console.say(f"note: {path} was trained with {name} {theirs}, this training has {ours}")
 
 
 def family(config):
@@ -48,4 +60,4 @@ def end(run, options):
     newest = run.work.newest_checkpoint()
     snapshot = f"newest snapshot {newest}, " if newest else ""
     console.say(f"trained to step {run.last:,}: {snapshot}state {run.work.meta_checkpoint}, log {run.work.json_log}")
-    console.say(f"next: qc_ncsn sample --workdir {options.workdir}")
+    console.say(f"next: qc_ncsn sample --workdir {quote(options.workdir)}")

@@ -74,7 +74,8 @@ def test_numbers_and_a_count_contradict_each_other_and_other_numbers_are_another
     before = listing(tmp_path / "w")
     assert "has seeds 1-2, this command has 1-3" in call(*words, "--seeds", "1-3").err
     assert "has seeds 1-2, this command has None" in call(*words, "--num_samples", "3").err
-    assert good(*words, "--seeds", "1-2")["num_samples"] == 2
+    for same in ("1-2", "1,2", "1-2,1", " 1, 2"):
+        assert good(*words, "--seeds", same)["num_samples"] == 2
     assert listing(tmp_path / "w") == before
 
 
