@@ -45,6 +45,12 @@ def open_regular(path):
     return stream
 
 
+def read_regular(path):
+    """Return the bytes of a file; OSError as `open_regular` has it."""
+    with open_regular(path) as stream:
+        return stream.read()
+
+
 @contextmanager
 def atomic_path(path, sync=True):
     """Yield a temporary path beside `path`; on success it takes the final name, on failure it is removed.

@@ -23,7 +23,7 @@ import torch
 from common.datasets.degradations import LEVELS, corrupt
 from common.datasets.sets.folders import list_images
 from common.errors import InputError, Parameter
-from common.files import read_npz, system_errors
+from common.files import read_npz, read_regular, system_errors
 from common.images.decode import decode
 from common.images.suffixes import SUFFIXES, is_image
 from common.seeding import unit_generator
@@ -246,7 +246,7 @@ class FFHQCorruptedDataset(torch.utils.data.Dataset):
 
         pair = self.pairs[index]
         with system_errors(pair.image):
-            data = pair.image.read_bytes()
+            data = read_regular(pair.image)
         image = Image.fromarray(decode(data, pair.image))
         generator = unit_generator(0, "corruption", pair.name)
         corrupted = corrupt(self.source_transform(image), self.corruption_level, generator)

@@ -3,7 +3,6 @@
 import os
 import tarfile
 import threading
-from pathlib import Path
 
 from common.datasets.dlas.chunked.index import REFERENCES
 from common.datasets.dlas.chunked.packed import (
@@ -14,7 +13,7 @@ from common.datasets.dlas.chunked.packed import (
     stored_bytes,
 )
 from common.errors import InputError
-from common.files import system_errors
+from common.files import read_regular, system_errors
 from common.formats.tars import tar_members
 from common.images.suffixes import images_among
 
@@ -173,7 +172,7 @@ class ListedFiles:
     def read(self, position):
         """Return an image's bytes."""
         with system_errors(self._paths[position]):
-            return Path(self._paths[position]).read_bytes()
+            return read_regular(self._paths[position])
 
 
 def open_archive(paths, endings):

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 from common.errors import InputError
+from common.files import open_regular
 from common.images.bounds import PILLOW_ERRORS, check_claims
 from common.images.pam import is_pam, pam_image
 from common.images.tiff import with_colours
@@ -34,7 +35,7 @@ def open_pillow(source):
     from PIL import Image
 
     if isinstance(source, (str, os.PathLike)):
-        with open(source, "rb") as stream:
+        with open_regular(source) as stream:
             data = stream.read(3)
             data += stream.read() if is_pam(data) else b""
     else:

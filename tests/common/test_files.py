@@ -3,6 +3,8 @@
 import errno
 import json
 import os
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -196,3 +198,29 @@ def test_of_a_file_without_a_job_what_living_processes_write_stays(tmp_path):
         (tmp_path / f".page.html.{number}.part").touch()
     files.remove_abandoned(tmp_path / "page.html")
     assert [path.name for path in tmp_path.iterdir()] == [f".page.html.{os.getpid()}.part"]
+
+
+def reads():
+    """Return {who reads what lies in a folder of images: the call that gets the path}."""
+    from common.datasets.imagenet.tree import FolderFiles
+    from common.datasets.latents import FFHQCorruptedDataset
+    from common.images.decode import open_pillow
+
+    return {"tree": lambda path: FolderFiles(path.parent).read(path.name),
+            "latents": lambda path: FFHQCorruptedDataset(path.parent, None, None, filelist=[path.name])[0],
+            "pillow": open_pillow}
+
+
+@pytest.mark.parametrize("reader", ["tree", "latents", "pillow"])
+def test_S17_a_pipe_among_images_is_not_waited_for(reader, tmp_path):
+    os.mkfifo(tmp_path / "a.jpg")
+    writer = threading.Timer(20, lambda: os.close(os.open(tmp_path / "a.jpg", os.O_WRONLY | os.O_NONBLOCK)))
+    writer.daemon = True  # ends a wait, which the time then shows
+    writer.start()
+    began = time.monotonic()
+    try:
+        with pytest.raises((InputError, OSError), match="pipe|No such device"):
+            reads()[reader](tmp_path / "a.jpg")
+    finally:
+        writer.cancel()
+    assert time.monotonic() - began < 15

@@ -120,11 +120,11 @@ def name_of(name):
 
 def _read(path):
     """Return an image file's pixels, uint8 (H, W, 3)."""
-    from common.files import system_errors
+    from common.files import read_regular, system_errors
     from common.images.decode import decode
 
     with system_errors(path):
-        data = path.read_bytes()
+        data = read_regular(path)
     return decode(data, path)
 
 

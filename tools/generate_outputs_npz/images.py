@@ -12,7 +12,7 @@ from common import console
 from common.datasets.degradations import degrade, network_input, resized
 from common.datasets.latents import check_generator, find_pairs, orphans, read_latents
 from common.errors import InputError
-from common.files import system_errors
+from common.files import read_regular, system_errors
 from common.images.decode import decode, image_errors, open_pillow
 
 READERS = 4  # threads that decode the images of a unit
@@ -69,7 +69,7 @@ class Images:
     def _check_latents(self, pair, digest):
         latents = read_latents(pair.latents, self.num_dims)
         with system_errors(pair.latents):
-            digest.update(hashlib.sha256(pair.latents.read_bytes()).digest())
+            digest.update(hashlib.sha256(read_regular(pair.latents)).digest())
         if self.style_dims is None:
             self.style_dims = latents.style_dims
         check_generator(self._made_by, latents, pair)
@@ -97,7 +97,7 @@ class Images:
         return stored > 1
 
     def _check_size(self, pair):
-        height, width = decode(pair.image.read_bytes(), pair.image).shape[:2]
+        height, width = decode(read_regular(pair.image), pair.image).shape[:2]
         if (height, width) != (self.size, self.size):
             raise InputError(f"was degraded for an encoder of {width} px, this one takes {self.size} px",
                              where=pair.image, do=f"Generate it with --encoder_size {self.size}")
@@ -118,14 +118,14 @@ class Images:
 
     def _pixels(self, pair):
         with system_errors(pair.image):
-            image = decode(pair.image.read_bytes(), pair.image)
+            image = decode(read_regular(pair.image), pair.image)
         return resized(image, self.size) if self.degraded else degrade(image, self.factor, self.size)
 
 
 def _checked(path):
     """Return an image file's bytes. Raises InputError where they are no whole image; a PNG's check sums tell."""
     with system_errors(path):
-        data = path.read_bytes()
+        data = read_regular(path)
     with image_errors(path), open_pillow(io.BytesIO(data)) as image:
         if image.format == "PNG":
             image.verify()

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from common.errors import InputError
-from common.files import system_errors
+from common.files import read_regular, system_errors
 from common.images.bounds import PILLOW_ERRORS, check_claims
 
 CARD = (1400, 700_000)  # longest side in pixels and bytes of the picture of a card
@@ -81,7 +81,7 @@ def read_picture(path, side, heaviest):
     from PIL import Image
 
     with system_errors(path):
-        data = path.read_bytes()
+        data = read_regular(path)
     try:
         check_claims(data)
         with Image.open(io.BytesIO(data)) as picture:

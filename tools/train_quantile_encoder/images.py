@@ -12,7 +12,7 @@ from common.datasets.degradations import degrade, network_input, resized
 from common.datasets.latents import find_pairs, read_latents
 from common.datasets.sets.folders import file_marks
 from common.errors import InputError
-from common.files import system_errors
+from common.files import read_regular, system_errors
 from common.images.decode import decode
 from common.seeding import unit_numpy
 from common.training.batches import Epochs
@@ -115,7 +115,7 @@ class Folder:
     def _view(self, place, view):
         path = self.pairs[place].image
         with system_errors(path):
-            image = decode(path.read_bytes(), path)
+            image = decode(read_regular(path), path)
         return resized(image, self.size) if view == len(self.factors) else \
             degrade(image, self.factors[view], self.size)
 

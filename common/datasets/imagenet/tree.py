@@ -13,7 +13,7 @@ import os
 from pathlib import Path
 
 from common.errors import InputError
-from common.files import system_errors
+from common.files import read_regular, system_errors
 from common.formats.zips import open_zip, zip_errors
 from common.images.network_size import decode_image, prepare_image
 from common.images.suffixes import images_among
@@ -56,7 +56,7 @@ class FolderFiles:
         """Return a file's bytes."""
         path = self.root / name
         with system_errors(path):
-            return path.read_bytes()
+            return read_regular(path)
 
     def has(self, split):
         """Return whether there is a sub-folder of this name."""
