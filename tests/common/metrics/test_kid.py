@@ -95,7 +95,7 @@ def test_input_errors():
     broken[4, 4] = np.inf
     for call, what in (
         (lambda: kid(REAL, FAKE[:, :5]), "20 and 5 wide"),
-        (lambda: kid(REAL, FAKE[:1]), "1 images are too few"),
+        (lambda: kid(REAL, FAKE[:1]), "too few images for a kernel distance: 1"),
         (lambda: kid(broken, FAKE), "NaN or infinity"),
         (lambda: kid_subsets(broken, FAKE, 2, 83), "NaN or infinity"),
         (lambda: kid_subsets(REAL, FAKE, order="torch_fidelity"), "61 images are fewer than the subset size 1000"),
