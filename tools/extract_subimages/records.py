@@ -69,6 +69,7 @@ def flat_files(root, path):
     stem, places = Path(path).stem, [(root, [], os.listdir(root)), *os.walk(f"{root}/HR"), *os.walk(f"{root}/LR")]
     found = {os.path.relpath(os.path.join(folder, name), root) for folder, _, names in places
              for name in names if TILE.search(name) and TILE.sub("", name) == stem}
+    found = {name for name in found if any(TILE.search(name).groups()[:2])} or found  # else a.jpg of mode square
     return sorted(found - {name for other in Path(path).parent.glob("*.jsonl") for name in listed_files(other)})
 
 

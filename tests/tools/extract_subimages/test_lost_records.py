@@ -52,6 +52,18 @@ def test_S18_a_lost_or_torn_geometry_is_made_again(words, damage, tmp_path):
     assert (tmp_path / "out" / "a_mine.png").read_bytes() == b"mine"
 
 
+def test_S18_a_photo_of_the_users_beside_a_torn_geometry_is_no_tile(tmp_path):
+    folder = make_photos(tmp_path / "in", 1)
+    extract(folder, tmp_path / "out", *SINGLE)
+    for ending in ("jpg", "png"):
+        (tmp_path / "out" / f"a.{ending}").write_bytes(b"mine")
+    whole = contents(tmp_path / "out")
+    for more in ((), ("--overwrite",)):
+        DAMAGES["emptied"](tmp_path / "out/geometry/a.jsonl")
+        extract(folder, tmp_path / "out", *SINGLE, *more)
+        assert contents(tmp_path / "out") == whole
+
+
 @pytest.mark.parametrize(("words", "name"), [((), "a_left/00000002.jpg"), ((), "a_left/geometry.jsonl"),
                                              (SINGLE, "geometry/a.jsonl"), (SQUARE, "a.png"),
                                              (("--layout", "packed"), "shard-000000.tar")])
