@@ -1,11 +1,10 @@
 """What must hold between the flags of `extract_subimages`: each acts, or is refused where it cannot."""
 
 import json
-from dataclasses import MISSING, fields
 from math import isfinite
 from pathlib import Path
 
-from common import console
+from common.effects import check_effects, note_idle, without_effect
 from common.errors import InputError
 from common.formats.lmdb_files import import_lmdb
 
@@ -106,12 +105,13 @@ def pair_folders(options):
     return [options.pair_folder] if options.pair_folder else []
 
 
+PAIRED = ("pair_folder", "pair_scale", "make_lr", "mod_crop")
 # Options that act in some modes alone. Those of an options file may be of another mode's dictionary.
 IN_MODES = {"square": ("multiscale",), "input_image_max_size_before_being_halved": ("multiscale",),
             "exclusions": ("multiscale",), "use_masking": ("multiscale",), "imgsize": ("square",),
             "bottom_crop": ("square",), "keep_folder": ("square",), "only_resize": ("multiscale", "single"),
-            "vertical_split": ("multiscale", "single")}
-NOTED = ("crop_sz", "step", "thres_sz", "resize_final_img")  # in mode square
+            "vertical_split": ("multiscale", "single"), **dict.fromkeys(PAIRED, ("pair",))}
+NOTED = ("crop_sz", "step", "thres_sz", "resize_final_img")  # which the original's dictionaries always have
 
 
 def check_given(options, kept=()):
@@ -119,30 +119,18 @@ def check_given(options, kept=()):
 
     kept: names that an options file has, where they may stand without effect.
     """
-    usual = {item.name: item.default if item.default_factory is MISSING else item.default_factory()
-             for item in fields(options)}
-    given = {name for name, value in usual.items() if getattr(options, name) != value} - set(kept)
-    for name, modes in IN_MODES.items():
-        if name in given and options.mode not in modes:
-            raise InputError(f"has no effect in mode {options.mode}", where=f"--{name}",
-                             do=f"Leave it out, or use --mode {' or '.join(modes)}")
-    if "mask_path" in given and not options.use_masking:  # the original's dictionary always has it
-        console.say("--mask_path: without effect, because --use_masking is not given")
-    unused = [f"--{name}" for name in NOTED if name in given and options.mode == "square"]
-    if unused:
-        console.say(f"{', '.join(unused)}: without effect in mode square")
-    for name in ("pair_folder", "pair_scale", "make_lr", "mod_crop"):
-        if options.mode != "pair" and getattr(options, name):
-            raise InputError(f"mode {options.mode} has no pairs", where=f"--{name}",
-                             do="Leave it out, or use --mode pair")
+    acts = {name: (options.mode in modes, f"--mode {' or '.join(modes)}") for name, modes in IN_MODES.items()}
+    check_effects(options, {name: acts[name] for name in acts if name in PAIRED or name not in kept})
+    tiles = (options.mode != "square", "tiles, which mode square does not cut")
+    noted = {"mask_path": (options.use_masking, "--use_masking")} | dict.fromkeys(NOTED, tiles)
+    note_idle(without_effect(options, {name: noted[name] for name in noted if name not in kept}))
     if options.make_lr:
         for name in ("pair_folder", "pair_scale", "mod_crop"):
             if getattr(options, name):
                 why = "photos are cut to a multiple of all scales anyway" if name == "mod_crop" \
                     else "--make_lr makes the low resolution"
                 raise InputError(f"has no effect: {why}", where=f"--{name}", do="Leave one of them out")
-    if options.seed and not options.shuffle:
-        raise InputError("has no effect without --shuffle", where="--seed", do="Add --shuffle, or leave it out")
+    check_effects(options, {"seed": (options.shuffle, "--shuffle")})
 
 
 def _check_scales(options):

@@ -119,24 +119,24 @@ def test_pairs_off_by_a_rounding_are_cut_and_others_skipped(tmp_path):
     (("--mode", "pair", "--make_lr", "7"), "480 is no multiple of --make_lr 7"),
     (("--mode", "pair", "--make_lr", "2", "2"), "a scale is given twice"),
     (("--mode", "pair", "--make_lr", "1"), "must be at least 2"),
-    (("--mode", "single", "--make_lr", "2"), "--make_lr: mode single has no pairs"),
-    (("--mode", "single", "--pair_scale", "2"), "--pair_scale: mode single has no pairs"),
-    (("--mod_crop",), "--mod_crop: mode multiscale has no pairs"),
+    (("--mode", "single", "--make_lr", "2"), "--make_lr: acts on --mode pair, which is not asked for"),
+    (("--mode", "single", "--pair_scale", "2"), "--pair_scale: acts on --mode pair, which is not asked for"),
+    (("--mod_crop",), "--mod_crop: acts on --mode pair, which is not asked for"),
     (("--mode", "square", *BASICSR), "--naming basicsr: mode square has no such names"),
     (("--mode", "single", "--vertical_split", *BASICSR), "the halves of a photo would have the same names"),
     (("--meta_info",), "--meta_info: only the modes"),
     (("--mode", "single", "--lmdb"), "--lmdb: its keys are names up to the first dot"),
     (("--shuffle",), "--shuffle: layout folders has no shards"),
-    (("--mode", "single", "--exclusions", "x"), "--exclusions: has no effect in mode single"),
-    (("--mode", "single", "--use_masking", "--mask_path", "."), "--use_masking: has no effect in mode single"),
-    (("--mode", "pair", "--make_lr", "2", "--square", "none"), "--square: has no effect in mode pair"),
-    (("--mode", "square", "--vertical_split"), "use --mode multiscale or single"),
-    (("--imgsize", "9", "9"), "--imgsize: has no effect in mode multiscale. Leave it out, or use --mode square"),
-    (("--bottom_crop", "0.5"), "--bottom_crop: has no effect"),
+    (("--mode", "single", "--exclusions", "x"), "--exclusions: acts on --mode multiscale, which"),
+    (("--mode", "single", "--use_masking", "--mask_path", "."), "--use_masking: acts on --mode multiscale, which"),
+    (("--mode", "pair", "--make_lr", "2", "--square", "none"), "--square: acts on --mode multiscale, which"),
+    (("--mode", "square", "--vertical_split"), "add --mode multiscale or single"),
+    (("--imgsize", "9", "9"), "--imgsize: acts on --mode square, which is not asked for. Leave it out, or"),
+    (("--bottom_crop", "0.5"), "--bottom_crop: acts on --mode square"),
     (("--exclusions", '["a"', "b"), '--exclusions: no JSON list: ["a"'),
     (("--resize_final_img", "nan", "1"), "--resize_final_img: crop 256, factor nan"),
     (("--resize_final_img", "inf", "1"), "tiles have at most 65,500 pixels a side"),
-    (("--layout", "packed", "--seed", "3"), "--seed: has no effect without --shuffle"),
+    (("--layout", "packed", "--seed", "3"), "--seed: acts on --shuffle, which is not asked for"),
 ])
 def test_flags_without_effect_are_refused(words, told, tmp_path):
     photos(tmp_path / "in", 1)
@@ -151,8 +151,8 @@ def test_what_has_no_effect_is_noted_and_may_stand_in_an_options_file(tmp_path):
     words = ("--mode", "square", "--imgsize", "8", "8", "--input_folder", source, "--n_thread", "0")
     ended = call(*words, "--save_folder", tmp_path / "a", "--crop_sz", "9", "--mask_path", source)
     assert ended.status == 0
-    assert "--crop_sz: without effect in mode square" in ended.err
-    assert "--mask_path: without effect, because --use_masking is not given" in ended.err
+    assert "--crop_sz (acts on tiles, which mode square does not cut)" in ended.err
+    assert "--mask_path (acts on --use_masking)" in ended.err
     (tmp_path / "a.yml").write_text("exclusions: [[x]]\nsplit_img: true\nstep: 5\nmask_path: /nowhere\n")
     ended = call(*words, "--save_folder", tmp_path / "b", "--options", tmp_path / "a.yml")
     assert (ended.status, "without effect" in ended.err) == (0, False)
