@@ -11,6 +11,9 @@ from common.datasets.sets.locate import check_labels
 from common.errors import InputError
 
 PUBLISHED = "http://ufldl.stanford.edu/housenumbers/"
+# What damaged files raise in loadmat beside its own MatReadError; NotImplementedError is that of MATLAB 7.3.
+BROKEN = (ValueError, TypeError, LookupError, EOFError, OSError, NotImplementedError, OverflowError, MemoryError,
+          zlib.error, struct.error)
 
 
 def file_name(split):
@@ -57,9 +60,7 @@ def _load(path):
     try:
         with system_errors(path):
             arrays = loadmat(path, variable_names=["X", "y"])
-    # loadmat has no error of its own for damage: these are what damaged files raise in it
-    except (ValueError, TypeError, KeyError, IndexError, EOFError, OSError, NotImplementedError, OverflowError,
-            MemoryError, MatReadError, zlib.error, struct.error) as error:
+    except (*BROKEN, MatReadError) as error:
         raise InputError(f"not a complete MATLAB file ({error})", where=path,
                          do=f"Download it again from {PUBLISHED}") from error
     missing = [name for name in ("X", "y") if name not in arrays]
