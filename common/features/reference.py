@@ -5,8 +5,9 @@ import numpy as np
 
 from common import console, parallel
 from common.errors import InputError
+from common.features.comparable import check_comparable
 from common.features.preparation import compare_preparations
-from common.features.statistics import Statistics, check_comparable, read_statistics
+from common.features.statistics import Statistics, read_statistics
 from common.features.stats_store import find_stats
 
 

@@ -185,7 +185,7 @@ class Plan:
 
 def compare(generated, reference):
     """Return notes on the comparability of the score. Raises InputError for sides that cannot be compared at all."""
-    from common.features.statistics import check_comparable
+    from common.features.comparable import check_comparable
 
     if reference is None:
         return []

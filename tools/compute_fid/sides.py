@@ -142,7 +142,8 @@ def stored_side(path, metric="fid", like=None):
     name, as those of clean-fid do.
     Raises InputError where the features are of other images, and for those of a single one.
     """
-    from common.features.statistics import Statistics, check_same_images, read_statistics
+    from common.features.comparable import check_same_images
+    from common.features.statistics import Statistics, read_statistics
 
     path = Path(path)
     stored = read_statistics(path, metric, like=like)

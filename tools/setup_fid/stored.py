@@ -134,7 +134,8 @@ def show_stored(options):
 
 def compare_stored(options):
     """Print the Frechet distance between two files; results: frechet_distance, file_1, file_2, notes."""
-    from common.features.statistics import check_comparable, frechet, read_statistics
+    from common.features.comparable import check_comparable
+    from common.features.statistics import frechet, read_statistics
 
     paths = [_find(name, options) for name in options.names]
     first, second = (read_statistics(path) for path in paths)

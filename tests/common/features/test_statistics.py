@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from common.errors import InputError
+from common.features.comparable import check_comparable
 from common.features.statistics import (
     Statistics,
-    check_comparable,
     frechet,
     read_statistics,
     statistics_of_rows,

@@ -183,7 +183,7 @@ def open_pair(options):
 
 def _plan_features(options, measure):
     """Return (input files, function that computes the results) after checking the inputs."""
-    from common.features.statistics import preparation_notes
+    from common.features.comparable import preparation_notes
 
     generated, reference = open_pair(options)
     notes = preparation_notes(generated, reference)
