@@ -1,6 +1,6 @@
 """Compare the tiles and readers of extract_subimages with peers; prints the table of docs/extract_subimages.md.
 
-    python -m tests.peers.subimages GOLDEN      # GOLDEN: the folder of the original's golden cases
+    python -m tests.peers.subimages GOLDEN      # GOLDEN: the golden cases of extract_subimages (tests/golden/subimages)
 
 Needs webdataset 1.0.2, datasets 5.2.0, basicsr 1.4.2, lmdb 3.0.0 and pyarrow beside the project's own packages, in an
 environment of their own. The input is scikit-learn's two photos. Nothing is downloaded.
@@ -169,8 +169,9 @@ def golden_rows(folder):
         checks.setdefault(kind, []).append(row)
     for name, rows in sorted(checks.items()):
         passed = sum(row["passed"] for row in rows)
+        worst = max(np.inf if row["worst"] is None else row["worst"] for row in rows)  # None: the case raised
         yield "DL-Art-School", f"stored outputs of its {name}", f"{passed} of {len(rows)} cases", (
-            f"{max(row['worst'] for row in rows):.2g} of the tolerance")
+            f"{worst:.2g} of the tolerance")
 
 
 def main():
