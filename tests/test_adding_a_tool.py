@@ -1,5 +1,6 @@
 """The tool of docs/adding_a_tool.md runs as it stands there: flags, record, resume, several processes, log, --json."""
 
+import importlib.util
 import json
 import os
 import re
@@ -10,7 +11,7 @@ import time
 
 import pytest
 
-from tests.tools.commands import ROOT, environment
+from tests.tools.commands import ROOT, call, environment
 
 PAGE = ROOT / "docs" / "adding_a_tool.md"
 SMALL = ("--batch_size", "8", "--device", "cpu")
@@ -47,19 +48,31 @@ def rows(folder):
     return [{name: row[name] for name in ("step", "loss", "lr")} for row in logged]
 
 
-def test_it_trains_answers_extends_and_refuses(tool, tmp_path):
-    out, _ = run(tool, *SMALL, "--steps", "60", "--output_dir", tmp_path / "a", "--json", "--quiet")
+def test_it_trains_answers_extends_and_refuses(tool, tmp_path, monkeypatch):
+    spec = importlib.util.spec_from_file_location("autoencoder_of_the_page", tool)
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, spec.name, module)  # dataclasses look their module up
+    spec.loader.exec_module(module)
+
+    def ended(*words, status=0):
+        """Run the tool in this process and return (stdout, stderr)."""
+        end = call(module.cli, *words)
+        assert end.status == status, end.err
+        return end.out, end.err
+
+    out, _ = ended(*SMALL, "--steps", "60", "--output_dir", tmp_path / "a", "--json", "--quiet")
     record = json.loads(out)
     assert record["results"]["loss"] == rows(tmp_path / "a")[-1]["loss"] < rows(tmp_path / "a")[0]["loss"]
     assert json.loads((tmp_path / "a" / "run.json").read_text())["results"] == record["results"]
     assert (tmp_path / "a" / "reconstructions.png").stat().st_size > 1000
-    assert "up to date" in run(tool, *SMALL, "--steps", "60", "--output_dir", tmp_path / "a")[1]
-    assert "resuming" not in run(tool, *SMALL, "--steps", "70", "--output_dir", tmp_path / "a", "--quiet")[1]
+    assert "up to date" in ended(*SMALL, "--steps", "60", "--output_dir", tmp_path / "a")[1]
+    assert "resuming" not in ended(*SMALL, "--steps", "70", "--output_dir", tmp_path / "a", "--quiet")[1]
     assert rows(tmp_path / "a")[-1]["step"] == 70
-    line = run(tool, *SMALL, "--steps", "70", "--lr", "1e-3", "--output_dir", tmp_path / "a", status=2)[1]
+    line = ended(*SMALL, "--steps", "70", "--lr", "1e-3", "--output_dir", tmp_path / "a", status=2)[1]
     assert "has lr 0.002, this command has 0.001" in line
-    assert "--steps 0: must be at least 1" in run(tool, "--steps", "0", status=2)[1]
-    assert "at least 1" in run(tool, "--help")[0]
+    assert "--steps 0: must be at least 1" in ended("--steps", "0", status=2)[1]
+    assert "at least 1" in ended("--help")[0]
+    assert "at least 1" in run(tool, "--help")[0]  # as a command of its own too
 
 
 @pytest.mark.long

@@ -53,7 +53,11 @@ def start_tool(name, folder, *words):
 
 def call_tool(name, *words):
     """Run a tool with these words in this process and return how it Ended."""
-    cli = importlib.import_module(f"tools.{name}.__main__").cli
+    return call(importlib.import_module(f"tools.{name}.__main__").cli, *words)
+
+
+def call(cli, *words):
+    """Run a command's `cli` with these words in this process and return how it Ended."""
     out, err = io.StringIO(), io.StringIO()
     handler = signal.getsignal(signal.SIGTERM)
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):

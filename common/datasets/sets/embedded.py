@@ -6,12 +6,17 @@ come from columns 0..511, test patches from columns 512..639, so no pixel is in 
 of STRIDE pixels and overlap.
 """
 
+import gzip
+import importlib.util
+from pathlib import Path
+
 from common.datasets.sets.imageset import ArrayImages
 from common.errors import InputError
 
 NAMES = ("digits", "photos32", "photos64")
 DIGITS_TRAIN = 1500
 STRIDE = 8
+PHOTOS = ("china.jpg", "flower.jpg")
 COLUMNS = {"train": (0, 512), "test": (512, 640)}
 
 
@@ -37,11 +42,12 @@ def load_digits(split):
     """Return (N, 8, 8, 1) uint8 images and (N,) int64 labels: rows 0..1499 (train) or 1500..1796 (test)."""
     import numpy as np
 
-    bunch = _sklearn_datasets().load_digits()
-    images = np.round(bunch.images * (255 / 16)).astype(np.uint8)[..., None]
+    with gzip.open(_bundled("data", "digits.csv.gz"), "rt", encoding="ascii") as stream:
+        table = np.loadtxt(stream, delimiter=",", dtype=np.int64)  # 64 grey levels of 0..16, then the digit
+    images = np.round(table[:, :64].reshape(-1, 8, 8, 1) * (255 / 16)).astype(np.uint8)
     order = fixed_permutation(len(images))
     rows = order[:DIGITS_TRAIN] if split == "train" else order[DIGITS_TRAIN:]
-    return images[rows], bunch.target[rows].astype(np.int64)
+    return images[rows], table[rows, 64]
 
 
 def patch_corners(split, patch):
@@ -57,15 +63,16 @@ def patch_corners(split, patch):
 def load_photos(split, patch):
     """Return (N, patch, patch, 3) uint8 patches of the two photographs; see `patch_corners`."""
     import numpy as np
+    from PIL import Image
 
-    photos = [np.asarray(photo, np.uint8) for photo in _sklearn_datasets().load_sample_images().images]
+    photos = [np.asarray(Image.open(_bundled("images", name)).convert("RGB")) for name in PHOTOS]
     corners = patch_corners(split, patch)
     return np.stack([photos[photo][top : top + patch, left : left + patch] for photo, top, left in corners])
 
 
-def _sklearn_datasets():
-    try:
-        import sklearn.datasets
-    except ImportError as error:
-        raise InputError("scikit-learn is not installed", where="data set", do="pip install scikit-learn") from error
-    return sklearn.datasets
+def _bundled(*parts):
+    """Return the path of a file that comes with scikit-learn, without importing it, which takes seconds."""
+    found = importlib.util.find_spec("sklearn")
+    if found is None:
+        raise InputError("scikit-learn is not installed", where="data set", do="pip install scikit-learn")
+    return Path(found.origin).parent.joinpath("datasets", *parts)

@@ -20,6 +20,13 @@ def test_importing_the_package_imports_nothing_heavy():
                           check=True).stdout.strip() == "[]"
 
 
+def test_reading_does_not_import_scikit_learn():
+    code = ("import sys; from common.datasets import open_dataset as opened; "
+            "print(len(opened('digits', 'train')), len(opened('photos32', 'test')), 'sklearn' in sys.modules)")
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert said.split() == ["1500", "1300", "False"]
+
+
 def test_digits_are_the_1797_scans_each_once():
     train, test = open_dataset("digits", "train"), open_dataset("digits", "test")
     assert (len(train), len(test)) == (1500, 297)
