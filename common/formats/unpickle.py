@@ -105,6 +105,8 @@ class Interpreter(pickle._Unpickler):
                 dispatch[self.read(1)[0]](self)
         except pickle._Stop as stop:
             return stop.value
+        finally:
+            del self._unframer, self.read, self.readline  # they hold this object, and its memo all of the file
         raise ValueError(f"more than {MOST_INSTRUCTIONS:,} instructions")
 
     def _read_file(self, count):
@@ -282,39 +284,51 @@ def finish(value, convert, circles=False):
     inner: what `convert` calls on parts of a stand-in.  circles: whether a part may hold itself.
     ValueError when whoever goes through the value would not come to an end, so often do its parts stand there.
     """
-    done = {}  # id: (part, result, number of parts); the parts are held so that no id comes twice
+    return _Finishing(convert, circles)(value)
 
-    def inner(part):
+
+class _Finishing:
+    """The `inner` of `finish`. No closure: one that calls itself would keep a file's tensors until a garbage
+    collection."""
+
+    def __init__(self, convert, circles):
+        self.convert, self.circles = convert, circles
+        self.done = {}  # id: (part, result, number of parts); the parts are held so that no id comes twice
+
+    def __call__(self, part):
+        """Return a part with what `convert` makes of its stand-ins."""
         if not isinstance(part, PARTS):
             return part
+        done = self.done
         if id(part) in done:
             _, result, size = done[id(part)]
-            if size is None and not circles:
+            if size is None and not self.circles:
                 raise ValueError("a part of it holds itself")
             return result
-        result = part
-        done[id(part)] = part, result, None
+        done[id(part)] = part, part, None
         if isinstance(part, (StandIn, Global)):
-            result = convert(part, inner)
+            result = self.convert(part, self)
             held = done.get(id(result.state if isinstance(result, Record) else result))
             size = 1 + (held and held[2] or 0)
         else:
-            pairs = part.items() if isinstance(part, dict) else enumerate(part)
-            nested = [(key, item) for key, item in pairs if isinstance(item, PARTS)]
-            converted = [(key, inner(item)) for key, item in nested]
-            size = 1 + len(part) + sum(done[id(item)][2] or 0 for _, item in nested)
-            if size > MOST_PARTS:
-                raise ValueError("its parts stand there over and over")
-            if isinstance(part, tuple):
-                result = tuple(map(inner, part)) if nested else part
-            else:
-                for key, item in converted:
-                    part[key] = item
+            result, size = self._container(part)
         done[id(part)] = part, result, size
         done.setdefault(id(result), (result, result, size))
         return result
 
-    return inner(value)
+    def _container(self, part):
+        """Return (result, number of parts) of a list, dictionary or tuple; the first two are changed in place."""
+        pairs = part.items() if isinstance(part, dict) else enumerate(part)
+        nested = [(key, item) for key, item in pairs if isinstance(item, PARTS)]
+        converted = [(key, self(item)) for key, item in nested]
+        size = 1 + len(part) + sum(self.done[id(item)][2] or 0 for _, item in nested)
+        if size > MOST_PARTS:
+            raise ValueError("its parts stand there over and over")
+        if isinstance(part, tuple):
+            return (tuple(map(self, part)) if nested else part), size
+        for key, item in converted:
+            part[key] = item
+        return part, size
 
 
 PARTS = (StandIn, Global, list, dict, tuple)

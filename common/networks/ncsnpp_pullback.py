@@ -96,13 +96,14 @@ class Tape:
 
     def pyramid(self, module, x):
         """The input pyramid's step: FIR filter, then a convolution with stride 2."""
+        kernel = self.kernel  # a step that held the tape would keep all activations until a garbage collection
 
         def pullback(g):
             g = conv_back(module.Conv2d_0, g)
-            taps = self.kernel.to(g).expand(g.shape[1], 1, *self.kernel.shape)  # (C, 1, 4, 4)
+            taps = kernel.to(g).expand(g.shape[1], 1, *kernel.shape)  # (C, 1, 4, 4)
             return (F.conv_transpose2d(g, taps, padding=2, groups=g.shape[1]),)  # (K B, C, H, W)
 
-        return self._push(module(x.tensor, self.kernel), [x], pullback)
+        return self._push(module(x.tensor, kernel), [x], pullback)
 
     def norm_swish(self, module, x):
         """Group norm, then swish."""

@@ -11,6 +11,7 @@ import torch
 from common import files
 from common.errors import InputError
 from common.formats import checkpoints
+from tests.released import left_over
 
 
 class Malicious:
@@ -131,3 +132,13 @@ def test_safetensors_have_their_metadata_in_the_given_order(tmp_path):
 def test_what_is_no_state_dict_is_refused(state):
     with pytest.raises(InputError, match="expected the weights of a network by name"):
         checkpoints.load_strictly(torch.nn.Linear(2, 2), state, "a.pth")
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_what_a_file_held_goes_with_its_value_without_a_garbage_collection(tmp_path, zipped):
+    torch.save({"a": torch.ones(3), "more": [{"b": torch.zeros(2)}]}, path := tmp_path / "a.pth",
+               _use_new_zipfile_serialization=zipped)
+    with left_over(torch.Tensor) as tensors:
+        value = checkpoints.load_torch(path)
+        del value
+    assert not tensors

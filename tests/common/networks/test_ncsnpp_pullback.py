@@ -7,6 +7,7 @@ from common.diffusion.scores import NetworkScore, make_score
 from common.networks.ncsnpp_pullback import linearise
 from common.nn.dropout import DropoutDraw
 from tests.common.score.makers import draws, plain_score, small_network, trained
+from tests.released import left_over
 
 NETWORKS = {
     "plain": {}, "three levels": {"ch_mult": (1, 2, 2), "num_res_blocks": 2},
@@ -83,6 +84,21 @@ def test_without_gradients_it_keeps_no_graph(network):
     assert not s.requires_grad
     assert not jtv.requires_grad
     torch.testing.assert_close(jtv, autograd_pullback(network, x, sigma, v)[1].detach(), rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+@pytest.mark.parametrize("graph", [False, True])
+def test_activations_go_with_the_pullback_without_a_garbage_collection(network, graph, checkpointing):
+    network.activation_checkpointing = checkpointing
+    x, sigma, v = draws(network, 2, 1, dtype=torch.float64)
+    with left_over(torch.Tensor) as tensors, torch.set_grad_enabled(graph):
+        s, pullback = linearise(network, x, sigma)
+        if graph:
+            torch.autograd.grad(_made_up_loss(s, pullback(v)), trained(network))
+        else:
+            pullback(v)
+        del s, pullback
+    assert not tensors
 
 
 def test_the_pullback_is_linear_in_its_vector(network):
