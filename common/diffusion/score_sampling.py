@@ -41,13 +41,19 @@ class Sampler:
         model = self.model
         counted = CountedCalls(model.score, len(indices))
         noise = UnitNoise(seed, indices, model.image_shape, device)
-        x = self._sample(ScoreDenoiser(counted), noise, advance).float()
+        try:
+            x = self._sample(ScoreDenoiser(counted), noise, advance).float()
+        except FloatingPointError as error:
+            raise self._not_finite(f": {error}") from error
         if not bool(x.isfinite().all()):
-            raise InputError("the samples are not finite", where=model.path,
-                             do="The network may be broken or untrained; try another checkpoint or method")
+            raise self._not_finite()
         # The last, noiseless step after the solver does not count, as in the original.
         removal = self.sampling["method"] == "ode" and self.sampling["noise_removal"]
         return x, counted.calls.numpy() - int(removal)
+
+    def _not_finite(self, more=""):
+        return InputError(f"the samples are not finite{more}", where=self.model.path,
+                          do="The network may be broken or untrained; try another checkpoint or method")
 
     def _sample(self, denoise, noise, advance):
         """Return the samples of the method."""
