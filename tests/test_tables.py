@@ -73,6 +73,22 @@ def test_the_published_value_stands_beside_the_best_of_all_models_on_all_test_im
     assert ('<td class="number">3.400 ± 0.010<small>published' in page.source) == shown
 
 
+def test_a_table_made_alone_takes_its_own_place_on_the_page_and_no_other(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("before\n<!-- measured: begin -->\n\n### table-qc-2, small scale\n\nearlier\n\n"
+                    "### table-qc-4, small scale\n\nold\n\n<!-- measured: end -->\nafter\n")
+    for table, ode in (("qc-3", ""), ("qc-4", "_ode")):
+        record(tmp_path / table / "seed0" / "U" / f"eval_fidis{ode}", fid=2.0)
+        assert measured.make(table, tmp_path / table) == 0
+    assert measured.write(tmp_path, page) == 0
+    text = page.read_text()
+    assert re.findall(r"### table-(\S+), small", text) == ["qc-2", "qc-3", "qc-4"]
+    assert "### table-qc-2, small scale\n\nearlier\n\n### table-qc-3" in text
+    assert "old" not in text
+    assert text.startswith("before\n")
+    assert text.endswith("| U | 2 |\n\n<!-- measured: end -->\nafter\n")
+
+
 def test_measures_over_seeds_have_their_standard_error_and_stand_on_the_page(tmp_path):
     for seed, value in enumerate((3.0, 3.2, 3.4)):
         record(tmp_path / "out" / "small" / f"seed{seed}" / "U" / "nll", seed, nll=value)

@@ -5,7 +5,7 @@
 
 TABLE: reads the finished runs below FOLDER (rcps tables: of the calibrations FOLDER and OWN), prints the rows, and
 writes them to FOLDER/measured_TABLE.json with date, machine, seeds and seconds.  write: puts all measured_*.json below
-FOLDER into PAGE, between its two marks.
+FOLDER into PAGE, between its two marks; tables that are there and not among them stay.
 """
 
 import json
@@ -20,7 +20,7 @@ from common.summary import Quantity, summary, write_summary
 
 TEST_IMAGES = 10_000  # of CIFAR-10
 PUBLISHED_NLL = 3.38, "best NLL on CIFAR-10 of Chao et al. 2023, by a third-party index of the paper"
-BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
+BEGIN, END, HEADING = "<!-- measured: begin -->", "<!-- measured: end -->", "### table-"
 SCORE = {  # measure: (folder of its record, name in the results)
     "bits/dim": ("nll", "nll"), "Asym": ("asym", "asym"), "NAsym": ("asym", "nasym")}
 QUALITY = {"Frechet distance, small": ("eval_fidis", "frechet_distance"), "FID": ("eval_fidis", "fid"),
@@ -164,7 +164,7 @@ def lines_of(made):
             for name, line in zip(names, found)]
     heads = [measure.replace("_", " ") for measure in measures]
     seeds = f"seeds {' '.join(map(str, made['seeds']))}" if len(made["seeds"]) > 1 else "one seed"
-    return [f"### table-{made['table']}, {made['scale']} scale", "",
+    return [f"{HEADING}{made['table']}, {made['scale']} scale", "",
             f"{made['date']}; {made['machine']}; {seeds}; {of}{made['seconds']:,} s of all runs.", "",
             *(f"| {' | '.join(line)} |" for line in (["", *heads], ["---"] * (len(heads) + 1), *rows)), ""]
 
@@ -203,13 +203,18 @@ def write_best(folder):
 
 
 def write(folder, page):
-    """Put all measured tables below a folder into a page."""
-    made = [json.loads(path.read_text()) for path in sorted(Path(folder).rglob("measured_*.json"))]
-    text = Path(page).read_text(encoding="utf-8")
-    head, _, rest = text.partition(BEGIN)
-    order = sorted(made, key=lambda each: (list(MAKERS).index(each["table"]), each["scale"]))
-    body = "\n".join(line for each in order for line in lines_of(each))
-    write_bytes(page, f"{head}{BEGIN}\n\n{body}\n{END}{rest.partition(END)[2]}".encode())
+    """Put all measured tables below a folder into a page, in place of those of the same name; the others stay."""
+    head, _, rest = Path(page).read_text(encoding="utf-8").partition(BEGIN)
+    body, _, tail = rest.partition(END)
+    sections = {heading: f"{HEADING}{heading}\n{lines}" for heading, _, lines in
+                (section.partition("\n") for section in body.split(HEADING)[1:])}
+    for path in sorted(Path(folder).rglob("measured_*.json")):
+        lines = lines_of(json.loads(path.read_text()))
+        sections[lines[0].removeprefix(HEADING)] = "\n".join([*lines, ""])
+    order = {f"{table}, {scale} scale": place for place, (table, scale) in
+             enumerate((table, scale) for table in MAKERS for scale in ("paper", "small"))}
+    body = "".join(sections[name] for name in sorted(sections, key=lambda name: order.get(name, len(order))))
+    write_bytes(page, f"{head}{BEGIN}\n\n{body}{END}{tail}".encode())
     return 0
 
 
