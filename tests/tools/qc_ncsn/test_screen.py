@@ -1,6 +1,7 @@
 """What the commands say and draw for people."""
 
 import csv
+import importlib.util
 import json
 import os
 import signal
@@ -16,6 +17,8 @@ from tools.qc_ncsn.work_dir import WorkDir, work_dir
 
 SMALL = ("--config", "qc_digits", "--config.model.nf=4", "--config.model.ch_mult=1",
          "--config.model.attn_resolutions=()", "--bs", "4", "--device", "cpu", "--config.training.snapshot_freq=2")
+
+LOGGERS = ("tensorboard", "wandb")
 
 
 def test_training_says_what_it_does_and_where_it_ended(tmp_path):
@@ -45,7 +48,9 @@ def test_a_dry_run_counts_the_steps_that_remain(tmp_path):
 @pytest.mark.parametrize("words", [("--tensorboard",), ("--config.training.snapshot_nll=true", "--data_dir", "data",
                                                         "--dataset", "cifar10")])
 def test_a_dry_run_finds_what_the_run_would_miss(words, tmp_path, monkeypatch):
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    found = importlib.util.find_spec
+    monkeypatch.setattr("importlib.util.find_spec",
+                        lambda name, *package: None if name in LOGGERS else found(name, *package))
     monkeypatch.chdir(tmp_path)
     (tmp_path / "data").mkdir()
     ended = call("train", *SMALL, "--workdir", tmp_path / "w", "--n_iters", "2", "--dry_run", *words)
