@@ -10,12 +10,35 @@ from common.diffusion.score_samplers import PCOptions, sample_multistep, sample_
 from common.errors import InputError
 from common.images.pixels import to_uint8
 
+LOOK = 50  # network calls between two looks at the numbers of a chain
+
 
 def pc_options(sampling, coupling="image"):
     """Return the PCOptions of a configuration's `sampling` section."""
     names = ("snr", "n_steps_each", "noise_removal", "last_step_snr", "probability_flow")
     return PCOptions(predictor=sampling["predictor"] or "none", corrector=sampling["corrector"] or "none",
                      coupling=coupling, **{name: sampling[name] for name in names})
+
+
+def not_finite(path, when=""):
+    """Return the InputError of samples that are not finite. path: the checkpoint.  when: more words."""
+    return InputError(f"the samples are not finite{when}", where=path,
+                      do="The network may be broken or untrained; try another checkpoint or method")
+
+
+class Watched:
+    """A score whose result is looked at every LOOK calls: a chain of thousands that diverges ends early, with an
+    InputError."""
+
+    def __init__(self, score, path):
+        self.score, self.path, self.made = score, path, 0
+
+    def __call__(self, x, sigma):
+        self.made += 1
+        result = self.score(x, sigma)
+        if self.made % LOOK == 0 and not bool(result.isfinite().all()):
+            raise not_finite(self.path, f": the score at network call {self.made}")
+        return result
 
 
 @dataclass
@@ -39,21 +62,16 @@ class Sampler:
     def draw(self, seed, indices, device, advance=None):
         """Return (samples (n, C, H, W) float32 before clipping, calls per image (n,)); InputError when not finite."""
         model = self.model
-        counted = CountedCalls(model.score, len(indices))
+        # The solver of the ODE tries steps that are too long, whose values it throws away.
+        score = Watched(model.score, model.path) if self.sampling["method"] != "ode" else model.score
+        counted = CountedCalls(score, len(indices))
         noise = UnitNoise(seed, indices, model.image_shape, device)
-        try:
-            x = self._sample(ScoreDenoiser(counted), noise, advance).float()
-        except FloatingPointError as error:
-            raise self._not_finite(f": {error}") from error
+        x = self._sample(ScoreDenoiser(counted), noise, advance).float()
         if not bool(x.isfinite().all()):
-            raise self._not_finite()
+            raise not_finite(model.path)
         # The last, noiseless step after the solver does not count, as in the original.
         removal = self.sampling["method"] == "ode" and self.sampling["noise_removal"]
         return x, counted.calls.numpy() - int(removal)
-
-    def _not_finite(self, more=""):
-        return InputError(f"the samples are not finite{more}", where=self.model.path,
-                          do="The network may be broken or untrained; try another checkpoint or method")
 
     def _sample(self, denoise, noise, advance):
         """Return the samples of the method."""

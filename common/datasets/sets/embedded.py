@@ -73,6 +73,6 @@ def load_photos(split, patch):
 def _bundled(*parts):
     """Return the path of a file that comes with scikit-learn, without importing it, which takes seconds."""
     found = importlib.util.find_spec("sklearn")
-    if found is None:
+    if found is None or found.origin is None:  # a plain folder of this name has no origin
         raise InputError("scikit-learn is not installed", where="data set", do="pip install scikit-learn")
     return Path(found.origin).parent.joinpath("datasets", *parts)
