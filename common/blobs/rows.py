@@ -6,6 +6,8 @@ row 0 is the background.
 
 import torch
 
+from common.training import eager
+
 WITH_BACKGROUND = ("sizes", "features", "spatial_style")
 
 
@@ -37,7 +39,7 @@ def blob_optimiser(parts, lr, sizes_lr):
     Derivatives of sizes are tiny where a blob is hidden, which is why the original gives them a larger rate.
     """
     groups = [{"params": [part], "lr": sizes_lr if name == "sizes" else lr} for name, part in parts.items()]
-    return torch.optim.Adam(groups)
+    return eager.Adam(groups)
 
 
 def _rows(name, targets):

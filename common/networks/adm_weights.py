@@ -116,12 +116,12 @@ def _with_levels(config, state, where):
 
 def build_adm(file):
     """Return the network of an AdmFile, whose tensors become its parameters; InputError when they do not fit."""
-    import torch
 
     from common.networks.adm import EDMPrecond
     from common.networks.adm_discrete import DiscretePrecond
+    from common.nn.unfilled import unfilled
 
-    with torch.device("meta"):  # no time and memory for initial values that would be overwritten
+    with unfilled():  # no time and memory for initial values that would be overwritten
         network = (EDMPrecond if file.config.precond == "edm" else DiscretePrecond)(file.config)
     load_strictly(network, file.state, file.path, do=f"Give {PUBLISHED}", assign=True)
     for name, buffer in network.named_buffers():

@@ -1,12 +1,12 @@
 """ArcFace's features of faces (Deng et al. 2019), an IR-SE50 with an output layer, for pSp's identity loss."""
 
-import torch
 import torch.nn.functional as F
 from torch import nn
 
 from common.errors import InputError
 from common.formats.checkpoints import load_strictly, load_torch
 from common.networks.ir_se import IRBackbone, published_groups
+from common.nn.unfilled import unfilled
 
 SIDE, WIDTH = 112, 512  # px, numbers
 TOP, BOTTOM, LEFT, RIGHT = 35, 223, 32, 220  # of a face in an image of 256 px
@@ -44,7 +44,7 @@ def load_arcface(path, device="cpu"):
     state = load_torch(path)
     if not isinstance(state, dict) or "output_layer.3.weight" not in state:
         raise InputError("'output_layer.3.weight' is missing", where=path, do=f"Give {PUBLISHED}")
-    with torch.device("meta"):
+    with unfilled():
         network = ArcFace()
     load_strictly(network, state, path, do=f"Give {PUBLISHED}", assign=True)
     return network.to(device).eval().requires_grad_(False)

@@ -154,9 +154,9 @@ def _temperature(value, network, where):
 
 def _filled(config, state, where):
     """Return the network of a configuration whose weights are the tensors of a state dict."""
-    import torch
+    from common.nn.unfilled import unfilled
 
-    with torch.device("meta"):  # no time and memory for initial values that would be overwritten
+    with unfilled():  # no time and memory for initial values that would be overwritten
         network = build_decision_model(config)
     load_strictly(network, counted(network, state), where, do=f"Give {PUBLISHED}", assign=True)
     return network

@@ -13,6 +13,7 @@ from torch import nn
 from torch.nn import functional
 
 from common.errors import InputError
+from common.nn.unfilled import unfilled
 
 SIZE = 299  # pixels of the square input
 NUM_FEATURES = 2048
@@ -273,7 +274,7 @@ class InceptionFeatures:
     def __init__(self, network, device="cpu"):
         """network: InceptionV3 in evaluation mode, not modified; its fc may be None."""
         self.device, self.weights = torch.device(device), None
-        with torch.device("meta"):
+        with unfilled():
             self._body = InceptionV3()
         for name, layer in network.named_modules():
             if isinstance(layer, BasicConv):

@@ -190,11 +190,11 @@ def _checked_entry(name, tensor, shape, path):
 
 def _expected():
     """Return {name: shape} of the network's state dict, in order."""
-    import torch
 
     from common.networks.inception import InceptionV3
+    from common.nn.unfilled import unfilled
 
-    with torch.device("meta"):
+    with unfilled():
         return {name: tuple(tensor.shape) for name, tensor in InceptionV3().state_dict().items()}
 
 
@@ -203,11 +203,11 @@ def build_inception(state):
 
     Without fc.weight and fc.bias in `state` its fc is None.
     """
-    import torch
 
     from common.networks.inception import InceptionV3
+    from common.nn.unfilled import unfilled
 
-    with torch.device("meta"):  # no time for initial values that would be overwritten
+    with unfilled():  # no time for initial values that would be overwritten
         network = InceptionV3()
     if "fc.weight" not in state:
         network.fc = None

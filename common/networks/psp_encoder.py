@@ -18,6 +18,7 @@ from common.networks.ir_se import DEPTHS, GradualStyleBlock, IRBackbone, channel
 from common.networks.quantile_encoder_weights import find_state, plain_options, published_depth
 from common.networks.stylegan2_weights import build_stylegan2
 from common.nn.equalised import EqualLinear
+from common.nn.unfilled import unfilled
 
 PUBLISHED = "a checkpoint of pixel2style2pixel, such as psp_celebs_super_resolution.pt"
 MOST = 26  # styles, of 2**14 px
@@ -130,7 +131,7 @@ def build_psp_encoder(state, where, num_styles=None):
         num_styles = max(counted) + 1 if counted else max(1, state["linear.weight"].shape[0] // 512)
     if num_styles > MOST:
         raise InputError(f"it has {num_styles} styles", where=where, do=f"Give {PUBLISHED}")
-    with torch.device("meta"):
+    with unfilled():
         network = kind(published_depth(state), any(".res_layer.5." in name for name in state), num_styles)
     load_strictly(network, state, where, do=f"Give {PUBLISHED}", assign=True)
     return network.eval().requires_grad_(False)

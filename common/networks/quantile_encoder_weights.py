@@ -129,10 +129,10 @@ def _described_sizes(described, where):
 
 def build_quantile_encoder(state, where, described=None):
     """Return the encoder of a state dict, whose tensors become its own. Errors: see load_quantile_encoder."""
-    import torch
+    from common.nn.unfilled import unfilled
 
     config = deduce_encoder_config(state, where, described)
-    with torch.device("meta"):  # no time and memory for initial values that would be overwritten
+    with unfilled():  # no time and memory for initial values that would be overwritten
         network = build_encoder(config)
     counters = {name: tensor for name, tensor in state.items() if name.endswith(COUNTER)}
     state = {**as_float32(state, where), **counters}

@@ -136,12 +136,12 @@ def build_stylegan2(state, where, latent_avg=None, entry=""):
 
     Only stored noise and filter taps may be missing: noise is then drawn from layer numbers, the taps are 1, 3, 3, 1.
     """
-    import torch
 
     from common.networks.stylegan2 import StyleGAN2
+    from common.nn.unfilled import unfilled
 
     config = deduce_config(state, where)
-    with torch.device("meta"):  # no time and memory for initial values that would be overwritten
+    with unfilled():  # no time and memory for initial values that would be overwritten
         network = StyleGAN2(config)
     state = as_float32(state, where)
     filled = {name: _usual(name, entry.shape) for name, entry in network.named_buffers() if name not in state}

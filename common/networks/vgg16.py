@@ -7,6 +7,7 @@ from torch import nn
 from common.errors import InputError
 from common.formats.checkpoints import load_strictly, load_torch
 from common.networks.lpips import NETS
+from common.nn.unfilled import unfilled
 
 NUM_FEATURES = 4096
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet
@@ -45,7 +46,7 @@ def load_vgg16(path, device="cpu"):
     state = load_torch(path)
     if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise InputError("this is not a dictionary of tensors", where=path, do=f"Give {PUBLISHED}")
-    with torch.device("meta"):
+    with unfilled():
         network = Vgg16()
     load_strictly(network, {name: value for name, value in state.items() if not name.startswith(LAST)}, path,
                   do=f"Give {PUBLISHED}", assign=True)

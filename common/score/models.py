@@ -9,6 +9,7 @@ from common.diffusion.sde import VESDE
 from common.errors import InputError
 from common.formats.checkpoints import check_finite, load_strictly
 from common.networks.ncsnpp import NCSNpp, NetworkConfig
+from common.nn.unfilled import unfilled
 from common.score.config import check_same_model
 from common.score.container import PREFIX, read_checkpoint, stored_config
 from common.seeding import unit_seed
@@ -66,7 +67,7 @@ def load_weights(network, state, where, weights="raw"):
 
 def _check_size(config, state, where):
     """Raise InputError where a configuration asks for more numbers than the file has, before room is made for them."""
-    with torch.device("meta"):
+    with unfilled():
         wanted = sum(value.numel() for value in NCSNpp(network_config(config)).state_dict().values())
     stored = sum(value.numel() for value in state["model"].values())
     if wanted > max(2 * stored, 1 << 24):

@@ -5,10 +5,12 @@ import math
 
 import torch
 
+from common.training import eager
+
 LOOK_AHEAD, SLOW_SHARE, THRESHOLD = 6, 0.5, 5  # steps between, share of the way; length from which rectification holds
 
 
-class Ranger(torch.optim.Optimizer):
+class Ranger(eager.Optimizer):
     """The optimiser. A gradient of more than one axis loses its mean over all axes but the first; every sixth step
     the weights go half of the way from the slow weights, which follow there."""
 

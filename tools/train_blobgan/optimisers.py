@@ -1,7 +1,7 @@
 """The two optimisers of a BlobGAN: AdamW as in the original, with the rates of lazy regularisation."""
 
-import torch
 
+from common.training import eager
 from common.training.optim import Optimiser, Schedule
 
 
@@ -23,7 +23,7 @@ def make_optimisers(networks, options, device):
 def optimiser(groups, options, device, ratio):
     """Return the Optimiser of parameter groups, with the share `ratio` of the step."""
     rate, total = options.lr * ratio, options.max_steps
-    adam = torch.optim.AdamW(groups, lr=rate, betas=(0.0, 0.99**ratio), eps=options.eps, weight_decay=0.0,
-                             fused=device.type in ("cpu", "cuda"))
+    adam = eager.AdamW(groups, lr=rate, betas=(0.0, 0.99**ratio), eps=options.eps, weight_decay=0.0,
+                       fused=device.type in ("cpu", "cuda"))
     fall = (round(total * (1 - options.lr_fall)), total) if options.lr_fall else None
     return Optimiser(adam, Schedule(rate, fall=fall))

@@ -14,6 +14,7 @@ from common.networks.decision_networks import DecisionConfig, build_decision_mod
 from common.nn.batch_norm import share_statistics
 from common.nn.dropout import DropoutDraw
 from common.seeding import unit_seed
+from common.training import eager
 from common.training.log import Log
 from common.training.loop import Loop, Plan
 from common.training.optim import Optimiser
@@ -186,7 +187,7 @@ def new_network(config, options):
 
 def make_optimiser(network, options, device):
     """Return Adam (AdamW with a weight decay) with the schedule that the flags ask for."""
-    inner = torch.optim.AdamW(network.parameters(), lr=options.lr, weight_decay=options.weight_decay,
-                              fused=device.type in ("cpu", "cuda"))
+    inner = eager.AdamW(network.parameters(), lr=options.lr, weight_decay=options.weight_decay,
+                        fused=device.type in ("cpu", "cuda"))
     rate = OneCycle(options.lr, options.steps) if options.lr_schedule == "onecycle" else lambda n: options.lr
     return Optimiser(inner, rate)

@@ -14,6 +14,7 @@ from common.networks.adm import EDMPrecond
 from common.networks.adm_weights import read_adm, save_adm
 from common.nn.dropout import DropoutDraw
 from common.seeding import unit_seed
+from common.training import eager
 from common.training.ema import Average, half_life
 from common.training.keep import Periodic
 from common.training.log import Log
@@ -159,8 +160,8 @@ class EdmTraining:
 
 def make_optimiser(network, options, device):
     """Return Adam with the schedule and clipping that the flags ask for."""
-    adam = torch.optim.Adam(network.parameters(), lr=options.lr, betas=(0.9, options.beta2), eps=options.adam_eps,
-                            fused=device.type in ("cpu", "cuda"))
+    adam = eager.Adam(network.parameters(), lr=options.lr, betas=(0.9, options.beta2), eps=options.adam_eps,
+                      fused=device.type in ("cpu", "cuda"))
     cosine = max(options.steps - 1, 1) if options.lr_decay == "cosine" else 0
     return Optimiser(adam, Schedule(options.lr, options.warmup, cosine=cosine, floor=options.lr_floor),
                      options.grad_clip or None)

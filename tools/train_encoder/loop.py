@@ -11,6 +11,7 @@ from common.datasets.prepared import Rows, to_network
 from common.device import autocast
 from common.errors import InputError
 from common.networks.blobgan.encoder_files import read_encoder, write_encoder
+from common.training import eager
 from common.training.keep import Periodic
 from common.training.log import Log
 from common.training.loop import Loop, Plan
@@ -256,7 +257,7 @@ class EncoderTraining:
 
 def make_optimiser(network, options, device):
     """Return Adam with the schedule that the flags ask for."""
-    adam = torch.optim.Adam(network.parameters(), lr=options.lr, fused=device.type in ("cpu", "cuda"))
+    adam = eager.Adam(network.parameters(), lr=options.lr, fused=device.type in ("cpu", "cuda"))
     last = max(options.n_iters - 1, 1)
     kinds = {"cosine": {"cosine": last, "floor": options.lr_floor}, "original": {"halving": options.halve_every},
              "linear": {"fall": (0, options.n_iters / (1 - options.lr_floor))}, "constant": {}}

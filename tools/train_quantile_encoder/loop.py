@@ -12,6 +12,7 @@ from common.errors import InputError
 from common.files import remove_leftovers
 from common.networks.quantile_encoder_weights import save_quantile_encoder
 from common.nn.batch_norm import share_statistics
+from common.training import eager
 from common.training.keep import Periodic
 from common.training.log import Log
 from common.training.loop import Loop, Plan
@@ -173,6 +174,6 @@ def make_optimiser(network, options, device):
     if options.optim_name == "ranger":
         inner = Ranger(weights, lr=options.learning_rate)
     else:
-        inner = torch.optim.Adam(weights, lr=options.learning_rate, fused=device.type in ("cpu", "cuda"))
+        inner = eager.Adam(weights, lr=options.learning_rate, fused=device.type in ("cpu", "cuda"))
     cosine = max(options.max_steps - 1, 1) if options.lr_decay == "cosine" else 0
     return Optimiser(inner, Schedule(options.learning_rate, options.warmup, cosine=cosine, floor=options.lr_floor))

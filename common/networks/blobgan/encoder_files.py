@@ -22,6 +22,7 @@ from common.formats.lightning import load_container, load_lightning
 from common.images.squash import check_same, from_description
 from common.networks.blobgan.discriminator import LAST, LayoutEncoder, body_channels
 from common.networks.blobgan.resnet_encoder import CHANNELS, ResNetEncoder
+from common.nn.unfilled import unfilled
 
 PUBLISHED = "an encoder such as encoder_256x512.pt, or last.pt or best.pt of train_encoder"
 PREFIXES = ("", "inverter.")
@@ -77,7 +78,7 @@ def read_encoder(path, generator=None, device="cpu"):
     if generator is not None:
         check_fits(config, generator, path)
     try:
-        with torch.device("meta"):  # no time and memory for initial values that would be overwritten
+        with unfilled():  # no time and memory for initial values that would be overwritten
             network = config.build()
     except ValueError as error:
         raise InputError(f"no encoder can be built of it ({error})", where=path, do=f"Give {PUBLISHED}") from error

@@ -25,6 +25,7 @@ from common.formats.lightning import load_lightning
 from common.networks.blobgan.configuration import BlobGANConfig
 from common.networks.blobgan.layout import Blobs
 from common.nn.fir import fir_kernel
+from common.nn.unfilled import unfilled
 from common.seeding import unit_generator
 
 PUBLISHED = "a BlobGAN checkpoint, such as blobgan_256x512.ckpt"
@@ -143,7 +144,7 @@ def read_blobgan(path, device="cpu", weights="ema", flag="weights"):
 
 
 def _empty_pair(config):
-    with torch.device("meta"):  # no time and memory for initial values that would be overwritten
+    with unfilled():  # no time and memory for initial values that would be overwritten
         return config.generator(), config.layout_net()
 
 

@@ -24,6 +24,7 @@ from sklearn.datasets import load_digits
 from torch import nn
 
 from common.networks.stylegan2 import StyleGAN2, StyleGAN2Config
+from common.training import eager
 
 SIDE, LATENT, CHANNELS, DIMS = 16, 10, 32, 33
 STEPS, BATCH, CODES = 400, 64, 128
@@ -73,8 +74,8 @@ def train(images):
     network, encoder = StyleGAN2(StyleGAN2Config((CHANNELS,) * 3, LATENT, 3)), make_encoder()
     rest = [parameter for name, parameter in network.named_parameters() if not name.startswith("style.")]
     groups = {"style": network.style.parameters(), "generator": rest, "encoder": encoder.parameters()}
-    adam = torch.optim.Adam([{"params": list(groups[name]), "lr": rate} for name, rate in RATES.items()],
-                            betas=(0.5, 0.99), fused=True)
+    adam = eager.Adam([{"params": list(groups[name]), "lr": rate} for name, rate in RATES.items()],
+                      betas=(0.5, 0.99), fused=True)
     cosine = torch.optim.lr_scheduler.LambdaLR(
         adam, lambda step: 0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * step / STEPS)))
     for step in range(STEPS):

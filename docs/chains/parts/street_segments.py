@@ -19,6 +19,7 @@ from common.datasets.prepared import to_network
 from common.explained.objective import parse_objective
 from common.networks.decision import open_decision_model
 from common.seeding import unit_generator
+from common.training import eager
 from docs.chains.parts.street_runs import Demo, show
 from docs.chains.parts.streets import CLASSES, LANES, scenes, segments
 
@@ -61,7 +62,7 @@ def train_segmenter(aspect):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         network = Segmenter()
-    adam = torch.optim.Adam(network.parameters(), lr=RATE)
+    adam = eager.Adam(network.parameters(), lr=RATE)
     for step in range(STEPS):
         rows = torch.randint(LEARNED, (ROWS,), generator=unit_generator(0, "segments", step))
         loss = F.cross_entropy(network(to_network(pixels[rows].numpy())), truth[rows].long())

@@ -10,6 +10,7 @@ from common.nn.dropout import DropoutDraw
 from common.score.container import PREFIX
 from common.score.models import load_weights, trainable
 from common.seeding import rademacher, unit_generator, unit_seed
+from common.training import eager
 from common.training.batches import Epochs
 from common.training.ema import Average, ramp_up
 from common.training.optim import Optimiser, Schedule
@@ -44,8 +45,8 @@ class ScoreLoss(nn.Module):
 def make_optimiser(network, optim, total_steps, fused=False):
     """Return Adam for a network by a configuration's section `optim`; the warm-up starts at a rate of 0."""
     # All parameters, the frozen Fourier frequencies too: the published optimiser state counts them.
-    adam = torch.optim.Adam(network.parameters(), lr=optim["lr"], betas=(optim["beta1"], optim["beta2"]),
-                            eps=optim["eps"], weight_decay=optim["weight_decay"], fused=fused or None)
+    adam = eager.Adam(network.parameters(), lr=optim["lr"], betas=(optim["beta1"], optim["beta2"]),
+                      eps=optim["eps"], weight_decay=optim["weight_decay"], fused=fused or None)
     cosine = max(total_steps, 1) if optim["schedule"] == "cosine" else 0
     return Optimiser(adam, Schedule(optim["lr"], optim["warmup"], from_zero=True, cosine=cosine),
                      optim["grad_clip"] if optim["grad_clip"] >= 0 else None)
