@@ -63,10 +63,11 @@ def _stamp(path):
     digest = hashlib.sha256()
     for folder, folders, names in os.walk(path, followlinks=True):
         folders.sort()
+        below = os.path.relpath(folder, path)
         for name in sorted(names):
             if name != LOCK:
-                place = os.path.join(folder, name)
-                digest.update(f"{os.path.relpath(place, path)}\0{_times(place)}\0".encode(errors="surrogateescape"))
+                shown = name if below == os.curdir else os.path.join(below, name)
+                digest.update(f"{shown}\0{_times(os.path.join(folder, name))}\0".encode(errors="surrogateescape"))
     return digest.hexdigest()
 
 

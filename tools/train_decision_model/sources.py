@@ -35,7 +35,8 @@ class LabelledFiles:
 
     def paths(self):
         """Return the absolute paths."""
-        return [os.path.abspath(self.folder / name) for name in self.names]
+        folder = os.path.abspath(self.folder)
+        return [os.path.normpath(os.path.join(folder, name)) for name in self.names]
 
     def chosen(self, rows):
         """Return the LabelledFiles of some rows."""
