@@ -46,8 +46,7 @@ AT_FIRST = """if True:
     from tools.process_embeddings.__main__ import cli
 
     def fit_map(features, n_neighbors, min_dist, metric, n_components, seed, found):
-        import umap
-        embed.prepare_numba()
+        umap = embed.open_umap()
         reducer = umap.UMAP(n_neighbors=n_neighbors, min_dist=min_dist, metric=metric, n_components=n_components,
                             random_state=seed, n_jobs=1)
         with embed.warnings.catch_warnings(), embed.seeded_eigenvectors(seed):

@@ -8,6 +8,7 @@ from unittest import mock
 import numpy as np
 
 from common.errors import InputError, nearest
+from tools.process_embeddings.compiled import open_umap
 from tools.process_embeddings.neighbours import TILE_BYTES, Search, is_exact, nearest_neighbours
 
 TILE = 512  # rows of the distance matrix in memory at once
@@ -34,9 +35,8 @@ def find_neighbours(features, k, metric, seed):
         search = Search(features, metric)
         return *search.around(k), search
     import sklearn.utils
-    import umap.umap_
 
-    prepare_numba()
+    umap = open_umap()
     index, distance, search = umap.umap_.nearest_neighbors(
         features, k + 1, metric, {}, False, sklearn.utils.check_random_state(seed), n_jobs=-1 if seed is None else 1)
     return index[:, 1:].astype(np.int32), distance[:, 1:].astype(np.float32), search
@@ -48,9 +48,7 @@ def fit_map(features, n_neighbors, min_dist, metric, n_components, seed, found=N
     seed None: on all threads, not reproducible. With a seed the same versions on the same type of CPU give the same
     bits.  found: what find_neighbours gives for this metric, for at least n_neighbors - 1.
     """
-    import umap
-
-    prepare_numba()
+    umap = open_umap()
     known = (None, None, None)
     if len(features) > n_neighbors:  # with fewer rows UMAP takes fewer neighbours
         known = _with_itself(found or find_neighbours(features, n_neighbors - 1, metric, seed), n_neighbors)
@@ -71,8 +69,6 @@ def _with_itself(found, n_neighbors):
 
 def as_published(reducer, seed):
     """Return a copy of a fitted UMAP that needs nothing of this project to be unpickled and to project."""
-    import umap.umap_
-
     if not isinstance(getattr(reducer, "_knn_search_index", None), Search):
         return reducer
     reducer = copy.copy(reducer)
@@ -83,31 +79,12 @@ def as_published(reducer, seed):
         return reducer
     import sklearn.utils
 
+    umap = open_umap()
     *_, reducer._knn_search_index = umap.umap_.nearest_neighbors(
         reducer._raw_data, reducer.n_neighbors, reducer.metric, {}, False, sklearn.utils.check_random_state(seed),
         n_jobs=1)
     return reducer
 
-
-def prepare_numba():
-    """Keep numba from changing torch's threads, and cache the compiled functions of UMAP.
-
-    Compiling takes ten times as long as a map of 1,000 points. The cache is where numba keeps pynndescent's: in umap's
-    __pycache__, or in the user's cache if that is read-only.
-    """
-    import numba
-    import umap.layouts
-    import umap.umap_
-    import umap.utils
-    from numba.core.dispatcher import Dispatcher
-
-    if numba.config.THREADING_LAYER == "default":  # it would choose OpenMP and change torch's thread count, too
-        numba.config.THREADING_LAYER = "workqueue"
-    for module in (umap.layouts, umap.umap_, umap.utils):
-        for function in vars(module).values():
-            if isinstance(function, Dispatcher) and function.py_func.__module__ == module.__name__:
-                with contextlib.suppress(RuntimeError):  # no writable cache: compiled in each process
-                    function.enable_caching()
 
 
 def compile_ahead():

@@ -12,11 +12,12 @@ from PIL import Image
 from common.errors import InputError
 from common.files import read_json, write_json
 from tests.readers.interval_kinds import map_of
-from tests.tools.commands import ROOT
+from tests.tools.commands import ROOT, environment
 from tools.process_embeddings import embed, maps, overlap, reduce
 from tools.process_embeddings.atlas import make_atlas
 from tools.process_embeddings.classes import find_classes
 from tools.process_embeddings.columns import encode_column
+from tools.process_embeddings.compiled import open_umap
 from tools.process_embeddings.write import write_table
 
 
@@ -275,10 +276,26 @@ def test_a_map_leaves_torch_its_threads():
 
 
 def test_compiled_functions_are_kept():
-    import umap.umap_
-
-    embed.prepare_numba()
+    umap = open_umap()
     assert umap.umap_.smooth_knn_dist._cache.cache_path
+
+
+@pytest.mark.long
+def test_without_a_place_for_compiled_functions_they_are_compiled_in_each_process(tmp_path):
+    code = """if True:
+        from numba.core import caching
+        for kind in (caching.InTreeCacheLocator, caching.UserWideCacheLocator):
+            kind.from_function = classmethod(lambda *_: None)  # as where neither folder can be written
+        from tools.process_embeddings.compiled import open_umap
+        print(open_umap().umap_.smooth_knn_dist._cache.cache_path)
+    """
+    variables = {**environment(), "PYTHONPATH": str(ROOT), "TMPDIR": str(tmp_path)}
+    variables.pop("NUMBA_CACHE_DIR", None)
+    done = subprocess.run([sys.executable, "-c", code], env=variables, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert str(tmp_path) in done.stdout
+    assert "set NUMBA_CACHE_DIR" in done.stderr
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.long

@@ -83,7 +83,8 @@ def cf_of(path):
     from tools.evaluate_cf.page import write_page
 
     explained = SimpleNamespace(names=NAMES, description={"kind": "attributes"})
-    material = SimpleNamespace(folder=SimpleNamespace(path=path.parent), explained=explained)
+    material = SimpleNamespace(folder=SimpleNamespace(path=path.parent), explained=explained,
+                               options=SimpleNamespace(sparse=True))
     summary = {name: {"pairs": 1, "already": 0, "not_found": 0, "failed": 0} for name in [*NAMES, "all"]}
     line = {"attribute": 0, "target": 1, "number": 0, "outcome": "flipped", "l1": 0.1, "blobs_changed": 0,
             "scores_before": [0.0] * 30, "scores_after": [1.0] * 30}
