@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from common.nn.convolution import conv2d
+
 SLOPE, GAIN = 0.2, math.sqrt(2)  # of the activation, which keeps the variance
 
 
@@ -53,5 +55,5 @@ class EqualConv(nn.Module):
 
     def forward(self, x, gain=1.0, bias=None):
         """Return gain (conv(x) + bias) for x (B, inputs, H, W); bias: (outputs,) or None."""
-        return F.conv2d(x, self.weight * (gain * self.scale), None if bias is None else bias * gain,
-                        stride=self.stride, padding=self.padding)
+        return conv2d(x, self.weight * (gain * self.scale), None if bias is None else bias * gain, self.stride,
+                      self.padding)

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from common.nn.convolution import conv2d, conv_transpose2d
 from common.nn.equalised import GAIN, SLOPE, EqualLinear
 from common.nn.fir import KERNEL, fir_kernel, upfirdn2d
 
@@ -67,10 +68,10 @@ class ModulatedConv(nn.Module):
 
     def _convolve(self, x, weight):
         if self.resample == "up":
-            return self.blur(F.conv_transpose2d(x, weight.transpose(0, 1), stride=2))
+            return self.blur(conv_transpose2d(x, weight.transpose(0, 1), stride=2))
         if self.resample == "down":
-            return F.conv2d(self.blur(x), weight, stride=2)
-        return F.conv2d(x, weight, padding=weight.shape[-1] // 2)
+            return conv2d(self.blur(x), weight, stride=2)
+        return conv2d(x, weight, padding=weight.shape[-1] // 2)
 
 
 class NoiseWeight(nn.Module):

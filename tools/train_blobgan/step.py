@@ -4,6 +4,7 @@ import torch
 
 from common.device import autocast
 from common.networks.blobgan.splat import Jitter
+from common.nn.convolution import twice_differentiated
 from tools.train_blobgan.batches import Noise, noise_maps
 from tools.train_blobgan.losses import r1_penalty, wish_for_fake, wish_for_real
 from tools.train_blobgan.recompute import recompute
@@ -64,7 +65,8 @@ class GanStep:
     def judge_real_with_r1(self, part):
         """Return (objective, values) of real images with R1, in float32 whatever the precision."""
         images = self.real(part).requires_grad_()
-        logits = self.discriminator(images, self.options.stddev_rows)
+        with twice_differentiated():
+            logits = self.discriminator(images, self.options.stddev_rows)
         objective, values = self.of_real(logits)
         penalty = r1_penalty(logits, images).sum()
         return objective + self.options.lambda_D_R1 * self.options.D_reg_every * penalty, [*values, penalty]

@@ -12,6 +12,7 @@ from torch import nn
 
 from common.networks.blobgan import splat as splatting
 from common.networks.blobgan.layout import Blobs
+from common.nn.convolution import conv2d, conv_transpose2d
 from common.nn.equalised import GAIN, SLOPE, EqualLinear, PixelNorm
 from common.nn.modulated import EPSILON, ActivationBias, Filter, ModulatedConv, NoiseWeight
 
@@ -37,8 +38,8 @@ class SpatialConv(ModulatedConv):
         if weight.shape[-1] == 1:
             return F.linear(x.permute(0, 2, 3, 1), weight[:, :, 0, 0], bias).permute(0, 3, 1, 2)
         if self.resample is None:
-            return F.conv2d(x, weight, bias, padding=weight.shape[-1] // 2)
-        y = self.blur(F.conv_transpose2d(x, weight.transpose(0, 1), stride=2))
+            return conv2d(x, weight, bias, padding=weight.shape[-1] // 2)
+        y = self.blur(conv_transpose2d(x, weight.transpose(0, 1), stride=2))
         return y if bias is None else y + bias[:, None, None]
 
     def style_map(self, seen, styles):
