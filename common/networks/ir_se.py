@@ -3,6 +3,7 @@
 import torch
 from torch import nn
 
+from common.nn.convolution import Conv2d
 from common.nn.equalised import EqualLinear
 
 DEPTHS = {50: (3, 4, 14, 3), 100: (3, 13, 30, 3), 152: (3, 8, 36, 3)}  # blocks of 64, 128, 256 and 512 channels
@@ -35,11 +36,11 @@ class IRBlock(nn.Module):
         if inputs == outputs:
             self.shortcut_layer = nn.MaxPool2d(1, stride)
         else:
-            self.shortcut_layer = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False),
+            self.shortcut_layer = nn.Sequential(Conv2d(inputs, outputs, 1, stride, bias=False),
                                                 nn.BatchNorm2d(outputs))
         self.res_layer = nn.Sequential(
-            nn.BatchNorm2d(inputs), nn.Conv2d(inputs, outputs, 3, 1, 1, bias=False), nn.PReLU(outputs),
-            nn.Conv2d(outputs, outputs, 3, stride, 1, bias=False), nn.BatchNorm2d(outputs),
+            nn.BatchNorm2d(inputs), Conv2d(inputs, outputs, 3, 1, 1, bias=False), nn.PReLU(outputs),
+            Conv2d(outputs, outputs, 3, stride, 1, bias=False), nn.BatchNorm2d(outputs),
             *([SqueezeExcite(outputs)] if squeeze else []))
 
     def forward(self, x):
@@ -83,7 +84,7 @@ class GradualStyleBlock(nn.Module):
         super().__init__()
         layers = []
         for index in range(side.bit_length() - 1):
-            layers += [nn.Conv2d(outputs if index else inputs, outputs, 3, 2, 1), nn.LeakyReLU()]
+            layers += [Conv2d(outputs if index else inputs, outputs, 3, 2, 1), nn.LeakyReLU()]
         self.convs = nn.Sequential(*layers)
         self.linear = EqualLinear(outputs, outputs)
 
