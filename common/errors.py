@@ -25,6 +25,7 @@ SYSTEM_ADVICE = {
     errno.ENXIO: ("a pipe, socket or device, a file was expected", "Pass the path of a file"),
     errno.EMFILE: ("too many open files", "Raise the limit (ulimit -n), or use fewer workers"),
 }
+CLOSED = (errno.EROFS, errno.EACCES, errno.EPERM)  # places that one may not write to
 
 
 class Parameter(str):
@@ -63,7 +64,16 @@ def as_input_error(error, where=None):
     if not isinstance(error, OSError) or error.errno not in SYSTEM_ADVICE:
         return None
     what, do = SYSTEM_ADVICE[error.errno]
-    return InputError(what, where=where or error.filename or "a file", do=do)
+    where = where or error.filename or "a file"
+    if error.errno in CLOSED and _is_in_cache(where):
+        do = "Set GENPROBE_CACHE to a folder that you may write to"
+    return InputError(what, where=where, do=do)
+
+
+def _is_in_cache(where):
+    from common.paths import cache_dir
+
+    return str(where) == str(cache_dir()) or str(where).startswith(f"{cache_dir()}{os.sep}")
 
 
 def _is_out_of_memory(error):

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from common import files
-from common.errors import InputError
+from common.errors import InputError, as_input_error
 
 WRITERS = {
     "bytes": lambda path: files.write_bytes(path, b"new" * 1000),
@@ -62,6 +62,21 @@ def test_a_refused_rename_keeps_the_earlier_file(kind, number, said, tmp_path, m
     monkeypatch.undo()
     assert listing(tmp_path) == ["out"]
     assert path.read_bytes() == b"earlier"
+
+
+@pytest.mark.parametrize("cache", [None, "cache"])
+def test_a_cache_that_cannot_be_written_says_where_another_is_set(cache, monkeypatch):
+    if cache is None:
+        monkeypatch.delenv("GENPROBE_CACHE", raising=False)
+    else:
+        monkeypatch.setenv("GENPROBE_CACHE", cache)
+    folder = cache or ".genprobe_cache"
+    for place in (folder, f"{folder}/hashes/1.json"):
+        error = as_input_error(PermissionError(errno.EACCES, "Permission denied", place))
+        assert str(error) == f"{place}: permission denied. Set GENPROBE_CACHE to a folder that you may write to."
+    for other in ("out", f"{folder}s/1.json"):
+        error = as_input_error(PermissionError(errno.EACCES, "Permission denied", other))
+        assert "GENPROBE_CACHE" not in str(error)
 
 
 def test_a_read_only_place_is_named(tmp_path, monkeypatch):
