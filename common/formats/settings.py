@@ -7,6 +7,7 @@ from common.files import system_errors
 
 LARGEST = 1 << 20  # bytes; the largest published configuration has 14 kB, and YAML is read at 0.3 MB/s
 MOST_VALUES = 100_000  # of one file, each counted as often as it stands there
+DEEPEST = 100  # brackets within brackets, which take PyYAML the square of their number
 MOST_PAIRS = 10_000  # that merged mappings ("<<") come to: two lines can double them
 
 
@@ -32,11 +33,16 @@ def read_settings(path):
 
 
 def _loader():
-    """Return PyYAML's safe loader with merged mappings counted."""
+    """Return PyYAML's safe loader with merged mappings and open brackets counted."""
     import yaml
 
     class Loader(yaml.SafeLoader):
-        """Builds plain values; ValueError where merges double without end."""
+        """Builds plain values; ValueError where merges double, or brackets open, without end."""
+
+        def fetch_flow_collection_start(self, kind):
+            super().fetch_flow_collection_start(kind)
+            if self.flow_level > DEEPEST:
+                raise ValueError(f"nested more than {DEEPEST} deep")
 
         def flatten_mapping(self, node):
             super().flatten_mapping(node)

@@ -73,8 +73,9 @@ MERGED = ["a0: &a0 {x: 1}"] + [f"a{n}: &a{n} {{<<: [*a{n - 1}, *a{n - 1}]}}" for
 
 
 @pytest.mark.parametrize("lines", [
-    NESTED, MERGED, ["a: &a [*a]"], ["a: " + "[" * 5000], ["# " + "x" * (1 << 20)], ["a: " + "9" * 5000]],
-    ids=["nested", "merged", "circle", "deep", "large", "digits"])
+    NESTED, MERGED, ["a: &a [*a]"], ["a: " + "[" * 5000], ["a: " + "{a: " * 5000], ["# " + "x" * (1 << 20)],
+    ["a: " + "9" * 5000]],
+    ids=["nested", "merged", "circle", "deep", "deep mappings", "large", "digits"])
 @pytest.mark.parametrize("read", [load_options, read_options])
 def test_R6_files_that_unfold_without_end_are_refused_at_once(read, lines, tmp_path):
     """Nine levels of ten references are a thousand million items when gone through one by one."""
