@@ -1,8 +1,8 @@
 """torch's optimisers without its compiler.
 
-Making one of torch.optim, and each of its steps, imports torch's compiler and SymPy to mark what a compiled program is
-not to trace: more time than `import torch` itself takes. No update is compiled here, so the same methods are called
-from behind those marks. Numbers and state dicts are torch.optim's own.
+Making one of torch.optim, or its first step, imports torch's compiler and SymPy to mark what a compiled program is not
+to trace, which takes nearly as long as `import torch` itself. No update is compiled here, so the same methods are
+called from behind those marks. Numbers and state dicts are torch.optim's own.
 """
 
 from inspect import unwrap
