@@ -39,13 +39,15 @@ def choose_rigorous(misses, test):
     misses: (L, n) whole numbers at ascending lambdas, images in the order in which the test looks at them.
     """
     found = None
-    for stop in range(len(misses), 0, -BLOCK):
+    changed = np.flatnonzero((misses[1:] != misses[:-1]).any(axis=1)) + 1
+    first = np.concatenate([[0], changed])  # of each run of lambdas at which the same is missed: one answer for all
+    for stop in range(len(first), 0, -BLOCK):
         start = max(stop - BLOCK, 0)
-        failing = np.flatnonzero(~test.claims(misses[start:stop]))
+        failing = np.flatnonzero(~test.claims(misses[first[start:stop]]))
         if len(failing):
             place = start + int(failing[-1]) + 1
-            return place if place < stop else found
-        found = start
+            return int(first[place]) if place < stop else found
+        found = int(first[start])
     return found
 
 

@@ -85,6 +85,16 @@ def test_fine_grid_is_at_most_a_step_above_brute_force():
         assert exact <= FINE[place] <= exact * 1.002
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_every_lambda_is_tested_or_has_the_misses_of_one_that_is(seed):
+    rng, test = np.random.default_rng(seed), RiskTest("wsr", 0.1, 0.1, 5)
+    misses = count_misses(rng.lognormal(0, 0.2, (90, 5)), FINE)  # below and above all critical values nothing changes
+    assert (misses[1:] == misses[:-1]).all(axis=1).mean() > 0.2
+    failing = [index for index, row in enumerate(misses) if not test.claims(row)]
+    assert choose_rigorous(misses, test) == failing[-1] + 1
+    assert choose_rigorous(misses[:failing[-1] + 1], test) is None
+
+
 def test_custom_loss_monotone():
     grid = np.array([1.0, 2.0, 3.0])
     critical = np.zeros((50, 1))
