@@ -8,7 +8,6 @@ import math
 import mmap
 import os
 import shutil
-import struct
 import tempfile
 import zipfile
 from contextlib import contextmanager
@@ -16,11 +15,10 @@ from contextlib import contextmanager
 from common.errors import InputError
 from common.files import atomic_path
 from common.formats.npy import npy_header
-from common.formats.zips import open_zip, zip_errors
+from common.formats.zips import member_start, open_zip, zip_errors
 
 BROKEN = "cannot be read: it is not a complete .npz file"
 WINDOW = 4 << 20  # bytes that `columns` maps at a time: a map's pages count as the process's memory
-_LOCAL_HEADER = struct.Struct("<26x2H")  # lengths of the name and of the extra field close a zip entry's local header
 
 
 def _broken_file(path):
@@ -174,8 +172,7 @@ def _place_in_file(path, name):
         entry = archive.getinfo(f"{name}.npy")
         if entry.compress_type != zipfile.ZIP_STORED:
             return None
-        stream.seek(entry.header_offset)
-        return entry.header_offset + _LOCAL_HEADER.size + sum(_LOCAL_HEADER.unpack(stream.read(_LOCAL_HEADER.size)))
+        return member_start(stream, entry)
 
 
 def write_npz_rows(path, name, shape, dtype, blocks, more=(), **arrays):

@@ -74,11 +74,11 @@ class Tensors:
         if any(type(number) is not int or not 0 <= number < 2**62 for number in (offset, *sizes, *strides)):
             raise ValueError(f"{name} has sizes and strides that are no numbers from 0")
         flat = self.storage(storage)
-        count = math.prod(sizes)
+        count, stored = math.prod(sizes), flat.numel()
         last = offset + sum((size - 1) * stride for size, stride in zip(sizes, strides))
         self.allowance -= count * flat.element_size()
-        if self.allowance < 0 or offset > len(flat) or (count and last >= len(flat)):
-            raise ValueError(f"{name} of shape {sizes} reaches outside its {len(flat)} stored elements")
+        if self.allowance < 0 or offset > stored or (count and last >= stored):
+            raise ValueError(f"{name} of shape {sizes} reaches outside its {stored} stored elements")
         return aligned(flat.as_strided(sizes, strides, offset))
 
     def storage(self, described):
@@ -87,8 +87,8 @@ class Tensors:
         if key not in self.storages:
             self.storages[key] = dtype, self.read(key, dtype, count)
         known, flat = self.storages[key]
-        if known != dtype or len(flat) != count:
-            raise ValueError(f"storage {key} has {len(flat)} elements of {known}, expected {count} of {dtype}")
+        if known != dtype or flat.numel() != count:
+            raise ValueError(f"storage {key} has {flat.numel()} elements of {known}, expected {count} of {dtype}")
         return flat
 
 
@@ -112,6 +112,13 @@ def read_flat(stream, dtype, count):
     import torch
 
     flat = torch.empty(count, dtype=dtype)
-    if count and stream.readinto(flat.view(torch.uint8).numpy()) != flat.nbytes:
+    if count and stream.readinto(memory(flat)) != flat.nbytes:
         raise EOFError(f"a storage has not the {count:,} elements that it claims")
     return flat
+
+
+def memory(flat):
+    """Return the bytes of a flat tensor as a writable numpy array."""
+    import torch
+
+    return flat.view(torch.uint8).numpy()

@@ -10,6 +10,7 @@ interpreter is the standard library's Python one: the one in C gives a few damag
 table of references is as long as the highest number in the file).
 """
 
+import io
 import pickle
 from contextlib import contextmanager
 
@@ -96,8 +97,10 @@ class Interpreter(pickle._Unpickler):
 
     def load(self):
         """Return the value of the stream's next pickle."""
-        self._unframer = pickle._Unframer(self._read_file, self.stream.readline)
-        self.read, self.readline = self._unframer.read, self._unframer.readline
+        # in memory no length asks for more than there is
+        read = self.stream.read if isinstance(self.stream, io.BytesIO) else self._read_file
+        self._unframer = pickle._Unframer(read, self.stream.readline)
+        self.read, self.readline = read, self.stream.readline  # frames, which torch does not write, change these
         self.metastack, self.stack, self.proto = [], [], 0
         self.append, dispatch = self.stack.append, self.dispatch
         try:
@@ -136,8 +139,15 @@ class Interpreter(pickle._Unpickler):
         self._count(arguments)
         self.append(called.make(*arguments))
 
+    def _frame(self):
+        self.read, self.readline = self._unframer.read, self._unframer.readline
+        super().load_frame()
+
     def _count(self, arguments):
-        self.allowance -= len(arguments) + sum(len(value) for value in arguments if hasattr(value, "__len__"))
+        self.allowance -= len(arguments)
+        for value in arguments:
+            if type(value) is not int and hasattr(value, "__len__"):
+                self.allowance -= len(value)
         if self.allowance < 0:
             raise ValueError("its parts are copied over and over")
 
@@ -222,7 +232,7 @@ class Interpreter(pickle._Unpickler):
         "REDUCE": _reduce, "NEWOBJ": _reduce, "BUILD": _build,
         "MARK": _mark, "SETITEM": _setitem, "SETITEMS": _setitems, "DICT": _dict,
         "ADDITEMS": _additems, "FROZENSET": _frozenset, "BINBYTES": _large_bytes,
-        "BYTEARRAY8": _byte_array,
+        "BYTEARRAY8": _byte_array, "FRAME": _frame,
         **dict.fromkeys(("NEWOBJ_EX", "EXT1", "EXT2", "EXT4", "NEXT_BUFFER", "READONLY_BUFFER"), _unknown),
     }.items():
         dispatch[getattr(pickle, _code)[0]] = _meaning

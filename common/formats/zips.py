@@ -18,6 +18,7 @@ DAMAGE = (zipfile.BadZipFile, zipfile.LargeZipFile, zlib.error, lzma.LZMAError, 
 AGAIN = "Make or copy the file again"
 LARGE = 1 << 30  # bytes of a member from which on the ratio counts
 LONGEST = 200  # signs of a reason; some quote the file
+HEADER = struct.Struct("<4s2xH18x2H")  # of a member: mark, flags, lengths of its name and of its extra field
 HIGHEST_RATIO = 200  # of a large member to its compressed bytes: photographs and activations do not reach 5
 
 
@@ -81,3 +82,20 @@ def _check_members(archive):
         raise ValueError("a member is there twice")
     if total > archive.fp.seek(0, os.SEEK_END):
         raise ValueError("its members overlap")
+
+
+def member_start(stream, entry):
+    """Return where the bytes of a member begin in the binary stream of its archive; BadZipFile for another's header."""
+    stream.seek(entry.header_offset)
+    header = stream.read(HEADER.size)
+    mark, flags, name, extra = HEADER.unpack(header) if len(header) == HEADER.size else (b"", 0, 0, 0)
+    encoding = "utf-8" if flags & 0x800 else "cp437"
+    if mark != zipfile.stringFileHeader or stream.read(name).decode(encoding) != entry.orig_filename or flags & 1:
+        raise zipfile.BadZipFile(f"'{entry.filename}' does not begin where the list of members says")
+    return entry.header_offset + HEADER.size + name + extra
+
+
+def check_sum(entry, data):
+    """Raise BadZipFile where the bytes of a member, in any buffer, are not those that were written."""
+    if zlib.crc32(data) != entry.CRC:
+        raise zipfile.BadZipFile(f"'{entry.filename}' has another CRC-32 than its list of members says")

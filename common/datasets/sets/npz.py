@@ -7,7 +7,7 @@ from common.datasets.sets.imageset import ArrayImages
 from common.datasets.sets.splits import split_rows
 from common.errors import InputError
 from common.formats.npy import npy_header
-from common.formats.zips import open_zip
+from common.formats.zips import member_start, open_zip, zip_errors
 
 IMAGE_KEYS = ("images", "samples", "data", "arr_0", "x")
 LABEL_KEYS = ("labels", "label", "y")
@@ -78,13 +78,9 @@ def _is_labels(path, info, count):
 
 
 def _member_start(path, info):
-    """Return the offset of a stored zip member's data: after its local header (30 bytes, name, extra field)."""
-    with open(path, "rb") as stream:
-        stream.seek(info.header_offset)
-        header = stream.read(30)
-    if len(header) < 30 or header[:4] != b"PK\x03\x04":
-        raise InputError("not a complete .npz file", where=path, do="Recreate the file or copy it again")
-    return info.header_offset + 30 + int.from_bytes(header[26:28], "little") + int.from_bytes(header[28:30], "little")
+    """Return the offset of a stored zip member's data."""
+    with zip_errors(path, "not a complete .npz file"), open(path, "rb") as stream:
+        return member_start(stream, info)
 
 
 class MappedArray:

@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import zipfile
 from collections import OrderedDict
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 from common import files
 from common.errors import InputError
 from common.formats import checkpoints
+from common.formats.zips import HEADER, member_start
 from tests.released import left_over
 
 
@@ -66,6 +68,21 @@ def test_any_truncation_or_foreign_file_is_named(tmp_path, network):
         checkpoints.load_torch(tmp_path / "none.pth")
     with pytest.raises(InputError, match="a folder"):
         checkpoints.load_torch(tmp_path)
+
+
+@pytest.mark.parametrize(("changed", "said"), [("value", "CRC-32"), ("name", "does not begin where"),
+                                               ("mark", "does not begin where")])
+def test_a_storage_that_is_not_the_one_that_was_written_is_named(changed, said, tmp_path, network):
+    torch.save(network.state_dict(), tmp_path / "w.pt")
+    whole = bytearray((tmp_path / "w.pt").read_bytes())
+    with zipfile.ZipFile(tmp_path / "w.pt") as archive, open(tmp_path / "w.pt", "rb") as stream:
+        entry = next(entry for entry in archive.infolist() if entry.filename.endswith("/data/0"))
+        start = member_start(stream, entry)
+        assert whole[start:start + entry.file_size] == archive.read(entry)
+    whole[{"value": start, "name": entry.header_offset + HEADER.size, "mark": entry.header_offset}[changed]] ^= 1
+    (tmp_path / "w.pt").write_bytes(whole)
+    with pytest.raises(InputError, match=said):
+        checkpoints.load_torch(tmp_path / "w.pt")
 
 
 def test_wrong_states_are_named(network):

@@ -14,6 +14,7 @@ from torch.nn.functional import softplus
 from common import parallel
 from common.errors import InputError
 from common.seeding import unit_generator
+from common.training.eager import AdamW
 from common.training.ema import Average, ramp_up
 from common.training.log import Log
 from common.training.loop import Loop, Plan
@@ -36,7 +37,7 @@ class Gan:
         self.folder, self.path, self.batch = Path(folder), Path(folder) / "state.pth", batch
         self.networks = {"generator": mlp("generator", 3, 2), "discriminator": mlp("discriminator", 2, 1)}
         self.optimisers = {
-            name: Optimiser(torch.optim.AdamW(network.parameters(), betas=(0.0, 0.99)), Schedule(0.01, halving=4), 10.0)
+            name: Optimiser(AdamW(network.parameters(), betas=(0.0, 0.99)), Schedule(0.01, halving=4), 10.0)
             for name, network in self.networks.items()}
         self.averages = {"constant": Average(self.networks["generator"].parameters(), 0.9),
                          "ramp": Average(self.networks["generator"].parameters(), ramp_up(0.99))}

@@ -195,8 +195,7 @@ def checkpoint_with_a_misshapen_average(place):
 
 @case("bad.pth: was trained with model.nf 4", "configuration has 8", "Leave --config out")
 def checkpoint_of_another_configuration(place):
-    return place.sample(place.state(), "--config", "u_digits", "--config.model.nf=8",
-                        "--config.model.attn_resolutions=4")
+    return place.sample(place.state(), *(word.replace("nf=4", "nf=8") for word in TINY[:6]))
 
 
 @case("does not store its configuration", "qc_cifar10")
