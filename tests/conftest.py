@@ -3,6 +3,7 @@
 One thread for each test process: small networks gain nothing from more, and lose much where processes share the cores.
 """
 
+import gc
 import os
 import signal
 from pathlib import Path
@@ -24,6 +25,17 @@ def pytest_ignore_collect(collection_path, config):
     if collection_path.name == "faults" and not any("faults" in argument for argument in config.args):
         return True
     return None
+
+
+def pytest_collection(session):
+    """Collect without the garbage collector: it would go through ten thousand tests again and again."""
+    gc.disable()
+
+
+def pytest_collection_finish(session):
+    """Turn it on again; what was collected stays to the end, so it need not be looked at."""
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.hookimpl(tryfirst=True)  # before -m is looked at

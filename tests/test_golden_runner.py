@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.golden.__main__ import main
 from tests.golden.compare import Judged, judge, limits, within, worst_of
 from tests.golden.fill import fill_array, fill_state
 from tests.golden.registry import Case, check, find_cases, find_check
@@ -126,7 +127,7 @@ def golden(*words):
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
 
-def test_the_command_tells_passes_failures_and_unknown_checks(tmp_path):
+def test_the_command_tells_passes_failures_and_unknown_checks(tmp_path, capsys):
     source = ROOT / "tests" / "golden" / "qc_ncsn" / "imagenet32_files"
     shutil.copytree(source, tmp_path / "good")
     done = golden(tmp_path)
@@ -136,17 +137,16 @@ def test_the_command_tells_passes_failures_and_unknown_checks(tmp_path):
     with np.load(source / "case.npz") as archive:
         arrays = dict(archive)
     np.savez(tmp_path / "bad" / "case.npz", **{**arrays, "val_data_label": arrays["val_data_label"] + 1})
-    done = golden("--json", tmp_path)
-    assert done.returncode == 1
-    rows = json.loads(done.stdout)["results"]
+    assert main(["--json", str(tmp_path)]) == 1
+    rows = json.loads(capsys.readouterr().out)["results"]
     assert [(row["check"], row["case"], row["passed"]) for row in rows] == [
         ("qc_ncsn/imagenet32_files", "bad", False), ("qc_ncsn/imagenet32_files", "good", True),
     ]
     make_case(tmp_path / "new", {"check": "no/such"})
-    done = golden(tmp_path)
-    assert done.returncode == 2
-    assert done.stdout.splitlines()[-1] == "1 passed, 1 failed"
-    assert "unknown check no/such" in done.stderr
+    assert main([str(tmp_path)]) == 2
+    said = capsys.readouterr()
+    assert said.out.splitlines()[-1] == "1 passed, 1 failed"
+    assert "unknown check no/such" in said.err
 
 
 @pytest.mark.parametrize("words", [["none"], ["tests/common"], [], ["--jsn", "tests/golden"]])
