@@ -1,7 +1,7 @@
 """The golden cases in tests/golden, and those in the folders that GENPROBE_GOLDEN names (separated by os.pathsep).
 
 Cases marked as taking over 5 s are skipped; GENPROBE_SLOW=1 runs those of tests/golden too, `make golden` runs them
-all.
+all. So it does with the long ones of tests/golden, of whose networks `make test` runs another case.
 """
 
 import os
@@ -13,6 +13,7 @@ from tests.golden.registry import find_cases, find_check
 from tests.golden.run import run_case
 
 OWN = Path(__file__).parent / "golden"
+LONG = ("loss_qc_cifar10_deep", "folder_to_fid")
 
 
 def collect():
@@ -24,6 +25,8 @@ def collect():
             marks = [pytest.mark.skip(reason="takes over 5 s")] if case.slow and not asked else []
             if folder != OWN and find_check(case.check) is None:
                 marks.append(pytest.mark.skip(reason=f"no check is called {case.check}: its tool is not here yet"))
+            if folder == OWN and case.folder.name in LONG:
+                marks.append(pytest.mark.long)
             origin = "own" if folder == OWN else "given"
             parameters.append(pytest.param(case, id=f"{case.check}-{case.folder.name}-{origin}", marks=marks))
     return parameters

@@ -167,6 +167,7 @@ def check_bomb(reads):
             assert "\n" not in str(caught.value)
 
 
+@pytest.mark.long
 def test_R6_gzip_that_unfolds_without_end(tmp_path):
     piece = gzip.compress(bytes(1 << 28), 9)  # members of one gzip file follow each other
     for name in ("t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz"):
