@@ -15,8 +15,9 @@ from common.files import TEMPORARY
 from common.formats.checkpoints import load_torch
 from tests.tools.commands import ROOT, Ended, call_tool, environment
 
-TINY = ("--config", "u_digits", "--config.model.nf=4", "--config.model.attn_resolutions=4",
-        "--config.model.sigma_min=0.1", "--config.model.sigma_max=10", "--bs", "16", "--device", "cpu")
+NETWORK = ("--config", "u_digits", "--config.model.nf=4", "--config.model.ch_mult=1",
+           "--config.model.attn_resolutions=8", "--config.model.sigma_min=0.1", "--config.model.sigma_max=10")
+TINY = (*NETWORK, "--bs", "16", "--device", "cpu")
 QUIET = ("--quiet",)
 UNCOMPARED = ("run.json", "log.jsonl", "stdout.txt")  # they hold times
 

@@ -18,6 +18,7 @@ from common import files
 from common.formats import checkpoints as common_checkpoints
 from common.formats.checkpoints import load_torch
 from tests.tools.qc_ncsn.runs import (
+    NETWORK,
     TINY,
     call,
     check_complete,
@@ -195,7 +196,7 @@ def checkpoint_with_a_misshapen_average(place):
 
 @case("bad.pth: was trained with model.nf 4", "configuration has 8", "Leave --config out")
 def checkpoint_of_another_configuration(place):
-    return place.sample(place.state(), *(word.replace("nf=4", "nf=8") for word in TINY[:6]))
+    return place.sample(place.state(), *(word.replace("nf=4", "nf=8") for word in NETWORK))
 
 
 @case("does not store its configuration", "qc_cifar10")
@@ -410,7 +411,8 @@ simple("value_not_supported", (*TRAIN, "--config.model.nonlinearity=relu"), "onl
 simple("value_out_of_range", (*TRAIN, "--config.model.dropout=1.5"),
        "--config.model.dropout=1.5: must be at least 0 and below 1")
 simple("value_nan", (*TRAIN, "--balancing_fac", "nan"), "--balancing_fac nan: must be a finite number")
-simple("size_that_cannot_be_halved", (*TRAIN, "--config.data.image_size=7"), "image_size=7: must be divisible by 2")
+simple("size_that_cannot_be_halved", (*TRAIN, "--config.model.ch_mult=1,2", "--config.data.image_size=7"),
+       "image_size=7: must be divisible by 2")
 simple("last_step_before_the_first", (*TRAIN, "--init_step", "9"),
        "--n_iters 4: the first step is 9: there is nothing to do")
 simple("regulariser_on_a_conservative_model", (*TRAIN, "--config.model.energy=true", "--balancing_fac", "1"),
@@ -679,7 +681,7 @@ def test_a_network_whose_ode_has_no_solution_is_told_in_one_line(place):
     state = place.state()
     for name, tensor in state["model"].items():
         if name.endswith("weight") and tensor.dim() == 4:
-            tensor *= 1e6
+            tensor *= 1e9
     torch.save(state, place.root / "wild.pth")
     words = (*NLL, "--checkpoint", place.root / "wild.pth", "--workdir", place.work, "--quiet")
     check_message(call(*words), ["no finite solution"])

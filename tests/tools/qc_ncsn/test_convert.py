@@ -80,7 +80,7 @@ def test_a_converted_file_samples_the_same_images(checkpoint, tmp_path):
 
 def test_a_dry_run_writes_nothing(checkpoint, tmp_path):
     assert good("convert", "--checkpoint", checkpoint, "--output", tmp_path / "x.safetensors",
-                "--dry_run")["entries"] > 100
+                "--dry_run")["entries"] > 90
     assert listing(tmp_path) == {}
 
 

@@ -11,7 +11,8 @@ from common.formats.checkpoints import load_torch
 from tests.tools.qc_ncsn.runs import ROOT, TINY, call, checkpoints_equal, good, log_rows, run
 
 PUBLISHED = ROOT / "tests" / "golden" / "qc_ncsn" / "train_ckpt" / "checkpoint_1.pth"
-AS_PUBLISHED = ("--config.data.dataset=photos32", "--config.data.num_channels=3", "--config.model.fourier_scale=16")
+AS_PUBLISHED = ("--config.data.dataset=photos32", "--config.data.num_channels=3", "--config.model.fourier_scale=16",
+                "--config.model.ch_mult=1,2", "--config.model.attn_resolutions=4")
 TRAIN = ("train", *TINY, "--n_iters", "6", "--log_freq", "1")
 
 
