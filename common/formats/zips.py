@@ -85,17 +85,22 @@ def _check_members(archive):
 
 
 def member_start(stream, entry):
-    """Return where the bytes of a member begin in the binary stream of its archive; BadZipFile for another's header."""
+    """Return where the bytes of a member begin in the binary stream of its archive.
+
+    Raises BadZipFile where its header is not there or is another's, and where it is encrypted.
+    """
     stream.seek(entry.header_offset)
     header = stream.read(HEADER.size)
     mark, flags, name, extra = HEADER.unpack(header) if len(header) == HEADER.size else (b"", 0, 0, 0)
     encoding = "utf-8" if flags & 0x800 else "cp437"
-    if mark != zipfile.stringFileHeader or stream.read(name).decode(encoding) != entry.orig_filename or flags & 1:
+    if mark != zipfile.stringFileHeader or stream.read(name).decode(encoding) != entry.orig_filename:
         raise zipfile.BadZipFile(f"'{entry.filename}' does not begin where the list of members says")
+    if flags & 1:
+        raise zipfile.BadZipFile(f"'{entry.filename}' is encrypted")
     return entry.header_offset + HEADER.size + name + extra
 
 
 def check_sum(entry, data):
-    """Raise BadZipFile where the bytes of a member, in any buffer, are not those that were written."""
+    """Raise BadZipFile where the bytes of a member, in any buffer, do not have its CRC-32."""
     if zlib.crc32(data) != entry.CRC:
-        raise zipfile.BadZipFile(f"'{entry.filename}' has another CRC-32 than its list of members says")
+        raise zipfile.BadZipFile(f"'{entry.filename}' has another CRC-32 than the list of members says")
