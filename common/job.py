@@ -18,6 +18,7 @@ from common.cli import Outcome, cause_of, check_interrupted
 from common.errors import InputError
 from common.files import check_writable, matches, plain, remove_empty, remove_leftovers, write_bytes, write_json
 from common.locks import holds, lock_file
+from common.memory import reuse_freed_memory
 from common.record import (
     LOCK,
     RECORD,
@@ -89,6 +90,7 @@ class Job:
             earlier = parallel.gather_objects(self.begin() if parallel.is_main() else None)[0]
             if earlier is not None:
                 return self._answered(earlier)
+            reuse_freed_memory()
             try:
                 results, outputs = work()
             except BaseException as error:
