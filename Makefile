@@ -52,15 +52,17 @@ $(STAMP): requirements.txt pyproject.toml
 	@$(RUN) -c 'from tools.process_embeddings.embed import compile_ahead; compile_ahead()'
 	@touch $@
 
+# No test reads logs, whose capture every test pays for.
+PYTEST := -n 2 -m "not long" -p no:logging
 test: $(STAMP)
-	OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 -m "not long" tests
+	OMP_NUM_THREADS=1 $(RUN) -m pytest $(PYTEST) tests
 
 # The libraries' kernels held down to what every x86-64 processor has: what passes here and there is no luck of one
 # machine.
 TESTS ?= tests
 OLDEST := ATEN_CPU_CAPABILITY=default DNNL_MAX_CPU_ISA=SSE41 MKL_ENABLE_INSTRUCTIONS=SSE4_2
 test-portable: $(STAMP)
-	$(OLDEST) OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 -m "not long" $(TESTS)
+	$(OLDEST) OMP_NUM_THREADS=1 $(RUN) -m pytest $(PYTEST) $(TESTS)
 
 lint: $(STAMP)
 	$(RUN) -m ruff check .
