@@ -146,8 +146,13 @@ _HELD = []  # one entry for each held_interruptions
 def _interrupt(signum, frame):
     _INTERRUPTED.append(signum)
     sys.unraisablehook = _ignore  # objects that were half made
-    if not _HELD:
+    if not _HELD and not _is_imported_now("torch"):  # whose C++ aborts when an exception comes in between
         raise KeyboardInterrupt
+
+
+def _is_imported_now(name):
+    """Return whether a module is in the middle of its import; the job looks for the interruption after it."""
+    return getattr(getattr(sys.modules.get(name), "__spec__", None), "_initializing", False)
 
 
 def _ignore(unraisable):
