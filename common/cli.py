@@ -146,12 +146,17 @@ _HELD = []  # one entry for each held_interruptions
 def _interrupt(signum, frame):
     _INTERRUPTED.append(signum)
     sys.unraisablehook = _ignore  # objects that were half made
-    if not _HELD and not _is_imported_now("torch"):  # whose C++ aborts when an exception comes in between
+    if _HELD:
+        return
+    if not _is_imported_now("torch"):
         raise KeyboardInterrupt
+    again = threading.Timer(0.1, os.kill, (os.getpid(), signum))  # torch's C++ aborts when an exception comes amid it
+    again.daemon = True
+    again.start()
 
 
 def _is_imported_now(name):
-    """Return whether a module is in the middle of its import; the job looks for the interruption after it."""
+    """Return whether a module is in the middle of its import."""
     return getattr(getattr(sys.modules.get(name), "__spec__", None), "_initializing", False)
 
 

@@ -27,15 +27,18 @@ def pytest_ignore_collect(collection_path, config):
     return None
 
 
-def pytest_collection(session):
-    """Collect without the garbage collector: it would go through ten thousand tests again and again."""
+@pytest.hookimpl(wrapper=True)
+def pytest_collection():
+    """Collect without the garbage collector: it would go through ten thousand tests again and again.
+
+    What was collected stays to the end, so it need not be looked at later either.
+    """
     gc.disable()
-
-
-def pytest_collection_finish(session):
-    """Turn it on again; what was collected stays to the end, so it need not be looked at."""
-    gc.freeze()
-    gc.enable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.hookimpl(tryfirst=True)  # before -m is looked at

@@ -9,6 +9,7 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import List, Optional
 
 import pytest
@@ -250,4 +251,21 @@ def test_an_interruption_waits_until_a_pool_knows_of_its_thread():
     finally:
         sys.unraisablehook = hook
         signal.signal(signal.SIGTERM, handler)
+        _INTERRUPTED.clear()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interruption_amid_the_import_of_torch_comes_after_it(number, monkeypatch):
+    spec = SimpleNamespace(_initializing=True)
+    monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(__spec__=spec))
+    monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)
+    before = signal.signal(number, _interrupt)
+    try:
+        signal.raise_signal(number)
+        time.sleep(0.3)  # it comes again and again, and is put off
+        spec._initializing = False
+        with pytest.raises(KeyboardInterrupt):
+            time.sleep(5)
+    finally:
+        signal.signal(number, before)
         _INTERRUPTED.clear()
