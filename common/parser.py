@@ -19,10 +19,15 @@ from common.options import ALL, CommonOptions, bounds_text, check_bounds, is_bou
 
 def parse(options_class, argv, prog, description="", epilog=""):
     """Return an options_class made from command-line words. Raises InputError for anything the words have wrong."""
+    import argparse
+
     _check_subcommand(options_class, list(argv), subcommands_of(epilog))
     parser = make_parser(options_class, prog, description, epilog)
-    given = parser.parse_args(_normalise(options_class, list(argv)))
-    options = options_class(**{item.name: getattr(given, item.name) for item in dataclasses.fields(options_class)})
+    words = _normalise(options_class, list(argv))
+    given, others = argparse.ArgumentParser.parse_known_args(parser, words)  # not a mirror, which has no __init__
+    if others:
+        parser.error(f"unrecognized arguments: {' '.join(others)}")
+    options = options_class(**{name: value for name, value in vars(given).items() if value is not MISSING})
     check_bounds(options)
     return options
 
@@ -89,7 +94,8 @@ def _mirror(options_class):
         if item.default_factory is not MISSING:
             extra = {"default_factory": item.default_factory}
         mirrored.append((item.name, object, field(metadata=_flag_metadata(item, hints[item.name]), **extra)))
-    return dataclasses.make_dataclass(f"{options_class.__name__}Flags", mirrored, kw_only=True)
+    bare = {"init": False, "repr": False, "eq": False, "match_args": False}  # methods would take as long as the parser
+    return dataclasses.make_dataclass(f"{options_class.__name__}Flags", mirrored, kw_only=True, **bare)
 
 
 def _is_required(item):
