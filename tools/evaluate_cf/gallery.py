@@ -88,5 +88,5 @@ def encoded(pixels, kind=None):
     if image.width > WIDEST:
         image.thumbnail((WIDEST, WIDEST))
     kind = kind or ("PNG" if max(image.size) <= LOSSLESS else "JPEG")
-    image.save(stream, kind, **({"quality": 88} if kind == "JPEG" else {"optimize": True}))
+    image.save(stream, kind, **({"quality": 88} if kind == "JPEG" else {}))
     return f"data:image/{kind.lower()};base64,{base64.b64encode(stream.getvalue()).decode()}"
