@@ -52,8 +52,9 @@ $(STAMP): requirements.txt pyproject.toml
 	@$(RUN) -c 'from tools.process_embeddings.embed import compile_ahead; compile_ahead()'
 	@touch $@
 
-# No test reads logs, whose capture every test pays for.
-PYTEST := -n 2 -m "not long" -p no:logging
+# Left out, since each costs seconds: capturing logs, which no test reads, and looking for exceptions in finalisers, which
+# are warnings only.
+PYTEST := -n 2 -m "not long" -p no:logging -p no:unraisableexception
 test: $(STAMP)
 	OMP_NUM_THREADS=1 $(RUN) -m pytest $(PYTEST) tests
 

@@ -56,6 +56,14 @@ def notes_are_shown():
     console.set_quiet(False)
 
 
+@pytest.fixture(autouse=True, scope="session")
+def no_disk_is_waited_for():
+    """Write without waiting for the disk, which takes a hundredth of a second a file: no test cuts the power."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", os.fstat)  # refuses what is no open file, as it does
+        yield
+
+
 @pytest.fixture
 def tally(record_property):
     """A function that counts a try of a kind of fault, for the table at the end of the run (`make faults`)."""

@@ -6,7 +6,7 @@ import pytest
 
 from tests.faults.jobs import Place, Server, check_completed, check_end, whole_run
 from tests.faults.table import JOBS, LEFT_OUT
-from tests.test_layout import TOOLS, sources, subcommands
+from tests.test_layout import TOOLS, nodes, sources, subcommands
 from tests.tools.commands import call_tool
 from tests.tools.every_command import bitmaps
 
@@ -69,6 +69,6 @@ def in_the_locales_encoding(call):
 
 
 def test_text_is_utf_8_whatever_the_locale():
-    found = [f"{path}:{node.lineno}" for path, tree in sources("common", "tools") for node in ast.walk(tree)
+    found = [f"{path}:{node.lineno}" for path, tree in sources("common", "tools") for node in nodes(tree)
              if isinstance(node, ast.Call) and in_the_locales_encoding(node)]
     assert found == []
