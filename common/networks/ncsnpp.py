@@ -14,6 +14,7 @@ from torch.utils.checkpoint import checkpoint
 
 from common.nn.dropout import Dropout
 from common.nn.fir import downsample2, fir_kernel, smooth, upsample2
+from common.nn.unfilled import unfilled
 
 
 @dataclass(frozen=True)
@@ -183,6 +184,14 @@ class NCSNpp(nn.Module):
                 h = ops.block(next(modules), h, embedding)  # (B, C, 2H, 2W)
         h = ops.norm_swish(next(modules), h)  # (B, C, H, W) at full resolution
         return ops.conv(next(modules), h)  # (B, num_channels, H, W)
+
+
+def outline(config):
+    """Return the NCSNpp of a NetworkConfig without memory for its weights, which are to be assigned (load_strictly)."""
+    with unfilled():
+        network = NCSNpp(config)
+    network.kernel = fir_kernel()  # in no file
+    return network
 
 
 class _Plain:

@@ -7,9 +7,8 @@ import torch
 from common.diffusion.scores import make_score
 from common.diffusion.sde import VESDE
 from common.errors import InputError
-from common.formats.checkpoints import check_finite, load_strictly
-from common.networks.ncsnpp import NCSNpp, NetworkConfig
-from common.nn.unfilled import unfilled
+from common.formats.checkpoints import aligned, check_finite, load_strictly
+from common.networks.ncsnpp import NCSNpp, NetworkConfig, outline
 from common.score.config import check_same_model
 from common.score.container import PREFIX, read_checkpoint, stored_config
 from common.seeding import unit_seed
@@ -40,13 +39,25 @@ def trainable(network):
     return [(name, parameter) for name, parameter in network.named_parameters() if parameter.requires_grad]
 
 
-def load_weights(network, state, where, weights="raw"):
+def filled_network(config, state, where, weights="raw"):
+    """Return the NCSNpp of a configuration with the raw or the EMA weights of a checkpoint, see load_weights.
+
+    No time and memory goes to initial values. Raises InputError where the file is too small for the configuration, too.
+    """
+    network = outline(network_config(config))
+    _check_size(network, state, where)
+    load_weights(network, state, where, weights, assign=True)
+    return network
+
+
+def load_weights(network, state, where, weights="raw", assign=False):
     """Load the raw or the EMA weights of a checkpoint's dictionary into a network, strictly.
 
+    assign: make the dictionary's tensors the network's own (which may be an outline).
     Raises InputError for missing, unexpected, misshapen or NaN entries, naming the first.
     """
     model = {name.removeprefix(PREFIX): tensor for name, tensor in state["model"].items()}
-    load_strictly(network, model, where)
+    load_strictly(network, model, where, assign=assign)
     if state["ema"] is None:
         if state.get("weights") not in (weights, None):
             raise InputError(f"the file has the {state['weights']} weights only", where=where,
@@ -61,14 +72,15 @@ def load_weights(network, state, where, weights="raw"):
             raise InputError(f"the EMA of '{name}' has shape {tuple(tensor.shape)}, expected {tuple(parameter.shape)}",
                              where=where, do="Give the checkpoint of this configuration")
         check_finite(f"EMA of {name}", tensor, where)
-        if weights == "ema":
+        if weights == "ema" and assign:
+            parameter.data = aligned(tensor.to(parameter.dtype))
+        elif weights == "ema":
             parameter.data.copy_(tensor)
 
 
-def _check_size(config, state, where):
-    """Raise InputError where a configuration asks for more numbers than the file has, before room is made for them."""
-    with unfilled():
-        wanted = sum(value.numel() for value in NCSNpp(network_config(config)).state_dict().values())
+def _check_size(network, state, where):
+    """Raise InputError where a network has more numbers than the file, before room is made for them."""
+    wanted = sum(value.numel() for value in network.state_dict().values())
     stored = sum(value.numel() for value in state["model"].values())
     if wanted > max(2 * stored, 1 << 24):
         raise InputError(f"its configuration is of a network of {wanted:,} numbers, the file has {stored:,}",
@@ -91,9 +103,7 @@ class LoadedModel:
         if self.config is None:
             raise InputError("this checkpoint does not store its configuration", where=path,
                              do="Pass one with `config`, for example qc_cifar10")
-        _check_size(self.config, state, path)
-        self.network = build_network(self.config)
-        load_weights(self.network, state, path, weights)
+        self.network = filled_network(self.config, state, path, weights)
         self.network.eval().requires_grad_(False).to(device)
         self.sde = build_sde(self.config)
         self.conservative = self.config["model"]["energy"]

@@ -80,16 +80,14 @@ def _configuration(options, state, source):
 def _to_safetensors(options, source, target):
     from common.formats.checkpoints import save_safetensors
     from common.score.container import read_checkpoint
-    from common.score.models import build_network, load_weights
+    from common.score.models import filled_network
 
     state = read_checkpoint(source)
     config = _configuration(options, state, source)
     if config is None:
         raise InputError("this checkpoint does not store its configuration", where=source,
                          do="Pass --config, for example --config qc_cifar10")
-    network = build_network(config)
-    load_weights(network, state, source, options.weights)
-    tensors = network.state_dict()
+    tensors = filled_network(config, state, source, options.weights).state_dict()
     extra = {"config": config, "step": state.get("step")}
     weights = options.weights if state["ema"] is not None else "raw"  # the only ones
     save_safetensors(target, tensors, {"weights": weights, "genprobe": json.dumps(extra)})
@@ -100,16 +98,15 @@ def _from_safetensors(options, source, target):
     """The published container needs an EMA and an optimiser: the weights serve as EMA, the optimiser is fresh."""
     from common.formats.checkpoints import save_torch
     from common.score.container import read_checkpoint
-    from common.score.models import build_network, load_weights
+    from common.score.models import filled_network
     from tools.qc_ncsn.train.step import checkpoint_state, make_average, make_optimiser
 
     state = read_checkpoint(source)
     config = _configuration(options, state, source)
     if config is None:
         raise InputError("the file does not store its configuration", where=source, do="Pass --config")
-    network = build_network(config)
     weights = state.get("weights") or "raw"
-    load_weights(network, state, source, weights)
+    network = filled_network(config, state, source, weights)
     average = make_average(network, config["model"]["ema_rate"])
     step = json.loads(state["genprobe"]).get("step")
     container = checkpoint_state(network, make_optimiser(network, config["optim"], 0), average, step or 0, config)

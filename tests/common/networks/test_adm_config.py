@@ -1,22 +1,22 @@
 """Layer names, and configurations from files."""
 
 import pytest
-import torch
 
 from common.errors import InputError
 from common.networks.adm import EDMPrecond
 from common.networks.adm_config import PUBLISHED, AdmConfig, check_layers, deduce_config, named_parts
+from common.nn.unfilled import unfilled
 from tests.common.networks.adm_makers import SMALL
 
 
 def shapes_of(config):
-    with torch.device("meta"):
+    with unfilled():
         return {name: tuple(entry.shape) for name, entry in EDMPrecond(config).state_dict().items()}
 
 
 def test_the_published_network_has_its_entries_and_layers():
     config = AdmConfig(**PUBLISHED)
-    with torch.device("meta"):
+    with unfilled():
         network = EDMPrecond(config)
     assert len(network.state_dict()) == 553
     assert sum(parameter.numel() for parameter in network.parameters()) == 295_899_267

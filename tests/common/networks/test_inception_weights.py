@@ -13,6 +13,7 @@ from common.files import file_hash
 from common.formats.checkpoints import save_safetensors, save_torch
 from common.networks import inception_weights as weights
 from common.networks.inception import InceptionV3
+from common.nn.unfilled import unfilled
 
 
 def as_script(state, path):
@@ -77,7 +78,7 @@ def test_a_saved_wrapper_gives_features_and_says_that_it_has_no_logits(tmp_path,
 @pytest.fixture
 def light():
     """A state dict of the right names and shapes that takes no room: every tensor is one stored zero."""
-    with torch.device("meta"):
+    with unfilled():
         entries = InceptionV3().state_dict()
     return {name: torch.zeros((), dtype=value.dtype).expand(value.shape) for name, value in entries.items()}
 

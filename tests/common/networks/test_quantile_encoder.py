@@ -28,6 +28,7 @@ from common.networks.quantile_encoder_weights import (
     load_quantile_encoder,
     save_quantile_encoder,
 )
+from common.nn.unfilled import unfilled
 from common.style_space import StyleStatistics
 from common.training.pinball import pinball, quantile_losses
 from tests.common.networks.stylegan2_makers import small_generator
@@ -84,7 +85,7 @@ def test_the_output_has_three_heads_and_columns_equal_the_whole(small):
 def test_sizes_of_the_presets():
     """As published, and as the demo was measured with."""
     def count(config):
-        with torch.device("meta"):
+        with unfilled():
             network = build_encoder(config)
         return sum(parameter.numel() for parameter in network.parameters()), len(network.state_dict())
 
@@ -228,7 +229,7 @@ def test_other_networks_are_refused(tmp_path):
 @pytest.mark.parametrize(("kind", "squeeze"), [(GradualStyleEncoder, True), (LastLayerIntoW, False),
                                                (LastLayerIntoWPlus, True)])
 def test_psp_encoders_are_known_by_their_weights(kind, squeeze):
-    with torch.device("meta"):
+    with unfilled():
         shapes = kind(50, squeeze, 4).state_dict()
     draws = torch.Generator().manual_seed(0)
     state = {f"encoder.{name}": torch.randn(value.shape, generator=draws) / value[0].numel() ** 0.5 if value.dim() > 1
@@ -244,7 +245,7 @@ def test_psp_encoders_are_known_by_their_weights(kind, squeeze):
 
 def test_a_psp_checkpoint_gives_encoder_generator_and_centre(tmp_path):
     generator = small_generator((4, 4), 512, 1)
-    with torch.device("meta"):
+    with unfilled():
         shapes = LastLayerIntoW(50, False, 4).state_dict()
     state = {f"encoder.{name}": torch.full(value.shape, 0.01, dtype=value.dtype) for name, value in shapes.items()}
     state |= {f"decoder.{name}": value for name, value in generator.state_dict().items()}

@@ -15,6 +15,7 @@ from common.images.pixels import to_uint8
 from common.networks.adm import EDMPrecond, positional_embedding
 from common.networks.adm_config import AdmConfig, deduce_config, named_parts
 from common.networks.adm_weights import build_adm, read_adm
+from common.nn.unfilled import unfilled
 from tests.golden.compare import Judged, limits, within
 from tests.golden.registry import check
 
@@ -28,7 +29,7 @@ def build(case):
 
 def outline(config):
     """Return a network without memory for its weights."""
-    with torch.device("meta"):
+    with unfilled():
         return EDMPrecond(config)
 
 

@@ -12,7 +12,7 @@ from common.diffusion.scores import drift, make_score
 from common.diffusion.sde import VESDE
 from common.formats.checkpoints import load_strictly, load_torch
 from common.images.pixels import to_uint8
-from common.networks.ncsnpp import NCSNpp, NetworkConfig
+from common.networks.ncsnpp import NCSNpp, NetworkConfig, outline
 from common.score.container import read_checkpoint
 from common.score.models import load_weights, trainable
 from common.training.ema import Average, ramp_up
@@ -28,9 +28,10 @@ def build(case):
     """Return the case's network with its filled weights."""
     values = case.spec["config"]
     names = NetworkConfig.__dataclass_fields__
-    network = NCSNpp(NetworkConfig(**{name: tuple(value) if isinstance(value, list) else value
-                                      for name, value in values.items() if name in names}))
-    load_strictly(network, {name.removeprefix("module."): tensor for name, tensor in case.state_dict().items()}, "case")
+    network = outline(NetworkConfig(**{name: tuple(value) if isinstance(value, list) else value
+                                       for name, value in values.items() if name in names}))
+    load_strictly(network, {name.removeprefix("module."): tensor for name, tensor in case.state_dict().items()}, "case",
+                  assign=True)
     return network.eval()
 
 

@@ -48,6 +48,22 @@ def test_weights_survive_the_way_there_and_back(weights, checkpoint, tmp_path):
     assert LoadedModel(there, None, weights).config == LoadedModel(back, None, weights).config
 
 
+@pytest.mark.parametrize("weights", ["raw", "ema"])
+def test_a_network_made_without_initial_values_is_the_one_made_with_them(weights, checkpoint):
+    model, state = LoadedModel(checkpoint, None, weights), read_checkpoint(checkpoint)
+    network = build_network(model.config)
+    load_weights(network, state, checkpoint, weights)
+    expected = {**network.state_dict(), **dict(network.named_buffers())}
+    found = {**model.network.state_dict(), **dict(model.network.named_buffers())}
+    assert list(found) == list(expected)
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+
+
+def test_a_file_too_small_for_its_configuration_is_refused(tmp_path):
+    ended = call("convert", "--checkpoint", PUBLISHED, "--config", "qc_cifar10", "--output", tmp_path / "x.safetensors")
+    assert (ended.status, "its configuration is of a network of" in ended.err) == (2, True), ended.err
+
+
 def test_a_conversion_made_already_answers_and_another_is_refused(checkpoint, tmp_path):
     words = ("convert", "--checkpoint", checkpoint, "--output", tmp_path / "w.safetensors")
     (tmp_path / f".w.safetensors.{2 ** 30}.part").touch()  # of a killed one
