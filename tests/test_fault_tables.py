@@ -69,6 +69,7 @@ def in_the_locales_encoding(call):
 
 
 def test_text_is_utf_8_whatever_the_locale():
-    found = [f"{path}:{node.lineno}" for path, tree in sources("common", "tools") for node in nodes(tree)
+    opening = sources("common", "tools", having=r"\b(open|read_text|write_text)\b")
+    found = [f"{path}:{node.lineno}" for path, tree in opening for node in nodes(tree)
              if isinstance(node, ast.Call) and in_the_locales_encoding(node)]
     assert found == []
