@@ -18,9 +18,10 @@ from pathlib import Path
 
 from common.errors import InputError, as_input_error, refuse_pipe
 from common.formats.npy import read_npy
-from common.formats.zips import open_zip, zip_errors
+from common.formats.zips import check_sum, member_start, open_zip, zip_errors
 
 TEMPORARY = ".part"
+SMALL = 1 << 16  # bytes of an array that is read at once, in half the time of zipfile's reader
 
 
 @contextmanager
@@ -191,6 +192,11 @@ def read_npz(path, required=(), optional=()):
 
 
 def _member(archive, entry):
+    if entry.compress_type == zipfile.ZIP_STORED and entry.file_size <= SMALL:
+        archive.fp.seek(member_start(archive.fp, entry))
+        data = archive.fp.read(entry.file_size)
+        check_sum(entry, data)
+        return read_npy(io.BytesIO(data), entry.file_size)
     with archive.open(entry) as stream:
         return read_npy(stream, entry.file_size)
 

@@ -3,9 +3,11 @@
 import io
 import math
 import time
+from functools import lru_cache
 
 DAMAGE = (ValueError, EOFError)  # what the functions below raise
 LONGEST = 1 << 16  # bytes of a header; numpy takes 10,000 characters
+USUAL = 256  # bytes of a header that is remembered
 ATTEMPTS = 50
 
 
@@ -19,12 +21,10 @@ def npy_header(stream):
     import numpy as np
 
     try:
-        version = np.lib.format.read_magic(stream)
-        first = version == (1, 0)
+        first = np.lib.format.read_magic(stream) == (1, 0)
         length = stream.read(2 if first else 4)
         text = length + stream.read(min(int.from_bytes(length, "little"), LONGEST))
-        read = np.lib.format.read_array_header_1_0 if first else np.lib.format.read_array_header_2_0
-        shape, columns_first, dtype = _parsed(read, text)
+        shape, columns_first, dtype = (_known if len(text) <= USUAL else _parsed)(first, text)
     except (tokenize.TokenError, SyntaxError, TypeError, LookupError, OverflowError, MemoryError,
             RecursionError) as error:
         raise ValueError(f"its header cannot be read ({error})") from error
@@ -33,17 +33,23 @@ def npy_header(stream):
     return shape, columns_first, dtype
 
 
-def _parsed(read, text):
-    """Return what numpy's reader makes of a header.
+def _parsed(first, text):
+    """Return what numpy's reader makes of a header, of its first version or of a later one.
 
     It uses ast.parse, which CPython 3.11 may end with a SystemError while another thread parses: it is tried again.
     """
+    import numpy as np
+
+    read = np.lib.format.read_array_header_1_0 if first else np.lib.format.read_array_header_2_0
     for _ in range(ATTEMPTS):
         try:
             return read(io.BytesIO(text))
         except SystemError:
             time.sleep(0.001)
     return read(io.BytesIO(text))
+
+
+_known = lru_cache(maxsize=512)(_parsed)  # the arrays of many files have the same few headers
 
 
 def read_npy(stream, size):

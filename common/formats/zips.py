@@ -95,7 +95,7 @@ def member_start(stream, entry):
     encoding = "utf-8" if flags & 0x800 else "cp437"
     if mark != zipfile.stringFileHeader or stream.read(name).decode(encoding) != entry.orig_filename:
         raise zipfile.BadZipFile(f"'{entry.filename}' does not begin where the list of members says")
-    if flags & 1:
+    if (flags | entry.flag_bits) & 1:
         raise zipfile.BadZipFile(f"'{entry.filename}' is encrypted")
     return entry.header_offset + HEADER.size + name + extra
 

@@ -140,6 +140,20 @@ def test_the_same_arrays_give_the_same_bytes(tmp_path):
     assert np.array_equal(read["x"], np.arange(10))
 
 
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_arrays_of_all_kinds_are_read_as_numpy_reads_them(save, tmp_path):
+    arrays = {"number": np.float64(3), "text": np.array("abc"), "none": np.zeros((0, 3), ">f4"),
+              "columns": np.asfortranarray(np.arange(12).reshape(3, 4)), "long": np.arange(99999)}
+    save(tmp_path / "a.npz", **arrays)
+    for _ in range(2):  # the second time headers are known
+        read = files.read_npz(tmp_path / "a.npz")
+        assert list(read) == list(arrays)
+        for name, array in arrays.items():
+            assert (read[name].dtype, read[name].shape) == (array.dtype, array.shape)
+            assert np.array_equal(read[name], array)
+            assert read[name].flags.writeable
+
+
 def test_json_has_no_nan(tmp_path):
     files.write_json(tmp_path / "a.json",
                      {"x": float("nan"), "y": np.float64(2), "z": np.arange(2), "p": tmp_path, 3: {1}})

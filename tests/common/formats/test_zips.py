@@ -58,9 +58,10 @@ def test_R3_any_damage_is_an_input_error(compression, tmp_path):
     (42, struct.pack("<I", 0xFFFFFFF0)),  # offset: OSError or BadZipFile
     (46, b"\xff"),  # a name that is no UTF-8: UnicodeDecodeError
 ])
-def test_R3_fields_that_zipfile_trips_over(field, value, tmp_path):
+@pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_R3_fields_that_zipfile_trips_over(compression, field, value, tmp_path):
     path = tmp_path / "a.npz"
-    whole = bytearray(stored(path))
+    whole = bytearray(stored(path, compression))
     entry = whole.index(b"PK\x01\x02")
     if field == 46:
         whole[entry + 9] |= 8  # names are UTF-8

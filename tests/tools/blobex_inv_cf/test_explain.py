@@ -278,8 +278,8 @@ def test_of_many_classes_the_runner_up_is_wanted_or_one_by_number(here):
 
 
 def test_only_the_chosen_blobs_and_tensors_change(here):
-    run("--target_blob", "2", "0", "--target_features", "xs", "features", "sizes", "--sparse", "off", "--output_dir",
-        "blobs")
+    run("--target_blob", "2", "0", "--target_features", "xs", "features", "sizes", "--sparse", "off", "--n_iters_cf",
+        "8", "--output_dir", "blobs")
     for number in (0, 1):
         start = start_of(number, "blobs")
         for attribute in range(4):
