@@ -639,7 +639,8 @@ def _failing_write(failing, write, stream, data):
 @pytest.mark.parametrize(("words", "folder"), [(SAMPLE, "eval_sampling/0"), (NLL, "nll"), (ASYM, "asym")],
                          ids=["sample", "nll", "asym"])
 @pytest.mark.parametrize("after", [1, 3])
-def test_a_disk_that_fills_while_writing_results_loses_nothing(words, folder, after, place, trained, monkeypatch):
+def test_a_disk_that_fills_while_writing_results_loses_nothing(words, folder, after, place, trained, monkeypatch,
+                                                               rough_figures):
     path = trained / "checkpoints" / "checkpoint_1.pth"
     words = (*words, "--checkpoint", path)
     failing, fsync = refuse(errno.ENOSPC, after), os.fsync

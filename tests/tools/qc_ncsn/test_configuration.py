@@ -94,7 +94,7 @@ def outcome(folder, work, words, saved):
 
 
 @pytest.mark.parametrize("entry", ACTS)
-def test_q4_an_entry_acts(entry, place, tmp_path, monkeypatch):
+def test_q4_an_entry_acts(entry, place, tmp_path, monkeypatch, rough_figures):
     (folder, known), (value, command, *context) = place, ACTS[entry]
     words = (*command, *(f"--config.{word}" for word in (context[0] if context else ())))
     saved, save = [], ScoreTraining._save

@@ -49,7 +49,7 @@ def test_the_loss_of_the_gaussian_with_the_datas_covariance_is_its_closed_form()
     assert values.std() / len(values)**0.5 < 0.05 * expected
 
 
-def test_each_value_is_the_training_loss_of_that_image_with_its_own_noise(trained, tmp_path):
+def test_each_value_is_the_training_loss_of_that_image_with_its_own_noise(trained, tmp_path, rough_figures):
     results = good(*DSM, "--workdir", trained, "--bs", "3", "--weights", "ema", "--seed", "4")
     model = LoadedModel(trained / "checkpoints" / "checkpoint_2.pth", None, "ema")
     images = open_dataset("digits", "test")
@@ -84,7 +84,7 @@ def test_the_loss_depends_on_the_split_but_not_on_the_batch_size_and_is_read_bac
     assert len((tmp_path / "b" / "dsm" / "table.csv").read_text().splitlines()) == 5
 
 
-def test_more_images_and_repeats_extend_and_a_series_gives_one_curve(trained, tmp_path):
+def test_more_images_and_repeats_extend_and_a_series_gives_one_curve(trained, tmp_path, rough_figures):
     words = (*DSM[:4], "--nl", "2", "--workdir", tmp_path, "--checkpoint", trained / "checkpoints" / "checkpoint_1.pth")
     one = good(*words, "--num_images", "1")
     assert one["dsm_se"] is None
@@ -98,7 +98,7 @@ def test_more_images_and_repeats_extend_and_a_series_gives_one_curve(trained, tm
     assert (trained / "by_checkpoint" / "dsm" / "curve.png").exists()
 
 
-def test_compare_pairs_the_losses_of_the_same_images_and_draws(trained, tmp_path):
+def test_compare_pairs_the_losses_of_the_same_images_and_draws(trained, tmp_path, rough_figures):
     for weights in ("raw", "ema"):
         shutil.copytree(trained, tmp_path / weights, ignore=shutil.ignore_patterns("dsm"))
         good(*DSM, "--workdir", tmp_path / weights, "--weights", weights)

@@ -189,7 +189,7 @@ def trained(tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", JOBS)
-def test_Q1_files_without_a_record_are_neither_replaced_nor_adopted(name, trained, tmp_path):
+def test_Q1_files_without_a_record_are_neither_replaced_nor_adopted(name, trained, tmp_path, rough_figures):
     words, place, arrays = JOBS[name]
     words = ("qc_ncsn", *words, "--checkpoint", trained, "--device", "cpu", "--quiet", "--workdir")
     write_npz(tmp_path / "theirs" / place, **arrays)

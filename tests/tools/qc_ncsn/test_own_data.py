@@ -93,7 +93,7 @@ def test_mnist_is_read_from_keras_s_file_and_grey_arrays_without_a_channel(compr
     assert good(*TRAIN, "--dataset", tmp_path / "grey.npz", "--workdir", tmp_path / "w")["step"] == 2
 
 
-def test_names_and_splits_are_known_in_their_usual_spellings(tmp_path):
+def test_names_and_splits_are_known_in_their_usual_spellings(tmp_path, rough_figures):
     from common.datasets import canonical_name, canonical_split
 
     assert [canonical_name(name) for name in ("SVHN_cropped", "CIFAR10", "cifar-100", "Digits", "MNIST")] == [

@@ -17,11 +17,11 @@ from tests.tools.qc_ncsn.runs import (
     run,
 )
 
-TRAIN = ("train", *TINY, "--n_iters", "30", "--config.training.snapshot_freq=10", "--log_freq", "1",
-         "--config.training.snapshot_freq_for_preemption=4")
+TRAIN = ("train", *TINY, "--n_iters", "12", "--config.training.snapshot_freq=4", "--log_freq", "1",
+         "--config.training.snapshot_freq_for_preemption=3")
 SAMPLE = ("sample", "--num_samples", "24", "--bs", "8", "--method", "multistep", "--num_steps", "8")
-NLL = ("eval", "nll", "--num_images", "5", "--bs", "2", "--rtol", "1e-1", "--atol", "1e-1")
-ASYM = ("eval", "asym", "--num_images", "7", "--bs", "3", "--nl", "6")
+NLL = ("eval", "nll", "--num_images", "3", "--bs", "2", "--rtol", "0.5", "--atol", "0.5")
+ASYM = ("eval", "asym", "--num_images", "4", "--bs", "3", "--nl", "4")
 JOBS = {"sample": (SAMPLE, "eval_sampling/0"), "nll": (NLL, "nll"), "asym": (ASYM, "asym")}
 
 
@@ -46,8 +46,10 @@ def checkpoints(folder):
 
 
 @pytest.mark.long
-def test_training_killed_twice_ends_with_the_same_bytes(trained, tmp_path):
-    words = (*TRAIN, "--workdir", tmp_path / "cut", "--quiet")
+def test_training_killed_twice_ends_with_the_same_bytes(tmp_path):
+    long = (*TRAIN, "--n_iters", "30", "--config.training.snapshot_freq=10")  # so long that both kills meet it running
+    good(*long, "--workdir", tmp_path / "whole")
+    words = (*long, "--workdir", tmp_path / "cut", "--quiet")
     log = tmp_path / "cut" / "log.jsonl"
     for count in (3, 15):
         ended, running = kill_after(words, tmp_path / "cut",
@@ -56,9 +58,9 @@ def test_training_killed_twice_ends_with_the_same_bytes(trained, tmp_path):
         assert ended.status == -signal.SIGKILL
     assert run(*words).status == 0
     assert leftovers(tmp_path / "cut") == []
-    assert checkpoints(tmp_path / "cut") == checkpoints(trained)
+    assert checkpoints(tmp_path / "cut") == checkpoints(tmp_path / "whole")
     assert len(checkpoints(tmp_path / "cut")) == 4
-    assert log_rows(tmp_path / "cut") == log_rows(trained)
+    assert log_rows(tmp_path / "cut") == log_rows(tmp_path / "whole")
 
 
 def test_training_told_to_stop_saves_and_goes_on(tmp_path):
@@ -132,7 +134,7 @@ def test_overwriting_starts_anew(name, trained, work):
 
 
 def test_more_steps_extend_a_run_to_the_bytes_of_a_longer_one(work, tmp_path):
-    longer = tuple("40" if word == "30" else word for word in TRAIN)
+    longer = tuple("16" if word == "12" else word for word in TRAIN)
     good(*longer, "--workdir", work)
     good(*longer, "--workdir", tmp_path / "straight")
     got, straight = checkpoints(work), checkpoints(tmp_path / "straight")
@@ -142,11 +144,11 @@ def test_more_steps_extend_a_run_to_the_bytes_of_a_longer_one(work, tmp_path):
         assert got[name] == straight[name]
 
 
-def test_more_samples_images_and_repeats_extend_a_job(work, tmp_path, trained):
+def test_more_samples_images_and_repeats_extend_a_job(work, tmp_path, trained, rough_figures):
     shutil.copytree(trained / "checkpoints", tmp_path / "straight" / "checkpoints")
     first = (work / "eval_sampling/0/samples_1.npz").stat().st_mtime_ns
     for words, place in (((*SAMPLE, "--num_samples", "30"), "eval_sampling/0"),
-                         ((*NLL, "--num_images", "6", "--total_repeat", "2"), "nll"),
+                         ((*NLL, "--num_images", "4", "--total_repeat", "2"), "nll"),
                          ((*ASYM, "--total_repeat", "2"), "asym")):
         good(*words, "--workdir", work)
         good(*words, "--workdir", tmp_path / "straight")
@@ -157,7 +159,7 @@ def test_more_samples_images_and_repeats_extend_a_job(work, tmp_path, trained):
 CHANGED = {
     "seed": (TRAIN, ("--seed", "1"), "has seed 0, this command has 1"),
     "batch size": (TRAIN, ("--bs", "32"), "has bs 16, this command has 32"),
-    "fewer steps": (TRAIN, ("--n_iters", "20"), "has n_iters 30, this command has 20"),
+    "fewer steps": (TRAIN, ("--n_iters", "8"), "has n_iters 12, this command has 8"),
     "network": (TRAIN, ("--config.model.nf=8",), "has model.nf 4, this command has 8"),
     "regulariser": (TRAIN, ("--balancing_fac", "0.1"), "has balancing_fac 0.0, this command has 0.1"),
     "data": (TRAIN, ("--dataset", "photos32", "--config.data.image_size=8", "--config.data.num_channels=3"), "digits"),
@@ -166,8 +168,8 @@ CHANGED = {
     "fewer samples": (SAMPLE, ("--num_samples", "20"), "has num_samples 24, this command has 20"),
     "weights": (SAMPLE, ("--weights", "raw"), "has weights ema, this command has raw"),
     "checkpoint": (SAMPLE, ("--checkpoint_idx", "1"), "has checkpoint sha256"),
-    "tolerance": (NLL, ("--rtol", "1e-2"), "has rtol 0.1, this command has 0.01"),
-    "levels": (ASYM, ("--nl", "7"), "has nl 6, this command has 7"),
+    "tolerance": (NLL, ("--rtol", "1e-2"), "has rtol 0.5, this command has 0.01"),
+    "levels": (ASYM, ("--nl", "5"), "has nl 4, this command has 5"),
     "estimator": (ASYM, ("--estimator", "antisymmetric"), "has estimator paper, this command has antisymmetric"),
 }
 

@@ -32,7 +32,7 @@ def work(trained, tmp_path):
 
 
 @pytest.mark.parametrize("words", PLACES, ids=list(PLACES.values()))
-def test_a_series_holds_what_each_checkpoint_alone_gives(words, work, tmp_path):
+def test_a_series_holds_what_each_checkpoint_alone_gives(words, work, tmp_path, rough_figures):
     before = listing(work)
     results = good(*words, "--workdir", work, *ALL)
     assert results["checkpoint_idx"] == [1, 2, 3]
@@ -63,7 +63,7 @@ def test_a_series_leaves_one_table_and_one_curve_and_answers_when_repeated(work)
     assert "of other checkpoints" in call(*NLL, "--workdir", work, "--checkpoint_idx", "1", "2", "--read").err
 
 
-def test_a_series_is_extended_by_further_checkpoints_and_mended(work):
+def test_a_series_is_extended_by_further_checkpoints_and_mended(work, rough_figures):
     first = good(*NLL, "--workdir", work, "--checkpoint_idx", "1", "3")
     before = listing(work / "by_checkpoint" / "1")
     (work / "by_checkpoint" / "3" / "nll" / "bpd_0.npz").write_bytes(b"torn")
@@ -86,7 +86,7 @@ def test_a_series_refuses_before_it_writes(work):
     assert listing(work) == before
 
 
-def test_samples_of_a_series_are_encoded_and_scored_against_one_reference(work):
+def test_samples_of_a_series_are_encoded_and_scored_against_one_reference(work, rough_figures):
     good(*SAMPLE, "--workdir", work, *ALL)
     good("eval", "encode", *CPU, "--features", "small", "--encode_dataset", "--workdir", work, *ALL)
     assert len(list(work.rglob("dataset_stat.npz"))) == 1
@@ -115,7 +115,7 @@ def test_a_killed_series_ends_with_the_same_bytes(work, tmp_path):
     assert len(found[0]) == 18
 
 
-def test_calculate_and_read_together_measure_and_show(work):
+def test_calculate_and_read_together_measure_and_show(work, rough_figures):
     assert good(*ASYM, "--workdir", work, "--calculate", "--read")["num_images"] == 2
     assert good(*NLL, "--workdir", work, "--calculate", "--read")["num_images"] == 2
 

@@ -60,35 +60,37 @@ def test_json_puts_one_object_on_stdout_and_people_s_words_on_stderr(tmp_path):
     assert set(found) == {"tool", "command", "options", "results", "outputs", "seconds"}
     assert (found["tool"], found["command"]) == ("qc_ncsn", "qc_ncsn train")
     assert "training: " in ended.err
-    quiet = call(*TRAIN, "--workdir", tmp_path / "Q", "--quiet")
+    quiet = call(*TRAIN, "--workdir", tmp_path / "Q", "--quiet", "--n_iters", "1")
     assert (quiet.status, quiet.out, quiet.err) == (0, "", "")
 
 
 def test_the_loss_falls(tmp_path):
-    good("train", "--config", "u_digits", "--config.model.nf=8", "--workdir", tmp_path, "--n_iters", "80", "--log_freq",
-         "1", "--bs", "16", "--device", "cpu")
+    good("train", "--config", "u_digits", "--config.model.nf=8", "--config.model.ch_mult=1",
+         "--config.model.attn_resolutions=()", "--config.optim.warmup=5", "--workdir", tmp_path, "--n_iters", "40",
+         "--log_freq", "1", "--bs", "16", "--device", "cpu")
     losses = [row["loss"] for row in log_rows(tmp_path)]
     assert np.mean(losses[-10:]) < 0.6 * np.mean(losses[:10])
 
 
 def test_work_folders_lie_below_results(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    good(*TRAIN, "--workdir", "a/b")
+    good(*TRAIN, "--workdir", "a/b", "--n_iters", "1")
     assert (tmp_path / "results" / "a" / "b" / "run.json").exists()
-    good(*TRAIN, "--workdir", "./here")
+    good(*TRAIN, "--workdir", "./here", "--n_iters", "1")
     assert (tmp_path / "here" / "run.json").exists()
 
 
 def test_a_published_checkpoint_without_a_step_is_gone_on_from(tmp_path):
     """Weights, average and moments are taken over; the first step is the configuration's, and warm-up starts again."""
-    good(*TRAIN, *AS_PUBLISHED, "--restore", PUBLISHED, "--workdir", tmp_path, "--n_iters", "0")
+    good(*TRAIN, *AS_PUBLISHED, "--restore", PUBLISHED, "--workdir", tmp_path, "--n_iters", "0", "--bs", "2")
     before, after = load_torch(PUBLISHED), load_torch(tmp_path / "checkpoints-meta" / "checkpoint.pth")
     # the first rate is 0
     assert all(torch.equal(before["model"][name], after["model"][name]) for name in before["model"])
     assert after["step"] == 0
     assert after["ema"]["num_updates"] == before["ema"]["num_updates"] + 1
     assert after["optimizer"]["state"][1]["step"] == before["optimizer"]["state"][1]["step"] + 1
-    good(*TRAIN, *AS_PUBLISHED, "--restore", PUBLISHED, "--workdir", tmp_path / "on", "--init_step", "3")
+    good(*TRAIN, *AS_PUBLISHED, "--restore", PUBLISHED, "--workdir", tmp_path / "on", "--init_step", "3", "--bs",
+         "2")
     assert [row["step"] for row in log_rows(tmp_path / "on")] == [3, 4, 5, 6]
 
 
@@ -96,7 +98,7 @@ def test_our_own_checkpoint_is_gone_on_from_after_its_step(tmp_path):
     good(*TRAIN, "--workdir", tmp_path / "u")
     meta = tmp_path / "u" / "checkpoints-meta" / "checkpoint.pth"
     words = ("train", *TINY, "--config", "qc_digits", "--restore", meta, "--n_iters", "9", "--log_freq", "1",
-             "--slices", "2")
+             "--slices", "2", "--bs", "4")
     good(*words, "--workdir", tmp_path / "qc")
     rows = log_rows(tmp_path / "qc")
     assert [row["step"] for row in rows] == [7, 8, 9]
@@ -120,8 +122,8 @@ def test_a_snapshot_right_after_a_start_is_a_file_alone(tmp_path):
     ("--accumulate", "2", "--num_workers", "1"),
 ])
 def test_how_a_batch_is_worked_on_changes_no_more_than_rounding(words, tmp_path):
-    base = (*TRAIN, "--balancing_fac", "0.003", "--slices", "2", "--config.model.dropout=0.2",
-            "--config.optim.warmup=2")
+    base = (*TRAIN, "--n_iters", "4", "--balancing_fac", "0.003", "--slices", "2",
+            "--config.model.dropout=0.2", "--config.optim.warmup=2")
     good(*base, "--workdir", tmp_path / "plain")
     good(*base, "--workdir", tmp_path / "other", *words)
     for mine, theirs in zip(log_rows(tmp_path / "other"), log_rows(tmp_path / "plain")):
@@ -133,7 +135,7 @@ def test_how_a_batch_is_worked_on_changes_no_more_than_rounding(words, tmp_path)
 
 def test_the_seed_gives_the_weights_and_the_batches(tmp_path):
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
-        good(*TRAIN, "--workdir", tmp_path / name, "--seed", seed)
+        good(*TRAIN, "--workdir", tmp_path / name, "--seed", seed, "--n_iters", "3")
     assert checkpoints_equal(tmp_path / "a", tmp_path / "b")
     assert not checkpoints_equal(tmp_path / "a", tmp_path / "c")
 
