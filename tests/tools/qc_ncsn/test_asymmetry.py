@@ -95,7 +95,7 @@ def test_estimates_of_a_network_agree_with_its_whole_jacobian():
 
 
 def test_a_conservative_network_has_none_but_rounding():
-    network = small_network().eval().requires_grad_(False)
+    network = small_network(image_size=4, attn_resolutions=(2,)).eval().requires_grad_(False)
     x, sigma, _ = draws(network, 2)
     asym, norm2 = exact_asymmetry(make_score(network, conservative=True), x, sigma)
     assert float(normalised(asym, norm2).max()) < 1e-9

@@ -11,8 +11,8 @@ from tests.tools.test_document_commands import commands, translated
 
 LINES = [line for line in commands() if (found := translated(line)) and found[0] == "qc_ncsn"]
 STEPS = {"u": (0, 1), "qc": (700000, 700000), "c": (0, 1)}
-NETWORK = {"nf": 4, "ch_mult": (1, 1, 1, 1), "num_res_blocks": 1, "attn_resolutions": (), "fourier_scale": 0.1,
-           "sigma_min": 0.5, "sigma_max": 2.0}
+NETWORK = {"nf": 4, "ch_mult": (1, 1), "num_res_blocks": 1, "attn_resolutions": (), "fourier_scale": 0.1,
+           "sigma_min": 1.0, "sigma_max": 2.0}
 
 
 def write_cifar(folder):
@@ -28,7 +28,7 @@ def write_cifar(folder):
 def place(own_folder, monkeypatch):
     """A folder with data/, and checkpoint.pth as published: weights, EMA and optimiser of a U-NCSN++, no step."""
     monkeypatch.setattr(config, "BASE", {**config.BASE, "model": {**config.BASE["model"], **NETWORK}})
-    changes = {**config.BY_DATASET["cifar10"], "steps": STEPS, "eval": {"num_samples": 40, "noise_levels": 10},
+    changes = {**config.BY_DATASET["cifar10"], "steps": STEPS, "eval": {"num_samples": 40, "noise_levels": 3},
                "sampling": {"num_scales": 2}, "training": {"snapshot_sampling": False, "snapshot_nll": False}}
     monkeypatch.setitem(config.BY_DATASET, "cifar10", changes)
     write_cifar(own_folder / "data" / "cifar-10-batches-bin")
@@ -52,7 +52,7 @@ def test_the_documents_commands_run_to_their_end(place):
         assert (record["results"]["step"], record["derived"]["loss.slices"]) == (700000, slices)
         assert (work / "checkpoints" / "checkpoint_70.pth").exists()
     assert read_json(first / "nll" / "run.json")["results"]["num_images"] == 4
-    assert len(read_json(first / "asym" / "run.json")["results"]["asym_by_level"]) == 10
+    assert len(read_json(first / "asym" / "run.json")["results"]["asym_by_level"]) == 3
     assert read_json(second / "eval_sampling" / "0" / "run.json")["results"]["method"] == "pc"
     assert read_json(second / "eval_sampling_ode" / "0" / "run.json")["results"]["method"] == "ode"
     assert read_json(second / "stat" / "run.json")["results"]["num_dataset"] == 20

@@ -76,13 +76,13 @@ def test_tighter_tolerances_come_nearer():
 
 def test_an_image_has_the_likelihood_it_has_alone():
     """Bit for bit in the solver; the network's batched kernels may round otherwise, hence the tolerance."""
-    network, sde = small_network().eval(), VESDE(sigma_max=5.0)
-    x, _, _ = draws(network, 2)
+    network, sde = small_network(image_size=4, ch_mult=(1,)).eval(), VESDE(sigma_max=5.0)
+    x, _, _ = draws(network, 2)  # two images of other likelihoods, which need other numbers of steps
     x = x.clamp(0, 1)
     epsilon = rademacher(tuple(x.shape), torch.Generator().manual_seed(0))
     score = NetworkScore(network.requires_grad_(False))
-    together, _, _ = bits_per_dim(score, sde, x, epsilon, rtol=1e-3, atol=1e-3)
-    alone = torch.cat([bits_per_dim(score, sde, x[i : i + 1], epsilon[i : i + 1], rtol=1e-3, atol=1e-3)[0]
+    together, _, _ = bits_per_dim(score, sde, x, epsilon, rtol=1e-2, atol=1e-2)
+    alone = torch.cat([bits_per_dim(score, sde, x[i : i + 1], epsilon[i : i + 1], rtol=1e-2, atol=1e-2)[0]
                        for i in range(2)])
     torch.testing.assert_close(together, alone, rtol=0.02, atol=0.02)
 

@@ -139,37 +139,37 @@ def other_set(folder, path):
 def test_q7_an_unreadable_image_is_replaced_and_a_repaired_set_goes_on(repair, tmp_path):
     folder, path = damaged_folder(tmp_path)
     words = ("train", *SMALL, "--dataset", folder, "--workdir", tmp_path / "w")
-    ended = call(*words, "--n_iters", "9", "--json")
+    ended = call(*words, "--n_iters", "5", "--json")
     assert ended.status == 0, ended.err
     assert f"{path.name}: not a readable image" in ended.err
     assert "1 unreadable images were replaced" in ended.err
     assert ended.results["damaged"] == 1
     assert read_json(tmp_path / "w" / "unreadable.json")["names"] == [path.name]
     repair(folder, path)
-    ended = call(*words, "--n_iters", "14", "--json")
+    ended = call(*words, "--n_iters", "7", "--json")
     assert ended.status == 0, ended.err
     assert "1 images that could not be read have been repaired or removed" in ended.err
-    assert ended.results["step"] == 14
-    assert call(*words, "--n_iters", "14").status == 0  # and answers then
+    assert ended.results["step"] == 7
+    assert call(*words, "--n_iters", "7").status == 0  # and answers then
 
 
 def test_q7_a_removed_image_changes_nothing_of_what_follows(tmp_path):
     folder, path = damaged_folder(tmp_path)
-    for work, last in (("whole", "14"), ("parts", "7"), ("parts", "14")):
-        if (work, last) == ("parts", "14"):
+    for work, last in (("whole", "10"), ("parts", "5"), ("parts", "10")):  # 4.5 steps read every image once
+        if (work, last) == ("parts", "10"):
             path.unlink()
         good("train", *SMALL, "--dataset", folder, "--workdir", tmp_path / work, "--n_iters", last)
-    last = [contents(tmp_path / work)["checkpoints/checkpoint_7.pth"] for work in ("whole", "parts")]
+    last = [contents(tmp_path / work)["checkpoints/checkpoint_5.pth"] for work in ("whole", "parts")]
     assert last[0] == last[1]
 
 
 def test_q7_another_set_of_the_same_names_is_refused(tmp_path):
     folder, path = damaged_folder(tmp_path)
     words = ("train", *SMALL, "--dataset", folder, "--workdir", tmp_path / "w", "--n_iters")
-    assert call(*words, "9").status == 0
+    assert call(*words, "5").status == 0
     before = contents(tmp_path / "w")
     other_set(folder, path)
-    ended = call(*words, "14")
+    ended = call(*words, "6")
     assert ended.status == 2
     assert "the run in this folder has data" in ended.err
     assert contents(tmp_path / "w") == before
