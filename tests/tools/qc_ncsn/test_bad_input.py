@@ -1,7 +1,9 @@
 """Wrong input of every kind: exit status 2, one line on stderr that tells what, where and what to do, nothing
 written."""
 
+import copy
 import errno
+import functools
 import json
 import os
 import pickle
@@ -37,6 +39,9 @@ ASYM = ("eval", "asym", "--num_images", "2", "--nl", "2", "--device", "cpu")
 MARK = "ran-code"  # what the malicious files would leave behind
 
 
+load_once = functools.cache(load_torch)
+
+
 @dataclass
 class Place:
     """A case's own folder, and a trained checkpoint to spoil."""
@@ -50,7 +55,7 @@ class Place:
 
     def state(self):
         """Return the dictionary of the trained checkpoint."""
-        return load_torch(self.trained / "checkpoints" / "checkpoint_1.pth")
+        return copy.deepcopy(load_once(self.trained / "checkpoints" / "checkpoint_1.pth"))
 
     def sample(self, state, *words):
         """Return the words that sample from a stored state (a dictionary, or raw bytes)."""

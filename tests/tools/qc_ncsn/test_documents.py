@@ -39,7 +39,7 @@ def place(own_folder, monkeypatch):
     return own_folder
 
 
-def test_the_documents_commands_run_to_their_end(place):
+def test_the_documents_commands_run_to_their_end(place, rough_figures):
     assert len(LINES) == 12
     for line in LINES:
         tool, subcommand, _, _, words = translated(line)
