@@ -1,5 +1,7 @@
 """Small experiments: a tree of outputs, a generator, an encoder and images with latents."""
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -30,13 +32,25 @@ def make_outputs(path, seed=0, count=120, dims=40, scale=1.0, mean=0.5, **more):
     return path
 
 
-@pytest.fixture
-def tree(tmp_path):
-    """An experiment {tmp_path}/assets/exp with outputs of three levels at factors 1, 4 and 8."""
-    tree = ExperimentDir(tmp_path / "assets", "exp")
+def make_tree(base):
+    """Write an experiment {base}/exp with outputs of three levels at factors 1, 4 and 8."""
+    tree = ExperimentDir(base, "exp")
     for factor, scale in zip(FACTORS, (0.85, 1.0, 1.25)):
         make_outputs(tree.outputs(factor), scale=scale, resize_factor=factor)
     return tree
+
+
+@pytest.fixture(scope="session")
+def outputs_made(tmp_path_factory):
+    """The experiment that each `tree` is a copy of."""
+    return make_tree(tmp_path_factory.mktemp("outputs"))
+
+
+@pytest.fixture
+def tree(tmp_path, outputs_made):
+    """An experiment {tmp_path}/assets/exp with outputs of three levels at factors 1, 4 and 8."""
+    shutil.copytree(outputs_made.root, tmp_path / "assets" / "exp")
+    return ExperimentDir(tmp_path / "assets", "exp")
 
 
 def words(tree, *more):

@@ -18,6 +18,11 @@ from tests.tools.calibrate_rcps.conftest import FACTORS, LEVELS, make_outputs, w
 from tests.tools.commands import call_tool, results_of
 
 
+def flags(tree, *more):
+    """Return words of a calibration on all coordinates that repeats few splits: lambda is of all images."""
+    return words(tree, "--dims", "all", "--total_runs", "2", *more)
+
+
 def critical(tree, factor, dims):
     """Return critical values (N, K) of a level, by the plain formula."""
     found = Outputs(tree.outputs(factor)).columns(dims)
@@ -27,7 +32,7 @@ def critical(tree, factor, dims):
 
 
 def test_lambda_of_all_images_is_the_rules(tree):
-    results = results_of("calibrate_rcps", *words(tree, "--dims", "0,3,17"))
+    results = results_of("calibrate_rcps", *words(tree, "--dims", "0,3,17", "--total_runs", "2"))
     values = np.concatenate([critical(tree, factor, [0, 3, 17]) for factor in FACTORS], axis=1)
     values, test = values[image_order(len(values))], RiskTest("wsr", 0.1, 0.1, 9)
     passing = [bool(test.claims((values >= value).sum(axis=1))) for value in FINE]
@@ -43,32 +48,31 @@ def test_lambda_of_all_images_is_the_rules(tree):
 
 
 def test_a_finished_command_answers_and_another_alpha_is_refused(tree):
-    first = results_of("calibrate_rcps", *words(tree, "--dims", "all"))
+    first = results_of("calibrate_rcps", *flags(tree))
     before = (tree.calibration / "calibration.npz").stat().st_mtime_ns
-    assert results_of("calibrate_rcps", *words(tree, "--dims", "all")) == first
+    assert results_of("calibrate_rcps", *flags(tree)) == first
     assert (tree.calibration / "calibration.npz").stat().st_mtime_ns == before
-    ended = call_tool("calibrate_rcps", *words(tree, "--dims", "all", "--alpha", "0.2"))
+    ended = call_tool("calibrate_rcps", *flags(tree, "--alpha", "0.2"))
     assert ended.status == 2
     assert "alpha" in ended.err
 
 
 def test_changed_outputs_are_calibrated_again(tree):
-    first = results_of("calibrate_rcps", *words(tree, "--dims", "all"))
+    first = results_of("calibrate_rcps", *flags(tree))
     make_outputs(tree.outputs(8), scale=2.0, resize_factor=8)
-    assert results_of("calibrate_rcps", *words(tree, "--dims", "all"))["lambda_hat"] != first["lambda_hat"]
+    assert results_of("calibrate_rcps", *flags(tree))["lambda_hat"] != first["lambda_hat"]
 
 
 @pytest.mark.parametrize("bound", ["wsr", "bet", "hb", "bentkus", "kl", "hoeffding", "bernstein", "clt"])
 def test_every_bound_calibrates(tree, bound):
-    results = results_of("calibrate_rcps", *words(tree, "--dims", "all", "--bound", bound, "--alpha", "0.25"))
+    results = results_of("calibrate_rcps", *flags(tree, "--bound", bound, "--alpha", "0.25"))
     assert results["upper_bound"]["mean"][0] <= 0.25 + 1e-9
     assert results["bound"] == bound
 
 
 def test_promises_by_rule(tree):
     def promise(*more):
-        return results_of("calibrate_rcps", *words(tree, "--dims", "all", "--alpha", "0.2", "--overwrite",
-                                                   "--total_runs", "3", *more))["promise"]
+        return results_of("calibrate_rcps", *flags(tree, "--alpha", "0.2", "--overwrite", *more))["promise"]
 
     assert promise("--guarantee", "crc").startswith("On average over calibrations")
     assert promise("--bound", "clt").startswith("For very many images (an asymptotic bound)")
@@ -79,24 +83,25 @@ def test_promises_by_rule(tree):
 
 
 def test_one_group_equals_plain(tree):
-    ways = [results_of("calibrate_rcps", "--outputs", f"easy={tree.outputs(1)}", "--dims", "all", "--output_dir",
-                       tree.root / way, "--levels_as", way)["levels"][0] for way in ("mean", "each", "each_together")]
+    ways = [results_of("calibrate_rcps", "--outputs", f"easy={tree.outputs(1)}", "--dims", "all", "--total_runs", 2,
+                       "--output_dir", tree.root / way, "--levels_as", way)["levels"][0]
+            for way in ("mean", "each", "each_together")]
     assert ways[0]["lambda_hat"] == ways[1]["lambda_hat"] == ways[2]["lambda_hat"]
 
 
 def test_each_together_divides_delta(tree):
-    flags = words(tree, "--dims", "all", "--levels_as")
-    apart = results_of("calibrate_rcps", *flags, "each", "--output_dir", tree.root / "a")["levels"]
-    together = results_of("calibrate_rcps", *flags, "each_together", "--output_dir", tree.root / "b")["levels"]
+    command = flags(tree, "--levels_as")
+    apart = results_of("calibrate_rcps", *command, "each", "--output_dir", tree.root / "a")["levels"]
+    together = results_of("calibrate_rcps", *command, "each_together", "--output_dir", tree.root / "b")["levels"]
     alone = results_of("calibrate_rcps", "--outputs", f"hard={tree.outputs(8)}", "--dims", "all", "--delta",
-                       str(0.1 / 3), "--output_dir", tree.root / "c")["levels"]
+                       str(0.1 / 3), "--total_runs", 2, "--output_dir", tree.root / "c")["levels"]
     assert all(two["lambda_hat"] > one["lambda_hat"] for one, two in zip(apart, together))
     assert together[2]["lambda_hat"] == alone[0]["lambda_hat"]
 
 
 def test_min_max_gives_the_lambda_of_mean(tree):
-    one = results_of("calibrate_rcps", *words(tree, "--dims", "all", "--output_dir", str(tree.root / "a")))
-    two = results_of("calibrate_rcps", *words(tree, "--dims", "all", "--norm_scheme", "min_max", "--output_dir",
+    one = results_of("calibrate_rcps", *flags(tree, "--output_dir", str(tree.root / "a")))
+    two = results_of("calibrate_rcps", *flags(tree, "--norm_scheme", "min_max", "--output_dir",
                                               str(tree.root / "b")))
     assert one["lambda_hat"] == two["lambda_hat"]
     widths = [[level["width_calibrated"] for level in found["levels"]] for found in (one, two)]
@@ -107,8 +112,8 @@ def test_joint_dims(tmp_path):
     """At loss any, the share of fresh images with any miss is at most alpha."""
     fit, fresh = (make_outputs(tmp_path / name / "outputs.npz", seed, 1500) for seed, name in ((1, "fit"), (9, "new")))
     folder = tmp_path / "out"
-    results = results_of("calibrate_rcps", "--outputs", f"one={fit}", "--dims", "all", "--loss", "any", "--output_dir",
-                         folder)
+    results = results_of("calibrate_rcps", "--outputs", f"one={fit}", "--dims", "all", "--loss", "any", "--total_runs",
+                         2, "--output_dir", folder)
     assert results["bound"] == "binomial"
     results_of("calibrate_rcps", "apply", "--calibration", folder, "--outputs", f"one={fresh}", "--output_dir",
                tmp_path / "sets")
@@ -120,7 +125,8 @@ def test_joint_dims(tmp_path):
 
 def test_fresh_risk_is_below_alpha_and_close(tmp_path):
     fit = make_outputs(tmp_path / "outputs.npz", 1, 2000)
-    results = results_of("calibrate_rcps", "--outputs", f"one={fit}", "--dims", "all", "--output_dir", tmp_path / "out")
+    results = results_of("calibrate_rcps", "--outputs", f"one={fit}", "--dims", "all", "--total_runs", 2,
+                         "--output_dir", tmp_path / "out")
     assert 0.085 < missed_share(results["lambda_hat"]["mean"][0]) <= 0.1
 
 
@@ -161,18 +167,18 @@ def test_levels_differ(tree):
             arrays[name] = array[::-1].copy()
     arrays["image_names"] = arrays["image_names"][::-1].copy()
     np.savez(tree.outputs(4), **arrays)
-    ended = call_tool("calibrate_rcps", *words(tree, "--dims", "all"))
+    ended = call_tool("calibrate_rcps", *flags(tree))
     assert ended.status == 2
     assert "image 0 of level medium is not that of easy" in ended.err
-    assert results_of("calibrate_rcps", *words(tree, "--dims", "all", "--levels_as", "each"))["levels"]
+    assert results_of("calibrate_rcps", *flags(tree, "--levels_as", "each"))["levels"]
     del arrays["image_names"]
     np.savez(tree.outputs(4), **arrays)
-    assert call_tool("calibrate_rcps", *words(tree, "--dims", "all", "--overwrite")).status == 2  # by the truths
+    assert call_tool("calibrate_rcps", *flags(tree, "--overwrite")).status == 2  # by the truths
 
 
 def test_small_groups(tree):
     make_outputs(tree.outputs(8), count=12, resize_factor=8)
-    ended = call_tool("calibrate_rcps", *words(tree, "--dims", "all", "--levels_as", "each"))
+    ended = call_tool("calibrate_rcps", *flags(tree, "--levels_as", "each"))
     assert ended.status == 2
     assert "hard: 12 images are too few" in ended.err
     assert "at least 25 are needed" in ended.err
@@ -185,10 +191,10 @@ def test_missing_truth_is_refused_or_dropped(tree):
         arrays[TRUTH][5] = np.nan
         arrays["has_truth"][5] = False
         np.savez(tree.outputs(factor), **arrays)
-    ended = call_tool("calibrate_rcps", *words(tree, "--dims", "all"))
+    ended = call_tool("calibrate_rcps", *flags(tree))
     assert ended.status == 2
     assert "1 of 120 images have no truth, the first is image 5" in ended.err
-    results = results_of("calibrate_rcps", *words(tree, "--dims", "all", "--drop_missing"))
+    results = results_of("calibrate_rcps", *flags(tree, "--drop_missing"))
     assert results["num_images"] == [119, 119, 119]
 
 
@@ -228,7 +234,7 @@ def test_what_is_refused(tree, more, says):
 
 
 def test_several_alphas_make_a_table_and_bounds_are_compared(tree):
-    results = results_of("calibrate_rcps", *words(tree, "--dims", "all", "--alpha", "0.2", "0.1", "--compare_bounds"))
+    results = results_of("calibrate_rcps", *flags(tree, "--alpha", "0.2", "0.1", "--compare_bounds"))
     assert results["alpha"] == 0.2
     with (tree.calibration / "table_alphas.csv").open() as stream:
         rows = list(csv.DictReader(stream))
@@ -241,7 +247,7 @@ def test_several_alphas_make_a_table_and_bounds_are_compared(tree):
 
 
 def test_size_strata(tree):
-    results = results_of("calibrate_rcps", *words(tree, "--dims", "all"))
+    results = results_of("calibrate_rcps", *flags(tree))
     with (tree.calibration / "table_quarters.csv").open() as stream:
         rows = [row for row in csv.DictReader(stream) if row["level"] == "easy"]
     widths, risks = ([float(row[name]) for row in rows] for name in ("mean_width", "risk"))
@@ -285,7 +291,7 @@ def test_dry_run_writes_nothing(tree):
 
 
 def test_json_says_what_the_page_says(tree):
-    ended = call_tool("calibrate_rcps", *words(tree, "--dims", "all", "--json"))
+    ended = call_tool("calibrate_rcps", *flags(tree, "--json"))
     record = json.loads(ended.out)
     assert record["command"] == "calibrate_rcps"
     written = json.loads((tree.calibration / "calibration.json").read_text())

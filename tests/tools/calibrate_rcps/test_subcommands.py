@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 
 import numpy as np
 import pytest
@@ -12,14 +13,22 @@ from scipy.stats import binomtest
 
 from common.rcps.outputs import LOWER, POINT, UPPER, Outputs
 from common.rcps.population import missed_share
-from tests.tools.calibrate_rcps.conftest import make_outputs, words
+from tests.tools.calibrate_rcps.conftest import make_outputs, make_tree, words
 from tests.tools.commands import call_tool, refusal_of, results_of
 
 
-@pytest.fixture
-def calibrated(tree):
-    """The experiment, calibrated on all 40 coordinates."""
+@pytest.fixture(scope="module")
+def calibration(tmp_path_factory):
+    """The folder of the calibration of the experiment's outputs on all 40 coordinates."""
+    tree = make_tree(tmp_path_factory.mktemp("calibrated") / "assets")
     results_of("calibrate_rcps", *words(tree, "--dims", "all"))
+    return tree.calibration
+
+
+@pytest.fixture
+def calibrated(tree, calibration):
+    """The experiment, with a copy of its calibration."""
+    shutil.copytree(calibration, tree.calibration)
     return tree
 
 
@@ -106,14 +115,15 @@ def test_a_calibration_by_the_published_min_max_is_not_applied(tree, tmp_path):
         for name in (POINT, LOWER, UPPER):
             arrays[name] = (arrays[name] + arrays["mean_style_space_vector"]) / 2  # so that a lambda exists
         np.savez(tree.outputs(factor), **arrays)
-    results_of("calibrate_rcps", *words(tree, "--dims", "all", "--norm_scheme", "min_max_legacy", "--alpha", "0.6"))
+    results_of("calibrate_rcps", *words(tree, "--dims", "all", "--total_runs", "2", "--norm_scheme",
+                                        "min_max_legacy", "--alpha", "0.6"))
     ended = apply(tree, tree.outputs(1), tmp_path / "sets")
     assert ended.status == 2
     assert "was made with --norm_scheme min_max_legacy" in ended.err
 
 
 def test_importance_in_units_of_the_range(tree, tmp_path):
-    results_of("calibrate_rcps", *words(tree, "--dims", "all", "--norm_scheme", "min_max"))
+    results_of("calibrate_rcps", *words(tree, "--dims", "all", "--total_runs", "2", "--norm_scheme", "min_max"))
     found = results_of("calibrate_rcps", "experiments", *words(tree), "--experiment", "importance", "--output_dir",
                        tmp_path / "x")["importance"]
     with (tree.calibration / "table_dims.csv").open() as stream:
@@ -269,8 +279,8 @@ def test_a_level_that_is_not_there_is_refused_before_anything_is_made(calibrated
 
 
 def test_experiments_calibrate_where_nothing_is_saved(tree, tmp_path):
-    assert results_of("calibrate_rcps", "experiments", *words(tree), "--dims", "all", "--experiment", "importance",
-                      "--output_dir", tmp_path / "x")["importance"]["ranking"]
+    assert results_of("calibrate_rcps", "experiments", *words(tree), "--dims", "all", "--total_runs", 2, "--experiment",
+                      "importance", "--output_dir", tmp_path / "x")["importance"]["ranking"]
     assert json.loads((tree.calibration / "run.json").read_text())["status"] == "done"
 
 
