@@ -24,8 +24,15 @@ SMALL = ("--extractor", "small", "--reference", "digits", "--fid_n_imgs", "40")
 FID = (*SMALL, "--log_fid_every_n_steps", "3")
 
 
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    """A folder where the features of the reference are kept for all tests: 1,797 digits."""
+    return tmp_path_factory.mktemp("cache")
+
+
 @pytest.fixture(autouse=True)
-def here(own_folder):
+def here(own_folder, cache, monkeypatch):
+    monkeypatch.setenv("GENPROBE_CACHE", str(cache))
     return own_folder
 
 
@@ -56,16 +63,16 @@ def test_t15_killed_after_any_step_it_ends_with_the_same_bytes(monkeypatch):
 
 
 def test_t17_a_step_is_a_batch():
-    train("--max_steps", "10", "--every_n_train_steps", "5")
-    assert checkpoints() == [5, 10]
-    stored = torch.load(next(checkpoint_folder("out").glob("*step=10.ckpt")), weights_only=True)
-    assert stored["global_step"] == 10
+    train("--max_steps", "4", "--every_n_train_steps", "2")
+    assert checkpoints() == [2, 4]
+    stored = torch.load(next(checkpoint_folder("out").glob("*step=4.ckpt")), weights_only=True)
+    assert stored["global_step"] == 4
     assert len(stored["optimizer_states"]) == 2
-    assert stored["optimizer_states"][0]["state"][0]["step"] == 10
+    assert stored["optimizer_states"][0]["state"][0]["step"] == 4
 
 
 def test_files_are_read_as_blobgans_and_ema_and_live_weights_differ():
-    results = train("--safetensors", "--every_n_train_steps", "6")
+    results = train("--safetensors", "--max_steps", "4", "--every_n_train_steps", "2")
     z = torch.randn(2, 5)
     pictures = {}
     for weights in ("ema", "raw"):
@@ -104,8 +111,8 @@ def test_statistics_of_another_transform_are_refused(here):
     (here / "fid_stats").mkdir()
     write_statistics(here / "fid_stats" / "mine_clean_small-features-v1_custom_na.npz", Statistics(features=rows),
                      {**space.meta, "resolution": [64, 64]})
-    words = (*TINY, "--extractor", "small", "--fid_stats_name", "MINE", "--log_fid_every_n_steps", "6", "--fid_n_imgs",
-             "20", "--output_dir", "out")
+    words = (*TINY, "--extractor", "small", "--fid_stats_name", "MINE", "--log_fid_every_n_steps", "2", "--fid_n_imgs",
+             "20", "--max_steps", "2", "--output_dir", "out")
     message = refusal_of("train_blobgan", *words, "--quiet")
     assert "not prepared alike" in message
     assert "--any_stats" in message
@@ -154,7 +161,7 @@ def test_t18_processes_share_the_images_of_a_fid(monkeypatch):
     taken, right = [], Fid._features
     monkeypatch.setattr(Fid, "_features", lambda self, numbers: taken.extend(numbers) or right(self, numbers))
     monkeypatch.setattr("tools.train_blobgan.fid.together", lambda model: 4)
-    train(*SMALL, "--log_fid_every_n_steps", "12")
+    train(*SMALL, "--log_fid_every_n_steps", "4", "--max_steps", "4")
     assert taken == list(range(40))
     value = log_rows()[-1]["train/fid"]
     meter, parts = fid_of("out"), []
@@ -163,18 +170,20 @@ def test_t18_processes_share_the_images_of_a_fid(monkeypatch):
         monkeypatch.setattr(parallel, "world_size", lambda: 2)
         monkeypatch.setattr(parallel, "rank", lambda rank=rank: rank)
         monkeypatch.setattr(parallel, "gather_objects", lambda own: parts.append(own) or [own])
-        meter(12)
+        meter(4)
         assert taken == [list(range(20)), list(range(20, 40))][rank]
     monkeypatch.setattr(parallel, "gather_objects", lambda own: parts)
-    assert meter(12)["train/fid"] == pytest.approx(value, rel=1e-9)
+    assert meter(4)["train/fid"] == pytest.approx(value, rel=1e-9)
 
 
 def test_t18_a_dry_run_encodes_no_reference(monkeypatch, here):
     monkeypatch.setenv("GENPROBE_CACHE", str(here / "cache"))
-    ended = call_tool("train_blobgan", *TINY, *FID, "--output_dir", "out", "--dry_run")
+    np.savez(here / "pictures.npz", images=np.random.default_rng(0).integers(0, 256, (40, 8, 8, 3), np.uint8))
+    words = (*FID, "--reference", "pictures.npz")
+    ended = call_tool("train_blobgan", *TINY, *words, "--output_dir", "out", "--dry_run")
     assert ended.status == 0, ended.err
     assert not (here / "cache" / "features").exists()
-    train(*FID, "--max_steps", "3")
+    train(*words, "--max_steps", "3")
     assert (here / "cache" / "features").exists()
 
 
@@ -196,7 +205,8 @@ def test_t18_the_reference_is_prepared_as_the_training_images_are(here):
 
 
 def test_t18_statistics_of_another_fit_are_refused(here):
-    results_of("setup_fid", "--action", "compute_new", "--path", "digits", "--name", "d", "--resolution", "8", "16",
+    np.savez(here / "pictures.npz", images=np.random.default_rng(0).integers(0, 256, (40, 12, 14, 3), np.uint8))
+    results_of("setup_fid", "--action", "compute_new", "--path", "pictures.npz", "--name", "d", "--resolution", "8", "16",
                "--fit", "squash", "--extractor", "small", "--device", "cpu")
     words = (*TINY, "--extractor", "small", "--fid_stats_name", "d", "--log_fid_every_n_steps", "6", "--fid_n_imgs",
              "20", "--aspect_ratio", "2", "--max_steps", "1", "--output_dir", "out", "--quiet")
@@ -270,16 +280,16 @@ def test_a_discriminator_that_is_never_wrong_and_pictures_all_alike_are_warned_o
 
 
 def test_pictures_of_real_and_generated_images(here):
-    train("--log_images_every_n_steps", "6", "--batch_size", "4", "--noxflip")
-    assert sorted(path.name for path in (here / "out" / "samples").iterdir()) == ["step_12.png", "step_6.png"]
-    with Image.open(here / "out" / "samples" / "step_6.png") as image:
+    train("--log_images_every_n_steps", "2", "--max_steps", "4", "--batch_size", "4", "--noxflip")
+    assert sorted(path.name for path in (here / "out" / "samples").iterdir()) == ["step_2.png", "step_4.png"]
+    with Image.open(here / "out" / "samples" / "step_4.png") as image:
         assert image.size == (4 * (2 + 2 * 10), 4 * (2 + 4 * 10))  # two pictures of 8 px in four rows, enlarged
     with Image.open(here / "out" / "reals.png") as image:
         assert image.size == (4 * (2 + 4 * 10), 4 * (2 + 10))
 
 
 def test_the_log_has_every_number_of_the_original():
-    train(*FID)
+    train(*SMALL, "--log_fid_every_n_steps", "4", "--max_steps", "4")
     names = ("G", "D_real", "D_fake", "D_R1", "total_loss_G", "total_loss_D", "score_fake", "score_real", "acc_fake",
              "acc_real", "D_R1_unscaled", "coord_spread", "shift_mean", "shift_std", "fid")
     row = json.loads((checkpoint_folder("out").parent / "log.jsonl").read_text().splitlines()[-1])
@@ -301,13 +311,13 @@ def test_t21_wandb_is_offline_without_a_key_and_goes_on_in_its_run(monkeypatch, 
     for name in ("WANDB_API_KEY", "WANDB_MODE", "WANDB_BASE_URL"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(here))
-    train("--wandb", "--wandb_project", "blobgan", "--max_steps", "4")
-    train("--wandb", "--wandb_project", "blobgan", "--max_steps", "6")
+    train("--wandb", "--wandb_project", "blobgan", "--max_steps", "1")
+    train("--wandb", "--wandb_project", "blobgan", "--max_steps", "2")
     assert [(run["mode"], run["id"], run["resume"], run["project"]) for run in runs] == [
         ("offline", None, "allow", "blobgan"), ("offline", "abc", "allow", "blobgan")]
-    assert [row["step"] for row in log_rows()] == list(range(1, 7))  # our own log is whole without it
+    assert [row["step"] for row in log_rows()] == [1, 2]  # our own log is whole without it
     monkeypatch.setenv("WANDB_API_KEY", "key")
-    train("--wandb", "--wandb_id", "mine", "--max_steps", "8")
+    train("--wandb", "--wandb_id", "mine", "--max_steps", "3")
     assert (runs[-1]["mode"], runs[-1]["id"]) == ("online", "mine")
 
 
