@@ -206,8 +206,8 @@ def test_t18_the_reference_is_prepared_as_the_training_images_are(here):
 
 def test_t18_statistics_of_another_fit_are_refused(here):
     np.savez(here / "pictures.npz", images=np.random.default_rng(0).integers(0, 256, (40, 12, 14, 3), np.uint8))
-    results_of("setup_fid", "--action", "compute_new", "--path", "pictures.npz", "--name", "d", "--resolution", "8", "16",
-               "--fit", "squash", "--extractor", "small", "--device", "cpu")
+    results_of("setup_fid", "--action", "compute_new", "--path", "pictures.npz", "--name", "d", "--resolution", "8",
+               "16", "--fit", "squash", "--extractor", "small", "--device", "cpu")
     words = (*TINY, "--extractor", "small", "--fid_stats_name", "d", "--log_fid_every_n_steps", "6", "--fid_n_imgs",
              "20", "--aspect_ratio", "2", "--max_steps", "1", "--output_dir", "out", "--quiet")
     assert "setup_fid --fit cover" in refusal_of("train_blobgan", *words, "--fit", "cover")

@@ -93,10 +93,10 @@ def test_sources_that_hold_no_images_take_one_line(what, made):
 
 CHANGED = {
     "has seed 0, this command has 1": ("--seed", "1"),
-    "has steps 6, this command has 5": ("--steps", "5"),
+    "has steps 3, this command has 2": ("--steps", "2"),
     "has batch_size 8, this command has 4": ("--batch_size", "4"),
     "has model_channels 16, this command has 32": ("--model_channels", "32"),
-    "has steps of the cosine 6, this command has 7": ("--steps", "7"),
+    "has steps of the cosine 3, this command has 4": ("--steps", "4"),
     "has source": ("--npz_dir", "more"),
 }
 
@@ -104,31 +104,31 @@ CHANGED = {
 def test_another_job_in_the_folder_is_refused(made):
     from tests.tools.train_edm.runs import write_colours
 
-    train("--steps", "6")
+    train("--steps", "3")
     write_colours(made / "more", each=7)
     before = contents("out")
     for what, words in CHANGED.items():
-        assert what in refusal_of("train_edm", *TINY, "--steps", "6", "--output_dir", "out", *words, "--quiet")
+        assert what in refusal_of("train_edm", *TINY, "--steps", "3", "--output_dir", "out", *words, "--quiet")
     assert contents("out") == before
 
 
 def test_a_checkpoint_of_another_architecture_or_past_the_end_is_refused(made):
-    train("--steps", "6")
+    train("--steps", "3")
     record = read_json(made / "out" / "run.json")
     kept = ("status", "tool", "command", "owns")
 
     def killed(**changes):
         write_json(made / "out" / "run.json", {**{name: record[name] for name in kept}, "status": "running",
-                                               "options": {**record["options"], "steps": 5, **changes}})
+                                               "options": {**record["options"], "steps": 2, **changes}})
 
     killed(num_blocks=2)
-    assert "is missing" in refusal_of("train_edm", *TINY, "--steps", "6", "--output_dir", "out", "--num_blocks", "2",
+    assert "is missing" in refusal_of("train_edm", *TINY, "--steps", "3", "--output_dir", "out", "--num_blocks", "2",
                                       "--quiet")
     killed()
-    assert "this run is already at step 6" in refusal_of("train_edm", *TINY, "--steps", "5", "--output_dir", "out",
+    assert "this run is already at step 3" in refusal_of("train_edm", *TINY, "--steps", "2", "--output_dir", "out",
                                                          "--quiet")
     (made / "out" / "checkpoint.pth").write_bytes((made / "out" / "checkpoint.pth").read_bytes()[:5000])
-    assert "truncated" in refusal_of("train_edm", *TINY, "--steps", "6", "--output_dir", "out", "--quiet")
+    assert "truncated" in refusal_of("train_edm", *TINY, "--steps", "3", "--output_dir", "out", "--quiet")
 
 
 @pytest.mark.parametrize(("name", "value"), [

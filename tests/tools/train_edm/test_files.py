@@ -27,7 +27,7 @@ def outputs(network):
 
 
 def test_averaged_and_raw_weights_load_from_both_files():
-    train()
+    train("--steps", "8")
     state = torch.load("out/checkpoint.pth", weights_only=True)
     ema, raw = load_adm("out/checkpoint.pth"), load_adm("out/checkpoint.pth", weights="raw")
     # images of two containers: the same weights, but not one computation

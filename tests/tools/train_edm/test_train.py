@@ -19,10 +19,10 @@ pytestmark = pytest.mark.usefixtures("here")
 
 
 def test_the_loss_falls_and_samples_have_the_colours_of_their_classes(here):
-    results = train("--steps", "120", "--lr", "5e-3", "--sample_steps", "8", "--save_every", "1000")
+    results = train("--steps", "80", "--lr", "5e-3", "--sample_steps", "8", "--save_every", "1000")
     assert set(results) == {"steps", "training_loss", "ema_loss", "parameters", "images", "classes", "damaged",
                             "images_per_second", "network"}
-    assert (results["steps"], results["images"], results["classes"], results["damaged"]) == (120, 18, 3, 0)
+    assert (results["steps"], results["images"], results["classes"], results["damaged"]) == (80, 18, 3, 0)
     losses = [row["loss"] for row in log_rows()]
     assert results["training_loss"] < 0.75 * np.mean(losses[:10])
     assert results["training_loss"] == pytest.approx(np.mean(losses[-50:]))
@@ -48,13 +48,13 @@ def test_a_killed_run_ends_with_the_bytes_of_an_uninterrupted_one(here):
 
 
 def test_a_run_killed_after_its_last_step_still_gets_its_files(here):
-    train("--steps", "6")
+    train("--steps", "2")
     before = contents("out")
     for name in ("samples.png", "network.safetensors"):
         (here / "out" / name).unlink()
     record = read_json(here / "out" / "run.json")
     write_json(here / "out" / "run.json", {**record, "status": "running"})
-    train("--steps", "6")
+    train("--steps", "2")
     assert contents("out") == before
 
 
@@ -68,12 +68,12 @@ def test_told_to_stop_it_saves_and_names_the_command_that_goes_on(here, monkeypa
 
 
 def test_more_steps_go_on_and_give_the_bytes_of_a_longer_run(here):
-    train("--lr_decay", "none", "--steps", "10")
+    train("--lr_decay", "none", "--steps", "5")
     before = (here / "out" / "network.safetensors").stat().st_mtime_ns
-    train("--lr_decay", "none", "--steps", "10")  # finished: answers, touches nothing
+    train("--lr_decay", "none", "--steps", "5")  # finished: answers, touches nothing
     assert (here / "out" / "network.safetensors").stat().st_mtime_ns == before
-    train("--lr_decay", "none", "--steps", "17")
-    train("--lr_decay", "none", "--steps", "17", out="straight")
+    train("--lr_decay", "none", "--steps", "8")
+    train("--lr_decay", "none", "--steps", "8", out="straight")
     assert contents("out") == contents("straight")
     assert log_rows() == log_rows("straight")
 
@@ -100,7 +100,7 @@ def test_two_processes_train_like_one(here):
 
 
 def test_losses_that_are_no_numbers_end_the_run_and_keep_what_was_saved(here):
-    train("--lr_decay", "none", "--steps", "10")
+    train("--lr_decay", "none", "--steps", "5")
     saved = contents("out")
     state = torch.load(here / "out" / "checkpoint.pth", weights_only=True)
     state["model"]["model.out_conv.bias"] += 1e30
@@ -108,7 +108,7 @@ def test_losses_that_are_no_numbers_end_the_run_and_keep_what_was_saved(here):
     saved["checkpoint.pth"] = (here / "out" / "checkpoint.pth").read_bytes()
     ended = call_tool("train_edm", *TINY, "--lr_decay", "none", "--steps", "20", "--output_dir", "out", "--quiet")
     assert ended.status == 2
-    assert "no longer finite at step 11; the state after step 10 is saved" in ended.err
+    assert "no longer finite at step 6; the state after step 5 is saved" in ended.err
     assert ended.err.count("\n") == 1
     assert contents("out") == saved
 
@@ -129,11 +129,11 @@ def test_a_dry_run_writes_nothing(here):
 
 
 def test_overwriting_starts_anew():
-    train("--steps", "6", "--seed", "1")
+    train("--steps", "2", "--seed", "1")
     first = contents("out")
-    train("--steps", "6", "--seed", "2", "--overwrite")
+    train("--steps", "2", "--seed", "2", "--overwrite")
     assert contents("out")["network.safetensors"] != first["network.safetensors"]
-    train("--steps", "6", "--seed", "1", "--overwrite")
+    train("--steps", "2", "--seed", "1", "--overwrite")
     assert contents("out") == first
 
 

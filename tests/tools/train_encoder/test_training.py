@@ -24,12 +24,12 @@ ALL_DRAWS = ("--jitter", "--noise", "fresh", "--truncation_max", "0.5")
 
 
 def test_both_stages_learn_and_the_second_starts_from_the_first(here):
-    first = train(*PRETRAIN, "--mlp_idx", "raw", "--n_iters", "150", "--batch_size", "16", "--lr", "0.004",
-                  "--save_every", "30", "--init", "random", out="pre")
+    first = train(*PRETRAIN, "--mlp_idx", "raw", "--n_iters", "100", "--batch_size", "16", "--lr", "0.004",
+                  "--save_every", "25", "--init", "random", out="pre")
     rows = log_rows("pre")
     assert np.mean([row["loss"] for row in rows[-10:]]) < 0.5 * np.mean([row["loss"] for row in rows[:5]])
     assert first["best_held_out_loss"] == min(row["val_loss"] for row in rows if "val_loss" in row)
-    results = train(*TRAIN, "--start_weights", "pre/best.pt", "--n_iters", "60", "--save_every", "30", "--schedule",
+    results = train(*TRAIN, "--start_weights", "pre/best.pt", "--n_iters", "40", "--save_every", "20", "--schedule",
                     "linear", "--preset", "streets", "--channels", "8", "12", "12", out="fine")
     rows = log_rows("fine")
     assert np.mean([row["loss"] for row in rows[-10:]]) < 0.95 * np.mean([row["loss"] for row in rows[:5]])
@@ -82,18 +82,18 @@ def test_the_files_are_the_published_ones(here):
 
 @pytest.mark.parametrize("words", [PRETRAIN, TRAIN])
 def test_pictures_have_the_originals_rows_in_their_order(words, here):
-    train(*words, "--log_imgs_every", "6", "--batch_size", "3")
-    picture = Image.open("out/step_6.jpg")
+    train(*words, "--log_imgs_every", "2", "--batch_size", "3", "--n_iters", "4")
+    picture = Image.open("out/step_2.jpg")
     rows = 4 if words is PRETRAIN else 7
     assert picture.size == (2 * (2 + 3 * 18), 2 * (2 + rows * 18))  # of 16 px and 2 px between, twice as large
-    assert os.path.exists("out/step_12.jpg")
+    assert os.path.exists("out/step_4.jpg")
     if words is TRAIN:  # the first row is the pictures of the step
         pixels = np.asarray(picture)[4:36:2, 4:36:2].astype(int)
         from common.datasets.prepared import Rows, open_prepared
         from common.images.squash import for_network
 
         images = open_prepared("images", "train", for_network(16), hold_out=True)
-        expected = Rows(images, 0, 3).pixels(6, 0, 1)[0][0].astype(int)
+        expected = Rows(images, 0, 3).pixels(2, 0, 1)[0][0].astype(int)
         assert np.abs(pixels - expected).mean() < 8
 
 
@@ -112,9 +112,9 @@ def test_t39_best_is_the_one_of_the_smallest_loss_on_held_out_pictures(here, mon
 
     before = [{"loss": float("inf"), "step": 0}]
     monkeypatch.setattr(EncoderTraining, "_validate", made_up)
-    results = train(*TRAIN, "--n_iters", "20")
-    assert (results["best_step"], results["best_held_out_loss"]) == (10, 1.0)
-    assert [torch.load(f"out/{name}.pt", weights_only=True)["iter"] for name in ("best", "last")] == [10, 20]
+    results = train(*TRAIN, "--n_iters", "8", "--save_every", "2")
+    assert (results["best_step"], results["best_held_out_loss"]) == (4, 1.0)
+    assert [torch.load(f"out/{name}.pt", weights_only=True)["iter"] for name in ("best", "last")] == [4, 8]
 
 
 def test_t39_held_out_pictures_are_not_trained_on(here):
@@ -183,10 +183,10 @@ def test_t16_the_averaged_networks_are_used_and_the_record_says_so(here):
 
 @pytest.mark.parametrize("words", [PRETRAIN, (*TRAIN, *ALL_TERMS)])
 def test_more_steps_go_on_and_give_the_bytes_of_a_longer_run(words, here):
-    words = (*words, *ALL_DRAWS, "--schedule", "original", "--log_imgs_every", "5")
-    train(*words, "--n_iters", "10")
-    train(*words, "--n_iters", "15")
-    train(*words, "--n_iters", "15", out="straight")
+    words = (*words, *ALL_DRAWS, "--schedule", "original", "--log_imgs_every", "4")
+    train(*words, "--n_iters", "5")
+    train(*words, "--n_iters", "8")
+    train(*words, "--n_iters", "8", out="straight")
     assert contents("out") == contents("straight")
     assert log_rows("out") == log_rows("straight")
 
@@ -198,13 +198,14 @@ def test_a_finished_training_whose_log_was_removed_ends_without_its_loss(here):
 
 
 def test_stopped_it_saves_and_resumes(here, monkeypatch):
-    train(*TRAIN, "--log_imgs_every", "7", out="whole")
+    words = (*TRAIN, "--log_imgs_every", "3", "--n_iters", "6")
+    train(*words, out="whole")
     with monkeypatch.context() as patched:
         patched.setattr("tools.train_encoder.loop.draw_grid", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
-        ended = call_tool("train_encoder", *TRAIN, "--log_imgs_every", "7", "--output_dir", "out", "--quiet")
+        ended = call_tool("train_encoder", *words, "--output_dir", "out", "--quiet")
     assert ended.status == 130
-    assert torch.load("out/state.pth", weights_only=True)["step"] == log_rows("out")[-1]["step"] == 7
-    train(*TRAIN, "--log_imgs_every", "7")
+    assert torch.load("out/state.pth", weights_only=True)["step"] == log_rows("out")[-1]["step"] == 3
+    train(*words)
     assert contents("out") == contents("whole")
 
 

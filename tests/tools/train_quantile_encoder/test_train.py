@@ -21,7 +21,7 @@ ALL = (*VALIDATED, "--image_interval", "7", "--save_interval", "9")
 
 
 def test_it_learns_and_the_chain_reads_what_it_writes(here):
-    results = train(*VALIDATED, "--max_steps", "150", "--optim_name", "adam", "--learning_rate", "4e-3",
+    results = train(*VALIDATED, "--max_steps", "80", "--optim_name", "adam", "--learning_rate", "8e-3",
                     "--val_interval", "100", "--lr_decay", "cosine", out="assets/super_resolution")
     rows = log_rows("assets/super_resolution")
     assert results["training_loss"] < 0.5 * np.mean([row["loss"] for row in rows[:10]])
@@ -64,9 +64,9 @@ def test_a_killed_run_ends_with_the_bytes_of_an_uninterrupted_one(here):
 
 
 def test_more_steps_go_on_and_give_the_bytes_of_a_longer_run(here):
-    train("--max_steps", "7")
-    train("--max_steps", "13")
-    train("--max_steps", "13", out="straight")
+    train("--max_steps", "3")
+    train("--max_steps", "6")
+    train("--max_steps", "6", out="straight")
     assert contents("out") == contents("straight")
     assert log_rows() == log_rows("straight")
 
@@ -76,17 +76,17 @@ def test_an_unreadable_image_is_replaced_and_counted(here):
     data = path.read_bytes()
     path.unlink()  # a link to the shared one
     path.write_bytes(data[:60])
-    assert train("--max_steps", "6")["damaged"] == 1
-    train("--max_steps", "6", "--workers", "3", "--memory_gb", "0", out="again")
+    assert train("--max_steps", "4")["damaged"] == 1  # three batches are all images
+    train("--max_steps", "4", "--workers", "3", "--memory_gb", "0", out="again")
     assert contents("out") == contents("again")
 
 
 def test_stopped_it_saves(here, monkeypatch):
     monkeypatch.setattr("tools.train_quantile_encoder.loop.draw_predictions",
                         lambda *_: os.kill(os.getpid(), signal.SIGTERM))
-    ended = call_tool("train_quantile_encoder", *TINY, "--image_interval", "7", "--exp_dir", "out", "--quiet")
+    ended = call_tool("train_quantile_encoder", *TINY, "--image_interval", "3", "--exp_dir", "out", "--quiet")
     assert ended.status == 130
-    assert torch.load("out/checkpoint.pth", weights_only=True)["step"] == log_rows()[-1]["step"] == 7
+    assert torch.load("out/checkpoint.pth", weights_only=True)["step"] == log_rows()[-1]["step"] == 3
 
 
 @pytest.mark.long
@@ -103,7 +103,7 @@ def test_two_processes_train_like_one(here):
 
 
 def test_a_batch_in_parts_gives_the_gradient_of_its_parts_means(here):
-    words = ("--max_steps", "6", "--learning_rate", "1e-6")  # batch norm sees a part at a time: close, not equal
+    words = ("--max_steps", "3", "--learning_rate", "1e-6")  # batch norm sees a part at a time: close, not equal
     train(*words, out="whole")
     train(*words, "--accumulate", "2", out="parts")
     for one, other in zip(log_rows("whole"), log_rows("parts")):
@@ -127,7 +127,7 @@ def test_mps_has_no_float64(here):
 @pytest.mark.parametrize("words", [("--pretrained_model_path", "first/models/superres_alpha_0.1.pt"),
                                    ("--checkpoint_path", "first/models/superres_alpha_0.1.pt")])
 def test_it_starts_from_weights_of_a_file(here, words):
-    train("--max_steps", "4", out="first")
+    train("--max_steps", "2", out="first")
     before = load_quantile_encoder("first/models/superres_alpha_0.1.pt").network.state_dict()
     train("--max_steps", "1", "--learning_rate", "1e-12", *words)
     after = load_quantile_encoder("out/models/superres_alpha_0.1.pt").network.state_dict()
