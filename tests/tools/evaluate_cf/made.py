@@ -1,6 +1,7 @@
 """Folders of counterfactuals made without a search: layouts of a small BlobGAN, some of their blobs changed."""
 
-from dataclasses import dataclass, field
+import copy
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -80,12 +81,32 @@ def change(blobs, seed, amount=0.5):
     return Blobs(**parts)
 
 
-@torch.no_grad()
 def make(root, several=None, generated=False, foreign=False, number=5, amount=0.5):
     """Write networks, images and a folder of counterfactuals below `root`; return Made.
 
     several: number of counterfactuals of each pair, with an axis in front.  foreign: files as the original wrote them.
+    What was made once is written again for the next test that asks for it: networks and pictures take a while.
     """
+    words = (several, generated, foreign, number, amount)
+    if (*words, SIZES) not in _made_before:
+        made = _make(root, *words)
+        files = [made.files["gan"], made.files["model"], *made.files["images"].iterdir(), *made.folder.iterdir()]
+        _made_before[(*words, SIZES)] = copy.deepcopy(made), {path.relative_to(root): path.read_bytes()
+                                                              for path in files}
+        return made
+    made, contents = _made_before[(*words, SIZES)]
+    for place, data in contents.items():
+        (root / place).parent.mkdir(parents=True, exist_ok=True)
+        (root / place).write_bytes(data)
+    files = {name: root / path.name for name, path in made.files.items()}
+    return replace(copy.deepcopy(made), folder=root / made.folder.name, files=files)
+
+
+_made_before = {}  # {the words of make and the sizes of the batches: (Made, {place below the root: bytes})}
+
+
+@torch.no_grad()
+def _make(root, several, generated, foreign, number, amount):
     gan_path = save_blobgan(root / "gan.ckpt")
     gan = read_blobgan(gan_path, "cpu")
     model_path = save_decision(root / "decision.tar", gan)
