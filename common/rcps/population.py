@@ -5,6 +5,7 @@ coordinates, q is lognormal with deviation 0.35, one for each image. At lambda 1
 """
 
 import math
+from functools import cache
 
 import numpy as np
 
@@ -19,11 +20,17 @@ def draw_images(generator, count, width, correlation=CORRELATION, scale=1.0):
     return scale * errors, HALF * np.exp(SPREAD * generator.standard_normal((count, 1)))
 
 
+@cache
+def _quadrature():
+    """Return (nodes, weights) of Gauss's rule for the standard normal, which take as long as all that follows."""
+    return np.polynomial.hermite_e.hermegauss(80)
+
+
 def missed_share(lambda_hat, scale=1.0):
     """Return the probability that a coordinate is outside its set at lambda: by quadrature over the widths."""
     from scipy.special import erfc
 
-    nodes, weights = np.polynomial.hermite_e.hermegauss(80)
+    nodes, weights = _quadrature()
     reach = np.multiply.outer(np.asarray(lambda_hat, np.float64), HALF * np.exp(SPREAD * nodes)) / scale
     return (erfc(reach / math.sqrt(2)) * weights).sum(axis=-1) / weights.sum()
 
@@ -32,7 +39,7 @@ def missed_any(lambda_hat, width, more_than=0, correlation=CORRELATION, scale=1.
     """Return the probability that more than `more_than` of `width` coordinates are outside their sets."""
     from scipy.stats import binom, norm
 
-    nodes, weights = np.polynomial.hermite_e.hermegauss(80)
+    nodes, weights = _quadrature()
     reach = np.multiply.outer(np.asarray(lambda_hat, np.float64), HALF * np.exp(SPREAD * nodes)) / scale
     centre, spread = math.sqrt(correlation) * nodes, math.sqrt(1 - correlation)
     inside = norm.cdf((reach[..., None] - centre) / spread) - norm.cdf((-reach[..., None] - centre) / spread)

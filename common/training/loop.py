@@ -85,7 +85,7 @@ class Loop:
     they are computed. Without a module they are summed in one go, which second derivatives need.
     log: log.Log.  products: keep.Periodics.
     evaluate: (every, function of the step -> {name: number}) that adds to the log, called in all processes; every: a
-    number of steps, or a function of the step.
+    number of steps, after the last of which it is called, too, or a function of the step.
     advice: what to do when losses or gradients are not finite.
     done: the last step that is done.  saved: the step whose state is on disk, or None.
     rows: function of (batch, accumulate) -> this process's rows, a pair for each part.
@@ -246,7 +246,7 @@ class Loop:
         """Log a step that is due, with the numbers of an evaluation."""
         plan, (every, evaluate) = self.plan, self.evaluate
         due = step == plan.last or step % plan.log_every == 0
-        if self._due(every):
+        if self._due(every) or (step == plan.last and every and not callable(every)):
             due, values = True, {**values, **evaluate(step)}
         if not due or not parallel.is_main():
             return

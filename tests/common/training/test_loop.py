@@ -195,6 +195,14 @@ def test_a_picture_that_cannot_be_written_saves_the_state_first(tmp_path):
     assert Gan(tmp_path).loop.done == 5
 
 
+@pytest.mark.parametrize(("every", "steps"), [(4, [4, 6]), (3, [3, 6]), (0, []), (lambda step: step == 2, [2])])
+def test_an_evaluation_every_so_many_steps_and_after_the_last_is_in_the_log(every, steps, tmp_path):
+    gan = Gan(tmp_path)
+    gan.loop.evaluate = (every, lambda step: {"held_out": step})
+    gan.loop.run()
+    assert [row["step"] for row in rows(tmp_path) if "held_out" in row] == steps
+
+
 def test_the_best_checkpoints_by_a_monitored_value_stay(tmp_path):
     scores = {1: 5.0, 2: 1.0, 3: 4.0, 4: 2.0, 5: 3.0, 6: 6.0}
     gan = Gan(tmp_path)
