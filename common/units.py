@@ -3,6 +3,7 @@
 from collections import deque
 
 from common import console, parallel
+from common.cli import check_interrupted
 from common.errors import InputError
 from common.files import read_npz
 from common.threads import Threads
@@ -22,6 +23,7 @@ def make_missing(units, is_complete, make, label, size=len, unit="images"):
     mine = parallel.shard(missing)
     with console.progress(label, sum(map(size, mine)), unit=unit) as advance:
         for each in mine:
+            check_interrupted()  # an import within `make` may swallow an interruption
             make(each, advance)
     parallel.barrier()
     return missing
@@ -39,6 +41,7 @@ def make_pipelined(units, is_complete, load, compute, write, label, size=len, wo
             console.progress(label, sum(map(size, waiting)), unit="images") as advance:
         try:
             while waiting or ahead:
+                check_interrupted()
                 while waiting and len(ahead) < AHEAD:
                     each = waiting.popleft()
                     ahead.append((each, reader.submit(load, each)))

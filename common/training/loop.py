@@ -15,6 +15,7 @@ from typing import NamedTuple, Optional
 import torch
 
 from common import console, parallel
+from common.cli import check_interrupted
 from common.device import peak_memory
 from common.errors import InputError
 from common.prefetch import Prefetcher
@@ -302,6 +303,7 @@ class Loop:
 
         before = {name: signal.signal(name, ask) for name in SIGNALS if signal.getsignal(name) != signal.SIG_IGN}
         try:
+            check_interrupted()  # an import on the way here may have swallowed an interruption
             yield
         finally:
             for name, handler in before.items():

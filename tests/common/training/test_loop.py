@@ -95,6 +95,14 @@ def test_a_signal_ends_it_after_the_step_with_the_state_saved(name, tmp_path):
     assert signal.getsignal(getattr(signal, name)) == before
 
 
+def test_an_interruption_that_an_import_swallowed_ends_it_before_the_first_step(tmp_path, monkeypatch):
+    monkeypatch.setattr("common.cli._INTERRUPTED", [signal.SIGINT])
+    gan = Gan(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        gan.loop.run()
+    assert gan.loop.done == 0
+
+
 def test_a_hang_up_that_is_ignored_stays_ignored(tmp_path):
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
     try:

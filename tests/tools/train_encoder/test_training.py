@@ -25,7 +25,7 @@ ALL_DRAWS = ("--jitter", "--noise", "fresh", "--truncation_max", "0.5")
 
 def test_both_stages_learn_and_the_second_starts_from_the_first(here):
     first = train(*PRETRAIN, "--mlp_idx", "raw", "--n_iters", "100", "--batch_size", "16", "--lr", "0.004",
-                  "--save_every", "25", "--init", "random", out="pre")
+                  "--save_every", "30", "--init", "random", out="pre")
     rows = log_rows("pre")
     assert np.mean([row["loss"] for row in rows[-10:]]) < 0.5 * np.mean([row["loss"] for row in rows[:5]])
     assert first["best_held_out_loss"] == min(row["val_loss"] for row in rows if "val_loss" in row)
