@@ -9,8 +9,7 @@ import gc
 import signal
 import time
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
-from typing import NamedTuple, Optional
+from typing import NamedTuple
 
 import torch
 
@@ -19,6 +18,7 @@ from common.cli import check_interrupted
 from common.device import peak_memory
 from common.errors import InputError
 from common.prefetch import Prefetcher
+from common.training.plan import Skipped
 
 WINDOW = 50  # steps over which the numbers beside the progress are smoothed
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -42,36 +42,6 @@ class Update(NamedTuple):
     sums: torch.Tensor
     rate: float
     norm: float
-
-
-@dataclass
-class Plan:
-    """The steps of a training run, from `first` to `last` inclusive, and when it logs and saves; the last does both.
-
-    batch: rows of a step over all processes.  accumulate: gradient-accumulation steps.
-    save_every: the state is saved at multiples of any of these (0: never).
-    patience: steps in a row with a loss or gradient that is not finite, which change nothing, before one more ends the
-    run with the state saved; None: the first ends it at once.
-    """
-
-    first: int
-    last: int
-    batch: int
-    log_every: int
-    save_every: tuple
-    accumulate: int = 1
-    num_workers: int = 0
-    log_speed: bool = True
-    log_memory: bool = False
-    patience: Optional[int] = None
-
-
-@dataclass
-class Skipped:
-    """Steps that were skipped because a loss or a gradient was not finite: in all, and the last ones in a row."""
-
-    total: int = 0
-    in_a_row: int = 0
 
 
 class Loop:

@@ -66,7 +66,8 @@ class _Ours:
         import torch
 
         from common.training.log import Log
-        from common.training.loop import Loop, Part, Plan
+        from common.training.loop import Loop, Part
+        from common.training.plan import Plan
         from tools.train_blobgan.step import GanStep
 
         self.step = GanStep(networks, averages, options, torch.device("cpu"))

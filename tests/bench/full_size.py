@@ -23,7 +23,8 @@ def measure(turn, recompute, batch, threads, picture):
     import torch
 
     from common.training.log import Log
-    from common.training.loop import Loop, Part, Plan
+    from common.training.loop import Loop, Part
+    from common.training.plan import Plan
     from tools.train_blobgan.__main__ import TrainOptions
     from tools.train_blobgan.batches import TURNS as NOISES
     from tools.train_blobgan.batches import draw_noise

@@ -16,7 +16,8 @@ from common.networks.blobgan.files import checkpoint_name, write_checkpoint, wri
 from common.training.ema import Average
 from common.training.keep import FID, Checkpoints, Periodic
 from common.training.log import Log
-from common.training.loop import Loop, Plan, Skipped
+from common.training.loop import Loop
+from common.training.plan import Plan, Skipped
 from common.training.state import TrainingState, interned, on_cpu
 from tools.train_blobgan.anomalies import Anomalies
 from tools.train_blobgan.batches import Batches

@@ -16,8 +16,9 @@ from common.nn.dropout import DropoutDraw
 from common.seeding import unit_seed
 from common.training import eager
 from common.training.log import Log
-from common.training.loop import Loop, Plan
+from common.training.loop import Loop
 from common.training.optim import Optimiser
+from common.training.plan import Plan
 from common.training.state import TrainingState, interned, on_cpu
 from tools.train_decision_model.augment import Augmentation
 from tools.train_decision_model.held_out import HeldOut

@@ -18,8 +18,9 @@ from common.training import eager
 from common.training.ema import Average, half_life
 from common.training.keep import Periodic
 from common.training.log import Log
-from common.training.loop import Loop, Plan
+from common.training.loop import Loop
 from common.training.optim import Optimiser, Schedule
+from common.training.plan import Plan
 from tools.train_edm.batches import EdmBatches, open_cache
 from tools.train_edm.pictures import draw_samples, row_classes
 from tools.train_edm.state import load_state, save_state

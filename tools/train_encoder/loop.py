@@ -14,8 +14,9 @@ from common.networks.blobgan.encoder_files import read_encoder, write_encoder
 from common.training import eager
 from common.training.keep import Periodic
 from common.training.log import Log
-from common.training.loop import Loop, Plan
+from common.training.loop import Loop
 from common.training.optim import Optimiser, Schedule
+from common.training.plan import Plan
 from common.training.state import TrainingState, interned, on_cpu
 from tools.train_encoder.batches import HELD_OUT, Batches, Draws, Renderer
 from tools.train_encoder.losses import Losses, Scene

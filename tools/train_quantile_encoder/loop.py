@@ -15,8 +15,9 @@ from common.nn.batch_norm import share_statistics
 from common.training import eager
 from common.training.keep import Periodic
 from common.training.log import Log
-from common.training.loop import Loop, Plan
+from common.training.loop import Loop
 from common.training.optim import Optimiser, Schedule
+from common.training.plan import Plan
 from common.training.ranger import Ranger
 from common.training.state import TrainingState
 from tools.train_quantile_encoder.checks import model_name

@@ -17,8 +17,9 @@ from common.seeding import unit_generator
 from common.training.eager import AdamW
 from common.training.ema import Average, ramp_up
 from common.training.log import Log
-from common.training.loop import Loop, Plan
+from common.training.loop import Loop
 from common.training.optim import Optimiser, Schedule
+from common.training.plan import Plan
 from common.training.state import TrainingState
 
 

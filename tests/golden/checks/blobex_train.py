@@ -7,7 +7,8 @@ import torch
 
 from common.training.ema import Average
 from common.training.log import Log
-from common.training.loop import Loop, Part, Plan
+from common.training.loop import Loop, Part
+from common.training.plan import Plan
 from tests.golden.checks.blobex_networks import configuration, loaded
 from tests.golden.compare import Judged, within
 from tests.golden.registry import check

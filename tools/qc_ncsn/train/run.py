@@ -14,7 +14,8 @@ from common.score.container import read_checkpoint
 from common.score.models import build_network, build_sde, trainable
 from common.training.keep import Periodic
 from common.training.log import Log
-from common.training.loop import Loop, Plan
+from common.training.loop import Loop
+from common.training.plan import Plan
 from tools.qc_ncsn.data import cached_reader, open_images
 from tools.qc_ncsn.train.metric import SampleMetric
 from tools.qc_ncsn.train.snapshots import test_snapshot
