@@ -13,6 +13,7 @@ import os
 import re
 import stat
 import zipfile
+from collections import Counter
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -153,9 +154,17 @@ def read_json(path):
     with system_errors(path):
         text = Path(path).read_bytes()
     try:
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=unique_pairs)
     except (ValueError, RecursionError) as error:
         raise InputError(f"not valid JSON ({error})", where=path, do="Restore or remove the file") from error
+
+
+def unique_pairs(pairs):
+    """Return {key: value} of a JSON object's pairs; ValueError for a repeated key, of which json keeps the last."""
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        raise ValueError(f"the key {Counter(key for key, _ in pairs).most_common(1)[0][0]!r} is repeated")
+    return value
 
 
 def check_fields(value, fields, where):

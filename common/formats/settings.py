@@ -1,9 +1,9 @@
-"""Configuration files, YAML or JSON: plain values alone, and no small file that unfolds to a huge one."""
+"""Configuration files, YAML or JSON: plain values alone, each key once, no small file that unfolds to a huge one."""
 
 import json
 
 from common.errors import InputError
-from common.files import system_errors
+from common.files import system_errors, unique_pairs
 
 LARGEST = 1 << 20  # bytes; the largest published configuration has 14 kB, and YAML is read at 0.3 MB/s
 MOST_VALUES = 100_000  # of one file, each counted as often as it stands there
@@ -11,10 +11,12 @@ DEEPEST = 100  # brackets within brackets, which take PyYAML the square of their
 MOST_PAIRS = 10_000  # that merged mappings ("<<") come to: two lines can double them
 
 
-def read_settings(path):
+def read_settings(path, *, repeated_keys=False):
     """Return the value of a YAML file, or of a JSON file (by its suffix).
 
-    Raises InputError naming the file where it is missing, damaged, too large, or unfolds without end by its anchors.
+    repeated_keys: take the last value of a repeated key, as PyYAML and json do.
+    Raises InputError naming the file where it is missing, damaged, too large, repeats a key, or unfolds without end by
+    its anchors.
     """
     import yaml
 
@@ -24,7 +26,10 @@ def read_settings(path):
         if len(data) > LARGEST:
             raise ValueError(f"larger than {LARGEST:,} bytes")
         text = data.decode("utf-8-sig")
-        value = json.loads(text) if str(path).lower().endswith(".json") else yaml.load(text, _loader())
+        if str(path).lower().endswith(".json"):
+            value = json.loads(text, object_pairs_hook=None if repeated_keys else unique_pairs)
+        else:
+            value = yaml.load(text, _loader(repeated_keys))
         _count(value, {})
         return value
     except (yaml.YAMLError, ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
@@ -32,17 +37,23 @@ def read_settings(path):
         raise InputError(f"neither valid YAML nor JSON ({reason})", where=path, do="Correct the file") from error
 
 
-def _loader():
+def _loader(repeated_keys):
     """Return PyYAML's safe loader with merged mappings and open brackets counted."""
     import yaml
 
     class Loader(yaml.SafeLoader):
-        """Builds plain values; ValueError where merges double, or brackets open, without end."""
+        """Builds plain values; ValueError for a repeated key, or merges or brackets without end."""
 
         def fetch_flow_collection_start(self, kind):
             super().fetch_flow_collection_start(kind)
             if self.flow_level > DEEPEST:
                 raise ValueError(f"nested more than {DEEPEST} deep")
+
+        def compose_mapping_node(self, anchor):
+            node = super().compose_mapping_node(anchor)
+            if not repeated_keys:  # looked for before merging: a mapping may override what is merged into it
+                _refuse_repeated([key for key, _ in node.value if isinstance(key, yaml.ScalarNode)])
+            return node
 
         def flatten_mapping(self, node):
             super().flatten_mapping(node)
@@ -50,6 +61,16 @@ def _loader():
                 raise ValueError("its merged mappings unfold without end")
 
     return Loader
+
+
+def _refuse_repeated(keys):
+    """Raise ValueError where two of a mapping's scalar nodes are the same key."""
+    known = {}
+    for key in keys:
+        first = known.setdefault((key.tag, key.value), key)
+        if first is not key:
+            lines = " and ".join(str(node.start_mark.line + 1) for node in (first, key))
+            raise ValueError(f"the key '{key.value}' is repeated, in lines {lines}")
 
 
 def _count(value, known):

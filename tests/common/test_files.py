@@ -191,6 +191,9 @@ def test_broken_json_is_named(tmp_path):
     (tmp_path / "a.json").write_text('{"x": ')
     with pytest.raises(InputError, match="a.json: not valid JSON"):
         files.read_json(tmp_path / "a.json")
+    (tmp_path / "a.json").write_text('{"x": 1, "y": [{"deep": 1, "z": 2, "deep": 1}]}')
+    with pytest.raises(InputError, match="a.json: not valid JSON .the key 'deep' is repeated"):
+        files.read_json(tmp_path / "a.json")
 
 
 def test_fingerprints_tell_files_apart(tmp_path):

@@ -166,11 +166,13 @@ def read_options(path):
 def _words_of(given, path):
     """Return the flags that stand for an options dictionary."""
     known = {item.name: item for item in dataclasses.fields(SubimageOptions)}
-    words = []
+    words, keys = [], {}
     for key, value in given.items():
         name = SPELLINGS.get(str(key), str(key))
         if name in IGNORED or value is None:
             continue
+        if keys.setdefault(name, key) != key:
+            raise InputError(f"'{keys[name]}' and '{key}' are the same option", where=path, do="Give one of them")
         if name not in known or name == "options":
             raise InputError(f"unknown key '{key}'", where=path, do=nearest(name, [n for n in known if n != "options"]))
         words += _flag(name, value)

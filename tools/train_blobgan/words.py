@@ -118,22 +118,27 @@ def _read(path):
         raise InputError("expected keys and values", where=path, do="Give a configuration such as blobgan40.yaml")
     groups = groups_of(stored.get("defaults"), path)
     groups += [(group, stored.pop(group)) for group in GROUPS if isinstance(stored.get(group), (str, list))]
-    flat = {}
-    for key, value in stored.items():
-        flat |= _flat(value, key, path) if key not in HIDDEN else {}
-    return flat, groups
+    return _joined([_flat(value, key, path) for key, value in stored.items() if key not in HIDDEN], path), groups
 
 
 def _flat(value, key, where=None):
     """Return {key: value} of nested dictionaries."""
     if isinstance(value, dict) and (value or key in sections()):
-        flat = {}
-        for name, item in value.items():
-            flat |= _flat(item, f"{key}.{name}", where)
-        return flat
+        return _joined([_flat(item, f"{key}.{name}", where) for name, item in value.items()], where)
     if value is None and key in sections():
         return {}
     return {canonical(key, where=f"{where}: {key}" if where else None): value}
+
+
+def _joined(parts, where):
+    """Return the dictionaries as one; InputError for a key that several have: it was written in two ways."""
+    flat = {}
+    for part in parts:
+        for key in part.keys() & flat.keys():
+            raise InputError("given twice, by two of its names", where=f"{where}: {key}" if where else key,
+                             do="Give it once")
+        flat |= part
+    return flat
 
 
 def _value(text, key):

@@ -126,9 +126,10 @@ def load_options(path):
 
     The blocks are those of the file's `datasets`; a file that is itself one block (it has a `mode`) is named train.
     Each gets `phase` (its name before the first "_"), `data_type` "img", and the file's `scale` if it has none, as in
-    the original's loader. Raises InputError for a file that is missing, damaged, or has no block.
+    the original's loader, which takes the last value of a repeated key, too. Raises InputError for a file that is
+    missing, damaged, or has no block.
     """
-    value = read_settings(path)
+    value = read_settings(path, repeated_keys=True)
     if not isinstance(value, dict):
         raise InputError(f"holds a {type(value).__name__}, expected a mapping", where=path,
                          do="Use a configuration with 'datasets'")

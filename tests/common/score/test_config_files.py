@@ -45,6 +45,9 @@ BAD = {
     "data: {centered: true}": "data.centered: only False is supported", "seed: 3": "seed: this entry",
     "data: {dataset: 3}": "data.dataset: expected a text", "sampling: {method: euler}": "sampling.method is euler",
     "1: {2: 3}": "1: the configuration has no such section", "model: {1: 2}": "model.1: the configuration",
+    "model: {nf: 8}\noptim: {lr: 1}\nmodel: {nf: 9}": "the key 'model' is repeated, in lines 1 and 3",
+    "model: {nf: 8, nf: 8}": "the key 'nf' is repeated, in lines 1 and 1",
+    "model:\n  nf: 8\n  'nf': 8": "the key 'nf' is repeated, in lines 2 and 3",
     "model: {nf: [": "neither valid YAML nor JSON", "model: {sigma_max: 0.001}": "model.sigma_min is 0.01: must be",
 }
 

@@ -260,6 +260,9 @@ def test_options_file_flags_and_spellings(tmp_path):
     assert results["tiles"] < plain["tiles"]
     (tmp_path / "wrong.json").write_text(json.dumps({"crop_size": [32]}))
     assert "unknown key 'crop_size'. Did you mean crop_sz?" in refusal_of(TOOL, "--options", tmp_path / "wrong.json")
+    (tmp_path / "twice.json").write_text(json.dumps({"quality": 50, "compression_level": 90}))
+    told = "'quality' and 'compression_level' are the same option. Give one of them."
+    assert told in refusal_of(TOOL, "--options", tmp_path / "twice.json")
     assert "no such file" in refusal_of(TOOL, "--options", tmp_path / "none.yaml")
 
 

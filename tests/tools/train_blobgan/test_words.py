@@ -163,6 +163,13 @@ def test_misspelt_keys_of_a_file_are_refused_with_its_name(tmp_path):
     assert "model.layout_net.feature_dim?" in message
 
 
+@pytest.mark.parametrize("text", [
+    "model: {lr: 1}\nlr: 1", "model: {lr: 1}\nmodel.lr: 2", "dataset: {dataloader: {workers: 1, num_workers: 2}}"])
+def test_keys_given_by_two_names_in_a_file_are_refused(tmp_path, text):
+    (tmp_path / "own.yaml").write_text(text)
+    assert "given twice, by two of its names" in refused("--config", str(tmp_path / "own.yaml"))
+
+
 def test_words_of_the_original_work_as_they_stand():
     options = settled("+experiment=blobgan40", "wandb.offline=true", "model.lr=0.001", "resume.id=36lxjdji")
     assert (options.lr, options.resume_id, options.wandb_offline) == (0.001, "36lxjdji", True)

@@ -50,6 +50,8 @@ def test_blocks_of_a_configuration(tmp_path):
     assert train["nothing"] is None  # a missing key reads as None, at any depth
     assert train["nested"]["nothing"] is None
     assert train["nested"] is train["again"]
+    (tmp_path / "twice.yml").write_text("mode: a\npath: x\nmode: &m {<<: {q: 1}, q: 2}\nmode: b")
+    assert load_options(tmp_path / "twice.yml")["train"]["mode"] == "b"  # the last, as in the original
     (tmp_path / "one.json").write_text(json.dumps({"mode": "stylegan2", "\tpath": 1}, indent="\t"))
     assert load_options(tmp_path / "one.json")["train"]["mode"] == "stylegan2"
 
