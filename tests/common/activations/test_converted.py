@@ -36,7 +36,7 @@ def convert(folder, keep=False, batches=None):
 
 @pytest.mark.parametrize("keep", [False, True])
 @pytest.mark.parametrize(("count", "per_unit"), [(10, 4), (3, 4), (5, 1)])
-def test_a6_what_diffviews_converts_is_read(tmp_path, count, per_unit, keep):
+def test_A6_what_diffviews_converts_is_read(tmp_path, count, per_unit, keep):
     arrays, tree = make(count), Tree(tmp_path, "imagenet_real")
     fill(tree, NpzForm, arrays, count, per_unit)
     expected = open_activations(tmp_path, "imagenet_real").rows()[:]
@@ -49,7 +49,7 @@ def test_a6_what_diffviews_converts_is_read(tmp_path, count, per_unit, keep):
         np.testing.assert_array_equal(activations.rows(layer)[:], arrays[layer])
 
 
-def test_a6_many_blocks_and_narrow_layers(tmp_path, monkeypatch):
+def test_A6_many_blocks_and_narrow_layers(tmp_path, monkeypatch):
     arrays, tree = make(10), Tree(tmp_path, "imagenet_real")
     arrays["wide"] = np.random.default_rng(3).standard_normal((10, 200)).astype(np.float32)
     monkeypatch.setitem(WIDTHS, "wide", 200)
@@ -61,7 +61,7 @@ def test_a6_many_blocks_and_narrow_layers(tmp_path, monkeypatch):
     np.testing.assert_array_equal(activations.rows("midblock")[2:9], arrays["midblock"][2:9])
 
 
-def test_a6_a_conversion_that_was_broken_off_or_damaged_is_named(tmp_path):
+def test_A6_a_conversion_that_was_broken_off_or_damaged_is_named(tmp_path):
     tree = Tree(tmp_path, "imagenet_real")
     fill(tree, NpzForm, make(10), 10, 4)
     convert(tree.activations, batches=2)
@@ -102,7 +102,7 @@ EXTRACT = ("extract_real_imagenet", "--checkpoint_path", "network.safetensors", 
 
 
 @pytest.mark.parametrize("source", [("--npz_dir", "npz"), ("--imagenet_dir", "tree")])
-def test_a6_diffviews_loads_all_layers_of_our_fast_form(workplace, source):
+def test_A6_diffviews_loads_all_layers_of_our_fast_form(workplace, source):
     """The tree has a picture that cannot be read: its row must not stand between the others."""
     results_of(*EXTRACT, *source, "--format", "npy")
     results_of(*EXTRACT, *source, "--output_dir", "published")
@@ -120,7 +120,7 @@ def test_a6_diffviews_loads_all_layers_of_our_fast_form(workplace, source):
         np.testing.assert_allclose(ours.rows(layer)[:], expected.rows(layer)[:], rtol=1e-4, atol=1e-5)
 
 
-def test_a6_a_set_with_skipped_images_grows(workplace):
+def test_A6_a_set_with_skipped_images_grows(workplace):
     words = (*EXTRACT[:-1], "2", "--imagenet_dir", "tree", "--format", "npy", "--num_samples")
     for number in (3, 4, 5, 6):
         results_of(*words, number)
@@ -128,7 +128,7 @@ def test_a6_a_set_with_skipped_images_grows(workplace):
         assert contents(workplace / "data") == contents(workplace / f"once{number}")
 
 
-def test_a6_sets_of_the_earlier_layout_are_read_answered_and_not_extended(workplace):
+def test_A6_sets_of_the_earlier_layout_are_read_answered_and_not_extended(workplace):
     words = (*EXTRACT, "--npz_dir", "npz", "--format", "npy", "--num_samples")
     results = results_of(*words, 10)
     expected = open_activations("data", "imagenet_real").rows()[:]

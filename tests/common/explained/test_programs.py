@@ -235,13 +235,13 @@ def test_a_deeplab_of_the_published_dictionary_loads_and_gives_a_derivative(tmp_
 
 @pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "_orig_mod.module."])
 @pytest.mark.parametrize("place", ["model_state_dict", "state_dict", None])
-def test_t20_a_deeplab_is_known_by_its_weights_under_all_names(prefix, place):
+def test_T20_a_deeplab_is_known_by_its_weights_under_all_names(prefix, place):
     state = {f"{prefix}{name}": torch.zeros(20, 256, 1, 1) for name in (MARK, LAST)}
     assert is_deeplab(state if place is None else {"epoch": 1, place: state})
 
 
 @pytest.mark.long
-def test_t20_a_deeplab_of_half_width_without_counters(tmp_path):
+def test_T20_a_deeplab_of_half_width_without_counters(tmp_path):
     network = DeepLabV3(50, 5).eval()
     state = {f"_orig_mod.{name}": tensor.half() for name, tensor in network.state_dict().items()
              if tensor.is_floating_point()}

@@ -53,7 +53,7 @@ def test_other_heights_are_refused(size, channels):
 
 
 @pytest.mark.parametrize("aspect", [1, 2])
-def test_t10_batches_of_any_size(aspect):
+def test_T10_batches_of_any_size(aspect):
     network = small(aspect_ratio=aspect)
     for count in (1, 2, 3, 5, 6, 10):
         assert network(images(count, 16, 16 * aspect)).shape == (count,)
@@ -100,7 +100,7 @@ def test_second_derivatives_are_those_of_finite_differences():
 
 @pytest.mark.parametrize("x", [images(1), images(1).expand(4, -1, -1, -1), torch.full((4, 3, 16, 16), 0.5),
                                torch.zeros(1, 3, 16, 16)], ids=["one", "copies", "grey", "black"])
-def test_t2_t3_one_image_equal_images_and_constant_ones_give_finite_derivatives(x):
+def test_T2_T3_one_image_equal_images_and_constant_ones_give_finite_derivatives(x):
     network = small()
     penalty = r1(network, x)
     torch.nn.functional.softplus(-network(x)).mean().add(penalty).backward()
@@ -108,7 +108,7 @@ def test_t2_t3_one_image_equal_images_and_constant_ones_give_finite_derivatives(
     assert all(bool(parameter.grad.isfinite().all()) for parameter in network.parameters())
 
 
-def test_t9_r1_does_not_change_with_copies_of_the_batch():
+def test_T9_r1_does_not_change_with_copies_of_the_batch():
     network, x = small().double(), images(1).double()
     grads = []
     for batch in (x, x.expand(4, -1, -1, -1)):

@@ -105,7 +105,7 @@ def old_names(state):
 
 @pytest.mark.parametrize("kind", ["bare", "state_dict", "module", "old", "half", "stream"])
 @torch.no_grad()
-def test_t20_published_files_under_all_names(kind, densenet, tmp_path):
+def test_T20_published_files_under_all_names(kind, densenet, tmp_path):
     state = densenet.state_dict()
     value = {"bare": state, "state_dict": {"state_dict": state}, "old": {"model_state_dict": old_names(state)},
              "module": {"epoch": 3, "model_state_dict": {f"module.{name}": tensor for name, tensor in state.items()}},
@@ -121,7 +121,7 @@ def test_t20_published_files_under_all_names(kind, densenet, tmp_path):
     torch.testing.assert_close(network(pictures()), densenet(pictures()), **near)
 
 
-def test_t20_an_archive_says_that_it_is_one(densenet, tmp_path):
+def test_T20_an_archive_says_that_it_is_one(densenet, tmp_path):
     inner = save(tmp_path / "checkpoint.tar", {"model_state_dict": densenet.state_dict()})
     plain = io.BytesIO()
     with tarfile.open(fileobj=plain, mode="w") as archive:
@@ -138,7 +138,7 @@ def test_t20_an_archive_says_that_it_is_one(densenet, tmp_path):
     assert open_decision_model(tmp_path / "swapped.tar.gz").names == DRIVING
 
 
-def test_t20_other_archives_say_that_they_are_ones(tmp_path):
+def test_T20_other_archives_say_that_they_are_ones(tmp_path):
     inner = save(tmp_path / "checkpoint.tar", {"model_state_dict": {}})
     for name, pack in (("a.tar.bz2", bz2.compress), ("a.tar.xz", lzma.compress)):
         (tmp_path / name).write_bytes(pack(inner.read_bytes()))
@@ -151,7 +151,7 @@ def test_t20_other_archives_say_that_they_are_ones(tmp_path):
 
 
 @torch.no_grad()
-def test_t20_weights_of_wrappers_of_other_widths_and_beside_other_entries(tmp_path):
+def test_T20_weights_of_wrappers_of_other_widths_and_beside_other_entries(tmp_path):
     network = made("small", size=(16, 32))
     write_decision_model(tmp_path / "a.tar", network, 1, 0.5, {})
     value, x = torch.load(tmp_path / "a.tar", weights_only=True), pictures((16, 32))

@@ -50,7 +50,7 @@ def test_a_published_file_says_by_its_shapes_what_it_is(prefix, suffix, tmp_path
 
 
 @pytest.mark.parametrize("suffix", [".pt", ".ckpt"])
-def test_t22_a_lightning_file_with_configurations_under_either_name(suffix, tmp_path, network, gan):
+def test_T22_a_lightning_file_with_configurations_under_either_name(suffix, tmp_path, network, gan):
     state = {f"inverter._orig_mod.{name}": value.double() for name, value in network.state_dict().items()}
     path = tmp_path / "encoder.pt"
     torch.save({"state_dict": state, "global_step": 9,
@@ -88,7 +88,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("name", WRONG)
-def test_t38_an_encoder_that_does_not_fit_the_generator_is_refused(name, tmp_path, gan):
+def test_T38_an_encoder_that_does_not_fit_the_generator_is_refused(name, tmp_path, gan):
     sizes, transform, expected = WRONG[name]
     sizes = {"size": 16, "aspect_ratio": 2, "outputs": 12, "channels": CHANNELS, **sizes}
     network, more = LayoutEncoder(**sizes), {}

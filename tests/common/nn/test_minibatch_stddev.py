@@ -33,7 +33,7 @@ def draws(count, dtype=torch.float32):
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 6, 8, 10, 12])
-def test_t10_any_batch_follows_the_rule(count):
+def test_T10_any_batch_follows_the_rule(count):
     x = draws(count)
     y = minibatch_stddev(x)
     assert y.shape == (count, 4, 2, 4)
@@ -41,7 +41,7 @@ def test_t10_any_batch_follows_the_rule(count):
     torch.testing.assert_close(y[:, 3], by_definition(x)[:, None, None].expand(-1, 2, 4))
 
 
-def test_t10_groups_are_written_back_to_the_rows_that_they_came_from():
+def test_T10_groups_are_written_back_to_the_rows_that_they_came_from():
     x = draws(8)
     x[[1, 3, 5, 7]] = x[1].clone()  # rows 1, 3, 5, 7 are a group, and all equal
     channel = minibatch_stddev(x)[:, 3, 0, 0]
@@ -91,7 +91,7 @@ def _one_of(rank, world, port, folder):
 
 
 @pytest.mark.long
-def test_t8_shares_of_processes_are_gathered_with_first_and_second_derivative(tmp_path):
+def test_T8_shares_of_processes_are_gathered_with_first_and_second_derivative(tmp_path):
     processes.spawn(_one_of, (3, 29600 + os.getpid() % 1000, str(tmp_path)), 3)
     for case, (count, rows) in enumerate(CASES):
         shares = [torch.load(tmp_path / f"{case}_{rank}.pt", weights_only=True) for rank in range(3)]
@@ -108,7 +108,7 @@ def check_shares(shares, whole):
 
 
 @pytest.mark.parametrize(("count", "rows"), CASES)
-def test_t8_shares_of_ranks_in_threads(count, rows, monkeypatch):
+def test_T8_shares_of_ranks_in_threads(count, rows, monkeypatch):
     """The same with three threads in place of processes."""
     own, barrier, given = threading.local(), threading.Barrier(3, timeout=60), [None] * 3
 

@@ -35,7 +35,7 @@ def test_the_documents_command_scores_the_averaged_pair(here, command):
     assert results["frechet_distance"] == pytest.approx(folder["frechet_distance"], rel=1e-5)
 
 
-def test_t16_a_generator_gives_images_of_the_averaged_weights(here):
+def test_T16_a_generator_gives_images_of_the_averaged_weights(here):
     averaged, raw = (open_generator(GENERATOR, weights=weights).generate([3], 0) for weights in ("ema", "raw"))
     assert (averaged - raw).abs().max() > 1
     assert open_generator(GENERATOR).description["weights"] == "ema"

@@ -35,7 +35,7 @@ def zipped(folder):
 
 @pytest.mark.parametrize("packed", [False, True])
 @pytest.mark.parametrize("folders", [["0", "1", "2", "10", "11"], ["007", "10", "3"], ["999", "0"]])
-def test_a2_folders_that_are_whole_numbers_are_those_numbers(workplace, folders, packed):
+def test_A2_folders_that_are_whole_numbers_are_those_numbers(workplace, folders, packed):
     write_images(workplace / "set", [f"{folder}/a.png" for folder in folders])
     source = zipped(workplace / "set") if packed else "set"
     words = ("--imagenet_dir", source, "--split", "all", "--class_map", "none")
@@ -49,7 +49,7 @@ def test_a2_folders_that_are_whole_numbers_are_those_numbers(workplace, folders,
         f"{folder}/a.png": int(folder) for folder in folders}
 
 
-def test_a2_words_that_fit_two_classes_are_refused(workplace):
+def test_A2_words_that_fit_two_classes_are_refused(workplace):
     write_images(workplace / "set", ["1/a.png", "10/a.png", "cat/a.png"])  # not all are numbers: 1 is class 0, 10 is 1
     words = ("--imagenet_dir", "set", "--split", "all", "--class_map", "none")
     assert "'1' is the number of one class and the name of another, 0 (1) and 1 (10)" in refusal_of(
@@ -71,7 +71,7 @@ def test_a2_words_that_fit_two_classes_are_refused(workplace):
 @pytest.mark.parametrize(("folders", "what"), [
     (["1", "01"], "the class folders 01 and 1 are the same number"),
     (["20240131", "20240201"], "20240131 is a number over 1,000,000"), (["7" * 40], "is a number over")])
-def test_a2_folders_that_cannot_be_numbers_are_refused(workplace, folders, what):
+def test_A2_folders_that_cannot_be_numbers_are_refused(workplace, folders, what):
     write_images(workplace / "set", [f"{folder}/a.png" for folder in folders])
     words = ("--imagenet_dir", "set", "--split", "all", "--class_map", "none")
     assert what in refusal_of("extract_real_imagenet", *NETWORK, *words)
@@ -79,21 +79,21 @@ def test_a2_folders_that_cannot_be_numbers_are_refused(workplace, folders, what)
     assert open_images(EdmTrainOptions(data="set", conditional=False))[1].classes.tolist() == [0] * len(folders)
 
 
-def test_a2_images_beside_numbered_folders_have_no_class(workplace):
+def test_A2_images_beside_numbered_folders_have_no_class(workplace):
     write_images(workplace / "set", ["val/2/a.png", "val/10/a.png", "val/loose.png"])
     text = said("--imagenet_dir", "set", "--class_map", "none")
     assert "warning: skipped 1 images that lie in no class folder (val/loose.png)" in text
     assert {path: entry[0] for path, entry in classes_of().items()} == {"val/2/a.png": 2, "val/10/a.png": 10}
 
 
-def test_a2_words_that_no_class_has_are_refused_whatever_their_length():
+def test_A2_words_that_no_class_has_are_refused_whatever_their_length():
     for word in ("1000", "9" * 5000, "٣", "-1", "1.0"):
         with pytest.raises(InputError, match="unknown class"):
             parse_class(word)
     assert parse_class("007") == 7
 
 
-def test_a2_drawn_classes_are_those_of_the_source(workplace):
+def test_A2_drawn_classes_are_those_of_the_source(workplace):
     write_images(workplace / "set", ["3/a.png", "40/a.png", "500/a.png"])
     words = ("--imagenet_dir", "set", "--split", "all", "--class_map", "none", "--num_classes", "2")
     extract(*words)
@@ -111,7 +111,7 @@ def edm_set(root, labels):
 
 @pytest.mark.parametrize("packed", [False, True])
 @pytest.mark.parametrize("split", [(), ("--split", "all")])
-def test_a8_sets_of_edms_dataset_tool_get_imagenets_names(workplace, packed, split):
+def test_A8_sets_of_edms_dataset_tool_get_imagenets_names(workplace, packed, split):
     names = edm_set(workplace / "set", [0, 999, 278, 0])
     source = zipped(workplace / "set") if packed else "set"
     extract("--imagenet_dir", source, *split)
@@ -123,7 +123,7 @@ def test_a8_sets_of_edms_dataset_tool_get_imagenets_names(workplace, packed, spl
     assert trained.classes.tolist() == [0, 999, 278, 0]
 
 
-def test_a8_labels_below_a_split_and_labels_of_ones_own(workplace):
+def test_A8_labels_below_a_split_and_labels_of_ones_own(workplace):
     names = edm_set(workplace / "set" / "val", [5, 1000])
     assert "label 1000 is outside 0 .. 999" in refusal_of("extract_real_imagenet", *NETWORK, "--imagenet_dir", "set")
     edm_set(workplace / "set" / "val", [1, 0])
@@ -135,7 +135,7 @@ def test_a8_labels_below_a_split_and_labels_of_ones_own(workplace):
 
 
 @pytest.mark.parametrize("packed", [False, True])
-def test_a8_labels_lie_in_a_folder_around_the_images(workplace, packed):
+def test_A8_labels_lie_in_a_folder_around_the_images(workplace, packed):
     names = edm_set(workplace / "outer" / "set", [1, 0, 1])
     source = zipped(workplace / "outer") if packed else "outer"
     text = said("--imagenet_dir", source, "--class_map", "none", *([] if packed else ["--split", "all"]))
@@ -145,14 +145,14 @@ def test_a8_labels_lie_in_a_folder_around_the_images(workplace, packed):
     assert open_images(EdmTrainOptions(data=str(source), class_map="none"))[1].classes.tolist() == [1, 0, 1]
 
 
-def test_a8_labels_in_other_forms_that_the_originals_read(workplace):
+def test_A8_labels_in_other_forms_that_the_originals_read(workplace):
     names = edm_set(workplace / "set", [0, 7])
     for labels in ({names[0]: 0, names[1]: 7}, [[names[0], 0.0], [names[1], 7.0]]):
         (workplace / "set" / "dataset.json").write_text(json.dumps({"labels": labels}))
         assert ImageTree("set", None).classes.tolist() == [0, 7]
 
 
-def test_a8_images_without_a_label_and_labels_without_an_image_are_counted(workplace):
+def test_A8_images_without_a_label_and_labels_without_an_image_are_counted(workplace):
     names = edm_set(workplace / "set", [0, 1, 2])
     (workplace / "set" / names[0]).unlink()
     write_images(workplace / "set", ["00009/other.png"])
@@ -171,7 +171,7 @@ OWN_NAMES = {"list": ["ant", "bee", "cat", "dog"], "numbers": {"dog": 3, "ant": 
 
 
 @pytest.mark.parametrize("form", OWN_NAMES)
-def test_a8_npz_sets_of_ones_own_can_name_their_classes(workplace, form):
+def test_A8_npz_sets_of_ones_own_can_name_their_classes(workplace, form):
     _, labels = write_batches(workplace / "npz")
     (workplace / "names.json").write_text(json.dumps(OWN_NAMES[form]))
     words = ("--npz_dir", "npz", "--class_map", "names.json")
@@ -190,7 +190,7 @@ def test_a8_npz_sets_of_ones_own_can_name_their_classes(workplace, form):
 @pytest.mark.parametrize("text", ['["a", 1]', '{"1": "a", "2": "b"}', '{"a": 0, "b": 0}', "{}", "[]", '{"0": ["a"]}',
                                   '{"0": {"a": 1}}', "3", "null", '{"a": 0, "b": 2}', '{"0": ["n01440764", "tench"], '
                                   '"1": ["n99999999", "none"]}', "[true, false]", '{"0": [["n01440764"], "a"]}'])
-def test_a8_other_maps_take_one_line(workplace, text):
+def test_A8_other_maps_take_one_line(workplace, text):
     write_batches(workplace / "npz")
     (workplace / "names.json").write_text(text)
     assert "not a class" in refusal_of("extract_real_imagenet", *NETWORK, "--npz_dir", "npz", "--class_map",

@@ -48,7 +48,7 @@ def refused_then_corrected(tool, words, correct, what, left=()):
 
 
 @pytest.mark.parametrize("form", [(), ("--format", "npy")])
-def test_a16_a_corrupt_deflate_leaves_nothing(workplace, form):
+def test_A16_a_corrupt_deflate_leaves_nothing(workplace, form):
     pixels, _ = write_batches(workplace / "npz", (60, 60, 60), form="deflated")
     path = workplace / "npz" / "train_data_batch_2.npz"
     good = path.read_bytes()
@@ -61,7 +61,7 @@ def test_a16_a_corrupt_deflate_leaves_nothing(workplace, form):
     assert refused_then_corrected("train_edm", TRAIN, correct, "train_data_batch_2.npz")["steps"] == 2
 
 
-def test_a16_a_source_without_a_readable_image_leaves_nothing(workplace):
+def test_A16_a_source_without_a_readable_image_leaves_nothing(workplace):
     path = workplace / "tree" / "val" / "n01440764" / "a.JPEG"
     path.parent.mkdir(parents=True)
     path.write_bytes(jpeg()[:150])
@@ -72,7 +72,7 @@ def test_a16_a_source_without_a_readable_image_leaves_nothing(workplace):
 
 
 @pytest.mark.parametrize("tool", ["extract_real_imagenet", "generate_dataset"])
-def test_a16_a_broken_network_leaves_nothing(workplace, tool):
+def test_A16_a_broken_network_leaves_nothing(workplace, tool):
     import torch
 
     from common.networks.adm_weights import save_adm
@@ -87,7 +87,7 @@ def test_a16_a_broken_network_leaves_nothing(workplace, tool):
                            "NaN or infinity")
 
 
-def test_a16_what_was_done_before_stays(workplace):
+def test_A16_what_was_done_before_stays(workplace):
     write_batches(workplace / "npz", (60, 60, 60), form="deflated")
     words = (*EXTRACT, "--samples_per_file", "4")
     assert results_of("extract_real_imagenet", *words, "--num_samples", "4")["num_samples"] == 4

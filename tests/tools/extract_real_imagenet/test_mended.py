@@ -22,7 +22,7 @@ COMMANDS = {
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_a14_what_is_torn_or_deleted_is_mended_by_the_same_command(workplace, name):
+def test_A14_what_is_torn_or_deleted_is_mended_by_the_same_command(workplace, name):
     write_batches(workplace / "npz")
     write_tree(workplace / "tree")
     results = results_of(*COMMANDS[name])
@@ -42,7 +42,7 @@ def test_a14_what_is_torn_or_deleted_is_mended_by_the_same_command(workplace, na
 
 @pytest.mark.parametrize("length", [0, 60, 128, 9000, 50_000])
 @pytest.mark.parametrize(("source", "first", "all"), [("npz", 9, 18), ("tree, npy", 4, 6)])
-def test_a14_rows_that_were_lost_are_not_taken_for_zeros_when_a_set_grows(workplace, source, first, all, length):
+def test_A14_rows_that_were_lost_are_not_taken_for_zeros_when_a_set_grows(workplace, source, first, all, length):
     write_batches(workplace / "npz")
     write_tree(workplace / "tree")
     words = (*COMMANDS[source], "--format", "npy", "--num_samples")

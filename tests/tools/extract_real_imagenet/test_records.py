@@ -19,7 +19,7 @@ EXTRACT = ("extract_real_imagenet", *NETWORK, "--batch_size", "4")
 
 @pytest.mark.parametrize("data", [b"", b"no picture", b"\xff\xd8\xff\xe0", b"\x89PNG\r\n\x1a\n", b"RIFF\0\0\0\0WEBP",
                                   b"BM" + bytes(60), b"II*\0" + bytes(9)])
-def test_a11_equal_runs_are_equal_where_an_image_cannot_be_read(workplace, data):
+def test_A11_equal_runs_are_equal_where_an_image_cannot_be_read(workplace, data):
     write_tree(workplace / "tree")
     (workplace / "tree/val/n03255030/broken.JPEG").write_bytes(data)
     for out in ("one", "two"):
@@ -34,7 +34,7 @@ def test_a11_equal_runs_are_equal_where_an_image_cannot_be_read(workplace, data)
 
 @pytest.mark.parametrize("tool", [("extract_real_imagenet", "--npz_dir", "npz"),
                                   ("generate_dataset", "--model", "imagenet", "--num_samples", "6")])
-def test_a12_a_second_run_at_once_is_refused_and_touches_nothing(workplace, tool):
+def test_A12_a_second_run_at_once_is_refused_and_touches_nothing(workplace, tool):
     write_batches(workplace / "npz")
     words = (*tool, *NETWORK, "--batch_size", "4")
     model = "imagenet" if tool[0] == "generate_dataset" else "imagenet_real"
@@ -55,7 +55,7 @@ def test_a12_a_second_run_at_once_is_refused_and_touches_nothing(workplace, tool
 @pytest.mark.parametrize("tool", [("extract_real_imagenet", "--npz_dir", "npz"),
                                   ("generate_dataset", "--model", "imagenet", "--num_samples", "2")])
 @pytest.mark.parametrize("word", ["weights/network.safetensors", "weights/net*"])
-def test_a7_the_checkpoint_in_the_metadata_is_a_path(workplace, tool, word):
+def test_A7_the_checkpoint_in_the_metadata_is_a_path(workplace, tool, word):
     write_batches(workplace / "npz")
     os.mkdir("weights")
     os.rename("network.safetensors", "weights/network.safetensors")
@@ -70,7 +70,7 @@ def compression(out="data"):
             for path in open_activations(out, "imagenet_real").tree.activations.glob("*.npz")}
 
 
-def test_a20_files_are_stored_and_compressed_on_request(workplace):
+def test_A20_files_are_stored_and_compressed_on_request(workplace):
     write_batches(workplace / "npz")
     words = (*EXTRACT, "--npz_dir", "npz")
     results_of(*words)
@@ -86,7 +86,7 @@ def test_a20_files_are_stored_and_compressed_on_request(workplace):
     assert "only npz files are compressed" in refusal_of(*words, "--compress", "--format", "npy", "--output_dir", "n")
 
 
-def test_a20_folders_that_began_compressed_go_on_so(workplace):
+def test_A20_folders_that_began_compressed_go_on_so(workplace):
     write_batches(workplace / "npz")
     words = (*EXTRACT, "--npz_dir", "npz", "--num_samples")
     results_of(*words, 10, "--compress")

@@ -30,7 +30,7 @@ def refused(what, *more):
 @pytest.mark.parametrize(("present", "missing"), [((1, 3), 2), ((2, 3), 1), ((1, 2, 4), 3), ((0, 2), 1), ((7,), 1),
                                                   ((1, 999_999_999), 2)])
 @pytest.mark.parametrize("form", ["stored", "pickle"])
-def test_a9_a_gap_in_the_batches_is_refused(workplace, present, missing, form):
+def test_A9_a_gap_in_the_batches_is_refused(workplace, present, missing, form):
     pixels, _ = write_batches(workplace / "npz", [2] * len(present), present, form=form, classes=2)
     refused(f"batch {missing} is missing (there are {', '.join(map(str, present))})")
     text = said("--npz_dir", "npz", "--npz_partial")
@@ -38,12 +38,12 @@ def test_a9_a_gap_in_the_batches_is_refused(workplace, present, missing, form):
     assert len(classes_of()) == len(pixels)
 
 
-def test_a9_two_batches_of_one_number_are_refused(batches):
+def test_A9_two_batches_of_one_number_are_refused(batches):
     shutil.copy(batches / "train_data_batch_2.npz", batches / "train_data_batch_02.npz")
     refused("train_data_batch_02.npz: has the same number as train_data_batch_2.npz")
 
 
-def test_a9_a_batch_that_is_a_copy_of_another_is_noted(batches):
+def test_A9_a_batch_that_is_a_copy_of_another_is_noted(batches):
     shutil.copy(batches / "train_data_batch_1.npz", batches / "Train_Data_Batch_4.npz")
     text = said("--npz_dir", "npz")
     assert "note: npz/Train_Data_Batch_4.npz has the same images as train_data_batch_1.npz: they are read twice" in text
@@ -53,14 +53,14 @@ def test_a9_a_batch_that_is_a_copy_of_another_is_noted(batches):
 
 
 @pytest.mark.parametrize("name", ["train_data_batch_2.npz", "train_data_batch_2"])
-def test_a9_a_dangling_batch_is_refused(batches, name):
+def test_A9_a_dangling_batch_is_refused(batches, name):
     (batches / "train_data_batch_2.npz").unlink()
     (batches / name).symlink_to("nowhere")
     refused(f"{name}: a link to a file that is not there")
 
 
 @pytest.mark.parametrize("form", ["npz", "pickle"])
-def test_a9_an_unreadable_batch_is_refused(workplace, form):
+def test_A9_an_unreadable_batch_is_refused(workplace, form):
     write_batches(workplace / "npz", form="pickle" if form == "pickle" else "stored")
     path = workplace / "npz" / f"train_data_batch_3{'.npz' if form == 'npz' else ''}"
     path.write_bytes(b"")
@@ -71,7 +71,7 @@ def test_a9_an_unreadable_batch_is_refused(workplace, form):
     assert len(classes_of()) == 12
 
 
-def test_a9_pickles_beside_npz_are_read_once(workplace):
+def test_A9_pickles_beside_npz_are_read_once(workplace):
     pixels, _ = write_batches(workplace / "npz", form="stored")
     write_batches(workplace / "pickles", form="pickle")
     (workplace / "npz" / "train_data_batch_3.npz").unlink()
@@ -82,7 +82,7 @@ def test_a9_pickles_beside_npz_are_read_once(workplace):
     assert "skipped 1 files that are no batches by name (train_data_batch_2)" in text
 
 
-def test_a9_files_that_are_not_read_are_counted(batches):
+def test_A9_files_that_are_not_read_are_counted(batches):
     np.savez(batches / "val_data.npz", data=np.zeros((2, 192), np.uint8), labels=[1, 2])
     (batches / "notes.txt").write_text("no batch")
     (batches / "train_data_batch_4.npz.part").write_bytes(b"half")
@@ -93,14 +93,14 @@ def test_a9_files_that_are_not_read_are_counted(batches):
     assert len(classes_of()) == 18
 
 
-def test_a9_fewer_batches_than_published_are_noted(batches, monkeypatch):
+def test_A9_fewer_batches_than_published_are_noted(batches, monkeypatch):
     monkeypatch.setattr("common.datasets.imagenet.npz_batches.PUBLISHED_ROWS", 3)
     shutil.rmtree(batches)
     write_batches(batches, (3, 3), (1, 2))
     assert "note: 2 of the 10 published batches are there" in said("--npz_dir", "npz")
 
 
-def test_a9_where_no_batches_are_the_line_says_what_is(workplace):
+def test_A9_where_no_batches_are_the_line_says_what_is(workplace):
     os.makedirs("npz/Imagenet64_train_npz")
     write_batches(workplace / "npz" / "Imagenet64_train_npz")
     assert "They are in npz/Imagenet64_train_npz: pass that folder" in refusal_of(
@@ -111,7 +111,7 @@ def test_a9_where_no_batches_are_the_line_says_what_is(workplace):
         "extract_real_imagenet", *NETWORK, "--npz_dir", "zipped")
 
 
-def test_a10_a_dangling_link_in_a_tree_is_skipped_and_named(workplace):
+def test_A10_a_dangling_link_in_a_tree_is_skipped_and_named(workplace):
     write_tree(workplace / "tree")
     (workplace / "tree" / "val" / "n03255030" / "gone.JPEG").symlink_to("nowhere.JPEG")
     text = said("--imagenet_dir", "tree")
@@ -123,7 +123,7 @@ def test_a10_a_dangling_link_in_a_tree_is_skipped_and_named(workplace):
     assert ended.status == 0, ended.err
 
 
-def test_a10_a_tree_of_dangling_links_alone_says_so(workplace):
+def test_A10_a_tree_of_dangling_links_alone_says_so(workplace):
     os.makedirs("tree/val/n01440764")
     os.symlink("nowhere", "tree/val/n01440764/a.JPEG")
     assert "no readable image (no such file or folder)" in refusal_of_last(

@@ -106,7 +106,7 @@ def test_blob_pictures_can_be_added_later():
     assert "has colours of the blobs bed_conf, this command has kld" in line
 
 
-def test_t35_a_stored_layout_renders_the_same_picture():
+def test_T35_a_stored_layout_renders_the_same_picture():
     """Its own noise or the fixed one, from one file, a folder of them, or the counterfactual scripts' files."""
     for words, out in (([], "own"), (["--fixed_spatial_noise"], "fixed")):
         generate("-n", 4, *words, out=out)
@@ -127,7 +127,7 @@ def test_t35_a_stored_layout_renders_the_same_picture():
             assert np.abs(apart).max() <= 1
 
 
-def test_t35_a_picture_that_is_not_finite_is_named_instead_of_drawn_black():
+def test_T35_a_picture_that_is_not_finite_is_named_instead_of_drawn_black():
     generate("-n", 2, "--fixed_spatial_noise")
     arrays = dict(np.load("out/layouts/0001.npz"))
     np.savez("large.npz", **{**arrays, "features": np.full_like(arrays["features"], 3e38)})
@@ -138,7 +138,7 @@ def test_t35_a_picture_that_is_not_finite_is_named_instead_of_drawn_black():
     assert "'xs' holds no numbers" in refusal_of(*words)
 
 
-def test_t16_averaged_weights_are_the_default_and_raw_ones_are_asked_for():
+def test_T16_averaged_weights_are_the_default_and_raw_ones_are_asked_for():
     assert generate("-n", 1)["weights"] == "ema"
     assert generate("-n", 1, "--weights", "raw", out="raw")["weights"] == "raw"
     assert (pixels("raw/imgs/0000.png") != pixels("out/imgs/0000.png")).any()

@@ -206,7 +206,7 @@ def heun_images(count):
     (("--method", "fewstep", "--num_steps", "2"), Sampling("fewstep", 2), "dmd2"),
     (("--method", "multistep", "--num_steps", "2"), Sampling("multistep", 2), "dmd2"),
 ])
-def test_a5_bytes_are_made_as_by_the_samplers_origin_or_as_asked_for(words, sampling, origin):
+def test_A5_bytes_are_made_as_by_the_samplers_origin_or_as_asked_for(words, sampling, origin):
     classes = np.random.RandomState(10).randint(0, 4, 8)
     images = sample(load_adm("small.safetensors"), sampling, 10, range(8), classes)
     for chosen in (None, "edm", "dmd2"):
@@ -220,7 +220,7 @@ def test_a5_bytes_are_made_as_by_the_samplers_origin_or_as_asked_for(words, samp
         assert (far != 0).mean() < 0.02 < 0.2 < (other != 0).mean()
 
 
-def test_a5_folders_begun_before_the_flag_go_on_as_they_were(here):
+def test_A5_folders_begun_before_the_flag_go_on_as_they_were(here):
     generate("--num_samples", "5", *HEUN, "--to_uint8", "dmd2")
     record = here / "data/metadata/imagenet/run.json"
     told = json.loads(record.read_text())
@@ -237,7 +237,7 @@ def test_a5_folders_begun_before_the_flag_go_on_as_they_were(here):
     assert (pictures().astype(int) != to_uint8(heun_images(11), "dmd2")).mean() < 0.02
 
 
-def test_a5_sample_grids_of_a_training_are_converted_as_edm_does(tmp_path, monkeypatch):
+def test_A5_sample_grids_of_a_training_are_converted_as_edm_does(tmp_path, monkeypatch):
     from common.diffusion import edm_sampling
     from tools.train_edm.__main__ import EdmTrainOptions
     from tools.train_edm.pictures import draw_samples

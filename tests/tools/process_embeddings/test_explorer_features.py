@@ -105,7 +105,7 @@ def downloaded(page, name, button):
     return path
 
 
-def test_a1_classes_of_one_name_are_two_lines_and_two_colours(page):
+def test_A1_classes_of_one_name_are_two_lines_and_two_colours(page):
     assert page.evaluate("[...document.querySelectorAll('#class-filter .name')].map(e => e.textContent)") == [
         "crane (134)", "crane (517)"]
     page.click_on("#class-filter .choice:nth-child(1) input")
@@ -114,7 +114,7 @@ def test_a1_classes_of_one_name_are_two_lines_and_two_colours(page):
     assert page.evaluate("new Set(current().colours).size") == 2
 
 
-def test_a3_the_exported_values_are_those_of_the_table(page, folder):
+def test_A3_the_exported_values_are_those_of_the_table(page, folder):
     page.click_on("#select-shown")
     path = downloaded(page, "selection.csv", "#export")
     with path.open(encoding="utf-8", newline="") as stream:
@@ -127,7 +127,7 @@ def test_a3_the_exported_values_are_those_of_the_table(page, folder):
     assert got[1]["share"] == "0.016666668"  # the shortest text of the float32
 
 
-def test_a21_two_fingers_zoom_and_move_and_one_scrolls_the_page(browser):
+def test_A21_two_fingers_zoom_and_move_and_one_scrolls_the_page(browser):
     browser.call("Emulation.setDeviceMetricsOverride", width=390, height=844, deviceScaleFactor=1, mobile=True)
     browser.call("Emulation.setTouchEmulationEnabled", enabled=True, maxTouchPoints=5)
     try:
@@ -191,7 +191,7 @@ def served(folder, policy):
 
 @pytest.mark.parametrize("policy", ["script-src 'none'", "default-src 'self'",
                                     "sandbox; default-src 'none'; img-src 'self'; style-src 'self'"])
-def test_a22_under_a_policy_without_scripts_there_is_a_text_and_the_picture(browser, folder, policy):
+def test_A22_under_a_policy_without_scripts_there_is_a_text_and_the_picture(browser, folder, policy):
     with served(folder, policy) as address:
         browser.call("Page.navigate", url=address)
         words, share = "", 0
@@ -227,7 +227,7 @@ def test_a_browser_without_decompression_shows_the_picture_and_says_so(browser):
     browser.call("Page.removeScriptToEvaluateOnNewDocument", identifier=script["identifier"])
 
 
-def test_a23_arrows_move_between_radio_buttons_and_the_chosen_point_is_announced(page):
+def test_A23_arrows_move_between_radio_buttons_and_the_chosen_point_is_announced(page):
     page.evaluate("document.querySelector('[data-mode=move]').focus()")
     for mode, key in (("box", "ArrowRight"), ("lasso", "ArrowDown"), ("move", "ArrowRight"), ("lasso", "ArrowLeft")):
         page.press(key)
@@ -257,7 +257,7 @@ AUDIT = """(() => {
 })()"""
 
 
-def test_a23_controls_have_names_and_scrolled_regions_can_be_reached(page):
+def test_A23_controls_have_names_and_scrolled_regions_can_be_reached(page):
     page.evaluate("choose(5); toggleTable(true)")
     put(page, "#range-add", "score")
     audit = page.evaluate(AUDIT)
@@ -267,7 +267,7 @@ def test_a23_controls_have_names_and_scrolled_regions_can_be_reached(page):
     assert audit["title"] == "a <map> & more"
 
 
-def test_a24_counts_follow_search_and_filters(page):
+def test_A24_counts_follow_search_and_filters(page):
     assert (counts(page, "set"), counts(page, "class")) == ([30, 30], [30, 30])
     put(page, "#search", "sample_00000")
     assert (counts(page, "set"), counts(page, "class")) == ([10, 0], [5, 5])
@@ -277,7 +277,7 @@ def test_a24_counts_follow_search_and_filters(page):
     assert (counts(page, "set"), counts(page, "class")) == ([5, 0], [0, 0])
 
 
-def test_a24_fit_zooms_to_what_is_shown(page):
+def test_A24_fit_zooms_to_what_is_shown(page):
     whole = page.evaluate("current().view.scale")
     page.click_on("#set-filter .choice:nth-child(1) input")
     page.click_on("#fit")
@@ -292,7 +292,7 @@ def test_a24_fit_zooms_to_what_is_shown(page):
     assert page.evaluate("current().view.scale") == pytest.approx(whole)
 
 
-def test_a25_the_first_drawing_waits_for_no_frame(browser):
+def test_A25_the_first_drawing_waits_for_no_frame(browser):
     script = browser.call("Page.addScriptToEvaluateOnNewDocument", source="window.requestAnimationFrame = () => 1")
     try:
         go_to(browser, browser.address)

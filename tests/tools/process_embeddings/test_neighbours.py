@@ -29,7 +29,7 @@ def by_definition(rows, k):
 
 @pytest.mark.parametrize("count", [4, 31, 33, 300, 700])
 @pytest.mark.parametrize("width", [2, 3, 10])
-def test_a19_neighbours_are_exact(count, width):
+def test_A19_neighbours_are_exact(count, width):
     rows = rows_of(count, width)
     index, distance = nearest_neighbours(rows, 14)
     wanted = by_definition(rows, min(14, count - 1))
@@ -40,7 +40,7 @@ def test_a19_neighbours_are_exact(count, width):
 
 
 @pytest.mark.parametrize("width", [2, 8])
-def test_a19_rows_that_are_equal_are_neighbours_at_0_and_none_is_its_own(width):
+def test_A19_rows_that_are_equal_are_neighbours_at_0_and_none_is_its_own(width):
     rows = np.repeat(rows_of(12, width), 40, axis=0)
     index, distance = nearest_neighbours(rows, 14)
     assert np.all(distance == 0)
@@ -49,7 +49,7 @@ def test_a19_rows_that_are_equal_are_neighbours_at_0_and_none_is_its_own(width):
     assert all(len(set(row)) == 14 for row in index.tolist())
 
 
-def test_a19_small_differences_far_apart_are_not_lost_to_rounding():
+def test_A19_small_differences_far_apart_are_not_lost_to_rounding():
     """Two islands 1e5 apart whose points differ by 1e-2: the squares take all of float32's digits."""
     rows = rows_of(400, 6).astype(np.float64) * 1e-2
     rows[200:] += 1e5
@@ -60,13 +60,13 @@ def test_a19_small_differences_far_apart_are_not_lost_to_rounding():
     assert np.array_equal(index // 200, np.repeat(np.arange(400)[:, None] // 200, 8, axis=1))
 
 
-def test_a19_values_beyond_the_squares_of_float32_have_neighbours():
+def test_A19_values_beyond_the_squares_of_float32_have_neighbours():
     rows = rows_of(200, 5) * np.float32(1e30)
     assert np.array_equal(nearest_neighbours(rows, 5)[0], by_definition(rows, 5)[0])
 
 
 @pytest.mark.parametrize("metric", sorted({*PRODUCTS, *LOOPS}))
-def test_a18_distances_are_those_of_umap(metric):
+def test_A18_distances_are_those_of_umap(metric):
     from umap.distances import named_distances
 
     rows = rows_of(60, 5)
@@ -83,7 +83,7 @@ def test_a18_distances_are_those_of_umap(metric):
 
 
 @pytest.mark.parametrize("metric", ["euclidean", "cosine", "manhattan"])
-def test_a18_umap_makes_the_graph_that_it_makes_by_itself(metric):
+def test_A18_umap_makes_the_graph_that_it_makes_by_itself(metric):
     """The same neighbours, so the same memberships; nothing is left to UMAP's pairs of Python calls."""
     import umap
 
@@ -93,7 +93,7 @@ def test_a18_umap_makes_the_graph_that_it_makes_by_itself(metric):
     np.testing.assert_allclose(ours.graph_.toarray(), own.graph_.toarray(), atol=2e-3)
 
 
-def test_a18_more_points_are_projected_and_equal_seeds_give_equal_maps():
+def test_A18_more_points_are_projected_and_equal_seeds_give_equal_maps():
     rows, more = rows_of(160, 6), rows_of(40, 6, seed=1)
     (first, embedding), (_, again) = (embed.fit_map(rows, 9, 0.1, "euclidean", 2, 42) for _ in range(2))
     assert np.array_equal(embedding, again)
@@ -105,7 +105,7 @@ def test_a18_more_points_are_projected_and_equal_seeds_give_equal_maps():
     assert share > 0.5  # of the points the nearest in the map is among the 20 nearest
 
 
-def test_a19_memory_grows_with_the_rows_and_not_with_their_pairs(monkeypatch):
+def test_A19_memory_grows_with_the_rows_and_not_with_their_pairs(monkeypatch):
     """Half a MB of distances; then copies of the rows in float64 and float32 and what is returned: 1.6 kB a row."""
     monkeypatch.setattr(neighbours, "TILE_BYTES", 1 << 19)
     peaks = []
@@ -120,7 +120,7 @@ def test_a19_memory_grows_with_the_rows_and_not_with_their_pairs(monkeypatch):
 
 
 @pytest.mark.long
-def test_a17_above_4096_samples_a_second_process_compiles_nothing():
+def test_A17_above_4096_samples_a_second_process_compiles_nothing():
     code = """if True:
         import numba.core.event as event, numpy as np, umap  # which compiles two small functions whenever imported
         from tools.process_embeddings import embed

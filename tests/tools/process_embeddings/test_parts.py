@@ -208,12 +208,12 @@ def test_columns_travel_as_what_they_are():
 
 @pytest.mark.parametrize("value", [588848899891200431, "1.10", "1_000", "+1", " 1", "1e5", "٣", "-0", 2**53 + 1,
                                    "9" * 5000, "1e999"])
-def test_a3_what_its_number_would_not_give_back_stays_text(value):
+def test_A3_what_its_number_would_not_give_back_stays_text(value):
     assert encode_column([value, 2])["words"] == [str(value), "2"]
     assert "values" not in encode_column([value, 2])
 
 
-def test_a3_numbers_are_float64_and_mixed_ones_keep_their_texts():
+def test_A3_numbers_are_float64_and_mixed_ones_keep_their_texts():
     decoded = np.frombuffer(base64.b64decode(encode_column([0.1234567890123, 2.5])["data"]), "<f8")
     assert decoded.tolist() == [0.1234567890123, 2.5]
     assert not encode_column([80.0, 1e-5])["whole"]
@@ -240,7 +240,7 @@ def test_classes_have_names_or_numbers():
     assert name_of({}) == "no class"
 
 
-def test_a1_classes_of_one_name_stay_two():
+def test_A1_classes_of_one_name_stay_two():
     """A name is shown; a class is its number, in a real set with names and a generated one without."""
     bird, machine = ({"class_label": number, "synset_id": synset, "class_name": "crane"}
                      for number, synset in ((134, "n02012849"), (517, "n03126707")))
@@ -254,7 +254,7 @@ def test_a1_classes_of_one_name_stay_two():
     assert len(set(one_number.names)) == 3
 
 
-def test_a1_class_purity_is_of_numbers_and_of_samples_that_have_one():
+def test_A1_class_purity_is_of_numbers_and_of_samples_that_have_one():
     points = np.repeat([[0.0, 0], [9, 9]], 20, axis=0) + np.random.default_rng(0).normal(size=(40, 2))
     records = [{"class_label": number, "class_name": "crane"} for number in np.repeat([134, 517], 20).tolist()]
     assert overlap.class_purity(points, find_classes(records), 5) == 1

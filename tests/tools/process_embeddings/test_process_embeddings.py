@@ -137,7 +137,7 @@ def test_a_finished_map_is_answered_and_another_option_is_refused(trees, tmp_pat
 
 
 @pytest.mark.usefixtures("quick")
-def test_a15_an_extended_set_is_mapped_again_and_the_line_says_what_changed(tmp_path):
+def test_A15_an_extended_set_is_mapped_again_and_the_line_says_what_changed(tmp_path):
     layers, labels, images = clusters(30, 3, 1)
     words = ["--model", "imagenet_real", "--data_dir", tmp_path, "--output_dir", tmp_path / "maps"]
     for count in (20, 30):
@@ -153,7 +153,7 @@ def test_a15_an_extended_set_is_mapped_again_and_the_line_says_what_changed(tmp_
 
 @pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize("kind", ["activations", "images"])
-def test_a15_a_replaced_file_under_the_same_metadata_is_noticed(kind, trees, tmp_path):
+def test_A15_a_replaced_file_under_the_same_metadata_is_noticed(kind, trees, tmp_path):
     shutil.copytree(trees / "a", tmp_path / "a")
     words = ["--model", "imagenet", "--data_dir", tmp_path / "a", "--output_dir", tmp_path / "maps"]
     assert call_tool("process_embeddings", *words).status == 0
@@ -166,7 +166,7 @@ def test_a15_a_replaced_file_under_the_same_metadata_is_noticed(kind, trees, tmp
 
 
 @pytest.mark.usefixtures("quick")
-def test_a15_more_first_samples_extend_the_map_and_fewer_are_refused_by_name(trees, tmp_path):
+def test_A15_more_first_samples_extend_the_map_and_fewer_are_refused_by_name(trees, tmp_path):
     words = ["--model", "imagenet", "--data_dir", trees / "a", "--output_dir", tmp_path]
     assert results_of("process_embeddings", *words, "--max_samples", 12)["num_samples"] == 12
     assert results_of("process_embeddings", *words, "--max_samples", 20)["num_samples"] == 20

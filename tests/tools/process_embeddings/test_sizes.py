@@ -34,7 +34,7 @@ def measured(folder, size, *words):
 
 
 @pytest.mark.parametrize("words", [(), ("--pca", "0")])
-def test_a4_values_of_any_size_give_the_numbers_of_ordinary_ones(quick, tmp_path, words):
+def test_A4_values_of_any_size_give_the_numbers_of_ordinary_ones(quick, tmp_path, words):
     ordinary = measured(tmp_path, 1, *words)
     for size in (1e-30, 3e37):
         results = measured(tmp_path, size, *words)
@@ -43,7 +43,7 @@ def test_a4_values_of_any_size_give_the_numbers_of_ordinary_ones(quick, tmp_path
     assert "single precision" not in "".join(ordinary["notes"])
 
 
-def test_a4_the_scale_of_extreme_values_is_written_down(quick, tmp_path):
+def test_A4_the_scale_of_extreme_values_is_written_down(quick, tmp_path):
     measured(tmp_path, 1e-30, "--pickle")
     (path,) = (tmp_path / "map1e-30").glob("*.pkl")
     with np.load(path.with_suffix(".npz")) as model:

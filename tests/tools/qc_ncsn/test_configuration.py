@@ -94,7 +94,7 @@ def outcome(folder, work, words, saved):
 
 
 @pytest.mark.parametrize("entry", ACTS)
-def test_q4_an_entry_acts(entry, place, tmp_path, monkeypatch, rough_figures):
+def test_Q4_an_entry_acts(entry, place, tmp_path, monkeypatch, rough_figures):
     (folder, known), (value, command, *context) = place, ACTS[entry]
     words = (*command, *(f"--config.{word}" for word in (context[0] if context else ())))
     saved, save = [], ScoreTraining._save
@@ -106,7 +106,7 @@ def test_q4_an_entry_acts(entry, place, tmp_path, monkeypatch, rough_figures):
     assert outcome(folder, tmp_path / "with", (*words, f"--config.{entry}={value}"), saved) != known[words]
 
 
-def test_q4_every_entry_is_tried_or_has_one_value():
+def test_Q4_every_entry_is_tried_or_has_one_value():
     assert set(ACTS) | FIXED_ENTRIES == set(ENTRIES)
     assert not set(ACTS) & FIXED_ENTRIES
     assert set(ENTRIES) == FIXED_ENTRIES | set(RANGES) | set(CHOICES) | {
@@ -114,7 +114,7 @@ def test_q4_every_entry_is_tried_or_has_one_value():
 
 
 @pytest.mark.parametrize("entry", sorted(FIXED_ENTRIES))
-def test_q4_an_entry_of_one_value_has_no_other(entry):
+def test_Q4_an_entry_of_one_value_has_no_other(entry):
     ours = ENTRIES[entry]
     other = {bool: not ours, int: 5, tuple: "1,2,1", str: "other"}[type(ours)]
     with pytest.raises(InputError, match="is supported"):
@@ -127,7 +127,7 @@ OUTSIDE = [(name, value) for name, bounds in RANGES.items()
 
 
 @pytest.mark.parametrize(("entry", "value"), [(name, value) for name, value in OUTSIDE if abs(float(value)) != np.inf])
-def test_q4_a_number_out_of_range_is_refused_by_name(entry, value):
+def test_Q4_a_number_out_of_range_is_refused_by_name(entry, value):
     text = int(value) if isinstance(ENTRIES[entry], (int, tuple)) else value
     with pytest.raises(InputError, match=entry if entry not in ("training.batch_size", "training.n_iters",
                                                                 "loss.balancing_fac", "loss.slices") else "--"):
@@ -135,7 +135,7 @@ def test_q4_a_number_out_of_range_is_refused_by_name(entry, value):
 
 
 @pytest.mark.parametrize("entry", [name for name, value in ENTRIES.items() if isinstance(value, float)])
-def test_q4_infinity_is_refused_by_name(entry):
+def test_Q4_infinity_is_refused_by_name(entry):
     with pytest.raises(InputError):
         check_config(override(preset("u_digits"), [f"{entry}=inf"]))
 
@@ -147,7 +147,7 @@ def test_q4_infinity_is_refused_by_name(entry):
     (["model.sigma_min=1e-320"], "at least 1e-30"), (["optim.eps=1e-320"], "at least 1e-30"),
     (["optim.lr=1e300"], "at most "),
 ])
-def test_q4_what_no_network_or_step_could_do_is_refused_before_it_begins(entries, what):
+def test_Q4_what_no_network_or_step_could_do_is_refused_before_it_begins(entries, what):
     """As the entries' own ranges do: channels that group norm cannot divide, and numbers that float32 has not."""
     config = override(preset("u_digits"), entries)
     if what is None:
@@ -157,7 +157,7 @@ def test_q4_what_no_network_or_step_could_do_is_refused_before_it_begins(entries
         check_config(config)
 
 
-def test_q4_an_entry_that_a_command_does_not_use_is_noted(place, tmp_path):
+def test_Q4_an_entry_that_a_command_does_not_use_is_noted(place, tmp_path):
     checkpoint = place[0] / "trained" / "checkpoints" / "checkpoint_1.pth"
     ended = call(*SAMPLE, "--checkpoint", checkpoint, "--workdir", tmp_path / "w", "--config.optim.lr=3",
                  "--config.model.dropout=0.5")

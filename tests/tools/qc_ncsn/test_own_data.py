@@ -136,7 +136,7 @@ def other_set(folder, path):
 
 
 @pytest.mark.parametrize("repair", [replace, remove])
-def test_q7_an_unreadable_image_is_replaced_and_a_repaired_set_goes_on(repair, tmp_path):
+def test_Q7_an_unreadable_image_is_replaced_and_a_repaired_set_goes_on(repair, tmp_path):
     folder, path = damaged_folder(tmp_path)
     words = ("train", *SMALL, "--dataset", folder, "--workdir", tmp_path / "w")
     ended = call(*words, "--n_iters", "5", "--json")
@@ -153,7 +153,7 @@ def test_q7_an_unreadable_image_is_replaced_and_a_repaired_set_goes_on(repair, t
     assert call(*words, "--n_iters", "7").status == 0  # and answers then
 
 
-def test_q7_a_removed_image_changes_nothing_of_what_follows(tmp_path):
+def test_Q7_a_removed_image_changes_nothing_of_what_follows(tmp_path):
     folder, path = damaged_folder(tmp_path)
     for work, last in (("whole", "10"), ("parts", "5"), ("parts", "10")):  # 4.5 steps read every image once
         if (work, last) == ("parts", "10"):
@@ -163,7 +163,7 @@ def test_q7_a_removed_image_changes_nothing_of_what_follows(tmp_path):
     assert last[0] == last[1]
 
 
-def test_q7_another_set_of_the_same_names_is_refused(tmp_path):
+def test_Q7_another_set_of_the_same_names_is_refused(tmp_path):
     folder, path = damaged_folder(tmp_path)
     words = ("train", *SMALL, "--dataset", folder, "--workdir", tmp_path / "w", "--n_iters")
     assert call(*words, "5").status == 0
@@ -175,7 +175,7 @@ def test_q7_another_set_of_the_same_names_is_refused(tmp_path):
     assert contents(tmp_path / "w") == before
 
 
-def test_q7_a_set_that_cannot_be_read_at_all_leaves_nothing_that_blocks(tmp_path):
+def test_Q7_a_set_that_cannot_be_read_at_all_leaves_nothing_that_blocks(tmp_path):
     folder = images(tmp_path / "data", size=(64, 64))
     whole = shutil.copytree(folder, tmp_path / "whole")
     for path in folder.iterdir():
@@ -188,7 +188,7 @@ def test_q7_a_set_that_cannot_be_read_at_all_leaves_nothing_that_blocks(tmp_path
     assert call(*words).status == 0
 
 
-def test_q7_an_image_of_equal_size_and_older_time_is_noticed(tmp_path):
+def test_Q7_an_image_of_equal_size_and_older_time_is_noticed(tmp_path):
     import os
 
     folder = images(tmp_path / "data", mode="RGB", suffix=".bmp")

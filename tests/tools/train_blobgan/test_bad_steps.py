@@ -63,7 +63,7 @@ SPOILS = {"loss": spoil_loss, "image": spoil_image, "gradient": spoil_gradient}
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("spoil", SPOILS)
-def test_t1_a_bad_step_changes_nothing(spoil, precision, monkeypatch):
+def test_T1_a_bad_step_changes_nothing(spoil, precision, monkeypatch):
     words = ("--precision", precision, "--max_steps", "5")  # of which the 4th has R1
     with monkeypatch.context() as patch:
         SPOILS[spoil](patch, {3, 4})
@@ -82,7 +82,7 @@ def test_t1_a_bad_step_changes_nothing(spoil, precision, monkeypatch):
     assert state("out")["optimisers"]["generator"]["updates"] == state("out")["averages"]["generator_ema"]["count"] == 3
 
 
-def test_t1_too_many_in_a_row_end_the_run_with_the_last_good_state(monkeypatch):
+def test_T1_too_many_in_a_row_end_the_run_with_the_last_good_state(monkeypatch):
     spoil_loss(monkeypatch, range(4, 100))
     words = (*TINY, "--max_steps", "40", "--output_dir", "out")
     ended = call_tool("train_blobgan", *words)
@@ -97,14 +97,14 @@ def test_t1_too_many_in_a_row_end_the_run_with_the_last_good_state(monkeypatch):
     assert open("out/state.pth", "rb").read() == before
 
 
-def test_t1_a_good_step_between_bad_ones_begins_the_count_anew(monkeypatch):
+def test_T1_a_good_step_between_bad_ones_begins_the_count_anew(monkeypatch):
     spoil_loss(monkeypatch, {2, 3, 5, 6})
     ended = call_tool("train_blobgan", *TINY, "--max_steps", "7", "--max_bad_steps", "2", "--output_dir", "out",
                       "--json")
     assert (ended.status, ended.results["skipped_steps"]) == (0, 4)
 
 
-def test_t1_none_are_allowed(monkeypatch):
+def test_T1_none_are_allowed(monkeypatch):
     spoil_loss(monkeypatch, {3})
     ended = call_tool("train_blobgan", *TINY, "--max_bad_steps", "0", "--output_dir", "out", "--quiet")
     assert ended.status == 2
@@ -122,7 +122,7 @@ def test_detect_anomalies_names_the_layer(spoil, named, monkeypatch):
     assert named in ended.err
 
 
-def test_t2_a_batch_of_one_and_equal_images_are_finite(monkeypatch):
+def test_T2_a_batch_of_one_and_equal_images_are_finite(monkeypatch):
     train("--batch_size", "1", "--max_steps", "5")
     rows = log_rows()
     assert all(row["skipped_steps"] == 0 and row["train/D_R1_unscaled"] > 0 for row in rows[4:])
@@ -131,7 +131,7 @@ def test_t2_a_batch_of_one_and_equal_images_are_finite(monkeypatch):
     assert train("--batch_size", "4", "--max_steps", "4", out="equal")["skipped_steps"] == 0
 
 
-def test_t3_r1_of_a_constant_picture_is_finite(monkeypatch):
+def test_T3_r1_of_a_constant_picture_is_finite(monkeypatch):
     monkeypatch.setattr(GanStep, "real", lambda self, part: torch.full((len(part.draws[0]), 3, 8, 8), 0.5))
     assert train("--max_steps", "4")["skipped_steps"] == 0
     images = torch.full((4, 3, 8, 8), 0.5, requires_grad=True)
@@ -140,7 +140,7 @@ def test_t3_r1_of_a_constant_picture_is_finite(monkeypatch):
     assert weights.grad.isfinite().all()
 
 
-def test_t4_r1_is_float32_in_bf16():
+def test_T4_r1_is_float32_in_bf16():
     for precision in ("fp32", "bf16"):
         train("--resolution", "16", "--size_in", "8", "--generator_channels", "6", "5", "--discriminator_channels", "4",
               "6", "8", "--batch_size", "4", "--D_reg_every", "1", "--max_steps", "1", "--precision", precision,
@@ -152,7 +152,7 @@ def test_t4_r1_is_float32_in_bf16():
     assert losses[1] == pytest.approx(losses[0], rel=2e-2)
 
 
-def test_t9_r1_has_no_weight_by_the_size_of_the_batch():
+def test_T9_r1_has_no_weight_by_the_size_of_the_batch():
     def by(rows):
         network = torch.nn.Linear(6, 1).double()
         for parameter in network.parameters():

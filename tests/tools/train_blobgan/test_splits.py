@@ -41,7 +41,7 @@ def check_equal(folder, relative=1e-10):
 
 
 @pytest.mark.long
-def test_t8_parts_give_the_same_losses_in_float64(monkeypatch):
+def test_T8_parts_give_the_same_losses_in_float64(monkeypatch):
     monkeypatch.setattr(networks, "DTYPE", torch.float64)
     train(*WORDS, out="one")
     assert log_rows("one")[3]["train/D_R1"] > 0
@@ -51,7 +51,7 @@ def test_t8_parts_give_the_same_losses_in_float64(monkeypatch):
 
 
 @pytest.mark.long
-def test_t8_processes_give_the_same_losses_in_float64(monkeypatch):
+def test_T8_processes_give_the_same_losses_in_float64(monkeypatch):
     monkeypatch.setattr(networks, "DTYPE", torch.float64)
     train(*WORDS, out="one")
     for name, more in {"two": (), "two in parts": ("--accumulate", "2")}.items():
@@ -60,7 +60,7 @@ def test_t8_processes_give_the_same_losses_in_float64(monkeypatch):
 
 
 @pytest.mark.long
-def test_t8_shares_of_a_set_are_gathered(monkeypatch):
+def test_T8_shares_of_a_set_are_gathered(monkeypatch):
     monkeypatch.setattr(networks, "DTYPE", torch.float64)
     whole = ("--max_steps", "20", "--batch_size", "12", "--quiet")  # one set of 12: no process has all of it
     train(*whole, out="one")
@@ -68,7 +68,7 @@ def test_t8_shares_of_a_set_are_gathered(monkeypatch):
     check_equal("two")
 
 
-def test_t8_gradients_of_a_step_in_float32(monkeypatch):
+def test_T8_gradients_of_a_step_in_float32(monkeypatch):
     """Both turns of a step with R1, from one state: each gradient to 1e-5 of the largest."""
     taken, right = {}, optimisers.Optimiser.step
 
@@ -85,7 +85,7 @@ def test_t8_gradients_of_a_step_in_float32(monkeypatch):
             assert max(float((mine - other).abs().max()) for mine, other in zip(ours, theirs)) <= 1e-5 * largest
 
 
-def test_t8_the_first_losses_in_float32():
+def test_T8_the_first_losses_in_float32():
     train(*WORDS, "--max_steps", "3", out="one")
     train(*WORDS, "--max_steps", "3", "--accumulate", "4", out="parts")
     for row, other in zip(log_rows("parts"), log_rows("one")):
@@ -105,12 +105,12 @@ def test_t8_the_first_losses_in_float32():
     (("trainer.accumulate_grad_batches=100000000000",), "expected a whole number from 1 to 65,536"),
     (("dataset.dataloader.batch_size=100000000000",), "expected a whole number from 1 to 65,536"),
     (("dataset.dataloader.batch_size=4", "trainer.gpus=60000"), "are more than a batch may have: 65,536")])
-def test_t10_a_split_that_does_not_hold_whole_sets_is_refused(words, said, here):
+def test_T10_a_split_that_does_not_hold_whole_sets_is_refused(words, said, here):
     assert said in refusal_of("train_blobgan", *TINY, *words, "--output_dir", "out", "--quiet")
     assert not (here / "out").exists()
 
 
-def test_t10_the_splits_that_are_named_are_all_that_fit():
+def test_T10_the_splits_that_are_named_are_all_that_fit():
     for batch in range(1, 40):
         assert divisors(batch) == [number for number in range(1, batch + 1) if batch % number == 0]
         for rows in divisors(batch):
@@ -120,11 +120,11 @@ def test_t10_the_splits_that_are_named_are_all_that_fit():
 
 
 @pytest.mark.parametrize("batch", [1, 2, 3, 5, 6, 10])
-def test_t10_batches_of_any_size(batch):
+def test_T10_batches_of_any_size(batch):
     train("--batch_size", batch, "--max_steps", "4")
 
 
-def test_t10_a_data_set_whose_length_is_no_multiple_of_the_batch(here):
+def test_T10_a_data_set_whose_length_is_no_multiple_of_the_batch(here):
     import numpy as np
 
     pixels = np.random.default_rng(0).integers(0, 256, (33, 8, 8, 3), np.uint8)
@@ -132,7 +132,7 @@ def test_t10_a_data_set_whose_length_is_no_multiple_of_the_batch(here):
     assert train("--data", "few.npz", "--batch_size", "16", "--max_steps", "7")["images"] == 33
 
 
-def test_t11_every_row_draws_noise_of_its_own(monkeypatch):
+def test_T11_every_row_draws_noise_of_its_own(monkeypatch):
     shapes = [(1, 1, 4, 4), (1, 1, 8, 8)]
     for size in (1, 2, 3):
         rows = []

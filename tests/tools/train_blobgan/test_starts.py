@@ -42,7 +42,7 @@ def changed(source, path, **changes):
     torch.save({**torch.load(source, weights_only=True), **changes}, path)
 
 
-def test_t38_weights_that_are_another_network_under_these_flags_are_refused(own_folder):
+def test_T38_weights_that_are_another_network_under_these_flags_are_refused(own_folder):
     train("--max_steps", "1", out="first")
     source = str(next((own_folder / "first" / "checkpoints").iterdir()))
     for flags, said in ((("--mlp_lr_mul", "1"), "its mlp_lr_mul is 0.1, that of this training 1.0"),
@@ -53,7 +53,7 @@ def test_t38_weights_that_are_another_network_under_these_flags_are_refused(own_
     assert train("--max_steps", "1", "--start_weights", source, "--nodetach_covs", out="third")["steps"] == 1
 
 
-def test_t16_a_pair_that_is_missing_is_said_and_a_damaged_one_is_refused(own_folder):
+def test_T16_a_pair_that_is_missing_is_said_and_a_damaged_one_is_refused(own_folder):
     train("--max_steps", "1", out="first")
     source = next((own_folder / "first" / "checkpoints").iterdir())
     state = torch.load(source, weights_only=True)["state_dict"]
@@ -67,7 +67,7 @@ def test_t16_a_pair_that_is_missing_is_said_and_a_damaged_one_is_refused(own_fol
     assert "note: a.ckpt has no averaged weights: both start from the others" in ended.err
 
 
-def test_t15_a_checkpoint_behind_a_skipped_step_goes_on_with_its_own_rate(own_folder, monkeypatch):
+def test_T15_a_checkpoint_behind_a_skipped_step_goes_on_with_its_own_rate(own_folder, monkeypatch):
     """Of the steps, fewer were updates, which the fall of the learning rate goes by."""
     without_steps(monkeypatch, {2})
     words = ("--every_n_train_steps", "4", "--max_steps", "6", "--lr_fall", "1", "--log_dir", "logs")
@@ -81,7 +81,7 @@ def test_t15_a_checkpoint_behind_a_skipped_step_goes_on_with_its_own_rate(own_fo
     assert two["optimisers"]["generator"]["updates"] == 5
 
 
-def test_t15_a_damaged_record_of_the_steps_is_named(own_folder):
+def test_T15_a_damaged_record_of_the_steps_is_named(own_folder):
     train("--max_steps", "1")
     whole = state()
     for change in (None, {"recent": [["a"]]}, {"checkpoints": "x"}):
@@ -93,7 +93,7 @@ def test_t15_a_damaged_record_of_the_steps_is_named(own_folder):
 
 @pytest.mark.parametrize(("every", "fid", "said"), [(3, 2, "multiples of 6 alone"), (4, 2, ""),
                                                     (4, 0, "end of an epoch")])
-def test_t7_checkpoints_without_a_fid_are_said(every, fid, said, capsys):
+def test_T7_checkpoints_without_a_fid_are_said(every, fid, said, capsys):
     options = SimpleNamespace(monitor="train/fid", every_n_train_steps=every, log_fid_every_n_steps=fid)
     BlobGANTraining._say_ranked(SimpleNamespace(options=options))
     text = capsys.readouterr().err

@@ -47,7 +47,7 @@ def checkpoint_folder(folder):
 
 
 @pytest.mark.long
-def test_t15_killed_after_any_step_it_ends_with_the_same_bytes(monkeypatch):
+def test_T15_killed_after_any_step_it_ends_with_the_same_bytes(monkeypatch):
     words = (*FID, "--every_n_train_steps", "2", "--save_top_k", "1", "--monitor", "train/fid", "--state_every", "1",
              "--log_images_every_n_steps", "5")
     train(*words, out="whole")
@@ -62,7 +62,7 @@ def test_t15_killed_after_any_step_it_ends_with_the_same_bytes(monkeypatch):
     assert log_rows("cut") == log_rows("whole")
 
 
-def test_t17_a_step_is_a_batch():
+def test_T17_a_step_is_a_batch():
     train("--max_steps", "4", "--every_n_train_steps", "2")
     assert checkpoints() == [2, 4]
     stored = torch.load(next(checkpoint_folder("out").glob("*step=4.ckpt")), weights_only=True)
@@ -155,7 +155,7 @@ def test_a_failed_fid_is_an_error(monkeypatch):
     assert "NaN or infinity" in ended.err
 
 
-def test_t18_processes_share_the_images_of_a_fid(monkeypatch):
+def test_T18_processes_share_the_images_of_a_fid(monkeypatch):
     from tools.train_blobgan.fid import Fid
 
     taken, right = [], Fid._features
@@ -176,7 +176,7 @@ def test_t18_processes_share_the_images_of_a_fid(monkeypatch):
     assert meter(4)["train/fid"] == pytest.approx(value, rel=1e-9)
 
 
-def test_t18_a_dry_run_encodes_no_reference(monkeypatch, here):
+def test_T18_a_dry_run_encodes_no_reference(monkeypatch, here):
     monkeypatch.setenv("GENPROBE_CACHE", str(here / "cache"))
     np.savez(here / "pictures.npz", images=np.random.default_rng(0).integers(0, 256, (40, 8, 8, 3), np.uint8))
     words = (*FID, "--reference", "pictures.npz")
@@ -187,7 +187,7 @@ def test_t18_a_dry_run_encodes_no_reference(monkeypatch, here):
     assert (here / "cache" / "features").exists()
 
 
-def test_t18_the_reference_is_prepared_as_the_training_images_are(here):
+def test_T18_the_reference_is_prepared_as_the_training_images_are(here):
     """Pictures that were brought to the network's shape by hand give the same FID."""
     from common.images.squash import SquashOrCrop
 
@@ -204,7 +204,7 @@ def test_t18_the_reference_is_prepared_as_the_training_images_are(here):
     assert scores["cover"][0] != pytest.approx(scores["squash"][0], rel=1e-3)
 
 
-def test_t18_statistics_of_another_fit_are_refused(here):
+def test_T18_statistics_of_another_fit_are_refused(here):
     np.savez(here / "pictures.npz", images=np.random.default_rng(0).integers(0, 256, (40, 12, 14, 3), np.uint8))
     results_of("setup_fid", "--action", "compute_new", "--path", "pictures.npz", "--name", "d", "--resolution", "8",
                "16", "--fit", "squash", "--extractor", "small", "--device", "cpu")
@@ -228,7 +228,7 @@ def fid_of(folder):
     return meter
 
 
-def test_t12_compiled_code_never_stands_below_r1(monkeypatch):
+def test_T12_compiled_code_never_stands_below_r1(monkeypatch):
     compiled = []
 
     def compile_it(module):
@@ -298,7 +298,7 @@ def test_the_log_has_every_number_of_the_original():
     assert row["train/D_R1"] == pytest.approx(0.3 * 4 * row["train/D_R1_unscaled"])
 
 
-def test_t21_wandb_is_offline_without_a_key_and_goes_on_in_its_run(monkeypatch, here):
+def test_T21_wandb_is_offline_without_a_key_and_goes_on_in_its_run(monkeypatch, here):
     runs, module = [], ModuleType("wandb")
 
     def init(**settings):
@@ -331,7 +331,7 @@ def test_the_dry_run_says_parameters_and_memory(here):
 
 
 @pytest.mark.long
-def test_t18_two_processes_measure_the_same_fid(here):
+def test_T18_two_processes_measure_the_same_fid(here):
     train(*FID, out="one")
     ended = torchrun_tool(2, "train_blobgan", *TINY, *FID, "--output_dir", "two", "--quiet")
     assert ended.status == 0, ended.err

@@ -39,7 +39,7 @@ def changed(path, change):
     Path(path).write_text(json.dumps(value))
 
 
-def test_t19_labels_are_those_at_the_position_that_an_id_gives(oia):
+def test_T19_labels_are_those_at_the_position_that_an_id_gives(oia):
     source = open_bddoia(Path("oia"))
     assert source.names == DRIVING
     for split, part in (("train", source.train), ("val", source.val)):
@@ -48,7 +48,7 @@ def test_t19_labels_are_those_at_the_position_that_an_id_gives(oia):
         assert list(found) == sorted(found)
 
 
-def test_t19_missing_and_confused_images_are_counted_and_named(oia):
+def test_T19_missing_and_confused_images_are_counted_and_named(oia):
     ended = call_tool(TOOL, *BDDOIA)
     assert ended.status == 0, ended.err
     assert "1 of 11 labelled images are not there and are left out: oia/data/train_04.jpg" in ended.err
@@ -60,7 +60,7 @@ def test_t19_missing_and_confused_images_are_counted_and_named(oia):
 
 
 @pytest.mark.parametrize(("place", "shown"), [(12, "id 12"), (-1, "id -1"), ("3", "id 3"), (None, "id None")])
-def test_t19_an_id_out_of_range_is_refused(place, shown, oia):
+def test_T19_an_id_out_of_range_is_refused(place, shown, oia):
     def change(value):
         value["images"][5]["id"] = place
 
@@ -71,7 +71,7 @@ def test_t19_an_id_out_of_range_is_refused(place, shown, oia):
     assert not Path("out").exists()
 
 
-def test_t39_held_out_images_that_are_trained_on_and_repeated_ones_are_counted(oia):
+def test_T39_held_out_images_that_are_trained_on_and_repeated_ones_are_counted(oia):
     changed(ACTIONS, lambda value: value["images"].append(dict(value["images"][0])))
     changed(ACTIONS.replace("train", "val"), lambda value: value["images"][0].update(file_name="train_00.jpg"))
     notes = call_tool(TOOL, *BDDOIA, "--output_dir", "out", "--dry_run").err
@@ -79,7 +79,7 @@ def test_t39_held_out_images_that_are_trained_on_and_repeated_ones_are_counted(o
     assert "note: 1 images stand in the labels several times: " in notes
 
 
-def test_t39_one_table_for_both_parts_is_said(here):
+def test_T39_one_table_for_both_parts_is_said(here):
     words = [word.replace("val/", "train/") for word in TINY]
     assert "note: 40 held-out images are trained on, too" in call_tool(TOOL, *words, "--dry_run").err
     table = Path("train/truth.csv")
@@ -87,7 +87,7 @@ def test_t39_one_table_for_both_parts_is_said(here):
     assert "stands in several rows" in refusal_of(TOOL, *TINY)
 
 
-def test_t19_reasons_are_matched_by_position(oia):
+def test_T19_reasons_are_matched_by_position(oia):
     source = open_bddoia(Path("oia"), with_reasons=True)
     for name, row in zip(source.train.names, source.train.targets):
         number = int(Path(name).stem.removeprefix("train_"))
@@ -103,7 +103,7 @@ def test_t19_reasons_are_matched_by_position(oia):
 
 @pytest.mark.parametrize(("category", "shown"), [([0, 1], "[0, 1]"), ([0, 1, 2, 0], "[0, 1, 2, 0]"), (None, "None"),
                                                  ([0, 1, 0, 0, 0, 0], "[0, 1, 0, 0, 0, 0]")])
-def test_t19_labels_that_are_not_four_or_five_of_0_and_1_are_refused(category, shown, oia):
+def test_T19_labels_that_are_not_four_or_five_of_0_and_1_are_refused(category, shown, oia):
     changed(ACTIONS, lambda value: value["annotations"][2].update(category=category))
     assert f"is {shown}, expected 4 or 5 of 0 and 1" in refusal_of(TOOL, *BDDOIA, "--quiet")
 
@@ -193,7 +193,7 @@ def test_flags_that_do_not_go_together(here):
         assert not Path("out").exists()
 
 
-def test_t13_t14_any_picture_is_brought_to_rgb_and_size(own_folder):
+def test_T13_T14_any_picture_is_brought_to_rgb_and_size(own_folder):
     write_odd_pictures(own_folder / "odd" / "a")
     (own_folder / "odd" / "b").mkdir()
     for path in sorted((own_folder / "odd" / "a").iterdir())[::2]:
@@ -209,7 +209,7 @@ def test_t13_t14_any_picture_is_brought_to_rgb_and_size(own_folder):
         assert open_decision_model(f"{fit}/checkpoint.tar").transform == SquashOrCrop(16, 24, fit, "bicubic")
 
 
-def test_t14_the_pixels_are_pillows_own(own_folder):
+def test_T14_the_pixels_are_pillows_own(own_folder):
     """Squashed: what resize makes of the stored pixels, unturned, to one grey level."""
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -220,7 +220,7 @@ def test_t14_the_pixels_are_pillows_own(own_folder):
     assert abs(pixels.astype(int) - expected).max() <= 1
 
 
-def test_a2_class_folders_that_are_numbers_are_in_the_order_of_the_numbers(own_folder):
+def test_A2_class_folders_that_are_numbers_are_in_the_order_of_the_numbers(own_folder):
     for number in (10, 9, 1):
         for place in range(3):
             path = own_folder / "numbers" / str(number) / f"{place}.png"
@@ -241,7 +241,7 @@ def test_an_image_or_a_column_that_is_named_twice_is_refused(here, rows, words, 
         open_table(DecisionOptions(csv="train/twice.csv", attributes=[*words]))
 
 
-def test_a1_attributes_of_one_name_are_told_apart(own_folder):
+def test_A1_attributes_of_one_name_are_told_apart(own_folder):
     model = build_decision_model(DecisionConfig("small", ("car", "sky", "car"), (16, 16), width=2))
     write_decision_model("twice.tar", model, 0, 1.0, {})
     assert open_decision_model("twice.tar").names == ("car_0", "sky", "car_2")

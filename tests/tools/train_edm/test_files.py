@@ -99,7 +99,7 @@ def test_what_data_names_is_found_out(here):
     assert len(open_images(EdmTrainOptions(data="flat", conditional=False))[1].classes) == 6
 
 
-def test_a9_images_of_ones_own_file_that_are_held_out_are_counted(here):
+def test_A9_images_of_ones_own_file_that_are_held_out_are_counted(here):
     np.savez("own.npz", images=np.zeros((20, 8, 8, 3), np.uint8), labels=np.arange(20) % 2)
     taken = {split: open_images(EdmTrainOptions(data="own.npz", class_map="none", split=split))[1]
              for split in (None, "val", "all")}

@@ -50,7 +50,7 @@ def test_bad_input_is_one_line(name):
     assert expected in refused(*TRAIN, *words)
 
 
-def test_t24_missing_trunk_is_named_with_its_address_and_heads_are_told_from_it(here):
+def test_T24_missing_trunk_is_named_with_its_address_and_heads_are_told_from_it(here):
     without = [word for word in TRAIN if word not in ("--perceptual",)]
     without.remove("decision.tar")
     address = "https://download.pytorch.org/models/vgg16-397923af.pth"
@@ -62,7 +62,7 @@ def test_t24_missing_trunk_is_named_with_its_address_and_heads_are_told_from_it(
     assert address in line
 
 
-def test_t38_an_encoder_of_another_size_or_transform_is_refused(here):
+def test_T38_an_encoder_of_another_size_or_transform_is_refused(here):
     train(*PRETRAIN, "--n_iters", "1", out="square")
     from dataclasses import replace
 

@@ -97,7 +97,7 @@ def test_pictures_have_the_originals_rows_in_their_order(words, here):
         assert np.abs(pixels - expected).mean() < 8
 
 
-def test_t39_best_is_the_one_of_the_smallest_loss_on_held_out_pictures(here, monkeypatch):
+def test_T39_best_is_the_one_of_the_smallest_loss_on_held_out_pictures(here, monkeypatch):
     losses = iter([3.0, 1.0, 2.0, 4.0])
     right = EncoderTraining._validate
 
@@ -117,7 +117,7 @@ def test_t39_best_is_the_one_of_the_smallest_loss_on_held_out_pictures(here, mon
     assert [torch.load(f"out/{name}.pt", weights_only=True)["iter"] for name in ("best", "last")] == [4, 8]
 
 
-def test_t39_held_out_pictures_are_not_trained_on(here):
+def test_T39_held_out_pictures_are_not_trained_on(here):
     write_images(here / "val", 5, first=100)
     results = train(*TRAIN, "--val_path", "val", "--n_iters", "1")
     assert results["quality_images"] == 5
@@ -127,7 +127,7 @@ def test_t39_held_out_pictures_are_not_trained_on(here):
     assert record["derived"]["real pictures"]["count"] == 20
 
 
-def test_t39_a_held_out_loss_that_is_not_finite_ends_the_run(here, monkeypatch):
+def test_T39_a_held_out_loss_that_is_not_finite_ends_the_run(here, monkeypatch):
     right = EncoderTraining._named
 
     def named(self, sums, count):
@@ -139,13 +139,13 @@ def test_t39_a_held_out_loss_that_is_not_finite_ends_the_run(here, monkeypatch):
     assert "the held-out loss is no longer finite at step 5" in said
 
 
-def test_t39_pictures_that_are_both_held_out_and_trained_on_are_said(here):
+def test_T39_pictures_that_are_both_held_out_and_trained_on_are_said(here):
     words = (*TRAIN, "--val_path", "images", "--output_dir", "out", "--dry_run")
     assert "note: the held-out pictures of --val_path are those that are trained on" in call_tool("train_encoder",
                                                                                                   *words).err
 
 
-def test_t6_the_best_so_far_that_is_gone_is_missed_at_once(here):
+def test_T6_the_best_so_far_that_is_gone_is_missed_at_once(here):
     words = (*PRETRAIN, "--schedule", "constant", "--output_dir", "out", "--n_iters")
     train(*words, "12")
     whole = torch.load("out/state.pth", weights_only=True)
@@ -159,7 +159,7 @@ def test_t6_the_best_so_far_that_is_gone_is_missed_at_once(here):
     assert os.path.exists("out/best.pt")
 
 
-def test_t38_weights_that_predict_another_latent_of_the_same_width_are_refused(here):
+def test_T38_weights_that_predict_another_latent_of_the_same_width_are_refused(here):
     train(*PRETRAIN, "--n_iters", "1", "--mlp_idx", "2")
     words = (*PRETRAIN, "--n_iters", "1", "--output_dir", "other", "--start_weights", "out/best.pt")
     said = refusal_of("train_encoder", *words)
@@ -167,14 +167,14 @@ def test_t38_weights_that_predict_another_latent_of_the_same_width_are_refused(h
     assert train(*words, "--mlp_idx", "-2", out="other")["steps"] == 1
 
 
-def test_t40_jitter_is_off_unless_asked_for_and_in_the_record(here):
+def test_T40_jitter_is_off_unless_asked_for_and_in_the_record(here):
     for out, words in (("off", ()), ("on", ("--jitter",))):
         train(*TRAIN, *words, "--n_iters", "2", out=out)
         assert json.loads(open(f"{out}/run.json").read())["options"]["jitter"] == (out == "on")
     assert log_rows("off")[0]["fake_MSE"] != log_rows("on")[0]["fake_MSE"]
 
 
-def test_t16_the_averaged_networks_are_used_and_the_record_says_so(here):
+def test_T16_the_averaged_networks_are_used_and_the_record_says_so(here):
     found = {weights: train(*PRETRAIN, "--n_iters", "1", *words, out=weights)
              for weights, words in (("ema", ()), ("raw", ("--live_weights",)))}
     assert {name: results["weights"] for name, results in found.items()} == {"ema": "ema", "raw": "raw"}

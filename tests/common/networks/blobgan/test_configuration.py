@@ -88,7 +88,7 @@ def test_legacy_names_do_nothing():
 @pytest.mark.parametrize(("stored", "aspect", "expected"), [
     (None, 2, "squash"), (None, 1, "cover"), ({"fit": "cover"}, 2, "cover"), ({"fit": "stretch"}, 2, "squash"),
     ("cover", 2, "squash")])
-def test_t38_pictures_are_prepared_as_those_of_the_training(stored, aspect, expected):
+def test_T38_pictures_are_prepared_as_those_of_the_training(stored, aspect, expected):
     other = {} if stored is None else {"transform": stored}
     config = BlobGANConfig(resolution=16, aspect_ratio=aspect, other=other)
     assert config.transform.rule == expected
