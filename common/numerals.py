@@ -10,6 +10,11 @@ LARGEST = 1e300  # of whole numbers that can be calculated with
 HUGE, SMALL = 1e6, 1e-4  # from here on, and below, numbers have powers of ten
 
 
+def counted(count, noun, plural=None):
+    """Return "1 image" or "2,000 images"."""
+    return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
+
+
 def number(value):
     """Return the text of a number without error: four digits, thousands apart, powers of ten where it is far from 1."""
     if isinstance(value, int) and abs(value) > LARGEST:

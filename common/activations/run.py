@@ -15,6 +15,7 @@ from common.activations.store import NpzForm
 from common.errors import InputError, Parameter
 from common.files import remove_tree
 from common.job import Job
+from common.numerals import counted
 from common.units import make_pipelined
 
 
@@ -48,7 +49,7 @@ def checkpoint_or_default(path):
         return path
     files = sorted(file for folder in ("checkpoints", "../checkpoints") for file in Path(folder).glob("imagenet_*.pth"))
     if len(files) != 1:
-        what = f"{len(files)} files imagenet_*.pth in checkpoints/ and ../checkpoints/" if files else \
+        what = f"{counted(len(files), 'file')} imagenet_*.pth in checkpoints/ and ../checkpoints/" if files else \
             "no network is named, and no imagenet_*.pth is in checkpoints/ or ../checkpoints/"
         raise InputError(what, where=Parameter("checkpoint_path"), do="Name the file")
     return str(files[0])

@@ -17,6 +17,7 @@ from common.errors import InputError
 from common.files import read_json, write_json
 from common.formats.checkpoints import load_torch, save_torch, weights_hash
 from common.networks.blobgan.layout import Blobs, cat, select
+from common.numerals import counted
 from common.record import RECORD, read_record
 
 EXTRA = "genprobe"
@@ -96,7 +97,7 @@ def _counterfactuals(entry, count, scores, path, key):
     blobs = checked_blobs(entry["blob_cf"], f"{path}: {key}.blob_cf", several=True)
     lead = tuple(blobs.xs.shape[:-1])
     if lead[-1] != count:
-        raise InputError(f"{key} has {lead[-1]} images, blob_optim {count}", where=path, do=GIVE)
+        raise InputError(f"{key} has {counted(lead[-1], 'image')}, blob_optim {count}", where=path, do=GIVE)
     final = _tensor(entry, "final_scores", (*lead, None if scores is None else scores.shape[1]), path)
     if final is None:
         raise InputError(f"{key} has no 'final_scores'", where=path, do=GIVE)

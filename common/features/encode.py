@@ -15,6 +15,7 @@ import numpy as np
 
 from common.errors import SYSTEM_ADVICE, InputError
 from common.features import cache
+from common.numerals import counted
 from common.threads import Threads
 
 PART = 512  # images of a part, which is made and written as one
@@ -307,7 +308,7 @@ def report_excluded(encoded, shown=5):
 
     if not encoded.excluded:
         return
-    console.say(f"warning: skipped {len(encoded.excluded):,} images of {encoded.what}:")
+    console.say(f"warning: skipped {counted(len(encoded.excluded), 'image')} of {encoded.what}:")
     for title, reason in encoded.excluded[:shown]:
         console.say(f"  {title}: {reason}")
     if len(encoded.excluded) > shown:

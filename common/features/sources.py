@@ -15,6 +15,7 @@ from common.features.archives import LISTS, PARQUETS, TARS, open_archive
 from common.features.subset import choose_subset
 from common.images.decode import decode
 from common.images.suffixes import SUFFIXES
+from common.numerals import counted
 
 ARCHIVES = (*TARS, *PARQUETS, *LISTS)
 ENDINGS = (*SUFFIXES, ".npy")  # as in clean-fid, which reads an array in a .npy as one image
@@ -63,7 +64,7 @@ def _open_folder(path, num, shuffle):
     if not names:
         raise InputError(f"no images here (looked for {', '.join(ENDINGS)})", where=path, do="Check the path")
     chosen = choose_subset(names, num, shuffle)
-    return FileImages(FolderStore(path, chosen), f"{path} ({len(chosen):,} images)")
+    return FileImages(FolderStore(path, chosen), f"{path} ({counted(len(chosen), 'image')})")
 
 
 def _open_archive(paths, place, num, shuffle):
@@ -71,7 +72,7 @@ def _open_archive(paths, place, num, shuffle):
     if not len(store):
         raise InputError(f"no images in it (looked for {', '.join(ENDINGS)})", where=place, do="Check the file")
     chosen = store.only(choose_subset(range(len(store)), num, shuffle))
-    return FileImages(chosen, f"{place} ({len(chosen):,} images)")
+    return FileImages(chosen, f"{place} ({counted(len(chosen), 'image')})")
 
 
 def _is_overview(path):
@@ -93,7 +94,7 @@ def _open_zip(path, num, shuffle):
     if not names:
         raise InputError(f"no images in it (looked for {', '.join(ENDINGS)})", where=path, do="Check the archive")
     chosen = choose_subset(sorted(names), num, shuffle)
-    return FileImages(ZipStore(path, chosen), f"{path} ({len(chosen):,} images)")
+    return FileImages(ZipStore(path, chosen), f"{path} ({counted(len(chosen), 'image')})")
 
 
 def _open_known(name, num, shuffle, split, data_dir):
@@ -191,7 +192,7 @@ class ArrayRows:
     def __init__(self, images, what, num=None, shuffle=False):
         self._images = images
         self._order = choose_subset(list(range(len(images))), num, shuffle)
-        self.what = f"{what} ({len(self._order):,} images)"
+        self.what = f"{what} ({counted(len(self._order), 'image')})"
 
     def __len__(self):
         return len(self._order)
@@ -250,7 +251,7 @@ class SampleFiles:
             counts.append(shape[0])
         self._ends = np.cumsum(counts)
         self._order = choose_subset(list(range(int(self._ends[-1]))), num, shuffle)
-        self.what = f"{what} ({len(self._order):,} images in {len(files)} sample files)"
+        self.what = f"{what} ({counted(len(self._order), 'image')} in {counted(len(files), 'sample file')})"
         self._cached = (None, None)  # (path, its images)
 
     def __len__(self):

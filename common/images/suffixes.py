@@ -5,6 +5,7 @@ from collections import Counter
 from functools import cache
 
 from common import console
+from common.numerals import counted
 
 SUFFIXES = (".avif", ".bmp", ".jpeg", ".jpg", ".pam", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")  # in any case
 DATA_SETS = (*SUFFIXES, ".gif")  # of folders and zips that are a data set
@@ -53,7 +54,8 @@ def note_skipped(names, where):
     if counts:
         listed = [f"{suffix} ({count:,})" for suffix, count in counts.most_common(SHOWN)]
         more = ", ..." if len(counts) > SHOWN else ""
-        _say_once(f"{where}: skipped {counts.total():,} files that are not images by name: {', '.join(listed)}{more}")
+        skipped = counted(counts.total(), "file")
+        _say_once(f"{where}: skipped {skipped} without the suffix of an image: {', '.join(listed)}{more}")
 
 
 @cache

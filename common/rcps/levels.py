@@ -1,6 +1,7 @@
 """Difficulty levels: whether they hold the same images, and which of them share a lambda."""
 
 from common.errors import InputError
+from common.numerals import counted
 
 WAYS = ("mean", "each", "each_together", "pooled")
 
@@ -31,7 +32,7 @@ def check_same_images(outputs, truths, names):
     first = outputs[0]
     for place, other in enumerate(outputs[1:], 1):
         if other.count != first.count:
-            raise InputError(f"level {names[place]} has {other.count} images, {names[0]} {first.count}",
+            raise InputError(f"level {names[place]} has {counted(other.count, 'image')}, {names[0]} {first.count}",
                              where=other.path, do="Pass outputs of the same images, or --levels_as each")
         unlike = unlike_rows(truths[0], truths[place]) & first.has_truth() & other.has_truth()
         if first.names is not None and other.names is not None:

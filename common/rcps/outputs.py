@@ -18,6 +18,7 @@ import numpy as np
 from common.errors import InputError
 from common.files import read_npz
 from common.formats.npz import NpzRows, npz_names, npz_shape, write_npz_rows
+from common.numerals import counted
 
 TRUTH, POINT, LOWER, UPPER = KEYS = ("all_sv", "all_sv_hat", "all_sv_hat_lq", "all_sv_hat_uq")
 STATISTICS = ("mean", "min", "max")
@@ -136,7 +137,8 @@ class Outputs:
         if key == TRUTH and bad.any():
             bad &= self.has_truth()
         if bad.any():
-            raise InputError(f"row {int(bad.argmax())} of '{key}' holds NaN or infinity ({int(bad.sum())} rows do)",
+            rows = counted(int(bad.sum()), "row")
+            raise InputError(f"row {int(bad.argmax())} of '{key}' holds NaN or infinity (in {rows})",
                              where=self.path, do="Look at those images, or write the file again")
         return found
 

@@ -5,6 +5,7 @@ import math
 import numpy as np
 
 from common.errors import InputError, Parameter
+from common.numerals import counted
 from common.rcps.bounds import as_fraction
 from common.seeding import unit_numpy
 
@@ -24,7 +25,7 @@ def split_images(number, runs, share, kind="seeded", seed=0):
     """
     count = int(share * number) if kind == "published" else math.floor(as_fraction(share) * number)
     if count < 1:
-        raise InputError(f"is less than one of {number} images", where=Parameter("calibration_share", share),
+        raise InputError(f"is less than one of {counted(number, 'image')}", where=Parameter("calibration_share", share),
                          do="Pass a larger share, or calibrate with more images")
     seeds = published_seeds(runs) if kind == "published" else None
     for run in range(runs):

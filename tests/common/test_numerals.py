@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from common.numerals import measured, number
+from common.numerals import counted, measured, number
 
 
 @pytest.mark.parametrize(("value", "text"), [
@@ -31,3 +31,10 @@ def test_intervals_have_the_digits_of_half_their_width():
     assert measured(0.8857099, low=0.86431981, high=0.90486355) == "0.886 [0.864, 0.905]"
     assert measured(1.0, low=1.0, high=1.0) == "1"
     assert measured(2.5e-9, low=1e-9, high=4e-9) == "2.5 [1.0, 4.0]×10⁻⁹"
+
+
+@pytest.mark.parametrize(("words", "text"), [
+    ((0, "image"), "0 images"), ((1, "image"), "1 image"), ((2_000, "image"), "2,000 images"),
+    ((1, "batch", "batches"), "1 batch"), ((3, "batch", "batches"), "3 batches")])
+def test_what_is_counted_is_singular_for_one_alone(words, text):
+    assert counted(*words) == text

@@ -5,6 +5,7 @@ from pathlib import Path
 from common import console, parallel
 from common.effects import check_effects, note_idle, without_effect, without_idle
 from common.errors import InputError
+from common.numerals import counted
 from tools.blobex_inv_cf import findings
 from tools.blobex_inv_cf.presets import filled
 
@@ -20,7 +21,7 @@ OWNS = ("metadata_*.pt", "snapshot_*.jpg", "all_inversions.pt", "all_inversions.
 def show(results):
     """Print the results as a table."""
     if results["left_out"]:
-        console.say(f"note: {results['left_out']} images were left out: unreadable, or not those that were inverted")
+        console.say(f"note: left out {counted(results['left_out'], 'image')}: unreadable, or not what was inverted")
     if "pairs" not in results:
         row = [str(results["images"]), _short(results["reconstruction_l1"])]
         console.show_table("Inversions", ["images", "L1"], [row])
@@ -70,7 +71,8 @@ def explain(request, show_results=show, is_part=False):
         return make_batches(folder, Explainer(material, options, settings, goals))
 
     what = "invert" if options.inversion_only else f"explain {goals.count(options.joint)} decisions of"
-    line = f"would {what} {material.count:,} images in {len(material.batches()):,} batches into {folder}"
+    batches = counted(len(material.batches()), "batch", "batches")
+    line = f"would {what} {counted(material.count, 'image')} in {batches} into {folder}"
 
     def rehearse():
         note_idle({} if is_part else idle)

@@ -7,6 +7,7 @@ from functools import cached_property
 import numpy as np
 
 from common.errors import InputError, Parameter
+from common.numerals import counted
 from common.rcps.bounds import RiskTest, as_fraction
 from common.rcps.choice import GRIDS, NoLambda, choose_exact, choose_first_hit, choose_rigorous, no_lambda, too_few
 from common.rcps.levels import level_groups
@@ -144,7 +145,7 @@ class Group:
             return None, images
         count = int(self.rules.shape * len(images))
         if count < 1:
-            raise InputError(f"is less than one of {len(images)} images", where=Parameter("shape",
+            raise InputError(f"is less than one of {counted(len(images), 'image')}", where=Parameter("shape",
                              f"per_dim:{self.rules.shape:g}"), do="Pass a larger share, or calibrate with more images")
         values = np.concatenate([critical[images[:count]] for side in self.sides for critical in side])
         return conformal_quantiles(values[:, :], self.rules.alpha), images[count:]

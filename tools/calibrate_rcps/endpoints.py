@@ -8,6 +8,7 @@ import numpy as np
 from common import console
 from common.errors import InputError
 from common.files import fingerprint, write_png
+from common.numerals import counted
 from common.paths import ExperimentDir
 from tools.calibrate_rcps import findings
 from tools.calibrate_rcps.rendering import PSP, Renderer, calibrated_ends, difference, end_codes, group_panels, panel
@@ -29,7 +30,7 @@ def draw_endpoints(options):
     opened = open_calibrated(stored, found)
     for outputs in opened:
         if max(options.image_index) >= outputs.count:
-            raise InputError(f"has {outputs.count} images", where=outputs.path,
+            raise InputError(f"has {counted(outputs.count, 'image')}", where=outputs.path,
                              do=f"Pass --image_index 0 to {outputs.count - 1}")
     checkpoint = Path(options.stylegan_path or tree.pretrained / PSP)
     inputs = [stored.path, checkpoint, *(path for _, _, path in found)]
@@ -56,8 +57,8 @@ def draw_endpoints(options):
         return {"pictures": len(outputs),
                 "mean_change": {level: float(np.mean(values)) for level, values in changes.items()}}, outputs
 
-    return job.run(work, lambda: (f"would draw {len(options.image_index)} images at {len(found)} levels into {folder}",
-                                  {}))
+    images, levels = counted(len(options.image_index), "image"), counted(len(found), "level")
+    return job.run(work, lambda: (f"would draw {images} at {levels} into {folder}", {}))
 
 
 def stem_of(level, index):

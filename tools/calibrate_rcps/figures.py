@@ -6,6 +6,7 @@ import numpy as np
 
 from common.errors import InputError
 from common.files import fingerprint
+from common.numerals import counted
 from common.paths import ExperimentDir
 from tools.calibrate_rcps import findings
 
@@ -24,7 +25,7 @@ def draw(options):
     opened = open_calibrated(stored, found)
     count = min(outputs.count for outputs in opened)
     if options.image_index >= count:
-        raise InputError(f"the outputs have {count} images", where=f"--image_index {options.image_index}",
+        raise InputError(f"the outputs have {counted(count, 'image')}", where=f"--image_index {options.image_index}",
                          do=f"Pass 0 to {count - 1}")
     rows = [row_with_truth(outputs, options.image_index) for outputs in opened]
     for outputs in opened:

@@ -7,6 +7,7 @@ from pathlib import Path
 from common import console
 from common.errors import InputError
 from common.flags import parse_factors
+from common.numerals import counted
 from common.options import is_given
 from common.paths import ExperimentDir
 
@@ -49,7 +50,7 @@ def find_outputs(options):
         return found
     factors, names = parse_factors(options.resize_factors), split_list(options.difficulty_levels)
     if len(factors) != len(names):
-        raise InputError(f"{len(factors)} factors for {len(names)} levels", where="--resize_factors",
+        raise InputError(f"{counted(len(factors), 'factor')} for {len(names)} levels", where="--resize_factors",
                          do="Pass one --difficulty_levels name for each")
     check_names(names, "difficulty_levels")
     tree = ExperimentDir(options.base_dir, options.exp_name)

@@ -15,6 +15,7 @@ import numpy as np
 
 from common.errors import InputError, Parameter
 from common.flags import parse_factors
+from common.numerals import counted
 from common.paths import ExperimentDir
 from common.rcps.bounds import BOUNDS
 from common.rcps.choice import PUBLISHED
@@ -85,7 +86,7 @@ class RCPS_Results_Runner(RunnerPictures):  # noqa: N801 (the name that notebook
     def __post_init__(self):
         self.resize_factors = parse_factors(self.resize_factors)
         if len(self.resize_factors) != len(self.difficulty_levels):
-            raise InputError(f"{len(self.difficulty_levels)} levels for {len(self.resize_factors)} factors",
+            raise InputError(f"{len(self.difficulty_levels)} levels for {counted(len(self.resize_factors), 'factor')}",
                              where="difficulty_levels", do="Pass one name for each factor")
         check_names(self.difficulty_levels, "difficulty_levels")
         self._check_words()

@@ -7,6 +7,7 @@ import numpy as np
 
 from common import console
 from common.errors import InputError
+from common.numerals import counted
 from tools.calibrate_rcps import findings
 from tools.calibrate_rcps.commands import ALL
 
@@ -33,7 +34,7 @@ def simulate(options):
             outputs.append(write_table(folder / "table_looks.csv", looks))
         return {"rows": rows, "looks": looks}, outputs
 
-    return job.run(work, lambda: (f"would draw {options.num_images} images {options.repetitions} times",
+    return job.run(work, lambda: (f"would draw {counted(options.num_images, 'image')} {options.repetitions} times",
                                   {"bounds": list(rules)}))
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from common import console
 from common.errors import InputError
 from common.flags import parse_factors
+from common.numerals import counted
 from common.paths import ExperimentDir
 from tools.calibrate_rcps import findings
 
@@ -24,7 +25,7 @@ def make_synthetic(options):
     factors = parse_factors(options.resize_factors)
     request, options = options, replace(options, resize_factors=[str(factor) for factor in factors])
     if len(factors) != len(options.scales):
-        raise InputError(f"{len(options.scales)} for {len(factors)} factors", where="--scales",
+        raise InputError(f"{len(options.scales)} for {counted(len(factors), 'factor')}", where="--scales",
                          do="Pass one for each factor")
     tree = ExperimentDir(options.base_dir, options.exp_name)
     paths = [tree.outputs(factor) for factor in factors]

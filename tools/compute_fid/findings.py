@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from common.numerals import counted
 from common.summary import Quantity, figures, summary
 
 SCORES = (
@@ -27,5 +28,5 @@ def score(name):
 
 def pairs(results):
     """Summarise `compute_fid pairs`."""
-    title = f"{results['num_pairs']:,} pairs of images, one beside the other"
+    title = f"{counted(results['num_pairs'], 'pair')} of images, one beside the other"
     return summary(title, [("", figures(results, PAIRS))], "measurement")

@@ -7,6 +7,7 @@ from pathlib import Path, PurePosixPath
 
 from common import console, parallel
 from common.errors import InputError, Parameter, nearest
+from common.numerals import counted
 from tools.compute_fid import findings
 from tools.compute_fid.names import PAIR_METRICS
 from tools.compute_fid.perform import perform
@@ -87,7 +88,7 @@ def matched(first, second, common=False):
     notes = []
     for source, missing in zip((first, second), alone):
         if missing:
-            what = f"{len(missing):,} images without a partner of equal name, the first is '{missing[0]}'"
+            what = f"{counted(len(missing), 'image')} without a partner of equal name, the first is '{missing[0]}'"
             if not common or not shared:
                 raise InputError(what, where=source.what, do="Give the sets the same names" +
                                  (", or pass --common" if shared else ""))
@@ -203,8 +204,8 @@ def _summary(values, excluded, options, sides, notes, network):
     for metric, column in zip(options.metrics, table.T):
         finite = column[np.isfinite(column)]
         if len(finite) < len(column):
-            notes = [*notes, f"{len(column) - len(finite):,} pairs are equal: their PSNR is infinite, and not in the "
-                             f"mean"]
+            equal = counted(len(column) - len(finite), "equal pair")
+            notes = [*notes, f"{equal} left out of the mean: the PSNR is infinite"]
         results[metric] = float(finite.mean()) if len(finite) else None
         if len(finite) > 1:
             deviation = float(finite.std(ddof=1))
@@ -228,7 +229,7 @@ def show(results):
             rows.append([label, "infinite" if value is None else f"{value:.6g}",
                          "" if error is None else f"+- {error:.2g}",
                          f"{results[f'{name}_std']:.4g}" if error is not None else ""])
-    console.show_table(f"{results['first']} and {results['second']}: {results['num_pairs']:,} pairs",
+    console.show_table(f"{results['first']} and {results['second']}: {counted(results['num_pairs'], 'pair')}",
                        ["metric", "mean", "standard error", "deviation over pairs"], rows)
     for note in results["notes"]:
         console.say(f"note: {note}")

@@ -7,6 +7,7 @@ import tarfile
 from pathlib import Path
 
 from common.errors import InputError
+from common.numerals import counted
 
 GENERATOR_SUFFIXES = (".pt", ".pth", ".pt2", ".ckpt", ".safetensors", ".pkl", ".bin", ".tar")
 NUM_GEN = 50_000  # images of a generator, as of published FIDs
@@ -20,7 +21,7 @@ class GeneratedImages:
         self._generator, self._num, self._seed, self._rounded = generator, num, seed, rounded
         self.resolution, self.fit = generator.resolution, getattr(generator, "fit", None)
         self.output_range = generator.description.get("output_range")  # score models have but one
-        self.what = f"{generator.name} ({generator.description['kind']}, {num:,} images, seed {seed})"
+        self.what = f"{generator.name} ({generator.description['kind']}, {counted(num, 'image')}, seed {seed})"
 
     def __len__(self):
         return self._num

@@ -6,6 +6,7 @@ from typing import List
 
 from common import console
 from common.errors import InputError
+from common.numerals import counted
 from common.options import REQUIRED, CommonOptions, option
 from tools.evaluate_cf import findings
 from tools.evaluate_cf.findings import ALL
@@ -134,7 +135,7 @@ def show(results):
     """Print the differences over all attributes."""
     rows = [[name, f"{entry['a']:.3g}", f"{entry['b']:.3g}", _interval(entry), str(entry["pairs"])]
             for name, entry in results["attributes"][ALL].items()]
-    console.show_table(f"{results['pairs']} pairs", ["", "A", "B", "B - A (95 %)", "pairs"], rows)
+    console.show_table(counted(results["pairs"], "pair"), ["", "A", "B", "B - A (95 %)", "pairs"], rows)
 
 
 def _interval(entry):

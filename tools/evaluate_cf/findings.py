@@ -1,5 +1,6 @@
 """What the page of a folder of runs says first of an evaluation: see common.summary."""
 
+from common.numerals import counted
 from common.summary import Quantity, figures, summary
 
 ALL = "all"  # the entry of all attributes together
@@ -49,7 +50,7 @@ def _sentence(pairs, all_pairs):
         return ""
     texts = [f"{one['name']} {measured(one['value'], one.get('se'), one.get('low'), one.get('high'))} {one['unit']}"
              for one in all_pairs[:4]]
-    return f"Of all {pairs:,} pairs of image and decision: " + ", ".join(text.strip() for text in texts) + "."
+    return f"Of all {counted(pairs, 'pair')} of image and decision: " + ", ".join(text.strip() for text in texts) + "."
 
 
 def reconstructions(results):

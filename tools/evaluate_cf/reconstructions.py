@@ -7,6 +7,7 @@ from typing import Optional
 
 from common import console, flags, parallel
 from common.errors import InputError
+from common.numerals import counted
 from common.options import REQUIRED, option
 from tools.evaluate_cf import findings
 from tools.evaluate_cf.options import SetOptions
@@ -149,7 +150,7 @@ def _job(options, name, folder, gan, images, names, source, reconstructions, dev
                         again=job.resumes)
         return results, [folder / ROWS]
 
-    line = f"would compare {len(names):,} images with their reconstructions into {folder}"
+    line = f"would compare {counted(len(names), 'image')} with their reconstructions into {folder}"
     return job.run(work, lambda: (line, {"quality_images": len(names)}), device)
 
 

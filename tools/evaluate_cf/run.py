@@ -4,6 +4,7 @@ from pathlib import Path
 
 from common import console, parallel
 from common.errors import InputError
+from common.numerals import counted
 from tools.evaluate_cf import findings
 
 PROG = "evaluate_cf"
@@ -31,7 +32,8 @@ def evaluate(request):
               inputs=inputs and inputs + sets.inputs(), show=show, summary=findings.evaluation)
     if job.answer() is None:
         sets.open()
-    line = f"would measure {found.pairs:,} pairs of {len(found.files):,} batches into {folder}"
+    batches = counted(len(found.files), "batch", "batches")
+    line = f"would measure {counted(found.pairs, 'pair')} of {batches} into {folder}"
     return job.run(lambda: _measure(request, material, sets, job) if parallel.is_main() else ({}, []),
                    lambda: (line, {"pairs": found.pairs}), device)
 

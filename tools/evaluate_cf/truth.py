@@ -3,6 +3,7 @@
 import numpy as np
 
 from common import console
+from common.numerals import counted
 
 
 def add_truth(lines, truth, names):
@@ -27,7 +28,7 @@ def add_truth(lines, truth, names):
             if gap:
                 line[f"measure_{name}"] = (now - then) / gap * (1 if wanted else -1)
     if missing:
-        console.say(f"note: the table of truth lacks {missing} of {len(lines)} pairs")
+        console.say(f"note: the table of truth lacks {missing} of {counted(len(lines), 'pair')}")
 
 
 def _gaps(truth):

@@ -10,6 +10,7 @@ from common.datasets.dlas.chunked.centers import read_centers
 from common.errors import InputError, as_input_error
 from common.files import open_regular
 from common.images.suffixes import is_image
+from common.numerals import counted
 from common.record import RECORD, read_record
 from tools.extract_subimages.records import FLAT_GEOMETRY, GEOMETRY, listed_files, read_about, read_lines
 
@@ -41,7 +42,8 @@ class Report:
                 self.problem(name, "is missing")
         flat, told = (root / FLAT_GEOMETRY), (record.get("results") or {}).get("extracted")
         if flat.is_dir() and isinstance(told, int) and len(list(flat.glob("*.jsonl"))) < told:
-            self.problem(FLAT_GEOMETRY, f"{len(list(flat.glob('*.jsonl')))} files for {told} photos")
+            files = counted(len(list(flat.glob("*.jsonl"))), "file")
+            self.problem(FLAT_GEOMETRY, f"{files} for {counted(told, 'photo')}")
 
     @contextmanager
     def reading(self, place):

@@ -10,6 +10,7 @@ from common.errors import InputError
 from common.files import TEMPORARY, write_bytes
 from common.formats.tables import write_table
 from common.job import Job
+from common.numerals import counted
 from common.record import LOCK, RECORD, read_record
 from tools.extract_subimages import findings
 from tools.extract_subimages.checks import pair_folders
@@ -152,7 +153,7 @@ def _nothing(extraction):
     for path, reason, detail in extraction.rows():
         kinds.setdefault(reason, []).append(f"{path} ({detail})" if detail else path)
     told = "; ".join(f"{len(paths)} {reason}, such as {paths[0]}" for reason, paths in sorted(kinds.items()))
-    return InputError(f"none of {len(extraction.rows())} images gave a tile: {told}",
+    return InputError(f"no tile from {counted(len(extraction.rows()), 'image')}: {told}",
                       where=", ".join(extraction.options.input_folder),
                       do="Smaller --min_size and --crop_sz take smaller photos")
 
@@ -192,7 +193,7 @@ def show(results):
     for reason, number in results["skipped"].items():
         console.say(f"skipped: {number} {reason} (named in {os.path.join(results['folder'], SKIPPED)})")
     for note, number in results.get("notes", {}).items():
-        console.say(f"{number} photos {note}")
+        console.say(f"{counted(number, 'photo')} {note}")
     if results.get("orphans"):
         what_of = "folders belong" if what == "chunks" else "photos' tiles belong"
         console.say(f"{len(results['orphans'])} {what_of} to no photo of the input any more, "
@@ -214,6 +215,6 @@ def _dry_run(extraction):
     results = {**extraction.results(), "expected_tiles": tiles,
                "expected_seconds": round(seconds / max(extraction.options.n_thread, 1), 1)}
     more = "".join(f", write {name}" for name in published_names(extraction.options))
-    return (f"would cut {len(extraction.units) - unclear} photos into {tiles:,} tiles in "
+    return (f"would cut {counted(len(extraction.units) - unclear, 'photo')} into {counted(tiles, 'tile')} in "
             f"{extraction.options.save_folder}{more}, about {results['expected_seconds']:.0f} s; "
             f"{unclear + results['num_skipped']} would be skipped"), results

@@ -6,6 +6,7 @@ from pathlib import Path
 from common.datasets.dlas.chunked.index import HIDDEN, REFERENCES
 from common.datasets.dlas.chunked.packed import read_rows, stored_bytes
 from common.formats.tars import tar_members
+from common.numerals import counted
 from tools.extract_subimages.folder_checks import check_ranges
 from tools.extract_subimages.packed import utf8
 
@@ -91,7 +92,7 @@ def _check_chunk(path, line, samples, report, decode):
     if f"{name}/ref" not in mine:
         report.problem(f"{path.name}: {name}", "the reference is missing")
     if len(mine) - (f"{name}/ref" in mine) != header["tiles"]:
-        report.problem(f"{path.name}: {name}", f"{len(mine) - 1} tiles, the index tells {header['tiles']}")
+        report.problem(f"{path.name}: {name}", f"{counted(len(mine) - 1, 'tile')}, the index tells {header['tiles']}")
     for key, (data, offset, told) in mine.items():
         stem = key.rpartition("/")[2]
         if offset is not None and offsets.get(stem) != offset:

@@ -8,6 +8,7 @@ from pathlib import Path
 from common import parallel
 from common.errors import InputError
 from common.files import TEMPORARY
+from common.numerals import counted
 from common.units import is_whole_png, make_pipelined, stored_arrays
 
 FOLDERS = {"imgs": "", "layouts": "save_layouts", "blobs": "save_blobs", "blobs_labeled": "label_blobs"}  # and flags
@@ -47,7 +48,7 @@ class Generation:
     def rehearse(self):
         """Return (line, results) of --dry_run."""
         height, width = self.results()["image_size"]
-        return f"would generate {self.options.n_imgs:,} images of {height} x {width} px into {self.folder}", \
+        return f"would generate {counted(self.options.n_imgs, 'image')} of {height} x {width} px into {self.folder}", \
             self.results()
 
     def results(self):

@@ -8,6 +8,7 @@ from common.activations.run import ActivationRun, checkpoint_or_default, earlier
 from common.diffusion.schedules import check_level
 from common.effects import check_effects
 from common.errors import InputError
+from common.numerals import counted
 from tools.generate_dataset import findings
 from tools.generate_dataset.pictures import EarlierPictures
 
@@ -32,7 +33,7 @@ def generate(request):
     run = Generation(request, options, network, weights, sampling, earlier)
     pictures = [Tree(options.images_from, GENERATED).images] if options.images_from else []
     return run.carry_out({"checkpoint": weights["sha256"]}, [options.checkpoint_path, *pictures], lambda: (
-        f"would generate {options.num_samples:,} images ({sampling.calls} network calls each) into "
+        f"would generate {counted(options.num_samples, 'image')} ({sampling.calls} network calls each) into "
         f"{run.tree.images}",
         {"num_samples": options.num_samples, "network_calls": sampling.calls, "output_dir": options.output_dir}),
         device)
@@ -58,7 +59,7 @@ def settle(options):
                          where=f"--noise {options.noise}", do="Use the same, another folder, or --overwrite")
     existing = earlier.get("num_samples")
     if isinstance(existing, int) and existing > options.num_samples:
-        console.say(f"note: {options.output_dir} already has {existing:,} samples")
+        console.say(f"note: {options.output_dir} already has {counted(existing, 'sample')}")
         settled["num_samples"] = existing
     if settled["input_mode"] != "sampling":
         settled["input_mode"] = settle_feeding(settled["input_mode"], options.conditioning_sigma)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from common import parallel
 from common.errors import InputError
 from common.files import TEMPORARY
+from common.numerals import counted
 from common.units import is_whole_png, make_pipelined, stored_arrays
 from tools.generate_ffhq.layout import PREVIEW
 
@@ -36,7 +37,7 @@ class Generation:
     def rehearse(self):
         """Return (line, results) of --dry_run."""
         folders = ", ".join(map(str, self.layout.folders.values()))
-        return f"would generate {self.options.num_images:,} images of {self.network.size} px into {folders}", \
+        return f"would generate {counted(self.options.num_images, 'image')} of {self.network.size} px into {folders}", \
             self.results()
 
     def results(self):

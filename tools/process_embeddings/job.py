@@ -12,6 +12,7 @@ from common.effects import check_effects
 from common.errors import InputError
 from common.files import fingerprint, write_json, write_text
 from common.job import Job
+from common.numerals import counted
 from tools.process_embeddings import embed, explorer, findings, maps, overlap, read, reduce, write
 from tools.process_embeddings.classes import find_classes
 
@@ -130,7 +131,7 @@ def make_map(base, further, options, folder):
     reducer, embedding = embed.fit_map(features, options.n_neighbors, options.min_dist, options.metric,
                                        options.n_components, seed, found if options.metric == "euclidean" else None)
     for item in further:
-        console.say(f"projecting '{item.name}' into the fitted map: {len(item.records)} samples")
+        console.say(f"projecting '{item.name}' into the fitted map: {counted(len(item.records), 'sample')}")
         extra = reduce.project(item.rows, scaler, components)
         features = np.concatenate([features, extra])
         embedding = np.concatenate([embedding, embed.project_into(reducer, extra)])

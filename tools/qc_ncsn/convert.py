@@ -7,6 +7,7 @@ from typing import Optional
 
 from common.cli import Outcome, run
 from common.errors import InputError
+from common.numerals import counted
 from common.options import REQUIRED, CommonOptions, option
 from common.score.config import check_same_model
 from common.score.config_files import configuration
@@ -52,7 +53,7 @@ def main(options):
         remove_abandoned(target)
         results = convert(options, source, target)
     what = "up to date" if exists else "would be written" if options.dry_run else "written"
-    console.say(f"{target}: {what}, {results['entries']} entries, {results['weights']} weights")
+    console.say(f"{target}: {what}, {counted(results['entries'], 'entry', 'entries')}, {results['weights']} weights")
     return Outcome(results, [] if options.dry_run else [str(target)])
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from common.cli import Outcome, leave, run
 from common.errors import InputError
 from common.files import check_replaces, check_writable, remove_abandoned, write_text
+from common.numerals import counted
 from common.options import REQUIRED, CommonOptions, option
 
 EPILOG = """examples:
@@ -81,7 +82,7 @@ def summarise(owners, cards, output, results, dry_run):
         console.say(f"{left:,} more on the page")
     for name in results["unreadable"]:
         console.say(f"unreadable: {name}")
-    counts = f"{results['runs']:,} runs, {results['tables']:,} tables, {results['pictures']:,} pictures"
+    counts = ", ".join(counted(results[f"{noun}s"], noun) for noun in ("run", "table", "picture"))
     console.say(f"{'would write' if dry_run else 'wrote'} {output}: {counts}, {results['page_bytes'] / 1e6:.1f} MB")
 
 

@@ -7,6 +7,7 @@ from common import console
 from common.cli import Outcome
 from common.errors import InputError
 from common.formats.tars import tar_errors, tar_members
+from common.numerals import counted
 from common.record import RECORD
 
 ARCHIVE = "fid_stats.tar.gz"
@@ -78,7 +79,7 @@ def _copy_in(path, folder, overwrite):
         remove_abandoned(target)
         write_bytes(target, data)
         copied += 1
-    console.say(f"{copied} files copied from {path} to {folder}")
+    console.say(f"{counted(copied, 'file')} copied from {path} to {folder}")
 
 
 def _holds_images(place):

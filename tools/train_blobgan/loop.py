@@ -13,6 +13,7 @@ from common.errors import InputError, as_input_error
 from common.files import remove_leftovers
 from common.images.grids import save_grid, viewing_scale
 from common.networks.blobgan.files import checkpoint_name, write_checkpoint, write_pair
+from common.numerals import counted
 from common.training.ema import Average
 from common.training.keep import FID, Checkpoints, Periodic
 from common.training.log import Log
@@ -274,7 +275,8 @@ class BlobGANTraining:
         if results["damaged"]:
             console.say(f"warning: {results['damaged']:,} unreadable images were replaced by other draws")
         if results["skipped_steps"]:
-            console.say(f"warning: {results['skipped_steps']:,} steps were skipped: their numbers were not finite")
+            skipped = counted(results["skipped_steps"], "step")
+            console.say(f"warning: skipped {skipped} whose numbers were not finite")
         console.say(f"next: python -m tools.generate_blobgan {results.get('best_checkpoint', results['checkpoint'])} "
                     "-n 16 --save_blobs")
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from common import console, parallel
 from common.effects import note_idle, without_effect
 from common.errors import InputError
+from common.numerals import counted
 from tools.train_blobgan import findings
 
 PROG = "train_blobgan"
@@ -123,5 +124,5 @@ def rehearse(options, config, images, run):
                 f"{gigabytes(one.peak)} with one")
     results = {"steps": left, "images": len(images), "parameters": memory.parameters, "memory_bytes": memory.peak,
                "memory_bytes_of_one_image": one.peak}
-    return (f"would train {left:,} steps at batch size {options.batch_size} on {len(images):,} images into "
+    return (f"would train {counted(left, 'step')} at batch size {options.batch_size} on {len(images):,} images into "
             f"{options.output_dir}", results)

@@ -10,6 +10,7 @@ import numpy as np
 from common.errors import InputError
 from common.files import read_json
 from common.networks.decision_networks import DRIVING, REASONS
+from common.numerals import counted
 from tools.train_decision_model.sources import Source, note_missing, present
 
 ACTIONS = "{}_25k_images_actions.json"
@@ -32,7 +33,7 @@ def open_bddoia(folder, with_reasons=False):
         part, absent = present(root, names, targets)
         notes += note_missing(absent, len(names))
         if confused:
-            notes.append(f"note: {confused:,} images of {path.name} are marked as confused and left out")
+            notes.append(f"note: left out {counted(confused, 'image')} of {path.name}, marked as confused")
         if renamed:
             notes.append(f"note: {renamed:,} reasons of {reasons.name} bear another name than the image at their "
                          "place; they are matched by position, as published models were trained")

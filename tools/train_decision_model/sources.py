@@ -17,6 +17,7 @@ from common.datasets.sets.imageset import CompressedImages
 from common.errors import InputError
 from common.images.decode import read_header
 from common.images.squash import SquashOrCrop
+from common.numerals import counted
 
 NAMED = 3  # missing images that a note names
 TALLEST = 256  # px, of pictures whose size nobody gave
@@ -143,12 +144,13 @@ def note_repeated(train, val):
     """
     own, others = train.paths(), val.paths()
     known, notes = {*own}, []
-    for found, what in (([path for path in others if path in known], "held-out images are trained on, too"),
-                        ([path for paths in (own, others) for path, count in Counter(paths).items() if count > 1],
-                         "images stand in the labels several times")):
+    for found, noun, what in (
+            ([path for path in others if path in known], "held-out image", "also among the images to train on"),
+            ([path for paths in (own, others) for path, count in Counter(paths).items() if count > 1],
+             "image", "more than once in the labels")):
         if found:
             names = ", ".join(found[:NAMED]) + (", ..." if len(found) > NAMED else "")
-            notes.append(f"note: {len(found):,} {what}: {names}")
+            notes.append(f"note: {counted(len(found), noun)} {what}: {names}")
     return notes
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from common import console, parallel
 from common.effects import check_effects
 from common.errors import InputError
+from common.numerals import counted
 from tools.train_decision_model import findings
 
 PROG = "train_decision_model"
@@ -93,6 +94,7 @@ def rehearse(options, source, run):
     """Return (the line for --dry_run, its results)."""
     left = options.steps - (run.done if run else options.steps)
     console.say(f"{options.arch} at {options.size}: {', '.join(source.names[:8])}{', ...' * (len(source.names) > 8)}")
-    return (f"would train {left:,} steps at batch size {options.batch_size} on {len(source.train):,} images into "
+    steps = counted(left, "step")
+    return (f"would train {steps} at batch size {options.batch_size} on {len(source.train):,} images into "
             f"{options.output_dir}, {len(source.val):,} held out",
             {"steps": left, "images": len(source.train), "held_out": len(source.val), "missing": source.missing})

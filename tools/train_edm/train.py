@@ -6,6 +6,7 @@ from pathlib import Path
 from common import console, parallel
 from common.effects import check_effects
 from common.errors import InputError
+from common.numerals import counted
 from tools.train_edm import findings
 
 PROG = "train_edm"
@@ -55,7 +56,8 @@ def rehearse(options, config, source, run):
     """Return (the line for --dry_run, its results)."""
     left = options.steps - (run.done if run else options.steps)
     images = int((source.classes >= 0).sum())
-    return (f"would train {left:,} steps at batch size {options.batch_size} on {images:,} images of {config.label_dim} "
+    steps = counted(left, "step")
+    return (f"would train {steps} at batch size {options.batch_size} on {images:,} images of {config.label_dim} "
             f"classes into {options.output_dir}", {"steps": left, "images": images, "classes": config.label_dim})
 
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from common import console, parallel
+from common.numerals import counted
 from tools.train_encoder import findings
 
 OWNS = ("state.pth", "log.jsonl", "last.pt", "best.pt", "step_*.jpg", "val_images_results.json", "tensorboard", "wandb")
@@ -57,6 +58,7 @@ def rehearse(options, material, run):
     parameters = sum(parameter.numel() for parameter in material.network.parameters())
     terms = ", ".join(f"{weight:g} {term}" for term, weight in material.weights.items() if weight)
     console.say(f"encoder of {parameters:,} parameters, latents of {material.config.outputs:,}; terms: {terms}")
-    pictures = f" on {len(material.real):,} pictures" if material.real else ""
-    return (f"would train {left:,} steps at batch size {options.batch_size}{pictures} into {options.output_dir}",
+    pictures = f" on {counted(len(material.real), 'picture')}" if material.real else ""
+    steps = counted(left, "step")
+    return (f"would train {steps} at batch size {options.batch_size}{pictures} into {options.output_dir}",
             {"steps": left, "parameters": parameters})

@@ -8,6 +8,7 @@ from common.datasets.degradations import check_factor
 from common.effects import check_effects
 from common.errors import InputError, Parameter
 from common.flags import parse_factors
+from common.numerals import counted
 from common.paths import is_below
 
 REFUSED = {  # why the flag's default is its only value
@@ -99,7 +100,7 @@ def degradations(options, size):
     except ValueError as error:
         raise InputError("expected numbers", where=where, do="Pass for example .5,.25,.25") from error
     if len(shares) != len(factors):
-        raise InputError(f"{len(shares)} probabilities for {len(factors)} factors", where=where,
+        raise InputError(f"{len(shares)} probabilities for {counted(len(factors), 'factor')}", where=where,
                          do="Pass one for each of --resize_factors")
     if not all(math.isfinite(share) and share >= 0 for share in shares) or abs(sum(shares) - 1) > 1e-6:
         raise InputError("probabilities must be 0 or more and sum to 1", where=where, do="Correct the values")

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from common import console, parallel
 from common.errors import InputError
+from common.numerals import counted
 from tools.train_quantile_encoder import findings
 
 PROG = "train_quantile_encoder"
@@ -72,5 +73,6 @@ def rehearse(options, material, run):
     left = options.max_steps - (run.done if run else options.max_steps)
     console.say(f"factors {', '.join(options.resize_factors)} at {options.encoder_size} px, "
                 f"{len(material.centre):,} coordinates")
-    return (f"would train {left:,} steps at batch size {options.batch_size} on {len(material.generated):,} images "
+    steps = counted(left, "step")
+    return (f"would train {steps} at batch size {options.batch_size} on {len(material.generated):,} images "
             f"into {options.exp_dir}", {"steps": left, "images": len(material.generated)})

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from common.errors import InputError
 from common.files import system_errors
+from common.numerals import counted
 
 PUBLISHED = "https://image-net.org/download-images (downsampled)"
 PICKLE = re.compile(r"train_data_batch_\d+|val_data")
@@ -93,10 +94,12 @@ def _notes(folder, unread, others, missing):
         notes.append(f"note: {folder}: batches are missing ({', '.join(map(str, missing[:SHOWN]))}"
                      f"{', ...' if len(missing) > SHOWN else ''}); images are numbered over those that are there")
     if unread:
-        notes.append(f"note: {folder}: skipped {len(unread):,} batches of another subset ({_some(unread)}); see "
+        skipped = counted(len(unread), "batch", "batches")
+        notes.append(f"note: {folder}: skipped {skipped} of another subset ({_some(unread)}); see "
                      f"--npz_subset")
     if others:
-        notes.append(f"note: {folder}: skipped {len(others):,} files that are no batches by name ({_some(others)})")
+        skipped = counted(len(others), "file")
+        notes.append(f"note: {folder}: skipped {skipped} not named as a batch ({_some(others)})")
     return notes
 
 

@@ -17,6 +17,7 @@ from common.files import read_regular, system_errors
 from common.formats.zips import open_zip, zip_errors
 from common.images.network_size import decode_image, prepare_image
 from common.images.suffixes import images_among
+from common.numerals import counted
 
 LABELS = "dataset.json"
 LOOKED_AT = 1000  # entries in the search for a split
@@ -176,7 +177,7 @@ class ImageTree:
         named = set(folders) - {""} if are_numbers(set(folders) - {""}) else set(folders)
         numbers = number_folders(named, place)
         self.class_names = {number: name for name, number in sorted(numbers.items(), key=lambda item: item[1])}
-        return self._looked_up(folders, numbers, "that lie in no class folder", self.names)
+        return self._looked_up(folders, numbers, "in no class folder", self.names)
 
     def _folder(self, name):
         """Return the name of an image's own folder below the split, "" for none."""
@@ -188,7 +189,7 @@ class ImageTree:
         unknown = [name for key, name in zip(keys, names) if key not in numbers]
         if unknown:
             some = ", ".join(sorted(set(unknown))[:5])
-            self.notes.append(f"warning: skipped {len(unknown):,} images {what} ({some})")
+            self.notes.append(f"warning: skipped {counted(len(unknown), 'image')} {what} ({some})")
         return [numbers.get(key, -1) for key in keys]
 
     def _by_label(self, labels, imagenet):
@@ -202,7 +203,7 @@ class ImageTree:
                              do="Use --class_map none")
         self.labelled, missing = True, labels.keys() - set(self.names)
         if missing:
-            self.notes.append(f"warning: {len(missing):,} images of {LABELS} are not there ({min(missing)})")
+            self.notes.append(f"warning: missing {counted(len(missing), 'image')} of {LABELS} ({min(missing)})")
         self.class_names = None if imagenet else {n: f"class_{n}" for n in sorted(set(labels.values()))}
         return self._looked_up(self.names, labels, f"without a label in {LABELS}", self.names)
 

@@ -9,6 +9,7 @@ from common.datasets.sets.imageset import ArrayImages
 from common.datasets.sets.locate import check_labels, missing_data
 from common.errors import InputError
 from common.formats.tars import open_gzip, tar_errors
+from common.numerals import counted
 
 PUBLISHED = {"mnist": "https://ossci-datasets.s3.amazonaws.com/mnist/",
              "fmnist": "https://github.com/zalandoresearch/fashion-mnist"}
@@ -45,7 +46,7 @@ def _read(name, split, roots):
     images, labels = (_read_idx(path, axes) for path, axes in zip(paths, (3, 1)))
     labels = check_labels(labels, 0, 9, paths[1], do=f"Download it again from {PUBLISHED[name]}")
     if len(images) != len(labels) or not len(images):
-        raise InputError(f"{len(images)} images and {len(labels)} labels", where=paths[0],
+        raise InputError(f"{counted(len(images), 'image')} and {len(labels)} labels", where=paths[0],
                          do=f"Download both files again from {PUBLISHED[name]}")
     return images, labels
 

@@ -9,6 +9,7 @@ import zlib
 from common.datasets.sets.imageset import ArrayImages
 from common.datasets.sets.locate import check_labels
 from common.errors import InputError
+from common.numerals import counted
 
 PUBLISHED = "http://ufldl.stanford.edu/housenumbers/"
 # What damaged files raise in loadmat beside its own MatReadError; NotImplementedError is that of MATLAB 7.3.
@@ -44,7 +45,7 @@ def open_svhn(split, path, size=None):
         )
     labels = check_labels(labels.reshape(-1), 1, 10, path, "y", do=f"Download it from {PUBLISHED}")
     if len(labels) != images.shape[3]:
-        raise InputError(f"{images.shape[3]} images and {len(labels)} labels", where=path,
+        raise InputError(f"{counted(images.shape[3], 'image')} and {len(labels)} labels", where=path,
                          do=f"Download it from {PUBLISHED}")
     images = np.ascontiguousarray(images.transpose(3, 0, 1, 2))
     return ArrayImages("svhn", split, [images], labels % 10, size=size)

@@ -20,7 +20,7 @@ from tools.extract_subimages.sources import find_sources
 
 NAMES = ("a.jpg", "b.jpeg", "c.JPG", "d.PNG", "e.png", "f.webp", "g.JPEG")
 OTHERS = ("x.heic", "y.txt", "z.HEIC", "labels.json", ".hidden.png")
-NOTE = "skipped 6 files that are not images by name: .heic (4), .txt (2)"
+NOTE = "skipped 6 files without the suffix of an image: .heic (4), .txt (2)"
 
 
 @pytest.fixture(autouse=True)

@@ -54,7 +54,7 @@ def test_nan_row(tmp_path):
     lower = arrays()[LOWER]
     lower[4, 2] = np.nan
     path = save(tmp_path / "outputs.npz", **{LOWER: lower})
-    with pytest.raises(InputError, match=r"row 4 of 'all_sv_hat_lq' holds NaN or infinity \(1 rows do\)"):
+    with pytest.raises(InputError, match=r"row 4 of 'all_sv_hat_lq' holds NaN or infinity \(in 1 row\)"):
         Outputs(path).columns([2])
 
 

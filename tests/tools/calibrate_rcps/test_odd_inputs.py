@@ -190,7 +190,7 @@ def test_pictures_that_others_put_beside_end_points_stay(tree, generator, tmp_pa
     assert "easy_00003.png: is in the way" in refusal_of("calibrate_rcps", *command)
     tmp_path.joinpath("ends", "easy_00003.png").unlink()
     ended = call_tool("calibrate_rcps", *command, "--overwrite")
-    assert "would draw 1 images at 3 levels" in ended.err
+    assert "would draw 1 image at 3 levels" in ended.err
     assert "remove" not in ended.err
 
 

@@ -110,7 +110,7 @@ def test_equal_pairs_are_counted_and_not_in_the_mean_of_psnr(here, sets):
     results = run("restored", "good")
     assert results["num_equal"] == 1
     assert results["psnr"] == pytest.approx(np.mean([psnr(restored, good) for _, good, restored in sets[1:]]), rel=1e-9)
-    assert any("1 pairs are equal" in note for note in results["notes"])
+    assert any("1 equal pair left out of the mean" in note for note in results["notes"])
     alone = run("good", "good", "--output_dir", "out")
     assert "PSNR (dB),inf,," in (here / "out" / "table.csv").read_text()
     assert (alone["psnr"], alone["num_equal"], alone["ssim"]) == (None, 5, pytest.approx(1))
@@ -119,7 +119,7 @@ def test_equal_pairs_are_counted_and_not_in_the_mean_of_psnr(here, sets):
 def test_images_without_a_partner_are_refused_or_left_out(here, sets):
     (here / "restored" / f"{sets[0][0]}.bmp").unlink()
     line = refusal_of("compute_fid", "pairs", "restored", "good", "--quiet")
-    assert f"1 images without a partner of equal name, the first is '{sets[0][0]}'" in line
+    assert f"1 image without a partner of equal name, the first is '{sets[0][0]}'" in line
     results = run("restored", "good", "--common")
     assert results["num_pairs"] == 4
     assert "left out" in results["notes"][0]
@@ -140,7 +140,7 @@ def test_a_pair_that_cannot_be_read_is_named_and_counted(here, sets):
     (("restored", "good", "--crop_border", "20"), "error: --crop_border 20: nothing is left"),
     (("restored", "good", "--crop_border", "15"), "pixels are less than SSIM's window of 11"),
     (("restored", "images.npy"), "one has names, the other rows"),
-    (("one", "good", "--common"), "1 images without a partner"),
+    (("one", "good", "--common"), "1 image without a partner"),
     (("wrong", "good", "--common"), "its images are 30 x 30 and 48 x 40 pixels"),
     (("double", "good", "--common"), "two images are called 'a/0' but for their ending"),
 ])

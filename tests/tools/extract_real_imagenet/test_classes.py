@@ -82,7 +82,7 @@ def test_A2_folders_that_cannot_be_numbers_are_refused(workplace, folders, what)
 def test_A2_images_beside_numbered_folders_have_no_class(workplace):
     write_images(workplace / "set", ["val/2/a.png", "val/10/a.png", "val/loose.png"])
     text = said("--imagenet_dir", "set", "--class_map", "none")
-    assert "warning: skipped 1 images that lie in no class folder (val/loose.png)" in text
+    assert "warning: skipped 1 image in no class folder (val/loose.png)" in text
     assert {path: entry[0] for path, entry in classes_of().items()} == {"val/2/a.png": 2, "val/10/a.png": 10}
 
 
@@ -157,8 +157,8 @@ def test_A8_images_without_a_label_and_labels_without_an_image_are_counted(workp
     (workplace / "set" / names[0]).unlink()
     write_images(workplace / "set", ["00009/other.png"])
     text = said("--imagenet_dir", "set")
-    assert f"warning: 1 images of dataset.json are not there ({names[0]})" in text
-    assert "warning: skipped 1 images without a label in dataset.json (00009/other.png)" in text
+    assert f"warning: missing 1 image of dataset.json ({names[0]})" in text
+    assert "warning: skipped 1 image without a label in dataset.json (00009/other.png)" in text
     assert open_images(EdmTrainOptions(data="set", conditional=False))[1].classes.tolist() == [0, 0, 0]
     (workplace / "set" / "dataset.json").write_text(json.dumps({"labels": [[names[1], 1], [names[1], 2]]}))
     with pytest.raises(InputError, match="has two labels"):

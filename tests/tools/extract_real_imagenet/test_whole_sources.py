@@ -79,7 +79,7 @@ def test_A9_pickles_beside_npz_are_read_once(workplace):
         shutil.copy(workplace / "pickles" / f"train_data_batch_{number}", workplace / "npz")
     text = said("--npz_dir", "npz")
     assert len(classes_of()) == len(pixels)
-    assert "skipped 1 files that are no batches by name (train_data_batch_2)" in text
+    assert "skipped 1 file not named as a batch (train_data_batch_2)" in text
 
 
 def test_A9_files_that_are_not_read_are_counted(batches):
@@ -88,8 +88,8 @@ def test_A9_files_that_are_not_read_are_counted(batches):
     (batches / "train_data_batch_4.npz.part").write_bytes(b"half")
     (batches / "train_data_batch_3.npz").rename(batches / "train_data_batch_3.NPZ")
     text = said("--npz_dir", "npz")
-    assert "skipped 2 files that are no batches by name (notes.txt, train_data_batch_4.npz.part)" in text
-    assert "skipped 1 batches of another subset (val_data.npz)" in text
+    assert "skipped 2 files not named as a batch (notes.txt, train_data_batch_4.npz.part)" in text
+    assert "skipped 1 batch of another subset (val_data.npz)" in text
     assert len(classes_of()) == 18
 
 

@@ -197,7 +197,7 @@ def test_what_gives_no_tiles_is_named_and_counted(tmp_path):
 def test_nothing_to_write_is_status_2_and_leaves_nothing(tmp_path):
     write(tmp_path / "in" / "small.png", photo(0, 20, 20))
     line = refuse(tmp_path / "in", tmp_path / "out")
-    assert "none of 1 images gave a tile: 1 too small, such as small.png (20x20" in line
+    assert "no tile from 1 image: 1 too small, such as small.png (20x20" in line
     assert not (tmp_path / "out").exists()
     (tmp_path / "empty").mkdir()
     assert "this folder is empty" in refuse(tmp_path / "empty", tmp_path / "out")

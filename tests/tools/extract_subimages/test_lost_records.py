@@ -110,7 +110,7 @@ def test_S20_what_the_record_lists_and_is_lost_is_named(words, lost, tmp_path):
     shutil.rmtree(path) if path.is_dir() else path.unlink()
     line = refusal_of(TOOL, "inspect", tmp_path / "out", "--preview", "0", "--quiet")
     assert "1 problems: " in line
-    assert f"{lost}: is missing" in line or "geometry: 1 files for 2 photos" in line
+    assert f"{lost}: is missing" in line or "geometry: 1 file for 2 photos" in line
     assert "Errno" not in line
 
 

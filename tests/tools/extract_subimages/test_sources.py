@@ -80,7 +80,7 @@ def test_S6_further_pages_are_counted(tmp_path):
         assert results["notes"] == {"with further pages or frames, of which the first was taken": 1}
         (tmp_path / "out" / "skipped.csv").unlink()
     ended = call("--input_folder", tmp_path / "in", "--save_folder", tmp_path / "out", *SMALL)
-    assert "1 photos with further pages" in ended.err
+    assert "1 photo with further pages" in ended.err
 
 
 def test_S17_only_regular_files_are_read(tmp_path):

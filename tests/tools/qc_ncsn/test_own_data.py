@@ -148,7 +148,7 @@ def test_Q7_an_unreadable_image_is_replaced_and_a_repaired_set_goes_on(repair, t
     repair(folder, path)
     ended = call(*words, "--n_iters", "7", "--json")
     assert ended.status == 0, ended.err
-    assert "1 images that could not be read have been repaired or removed" in ended.err
+    assert "1 unreadable image repaired or removed since" in ended.err
     assert ended.results["step"] == 7
     assert call(*words, "--n_iters", "7").status == 0  # and answers then
 

@@ -52,7 +52,7 @@ def test_T19_missing_and_confused_images_are_counted_and_named(oia):
     ended = call_tool(TOOL, *BDDOIA)
     assert ended.status == 0, ended.err
     assert "1 of 11 labelled images are not there and are left out: oia/data/train_04.jpg" in ended.err
-    assert "1 images of train_25k_images_actions.json are marked as confused" in ended.err
+    assert "left out 1 image of train_25k_images_actions.json, marked as confused" in ended.err
     results = results_of(TOOL, *BDDOIA)
     assert (results["images"], results["held_out"], results["missing"]) == (10, 6, 2)
     assert results["names"] == list(DRIVING)
@@ -75,13 +75,13 @@ def test_T39_held_out_images_that_are_trained_on_and_repeated_ones_are_counted(o
     changed(ACTIONS, lambda value: value["images"].append(dict(value["images"][0])))
     changed(ACTIONS.replace("train", "val"), lambda value: value["images"][0].update(file_name="train_00.jpg"))
     notes = call_tool(TOOL, *BDDOIA, "--output_dir", "out", "--dry_run").err
-    assert "note: 1 held-out images are trained on, too: " in notes
-    assert "note: 1 images stand in the labels several times: " in notes
+    assert "note: 1 held-out image also among the images to train on: " in notes
+    assert "note: 1 image more than once in the labels: " in notes
 
 
 def test_T39_one_table_for_both_parts_is_said(here):
     words = [word.replace("val/", "train/") for word in TINY]
-    assert "note: 40 held-out images are trained on, too" in call_tool(TOOL, *words, "--dry_run").err
+    assert "note: 40 held-out images also among the images to train on" in call_tool(TOOL, *words, "--dry_run").err
     table = Path("train/truth.csv")
     table.write_text(table.read_text() + "./000.png,1,0\n")
     assert "stands in several rows" in refusal_of(TOOL, *TINY)

@@ -8,6 +8,7 @@ from common import console
 from common.cli import run
 from common.errors import InputError
 from common.job import Job
+from common.numerals import counted
 from common.options import REQUIRED, CommonOptions, option
 from tools.qc_ncsn import findings
 from tools.qc_ncsn.compare.measures import COLUMNS, NO_ERROR, TEXTS, WITH_ERROR, measure, merge
@@ -37,7 +38,7 @@ def main(options):
     works = [WorkDir(name) for name in options.workdirs]
     names = options.names or [work.root.name for work in works]
     if len(names) != len(works):
-        raise InputError(f"{len(names)} names for {len(works)} folders", where="--names",
+        raise InputError(f"{len(names)} names for {counted(len(works), 'folder')}", where="--names",
                          do="Give one name per folder")
     places = [work.root.resolve() for work in works]
     for number, (name, place) in enumerate(zip(names, places)):

@@ -5,6 +5,7 @@ from typing import Optional
 
 from common import flags
 from common.errors import InputError
+from common.numerals import counted
 from common.options import option
 from tools.qc_ncsn import findings
 from tools.qc_ncsn.data import note_changes, open_images
@@ -90,6 +91,6 @@ def evaluate(request, command, folder, measure, show, owns):
         note_changes(images)
         return measure(options, model, images, folder, device, source_text)
 
-    line = (f"would evaluate {model.path} on {options.num_images:,} images, {options.total_repeat} repeats, "
+    line = (f"would evaluate {model.path} on {options.num_images:,} images, {counted(options.total_repeat, 'repeat')}, "
             f"into {folder}")
     return job.run(compute, lambda: (line, {"num_images": options.num_images}), device)

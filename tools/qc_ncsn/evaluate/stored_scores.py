@@ -15,6 +15,7 @@ from common.errors import InputError
 from common.files import fingerprint, read_json, read_npz, write_bytes
 from common.formats.tables import write_table
 from common.job import Job
+from common.numerals import counted
 from common.options import option
 from common.score.config_files import configuration_files
 from tools.qc_ncsn import findings
@@ -189,8 +190,8 @@ def _plan_features(options, measure):
     notes = preparation_notes(generated, reference)
     for note in notes:
         console.say(f"note: {note}")
-    counted = f"{reference.count} images" if reference.count else "unknown number of images"
-    console.say(f"reference: {reference.path} ({counted}, {features_name(reference)})")
+    count = counted(reference.count, "image") if reference.count else "unknown number of images"
+    console.say(f"reference: {reference.path} ({count}, {features_name(reference)})")
 
     def compute():
         context = {"num_generated": generated.count, "num_dataset": reference.count,
@@ -204,12 +205,12 @@ def _check_numbers(options, generated, reference):
     """Raise InputError when there are too few images for --splits or --nearest_k."""
     nearest_k, splits = getattr(options, "nearest_k", 1), getattr(options, "splits", 1)
     if generated.logits is not None and splits > generated.count:
-        raise InputError(f"{splits} splits of {generated.count} images", where="--splits",
+        raise InputError(f"{splits} splits of {counted(generated.count, 'image')}", where="--splits",
                          do="Encode more images, or use fewer splits")
     for side in (generated, reference):
         if side.count is not None and side.count <= nearest_k:
-            raise InputError(f"has {side.count} images, at least {nearest_k + 1} are required", where=side.path,
-                             do="Encode more images")
+            raise InputError(f"has {counted(side.count, 'image')}, at least {nearest_k + 1} are required",
+                             where=side.path, do="Encode more images")
 
 
 def read_nfe(work, ode=False):
@@ -303,7 +304,7 @@ def _values(results):
 
 def _show(command, results):
     rows = [(label, value if isinstance(value, int) else f"{value:.4f}") for label, value in _values(results)]
-    counts = f"{results['num_files']} sample files" if "num_files" in results else (
+    counts = counted(results["num_files"], "sample file") if "num_files" in results else (
         f"{results['num_generated']} samples against {results['num_dataset']} images, features {results['features']}")
     console.show_table(f"{command}: {counts}", ("measure", "value"), rows)
 

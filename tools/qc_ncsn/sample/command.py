@@ -7,6 +7,7 @@ from common import flags
 from common.cli import run
 from common.effects import check_effects, note_idle, without_effect
 from common.errors import InputError
+from common.numerals import counted
 from common.options import option
 from common.score.ranges import sampling_rules
 from tools.qc_ncsn import findings
@@ -140,7 +141,8 @@ def main(request):
     def rehearse():
         count = sum(map(len, rounds))
         singly = f", and each as a PNG into {single}" if png else ""
-        line = f"would sample {count:,} images in {len(rounds)} files with {settings['method']} from {model.path}"
+        line = (f"would sample {counted(count, 'image')} in {counted(len(rounds), 'file')} with {settings['method']} "
+                f"from {model.path}")
         return line + singly, {"num_samples": count, "method": settings["method"]}
 
     def work():

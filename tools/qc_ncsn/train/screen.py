@@ -3,6 +3,7 @@
 from shlex import quote
 
 from common import console, parallel
+from common.numerals import counted
 from common.score.config import FAMILIES
 from tools.qc_ncsn.data import note_changes
 
@@ -13,10 +14,10 @@ def begin(run, images, repaired=0):
         return
     config, loss = run.config, run.config["loss"]
     shape = " x ".join(map(str, images.image_shape))
-    console.say(f"data: {config['data']['dataset']}, {images.split} split, {len(images):,} images of {shape}")
+    console.say(f"data: {config['data']['dataset']}, {images.split} split, {counted(len(images), 'image')} of {shape}")
     note_changes(images)
     if repaired:
-        console.say(f"{repaired:,} images that could not be read have been repaired or removed")
+        console.say(f"{counted(repaired, 'unreadable image')} repaired or removed since")
     console.say(f"network: {FAMILIES[family(config)]}, {run.parameters:,} parameters, on {run.device}")
     if run.options.compile and run.device.type == "cpu":
         console.say("note: compiling for a CPU takes minutes before the first step")
@@ -48,7 +49,8 @@ def plan(run, images, config, work):
     if run is None:
         return f"{work.root}: up to date, nothing to train", {"steps": 0, "images": len(images)}
     steps = run.last - run.done
-    return (f"would train {steps:,} steps at batch size {config['training']['batch_size']} on {len(images):,} images "
+    planned = counted(steps, "step")
+    return (f"would train {planned} at batch size {config['training']['batch_size']} on {len(images):,} images "
             f"of {config['data']['dataset']}, from {run.start}, into {work.root}",
             {"steps": steps, "images": len(images)})
 

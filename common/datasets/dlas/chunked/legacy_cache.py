@@ -14,6 +14,7 @@ import types
 from common.datasets.dlas.chunked import warn
 from common.errors import InputError
 from common.files import atomic_path, system_errors
+from common.numerals import counted
 
 FILE = "cache.pth"
 LARGEST = 1 << 28  # bytes; 10 000 tiles take 0.7 MB
@@ -87,7 +88,8 @@ def _verdict(path, listing):
     existing = {folder.name: folder.tiles.split("/") for folder in listing.folders if folder.tiles}
     if {name: sorted(tiles) for name, tiles in listed.items()} == existing:
         return ""
-    counts = [f"{sum(map(len, side.values()))} tiles in {len(side)} folders" for side in (listed, existing)]
+    counts = [f"{counted(sum(map(len, side.values())), 'tile')} in {counted(len(side), 'folder')}"
+              for side in (listed, existing)]
     return f"{path}{STALE}it lists {counts[0]}, there are {counts[1]}. It is not used, but the original's readers would"
 
 

@@ -9,6 +9,7 @@ import torch
 from common.datasets.dlas.chunked import warn
 from common.datasets.dlas.chunked.base import ChunkedDataset, to_centers, to_planes
 from common.errors import InputError
+from common.numerals import counted
 
 SUFFIX_LENGTH = 12
 RIGHT = re.compile(r"_right(_\d+)?$")
@@ -43,8 +44,8 @@ class FramesDataset(ChunkedDataset):
             if tile < len(self.chunks[number]):
                 later = number
             elif self.broken_images == "raise":
-                raise InputError(f"frame {self.chunks[number].name} has {len(self.chunks[number])} tiles, and no "
-                                 f"number {tile}",
+                tiles = counted(len(self.chunks[number]), "tile")
+                raise InputError(f"frame {self.chunks[number].name} has {tiles}, and no number {tile}",
                                  where=self.MODE, do="Extract all frames with the same options")
             else:
                 warn(f"{self.chunks[number].name}: no tile {tile}; {self.chunks[later].name} takes its place")

@@ -5,6 +5,7 @@ from common.datasets.dlas.chunked.index import SQUARE
 from common.datasets.dlas.chunked.packed import open_packed
 from common.datasets.dlas.chunked.virtual import Squares
 from common.errors import InputError
+from common.numerals import counted
 
 
 def open_chunks(listing, limit=0):
@@ -23,7 +24,7 @@ def open_chunks(listing, limit=0):
         chunks = sorted([*chunks, *open_packed(listing, limit)], key=lambda chunk: chunk.name)
     if not chunks:
         count = len(listing.folders)
-        what = f"{count} folders, none with tiles" if count else "no folders or shards in it"
+        what = f"{counted(count, 'folder')}, none with tiles" if count else "no folders or shards in it"
         raise InputError(f"not a chunked data set: {what}", where=listing.root,
                          do="Pass the save_folder of extract_subimages, with a folder per photo")
     return chunks

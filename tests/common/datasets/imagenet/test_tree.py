@@ -69,7 +69,7 @@ def test_labels_of_the_dataset_tools_go_before_folders(tmp_path):
         tree = ImageTree(tmp_path / place, None, "any")
         assert tree.classes.tolist() == [5, 0, 0, -1]
         assert tree.class_names == {0: "class_0", 5: "class_5"}
-        assert tree.notes == ["warning: skipped 1 images without a label in dataset.json (00001/d.png)"]
+        assert tree.notes == ["warning: skipped 1 image without a label in dataset.json (00001/d.png)"]
     told.write_text('{"labels": null}')
     assert ImageTree(tmp_path / "set", None, "any").classes.tolist() == [0, 0, 1, 1]
     for text in ("[]", '{"labels": [["00000/a.png", [1]]]}', '{"labels": 3}', "{"):

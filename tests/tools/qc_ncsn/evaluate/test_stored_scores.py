@@ -200,7 +200,7 @@ def test_bad_features_are_named_and_nothing_is_written(capsys, encoded):
         ({"logit": broken_logit}, ("fidis",), "row 5 of 'logit' holds NaN or infinity"),
         ({"pool_3": pool[:, :8]}, ("fidis", "prdc"), "8 dimensions"),
         ({"pool_3": None}, ("fidis", "prdc"), "nor pool_3 are in the file, which has logit"),
-        ({"pool_3": pool[:1], "logit": None}, ("fidis", "prdc"), "has 1 images, at least"),
+        ({"pool_3": pool[:1], "logit": None}, ("fidis", "prdc"), "has 1 image, at least"),
         ({"pool_3": pool[0]}, ("fidis",), "expected floats (images, features)"),
         ({"logit": logit[:7]}, ("fidis",), "'pool_3' has 70 rows, 'logit' 7"),
         ({"features": np.array("small-features-v1")}, ("fidis", "prdc"),

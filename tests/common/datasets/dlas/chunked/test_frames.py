@@ -70,7 +70,7 @@ def test_repeated_lists_do_not_join_clips(tmp_path):
 
 def test_frames_with_fewer_tiles(tmp_path):
     root = make_folders(tmp_path / "set", names=CLIPS[:3], tiles=(2, 1, 2))
-    with pytest.raises(InputError, match="clipA_000002_left has 1 tiles"):
+    with pytest.raises(InputError, match="clipA_000002_left has 1 tile"):
         multi(root)[4]
     with pytest.warns(UserWarning, match="clipA_000002_left: no tile 1"):
         assert frames(multi(root, broken_images="next")[4]) == [(0, 1), (2, 1), (2, 1)]

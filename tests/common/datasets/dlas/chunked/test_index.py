@@ -277,7 +277,7 @@ def test_cache_pth_of_an_image_folder_is_no_obstacle(tmp_path):
 
     root = make_folders(tmp_path / "set")
     torch.save([f"{root}/a_left_0/00000001.png"], tmp_path / "set/cache.pth")
-    with pytest.warns(DatasetWarning, match="lists 1 tiles in 1 folders"):
+    with pytest.warns(DatasetWarning, match="lists 1 tile in 1 folder"):
         assert len(names(root)) == 6
 
 
