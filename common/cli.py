@@ -6,6 +6,7 @@ does the rest. Nothing here imports torch.
 
 import contextlib
 import dataclasses
+import errno
 import json
 import os
 import re
@@ -17,7 +18,7 @@ import time
 from dataclasses import dataclass
 
 from common.commands import is_asked
-from common.errors import InputError, Parameter, as_input_error, nearest
+from common.errors import SYSTEM_ADVICE, InputError, Parameter, as_input_error, nearest
 from common.parser import parse
 from common.paths import cache_dir
 
@@ -119,13 +120,20 @@ def _answer(options, prog, folder, show):
 
 
 def in_flags(error, options_class):
-    """Return an InputError about parameters of the library as one about the flags of those names."""
-    names = {item.name for item in dataclasses.fields(options_class)}
+    """Return an InputError about parameters of the library as one about the flags of those names.
+
+    Where a file is missing that was asked for by a default alone, the advice names the flag.
+    """
+    fields = dataclasses.fields(options_class)
+    names = {item.name for item in fields}
+    defaults = {item.default: item.name for item in fields if isinstance(item.default, str)}
     where = error.where  # a path has a name, too
     if isinstance(where, Parameter) and where.name in names:
         where = f"--{where}"
     what, do = (re.sub(r"`(\w+)`", lambda found: f"--{found[1]}" if found[1] in names else found[1], text or "")
                 for text in (error.what, error.do))
+    if what == SYSTEM_ADVICE[errno.ENOENT][0] and str(where) in defaults:
+        do = f"Put it there, or pass --{defaults[str(where)]}"
     return InputError(what, where=where, do=do)
 
 

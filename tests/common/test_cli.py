@@ -1,13 +1,14 @@
 """From words to options to exit statuses."""
 
 import contextlib
+import errno
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, make_dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import List, Optional
@@ -16,7 +17,7 @@ import pytest
 
 from common import console
 from common.cli import _INTERRUPTED, Outcome, _interrupt, dispatch, in_flags, run
-from common.errors import InputError, Parameter
+from common.errors import InputError, Parameter, as_input_error
 from common.options import REQUIRED, CommonOptions, option
 from common.parser import parse
 from common.threads import Threads
@@ -209,6 +210,13 @@ def test_of_several_processes_the_main_one_speaks(rank, monkeypatch, capsys):
 def test_a_parameter_is_shown_as_its_flag_and_a_path_of_that_name_as_it_is():
     for where, shown in ((Parameter("rate", 3), "--rate 3"), (Path("a") / "rate", str(Path("a") / "rate"))):
         assert str(in_flags(InputError("wrong", where=where), Options)).startswith(f"{shown}: ")
+
+
+def test_where_a_default_is_not_there_the_advice_is_its_flag():
+    options = make_dataclass("Options", [("weights", str, option("checkpoints/it.pt", "a file"))])
+    for path, told in (("checkpoints/it.pt", "Put it there, or pass --weights."), ("other.pt", "Check the path.")):
+        error = as_input_error(FileNotFoundError(errno.ENOENT, "", path), where=path)
+        assert str(in_flags(error, options)) == f"{path}: no such file or folder. {told}"
 
 
 def test_an_interruption_of_which_a_library_made_another_error_is_one(capsys):
