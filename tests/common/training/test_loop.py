@@ -77,6 +77,13 @@ def test_it_resumes_to_the_same_bytes_and_log(tmp_path):
     assert rows(tmp_path / "cut") == rows(tmp_path / "whole")
 
 
+def test_a_run_that_begins_at_its_last_step_has_a_state(tmp_path):
+    gan = Gan(tmp_path, last=3)
+    gan.loop.done = 3  # as of a checkpoint that another run left
+    gan.loop.run()
+    assert gan.state.load(gan.path)[0] == 3
+
+
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
 def test_a_signal_ends_it_after_the_step_with_the_state_saved(name, tmp_path):
     before = signal.getsignal(getattr(signal, name))
