@@ -43,7 +43,7 @@ conservative() {
 }
 beside "C-NCSN++ trains" conservative
 
-# 2. One base U; from it U and QC for as many steps again each, with the same images and noises.
+# 2. One base U; from it U and QC for 200 steps more each, with the same images and noises.
 qc train --config u_digits --workdir "$OUT/base" --n_iters 600
 base="$OUT/base/checkpoints/checkpoint_6.pth"
 more=(--restore "$base" --fresh_optimizer --n_iters 800 --config.optim.lr=1e-3 --config.optim.schedule=cosine)
@@ -65,4 +65,4 @@ measure QC
 for job in "${background[@]}"; do wait "$job"; done
 trap - EXIT
 qc compare --workdirs "$OUT"/{U,QC,C,U_PC_2000,U_PC_30} --names U QC C "U, PC sampler" "U, PC in few calls" \
-  --output_dir "$OUT/table" --title "Three score models on 8x8 digits (table 2 in small; last columns: the paper's sampler)"
+  --output_dir "$OUT/table" --title "Three score models on 8x8 digits (table 2 in small), and U by the paper's sampler"

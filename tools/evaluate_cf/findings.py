@@ -14,8 +14,8 @@ def _mean(key, name):
     return Quantity(key, name, better="lower", half=f"{key}_error")
 
 
-MEASURES = (_share("success", "flipped"), _share("oracle_flip", "oracle agrees"),
-            _share("truth", "truth flipped"), _share("kept", "others kept"),
+MEASURES = (_share("success", "flip rate"), _share("oracle_flip", "oracle agreement"),
+            _share("truth", "flip rate of the truth"), _share("kept", "other decisions kept"),
             _mean("perceptual", "perceptual distance"), _mean("lpips", "LPIPS"), _mean("l1", "L1"),
             _mean("blobs_changed", "blobs changed"), Quantity("fid", "FID", better="lower"),
             Quantity("frechet", "Fréchet distance", better="lower"))
