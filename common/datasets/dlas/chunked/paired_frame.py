@@ -32,7 +32,7 @@ class PairedFrameDataset(FramesDataset):
         partners = match_halves([chunk.name for chunk in chunks])
         single = [chunk.name for number, chunk in enumerate(chunks) if number not in partners]
         if single:
-            warn(f"{root}: skipped {counted(len(single), 'folder')} without their other half, the first is {single[0]}")
+            warn(f"{root}: skipped {counted(len(single), 'folder')} without the other half, the first is {single[0]}")
         paired = [chunk for number, chunk in enumerate(chunks) if number in partners]
         if not paired:
             raise InputError("no folder has its other half (_left and _right in the names)", where=root,

@@ -103,7 +103,7 @@ def test_halves_that_stand_alone_are_left_out(tmp_path):
         dataset = create_dataset({**options_for(root), "mode": "paired_frame"})
     assert len(dataset) == 4
     lone = make_folders(tmp_path / "lone", names=("x",))
-    with pytest.warns(UserWarning, match="without their other half"), pytest.raises(InputError, match="vertical_split"):
+    with pytest.warns(UserWarning, match="without the other half"), pytest.raises(InputError, match="vertical_split"):
         create_dataset({**options_for(lone), "mode": "paired_frame"})
 
 
