@@ -52,6 +52,18 @@ def _parsed(first, text):
 _known = lru_cache(maxsize=512)(_parsed)  # the arrays of many files have the same few headers
 
 
+def check_length(shape, dtype, size):
+    """Raise EOFError or ValueError unless `size` bytes behind a header are those of the array that it describes.
+
+    For arrays that are read in place: what is too short there goes on into whatever the file has next.
+    """
+    expected = math.prod(shape) * dtype.itemsize
+    if size < expected:
+        raise EOFError(f"an array {dtype} {tuple(shape)} has {size:,} of {expected:,} bytes")
+    if size > expected:
+        raise ValueError(f"an array {dtype} {tuple(shape)} has {size:,} bytes, its header says {expected:,}")
+
+
 def read_npy(stream, size):
     """Return the array of a .npy stream of `size` bytes, read to its end.
 

@@ -1,9 +1,11 @@
 """Rows of features wherever they lie: an array, or anything with `shape` and slices of rows (step 1)."""
 
+import os
+
 import numpy as np
 
 from common.errors import InputError
-from common.formats.npy import npy_header
+from common.formats.npy import check_length, npy_header
 from common.formats.npz import NpzRows, iterate_npz_rows, npz_shape
 
 BLOCK = 1024  # rows read at a time: 16 MB of 2048 features in float64
@@ -103,6 +105,7 @@ def _map_npy(path):
             shape, columns_first, dtype = npy_header(stream)
             if dtype.hasobject:
                 raise ValueError("it holds Python objects")
+            check_length(shape, dtype, os.fstat(stream.fileno()).st_size - stream.tell())
             return np.memmap(stream, dtype, "r", stream.tell(), shape, "F" if columns_first else "C")
     except (ValueError, EOFError, OverflowError) as error:
         raise InputError(f"cannot be read as a .npy array ({error})", where=path,

@@ -87,7 +87,8 @@ def _check_members(archive):
 def member_start(stream, entry):
     """Return where the bytes of a member begin in the binary stream of its archive.
 
-    Raises BadZipFile where its header is not there or is another's, and where it is encrypted.
+    Raises BadZipFile where its header is not there or is another's, where it ends behind the file, and where it is
+    encrypted. The stream's position is anywhere afterwards.
     """
     stream.seek(entry.header_offset)
     header = stream.read(HEADER.size)
@@ -97,7 +98,10 @@ def member_start(stream, entry):
         raise zipfile.BadZipFile(f"'{entry.filename}' does not begin where the list of members says")
     if (flags | entry.flag_bits) & 1:
         raise zipfile.BadZipFile(f"'{entry.filename}' is encrypted")
-    return entry.header_offset + HEADER.size + name + extra
+    start = entry.header_offset + HEADER.size + name + extra
+    if start + entry.compress_size > stream.seek(0, os.SEEK_END):
+        raise zipfile.BadZipFile(f"'{entry.filename}' ends behind the file")
+    return start
 
 
 def check_sum(entry, data):

@@ -6,7 +6,7 @@ from pathlib import Path
 from common.datasets.sets.imageset import ArrayImages
 from common.datasets.sets.splits import split_rows
 from common.errors import InputError
-from common.formats.npy import npy_header
+from common.formats.npy import check_length, npy_header
 from common.formats.zips import member_start, open_zip, zip_errors
 
 IMAGE_KEYS = ("images", "samples", "data", "arr_0", "x")
@@ -26,7 +26,7 @@ def open_npz(path, split, size=None):
     if path.suffix.lower() == ".npy":
         from common.files import fingerprint
 
-        images, labels, identity = _map(path, 0, path), None, {"files": [fingerprint(path)]}
+        images, labels, identity = _map(path, 0, path.stat().st_size, path), None, {"files": [fingerprint(path)]}
     else:
         images, labels, identity, is_split = _open_arrays(path, split)
     channels_first = _channels_first(images, path)
@@ -55,7 +55,7 @@ def _open_arrays(path, split):
     unnamed = UNNAMED.get(key) if label_key is None else None
     info = members[key]
     if info.compress_type == zipfile.ZIP_STORED:
-        images = _map(path, _member_start(path, info), f"{path}: {key}")
+        images = _map(path, _member_start(path, info), info.file_size, f"{path}: {key}")
     else:
         images = read_npz(path, required=(key,))[key]
         images = images.reshape(_with_channel(images.shape))
@@ -102,10 +102,9 @@ class MappedArray:
         return np.asarray(self._map[rows])
 
 
-def _map(path, start, where):
-    """Return the .npy data that start at byte `start` of a file as MappedArray; InputError when they are not uint8."""
-    import numpy as np
-
+def _map(path, start, size, where):
+    """Return the .npy data in `size` bytes from byte `start` of a file on as MappedArray; InputError when they are not
+    uint8."""
     from common.files import system_errors
 
     try:
@@ -113,13 +112,13 @@ def _map(path, start, where):
             stream.seek(start)
             shape, fortran, dtype = npy_header(stream)
             offset = stream.tell()
+            if not dtype.hasobject:
+                check_length(shape, dtype, start + size - offset)
     except (ValueError, EOFError) as error:
         raise InputError(f"not a complete .npy array ({error})", where=where,
                          do="Recreate the file or copy it again") from error
     shape = _with_channel(shape)
     _check_images(shape, dtype, where)
-    if offset + np.prod(shape, dtype=np.int64) > path.stat().st_size:
-        raise InputError(f"array of shape {shape} is truncated", where=where, do="Recreate the file or copy it again")
     return MappedArray(path, offset, shape, "F" if fortran else "C")
 
 

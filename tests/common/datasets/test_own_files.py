@@ -1,5 +1,6 @@
 """The user's own images: folders, .zip and .npz."""
 
+import io
 import multiprocessing
 import os
 import pickle
@@ -301,5 +302,20 @@ def test_a_truncated_npy_is_named(tmp_path):
     path = tmp_path / "a.npy"
     np.save(path, IMAGES)
     os.truncate(path, 1000)
-    with pytest.raises(InputError, match=r"a\.npy: array of shape .* truncated"):
+    with pytest.raises(InputError, match=r"a\.npy: not a complete .npy array .* has 872 of 5,760 bytes"):
         open_dataset(path, "train")
+
+
+@pytest.mark.parametrize("count", [29, 31])
+def test_an_array_whose_header_says_another_number_of_images_is_named(tmp_path, count):
+    """In place, an image more would be read from what the file has next."""
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": "|u1", "fortran_order": False, "shape": (count, 8, 8, 3)})
+    data = header.getvalue() + IMAGES.tobytes()
+    (tmp_path / "own.npy").write_bytes(data)
+    with zipfile.ZipFile(tmp_path / "own.npz", "w") as archive:
+        archive.writestr("images.npy", data)
+        archive.writestr("more.npy", data)
+    for path in (tmp_path / "own.npy", tmp_path / "own.npz"):
+        with pytest.raises(InputError, match=rf"{path.name}.*not a complete .npy array .an array uint8 .{count}, 8, 8"):
+            open_dataset(str(path), "train")

@@ -1,11 +1,16 @@
 """Rows of .npz files: the same as numpy's own reading, in blocks and by slices, with damage found."""
 
+import io
+import os
+import zipfile
+
 import numpy as np
 import pytest
 
 from common.errors import InputError
 from common.files import write_npz
-from common.formats.npz import NpzRows, iterate_npz_rows, npz_names, npz_shape, write_npz_rows
+from common.formats.npz import NpzRows, iterate_npz_rows, npz_names, npz_place, npz_shape, write_npz_rows
+from common.formats.rows import FileRows
 
 ROWS = np.random.default_rng(0).standard_normal((1000, 3, 2)).astype(np.float32)
 
@@ -26,6 +31,39 @@ def test_blocks_are_the_rows_in_order(stored):
     np.testing.assert_array_equal(np.concatenate(blocks), ROWS)
     assert npz_shape(stored, "rows") == (ROWS.shape, ROWS.dtype)
     assert sorted(npz_names(stored)) == ["other", "rows"]
+
+
+def lying(path, rows):
+    """Write an .npz whose array `rows` has 8 rows of 4 numbers and a header that says `rows`; another one follows."""
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": "<f4", "fortran_order": False, "shape": (rows, 4)})
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("rows.npy", header.getvalue() + np.arange(32, dtype=np.float32).tobytes())
+        archive.writestr("other.npy", header.getvalue() + bytes(200))
+
+
+@pytest.mark.parametrize("rows", [6, 9, 10])
+def test_a_header_that_says_other_rows_than_there_are_is_refused(rows, tmp_path):
+    """Two rows more would be read from the next array: they are shorter than the header."""
+    path = tmp_path / "lying.npz"
+    lying(path, 8)
+    with NpzRows(path, "rows") as right:
+        np.testing.assert_array_equal(right[:], np.arange(32, dtype=np.float32).reshape(8, 4))
+    lying(path, rows)
+    for read in (lambda: NpzRows(path, "rows"), lambda: npz_place(path, "rows"), lambda: npz_shape(path, "rows"),
+                 lambda: list(iterate_npz_rows(path, "rows"))):
+        with pytest.raises(InputError, match=r"lying.npz: .*an array float32 .* has 128 "):
+            read()
+
+
+@pytest.mark.parametrize(("change", "told"), [(-4, "has 7,996 of 8,000 bytes"), (4, "has 8,004 bytes")])
+def test_rows_of_a_npy_of_another_length_than_its_header_says_are_refused(change, told, tmp_path):
+    path = tmp_path / "rows.npy"
+    np.save(path, ROWS[:, 0])
+    np.testing.assert_array_equal(FileRows(path)[5:7], ROWS[5:7, 0])
+    os.truncate(path, path.stat().st_size + change)
+    with pytest.raises(InputError, match=f"rows.npy: cannot be read as a .npy array .*{told}"):
+        FileRows(path)
 
 
 def test_slices_are_the_rows(stored):

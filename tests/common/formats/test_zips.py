@@ -14,7 +14,7 @@ from common.files import read_npz
 from common.formats.checkpoints import load_torch
 from common.formats.npz import NpzRows, iterate_npz_rows, npz_place
 from common.formats.rows import FileRows
-from common.formats.zips import open_zip, zip_errors
+from common.formats.zips import member_start, open_zip, zip_errors
 
 
 def stored(path, compression=zipfile.ZIP_DEFLATED):
@@ -114,3 +114,15 @@ def test_R3_what_the_system_refuses_keeps_its_own_words(tmp_path):
         raise OSError(5, "hardware")
     with pytest.raises(OSError, match="no device"), zip_errors("file"):
         raise OSError(19, "no device")
+
+
+def test_a_member_that_ends_behind_the_file_is_refused(tmp_path):
+    stored(tmp_path / "a.npz", zipfile.ZIP_STORED)
+    with zipfile.ZipFile(tmp_path / "a.npz") as archive:
+        entry, size = archive.getinfo("a.png"), (tmp_path / "a.npz").stat().st_size
+        start = member_start(archive.fp, entry)
+        entry.compress_size = size - start
+        assert member_start(archive.fp, entry) == start
+        entry.compress_size += 1
+        with pytest.raises(zipfile.BadZipFile, match="ends behind the file"):
+            member_start(archive.fp, entry)
