@@ -8,10 +8,12 @@ import pytest
 
 from common.errors import InputError
 from common.rcps.choice import NoLambda
+from common.rcps.levels import level_groups
 from common.rcps.outputs import KEYS, TRUTH
+from common.rcps.sets import Intervals
 from tests.tools.calibrate_rcps.conftest import make_outputs, words
 from tests.tools.commands import refusal_of, results_of
-from tools.calibrate_rcps.calibration import Rules, calibrate, conformal_quantiles
+from tools.calibrate_rcps.calibration import Group, Rules, calibrate, conformal_quantiles, share_missed
 from tools.calibrate_rcps.levels import find_outputs, open_levels, read_levels
 from tools.calibrate_rcps.options import LevelOptions
 from tools.calibrate_rcps.plots import set_sizes
@@ -119,3 +121,34 @@ def test_new_matplotlib_draws_names_as_they_are(tree):
         write_plot(tree.root / "map.png", np.eye(4)[:, :2], np.array([0, 0, 1, 1]), ["$^$", "_b"], None)
     assert [text.get_text() for text in axes.get_legend().get_texts()] == [" _b", "$^$"]
     assert {path.name for path in (tree.root / "figures").glob("*.png")} >= {"intervals_$^$.png", "intervals_5%.png"}
+
+
+@pytest.mark.parametrize(("sides", "parts"), [("one", 1), ("separate", 2)])
+def test_sides_of_their_own_share_alpha_and_delta(sides, parts):
+    """The union of two arms' promises is the one that was asked for: alpha / 2 and delta / 2 each."""
+    draws = np.random.default_rng(0)
+    level = Intervals(draws.standard_normal((20, 3)), np.ones((20, 3)), np.ones((20, 3)), np.zeros((20, 3), bool))
+    group = Group("one", [0], 0.04, [level], Rules(alpha=0.2, sides=sides))
+    assert len(group.sides) == parts
+    test = group.test(3)
+    assert (float(test.alpha), test.delta, test.width) == (pytest.approx(0.2 / parts), 0.04 / parts, 3)
+
+
+def test_levels_that_hold_together_share_delta():
+    names, counts = ["easy", "medium", "hard"], [50, 50, 50]
+    assert level_groups(names, counts, "mean", 0.1) == [("mean", [0, 1, 2], 0.1)]
+    assert level_groups(names, counts, "each", 0.1) == [(name, [place], 0.1) for place, name in enumerate(names)]
+    assert [delta for _, _, delta in level_groups(names, counts, "each_together", 0.1)] == [0.1 / 3] * 3
+
+
+@pytest.mark.parametrize(("loss", "losses"), [
+    ("fraction", [0, 0.25, 0.5, 0.75]), ("any", [0, 1, 1, 1]), ("more_than:1", [0, 0, 1, 1])])
+def test_the_loss_of_an_image_by_how_many_coordinates_are_missed(loss, losses):
+    missed = np.arange(4) < np.arange(4)[:, None]  # none, one, two, three of four
+    assert share_missed(missed, loss).tolist() == losses
+
+
+def test_the_quantile_of_a_coordinate_is_positive_and_finite_whatever_its_values():
+    values = np.array([[1.0, 0.0, np.inf], [2.0, 0.0, np.inf], [np.inf, 0.0, np.inf], [np.inf, 0.0, np.inf]])
+    assert conformal_quantiles(values, 0.25).tolist() == [2, 1, 1]  # the 4th of 4
+    assert conformal_quantiles(values, 0.6).tolist() == [2, 1, 1]  # the 2nd
