@@ -149,6 +149,6 @@ def test_the_loss_of_an_image_by_how_many_coordinates_are_missed(loss, losses):
 
 
 def test_the_quantile_of_a_coordinate_is_positive_and_finite_whatever_its_values():
-    values = np.array([[1.0, 0.0, np.inf], [2.0, 0.0, np.inf], [np.inf, 0.0, np.inf], [np.inf, 0.0, np.inf]])
-    assert conformal_quantiles(values, 0.25).tolist() == [2, 1, 1]  # the 4th of 4
-    assert conformal_quantiles(values, 0.6).tolist() == [2, 1, 1]  # the 2nd
+    values = np.array([[0.2, 0.0, np.inf], [0.5, 0.0, np.inf], [np.inf, 0.0, np.inf], [np.inf, 0.0, np.inf]])
+    assert conformal_quantiles(values, 0.25).tolist() == [0.5, 1, 1]  # the 4th of 4
+    assert conformal_quantiles(values, 0.6).tolist() == [0.5, 1, 1]  # the 2nd
