@@ -24,7 +24,7 @@ def open_explained(path, device="cpu", objectives=(), size=None, value_range="si
 
         if not is_safetensors(path):
             value = load_container(path)
-            if is_deeplab(value):
+            if is_deeplab(value, path):
                 parsed = _parsed(objectives, class_names or CITYSCAPES, threshold, path)
                 return open_deeplab(path, value, device, parsed, size, value_range, output)
         return _open_decision(path, device, objectives, (size, output), value_range, threshold)

@@ -12,15 +12,15 @@ DO = "Give a file of torchvision's deeplabv3_resnet50 or _resnet101, such as STE
 BLOCKS = {6: 50, 23: 101}  # of the third group: the depth
 
 
-def is_deeplab(value):
-    """Return whether a checkpoint's contents are a DeepLabV3."""
-    state = find_weights(value) if isinstance(value, dict) else {}
+def is_deeplab(value, path):
+    """Return whether the contents of a checkpoint are a DeepLabV3."""
+    state = find_weights(value, path) if isinstance(value, dict) else {}
     return MARK in state and getattr(state.get(LAST), "ndim", None) == 4
 
 
 def open_deeplab(path, value, device, objectives, size, value_range, output):
     """Return the Program of a checkpoint's contents; InputError for weights of another network."""
-    state = find_weights(value)
+    state = find_weights(value, path)
     blocks = len({name.split(".")[2] for name in state if name.startswith("backbone.layer3.")})
     with unfilled():
         network = DeepLabV3(BLOCKS.get(blocks, 101), len(state[LAST]),

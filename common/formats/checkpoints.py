@@ -158,6 +158,16 @@ def unwrapped(name):
     return ".".join(part for part in str(name).split(".") if part not in WRAPPERS)
 
 
+def unwrapped_state(state, where, rename=unwrapped):
+    """Return {renamed name: value} of a state dict; InputError where two of its names become the same."""
+    plain = {}
+    for name, value in state.items():
+        if plain.setdefault(rename(name), value) is not value:
+            raise InputError(f"'{rename(name)}' is in it twice, with and without a wrapper's prefix", where=where,
+                             do="Give a file of one network's weights")
+    return plain
+
+
 def load_strictly(module, state, where, do="Give the checkpoint of this configuration, or another --config",
                   assign=False):
     """Load a state dict; missing, unexpected or misshapen entries, NaN weights and those of another kind (complex or

@@ -17,6 +17,7 @@ from common.formats.checkpoints import (
     load_torch,
     save_torch,
     unwrapped,
+    unwrapped_state,
 )
 from common.formats.lightning import load_container
 from common.images.squash import SquashOrCrop, from_description
@@ -44,7 +45,7 @@ def open_decision_model(path, device="cpu"):
     value = load_safetensors(path)[0] if is_safetensors(path) else load_container(path)
     if not isinstance(value, dict):
         raise InputError(f"it holds a {type(value).__name__}, no decision model", where=path, do=f"Give {PUBLISHED}")
-    state = find_weights(value)
+    state = find_weights(value, path)
     config = deduce_config(state, value, path)
     network = _filled(config, state, path)
     network.temperature = _temperature(value, network, path)
@@ -71,13 +72,13 @@ def refuse_archive(path):
                          do=f"Unpack it (tar x{flag}f {Path(path).name}) and give the checkpoint.tar inside")
 
 
-def find_weights(value):
+def find_weights(value, where):
     """Return {present name without prefixes: tensor} of a file's dictionary."""
     import torch
 
     inner = next((value[name] for name in STATES if isinstance(value.get(name), dict)), value)
-    return {current_name(unwrapped(name)): tensor for name, tensor in inner.items()
-            if isinstance(tensor, torch.Tensor)}
+    tensors = {name: tensor for name, tensor in inner.items() if isinstance(tensor, torch.Tensor)}
+    return unwrapped_state(tensors, where, lambda name: current_name(unwrapped(name)))
 
 
 def deduce_config(state, value, where):
@@ -197,7 +198,7 @@ def load_imagenet(network, path):
     require_imagenet(path, arch)
     refuse_archive(path)
     value = load_torch(path)
-    state = find_weights(value) if isinstance(value, dict) else {}
+    state = find_weights(value, path) if isinstance(value, dict) else {}
     dropped = ("classifier.", "fc.")
     own = {name: tensor for name, tensor in state.items() if not name.startswith(dropped)}
     body = {name: tensor for name, tensor in network.body.state_dict().items() if not name.startswith(dropped)}

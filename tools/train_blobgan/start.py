@@ -4,7 +4,7 @@ from pathlib import Path
 
 from common import console
 from common.errors import InputError
-from common.formats.checkpoints import is_safetensors, load_strictly, load_torch, unwrapped
+from common.formats.checkpoints import is_safetensors, load_strictly, load_torch, unwrapped, unwrapped_state
 from common.formats.lightning import load_lightning
 from common.networks.blobgan.configuration import BlobGANConfig
 from common.networks.blobgan.files import PAIRS, PairMissing, read_blobgan
@@ -57,7 +57,7 @@ def _discriminator(path):
     """Return the state dict of a checkpoint's discriminator, {} where it has none."""
     found = load_lightning(path, lambda state: {name: value for name, value in state.items()
                                                 if isinstance(name, str) and "discriminator." in name})
-    return {unwrapped(name).partition("discriminator.")[2]: value for name, value in found["state_dict"].items()}
+    return unwrapped_state(found["state_dict"], path, lambda name: unwrapped(name).partition("discriminator.")[2])
 
 
 def _copy(network, state, path, name):

@@ -16,7 +16,7 @@ from common.formats.checkpoints import (
     load_safetensors,
     load_strictly,
     save_torch,
-    unwrapped,
+    unwrapped_state,
 )
 from common.formats.lightning import load_container, load_lightning
 from common.images.squash import check_same, from_description
@@ -127,7 +127,7 @@ def _read(path):
 def _weights(value, path):
     """Return {name without prefix: tensor} of a file's dictionary."""
     inner = next((value[name] for name in ("model", "state_dict") if isinstance(value.get(name), dict)), value)
-    tensors = {unwrapped(name): item for name, item in inner.items() if isinstance(item, torch.Tensor)}
+    tensors = unwrapped_state({name: item for name, item in inner.items() if isinstance(item, torch.Tensor)}, path)
     for prefix in PREFIXES:
         if any(prefix + mark in tensors for mark in MARKS.values()):
             own = {name: item for name, item in tensors.items() if name.startswith(prefix)}

@@ -18,7 +18,7 @@ from common.formats.checkpoints import (
     load_strictly,
     save_safetensors,
     save_torch,
-    unwrapped,
+    unwrapped_state,
     weights_hash,
 )
 from common.formats.lightning import load_lightning
@@ -151,7 +151,7 @@ def _empty_pair(config):
 def _read_container(path, weights):
     """Return ({name without the container's prefix: tensor}, hyper_parameters, step) of one pair of a .ckpt."""
     try:
-        value = load_lightning(path, lambda state: _pair_alone(state, weights))
+        value = load_lightning(path, lambda state: _pair_alone(state, weights, path))
     except InputError as error:
         if "no 'state_dict'" not in error.what:
             raise
@@ -162,9 +162,9 @@ def _read_container(path, weights):
     return value["state_dict"], value["hyper_parameters"], step if isinstance(step, int) else None
 
 
-def _pair_alone(state, weights):
+def _pair_alone(state, weights, path):
     """Return the entries of a pair, or of the live one where averaged ones are asked for and there are none."""
-    state = {unwrapped(name): value for name, value in state.items() if isinstance(name, str)}
+    state = unwrapped_state({name: value for name, value in state.items() if isinstance(name, str)}, path)
     names = list(state)
     for pair in (weights, *(other for other in PAIRS if other != weights)):
         layout = f"{PAIRS[pair][1]}.{MARK}"
@@ -178,7 +178,7 @@ def _pair_alone(state, weights):
 
 def _read_safetensors(path):
     state, metadata = load_safetensors(path)
-    state = {unwrapped(name): value for name, value in state.items()}
+    state = unwrapped_state(state, path)
     try:
         values = json.loads(metadata["hyper_parameters"])
         step = json.loads(metadata.get("global_step", "null"))

@@ -237,7 +237,7 @@ def test_a_deeplab_of_the_published_dictionary_loads_and_gives_a_derivative(tmp_
 @pytest.mark.parametrize("place", ["model_state_dict", "state_dict", None])
 def test_T20_a_deeplab_is_known_by_its_weights_under_all_names(prefix, place):
     state = {f"{prefix}{name}": torch.zeros(20, 256, 1, 1) for name in (MARK, LAST)}
-    assert is_deeplab(state if place is None else {"epoch": 1, place: state})
+    assert is_deeplab(state if place is None else {"epoch": 1, place: state}, "d.pth")
 
 
 @pytest.mark.long

@@ -121,6 +121,14 @@ def test_T20_published_files_under_all_names(kind, densenet, tmp_path):
     torch.testing.assert_close(network(pictures()), densenet(pictures()), **near)
 
 
+def test_weights_that_are_there_under_two_names_are_refused(densenet, tmp_path):
+    state = densenet.state_dict()
+    name = next(iter(state))
+    torch.save({**state, f"module.{name}": state[name] + 1}, tmp_path / "two.tar")
+    with pytest.raises(InputError, match=f"two.tar: '{name}' is in it twice, with and without a wrapper"):
+        open_decision_model(tmp_path / "two.tar")
+
+
 def test_T20_an_archive_says_that_it_is_one(densenet, tmp_path):
     inner = save(tmp_path / "checkpoint.tar", {"model_state_dict": densenet.state_dict()})
     plain = io.BytesIO()

@@ -33,6 +33,14 @@ def saved(path, network, **more):
     return path
 
 
+def test_weights_that_are_there_under_two_names_are_refused(tmp_path, network):
+    state = network.state_dict()
+    name = next(iter(state))
+    torch.save({"model": {**state, f"module.{name}": state[name] + 1}}, tmp_path / "two.pt")
+    with pytest.raises(InputError, match=f"two.pt: '{name}' is in it twice"):
+        read_encoder(tmp_path / "two.pt")
+
+
 @pytest.mark.parametrize("prefix", ["", "inverter.", "module.", "inverter.module."])
 @pytest.mark.parametrize("suffix", [".pt", ".ckpt"])
 def test_a_published_file_says_by_its_shapes_what_it_is(prefix, suffix, tmp_path, network, gan):

@@ -97,6 +97,21 @@ def test_prefixes_of_wrappers(trained, prefix, tmp_path):
     torch.testing.assert_close(pictures(read_blobgan(path)), expected(trained), **NEAR)
 
 
+@pytest.mark.parametrize("suffix", [".ckpt", ".safetensors"])
+def test_weights_that_are_there_under_two_names_are_refused(trained, suffix, tmp_path):
+    whole = torch.load(written(tmp_path / "a.ckpt", trained), weights_only=False)
+    state = whole["state_dict"]
+    name = next(name for name in state if name.startswith("layout_net_ema."))
+    state[f"module.{name}"] = state[name] + 1
+    path = tmp_path / f"two{suffix}"
+    if suffix == ".ckpt":
+        torch.save(whole, path)
+    else:
+        save_safetensors(path, state, {"hyper_parameters": json.dumps(whole["hyper_parameters"])})
+    with pytest.raises(InputError, match=f"two{suffix}: '{name}' is in it twice"):
+        read_blobgan(path)
+
+
 def test_without_the_live_half_and_without_the_discriminator(trained, tmp_path):
     path = written(tmp_path / "a.ckpt", trained, drop=("generator.", "layout_net.", "discriminator."))
     torch.testing.assert_close(pictures(read_blobgan(path)), expected(trained), **NEAR)
