@@ -163,7 +163,7 @@ def unwrapped_state(state, where, rename=unwrapped):
     plain = {}
     for name, value in state.items():
         if plain.setdefault(rename(name), value) is not value:
-            raise InputError(f"'{rename(name)}' is in it twice, with and without a wrapper's prefix", where=where,
+            raise InputError(f"'{rename(name)}' is in it under two names, such as '{name}'", where=where,
                              do="Give a file of one network's weights")
     return plain
 

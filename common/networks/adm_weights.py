@@ -18,7 +18,7 @@ from pathlib import Path
 
 from common.errors import InputError, Parameter
 from common.files import system_errors
-from common.formats.checkpoints import is_safetensors, load_safetensors, load_strictly, load_torch
+from common.formats.checkpoints import is_safetensors, load_safetensors, load_strictly, load_torch, unwrapped_state
 from common.formats.lightning import load_lightning
 from common.networks.adm_config import AdmConfig, deduce_config
 from common.networks.adm_guided import is_guided, parse_model_flags, read_guided
@@ -250,7 +250,7 @@ def unwrap_state(value, where, weights="ema"):
         raise InputError(f"it holds a {type(value).__name__}, no state dict", where=where, do=f"Give {PUBLISHED}")
     tensors = {str(name): item for name, item in value.items() if isinstance(item, torch.Tensor)}
     if any(name.endswith(MARK) for name in tensors) or is_guided({_stripped(name): None for name in tensors}):
-        return {_stripped(name): tensor for name, tensor in tensors.items()}, ""
+        return unwrapped_state(tensors, where, _stripped), ""
     order = [*WRAPPERS["ema"], *WRAPPERS["raw"]] if weights == "ema" else list(WRAPPERS["raw"])
     for key in order:
         if isinstance(value.get(key), dict):
@@ -275,7 +275,7 @@ def select_part(state, part, where):
     A guidance file has `real_unet.` and `fake_unet.` (and a classifier's entries, left out). A bare U-Net's names,
     without `model.`, are completed.
     """
-    state = {name.removeprefix("guidance_model."): tensor for name, tensor in state.items()}
+    state = unwrapped_state(state, where, lambda name: name.removeprefix("guidance_model."))
     networks = [name for name in PARTS[1:] if any(entry.startswith(f"{name}.") for entry in state)]
     own = {name: tensor for name,
            tensor in state.items() if name.partition(".")[0] not in (*PARTS[1:], "cls_pred_branch")}
@@ -285,8 +285,8 @@ def select_part(state, part, where):
         if part not in networks:
             raise InputError(f"no '{part}.' entries in it", where=where,
                              do="Give the guidance file, pytorch_model_1.bin")
-        own = {_stripped(name.removeprefix(f"{part}.")): tensor for name,
-               tensor in state.items() if name.startswith(f"{part}.")}
+        own = {name: tensor for name, tensor in state.items() if name.startswith(f"{part}.")}
+        own = unwrapped_state(own, where, lambda name: _stripped(name.removeprefix(f"{part}.")))
     elif not own:
         what = f"this is a guidance file with the networks {' and '.join(networks)}, not a generator"
         raise InputError(what, where=where,

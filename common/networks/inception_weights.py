@@ -10,7 +10,7 @@ from pathlib import Path
 
 from common.errors import InputError
 from common.files import file_hash, system_errors
-from common.formats.checkpoints import check_finite, load_safetensors, load_torch
+from common.formats.checkpoints import check_finite, load_safetensors, load_torch, unwrapped_state
 from common.formats.tensors import aligned
 from common.formats.torchscript import is_torchscript, load_torchscript
 
@@ -145,7 +145,7 @@ def _published(state, path):
         head = ".".join(name.split(".")[:3]) + "."
         return prefixes[head] + name.removeprefix(head) if head in prefixes else name
 
-    return {rename(str(name)): tensor for name, tensor in state.items()}
+    return unwrapped_state({str(name): tensor for name, tensor in state.items()}, path, rename)
 
 
 def _shape(state, name):

@@ -19,6 +19,7 @@ from common.formats.checkpoints import (
     load_strictly,
     load_torch,
     save_torch,
+    unwrapped_state,
 )
 from common.formats.unpickle import Record
 from common.networks.ir_se import DEPTHS, published_groups
@@ -89,7 +90,8 @@ def find_state(value, where, mark=MARK, published=PUBLISHED):
         held = ", ".join(list(tensors or map(str, value))[:3]) or "nothing"
         raise InputError(f"'{mark}' is missing (it has {held})", where=where, do=f"Give {published}")
     beside = set(LIMITS.values()) | {"latent_avg"}  # entries of a bare dictionary that are no weights
-    return {name.removeprefix(prefix): item for name, item in tensors.items() if name not in beside}
+    own = {name: item for name, item in tensors.items() if name not in beside}
+    return unwrapped_state(own, where, lambda name: name.removeprefix(prefix))
 
 
 def deduce_encoder_config(state, where, described=None):

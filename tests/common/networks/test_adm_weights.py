@@ -62,6 +62,14 @@ def test_state_dicts_load_in_every_wrapping(tmp_path, name, suffix):
     check_same(tmp_path / f"net{suffix}", network)
 
 
+def test_weights_that_are_there_under_two_names_are_refused(tmp_path):
+    state = state_of(small_network())
+    name = next(iter(state))
+    torch.save({**state, f"module.{name}": state[name] + 1}, tmp_path / "two.pth")
+    with pytest.raises(InputError, match=f"two.pth: '{name}' is in it under two names"):
+        load_adm(tmp_path / "two.pth")
+
+
 def test_files_of_old_torch_and_safetensors_load(tmp_path):
     network = small_network(label_dim=0)
     torch.save(state_of(network), tmp_path / "old.pth", _use_new_zipfile_serialization=False)

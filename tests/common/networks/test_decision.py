@@ -125,7 +125,7 @@ def test_weights_that_are_there_under_two_names_are_refused(densenet, tmp_path):
     state = densenet.state_dict()
     name = next(iter(state))
     torch.save({**state, f"module.{name}": state[name] + 1}, tmp_path / "two.tar")
-    with pytest.raises(InputError, match=f"two.tar: '{name}' is in it twice, with and without a wrapper"):
+    with pytest.raises(InputError, match=f"two.tar: '{name}' is in it under two names, such as 'module.{name}'"):
         open_decision_model(tmp_path / "two.tar")
 
 

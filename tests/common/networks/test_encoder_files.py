@@ -37,7 +37,7 @@ def test_weights_that_are_there_under_two_names_are_refused(tmp_path, network):
     state = network.state_dict()
     name = next(iter(state))
     torch.save({"model": {**state, f"module.{name}": state[name] + 1}}, tmp_path / "two.pt")
-    with pytest.raises(InputError, match=f"two.pt: '{name}' is in it twice"):
+    with pytest.raises(InputError, match=f"two.pt: '{name}' is in it under two names"):
         read_encoder(tmp_path / "two.pt")
 
 

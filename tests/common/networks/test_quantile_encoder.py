@@ -154,6 +154,14 @@ def test_prefixes_and_containers(prefix, tmp_path):
         same_values(network, load_quantile_encoder(tmp_path / "e.safetensors").network)
 
 
+def test_weights_that_are_there_under_two_names_are_refused(tmp_path):
+    state = initial(QuantileEncoderConfig(12, published_groups(50), squeeze=False)).state_dict()
+    name = next(iter(state))
+    torch.save({**{f"module.{key}": value for key, value in state.items()}, name: state[name] + 1}, tmp_path / "two.pt")
+    with pytest.raises(InputError, match=f"two.pt: '{name}' is in it under two names"):
+        load_quantile_encoder(tmp_path / "two.pt")
+
+
 def test_nothing_loaded_silently(small, statistics, tmp_path):
     """One renamed key, an input of four channels, a mode that is not the weights': named, and status 2."""
     save_quantile_encoder(tmp_path / "good.pt", small, statistics)

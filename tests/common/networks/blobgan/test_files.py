@@ -108,7 +108,7 @@ def test_weights_that_are_there_under_two_names_are_refused(trained, suffix, tmp
         torch.save(whole, path)
     else:
         save_safetensors(path, state, {"hyper_parameters": json.dumps(whole["hyper_parameters"])})
-    with pytest.raises(InputError, match=f"two{suffix}: '{name}' is in it twice"):
+    with pytest.raises(InputError, match=f"two{suffix}: '{name}' is in it under two names"):
         read_blobgan(path)
 
 
