@@ -7,7 +7,7 @@ from common import parallel
 from common.files import write_text
 from tools.train_blobgan.keys import FLAG, KEYS, ONLY, SAME
 from tools.train_blobgan.runs import RUNS
-from tools.train_blobgan.words import PRECISIONS, REPLACED
+from tools.train_blobgan.translation import PRECISIONS, REPLACED
 
 CONFIG, SUMMARY = "hydra_config.yaml", "model_summary.txt"
 LEFT_OUT = "resume."  # what a run started from; its folder's configuration starts a training of its own
