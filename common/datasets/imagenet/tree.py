@@ -13,7 +13,7 @@ import os
 from pathlib import Path
 
 from common.errors import InputError
-from common.files import read_regular, system_errors
+from common.files import read_regular, system_errors, unique_pairs
 from common.formats.zips import open_zip, zip_errors
 from common.images.network_size import decode_image, prepare_image
 from common.images.suffixes import images_among
@@ -216,7 +216,7 @@ class ImageTree:
             return None
         where, do = f"{self.files.root}: {inner}{LABELS}", 'Expected {"labels": [["00000/img00000000.png", 0], ...]}'
         try:
-            entries = json.loads(data)["labels"] or []
+            entries = json.loads(data, object_pairs_hook=unique_pairs)["labels"] or []
             entries = entries.items() if isinstance(entries, dict) else entries  # the originals' reader takes either
             entries = [(inner + str(name), int(number) if isinstance(number, float) and number.is_integer() else number)
                        for name, number in entries]

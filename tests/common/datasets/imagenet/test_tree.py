@@ -72,7 +72,8 @@ def test_labels_of_the_dataset_tools_go_before_folders(tmp_path):
         assert tree.notes == ["warning: skipped 1 image without a label in dataset.json (00001/d.png)"]
     told.write_text('{"labels": null}')
     assert ImageTree(tmp_path / "set", None, "any").classes.tolist() == [0, 0, 1, 1]
-    for text in ("[]", '{"labels": [["00000/a.png", [1]]]}', '{"labels": 3}', "{"):
+    for text in ("[]", '{"labels": [["00000/a.png", [1]]]}', '{"labels": 3}', "{",
+                 '{"labels": {"00000/a.png": 1, "00000/a.png": 2}}'):
         told.write_text(text)
         with pytest.raises(InputError, match="dataset.json"):
             ImageTree(tmp_path / "set", None, "any")
