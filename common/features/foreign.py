@@ -84,12 +84,26 @@ def _of_value(found, path):
     rows = next((entries[name] for name in ("feats", "pool_3", "features") if name in entries), None)
     if isinstance(rows, np.ndarray) and rows.ndim == 2:
         return {"features": rows}
-    entries = {NAMES.get(name, name): value for name, value in entries.items()}
-    if not all(isinstance(entries.get(name), np.ndarray) for name in ("mu", "sigma")):
+    named = {ours: entries[name] for ours, name in statistics_names(entries, path).items()}
+    if not all(isinstance(named.get(name), np.ndarray) for name in ("mu", "sigma")):
         held = ", ".join(map(str, list(entries)[:5])) or type(found).__name__
         raise InputError(f"no statistics or features in it, it has {held}", where=path,
                          do="Give a file of statistics or features")
-    return {"mu": entries["mu"], "sigma": entries["sigma"]}
+    return {"mu": named["mu"], "sigma": named["sigma"]}
+
+
+def statistics_names(names, path):
+    """Return {"mu" or "sigma": the name it has among these}; InputError for one that has two of its names."""
+    known = {}
+    for name in names:
+        ours = NAMES.get(name, name)
+        if ours not in NAMES.values():
+            continue
+        if ours in known:
+            raise InputError(f"'{known[ours]}' and '{name}' are two names of the same statistics", where=path,
+                             do="Keep one of them")
+        known[ours] = name
+    return known
 
 
 def _of_stylegan(entries, path):

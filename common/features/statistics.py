@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from common.errors import InputError
-from common.features.foreign import NAMES, read_container
+from common.features.foreign import read_container, statistics_names
 from common.files import plain, read_npz, system_errors, write_npz
 from common.formats.npy import npy_header
 from common.formats.npz import npz_names, write_npz_rows
@@ -157,8 +157,8 @@ def _read_npz(path):
     for name in ROWS:
         if name in names and "mu" not in names:
             return _of_file_rows(path, name, next((key for key in LOGITS if key in names), None), _read_meta(path))
-    aliases = {NAMES.get(name, name): name for name in names if name in NAMES or name in ("mu", "sigma")}
-    if not {"mu", "sigma"} & set(aliases):
+    aliases = statistics_names(names, path)
+    if not aliases:
         held = ", ".join(names[:5]) + (" ..." if len(names) > 5 else "")
         raise InputError(f"neither mu and sigma nor feats nor pool_3 are in the file, which has {held or 'nothing'}",
                          where=path, do="Give a file of statistics or features")

@@ -18,23 +18,31 @@ def read_settings(path, *, repeated_keys=False):
     Raises InputError naming the file where it is missing, damaged, too large, repeats a key, or unfolds without end by
     its anchors.
     """
-    import yaml
-
     with system_errors(path), open(path, "rb") as stream:
         data = stream.read(LARGEST + 1)
     try:
         if len(data) > LARGEST:
             raise ValueError(f"larger than {LARGEST:,} bytes")
         text = data.decode("utf-8-sig")
-        if str(path).lower().endswith(".json"):
-            value = json.loads(text, object_pairs_hook=None if repeated_keys else unique_pairs)
-        else:
-            value = yaml.load(text, _loader(repeated_keys))
+        if not str(path).lower().endswith(".json"):
+            return yaml_value(text, repeated_keys=repeated_keys)
+        value = json.loads(text, object_pairs_hook=None if repeated_keys else unique_pairs)
+        _count(value, {})
+        return value
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"neither valid YAML nor JSON ({error})", where=path, do="Correct the file") from error
+
+
+def yaml_value(text, *, repeated_keys=False):
+    """Return the plain value of a YAML text; ValueError, the reason in one line, for what `read_settings` refuses."""
+    import yaml
+
+    try:
+        value = yaml.load(text, _loader(repeated_keys))
         _count(value, {})
         return value
     except (yaml.YAMLError, ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise InputError(f"neither valid YAML nor JSON ({reason})", where=path, do="Correct the file") from error
+        raise ValueError(" ".join(str(error).split()) or type(error).__name__) from error
 
 
 def _loader(repeated_keys):

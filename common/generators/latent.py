@@ -140,7 +140,7 @@ def seeded(program, codes, seed, *more):
 def why_no_images(images, count):
     """Return what is wrong with a program's answer to `count` codes, or None when it is `count` images."""
     if not isinstance(images, torch.Tensor):
-        return f"it returns a {type(images).__name__}, expected one tensor"
+        return f"it returns a value of type {type(images).__name__}, expected one tensor"
     if images.dim() != 4 or images.shape[1] not in (1, 3) or images.is_complex():
         return f"it returns shape {tuple(images.shape)}, expected ({count}, 3 or 1, height, width)"
     if len(images) != count:

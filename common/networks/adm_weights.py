@@ -247,7 +247,7 @@ def unwrap_state(value, where, weights="ema"):
     import torch
 
     if not isinstance(value, dict):
-        raise InputError(f"it holds a {type(value).__name__}, no state dict", where=where, do=f"Give {PUBLISHED}")
+        raise InputError(f"is of type {type(value).__name__}, no state dict", where=where, do=f"Give {PUBLISHED}")
     tensors = {str(name): item for name, item in value.items() if isinstance(item, torch.Tensor)}
     if any(name.endswith(MARK) for name in tensors) or is_guided({_stripped(name): None for name in tensors}):
         return unwrapped_state(tensors, where, _stripped), ""

@@ -44,7 +44,7 @@ def open_decision_model(path, device="cpu"):
     refuse_archive(path)
     value = load_safetensors(path)[0] if is_safetensors(path) else load_container(path)
     if not isinstance(value, dict):
-        raise InputError(f"it holds a {type(value).__name__}, no decision model", where=path, do=f"Give {PUBLISHED}")
+        raise InputError(f"is of type {type(value).__name__}, no decision model", where=path, do=f"Give {PUBLISHED}")
     state = find_weights(value, path)
     config = deduce_config(state, value, path)
     network = _filled(config, state, path)

@@ -65,7 +65,7 @@ def load_quantile_encoder(path, device="cpu"):
     path = Path(path)
     value = load_safetensors(path)[0] if is_safetensors(path) else load_torch(path)
     if not isinstance(value, dict):
-        raise InputError(f"it holds a {type(value).__name__}, no encoder", where=path, do=f"Give {PUBLISHED}")
+        raise InputError(f"is of type {type(value).__name__}, no encoder", where=path, do=f"Give {PUBLISHED}")
     opts = plain_options(value.get("opts"))
     network = build_quantile_encoder(find_state(value, path), path, opts.get("encoder_config"))
     latent_avg = value.get("latent_avg")

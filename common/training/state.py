@@ -73,7 +73,7 @@ def load_optimiser(optimiser, state, updates, where, do):
     inner = optimiser.optimiser
     try:
         if not isinstance(state, dict):
-            raise TypeError(f"it is a {type(state).__name__}")
+            raise TypeError(f"it is of type {type(state).__name__}")
         groups = [{**stored, "fused": group["fused"]} if group.get("fused") else stored
                   for group, stored in zip(inner.param_groups, state["param_groups"], strict=True)]
         inner.load_state_dict({**state, "param_groups": groups})

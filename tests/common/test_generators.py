@@ -186,7 +186,7 @@ def test_what_does_not_fit_is_named(make, module, options, said, tmp_path):
 
 
 @pytest.mark.parametrize(("make", "module", "said"), [
-    (scripted, Fewer(), "returns 2 images for 4 codes"), (scripted, Two(), "returns a tuple"),
+    (scripted, Fewer(), "returns 2 images for 4 codes"), (scripted, Two(), "returns a value of type tuple"),
     (lambda path, module: exported(path, module, 4), Fewer(), "returns 2 images for 4 codes"),
     (exported, Two(), "takes 1 tensors and returns 2"),
     (scripted, OfTheBatch(), "depend on what else is in their batch"),

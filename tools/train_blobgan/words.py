@@ -138,12 +138,12 @@ def _joined(parts, where):
 
 def _value(text, key):
     """Return the value of a word's text: YAML's, except that a number keeps its text (an ID may look like one)."""
-    import yaml
+    from common.formats.settings import yaml_value
 
     try:
-        value = yaml.safe_load(text) if len(text) <= 10_000 and not REFERENCE.search(text) else text
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise InputError("not a value as YAML has them", where=f"{key}={text}", do="Quote it") from error
+        value = yaml_value(text) if len(text) <= 10_000 and not REFERENCE.search(text) else text
+    except ValueError as error:
+        raise InputError(f"not a value as YAML has them ({error})", where=f"{key}={text}", do="Quote it") from error
     return value if value is None or isinstance(value, (bool, list, dict, str)) else text.strip()
 
 

@@ -21,7 +21,7 @@ class OptionValues:
 
     def __init__(self, options, where):
         if not isinstance(options, Mapping):
-            raise InputError(f"options are a {type(options).__name__}, expected a dictionary", where=where,
+            raise InputError(f"options are of type {type(options).__name__}, expected a dictionary", where=where,
                              do="Pass the data set block")
         self.block, self.where = options, where
 

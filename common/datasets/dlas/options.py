@@ -67,7 +67,7 @@ def create_dataset(options, return_collate=False):
     are missing in one message.
     """
     if not isinstance(options, dict):
-        raise InputError(f"options are a {type(options).__name__}, expected a dictionary", where="options",
+        raise InputError(f"options are of type {type(options).__name__}, expected a dictionary", where="options",
                          do="Pass the block of one data set")
     modes, mode = known_modes(), options.get("mode")
     if mode is None:
@@ -131,7 +131,7 @@ def load_options(path):
     """
     value = read_settings(path, repeated_keys=True)
     if not isinstance(value, dict):
-        raise InputError(f"holds a {type(value).__name__}, expected a mapping", where=path,
+        raise InputError(f"is of type {type(value).__name__}, expected a mapping", where=path,
                          do="Use a configuration with 'datasets'")
     blocks = {"train": value} if "mode" in value and "datasets" not in value else value.get("datasets")
     if not isinstance(blocks, dict) or not blocks:
@@ -140,7 +140,7 @@ def load_options(path):
     wrapped = {}
     for name, block in blocks.items():
         if not isinstance(block, dict):
-            raise InputError(f"the block '{name}' is a {type(block).__name__}, expected a mapping", where=path,
+            raise InputError(f"the block '{name}' is of type {type(block).__name__}, expected a mapping", where=path,
                              do="Add its keys")
         options = wrap(block)
         options["phase"] = options["phase"] or str(name).split("_")[0]

@@ -74,7 +74,8 @@ def check_planes(data, labels, where, key="data", side=32):
 def plain_key(entries, key, where):
     """Return entries[key] whether the dict's keys are text or bytes; InputError listing the keys."""
     if not isinstance(entries, dict):
-        raise InputError(f"holds a {type(entries).__name__}, expected a dict", where=where, do="Use the published file")
+        raise InputError(f"is of type {type(entries).__name__}, expected a dict", where=where,
+                         do="Use the published file")
     for spelling in (key, key.encode()):
         if spelling in entries:
             return entries[spelling]

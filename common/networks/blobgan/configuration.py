@@ -230,7 +230,7 @@ def _part(values, name, where):
         raise InputError(what, where=where, do="Give a checkpoint of BlobGAN's training")
     for key in (*DEFAULTS[name], *MODEL, "λ", "lambda"):
         if not isinstance(part.get(key), PLAIN):
-            raise InputError(f"'{key}' is a {type(part[key]).__name__}, expected a plain value", where=where,
+            raise InputError(f"'{key}' is of type {type(part[key]).__name__}, expected a plain value", where=where,
                              do=NETWORK)
     return {**DEFAULTS[name], **part}
 

@@ -163,7 +163,7 @@ ROWS = planes(IMAGES[:2])
     ({"data": ROWS[:, :3000], "labels": [0, 1]}, "uint8 (2, 3000), expected uint8 (N, 3072)"),
     ({"data": ROWS, "labels": [0.5, 1.0]}, "expected one row of integers"),
     ({"data": [1, 2], "labels": [0, 1]}, "'data' is list"),
-    ([1, 2], "holds a list, expected a dict"),
+    ([1, 2], "is of type list, expected a dict"),
 ])
 def test_unexpected_contents_are_input_errors(tmp_path, entries, text):
     folder = write_cifar10("cifar-10-batches-py", tmp_path)

@@ -74,6 +74,16 @@ def test_every_kind_of_file_gives_mean_and_covariance(tmp_path, name):
             np.testing.assert_array_equal(statistics.logits[:], ROWS[:, :5])
 
 
+@pytest.mark.parametrize("names", [("mu", "m", "sigma"), ("mean", "mu", "cov"), ("mu", "sigma", "s")])
+@pytest.mark.parametrize("suffix", [".npz", ".pkl"])
+def test_statistics_under_two_names_are_refused(tmp_path, names, suffix):
+    path = tmp_path / f"both{suffix}"
+    arrays = {name: SIGMA if name in ("sigma", "s", "cov") else MU for name in names}
+    np.savez(path, **arrays) if suffix == ".npz" else path.write_bytes(pickle.dumps(arrays))
+    with pytest.raises(InputError, match="are two names of the same statistics"):
+        read_statistics(path)
+
+
 def test_the_metric_of_an_edm2_pickle_can_be_chosen(tmp_path):
     edm2_file(tmp_path / "edm2.pkl")
     np.testing.assert_array_equal(read_statistics(tmp_path / "edm2.pkl", metric="fd_dinov2").covariance, SIGMA * 4)

@@ -192,7 +192,7 @@ def test_files_that_are_no_decision_model(densenet, tmp_path):
     state = densenet.state_dict()
     imagenet = {name.removeprefix("feat_extract.feat_extract."): tensor for name, tensor in state.items()}
     cases = {"ImageNet's weights": imagenet, "no decision model": {"weight": torch.zeros(2)},
-             "holds a list": [1, 2],
+             "is of type list": [1, 2],
              "is missing": {name: tensor for name, tensor in state.items() if "norm5" not in name},
              "NaN": {**state, "classifier.bias": torch.full((4,), float("nan"))},
              "'attributes'|names of its attributes": {"model_state_dict": state, "attributes": ["a"]},

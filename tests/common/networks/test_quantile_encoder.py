@@ -229,7 +229,7 @@ def test_damaged_options_and_statistics_are_named(described, small, statistics, 
 def test_other_networks_are_refused(tmp_path):
     save_torch(tmp_path / "g.pt", {"g_ema": dict(small_generator().state_dict())})
     save_torch(tmp_path / "l.pt", [1])
-    for name, said in (("g.pt", "'projection.0.weight' is missing"), ("l.pt", "holds a list"), ("n.pt", "no such")):
+    for name, said in (("g.pt", "'projection.0.weight' is missing"), ("l.pt", "is of type list"), ("n.pt", "no such")):
         with pytest.raises(InputError, match=said):
             load_quantile_encoder(tmp_path / name)
 

@@ -170,6 +170,15 @@ def test_keys_given_by_two_names_in_a_file_are_refused(tmp_path, text):
     assert "given twice, by two of its names" in refused("--config", str(tmp_path / "own.yaml"))
 
 
+@pytest.mark.parametrize(("word", "reason"), [
+    ("model={lr: 1, lr: 2}", "the key 'lr' is repeated"), ("model=!!bool 3", "'3'"), ("model=!!timestamp now", "YAML"),
+    ("model={[1]: 2}", "unhashable"), ("model=" + "[" * 200, "nested more than 100 deep"), ("model={a: *b}", "alias")])
+def test_words_that_are_no_yaml_are_refused_with_the_reason(word, reason):
+    message = refused(word)
+    assert "not a value as YAML has them" in message
+    assert reason in message
+
+
 def test_words_of_the_original_work_as_they_stand():
     options = settled("+experiment=blobgan40", "wandb.offline=true", "model.lr=0.001", "resume.id=36lxjdji")
     assert (options.lr, options.resume_id, options.wandb_offline) == (0.001, "36lxjdji", True)

@@ -62,7 +62,7 @@ def read_centers(path):
         data = stream.read()
     value = loads_plain_torch(data, path)
     if not isinstance(value, dict):
-        raise InputError(f"holds a {type(value).__name__}, expected a dictionary of tile centres", where=path, do=DO)
+        raise InputError(f"is of type {type(value).__name__}, expected a dictionary of tile centres", where=path, do=DO)
     for tile, entry in value.items():
         try:
             (row, col), width = entry

@@ -38,7 +38,7 @@ def read_cache(path):
         data = stream.read()
     value = loads_plain_torch(data, path, holders=(CLASS,))
     if not isinstance(value, list):
-        raise InputError(f"holds a {type(value).__name__}, expected a list", where=path, do="Remove it")
+        raise InputError(f"is of type {type(value).__name__}, expected a list", where=path, do="Remove it")
     listed = {}
     for entry in value:
         tiles = [entry] if isinstance(entry, str) else getattr(entry, "attributes", {}).get("tiles")

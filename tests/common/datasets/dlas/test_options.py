@@ -58,7 +58,8 @@ def test_blocks_of_a_configuration(tmp_path):
 
 @pytest.mark.parametrize(("text", "match"), [
     ("a: [", "neither valid YAML nor JSON"), ("- 1", "expected a mapping"), ("scale: 2", "no data set block"),
-    ("datasets: {train: 3}", "'train' is a int"), ("!!python/object/apply:os.system ['touch x']", "neither valid YAML"),
+    ("datasets: {train: 3}", "'train' is of type int"),
+    ("!!python/object/apply:os.system ['touch x']", "neither valid YAML"),
     ("\x00", "neither valid YAML"), ("", "expected a mapping"),
 ])
 def test_wrong_configurations_are_named(tmp_path, text, match):

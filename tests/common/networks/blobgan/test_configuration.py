@@ -70,7 +70,7 @@ def test_the_published_sizes_are_the_defaults():
     ({"λ": 3, "lambda": 3}, "'lambdas' is 3"),
     ({"generator__aspect_ratio": float("nan")}, "'aspect_ratio' is nan"),
     ({"generator__channels": {8: 5, 16: 5, "x": 5}}, "'generator_channels' has a height of 'x'"),
-    ({"generator__c_out": torch.tensor([1, 2])}, "'c_out' is a Tensor, expected a plain value"),
+    ({"generator__c_out": torch.tensor([1, 2])}, "'c_out' is of type Tensor, expected a plain value"),
     ({"n_features_max": -1}, "'n_features_max' is -1"),
 ])
 def test_what_cannot_be_built_is_named(changes, said):

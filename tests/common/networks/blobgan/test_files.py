@@ -247,7 +247,7 @@ def test_other_files_are_named(tmp_path):
 def test_what_is_no_tensor_is_named(trained, tmp_path, key):
     state = {**state_dict(trained), key: [1.0], 5: torch.zeros(1)}
     save_torch(tmp_path / "a.ckpt", {"state_dict": state, "hyper_parameters": small().to_hyper_parameters()})
-    with pytest.raises(InputError, match=f"{key.partition('.')[2]}' is a list, no tensor"):
+    with pytest.raises(InputError, match=f"{key.partition('.')[2]}' is of type list, no tensor"):
         read_blobgan(tmp_path / "a.ckpt")
 
 
