@@ -406,7 +406,8 @@ def test_full_image_smaller_than_a_tile_is_taken_whole(folder):
 def write_idx(path, array):
     path.parent.mkdir(parents=True, exist_ok=True)
     head = bytes([0, 0, 8, array.ndim]) + b"".join(length.to_bytes(4, "big") for length in array.shape)
-    (gzip.open if path.suffix == ".gz" else open)(path, "wb").write(head + array.tobytes())
+    data = head + array.tobytes()
+    path.write_bytes(gzip.compress(data) if path.suffix == ".gz" else data)
 
 
 def normalised(pixels, size=None):
