@@ -6,6 +6,7 @@ One thread for each test process: small networks gain nothing from more, and los
 import gc
 import os
 import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,13 @@ def notes_are_shown():
     from common import console
 
     console.set_quiet(False)
+
+
+@pytest.fixture(autouse=True)
+def the_same_draws():
+    """Begin each test at the same state of torch's generator, whatever ran before it in this process."""
+    if "torch" in sys.modules:
+        sys.modules["torch"].default_generator.manual_seed(0)
 
 
 @pytest.fixture(autouse=True, scope="session")
