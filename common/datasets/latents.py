@@ -24,6 +24,7 @@ from common.datasets.degradations import LEVELS, corrupt
 from common.datasets.sets.folders import list_images
 from common.errors import InputError, Parameter
 from common.files import read_npz, read_regular, system_errors
+from common.formats.text import read_lines
 from common.images.decode import decode
 from common.images.suffixes import SUFFIXES, is_image
 from common.seeding import unit_generator
@@ -259,6 +260,4 @@ def _lines(filelist):
     """Return the paths of a list, or of a text file with one in each line."""
     if not isinstance(filelist, (str, os.PathLike)):
         return list(filelist)
-    with system_errors(filelist):
-        text = Path(filelist).read_text(encoding="utf-8")
-    return [line.strip() for line in text.splitlines() if line.strip()]
+    return read_lines(filelist)

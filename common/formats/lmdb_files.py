@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 
 from common.errors import InputError
+from common.formats.text import read_lines
 
 META = "meta_info.txt"
 BATCH = 5000  # entries of one transaction
@@ -55,11 +56,9 @@ class ImageLmdb:
         self.path = os.fspath(path).rstrip("/")
         self._opened = None
         file = Path(self.path, META)
-        try:
-            lines = file.read_text(encoding="utf-8").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError("no readable list of the images", where=file, do="Create the LMDB again") from error
-        self.names = [line.rsplit(" (", 1)[0] for line in lines if line.strip()]
+        if not file.is_file():
+            raise InputError("no list of the images", where=file, do="Create the LMDB again")
+        self.names = [line.rsplit(" (", 1)[0] for line in read_lines(file)]
 
     def read(self, name):
         """Return the bytes of an image by its file name."""

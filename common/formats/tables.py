@@ -56,8 +56,19 @@ def read_table(path):
 
 
 def read_records(path):
-    """Return (column names, [{column: text}]) of a CSV file with a header; cells that a row lacks are None."""
-    names, *rows = read_table(path) or [[]]
+    """Return (column names, [{column: text}]) of a CSV file with a header; cells that a row lacks are None.
+
+    Raises InputError for two columns of one name, and for a row with more cells than there are columns. What
+    spreadsheets write around a table does not count: columns without a name, empty cells at the end, rows of them.
+    """
+    names, *rows = [row for row in read_table(path) if any(row)] or [[]]
+    repeated = next((name for place, name in enumerate(names) if name and name in names[:place]), None)
+    if repeated is not None:
+        raise InputError(f"two columns are called '{repeated}'", where=path, do="Rename one")
+    for number, row in enumerate(rows, 1):
+        if any(row[len(names) :]):
+            raise InputError(f"row {number} has {len(row)} cells, the header {len(names)}", where=path,
+                             do="Correct the table, and quote cells that hold a comma")
     return names, [dict(zip(names, [*row, *[None] * (len(names) - len(row))])) for row in rows]
 
 

@@ -32,13 +32,9 @@ def find_dims(word, num_dims):
 
 
 def _read_dims(word):
-    from common.files import system_errors
+    from common.formats.text import read_text
 
     if not Path(word).exists():
         raise InputError("neither a known set, numbers, nor a file", where=f"--dims {word}",
                          do="Pass ffhq33, clevr28, all, numbers separated by commas, or a file of numbers")
-    with system_errors(word):
-        try:
-            return Path(word).read_text(encoding="utf-8")
-        except UnicodeDecodeError as error:
-            raise InputError("is not a text file", where=word, do="Pass a file of whole numbers") from error
+    return read_text(word)

@@ -98,13 +98,17 @@ def read_scores(path, column, source):
         missing = f"no column '{column}'" if column not in names else "no column 'index' or 'original_path'"
         raise InputError(missing, where=path, do=nearest(column, names) if names else "Give a CSV with a header")
     places = {} if key == "index" else {source.title(number): number for number in range(len(source))}
+    scored = set()
     for line, row in enumerate(rows, 2):  # line 1 is the header
         try:
             number = int(row[key]) if key == "index" else places.get(row[key], -1)
             value = float(row[column])
         except (TypeError, ValueError) as error:
             raise InputError(f"line {line}: not a number ({error})", where=path, do="Correct the file") from error
+        if number in scored:
+            raise InputError(f"line {line}: a second score of {row[key]}", where=path, do="Keep one of them")
         if 0 <= number < len(scores):
+            scored.add(number)
             scores[number] = value
     if np.isnan(scores).all():
         raise InputError("no row matches an image", where=path,

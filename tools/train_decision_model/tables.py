@@ -48,8 +48,6 @@ def chosen_columns(columns, records, wanted, where):
     if len(columns) < 2 or not records:
         raise InputError("no table of images and attributes", where=where,
                          do="Give a header, and for each image a line of its name and 0 or 1 for each attribute")
-    if len({*columns}) < len(columns):
-        raise InputError("two columns have one name", where=where, do="Rename one")
     if len({*wanted}) < len(wanted):
         raise InputError("names a column twice", where="--attributes", do="Name it once")
     others = [name for name in columns[1:] if name != SPLIT]

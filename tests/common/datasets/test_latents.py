@@ -126,7 +126,7 @@ def test_the_corrupted_data_set_has_the_originals_arguments_and_returns(tmp_path
     assert code.tolist() == list(range(10, 20))
     assert wplus.shape == (2, 3)
     assert data[1][2:4] == (None, None)
-    (tmp_path / "list.txt").write_text("00/img_00010.png\n")
+    (tmp_path / "list.txt").write_text("\ufeff00/img_00010.png\n\n", encoding="utf-8")  # as editors on Windows save it
     listed = FFHQCorruptedDataset(tmp_path, transform, transform, corruption_level="moderate",
                                   filelist=tmp_path / "list.txt")
     assert len(listed) == 1

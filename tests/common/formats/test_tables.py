@@ -40,6 +40,22 @@ def test_R8_names_that_are_no_unicode_do_not_end_a_table(tmp_path):
     assert (tmp_path / "a.csv").read_bytes() == b"a\\udcff.png\n"
 
 
+@pytest.mark.parametrize(("text", "said"), [
+    ("image,a,b,a\nx,1,0,1\n", "two columns are called 'a'"),
+    ("image,a\nx,1\ny, z,1\n", "row 2 has 3 cells, the header 2")])
+def test_columns_of_one_name_and_rows_with_too_many_cells_are_refused(text, said, tmp_path):
+    (tmp_path / "a.csv").write_text(text)
+    with pytest.raises(InputError, match=said):
+        read_records(tmp_path / "a.csv")
+
+
+def test_empty_cells_at_the_end_as_of_spreadsheets_do_not_count(tmp_path):
+    (tmp_path / "a.csv").write_text("image,a,,\nx,1,,\ny,0\n,,,,,,\n")
+    columns, records = read_records(tmp_path / "a.csv")
+    assert columns == ["image", "a", "", ""]
+    assert [(record["image"], record["a"]) for record in records] == [("x", "1"), ("y", "0")]
+
+
 @pytest.mark.parametrize("data", [b"\xff\xfe", b'"' + b"x" * 200_000])
 def test_R5_what_is_no_table_is_named(data, tmp_path):
     (tmp_path / "a.csv").write_bytes(data)

@@ -196,6 +196,9 @@ def test_percentiles_of_scores(here):
                                      + "".join(f"npz_sample_{number},{number}\n" for number in range(18)))
     extract("--scores", "scores.csv", "--percentiles", "0", "25")
     assert sorted(int(sample["original_path"].split("_")[-1]) for sample in info()["samples"]) == [0, 1, 2, 3, 4]
+    (here / "scores.csv").write_text("index,score\n1,2\n0,3\n1,4\n")
+    assert "line 4: a second score of 1." in refusal_of("extract_real_imagenet", *SMALL, "--scores", "scores.csv",
+                                                        "--percentiles", "0", "25", "--output_dir", "twice")
     (here / "scores.csv").write_text("original_path,other\nnpz_sample_1,2\n")
     assert "no column 'score'" in refusal_of("extract_real_imagenet", *SMALL, "--scores", "scores.csv", "--percentiles",
                                              "0", "25",
