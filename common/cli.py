@@ -18,7 +18,7 @@ import time
 from dataclasses import dataclass
 
 from common.commands import is_asked
-from common.errors import SYSTEM_ADVICE, InputError, Parameter, as_input_error, nearest
+from common.errors import SYSTEM_ADVICE, InputError, Parameter, as_input_error, nearest, visible
 from common.parser import parse
 from common.paths import cache_dir
 
@@ -278,6 +278,6 @@ def dispatch(commands, prog, description, argv=None):
                              f"{listing}\n\n{prog} SUBCOMMAND --help lists the flags of one.\n")
         return status if words else _fail(f"error: {prog}: no subcommand. Give one of {', '.join(commands)}.", 2)
     if words[0] not in commands:
-        error = InputError("unknown subcommand", where=f"{prog} {words[0]}", do=nearest(words[0], commands))
+        error = InputError("unknown subcommand", where=f"{prog} {visible(words[0])}", do=nearest(words[0], commands))
         return _fail(f"error: {error}", 2)
     return commands[words[0]][1](words[1:])

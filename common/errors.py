@@ -51,10 +51,15 @@ class InputError(Exception):
         self.what, self.where, self.do = str(what), where, do
 
     def __str__(self):
-        head = f"{self.where}: {self.what}" if self.where is not None else self.what
+        head = f"{visible(self.where)}: {self.what}" if self.where is not None else self.what
         sentences = [text.rstrip(" .") for text in (head, self.do and str(self.do)) if text]
         line = " ".join(text if text.endswith("?") else f"{text}." for text in sentences)
         return " ".join(line.split())
+
+
+def visible(word):
+    """Return a word as messages show it: a blank one in quotes."""
+    return str(word) if str(word).strip() else repr(str(word))
 
 
 def as_input_error(error, where=None):

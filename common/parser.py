@@ -26,7 +26,7 @@ def parse(options_class, argv, prog, description="", epilog=""):
     words = _normalise(options_class, list(argv))
     given, others = argparse.ArgumentParser.parse_known_args(parser, words)  # not a mirror, which has no __init__
     if others:
-        parser.error(f"unrecognized arguments: {' '.join(others)}")
+        raise _unexpected(others[0], options_class)
     options = options_class(**{name: value for name, value in vars(given).items() if value is not MISSING})
     check_bounds(options)
     return options
@@ -221,16 +221,20 @@ def _check_subcommand(options_class, words, subcommands):
         raise InputError("unknown subcommand", where=words[0], do=nearest(words[0], subcommands))
 
 
+def _unexpected(word, options_class):
+    """Return the InputError for a word that no flag takes."""
+    if word.startswith("-"):
+        return _unknown_flag(word.split("=")[0], options_class)
+    do = "Flags start with --; see --help"
+    if not word.strip():
+        do = "An empty variable in quotes is a word of its own: leave it out"
+    elif os.path.exists(word):
+        do = "A pattern such as *.npz becomes several words unless it is quoted: quote it, or name one file"
+    return InputError("unexpected argument", where=word, do=do)
+
+
 def _flag_error(options_class, message):
     """Return the InputError for one of argparse's messages."""
-    if message.startswith("unrecognized arguments: "):
-        word = message.split(": ", 1)[1].split()[0].split("=")[0]
-        if word.startswith("-"):
-            return _unknown_flag(word, options_class)
-        do = "Flags start with --; see --help"
-        if os.path.exists(word):
-            do = "A pattern such as *.npz becomes several words unless it is quoted: quote it, or name one file"
-        return InputError("unexpected argument", where=word, do=do)
     if message.startswith("the following arguments are required: "):
         missing = message.split(": ", 1)[1].split(", ")[0].split("/")
         name = next((word for word in missing if word.startswith("--")), missing[0])

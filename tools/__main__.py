@@ -16,7 +16,7 @@ import os
 import sys
 from pathlib import Path
 
-from common.errors import InputError, closest, nearest
+from common.errors import InputError, closest, nearest, visible
 from common.version import version_line
 
 FOLDER = Path(__file__).parent
@@ -96,7 +96,7 @@ def show_help(words):
         return
     lines = find_tools()
     if words[0] not in lines:
-        raise InputError("no such tool", where=f"help {words[0]}", do=nearest(words[0], lines))
+        raise InputError("no such tool", where=f"help {visible(words[0])}", do=nearest(words[0], lines))
     line, command = lines[words[0]], describe(load_cli(words[0]))
     for depth, name in enumerate(words[1:], 2):
         if name not in command.subcommands:
@@ -144,11 +144,11 @@ def main(words):
 
 def _unknown(name, rest):
     if name in LISTS:
-        return InputError("unexpected word", where=f"python -m tools {name} {rest[0]}", do="Leave it out")
+        return InputError("unexpected word", where=f"python -m tools {name} {visible(rest[0])}", do="Leave it out")
     known = {each: each for each in [*LISTS, *COMMANDS]} | {each: f"python -m tools.{each}" for each in find_tools()}
     close = closest(name, known)
     do = f"Did you mean {known[close]}?" if close else f"Known: {', '.join([*LISTS, *COMMANDS])}"
-    return InputError("no such command", where=f"python -m tools {name}", do=do)
+    return InputError("no such command", where=f"python -m tools {visible(name)}", do=do)
 
 
 if __name__ == "__main__":

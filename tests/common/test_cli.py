@@ -86,6 +86,17 @@ def test_wrong_words_are_named(text, said):
     assert said in refused(text)
 
 
+@pytest.mark.parametrize("word", ["", " ", "\n"])
+def test_a_word_that_is_blank_is_shown_in_quotes(word):
+    """As "$EMPTY" in a script gives one."""
+    with pytest.raises(InputError) as caught:
+        parse(Options, ["--data", "d", word], "made_up")
+    assert str(caught.value).startswith(f"{word!r}: unexpected argument. An empty variable in quotes")
+    with pytest.raises(InputError, match="unknown subcommand") as caught:
+        parse(Options, [word, "--data", "d"], "made_up", "", "subcommands:\n  show  one\n\nexamples:\n  made_up")
+    assert str(caught.value).startswith(repr(word))
+
+
 def test_a_wrong_subcommand_is_answered_with_the_nearest(tmp_path, monkeypatch):
     """Of a command that runs without one, too, unless the word may be a path."""
     monkeypatch.chdir(tmp_path)
