@@ -49,7 +49,7 @@ def run(main, options_class, prog, description, epilog="", argv=None, subcommand
     debug, began = "--debug" in words, time.monotonic()
     console.outlive_terminal()
     try:
-        _check_folder()
+        _check_surroundings()
         os.environ.setdefault("MPLCONFIGDIR", str(cache_dir().absolute() / "matplotlib"))  # not the home directory
         options = parse(options_class, translate(words) if translate else words, prog, description, epilog)
         console.set_quiet(getattr(options, "quiet", False) or not parallel.is_main())
@@ -104,7 +104,7 @@ def leave(cli):
 
 def _answer(options, prog, folder, show):
     """Answer from the record of a finished run, if it is this very command's; return whether it was."""
-    from common import console
+    from common import console, parallel
     from common.record import quick_answer
 
     record = quick_answer(folder, prog, options)
@@ -113,7 +113,7 @@ def _answer(options, prog, folder, show):
     console.say(f"{folder}: up to date")
     if show is not None:
         show(record["results"])
-    if options.json and int(os.environ.get("RANK", "0")) == 0:
+    if options.json and parallel.is_main():
         names = ("tool", "command", "options", "results", "outputs", "seconds")
         _print_out(json.dumps({name: record.get(name) for name in names}, allow_nan=False) + "\n")
     return True
@@ -228,12 +228,16 @@ def _print_help(text):
     return 0
 
 
-def _check_folder():
-    """Raise InputError when the current folder is gone: every relative path would be said to be missing."""
+def _check_surroundings():
+    """Raise InputError when the current folder is gone, as every relative path would be said to be missing, and for
+    variables of torchrun that do not go together."""
+    from common import parallel
+
     try:
         os.getcwd()
     except FileNotFoundError as error:
         raise InputError("the current folder has been removed", do="Change into another folder") from error
+    parallel.check_ranks()
 
 
 def _hand_out(outcome, options, tool, subcommand, seconds):
@@ -245,9 +249,10 @@ def _hand_out(outcome, options, tool, subcommand, seconds):
 
 def finish(outcome, options, command, seconds):
     """Return the JSON object of what a command did, its record written; None in other processes than the main one."""
+    from common import parallel
     from common.files import plain
 
-    if int(os.environ.get("RANK", "0")) != 0:
+    if not parallel.is_main():
         return None
     record = {
         "tool": command.split()[0],

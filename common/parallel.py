@@ -1,27 +1,52 @@
 """Several processes under torchrun: ranks, shards of work, and the few collectives the tools need.
 
-Without torchrun there is one process, and every function here costs nothing.
+Without torchrun there is one process, and every function here costs nothing. Its variables may come from elsewhere, as
+those of a cluster's jobs do: a WORLD_SIZE above 1 makes a group of processes, without it none of the others counts.
 """
 
 import os
+import re
 from contextlib import contextmanager
 
 from common.errors import InputError
 
+DO = "Start several processes with torchrun, which sets it, or unset WORLD_SIZE for one"
+
 
 def rank():
     """Return this process's rank, 0 without torchrun."""
-    return int(os.environ.get("RANK", "0"))
+    return _number("RANK", 0) if world_size() > 1 else 0
 
 
 def world_size():
     """Return the number of processes, 1 without torchrun."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
+    return max(_number("WORLD_SIZE", 1), 1)
 
 
 def local_rank():
     """Return this process's rank on its machine."""
-    return int(os.environ.get("LOCAL_RANK", "0"))
+    return _number("LOCAL_RANK", 0) if world_size() > 1 else 0
+
+
+def _number(name, without):
+    """Return a variable's whole number; `without` it, or for text that is none (see check_ranks)."""
+    text = os.environ.get(name, "")
+    return int(text) if re.fullmatch("[0-9]{1,9}", text) else without
+
+
+def check_ranks():
+    """Raise InputError for variables of torchrun that are no numbers, or do not go together."""
+    size = os.environ.get("WORLD_SIZE") or "1"
+    if not re.fullmatch("0*[1-9][0-9]{0,8}", size):
+        raise InputError("is no number of processes", where=f"WORLD_SIZE={size}", do=DO)
+    if world_size() == 1:
+        return
+    place = _number("RANK", None)
+    if place is None or place >= world_size():
+        given = os.environ.get("RANK") or "not set"
+        raise InputError(f"is {given}, of {world_size()} processes (WORLD_SIZE)", where="RANK", do=DO)
+    if os.environ.get("LOCAL_RANK") and _number("LOCAL_RANK", None) is None:
+        raise InputError("is no number", where=f"LOCAL_RANK={os.environ['LOCAL_RANK']}", do=DO)
 
 
 def is_main():
@@ -47,6 +72,7 @@ def process_group(device_type="cpu"):
         return
     if not is_main():
         console.set_quiet(True)
+    _check_meeting_place()
     try:
         dist.init_process_group("nccl" if device_type == "cuda" else "gloo")
         yield
@@ -58,6 +84,15 @@ def process_group(device_type="cpu"):
     finally:
         if dist.is_initialized():
             dist.destroy_process_group()
+
+
+def _check_meeting_place():
+    """Raise InputError where it is not set at which address and port the processes meet."""
+    if not os.environ.get("MASTER_ADDR"):
+        raise InputError(f"is not set, for {world_size()} processes (WORLD_SIZE)", where="MASTER_ADDR", do=DO)
+    if not 0 < _number("MASTER_PORT", 0) < 65536:
+        raise InputError(f"is {os.environ.get('MASTER_PORT') or 'not set'}, for {world_size()} processes (WORLD_SIZE)",
+                         where="MASTER_PORT", do=DO)
 
 
 def barrier():

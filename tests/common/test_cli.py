@@ -4,6 +4,7 @@ import contextlib
 import errno
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from typing import List, Optional
 
 import pytest
 
-from common import console
+from common import console, parallel
 from common.cli import _INTERRUPTED, Outcome, _interrupt, dispatch, in_flags, run
 from common.errors import InputError, Parameter, as_input_error
 from common.options import REQUIRED, CommonOptions, option
@@ -208,6 +209,7 @@ def test_an_interruption_that_an_import_swallows_ends_the_command_all_the_same(a
 @pytest.mark.parametrize("rank", ["0", "1"])
 def test_of_several_processes_the_main_one_speaks(rank, monkeypatch, capsys):
     monkeypatch.setenv("RANK", rank)
+    monkeypatch.setenv("WORLD_SIZE", "2")
 
     def main(options):
         console.say("one line")
@@ -216,6 +218,39 @@ def test_of_several_processes_the_main_one_speaks(rank, monkeypatch, capsys):
     assert run(main, Options, "made_up", "", argv=["--data", "d"]) == 0
     console.set_quiet(False)
     assert capsys.readouterr().err.count("one line") == int(rank == "0")
+
+
+@pytest.mark.parametrize(("variables", "said"), [
+    ("WORLD_SIZE=abc", "WORLD_SIZE=abc: is no number of processes."), ("WORLD_SIZE=0", "WORLD_SIZE=0: is no number"),
+    ("WORLD_SIZE=-2", "WORLD_SIZE=-2: is no number"),
+    ("WORLD_SIZE=2", "RANK: is not set, of 2 processes (WORLD_SIZE)."),
+    ("WORLD_SIZE=2 RANK=2", "RANK: is 2, of 2 processes"), ("WORLD_SIZE=2 RANK=x", "RANK: is x, of 2 processes"),
+    ("WORLD_SIZE=2 RANK=0 LOCAL_RANK=q", "LOCAL_RANK=q: is no number")])
+def test_variables_of_torchrun_that_do_not_go_together_are_refused(variables, said, monkeypatch, capsys):
+    for word in variables.split():
+        monkeypatch.setenv(*word.split("="))
+    assert run(lambda options: Outcome({}), Options, "made_up", "", argv=["--data", "d"]) == 2
+    line = capsys.readouterr().err
+    assert said in line
+    assert line.endswith("Start several processes with torchrun, which sets it, or unset WORLD_SIZE for one.\n")
+
+
+@pytest.mark.parametrize(("variables", "said"), [
+    ({}, "MASTER_ADDR: is not set, for 2 processes"), ({"MASTER_ADDR": "localhost"}, "MASTER_PORT: is not set"),
+    ({"MASTER_ADDR": "localhost", "MASTER_PORT": "http"}, "MASTER_PORT: is http, for 2 processes")])
+def test_processes_without_a_place_to_meet_are_refused(variables, said, monkeypatch):
+    for name, value in {"WORLD_SIZE": "2", "RANK": "0", **variables}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(InputError, match=re.escape(said)), parallel.process_group():
+        pass
+
+
+def test_without_a_world_size_no_other_variable_counts(monkeypatch):
+    """A cluster's jobs have RANK by themselves: one process that took itself for the second would do half the work."""
+    for name, value in (("RANK", "1"), ("LOCAL_RANK", "1"), ("WORLD_SIZE", "")):
+        monkeypatch.setenv(name, value)
+    assert (parallel.rank(), parallel.world_size(), parallel.local_rank(), parallel.is_main()) == (0, 1, 0, True)
+    assert parallel.shard("abc") == ["a", "b", "c"]
 
 
 def test_a_parameter_is_shown_as_its_flag_and_a_path_of_that_name_as_it_is():

@@ -1,10 +1,9 @@
 """What the original's keys come to as options: those of one meaning with a flag, and what several say together."""
 
-import os
 import re
 import shlex
 
-from common import console
+from common import console, parallel
 from common.errors import InputError
 from tools.train_blobgan.keys import KEYS, ONLY, SAME
 from tools.train_blobgan.parts import LARGEST
@@ -105,7 +104,7 @@ class Translation:
             return {}
         rows = self._whole(names[0], self.defaults["batch_size"], high=LARGEST)
         processes, turns = self._gpus(), self._whole(names[2], 1, high=LARGEST)
-        here, micro = int(os.environ.get("WORLD_SIZE", "1")), processes * turns
+        here, micro = parallel.world_size(), processes * turns
         if rows * micro > LARGEST:
             raise InputError(f"{rows:,} images, times {processes:,} processes and {turns:,} turns, are more than a "
                              f"batch may have: {LARGEST:,}", where=names[0], do="Use smaller numbers")
@@ -131,7 +130,7 @@ class Translation:
     def _gpus(self):
         """Return the number of processes: of a number, a list of devices, or its text; -1 is those there are."""
         value = self.given.get("trainer.gpus")
-        here = int(os.environ.get("WORLD_SIZE", "1"))
+        here = parallel.world_size()
         if isinstance(value, list):
             return max(len(value), 1)
         if isinstance(value, str) and "," in value:
@@ -177,5 +176,5 @@ def text_of(value):
 
 def say(words, text):
     """Print a note, unless the words ask for quiet; of several processes one speaks."""
-    if "--quiet" not in words and os.environ.get("RANK", "0") == "0":
+    if "--quiet" not in words and parallel.is_main():
         console.say(text)

@@ -180,6 +180,7 @@ def test_checkpoints_are_chosen_by_step_epoch_fid_and_time(tmp_path, flags, file
 def test_processes_beside_the_main_one_do_not_make_up_a_run(tmp_path, monkeypatch):
     made_run(tmp_path, "run-20260101_000000-mine", ["state.pth"])
     monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
     options, _ = settle(TrainOptions(log_dir=str(tmp_path), wandb_id="mine"), OUTPUT_DIR)  # the main one has made it
     assert options.wandb_id == "mine"
     assert options.output_dir != OUTPUT_DIR
