@@ -24,7 +24,7 @@ def is_asked(prog, description, epilog="", options_class=None, subcommands=None)
     """Return whether `describe` wants to know a command in place of running it, which it is given then."""
     if _listeners:
         listed = subcommands_of(epilog) if subcommands is None else subcommands
-        _listeners[-1].append(Command(prog, description, epilog, options_class, listed))
+        _listeners[-1].append(Command(prog, description or "", epilog, options_class, listed))
     return bool(_listeners)
 
 

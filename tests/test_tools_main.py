@@ -114,6 +114,15 @@ def test_the_manual_page_says_which_files_are_written(capsys):
     assert "|---" not in files
 
 
+@pytest.mark.parametrize("words", ["help report", "help train_edm", "--help", "presets"])
+def test_help_stands_without_docstrings(words):
+    """As in a Python that leaves them out (-OO)."""
+    done = subprocess.run([sys.executable, "-OO", "-m", "tools", *words.split()], cwd=ROOT, capture_output=True,
+                          text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+
 @pytest.fixture(scope="module")
 def bash_script():
     """Return the completion script for bash."""

@@ -92,7 +92,7 @@ def show_help(words):
     from common.manual import manual_page
 
     if not words:
-        print(__doc__.strip())
+        print((__doc__ or "").strip())
         return
     lines = find_tools()
     if words[0] not in lines:
@@ -125,7 +125,7 @@ def main(words):
     """Do what the first word names, list the tools without one, and return the exit status."""
     name, rest = (words[0], words[1:]) if words else ("tools", [])
     if name in ("--help", "-h") or {"--help", "-h"} & {*rest}:
-        print(__doc__.strip())
+        print((__doc__ or "").strip())
         return 0
     try:
         if name == "--version":
