@@ -3,6 +3,7 @@
 from common.errors import InputError, Parameter
 from common.options import ALL, option
 
+LARGEST_SIDE = 8192  # in pixels, of a picture that a network is given
 MOST_IMAGES = 10_000_000  # that a command generates, each of which it holds a line of
 PRECISIONS = ["fp32", "tf32", "bf16"]
 

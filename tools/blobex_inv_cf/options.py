@@ -81,7 +81,8 @@ class ExplainOptions(SearchFlags):
     threshold: float = option(0.5, "share, confidence or count that an objective is compared with", above=0)
     range: str = option("signed", "pictures that a program takes: signed (-1 to 1), unit (0 to 1) or imagenet",
                         choices=["signed", "unit", "imagenet"])
-    size: List[int] = option([], "height and width that a program takes (default: the BlobGAN's)", nargs=2, low=1)
+    size: List[int] = option([], "height and width that a program takes (default: the BlobGAN's)", nargs=2, low=1,
+                             high=flags.LARGEST_SIDE)
     output: Optional[str] = option(None, "key or number of the output of a program with several")
     class_names: List[str] = option([], "names of the classes of programs, in order", nargs="+")
     segmentation_weights: Optional[str] = option(None, "segmentation model of --target_classes", kind="how")

@@ -163,7 +163,7 @@ class ExperimentsOptions(LevelOptions):
     total_runs: int = option(100, "splits, where nothing is calibrated yet", low=1)
     image_dir: Optional[str] = option(None, "images with latents for the stress test, 1x", kind="how")
     encoder_size: Optional[int] = option(None, "side of the encoder's pictures in pixels (default: what its file says, "
-                                         "else 256)", low=1)
+                                         "else 256)", low=1, high=flags.LARGEST_SIDE)
     from_outputs: bool = option(False, "stress test: the original's mapping of names to levels, nothing is corrupted")
     noise_std: float = option(0.1, "deviation of the ablation's gaussian draws", above=0)
     stylegan_path: Optional[str] = option(None, "StyleGAN2 or pSp checkpoint that makes the ablation's pictures "

@@ -53,7 +53,7 @@ class EvaluateOptions(SetOptions):
     similarity_range: str = option("signed", "pictures that it takes: signed (-1 to 1), unit (0 to 1) or imagenet",
                                    choices=["signed", "unit", "imagenet"])
     similarity_size: List[int] = option([], "height and width that it takes (default: its own, else the BlobGAN's)",
-                                        nargs=2, low=1)
+                                        nargs=2, low=1, high=flags.LARGEST_SIDE)
     similarity_output: Optional[str] = option(None, "key or number of its output, of several")
     cout: bool = option(False, "compute COUT: 51 forward passes of the model for each pair")
     redundancy: bool = option(False, "count the changed blobs that alone can go back: a forward pass for each")

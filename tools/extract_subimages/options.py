@@ -90,7 +90,7 @@ class SubimageOptions(CommonOptions):
                          "in the published meta_info files", choices=["stable", "original", "basicsr"])
     compat: str = option("none", "original: also repeat the original's mistakes (see the page)",
                          choices=["none", "original"])
-    imgsize: List[int] = option([128, 128], "square mode: width and height", nargs=2, low=1)
+    imgsize: List[int] = option([128, 128], "square mode: width and height", nargs=2, low=1, high=65_535)
     bottom_crop: float = option(0.0,
                                 "square mode: rows cut off below; a fraction of the height under 1, pixels from 1 on",
                                 low=0)

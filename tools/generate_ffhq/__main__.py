@@ -44,7 +44,8 @@ class GenerateOptions(CommonOptions):
     noise: str = option("stored", "noise maps: stored with the weights, none, or seeded, an image's own",
                         choices=["stored", "none", "seeded"])
     seed: int = flags.seed("codes and seeded noise; image n draws from (seed, n)")
-    encoder_size: int = option(256, "side of the degraded images in pixels (factors above 1)", low=1)
+    encoder_size: int = option(256, "side of the degraded images in pixels (factors above 1)", low=1,
+                               high=flags.LARGEST_SIDE)
     no_stats: bool = option(False, "write no statistics of the StyleSpace", kind="how")
     latent_stats: bool = option(False, "also put mean, minimum and maximum into every latents file")
     verify: bool = option(False, "make every image again, from its style vectors alone and from W+, and compare bytes",

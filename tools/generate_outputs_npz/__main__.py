@@ -31,7 +31,7 @@ class OutputsOptions(CommonOptions):
     exp_name: str = option("super_resolution", "experiment: a folder of --base_dir", kind="how")
     model_name: str = option("models/superres_alpha_0.1.pt", "encoder, relative to the experiment", kind="how")
     encoder_size: Optional[int] = option(None, "side of the encoder's images in pixels (default: the checkpoint's own, "
-                                         "else 256)", low=1)
+                                         "else 256)", low=1, high=flags.LARGEST_SIDE)
     allow_missing_truth: bool = option(False, "write NaN for images without latents where others have them")
     batch_size: int = flags.batch_size(32, help="images per forward pass on a GPU; a CPU takes few at a time")
     device: str = flags.device()

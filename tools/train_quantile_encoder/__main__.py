@@ -44,7 +44,7 @@ class EncoderTrainOptions(CommonOptions):
     encoder_type: str = option("ir_se50", "network; small is for images of some 16 px",
                                choices=["ir_se50", "ir50", "resnet18", "small"])
     encoder_size: Optional[int] = option(None, "side of the encoder's images in pixels (default: 256, or the "
-                                         "generator's if that is less)", low=1, high=8192)
+                                         "generator's if that is less)", low=1, high=flags.LARGEST_SIDE)
     pretrained_model_path: Optional[str] = option(None, "start the backbone from an IR-SE50, a pSp or a quantile "
                                                   "encoder's checkpoint", kind="how")
     checkpoint_path: Optional[str] = option(None, "start all weights from this quantile encoder", kind="how")
