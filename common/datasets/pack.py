@@ -29,6 +29,8 @@ class Pack:
 
     def __init__(self, path, identity, shape):
         self.path, self.identity, self.shape = Path(path), plain(identity), tuple(int(side) for side in shape)
+        if self.path.is_dir():
+            raise InputError("this is a folder", where=self.path, do="Pass the path of a file")
         self.part, self.about = self.path.with_name(f"{self.path.name}.part"), Path(f"{self.path}.json")
         self.step = max(1, CHUNK // int(np.prod(self.shape[1:])))
         self.unreadable, self.sums, self._pixels = [], [], None

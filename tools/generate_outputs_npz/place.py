@@ -12,6 +12,8 @@ NAME = "outputs.npz"
 def output_path(options):
     """Return the path of the file to write: with the ending .npz, which numpy.savez adds, too."""
     path = Path(options.output_path)
+    if path.name in ("", ".."):
+        raise InputError("this is a folder", where=f"--output_path {options.output_path}", do="Pass the path of a file")
     return path if path.suffix == ".npz" else path.with_name(f"{path.name}.npz")
 
 

@@ -125,6 +125,14 @@ def test_a_pack_that_was_changed_is_refused_and_one_that_was_copied_is_not(odd, 
         packed(odd, tmp_path / "pack")
 
 
+@pytest.mark.parametrize("place", ["/", ".", "a"])
+def test_a_folder_in_place_of_a_pack_is_refused(odd, tmp_path, monkeypatch, place):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a").mkdir()
+    with pytest.raises(InputError, match="this is a folder"):
+        packed(odd, place)
+
+
 def test_a_limit_takes_the_first_images(odd):
     images = open_prepared(odd, "train", SIZE, limit=5)
     assert len(images) == 5

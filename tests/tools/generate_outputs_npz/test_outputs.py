@@ -55,6 +55,11 @@ def refused(*arguments):
     return refusal_of("generate_outputs_npz", *words(*arguments))
 
 
+@pytest.mark.parametrize("place", ["/", ".", "..", "out/.."])
+def test_an_output_without_a_name_is_refused(place):
+    assert "this is a folder. Pass the path of a file." in refused(4, ONE, place)
+
+
 def arrays(path="out/outputs.npz"):
     with np.load(path, allow_pickle=False) as archive:
         return dict(archive)
