@@ -115,7 +115,7 @@ def _answer(options, prog, folder, show):
         show(record["results"])
     if options.json and parallel.is_main():
         names = ("tool", "command", "options", "results", "outputs", "seconds")
-        _print_out(json.dumps({name: record.get(name) for name in names}, allow_nan=False) + "\n")
+        console.print_out(json.dumps({name: record.get(name) for name in names}, allow_nan=False) + "\n")
     return True
 
 
@@ -206,23 +206,12 @@ def _fail(line, status):
     return status
 
 
-def _print_out(text):
-    """Write to stdout and flush it; whoever reads it may have gone, as `| head -1` does."""
-    try:
-        if sys.stdout is not None:  # None when it was closed before the start
-            sys.stdout.write(text)
-            sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except OSError as error:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the interpreter's last flush would fail again
-        raise InputError(error.strerror, where="standard output", do="Send it elsewhere") from error
-
-
 def _print_help(text):
     """Write help to stdout and return the exit status."""
+    from common import console
+
     try:
-        _print_out(text)
+        console.print_out(text)
     except InputError as error:
         return _fail(f"error: {error}", 2)
     return 0
@@ -242,9 +231,11 @@ def _check_surroundings():
 
 def _hand_out(outcome, options, tool, subcommand, seconds):
     """Write the run record, and the JSON object if it was asked for (rank 0 alone under torchrun)."""
+    from common import console
+
     record = finish(outcome, options, f"{tool} {subcommand}" if subcommand else tool, seconds)
     if record is not None and getattr(options, "json", False):
-        _print_out(json.dumps(record, allow_nan=False) + "\n")
+        console.print_out(json.dumps(record, allow_nan=False) + "\n")
 
 
 def finish(outcome, options, command, seconds):

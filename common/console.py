@@ -5,6 +5,8 @@ import sys
 import time
 from contextlib import contextmanager, suppress
 
+from common.errors import InputError
+
 NARROW = 72  # columns below which a bar is left out
 
 _settings = {"quiet": False, "console": None}
@@ -21,6 +23,19 @@ def outlive_terminal():
         sys.stderr = open(os.devnull, "w")
     if not isinstance(sys.stderr, _LastingStream):
         sys.stderr = _LastingStream(sys.stderr)
+
+
+def print_out(text):
+    """Write to stdout and flush it; whoever reads it may have gone, as `| head -1` does."""
+    try:
+        if sys.stdout is not None:  # None when it was closed before the start
+            sys.stdout.write(text)
+            sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the interpreter's last flush would fail again
+        raise InputError(error.strerror, where="standard output", do="Send it elsewhere") from error
 
 
 def shown(text):

@@ -12,6 +12,7 @@ import sys
 import typing
 from dataclasses import MISSING, field
 
+from common import console
 from common.commands import subcommands_of
 from common.errors import InputError, closest, nearest
 from common.options import ALL, CommonOptions, bounds_text, check_bounds, is_bounded
@@ -42,6 +43,9 @@ def make_parser(options_class, prog, description="", epilog=""):
         def error(self, message):
             raise _flag_error(options_class, message)
 
+        def print_help(self, file=None):
+            console.print_out(self.format_help())  # how argparse takes a full disk depends on Python's release
+
         def format_help(self):
             switches = [action for action in self._actions if is_switch(action)]
             for action in switches:  # shown as bare switches; parsed with a value, which _normalise adds
@@ -55,7 +59,7 @@ def make_parser(options_class, prog, description="", epilog=""):
         def __call__(self, parser, namespace, values, option_string=None):
             from common.version import version_line
 
-            print(version_line(prog))
+            console.print_out(f"{version_line(prog)}\n")
             parser.exit()
 
     parser = Parser(

@@ -17,15 +17,16 @@ def shell(command, **more):
                           text=True, capture_output=True, timeout=60, check=False, **more)
 
 
-@pytest.mark.parametrize("words", ["qc_ncsn", "qc_ncsn train", "report"])
+@pytest.mark.parametrize("words", [".qc_ncsn --help", ".qc_ncsn train --help", ".report --help", " help report", ""])
 def test_R9_help_whose_reader_goes_away_says_nothing(words):
-    done = shell(f'"$PY" -m tools.{words} --help | head -1')
+    done = shell(f'"$PY" -m tools{words} | head -1')
     assert (done.returncode, done.stderr) == (0, "")
 
 
-@pytest.mark.parametrize("words", ["qc_ncsn --help", "train_edm --help"])
+@pytest.mark.parametrize("words", [".qc_ncsn --help", ".train_edm --help", ".train_edm --version", " help report",
+                                   " presets", " --help", " completion bash", ""])
 def test_R9_a_full_stdout_is_one_line(words):
-    done = shell(f'"$PY" -m tools.{words} > /dev/full')
+    done = shell(f'"$PY" -m tools{words} > /dev/full')
     assert done.returncode == 2
     assert done.stderr == "error: standard output: No space left on device. Send it elsewhere.\n"
 
@@ -33,6 +34,7 @@ def test_R9_a_full_stdout_is_one_line(words):
 def test_R9_closed_streams_end_as_open_ones_do():
     assert shell('"$PY" -m tools.report /nothing/here 2>&-').returncode == 2
     assert shell('"$PY" -m tools.report --help >&-').returncode == 0
+    assert shell('"$PY" -m tools help report >&-').returncode == 0
 
 
 def test_R9_a_current_folder_that_is_gone_is_named(tmp_path):
@@ -41,9 +43,10 @@ def test_R9_a_current_folder_that_is_gone_is_named(tmp_path):
 
 
 def test_R7_control_characters_and_broken_names_reach_no_terminal():
-    done = shell("\"$PY\" -m tools.report $'/nothing/\\e]0;title\\a\\xff'")
-    assert done.returncode == 2
-    assert "\\x1b]0;title\\x07" in done.stderr
-    assert "\x1b" not in done.stderr
+    for command in ("tools.report", "tools", "tools help"):
+        done = shell(f"\"$PY\" -m {command} $'/nothing/\\e]0;title\\a\\xff'")
+        assert done.returncode == 2
+        assert "\\x1b]0;title\\x07" in done.stderr
+        assert "\x1b" not in done.stderr
     assert shown("é 漢 [bold]\n") == "é 漢 [bold]\n"
     assert shown("a\udcffb\u202e") == "a\\udcffb\\u202e"

@@ -16,6 +16,7 @@ import os
 import sys
 from pathlib import Path
 
+from common import console
 from common.errors import InputError, closest, nearest, visible
 from common.version import version_line
 
@@ -46,31 +47,35 @@ def preset_modules(folder=FOLDER):
     return {name: importlib.import_module(f"tools.{name}.presets") for name in names}
 
 
+def _print(text):
+    console.print_out(f"{text}\n")
+
+
 def _show(rows):
     """Print names and their lines in two columns."""
     width = max((len(name) for name in rows), default=0)
     for name, line in rows.items():
-        print(f"  {name:<{width}}  {line}".rstrip())
+        _print(f"  {name:<{width}}  {line}".rstrip())
 
 
 def show_tools():
     """Print the table of tools."""
-    print("python -m tools.NAME --help lists the flags of a tool\n")
+    _print("python -m tools.NAME --help lists the flags of a tool\n")
     _show(find_tools())
-    print("\npython -m tools help NAME   its manual page\npython -m tools --help      presets, data sets, completion")
+    _print("\npython -m tools help NAME   its manual page\npython -m tools --help      presets, data sets, completion")
 
 
 def show_presets():
     """Print each tool's presets."""
     for tool, module in preset_modules().items():
-        print(f"{tool}: {module.FLAG} NAME\n")
+        _print(f"{tool}: {module.FLAG} NAME\n")
         _show(module.PRESETS)
-        print()
+        _print("")
 
 
 def show_data():
     """Print the embedded data sets."""
-    print("for --dataset, --data and the like; they come with scikit-learn\n")
+    _print("for --dataset, --data and the like; they come with scikit-learn\n")
     _show(EMBEDDED)
 
 
@@ -92,7 +97,7 @@ def show_help(words):
     from common.manual import manual_page
 
     if not words:
-        print((__doc__ or "").strip())
+        _print((__doc__ or "").strip())
         return
     lines = find_tools()
     if words[0] not in lines:
@@ -103,9 +108,10 @@ def show_help(words):
             do = nearest(name, command.subcommands) if command.subcommands else "It has no subcommands"
             raise InputError("no such subcommand", where=f"help {' '.join(words[:depth])}", do=do)
         line, command = command.subcommands[name], describe(load_cli(words[0]), words[1:depth])
-    width = min(100, get_terminal_size((100, 24)).columns) if sys.stdout.isatty() or "COLUMNS" in os.environ else 100
+    on_terminal = sys.stdout is not None and sys.stdout.isatty()
+    width = min(100, get_terminal_size((100, 24)).columns) if on_terminal or "COLUMNS" in os.environ else 100
     page = manual_page(words[0], line, command, width)
-    pager(page) if sys.stdout.isatty() else print(page, end="")
+    pager(page) if on_terminal else console.print_out(page)
 
 
 def show_completion(words):
@@ -114,7 +120,7 @@ def show_completion(words):
 
     if len(words) != 1:
         raise InputError("expected one shell", where="completion", do=f"Known: {', '.join(SHELLS)}")
-    print(completion(words[0], {name: load_cli(name) for name in find_tools()}))
+    _print(completion(words[0], {name: load_cli(name) for name in find_tools()}))
 
 
 LISTS = {"tools": show_tools, "presets": show_presets, "data": show_data}
@@ -124,12 +130,11 @@ COMMANDS = {"help": show_help, "completion": show_completion}
 def main(words):
     """Do what the first word names, list the tools without one, and return the exit status."""
     name, rest = (words[0], words[1:]) if words else ("tools", [])
-    if name in ("--help", "-h") or {"--help", "-h"} & {*rest}:
-        print((__doc__ or "").strip())
-        return 0
     try:
-        if name == "--version":
-            print(version_line())
+        if name in ("--help", "-h") or {"--help", "-h"} & {*rest}:
+            _print((__doc__ or "").strip())
+        elif name == "--version":
+            _print(version_line())
         elif name in COMMANDS:
             COMMANDS[name](rest)
         elif name in LISTS and not rest:
@@ -137,7 +142,7 @@ def main(words):
         else:
             raise _unknown(name, rest)
     except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(console.shown(f"error: {error}"), file=sys.stderr)
         return 2
     return 0
 
