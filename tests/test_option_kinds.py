@@ -7,6 +7,7 @@ as shaping results, and one that claims not to has to stand in the list below wi
 import dataclasses
 import importlib
 import pkgutil
+from typing import List, Optional
 
 import pytest
 
@@ -50,6 +51,18 @@ HOW = {
         "wandb_project", "wandb_entity", "wandb_group", "wandb_name", "every_n_epochs"},
     "accepted for old commands": {"dest", "label_dropout", "mixed_precision", "prompt_file", "num_denoising_steps"},
 }
+
+
+SIDES = {"encoder_size", "similarity_size", "size", "imgsize"}  # of pictures, in pixels, given as whole numbers
+
+
+def test_sides_of_pictures_are_bounded():
+    """Pillow takes no side beyond a C int."""
+    found = [(table, item) for table in option_tables() for item in dataclasses.fields(table)
+             if item.name in SIDES and item.type in (int, Optional[int], List[int])]
+    assert {item.name for _, item in found} == SIDES
+    for table, item in found:
+        assert item.metadata["high"] is not None, f"{table.__name__}: {item.name}"
 
 
 def option_tables():

@@ -122,7 +122,6 @@ def test_help_stands_without_docstrings(words):
     assert (done.returncode, done.stderr) == (0, "")
 
 
-
 @pytest.fixture(scope="module")
 def bash_script():
     """Return the completion script for bash."""

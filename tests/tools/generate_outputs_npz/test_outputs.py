@@ -60,6 +60,11 @@ def test_an_output_without_a_name_is_refused(place):
     assert "this is a folder. Pass the path of a file." in refused(4, ONE, place)
 
 
+def test_a_side_beyond_all_pictures_is_refused():
+    line = refused(4, ONE, "out/outputs.npz", "--encoder_size", 2**32)
+    assert line.startswith("error: --encoder_size 4294967296: must be from 1 to 8"), line
+
+
 def arrays(path="out/outputs.npz"):
     with np.load(path, allow_pickle=False) as archive:
         return dict(archive)
