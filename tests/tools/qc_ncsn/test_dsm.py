@@ -115,3 +115,12 @@ def test_compare_pairs_the_losses_of_the_same_images_and_draws(trained, tmp_path
     assert entry["dsm_difference"] == pytest.approx(0.5)
     assert entry["dsm_difference_se"] == pytest.approx(np.arange(7).std(ddof=1) / 7**0.5)
     assert "DSM loss" in (tmp_path / "pairs" / "table.md").read_text()
+
+
+def test_the_steps_of_a_comparison_are_those_of_the_snapshot_that_was_measured(trained, tmp_path, rough_figures):
+    """A training may end behind its last snapshot, and an earlier one may be named."""
+    shutil.copytree(trained, tmp_path / "w", ignore=shutil.ignore_patterns("dsm"))
+    compare = ("compare", "--workdirs", tmp_path / "w", "--output_dir")
+    assert good(*compare, tmp_path / "before")["w"]["steps"] == 10
+    good(*DSM, "--workdir", tmp_path / "w", "--checkpoint", tmp_path / "w" / "checkpoints" / "checkpoint_1.pth")
+    assert good(*compare, tmp_path / "after")["w"]["steps"] == 5

@@ -3,7 +3,7 @@
 from common.record import read_record
 
 COLUMNS = {  # result name: (heading, format)
-    "steps": ("last step", "{:.0f}"), "nll": ("bits/dim", "{:.3f}"),
+    "steps": ("steps", "{:.0f}"), "nll": ("bits/dim", "{:.3f}"),
     "nll_difference": ("  less the first's", "{:+.3f}"),
     "dsm": ("DSM loss", "{:.4g}"), "dsm_difference": ("  less the first's", "{:+.3g}"),
     "asym": ("Asym", "{:.2e}"), "asym_ratio": ("  over the first's", "{:.3f}"), "nasym": ("NAsym", "{:.2e}"),
@@ -33,8 +33,11 @@ def gather(work):
     """Return what the finished runs in a work folder measured, under COLUMNS' names, with `_se` where known."""
     train, nll, dsm, asym, exact = (results_of(folder) for folder in (work.root, work.nll, work.dsm, work.asym,
                                                                       work.asym_exact))
-    measured = {"steps": train.get("step"), "nll": nll.get("nll"), "nll_se": nll.get("nll_se"),
-                "dsm": dsm.get("dsm"), "dsm_se": dsm.get("dsm_se")}
+    sampled = [results_of(part) for part in sorted(work.sampling().glob("*"))]
+    # What was measured may be a snapshot before the training's end.
+    at = {results["step"] for results in (nll, dsm, asym, exact, *sampled) if results.get("step")}
+    measured = {"steps": at.pop() if len(at) == 1 else train.get("step"), "nll": nll.get("nll"),
+                "nll_se": nll.get("nll_se"), "dsm": dsm.get("dsm"), "dsm_se": dsm.get("dsm_se")}
     for name in ("asym", "nasym"):
         measured |= {name: asym.get(name), f"{name}_se": asym.get(f"{name}_se")}
     measured |= {"nasym_exact": exact.get("nasym"), "nasym_exact_se": exact.get("nasym_se")}
@@ -44,7 +47,6 @@ def gather(work):
         measured |= {name: quality[name] for name in names if name in quality}
         if "frechet_distance" in quality:
             measured |= {"frechet": quality["frechet_distance"], "features": quality.get("features")}
-    sampled = [results_of(part) for part in sorted(work.sampling().glob("*"))]
     measured["nfe"] = next((part["nfe"] for part in sampled if "nfe" in part), None)
     for kind in ALIKE:  # what was evaluated, beside the numbers
         settings = evaluated(getattr(work, kind), kind)
