@@ -12,7 +12,8 @@ PATCHES="$OUT/.patches" TREES="$OUT/.trees" # hidden from the report, which woul
 
 [ -f "$PATCHES/val_data.npz" ] || "$PYTHON" docs/chains/parts/photo_patches.py "$PATCHES"
 "$PYTHON" -m tools.train_edm --npz_dir "$PATCHES" --class_map none --class_balanced \
-  --steps 500 --ema_halflife_kimg 1.5 --samples_per_class 4 --output_dir "$OUT/network" "$@"
+  --steps 500 --batch_size 8 --lr 0.005 --beta2 0.95 --adam_eps 1e-6 --ema_halflife_kimg 1.5 \
+  --samples_per_class 4 --output_dir "$OUT/network" "$@"
 
 real() { # TREE SUBSET COUNT FLAGS...
   local tree="$1" subset="$2" count="$3"

@@ -7,7 +7,7 @@ PYTHON="${PYTHON:-python3}"
 OUT="${OUT:-$PWD/out/demo/qc_ncsn}"
 qc() { "$PYTHON" -m tools.qc_ncsn "$@"; }
 
-# Likelihood, asymmetry, and 100 samples with their distance to the training images in a small feature space (which is
+# Likelihood, asymmetry, and 64 samples with their distance to the training images in a small feature space (which is
 # never called FID).
 measure() { # MODEL FLAGS...
   local work="$OUT/$1"
@@ -22,7 +22,7 @@ score_samples() { # WORKDIR SAMPLING FLAGS... -- FLAGS...
   shift
   while [ "$1" != -- ]; do sampling+=("$1") && shift; done
   shift
-  qc sample --workdir "$work" --num_samples 100 "${sampling[@]}" "$@"
+  qc sample --workdir "$work" --num_samples 64 "${sampling[@]}" "$@"
   qc eval encode --workdir "$work" --features small --encode_dataset --dataset digits "$@"
   qc eval fidis --workdir "$work" "$@"
 }
@@ -38,21 +38,21 @@ beside() { # TITLE FUNCTION
 
 # 1. C from random weights, fewer steps, since each costs more.
 conservative() {
-  qc train --config c_digits --workdir "$OUT/C" --n_iters 250 --quiet
+  qc train --config c_digits --workdir "$OUT/C" --n_iters 100 --quiet
   measure C --quiet
 }
 beside "C-NCSN++ trains" conservative
 
-# 2. One base U; from it U and QC for 200 steps more each, with the same images and noises.
-qc train --config u_digits --workdir "$OUT/base" --n_iters 600
-base="$OUT/base/checkpoints/checkpoint_6.pth"
-more=(--restore "$base" --fresh_optimizer --n_iters 800 --config.optim.lr=1e-3 --config.optim.schedule=cosine)
+# 2. One base U; from it U and QC for 100 steps more each, with the same images and noises.
+qc train --config u_digits --workdir "$OUT/base" --n_iters 400
+base="$OUT/base/checkpoints/checkpoint_4.pth"
+more=(--restore "$base" --fresh_optimizer --n_iters 500 --config.optim.lr=1e-3 --config.optim.schedule=cosine)
 qc train --config u_digits --workdir "$OUT/U" "${more[@]}"
 
 # 3. The same U sampled as the paper does, with 2,000 network calls, and with as few as the multistep sampler takes,
 # while QC trains.
 paper_sampler() {
-  local checkpoint="$OUT/U/checkpoints/checkpoint_8.pth"
+  local checkpoint="$OUT/U/checkpoints/checkpoint_5.pth"
   score_samples "$OUT/U_PC_2000" --checkpoint "$checkpoint" --method pc --num_scales 1000 -- --quiet
   score_samples "$OUT/U_PC_30" --checkpoint "$checkpoint" --method pc --num_scales 15 -- --quiet
 }
