@@ -17,7 +17,7 @@ from common import console, parallel
 from common.cli import Outcome, cause_of, check_interrupted
 from common.errors import InputError
 from common.files import check_writable, matches, plain, remove_empty, remove_leftovers, write_bytes, write_json
-from common.locks import holds, lock_file
+from common.locks import holds, lock_file, refuse_locked
 from common.memory import reuse_freed_memory
 from common.record import (
     LOCK,
@@ -227,7 +227,7 @@ class Job:
         self.finished = earlier
         return earlier["results"]
 
-    def compare(self):
+    def compare(self, again=False):
         """Return the earlier record or None. Raises InputError where the folder holds another job's or foreign files,
         and where an option that shapes results differs."""
         earlier = read_record(self.path) if self.path.exists() else None
@@ -239,7 +239,10 @@ class Job:
         except InputError:
             if earlier is None and self.path.exists():  # another process has begun this job meanwhile
                 return self.compare()
-            raise
+            if self._lock is not None or again:
+                raise
+            refuse_locked(self._lock_path, self.folder)
+            return self.compare(again=True)  # nobody writes now, who could have come between two listings
         if earlier is None:
             return None
         self.owns += [name for name in earlier.get("owns") or () if name not in self.owns]

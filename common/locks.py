@@ -1,7 +1,7 @@
 """Lock files: one process at a time, and no lock that outlives its process."""
 
 import os
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from common.errors import InputError
@@ -45,11 +45,26 @@ def lock_file(path, folder):
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             stream.close()
-            raise InputError("another process is writing into this folder", where=folder,
-                             do="Wait for it to finish, or choose another folder") from error
+            raise _busy(folder) from error
         if holds(stream, path):
             return stream
         stream.close()  # removed by its last owner between opening and locking
+
+
+def refuse_locked(path, folder):
+    """Raise InputError when another process holds the lock file of a job's folder; makes none."""
+    import fcntl
+
+    with suppress(FileNotFoundError), open(path, "rb") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise _busy(folder) from error
+
+
+def _busy(folder):
+    return InputError("another process is writing into this folder", where=folder,
+                      do="Wait for it to finish, or choose another folder")
 
 
 def holds(stream, path):

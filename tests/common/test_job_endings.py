@@ -119,6 +119,39 @@ def test_what_another_process_removes_meanwhile_is_not_foreign(tmp_path):
     assert seen[0] == [tmp_path / "parts"]
 
 
+def listing_that_changes(again, file):
+    """A folder stands for its files once all are listed: another process lists the last between two looks."""
+    look, looks = again._owned, []
+
+    def as_file_then_as_folder(*names):
+        looks.append(names)
+        return [file] if len(looks) == 1 else look(*names)
+
+    again._owned = as_file_then_as_folder
+    return looks
+
+
+def test_files_that_another_process_lists_meanwhile_are_not_foreign(tmp_path):
+    finish(tmp_path)
+    write_text(tmp_path / "parts" / "a", "")
+    again = job(tmp_path)
+    looks = listing_that_changes(again, tmp_path / "parts" / "a")
+    assert again.compare()["results"] == {"score": 2}
+    assert len(looks) > 2
+
+
+def test_while_another_process_writes_it_is_named_and_not_its_files(tmp_path):
+    other = job(tmp_path)
+    assert other.begin() is None
+    write_text(tmp_path / "parts" / "a", "")
+    again = job(tmp_path)
+    listing_that_changes(again, tmp_path / "parts" / "a")
+    with pytest.raises(InputError, match="another process is writing into this folder"):
+        again.compare()
+    other.release()
+    again.compare()
+
+
 def test_a_job_knows_that_a_run_was_stopped(tmp_path):
     found = []
     for error, resumes in ((KeyboardInterrupt(), False), (KeyboardInterrupt(), True), (None, True), (None, False)):

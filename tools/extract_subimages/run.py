@@ -143,7 +143,7 @@ def _refuse_foreign(root):
         return
     entries = [path for path in root.iterdir() if not (path.name.startswith(".") and path.name.endswith(TEMPORARY))]
     foreign = sorted({path for path in entries if path.name != LOCK} - {*outputs_in(root), root / SKIPPED})
-    if foreign:
+    if foreign and not (root / RECORD).exists():  # else another process has begun meanwhile
         raise InputError(f"holds {foreign[0].name}, and no record says what wrote it", where=f"--save_folder {root}",
                          do="Choose a new folder")
 
