@@ -1,6 +1,7 @@
 """Inversion: rows apart, best so far, plateau, coarse steps, the terms' own definition."""
 
 import dataclasses
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -9,7 +10,7 @@ from common.blobs.inversion import InversionWeights
 from common.blobs.terms import image_distance, square_distance
 from common.networks.blobgan.layout import Blobs, select
 from tests.tools.blobex_inv_cf.scenes import blobs, scene
-from tools.blobex_inv_cf.inversion import InversionSettings, Matching, invert
+from tools.blobex_inv_cf.inversion import InversionSettings, Matching, first_blobs, invert
 
 WEIGHTS = InversionWeights(lpips=0.0, l2=1.0, decision=0.1, prox=0.01)
 SETTINGS = InversionSettings(WEIGHTS, lr=0.05, n_iters=120, halve_every=40)
@@ -80,3 +81,17 @@ def test_the_published_form_keeps_the_blobs_after_the_last_step(made):
     longer = invert(made.render, made.pictures, start, dataclasses.replace(settings, n_iters=4), features=features)
     assert not torch.equal(found.blobs.features, longer.blobs.features)
     assert (longer.objective < found.objective).all()
+
+
+def test_an_inversion_starts_from_what_is_asked_for_or_from_what_is_nearer(made):
+    """The encoder is right about the first two pictures, the mean layout about the others."""
+    right, wrong = made.start, blobs(4, seed=3)
+    encoded, mean = (Blobs(*(torch.cat([one[:2], two[2:]]) for one, two in zip(*both)))
+                     for both in ((right, wrong), (wrong, right)))
+    blobgan = SimpleNamespace(mean_latent=lambda: torch.zeros(1), render=made.render,
+                              decode=lambda latents, index=None: mean if index is None else encoded)
+    encoder = SimpleNamespace(network=lambda targets: targets, config=SimpleNamespace(mlp_idx=-1))
+    matching = Matching(made.pictures, WEIGHTS, None, features)
+    for init, expected in (("mean", mean), ("encoder", encoded), ("best", right)):
+        begun = first_blobs(blobgan, encoder, made.pictures, init, matching)
+        assert all(torch.equal(one, two) for one, two in zip(begun, expected)), init

@@ -9,15 +9,19 @@ from common.blobs.changes import changed_blobs, revert
 from common.blobs.spread import spread_numbers
 from common.networks.blobgan.layout import Blobs, cat, select
 from tests.tools.blobex_inv_cf.scenes import BLOBS, blobs, flips, scene
+from tools.blobex_inv_cf import diverse
 from tools.blobex_inv_cf.diverse import (
     RESTARTS,
+    RIDGE,
     Diversity,
     assignment_overlap,
+    diverse_blobs,
     gates,
     picture_spread,
     search_diverse,
 )
 from tools.blobex_inv_cf.problem import SearchSettings, blob_offsets
+from tools.blobex_inv_cf.rows import Rows
 from tools.blobex_inv_cf.search import search
 from tools.blobex_inv_cf.sparse import sparsify
 
@@ -116,6 +120,27 @@ def test_T30_without_early_stop_all_steps_are_done_however_many_there_are(count)
     alone = search(made, pairs, settings, 4)
     for one, each in zip(alone, search_diverse(made, pairs, settings, Diversity(count), 4, 0, list("abc"))):
         assert each.evaluations == count * one.evaluations == 6 * count  # steps lie between evaluations
+
+
+def test_the_objective_of_a_diverse_search_is_the_sum_of_its_terms():
+    made, diversity = scene(), Diversity(3, weight=0.7, weight_assignment=0.4, margin=2.0)
+    pairs, settings = flips(made)[:2], dataclasses.replace(SETTINGS, lambda_prox_cf=0.0)
+    rows = Rows({**settings.rates(), "assignment": 0.1})
+    rows.append(*diverse._entry(made, pairs, [0, 1], settings, diversity, 0, list("abc")))
+    with torch.no_grad():
+        objective = diverse._evaluate(made, rows, settings, diversity)
+        for number, pair in enumerate(pairs):
+            own = {name: part[number : number + 1] for name, part in rows.parts.items()}
+            pictures = made.render(diverse_blobs(select(made.start, [pair.image]), own, settings, diversity)[0])
+            values = made.values(pictures, None)
+            sign = pair.goal[pair.attribute]
+            expected = sum(torch.log1p(torch.exp(2.0 - sign * value)) for value in values[:, pair.attribute])
+            changes = (pictures - made.pictures[pair.image]).flatten(1)
+            changes = changes / changes.norm(dim=1, keepdim=True)
+            gram = changes @ changes.T + RIDGE * torch.eye(3, dtype=changes.dtype)
+            shares = own["assignment"][0].softmax(dim=0)
+            overlap = sum((shares[i] * shares[j]).mean() for i, j in ((0, 1), (0, 2), (1, 2)))
+            assert objective[number].item() == pytest.approx((expected - 0.7 * gram.logdet() + 0.4 * overlap).item())
 
 
 def test_T31_they_move_different_blobs_than_restarts_do_at_equal_success():
