@@ -15,6 +15,14 @@ def counted(count, noun, plural=None):
     return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
 
 
+def byte_count(size, digits=3):
+    """Return the text of a number of bytes: so many digits, in the largest unit, a power of 1,000, that it fills."""
+    size = float(f"{size:.{digits - 1}e}")
+    units = ("byte" if size == 1 else "bytes", "kB", "MB", "GB", "TB")
+    power = next((power for power in range(len(units) - 1) if size < 1000 ** (power + 1)), len(units) - 1)
+    return f"{size / 1000**power:,g} {units[power]}"
+
+
 def number(value):
     """Return the text of a number without error: four digits, thousands apart, powers of ten where it is far from 1."""
     if isinstance(value, int) and abs(value) > LARGEST:

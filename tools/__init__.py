@@ -1,7 +1,7 @@
 """The tools: one command each; no tool imports another."""
 
+import _signal as signal  # signal itself takes milliseconds, in which Ctrl-C would show a traceback
 import os
-import signal
 import sys
 
 # A tool is being started, by `python -m` or under its own name: until `common.cli.run` takes over, Ctrl-C ends the

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from common.numerals import counted, measured, number
+from common.numerals import byte_count, counted, measured, number
 
 
 @pytest.mark.parametrize(("value", "text"), [
@@ -38,3 +38,12 @@ def test_intervals_have_the_digits_of_half_their_width():
     ((1, "batch", "batches"), "1 batch"), ((3, "batch", "batches"), "3 batches")])
 def test_what_is_counted_is_singular_for_one_alone(words, text):
     assert counted(*words) == text
+
+
+@pytest.mark.parametrize(("size", "digits", "text"), [
+    (0, 3, "0 bytes"), (1, 3, "1 byte"), (999, 3, "999 bytes"), (4_826, 3, "4.83 kB"), (999_499, 3, "999 kB"),
+    (999_500, 3, "1 MB"), (123_456_789, 2, "120 MB"), (4_300_000_000, 2, "4.3 GB"), (10**13, 3, "10 TB"),
+    (123_456 * 10**12, 3, "123,000 TB"),
+])
+def test_numbers_of_bytes(size, digits, text):
+    assert byte_count(size, digits) == text

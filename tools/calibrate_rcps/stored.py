@@ -8,6 +8,7 @@ import numpy as np
 from common import console
 from common.errors import InputError
 from common.files import atomic_path, read_npz, write_json, write_npz
+from common.numerals import byte_count
 from common.rcps.choice import GRIDS
 
 QUANTILES = 1000  # of point values and widths, by which `apply` knows images like the calibration's
@@ -77,7 +78,7 @@ def write_pickle(path, kept, levels, rules):
 
     runs, lambdas = kept[0].runs, GRIDS[rules.grid]
     size = pickle_size(levels, lambdas, runs)
-    console.say(f"{path}: about {size / 1e9:.2g} GB" if size > 1e8 else f"{path}: about {size / 1e6:.2g} MB")
+    console.say(f"{path}: about {byte_count(size, 2)}")
     with atomic_path(path) as temporary, open(temporary, "wb") as stream:
         pickle.dump(plain_lists(published_results(levels, lambdas, runs)), stream, protocol=4)
     return path

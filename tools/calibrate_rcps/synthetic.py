@@ -9,7 +9,7 @@ import numpy as np
 from common import console
 from common.errors import InputError
 from common.flags import parse_factors
-from common.numerals import counted
+from common.numerals import byte_count, counted
 from common.paths import ExperimentDir
 from tools.calibrate_rcps import findings
 
@@ -48,7 +48,7 @@ def check_room(folder, size):
     place = next(each for each in (folder.absolute(), *folder.absolute().parents) if each.exists())
     free = shutil.disk_usage(place).free
     if size > free:
-        raise InputError(f"the files would have {size / 1e9:,.3g} GB, the disk has {free / 1e9:,.3g} GB left",
+        raise InputError(f"the files would take {byte_count(size)}, the disk has {byte_count(free)} left",
                          where=folder, do="Pass fewer --num_images or --num_dims, or another --base_dir")
 
 

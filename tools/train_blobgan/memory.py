@@ -117,8 +117,3 @@ def _discriminator_turn(networks, config, rows, with_r1):
         held = wish_for_real(logits).sum() + (r1_penalty(logits, images).sum() if with_r1 else 0)
     del held
     return saved.total()
-
-
-def gigabytes(size):
-    """Return a number of bytes for people."""
-    return f"{size / 1e9:.2g} GB" if size >= 1e8 else f"{size / 1e6:.0f} MB"

@@ -6,7 +6,7 @@ from pathlib import Path
 from common import console, parallel
 from common.effects import note_idle, without_effect
 from common.errors import InputError
-from common.numerals import counted
+from common.numerals import byte_count, counted
 from tools.train_blobgan import findings
 
 PROG = "train_blobgan"
@@ -112,7 +112,7 @@ def inputs_of(options):
 def rehearse(options, config, images, run):
     """Return (the line for --dry_run, its results): what would be trained, and how much memory it is expected to
     take."""
-    from tools.train_blobgan.memory import expected_memory, gigabytes
+    from tools.train_blobgan.memory import expected_memory
     from tools.train_blobgan.parts import split_rows
 
     left = options.max_steps - (run.done if run else options.max_steps)
@@ -120,8 +120,8 @@ def rehearse(options, config, images, run):
     memory, one = expected_memory(config, options, rows), expected_memory(config, options, 1)
     console.say(f"{options.n_features} blobs, {config.resolution} x {config.columns}; parameters: "
                 + ", ".join(f"{name} {count / 1e6:,.2f} million" for name, count in memory.parameters.items()))
-    console.say(f"memory: {gigabytes(memory.peak)} expected with {rows:,} images at a time, "
-                f"{gigabytes(one.peak)} with one")
+    console.say(f"memory: {byte_count(memory.peak, 2)} expected with {rows:,} images at a time, "
+                f"{byte_count(one.peak, 2)} with one")
     results = {"steps": left, "images": len(images), "parameters": memory.parameters, "memory_bytes": memory.peak,
                "memory_bytes_of_one_image": one.peak}
     return (f"would train {counted(left, 'step')} at batch size {options.batch_size} on {len(images):,} images into "
