@@ -36,4 +36,6 @@ def cli(words=None):
 
 
 if __name__ == "__main__":
-    sys.exit(cli())
+    from common.cli import leave
+
+    leave(cli)

@@ -1,11 +1,10 @@
 """Generate images with a StyleGAN2 checkpoint, with the latents that make them."""
 
-import sys
 from dataclasses import dataclass
 from typing import List, Optional
 
 from common import flags
-from common.cli import run
+from common.cli import leave, run
 from common.options import REQUIRED, CommonOptions, option
 
 PROG = "generate_ffhq"
@@ -76,4 +75,4 @@ def cli(words=None):
 
 
 if __name__ == "__main__":
-    sys.exit(cli())
+    leave(cli)

@@ -1,11 +1,10 @@
 """Run a quantile encoder on images and write its values beside the truth: outputs.npz."""
 
-import sys
 from dataclasses import dataclass
 from typing import Optional
 
 from common import flags
-from common.cli import run
+from common.cli import leave, run
 from common.options import REQUIRED, CommonOptions, option
 
 PROG = "generate_outputs_npz"
@@ -52,4 +51,4 @@ def cli(words=None):
 
 
 if __name__ == "__main__":
-    sys.exit(cli())
+    leave(cli)

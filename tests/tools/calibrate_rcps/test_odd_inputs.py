@@ -205,7 +205,7 @@ def test_corrupted_pictures_of_equal_names_are_all_kept(tree, encoder, images, t
 
 
 def test_made_outputs_need_room_and_equal_scales_are_two_levels(tmp_path):
-    assert "the files would have" in refusal_of("calibrate_rcps", "make-synthetic", "--base_dir", tmp_path,
+    assert "the files would take" in refusal_of("calibrate_rcps", "make-synthetic", "--base_dir", tmp_path,
                                                 "--num_images", 10**13)
     rows = results_of("calibrate_rcps", "simulate", "--scales", 1, 1, "--levels_as", "each", "--bounds", "hb",
                       "--repetitions", 2, "--num_images", 60, "--output_dir", tmp_path / "sim")["rows"]
