@@ -35,7 +35,7 @@ def gather(work):
                                                                       work.asym_exact))
     sampled = [results_of(part) for part in sorted(work.sampling().glob("*"))]
     # What was measured may be a snapshot before the training's end.
-    at = {results["step"] for results in (nll, dsm, asym, exact, *sampled) if results.get("step")}
+    at = {results["step"] for results in (nll, dsm, asym, exact, *sampled) if isinstance(results.get("step"), int)}
     measured = {"steps": at.pop() if len(at) == 1 else train.get("step"), "nll": nll.get("nll"),
                 "nll_se": nll.get("nll_se"), "dsm": dsm.get("dsm"), "dsm_se": dsm.get("dsm_se")}
     for name in ("asym", "nasym"):
