@@ -23,6 +23,7 @@ NAMES = {
     "deep": ("/".join(["d" * 240] * 3), "/".join(["e" * 240] * 8)),
 }
 PYTHON_STARTS = "init_import_site", "Could not import runpy module"  # Python's own words, before any of our code
+LOOK_FOR_ROOM = ("calibrate_rcps make-synthetic",)  # jobs that know how much they will write
 NO_HOME = dict.fromkeys(("HOME", "USER", "LOGNAME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "MPLCONFIGDIR"))
 
 
@@ -126,7 +127,8 @@ def test_a_disk_that_is_full_is_named_and_once_there_is_room_the_run_goes_on(nam
     ended = whole.place.run()
     tally("a full disk")
     check_end(ended)
-    assert ended.status == 0 or "no space left" in ended.err or "the disk has" in ended.err, ended
+    named = "no space left" in ended.err or (name in LOOK_FOR_ROOM and "the disk has" in ended.err)
+    assert ended.status == 0 or named, ended
     assert not list(whole.place.out.rglob("*.part"))
     disk(whole.place.out, 1 << 28)
     check_completed(whole.place, whole.outputs)

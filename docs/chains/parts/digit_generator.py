@@ -4,7 +4,7 @@
 
 An encoder maps the 1,500 training scans (8 x 8, enlarged to 16 x 16) to codes on a sphere, the generator maps these
 back to pictures; a sliced Wasserstein distance keeps the codes distributed like z / rms(z), z ~ N(0, 1), which is what
-the generator's first layer makes of z. So a digit comes of every z, without a discriminator, after some 20 s.
+the generator's first layer makes of z. So a digit comes of every z, without a discriminator, after 400 steps.
 
 FOLDER/generator.pt: {"g_ema", "latent_avg"}, as rosinality's stylegan2-pytorch publishes generators.
 FOLDER/dims.txt: the 33 style coordinates that change pictures most.
@@ -117,7 +117,7 @@ def draw(path, rows):
 
 def main(folder):
     """Train, and write what the page's first lines say."""
-    reuse_freed_memory()  # 15 % less processor time
+    reuse_freed_memory()  # as a job does
     scans, folder = load_scans(), Path(folder)
     network, encoder = train(as_images(scans[:1500]))
     (folder / "scans").mkdir(parents=True, exist_ok=True)
