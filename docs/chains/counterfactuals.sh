@@ -48,7 +48,12 @@ encode() { # STAGE FLAGS...
 encode pretrain "$@"
 encode train --dataset_path "$SCENES" --decision_weights "$OUT/decision/checkpoint.tar" \
   --start_weights "$OUT/encoder_pretrain/best.pt" "$@"
-"$PYTHON" -m docs.chains.parts.street_tables demo "$OUT"
+newer() { # FILE FOLDERS...: than the last run in each
+  local file="$1" folder
+  shift
+  for folder; do [ "$file" -nt "$folder/run.json" ] || return 1; done
+}
+newer "$OUT/summary.json" "$OUT"/{decision,oracle,biased,gan,distance} || "$PYTHON" -m docs.chains.parts.street_tables demo "$OUT"
 
 # 24 held-out scenes: which small change of which blobs turns each of the four decisions, far enough over the border that
 # the oracle sees it, too. What the judge sees of it is the known truth; it is measured for the counterfactuals before and
@@ -58,7 +63,7 @@ encode train --dataset_path "$SCENES" --decision_weights "$OUT/decision/checkpoi
   --encoder_weights "$OUT/encoder_train/best.pt" --decision_model_weights "$OUT/decision/checkpoint.tar" \
   --perceptual "$OUT/oracle/checkpoint.tar" --max_images 24 --bs 24 --margin 12 --sparse_margin 8 --n_iters_cf 60 \
   --output_dir "$OUT/counterfactuals" "$@"
-[ "$OUT/judged/truth_dense.csv" -nt "$OUT/counterfactuals/run.json" ] || "$PYTHON" -m docs.chains.parts.street_flips "$OUT"
+newer "$OUT/judged/truth_dense.csv" "$OUT/counterfactuals" || "$PYTHON" -m docs.chains.parts.street_flips "$OUT"
 evaluate() { # NAME TRUTH FLAGS...
   local name="$1" truth="$2"
   shift 2

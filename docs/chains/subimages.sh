@@ -29,7 +29,8 @@ extract tiles --preview 2 "$@"
 extract shards --layout packed "$@"
 "$PYTHON" -m tools.extract_subimages inspect "$OUT/tiles" --preview 0 "$@"
 
-# What training sees: tiles clean, corrupted, and where they lie; the tree of patches of the multiscale data set.
+# What training sees: tiles clean, corrupted, and where they lie; the tree of patches of the multiscale data set. Pictures of
+# tiles that have not changed are not drawn again.
 cat > "$OUT/.data.yml" <<YAML
 scale: 4
 datasets:
@@ -37,6 +38,11 @@ datasets:
           fixed_corruptions: [jpeg-broad, gaussian_blur]}
   tree: {mode: multiscale, paths: "$PHOTOS", hq_tile_size: 64, num_scales: 3, target_size: 64}
 YAML
-"$PYTHON" -m tools.extract_subimages items "$OUT/.data.yml" --output "$OUT/pairs.png" "$@"
-"$PYTHON" -m tools.extract_subimages items "$OUT/.data.yml" --block tree --num 2 --output "$OUT/multiscale_tree.png" "$@"
+items() { # PICTURE FLAGS...
+  local picture="$OUT/$1"
+  shift
+  [ "$picture" -nt "$OUT/tiles/run.json" ] || "$PYTHON" -m tools.extract_subimages items "$OUT/.data.yml" --output "$picture" "$@"
+}
+items pairs.png "$@"
+items multiscale_tree.png --block tree --num 2 "$@"
 "$PYTHON" -m tools.extract_subimages inspect "$OUT/shards" --preview 0 "$@"
