@@ -25,6 +25,8 @@ SYSTEM_ADVICE = {
     errno.ENXIO: ("a pipe, socket or device, a file was expected", "Pass the path of a file"),
     errno.EMFILE: ("too many open files", "Raise the limit (ulimit -n), or use fewer workers"),
 }
+ENDLESS = ("/dev/zero", "/dev/random", "/dev/urandom")
+LOOP = "Symlink loop from "
 CLOSED = (errno.EROFS, errno.EACCES, errno.EPERM)  # places that one may not write to
 
 
@@ -66,6 +68,8 @@ def as_input_error(error, where=None):
     """Return the InputError for an OSError that the user can fix, or for memory that is not there, else None."""
     if _is_out_of_memory(error):
         return InputError("out of memory", where=where, do="Use smaller batches, images or a smaller network")
+    if isinstance(error, RuntimeError) and str(error).startswith(LOOP):  # of pathlib before Python 3.13
+        error = OSError(errno.ELOOP, "", str(error).removeprefix(LOOP).strip("'"))
     if not isinstance(error, OSError) or error.errno not in SYSTEM_ADVICE:
         return None
     what, do = SYSTEM_ADVICE[error.errno]
@@ -90,15 +94,18 @@ def _is_out_of_memory(error):
     return isinstance(error, RuntimeError) and "allocate memory" in str(error)
 
 
-def refuse_pipe(path):
-    """Raise InputError for a named pipe or a socket, which would be waited for without end. A shell's <(...) may pass.
-    """
+def refuse_endless(path):
+    """Raise InputError for a named pipe or a socket, which would be waited for without end, and for a disk or a device
+    that never ends (/dev/zero). A shell's <(...), the standard streams, /dev/null and /dev/full may pass."""
     try:
         mode = os.stat(path).st_mode
     except (OSError, TypeError, ValueError):  # not there, or no path at all: the reader says so
         return
-    if (stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)) and not os.path.realpath(path).startswith(("/proc/", "/dev/")):
+    place = os.path.realpath(path)
+    if (stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)) and not place.startswith(("/proc/", "/dev/")):
         raise InputError("is a pipe or a socket, not a file", where=path, do="Pass a file")
+    if stat.S_ISBLK(mode) or stat.S_ISCHR(mode) and place in ENDLESS:
+        raise InputError("is a device, not a file", where=path, do="Pass a file")
 
 
 def closest(word, known):

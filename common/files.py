@@ -17,7 +17,7 @@ from collections import Counter
 from contextlib import contextmanager
 from pathlib import Path
 
-from common.errors import InputError, as_input_error, refuse_pipe
+from common.errors import InputError, as_input_error, refuse_endless
 from common.formats.npy import read_npy
 from common.formats.zips import check_sum, member_start, open_zip, zip_errors
 
@@ -27,8 +27,8 @@ SMALL = 1 << 16  # bytes of a stored array that is read at once, quicker than th
 
 @contextmanager
 def system_errors(path):
-    """Turn an OSError that the user can fix, raised inside, into an InputError about `path`; refuse a named pipe."""
-    refuse_pipe(path)
+    """Turn an OSError that the user can fix, raised inside, into an InputError about `path`; refuse a named pipe and the like."""
+    refuse_endless(path)
     try:
         yield
     except OSError as error:

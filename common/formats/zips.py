@@ -11,7 +11,7 @@ import zipfile
 import zlib
 from contextlib import contextmanager
 
-from common.errors import InputError, as_input_error, refuse_pipe
+from common.errors import InputError, as_input_error, refuse_endless
 
 DAMAGE = (zipfile.BadZipFile, zipfile.LargeZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, ValueError,
           LookupError, AttributeError, RuntimeError, OverflowError, MemoryError)
@@ -54,7 +54,7 @@ def checked_zip(file):
     that is, or that are together, far larger than their compressed bytes can honestly be.
     """
     if isinstance(file, (str, os.PathLike)):
-        refuse_pipe(file)
+        refuse_endless(file)
     archive = zipfile.ZipFile(file)
     try:
         _check_members(archive)

@@ -1,10 +1,11 @@
 """One line for everything that the user can mend."""
 
 import errno
+import os
 
 import pytest
 
-from common.errors import SYSTEM_ADVICE, InputError, as_input_error, nearest
+from common.errors import SYSTEM_ADVICE, InputError, as_input_error, nearest, refuse_endless
 
 
 def test_the_line_says_where_what_and_what_to_do():
@@ -44,3 +45,19 @@ def test_nearest_offers_the_closest_or_all():
     assert nearest("DIGITS", ["digits", "photos32"]) == "Did you mean digits?"
     assert nearest("digts", ["digits"], "There is one.") == "Did you mean digits? There is one."
     assert nearest("zzz", ["digits"], "There is one.") == "There is one."
+
+
+def test_a_link_that_leads_to_itself_is_named(tmp_path):
+    (tmp_path / "around").symlink_to(tmp_path / "around")
+    place = str(tmp_path / "around")
+    for error in (OSError(errno.ELOOP, "", place), RuntimeError(f"Symlink loop from '{place}'")):  # before Python 3.13
+        assert str(as_input_error(error)) == f"{place}: a link that leads to itself. Check the path."
+    assert as_input_error(RuntimeError("another fault")) is None
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/zero"), reason="no /dev/zero here")
+def test_a_device_that_never_ends_is_refused():
+    with pytest.raises(InputError, match="^/dev/zero: is a device, not a file. Pass a file.$"):
+        refuse_endless("/dev/zero")
+    for place in ("/dev/null", "/dev/full", __file__, "nowhere", "bad\0name"):
+        refuse_endless(place)
