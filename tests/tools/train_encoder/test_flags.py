@@ -1,6 +1,7 @@
 """train_encoder: presets, flags that contradict each other, and bad input are one line, and nothing is written."""
 
 import os
+from dataclasses import replace
 
 import pytest
 import torch
@@ -64,13 +65,17 @@ def test_T24_missing_trunk_is_named_with_its_address_and_heads_are_told_from_it(
 
 def test_T38_an_encoder_of_another_size_or_transform_is_refused(here):
     train(*PRETRAIN, "--n_iters", "1", out="square")
-    from dataclasses import replace
-
     write_gan(here / "wide.ckpt", replace(CONFIG, aspect_ratio=2))
     write_decision(here / "wide.tar", (16, 32))
     line = refused(*TRAIN, "--blobgan_weights", "wide.ckpt", "--start_weights", "square/best.pt", "--decision_weights",
                    "wide.tar", "--perceptual", "wide.tar")
     assert "aspect_ratio is 1, the generator's 2" in line
+
+
+def test_T38_a_model_with_one_style_for_the_picture_is_refused(here):
+    write_gan(here / "gan.ckpt", replace(CONFIG, spatial_style=False, noise_dim=CONFIG.dim))
+    for words in (PRETRAIN, TRAIN):
+        assert "gan.ckpt: its pictures have one style each, which no layout holds" in refused(*words)
 
 
 def test_a_decision_model_of_another_size_is_refused(here):
