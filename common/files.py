@@ -27,7 +27,7 @@ SMALL = 1 << 16  # bytes of a stored array that is read at once, quicker than th
 
 @contextmanager
 def system_errors(path):
-    """Turn an OSError that the user can fix, raised inside, into an InputError about `path`; refuse a named pipe and the like."""
+    """Turn an OSError that the user can fix, raised inside, into an InputError about `path`; see `refuse_endless`."""
     refuse_endless(path)
     try:
         yield

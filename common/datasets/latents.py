@@ -100,7 +100,7 @@ def find_pairs(folder, need_latents=False):
     if need_latents and missing:
         partner = partners[missing[0]]
         looked = f"no {os.path.basename(partner)}" if partner else "its name is neither img_* nor *-project_*"
-        raise InputError(f"has no latents: {looked} ({len(missing):,} of {len(pairs):,} images have none)",
+        raise InputError(f"has no latents: {looked} (none for {len(missing):,} of {len(pairs):,} images)",
                          where=pairs[missing[0]].image, do="Restore the file, or remove the image")
     return pairs
 

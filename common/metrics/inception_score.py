@@ -10,6 +10,7 @@ import numpy as np
 
 from common.errors import InputError
 from common.metrics.intervals import jackknife, usable_groups
+from common.numerals import counted
 
 TORCH_FIDELITY_SEED = 2020  # of torch-fidelity's permutation before it splits into ten
 
@@ -23,7 +24,7 @@ class InceptionScore:
 
     def __init__(self, num_images, num_splits=1, permutation_seed=None, num_groups=1):
         if not 1 <= num_splits <= num_images:
-            raise InputError(f"{num_images} images are too few for {num_splits} splits",
+            raise InputError(f"{counted(num_images, 'image')} for {counted(num_splits, 'split')}",
                              do="Use more images or fewer splits")
         self.num_images, self.num_splits = num_images, num_splits
         self.num_groups = max(usable_groups(num_groups, num_images // num_splits), 1)

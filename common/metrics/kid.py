@@ -14,6 +14,7 @@ import numpy as np
 from common.errors import InputError
 from common.formats.rows import blocks, check_same_width, gather
 from common.metrics.intervals import jackknife, usable_groups
+from common.numerals import counted
 
 TILE = 2048  # rows and columns of a tile: 16 or 32 MB of kernel values
 FEW = 4096  # rows of a side up to which products are float64
@@ -177,10 +178,10 @@ def subset_rows(count1, count2, num_subsets, subset_size, seed=None, order="clea
         raise InputError(f"unknown order '{order}'", do=f"Choose from {', '.join(SEEDS)}")
     size = min(subset_size, count1, count2)
     if order == "torch_fidelity" and size < subset_size:
-        raise InputError(f"{size} images are fewer than the subset size {subset_size}",
+        raise InputError(f"{counted(size, 'image')} for subsets of {subset_size:,}",
                          do="Use more images or smaller subsets")
     if size < 2 or num_subsets < 1:
-        raise InputError(f"{num_subsets} subsets of {size} images are too few",
+        raise InputError(f"too few: {counted(num_subsets, 'subset')} of {counted(size, 'image')}",
                          do="Use at least one subset of at least two images")
     generator = np.random.RandomState(SEEDS[order] if seed is None else seed)  # draws like numpy's global one
     for _ in range(num_subsets):

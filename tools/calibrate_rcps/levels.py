@@ -141,10 +141,10 @@ def _check_truth(outputs, rows, drop_missing):
         raise InputError("no image has a truth", where=outputs.path,
                          do="Calibrate on generated images, whose latents are known")
     if missing and not drop_missing:
-        raise InputError(f"{missing} of {len(rows)} images have no truth, the first is image {int((~rows).argmax())}",
+        raise InputError(f"no truth for {missing} of {len(rows)} images, the first is image {int((~rows).argmax())}",
                          where=outputs.path, do="Pass --drop_missing to leave them out")
     if missing:
-        console.say(f"note: {missing} of {len(rows)} images have no truth and are left out ({outputs.path})")
+        console.say(f"note: no truth for {missing} of {len(rows)} images, left out ({outputs.path})")
 
 
 def _make_level(name, factor, outputs, columns, dims, scheme, published):

@@ -6,6 +6,7 @@ import numpy as np
 from common import console
 from common.cli import Outcome
 from common.errors import InputError
+from common.numerals import counted
 
 PROG = "calibrate_rcps validate"
 
@@ -79,7 +80,8 @@ def _show(found):
          f"{row['risk_floor']:.4f}", row["statistics"]) for row in found])
     for row in found:
         if row["with_truth"] < row["num_images"]:
-            console.say(f"note: {row['num_images'] - row['with_truth']} images of {row['file']} have no truth: "
+            missing = counted(row["num_images"] - row["with_truth"], "image")
+            console.say(f"note: no truth for {missing} of {row['file']}: "
                         "calibrate with --drop_missing")
         if row["worst_dims"]:
             console.say(f"note: no lambda covers {percent(row['risk_floor'])} of the truths of {row['file']}; most "

@@ -14,6 +14,7 @@ from common.datasets.latents import check_generator, find_pairs, orphans, read_l
 from common.errors import InputError
 from common.files import read_regular, system_errors
 from common.images.decode import decode, image_errors, open_pillow
+from common.numerals import counted
 
 READERS = 4  # threads that decode the images of a unit
 
@@ -48,11 +49,11 @@ class Images:
                 except InputError as error:
                     raise InputError(error.what, where=error.where, do="Restore the file, remove the image, or pass "
                                      "--allow_missing_truth for rows of NaN") from error
-            self.notes.append(f"note: {int((~self.has_truth).sum()):,} of {len(self):,} images have no latents: their "
+            self.notes.append(f"note: no latents for {int((~self.has_truth).sum()):,} of {len(self):,} images: their "
                               "truth is NaN")
         lost = orphans(self.folder, self.pairs)
         if lost:
-            self.notes.append(f"note: {len(lost):,} latents files have no image, {lost[0]} the first")
+            self.notes.append(f"note: no image for {counted(len(lost), 'latents file')}, {lost[0]} the first")
 
     def _read_all(self):
         """Return the SHA-256 of all contents, each image and each latents file read once and checked."""

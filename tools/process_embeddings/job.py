@@ -168,7 +168,7 @@ def measure_map(made, sets, classes, options):
         results |= {key: value for key, value in pairs[0].items() if key not in ("a", "b", "num_a", "num_b")}
     notes = overlap.notes_on(sets)
     if made.scaler.replaced:
-        notes.append(f"{made.scaler.replaced} values were NaN or infinite and set to 0")
+        notes.append(f"set to 0: {counted(made.scaler.replaced, 'value')} that had been NaN or infinite")
     if options.no_normalize and made.scaler.scale[0] != 1:
         notes.append(f"all values were divided by {made.scaler.scale[0]:.3g}, as their squares are beyond single "
                      "precision")

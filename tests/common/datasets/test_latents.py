@@ -103,7 +103,7 @@ def test_missing_partners_are_named(tmp_path, capsys):
     pairs = find_pairs(tmp_path)
     assert [pair.latents is None for pair in pairs] == [False, True]
     assert [path.name for path in orphans(tmp_path, pairs)] == ["latents_3.npz"]
-    with pytest.raises(InputError, match=r"img_2.png: has no latents: no latents_2.npz \(1 of 2 images"):
+    with pytest.raises(InputError, match=r"img_2.png: has no latents: no latents_2.npz \(none for 1 of 2 images\)"):
         find_pairs(tmp_path, need_latents=True)
     with pytest.raises(InputError, match="no such file or folder"):
         find_pairs(tmp_path / "nowhere")

@@ -56,6 +56,15 @@ def test_cd_of_changes_that_go_together_as_in_the_data_is_zero_and_counts_the_di
     assert expected == pytest.approx(1)
 
 
+@pytest.mark.parametrize("queried", [0, 1, 2])
+def test_cd_is_the_difference_of_numpys_correlations(queried):
+    rng = np.random.default_rng(1)
+    labels, before, after = (rng.random((count, 3)) for count in (200, 40, 40))
+    changes = (after > 0.5).astype(float) - (before > 0.5)
+    expected = np.abs(np.corrcoef(labels.T)[queried] - np.corrcoef(changes.T)[queried]).sum()
+    assert correlation_difference(labels, before, after, queried) == pytest.approx(expected, rel=1e-12)
+
+
 def test_cout_of_a_decision_by_one_pixel_is_nearly_one_and_of_identical_pictures_the_difference():
     images, after = torch.zeros(1, 3, 10, 10), torch.full((1, 3, 10, 10), 0.1)
     after[0, :, 4, 7] = 1.0  # enters first

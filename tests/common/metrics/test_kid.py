@@ -90,6 +90,12 @@ def test_orders_differ_and_the_global_generator_is_left_alone():
     np.testing.assert_array_equal(np.random.get_state()[1], before)
 
 
+def test_subsets_may_be_of_two_images():
+    (rows1, rows2), = subset_rows(83, 61, 1, 2)
+    expected = by_definition(REAL[rows1], FAKE[rows2])
+    assert kid_subsets(REAL, FAKE, 1, 2) == (pytest.approx(expected, rel=1e-9), 0)
+
+
 def test_input_errors():
     broken = REAL.copy()
     broken[4, 4] = np.inf
@@ -98,9 +104,10 @@ def test_input_errors():
         (lambda: kid(REAL, FAKE[:1]), "too few images for a kernel distance: 1"),
         (lambda: kid(broken, FAKE), "NaN or infinity"),
         (lambda: kid_subsets(broken, FAKE, 2, 83), "NaN or infinity"),
-        (lambda: kid_subsets(REAL, FAKE, order="torch_fidelity"), "61 images are fewer than the subset size 1000"),
+        (lambda: kid_subsets(REAL, FAKE, order="torch_fidelity"), "61 images for subsets of 1,000"),
         (lambda: kid_subsets(REAL, FAKE, order="other"), "unknown"),
-        (lambda: kid_subsets(REAL, FAKE, 0), "0 subsets of 61 images are too few"),
+        (lambda: kid_subsets(REAL, FAKE, 0), "too few: 0 subsets of 61 images"),
+        (lambda: kid_subsets(REAL, FAKE, 3, 1), "too few: 3 subsets of 1 image"),
         (lambda: kid(REAL[0], FAKE), "expected"),
     ):
         with np.errstate(invalid="ignore"), pytest.raises(InputError, match=what):

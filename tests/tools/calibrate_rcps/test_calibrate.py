@@ -193,7 +193,7 @@ def test_missing_truth_is_refused_or_dropped(tree):
         np.savez(tree.outputs(factor), **arrays)
     ended = call_tool("calibrate_rcps", *flags(tree))
     assert ended.status == 2
-    assert "1 of 120 images have no truth, the first is image 5" in ended.err
+    assert "no truth for 1 of 120 images, the first is image 5" in ended.err
     results = results_of("calibrate_rcps", *flags(tree, "--drop_missing"))
     assert results["num_images"] == [119, 119, 119]
 

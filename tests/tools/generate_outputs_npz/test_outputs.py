@@ -156,7 +156,7 @@ def test_nested_folders_are_read():
 def test_counts_differ():
     Path(ONE, "latents_00004.npz").unlink()
     line = refused()
-    assert "img_00004.png: has no latents: no latents_00004.npz (1 of 11 images have none)" in line
+    assert "img_00004.png: has no latents: no latents_00004.npz (none for 1 of 11 images)" in line
     assert "--allow_missing_truth" in line
     assert not Path("out").exists()
     assert encode(4, ONE, "out/outputs.npz", "--allow_missing_truth")["with_truth"] == 10
@@ -166,7 +166,7 @@ def test_counts_differ():
     assert not np.isnan(found[POINT]).any()
     Path(ONE, "img_00005.png").unlink()
     ended = call_tool("generate_outputs_npz", *words(4, ONE, "lost/outputs.npz", "--allow_missing_truth"))
-    assert "1 latents files have no image, data/generated/1x/latents_00005.npz the first" in ended.err
+    assert "no image for 1 latents file, data/generated/1x/latents_00005.npz the first" in ended.err
 
 
 @pytest.mark.parametrize("damage", [lambda data: data[: len(data) // 2], lambda data: b"no image",

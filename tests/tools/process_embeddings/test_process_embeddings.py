@@ -189,7 +189,7 @@ def test_values_that_are_not_finite_are_counted_and_all_of_them_refused(tmp_path
     results = results_of("process_embeddings", "--model", "imagenet", "--data_dir", tmp_path / "some", "--output_dir",
                          tmp_path)
     assert results["replaced"] == 1
-    assert any("1 values were NaN" in note for note in results["notes"])
+    assert any("set to 0: 1 value that had been NaN" in note for note in results["notes"])
     write_tree(tmp_path / "all", "imagenet", {"midblock": np.full((20, 4), np.nan)}, labels, NAMES)
     line = refusal_of("process_embeddings", "--model", "imagenet", "--data_dir", tmp_path / "all", "--output_dir",
                       tmp_path / "x", "--quiet")

@@ -76,8 +76,8 @@ def test_each_term_is_the_mean_of_its_formula():
 
 
 @pytest.mark.parametrize(("weights", "rendered", "encodes"), [
-    ({"real_MSE": 1.0}, ["real"], 2), ({"fake_vector_MSE": 1.0}, None, 2), ({"fake_lpips": 1.0}, ["fake"], 2),
-    ({"fake_latents_MSE": 1.0, "real_lpips": 1.0}, ["real"], 4),
+    ({"real_MSE": 1.0}, ["real"], 2), ({"fake_vector_MSE": 1.0}, None, 2), ({"fake_latents_MSE": 1.0}, None, 2),
+    ({"fake_lpips": 1.0}, ["fake"], 2), ({"fake_latents_MSE": 1.0, "real_lpips": 1.0}, ["real"], 4),
     ({"real_MSE": 1.0, "fake_lpips": 1.0}, ["real", "fake"], 4)])
 def test_what_no_term_needs_is_not_computed(weights, rendered, encodes):
     gan, made = scene()
