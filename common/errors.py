@@ -25,9 +25,9 @@ SYSTEM_ADVICE = {
     errno.ENXIO: ("a pipe, socket or device, a file was expected", "Pass the path of a file"),
     errno.EMFILE: ("too many open files", "Raise the limit (ulimit -n), or use fewer workers"),
 }
-ENDLESS = ("/dev/zero", "/dev/random", "/dev/urandom")
-LOOP = "Symlink loop from "
 CLOSED = (errno.EROFS, errno.EACCES, errno.EPERM)  # places that one may not write to
+LOOP = "Symlink loop from "  # a RuntimeError of pathlib before Python 3.13
+ENDLESS = ("/dev/zero", "/dev/random", "/dev/urandom")  # devices that give bytes without end
 
 
 class Parameter(str):
@@ -68,7 +68,7 @@ def as_input_error(error, where=None):
     """Return the InputError for an OSError that the user can fix, or for memory that is not there, else None."""
     if _is_out_of_memory(error):
         return InputError("out of memory", where=where, do="Use smaller batches, images or a smaller network")
-    if isinstance(error, RuntimeError) and str(error).startswith(LOOP):  # of pathlib before Python 3.13
+    if isinstance(error, RuntimeError) and str(error).startswith(LOOP):
         error = OSError(errno.ELOOP, "", str(error).removeprefix(LOOP).strip("'"))
     if not isinstance(error, OSError) or error.errno not in SYSTEM_ADVICE:
         return None
@@ -100,6 +100,8 @@ def refuse_endless(path):
     try:
         mode = os.stat(path).st_mode
     except (OSError, TypeError, ValueError):  # not there, or no path at all: the reader says so
+        return
+    if stat.S_ISREG(mode) or stat.S_ISDIR(mode):
         return
     place = os.path.realpath(path)
     if (stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)) and not place.startswith(("/proc/", "/dev/")):

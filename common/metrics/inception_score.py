@@ -24,7 +24,7 @@ class InceptionScore:
 
     def __init__(self, num_images, num_splits=1, permutation_seed=None, num_groups=1):
         if not 1 <= num_splits <= num_images:
-            raise InputError(f"{counted(num_images, 'image')} for {counted(num_splits, 'split')}",
+            raise InputError(f"too few images for {counted(num_splits, 'split')}: {num_images:,}",
                              do="Use more images or fewer splits")
         self.num_images, self.num_splits = num_images, num_splits
         self.num_groups = max(usable_groups(num_groups, num_images // num_splits), 1)

@@ -178,7 +178,7 @@ def subset_rows(count1, count2, num_subsets, subset_size, seed=None, order="clea
         raise InputError(f"unknown order '{order}'", do=f"Choose from {', '.join(SEEDS)}")
     size = min(subset_size, count1, count2)
     if order == "torch_fidelity" and size < subset_size:
-        raise InputError(f"{counted(size, 'image')} for subsets of {subset_size:,}",
+        raise InputError(f"too few images for subsets of {subset_size:,}: {size:,}",
                          do="Use more images or smaller subsets")
     if size < 2 or num_subsets < 1:
         raise InputError(f"too few: {counted(num_subsets, 'subset')} of {counted(size, 'image')}",

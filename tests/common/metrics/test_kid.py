@@ -104,7 +104,7 @@ def test_input_errors():
         (lambda: kid(REAL, FAKE[:1]), "too few images for a kernel distance: 1"),
         (lambda: kid(broken, FAKE), "NaN or infinity"),
         (lambda: kid_subsets(broken, FAKE, 2, 83), "NaN or infinity"),
-        (lambda: kid_subsets(REAL, FAKE, order="torch_fidelity"), "61 images for subsets of 1,000"),
+        (lambda: kid_subsets(REAL, FAKE, order="torch_fidelity"), "too few images for subsets of 1,000: 61"),
         (lambda: kid_subsets(REAL, FAKE, order="other"), "unknown"),
         (lambda: kid_subsets(REAL, FAKE, 0), "too few: 0 subsets of 61 images"),
         (lambda: kid_subsets(REAL, FAKE, 3, 1), "too few: 3 subsets of 1 image"),
