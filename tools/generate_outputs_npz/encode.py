@@ -11,6 +11,7 @@ from common import console, parallel
 from common.errors import InputError
 from common.files import write_text
 from common.formats.masked_rows import MaskedRows
+from common.numerals import byte_count, counted
 from common.paths import ExperimentDir
 from common.rcps.outputs import KEYS, LOWER, POINT, STATISTICS, TRUTH, UPPER, write_outputs
 from common.units import make_pipelined
@@ -82,8 +83,8 @@ class Encoding:
     def rehearse(self):
         """Return (line, results) of --dry_run."""
         self.say_notes()
-        line = f"would encode {len(self.images):,} images at factor {self.images.factor} and write {self.path} " \
-               f"({4 * 4 * len(self.images) * self.num_dims / 1e6:,.1f} MB)"
+        line = f"would encode {counted(len(self.images), 'image')} at factor {self.images.factor} and write " \
+               f"{self.path} ({byte_count(4 * 4 * len(self.images) * self.num_dims)})"
         return line, self.results()
 
     def results(self):

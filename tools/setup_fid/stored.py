@@ -5,6 +5,7 @@ from typing import List, Optional
 
 from common import console
 from common.cli import Outcome, run
+from common.numerals import byte_count, counted
 from common.options import REQUIRED, CommonOptions, option
 
 PROG = "setup_fid"
@@ -96,9 +97,10 @@ def show_cache(options):
         sets.append({"folder": folder.name, "what": what, "mb": round(size / 1e6, 3)})
     total = sum(entry["mb"] for entry in sets) / 1e3
     rows = [[entry["what"], f"{entry['mb']:,.1f}", entry["folder"]] for entry in sets]
-    console.show_table(f"{features_dir()}: {total:,.3f} GB, used last first", ["images", "MB", "folder"], rows)
+    title = f"{features_dir()}: {byte_count(total * 1e9)}, used last first"
+    console.show_table(title, ["images", "MB", "folder"], rows)
     if gone:
-        console.say(f"removed {len(gone):,} sets, {sum(size for size, _ in gone) / 1e9:,.3f} GB")
+        console.say(f"removed {counted(len(gone), 'set')}, {byte_count(sum(size for size, _ in gone))}")
     return Outcome({"folder": str(features_dir()), "gb": total, "sets": sets, "removed": len(gone)})
 
 
