@@ -21,13 +21,19 @@ fi
 DEMO="${MADE:-$PWD/out/demo/counterfactuals}"
 SCENES="$DEMO/.scenes"
 [ -f "$SCENES/judge.json" ] || "$PYTHON" -m docs.chains.parts.streets make "$SCENES"
-for seed in ${SEEDS:-0 1 2}; do
+one() { # SEED FLAGS...: a BlobGAN of this seed and its distance to the held-out streets
+  local seed=$1 best
+  shift
   "$PYTHON" -m tools.train_blobgan --preset streets --data "$SCENES" --seed "$seed" --every_n_train_steps 200 --monitor train/fid \
     --save_top_k 1 --log_fid_every_n_steps 200 --fid_n_imgs 2000 --reference "$SCENES/val" --extractor small \
-    --output_dir "$OUT/seed$seed/gan" --quiet "${CHECK[@]}"
-  [ -z "${DRY_RUN:-}" ] || continue
+    --output_dir "$OUT/seed$seed/gan" --quiet "$@"
+  [ -z "${DRY_RUN:-}" ] || return 0
   best="$("$PYTHON" -m docs.chains.parts.street_tables best "$OUT/seed$seed")"
   "$PYTHON" -m tools.compute_fid clean "$best" --num_gen 2000 --reference "$SCENES/val" --extractor small \
     --metrics fid,prdc -bs 256 --output_dir "$OUT/seed$seed/distance" --quiet
-done
+  echo "seed $seed is done" >&2
+}
+export PYTHON OUT SCENES
+export -f one
+for seed in ${SEEDS:-0 1 2}; do echo "$seed" "${CHECK[@]}"; done | xargs -P 2 -L 1 bash -euo pipefail -c 'one "$@"' one  # two at a time
 [ -n "${DRY_RUN:-}" ] || "$PYTHON" -m docs.chains.parts.measured blobgan-fid "$OUT"

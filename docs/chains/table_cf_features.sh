@@ -7,6 +7,7 @@ TABLE=cf-features
 source "$(dirname "${BASH_SOURCE[0]}")/parts/cf.sh"
 search all
 [ -n "${DRY_RUN:-}" ] && INVERTED=() || INVERTED=(--load_inversion --inversions_path "$OUT/all/all_inversions.pt")
-search style --target_features spatial_style "${INVERTED[@]}"
+search style --target_features spatial_style "${INVERTED[@]}" & style=$!
 search structure --target_features sizes features "${INVERTED[@]}"
+wait "$style"
 [ -n "${DRY_RUN:-}" ] || "$PYTHON" -m docs.chains.parts.measured cf-features "$OUT"

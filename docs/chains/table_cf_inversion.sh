@@ -19,9 +19,12 @@ invert() { # NAME FLAGS...
   done
   "$PYTHON" -m tools.evaluate_cf inversion --inv_path "$OUT/$name/all_inversions.pt" "${known[@]}" --output_dir "$OUT/$name/quality" --quiet
 }
+{ # two at a time
+  invert no_l2 --lambda_inv_l2 0
+  invert no_prior --lambda_inv_latent_prox 0
+} & others=$!
 invert all
 invert no_lpips --lambda_inv_lpips 0
-invert no_l2 --lambda_inv_l2 0
 invert no_decision --lambda_inv_decision_fm 0
-invert no_prior --lambda_inv_latent_prox 0
+wait "$others"
 [ -n "${DRY_RUN:-}" ] || "$PYTHON" -m docs.chains.parts.measured cf-inversion "$OUT"

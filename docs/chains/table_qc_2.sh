@@ -67,7 +67,7 @@ job() { # FUNCTION SEED
 export PYTHON OUT
 export TRAIN_ONLY="${TRAIN_ONLY:-}"
 export -f qc measure from_one_base from_scratch job
-printf '%s\n' "from_one_base 0" "from_scratch 0" "from_one_base 1" "from_scratch 1" "from_one_base 2" "from_scratch 2" |
+printf '%s\n' "from_one_base 0" "from_one_base 1" "from_one_base 2" "from_scratch 0" "from_scratch 1" "from_scratch 2" |
   xargs -P 2 -L 1 bash -euo pipefail -c 'job "$@"' job
 [ -z "${TRAIN_ONLY:-}" ] || exit 0
 

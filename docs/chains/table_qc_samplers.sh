@@ -22,17 +22,20 @@ one() {
   qc eval fidis --workdir "$work" --quiet
   echo "${work#"$OUT"/} is done" >&2
 }
-every_method() { # SEED
-  one pc_2000 "$1" --method pc --num_scales 1000
-  one multistep_200 "$1" --method multistep --num_steps 200
+every_run() { # the arguments of `one`, a line each: the long runs first
+  local calls seed
+  for seed in $SEEDS; do echo "pc_2000 $seed --method pc --num_scales 1000"; done
+  for seed in $SEEDS; do echo "multistep_200 $seed --method multistep --num_steps 200"; done
   for calls in 100 50; do
-    one "multistep_$calls" "$1" --method multistep --num_steps "$calls"
-    one "pc_$calls" "$1" --method pc --num_scales "$((calls / 2))"
+    for seed in $SEEDS; do
+      echo "multistep_$calls $seed --method multistep --num_steps $calls"
+      echo "pc_$calls $seed --method pc --num_scales $((calls / 2))"
+    done
   done
 }
 export PYTHON OUT SAMPLES checkpoint
-export -f qc one every_method
-printf '%s\n' $SEEDS | xargs -P 2 -L 1 bash -euo pipefail -c 'every_method "$@"' every_method  # two seeds at a time
+export -f qc one
+every_run | xargs -P 2 -L 1 bash -euo pipefail -c 'one "$@"' one  # two at a time
 
 works=() names=()
 for name in pc_2000 pc_100 pc_50 multistep_200 multistep_100 multistep_50; do

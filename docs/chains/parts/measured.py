@@ -77,7 +77,7 @@ def sampler_rows(folder):
 def flip_rows(folder):
     """Return the rows of table_cf_features: errors are those of shares and means over images."""
     rows = []
-    for place in sorted(folder.glob("*/evaluation"), key=lambda place: place.stat().st_mtime_ns):
+    for place in sorted(folder.glob("*/evaluation")):
         entry = results(place).get("attributes", {}).get("all", {})
         for name in (name for name in FLIPS if isinstance(entry.get(name), (int, float))):
             count, error = entry.get(f"{name}_total"), entry.get(f"{name}_error")

@@ -27,18 +27,17 @@ small_table() {
   export OMP_NUM_THREADS=1
   local models="${MODELS:-$PWD/out/table-qc-2/small}"
   TRAIN_ONLY=1 OUT="$models" bash "$(dirname "${BASH_SOURCE[0]}")/../table_qc_2.sh"
-  run_seed() {
-    local model checkpoint
-    for model in U QC C; do
-      checkpoint="$models/seed$1/$model/checkpoints/checkpoint_13.pth"
-      sample_and_score "$OUT/seed$1/$model" "$checkpoint" "$1" --num_samples 300 --quiet
+  local runs=(0/U 0/QC 0/C 1/U 1/QC 1/C 2/U 2/QC 2/C)
+  every_other() { # FIRST
+    local place run
+    for ((place = $1; place < ${#runs[@]}; place += 2)); do
+      run="${runs[place]}"
+      sample_and_score "$OUT/seed$run" "$models/seed$run/checkpoints/checkpoint_13.pth" "${run%/*}" --num_samples 300 --quiet
     done
   }
-  run_seed 0 & local first=$!
-  run_seed 1 & local second=$!
-  wait "$first"
-  run_seed 2
-  wait "$second"
+  every_other 0 & local half=$!
+  every_other 1
+  wait "$half"
   local works=() names=() seed model work
   for seed in 0 1 2; do
     for model in U QC C; do
