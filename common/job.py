@@ -167,7 +167,8 @@ class Job:
 
     def _mark(self, status, **more):
         write_json(self.path, {"status": status, "tool": self.command.split()[0], "command": self.command,
-                               "options": self._options(), "derived": self.derived, "owns": self.owns, **more})
+                               "folder": os.path.abspath(self.folder), "options": self._options(),
+                               "derived": self.derived, "owns": self.owns, **more})
 
     def _end_early(self, error):
         """Say in the record how the work ended: interrupted, or failed and why."""
@@ -295,9 +296,10 @@ class Job:
         files = [os.path.relpath(path, self.folder) for path in record["outputs"]]  # so that the folder can be moved
         record = {**record, "options": self._options()}
         write_json(self.path, {
-            "status": "done", **record, "files": files, "owns": self.owns, "derived": self.derived,
-            "content": self.content, "extent": self.extent, "versions": versions, "inputs": self.about,
-            "request": request_of(self.request), "stamps": self.stamps, "sizes": sizes_of(self.folder, self._owned()),
+            "status": "done", **record, "folder": os.path.abspath(self.folder), "files": files, "owns": self.owns,
+            "derived": self.derived, "content": self.content, "extent": self.extent, "versions": versions,
+            "inputs": self.about, "request": request_of(self.request), "stamps": self.stamps,
+            "sizes": sizes_of(self.folder, self._owned()),
             **({"summary": self.summary(record["results"])} if self.summary else {}),
             **({"words": self.words} if self.words is not None else {}), **plain(self.extra)})
         self.release()

@@ -15,7 +15,7 @@ ADVICE = "Restore or remove the file, or choose another folder"
 FIELDS = {  # of a run.json, where they are there
     "tool": str, "command": str, "status": str, "options": dict, "results": dict, "derived": dict, "outputs": list,
     "files": list, "owns": list, "seconds": (int, float), "versions": dict, "machine": dict, "request": dict,
-    "stamps": dict, "sizes": dict, "words": list,
+    "stamps": dict, "sizes": dict, "words": list, "folder": str,
 }
 SCREEN = ("overwrite", "dry_run", "json", "quiet", "debug")  # flags that a command is compared without
 
@@ -80,7 +80,11 @@ def _times(path):
 
 
 def read_record(path):
-    """Return a run.json; InputError when it is broken or no record of a genprobe run."""
+    """Return a run.json; InputError when it is broken or no record of a genprobe run.
+
+    Where its folder was moved, paths in it that were moved along are those of their new places, so that a tree of runs
+    and their inputs can be moved as a whole.
+    """
     try:
         record = read_json(path)
     except InputError as error:
@@ -91,7 +95,25 @@ def read_record(path):
         raise InputError(f"not the record of a run: {error.what}", where=path, do=ADVICE) from error
     if not all(isinstance(record.get(name), FIELDS[name]) for name in ("tool", "options")):
         raise InputError("not the record of a run", where=path, do=ADVICE)
-    return record
+    was, here = record.get("folder"), os.path.abspath(Path(path).parent)
+    if was in (None, here) or os.path.lexists(was):
+        return record
+    try:
+        return _moved(record, was, here)
+    except RecursionError as error:
+        raise InputError("not the record of a run: nested too deeply", where=path, do=ADVICE) from error
+
+
+def _moved(value, was, here):
+    """Return an entry of a record with the new places of what lies to the folder as before and is gone from there."""
+    if isinstance(value, dict):
+        return {_moved(name, was, here): _moved(item, was, here) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_moved(item, was, here) for item in value]
+    if not isinstance(value, str) or not os.path.isabs(value) or os.path.lexists(value):
+        return value
+    place = os.path.normpath(os.path.join(here, os.path.relpath(value, was)))
+    return place if os.path.lexists(place) else value
 
 
 def sizes_of(folder, paths):

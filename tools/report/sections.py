@@ -19,7 +19,8 @@ CHARTS = 9  # of a tool that are not folded away
 SPREADS = ("_se", "_interval", "_low", "_high")
 OPENED = 6  # tables of a tool up to which they are shown unfolded
 KNOWN = ("status", "tool", "command", "options", "results", "outputs", "seconds", "files", "owns", "derived", "content",
-         "extent", "versions", "inputs", "request", "stamps", "sizes", "machine", "summary", "words", "why", "device")
+         "extent", "versions", "inputs", "request", "stamps", "sizes", "machine", "summary", "words", "why", "device",
+         "folder")
 
 
 class Section:
