@@ -132,7 +132,7 @@ def show_table(title, columns, rows):
 def progress(label, total, start=0, unit="it", after=0.0):
     """Yield `advance(n=1, note="")`: a bar with count, rate and time left, or lines.
 
-    A line every 10 % where the stream is no terminal, or one that cannot write over a line (TERM=dumb).
+    A line every 10 % where the stream is not a terminal, or one that cannot write over a line (TERM=dumb).
 
     after: seconds in which no line is printed: for checks, whose errors are one line where they are quick.
     """

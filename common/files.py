@@ -330,7 +330,7 @@ def check_replaces(path, begins, kind, where):
     except OSError:
         same = False
     if not same and (path.stat().st_size or not path.is_file()):
-        raise InputError(f"is in the way: this file is no {kind}", where=where,
+        raise InputError(f"is in the way: this file is not a {kind}", where=where,
                          do="Choose another name, or move it away")
 
 

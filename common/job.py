@@ -42,11 +42,11 @@ class Job:
     command: its name, such as "qc_ncsn eval nll".  options: its options dataclass, settled (presets filled in); a
     field's `kind` (common.options) says whether another value is another job ("result"), an extension when larger
     ("total") or of no consequence ("how").  request: the options as the user gave them.
-    derived: {name: value} of what shapes results but is no flag (the contents of a preset, hashes of inputs).
+    derived: {name: value} of what shapes results but is not a flag (the contents of a preset, hashes of inputs).
     content: {name: value} of what is read and may change: the job is done again then, where `derived` refuses.
     inputs: paths of all files and folders that are read; None where they cannot all be named.  about: what the record
     says of them.
-    extent: which part of a larger job this is, as a division's first and last unit: another one is no conflict, but
+    extent: which part of a larger job this is, as a division's first and last unit: another one is not a conflict, but
     not finished either.
     owns: names and patterns, relative to the folder, or Paths, of all that the job writes. --overwrite removes what
     an earlier run of the same command owned, and nothing else.

@@ -41,7 +41,7 @@ def measured(value, se=None, low=None, high=None):
     """Return a value with its standard error, `3.15 ± 0.20`, or its interval, `0.886 [0.864, 0.905]`.
 
     The error has two digits and the value ends where the error does; both have one power of ten where they need it.
-    Without an error, or with one that is no positive number, the value alone.
+    Without an error, or with one that is not a positive number, the value alone.
     """
     if any(isinstance(each, int) and abs(each) > LARGEST for each in (value, se, low, high)):
         return number(value)

@@ -35,10 +35,10 @@ def _number(name, without):
 
 
 def check_ranks():
-    """Raise InputError for variables of torchrun that are no numbers, or do not go together."""
+    """Raise InputError for variables of torchrun that are not numbers, or do not go together."""
     size = os.environ.get("WORLD_SIZE") or "1"
     if not re.fullmatch("0*[1-9][0-9]{0,8}", size):
-        raise InputError("is no number of processes", where=f"WORLD_SIZE={size}", do=DO)
+        raise InputError("is not a number of processes", where=f"WORLD_SIZE={size}", do=DO)
     if world_size() == 1:
         return
     place = _number("RANK", None)
@@ -46,7 +46,7 @@ def check_ranks():
         given = os.environ.get("RANK") or "not set"
         raise InputError(f"is {given}, of {world_size()} processes (WORLD_SIZE)", where="RANK", do=DO)
     if os.environ.get("LOCAL_RANK") and _number("LOCAL_RANK", None) is None:
-        raise InputError("is no number", where=f"LOCAL_RANK={os.environ['LOCAL_RANK']}", do=DO)
+        raise InputError("is not a number", where=f"LOCAL_RANK={os.environ['LOCAL_RANK']}", do=DO)
 
 
 def is_main():

@@ -99,11 +99,11 @@ def _problem(value):
     if value.get("rank") not in RANKS:
         return "its rank is none of " + ", ".join(RANKS)
     if not isinstance(value.get("sentence", ""), str):
-        return "its sentence is no text"
+        return "its sentence is not a text"
     pairs = value.get("pictures", [])
     if not isinstance(pairs, list) or not all(isinstance(pair, list) and len(pair) == 2
                                               and all(isinstance(text, str) for text in pair) for pair in pairs):
-        return "its pictures are no pairs of file and caption"
+        return "its pictures are not pairs of file and caption"
     rows = value.get("rows")
     if not isinstance(rows, list) or not all(isinstance(row, dict) and isinstance(row.get("name"), str)
                                              and isinstance(row.get("figures"), list) for row in rows):

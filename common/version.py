@@ -25,7 +25,7 @@ def _release(root):
 
 
 def _commit(root):
-    """Return "commit 1a2b3c4d5e", with a word on changed files; None where this is no clone or git does not answer."""
+    """Return "commit 1a2b3c4d5e", with a word on changed files; None outside a clone or when git does not answer."""
     top = _git(root, "rev-parse", "--show-toplevel")
     if top is None or Path(top).resolve() != root.resolve():  # installed into a folder of somebody's own repository
         return None

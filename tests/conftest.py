@@ -68,7 +68,7 @@ def the_same_draws():
 def no_disk_is_waited_for():
     """Write without waiting for the disk, which takes a hundredth of a second a file: no test cuts the power."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(os, "fsync", os.fstat)  # refuses what is no open file, as it does
+        patch.setattr(os, "fsync", os.fstat)  # refuses what is not an open file, as it does
         yield
 
 

@@ -196,7 +196,7 @@ def _until_options(tool, words, parse=True):
 
 
 def check_other(text):
-    """Raise Misunderstood for a command that runs no tool and is no target of make or module of this repository."""
+    """Raise Misunderstood for a command that runs no tool and is not a target of make or module of this repository."""
     words = shlex.split(text, comments=True)
     while words and VARIABLE.fullmatch(words[0]):
         words = words[1:]

@@ -15,7 +15,7 @@ def kill(start, seconds, times, span, seed):
     """Start a command and kill it, again and again, until `times` kills came before its end; yield whether each did.
 
     start: begins it and returns its Popen.  seconds: how long it takes from its beginning.  span: the shares of that
-    time between which a kill comes.  A run that ends first is no kill: let the next begin anew.
+    time between which a kill comes.  A run that ends first is not a kill: let the next begin anew.
     """
     moments, met = random.Random(seed), 0
     for _ in range(5 * times):

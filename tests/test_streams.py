@@ -1,4 +1,4 @@
-"""Standard streams that are closed, full or read by nobody; names that are no commands of a terminal (R7, R9)."""
+"""Standard streams that are closed, full or read by nobody; names that are not commands of a terminal (R7, R9)."""
 
 import os
 import subprocess

@@ -79,7 +79,7 @@ def read_metadata(path):
     blobs = checked_blobs(value["blob_optim"], f"{path}: blob_optim")
     count, names = len(blobs.xs), value.get("image_names")
     if names is not None and (not isinstance(names, (list, tuple)) or [type(name) for name in names] != [str] * count):
-        raise InputError(f"image_names is no list of {count} names", where=path, do=GIVE)
+        raise InputError(f"image_names is not a list of {count} names", where=path, do=GIVE)
     scores = _tensor(value, "init_scores", (count, None), path)
     attributes = {}
     for key, entry in value.items():

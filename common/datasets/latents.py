@@ -149,7 +149,7 @@ def read_latents(path, num_dims=None):
 
 
 def check_generator(seen, latents, pair):
-    """Raise InputError where latents are of another generator than those before: their codes mean something else.
+    """Raise InputError where latents come from a different generator, whose codes mean something else.
 
     seen: {hash of a generator: its first Pair}, filled here.
     """
@@ -158,8 +158,9 @@ def check_generator(seen, latents, pair):
         return
     seen.setdefault(generator, pair)
     if len(seen) > 1:
-        raise InputError(f"is of another generator than {next(iter(seen.values())).latents}", where=pair.latents,
-                         do="Keep the images of each generator in a folder of their own")
+        first = next(iter(seen.values())).latents
+        raise InputError(f"comes from a different generator than {first}", where=pair.latents,
+                         do="Keep the images of each generator in a separate folder")
 
 
 def _numbers(arrays, key, path, size=None):

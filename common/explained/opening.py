@@ -132,7 +132,7 @@ def _exported(path, device):
 
     program = ExportedProgram(path, device, several=True)
     if len(program.input_shape) != 3 or program.input_shape[0] != 3:
-        raise InputError(f"it takes inputs of {program.input_shape}, no pictures of three channels", where=path,
+        raise InputError(f"it takes inputs of {program.input_shape}, not images of three channels", where=path,
                          do="Export a program of pictures (batch, 3, H, W)")
     if program.batch[1] is not None and program.batch[0] == program.batch[1]:
         raise InputError(f"it was exported for batches of {program.batch[0]}", where=path,

@@ -58,7 +58,7 @@ class PictureProgram:
         elif self.output not in (None, "0"):
             raise self._no_output(["0"])
         if not isinstance(value, torch.Tensor):
-            raise InputError(f"its output is of type {type(value).__name__}, no tensor", where=self.path,
+            raise InputError(f"its output is of type {type(value).__name__}, not a tensor", where=self.path,
                              do=f"Choose another with {self.flags}output, or export a wrapper that returns tensors")
         return value
 

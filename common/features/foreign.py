@@ -115,7 +115,7 @@ def _of_stylegan(entries, path):
     if isinstance(rows, list) and rows:
         if not all(isinstance(part, np.ndarray) and part.ndim == 2 and part.shape[1:] == rows[0].shape[1:]
                    for part in rows):
-            raise InputError("its all_features are no rows of equal length", where=path, do=AGAIN)
+            raise InputError("its all_features are not rows of equal length", where=path, do=AGAIN)
         return {"features": np.concatenate(rows)}
     mean, products = entries.get("raw_mean"), entries.get("raw_cov")
     known = isinstance(mean, np.ndarray) and isinstance(products, np.ndarray) and mean.ndim == 1

@@ -131,7 +131,7 @@ def read_statistics(path, metric="fid", width=None, like=None):
     of a .npz, mu_s and sigma_s.
     width: the number of features expected, None for any.
     Rows stay in the file (closed by `close`) but are read once to check them.
-    Raises InputError for a missing, damaged or foreign file, wrong shapes, NaN, and a sigma that is no covariance.
+    Raises InputError for a missing, damaged or foreign file, wrong shapes, NaN, and a sigma that is not a covariance.
     """
     path = Path(path)
     with system_errors(path), open(path, "rb") as stream:
@@ -145,7 +145,7 @@ def read_statistics(path, metric="fid", width=None, like=None):
     elif start[:1] == b"\x80" or start == b"\x93NUMPY" or path.suffix in (".pkl", ".pickle"):
         statistics = _read_container(path, metric, width or like)
     else:
-        raise InputError("this is no file of statistics", where=path, do="Give a .npz, .npy, .pkl or .pt file")
+        raise InputError("this is not a file of statistics", where=path, do="Give a .npz, .npy, .pkl or .pt file")
     if width is not None and statistics.width != width:
         raise InputError(f"{statistics.width} features, expected {width}", where=path,
                          do="Use features of the same network")
@@ -270,7 +270,7 @@ def _check_covariance(array, path, width, name="sigma"):
         raise InputError(f"'{name}' is not symmetric with non-negative variances", where=path, do=AGAIN)
     deviations = np.sqrt(np.maximum(np.diag(covariance), 0.0))
     if (np.abs(covariance) > np.outer(deviations, deviations) * (1.0 + ASYMMETRY) + limit).any():
-        raise InputError(f"'{name}' is no covariance: entries are larger than their variances allow", where=path,
+        raise InputError(f"'{name}' is not a covariance: entries are larger than their variances allow", where=path,
                          do=AGAIN)
     return covariance if np.array_equal(covariance, covariance.T) else (covariance + covariance.T) / 2.0
 

@@ -186,7 +186,7 @@ def load_strictly(module, state, where, do="Give the checkpoint of this configur
         raise InputError(what, where=where, do=do)
     for name, tensor in state.items():
         if not hasattr(tensor, "is_floating_point"):
-            raise InputError(f"'{name}' is of type {type(tensor).__name__}, no tensor", where=where, do=do)
+            raise InputError(f"'{name}' is of type {type(tensor).__name__}, not a tensor", where=where, do=do)
         if tuple(tensor.shape) != tuple(own[name].shape):
             what = f"'{name}' has shape {tuple(tensor.shape)}, expected {tuple(own[name].shape)}"
             raise InputError(what, where=where, do=do)

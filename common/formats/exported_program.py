@@ -31,16 +31,16 @@ DTYPES = {1: torch.uint8, 2: torch.int8, 3: torch.int16, 4: torch.int32, 5: torc
 MEMORY_FORMATS = {1: torch.contiguous_format, 2: torch.channels_last, 3: torch.channels_last_3d,
                   4: torch.preserve_format}
 STRIDED = 7  # the one layout that is read
-LONGEST = 1 << 63  # from here on a number is no size
+LONGEST = 1 << 63  # from here on a number is not a size
 
 
 def _of_sizes(function):
     """Return a function of numbers with bounded ones: powers of powers would never be done."""
     def bounded(*numbers):
         if not all(isinstance(number, (int, float)) and abs(number) < LONGEST for number in numbers):
-            raise ValueError("arithmetic on something that is no size")
+            raise ValueError("arithmetic on something that is not a size")
         if function in (operator.pow, operator.lshift) and numbers[1] > 64:
-            raise ValueError("arithmetic on something that is no size")
+            raise ValueError("arithmetic on something that is not a size")
         return function(*numbers)
 
     return bounded
@@ -109,7 +109,7 @@ class ExportedProgram:
         self.dtype = DTYPES[meta["dtype"]]
         batch, *rest = meta["sizes"] or [{}]
         if not rest or not self.dtype.is_floating_point or any("as_int" not in size for size in rest):
-            raise InputError("its input is no batch of floating-point rows of one size", where=self.path,
+            raise InputError("its input is not a batch of floating-point rows of one size", where=self.path,
                              do="Export a module that takes z (batch, width), or images (batch, 3, height, width)")
         self.input_shape = tuple(size["as_int"] for size in rest)
         self.batch = self._batch(batch, whole["range_constraints"])

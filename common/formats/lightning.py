@@ -90,7 +90,7 @@ class _Parts:
         found, target = _select(node, *match.groups())
         value = inner(target) if found else match.group()
         if not isinstance(value, (str, int, float, bool, type(None))) or len(str(value)) > LONGEST:
-            raise ValueError("an interpolation of something that is no short text")
+            raise ValueError("an interpolation of something that is not a short text")
         return str(value)
 
 

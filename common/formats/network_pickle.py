@@ -98,10 +98,10 @@ def _collect(root):
 def _members(record, kind):
     """Return one of a module's three dictionaries {name: member}."""
     if not isinstance(record, Record):
-        raise ValueError("a module that is no module")
+        raise ValueError("a module that is not a module")
     members = record.attributes.get(kind, {})
     if not isinstance(members, dict) or not all(isinstance(name, str) for name in members):
-        raise ValueError(f"a module whose {kind} is no dictionary of names")
+        raise ValueError(f"a module whose {kind} is not a dictionary of names")
     return members
 
 

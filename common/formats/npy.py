@@ -76,7 +76,7 @@ def read_npy(stream, size):
         raise ValueError("it holds Python objects, which only a pickle can")
     count = math.prod(shape) * dtype.itemsize
     if count > size:
-        raise EOFError(f"{size:,} bytes are no {dtype} of shape {shape}")
+        raise EOFError(f"{size:,} bytes are too few for {dtype} of shape {shape}")
     data = np.empty(count, np.uint8)
     if stream.readinto(data) != count:
         raise EOFError(f"it ends before an array of shape {shape} is complete")

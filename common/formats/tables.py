@@ -1,6 +1,6 @@
 """CSV tables: how every table here is written and read.
 
-A text cell that a spreadsheet would take for a formula, one that begins with = + - @ TAB or CR and is no number, gets
+A text cell that a spreadsheet would take for a formula, which begins with = + - @ TAB or CR and is not a number, gets
 an apostrophe in front, as spreadsheets themselves mark text; so does one that begins with apostrophes before such a
 sign. `read_table` takes one apostrophe off again, so that our own tables come back as they were.
 """

@@ -42,7 +42,7 @@ def rebuilt_parameter(data, *flags):
 def outside(identity):
     """Return the stand-in of a persistent id, which is a storage's."""
     if not isinstance(identity, tuple) or len(identity) < 5:
-        raise ValueError("an object outside the file that is no storage")
+        raise ValueError("an object outside the file that is not a storage")
     return Storage(*identity)
 
 
@@ -67,12 +67,12 @@ class Tensors:
     def make(self, described, name="a tensor"):
         """Return the tensor of the described strided place in a storage, whose memory it shares if it is aligned."""
         if not isinstance(described, Tensor):
-            raise ValueError(f"{name} is no tensor")
+            raise ValueError(f"{name} is not a tensor")
         storage, offset, sizes, strides = (*described.arguments, None, None, None, None)[:4]
         if not isinstance(sizes, tuple) or not isinstance(strides, tuple) or len(sizes) != len(strides):
             raise ValueError(f"{name} has no shape")
         if any(type(number) is not int or not 0 <= number < 2**62 for number in (offset, *sizes, *strides)):
-            raise ValueError(f"{name} has sizes and strides that are no numbers from 0")
+            raise ValueError(f"{name} has sizes and strides that are not numbers from 0")
         flat = self.storage(storage)
         count, stored = math.prod(sizes), flat.numel()
         last = offset + sum((size - 1) * stride for size, stride in zip(sizes, strides))

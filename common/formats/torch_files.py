@@ -55,7 +55,7 @@ class Archive:
         """Return a storage's elements as a flat tensor."""
         entry = self.member(f"data/{key}")
         if entry.file_size != count * dtype.itemsize:
-            raise ValueError(f"storage {key} has {entry.file_size:,} bytes, which are no {count:,} elements")
+            raise ValueError(f"storage {key} has {entry.file_size:,} bytes, not those of {count:,} elements")
         stream = self.archive.fp  # zipfile's own reader takes longer than most storages
         stream.seek(member_start(stream, entry))
         flat = read_flat(stream, dtype, count)

@@ -174,7 +174,7 @@ class Interpreter(pickle._Unpickler):
     def _set_items(self, items):
         target = self.stack[-1]
         if not isinstance(target, dict):
-            raise ValueError("items for something that is no dictionary")
+            raise ValueError("items for something that is not a dictionary")
         for key, value in zip(items[::2], items[1::2], strict=True):
             target[key if type(key) is str else checked_key(key)] = value
 
@@ -194,7 +194,7 @@ class Interpreter(pickle._Unpickler):
     def _additems(self):
         items, target = self.pop_mark(), self.stack[-1]
         if not isinstance(target, set):
-            raise ValueError("items for something that is no set")
+            raise ValueError("items for something that is not a set")
         target.update(map(checked_key, items))
 
     def _frozenset(self):

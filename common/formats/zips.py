@@ -50,7 +50,7 @@ def open_zip(path, what="not a complete zip file"):
 def checked_zip(file):
     """Return the ZipFile of a path or a binary stream.
 
-    Raises one of DAMAGE for what is no zip, for a member that is there twice, for members that overlap, and for one
+    Raises one of DAMAGE for what is not a zip, for a member that is there twice, for members that overlap, and for one
     that is, or that are together, far larger than their compressed bytes can honestly be.
     """
     if isinstance(file, (str, os.PathLike)):

@@ -82,7 +82,7 @@ def find_kind(path):
     elif head.startswith(b"\x80") and b"G_ema" in head:
         found = "stylegan2"  # whose reader says why NVIDIA's network pickles are refused
     if found is None:
-        raise InputError("this file is no generator that can be sampled", where=path,
+        raise InputError("this file is not a generator that can be sampled", where=path,
                          do="Give a checkpoint of qc_ncsn, StyleGAN2 or BlobGAN, a TorchScript module or a "
                             "torch.export program")
     return found

@@ -42,7 +42,7 @@ class LatentGenerator(Generator):
                          one_by_one=self.one_by_one, **(labels.description if labels else {}))
 
     def generate(self, indices, seed):
-        """See Generator. Raises InputError when the program fails, or returns what is no image of the first ones'
+        """See Generator. Raises InputError when the program fails, or returns what is not an image of the first ones'
         shape.
 
         Images that are not finite come as they are: such images do occur, and whoever scores them counts them.
@@ -82,7 +82,7 @@ class LatentGenerator(Generator):
     def _check_range(self, images, name, assumed):
         """Raise InputError when the images clearly have another range than declared: far values, or a third outside.
 
-        A generator's values overshoot its range by some, so that little outside is no error.
+        A generator's values overshoot its range by some, so that little outside is not an error.
         """
         width = self.high - self.low
         images = images[images.isfinite()]

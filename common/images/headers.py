@@ -41,7 +41,7 @@ def is_multi_picture(data):
 
 def needs_pillow(data):
     """Return whether OpenCV is wrong about a file: CMYK of JPEG (two levels), BMP of 15 or 16 bits (the lowest are 0),
-    of other masks (ignored) or with OS/2's header (colours of another place), PNG whose picture is no frame of its
+    of other masks (ignored) or with OS/2's header (colours of another place), PNG whose picture is not a frame of its
     animation (it gives the first frame)."""
     if data[:2] == b"\xff\xd8":
         return jpeg_frame(data)[2] == 4

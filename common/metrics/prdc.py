@@ -139,7 +139,7 @@ def squared_radii(rows, nearest_k, tiles=None):
             _keep_nearest(best, index, span, other.start, tile)
     radii = _exact_kth(rows, index.numpy(), nearest_k)
     if candidates < rows.shape[0] - 1:
-        # A row y that is no candidate but nearer than the radius r has |y|^2 < 2 |x|^2 + 2 r^2, which bounds the tile's
+        # A row y nearer than the radius r that is not a candidate has |y|^2 < 2 |x|^2 + 2 r^2, which bounds the tile's
         # error: its distance in the tile, at least best's largest, is then below r^2 + error.
         error = tiles.tolerance * (3.0 * norms.numpy().astype(np.float64) + 2.0 * radii)
         unsure = np.flatnonzero((radii > 0.0) & (best.amax(dim=1).numpy() < radii + error))

@@ -51,7 +51,8 @@ def parse_model_flags(text):
     flags = {}
     for name, value in zip(words[::2], [*words[1::2], ""]):
         if not name.startswith("--") or value == "" or name[2:] not in DEFAULTS:
-            what = f"no value follows '{name}'" if name[2:] in DEFAULTS else f"'{name}' is no flag of guided-diffusion"
+            known = name[2:] in DEFAULTS
+            what = f"no value follows '{name}'" if known else f"'{name}' is not a flag of guided-diffusion"
             raise InputError(what, where=where, do=nearest(name[2:], DEFAULTS))
         flags[name[2:]] = _value(name[2:], value)
     return flags
@@ -65,7 +66,7 @@ def _value(name, text):
             return (*yes, *no).index(text.lower()) < len(yes)
         return kind(text)
     except ValueError as error:
-        raise InputError(f"--{name} {text} is no {'truth value' if kind is bool else 'number'}", where=where,
+        raise InputError(f"--{name} {text} is not a {'truth value' if kind is bool else 'number'}", where=where,
                          do="Give the flags of the network's training") from error
 
 
@@ -181,7 +182,7 @@ def _settings(seen, flags, where):
 
 
 def _halvings(resolutions, size):
-    """Return the levels of `attention_resolutions`, {} where it is no list of numbers."""
+    """Return the levels of `attention_resolutions`, {} where it is not a list of numbers."""
     if not re.fullmatch(r"\d{1,5}(,\d{1,5})*", resolutions):
         return set()
     divisors = {size // int(part) for part in resolutions.split(",") if int(part)}

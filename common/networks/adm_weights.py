@@ -165,7 +165,7 @@ def find_adm(path, part="generator"):
 
 
 def _is_network_pickle(path):
-    """True for a pickle that is no file of torch.save."""
+    """True for a pickle that is not a file of torch.save."""
     with system_errors(path), open(path, "rb") as stream:
         head = stream.read(14)
     return head[:1] == b"\x80" and head[2:] != LEGACY_MAGIC
@@ -247,7 +247,7 @@ def unwrap_state(value, where, weights="ema"):
     import torch
 
     if not isinstance(value, dict):
-        raise InputError(f"is of type {type(value).__name__}, no state dict", where=where, do=f"Give {PUBLISHED}")
+        raise InputError(f"is of type {type(value).__name__}, not a state dict", where=where, do=f"Give {PUBLISHED}")
     tensors = {str(name): item for name, item in value.items() if isinstance(item, torch.Tensor)}
     if any(name.endswith(MARK) for name in tensors) or is_guided({_stripped(name): None for name in tensors}):
         return unwrapped_state(tensors, where, _stripped), ""

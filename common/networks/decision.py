@@ -44,7 +44,7 @@ def open_decision_model(path, device="cpu"):
     refuse_archive(path)
     value = load_safetensors(path)[0] if is_safetensors(path) else load_container(path)
     if not isinstance(value, dict):
-        raise InputError(f"is of type {type(value).__name__}, no decision model", where=path, do=f"Give {PUBLISHED}")
+        raise InputError(f"is of type {type(value).__name__}, not a decision model", where=path, do=f"Give {PUBLISHED}")
     state = find_weights(value, path)
     config = deduce_config(state, value, path)
     network = _filled(config, state, path)
@@ -57,7 +57,7 @@ def open_decision_model(path, device="cpu"):
 def _rule(stored, where):
     """Return the SquashOrCrop that a file describes."""
     if not isinstance(stored, dict):
-        raise InputError("'transform' is no description of a resize", where=where, do="Make or copy the file again")
+        raise InputError("'transform' is not a description of a resize", where=where, do="Make or copy the file again")
     return from_description(stored, where)
 
 
@@ -84,7 +84,7 @@ def find_weights(value, where):
 def deduce_config(state, value, where):
     """Return the DecisionConfig that weights and a file's own entries stand for."""
     if "fc.weight" in state or any(name.startswith("features.conv0") for name in state):
-        raise InputError("these are ImageNet's weights, no decision model", where=where,
+        raise InputError("these are ImageNet's weights, not a decision model", where=where,
                          do=f"Give {PUBLISHED}; train_decision_model starts from these with --imagenet_weights")
     arch, last = _architecture(state)
     if arch is None or f"{last}.weight" not in state or state[f"{last}.weight"].dim() != 2:
@@ -118,7 +118,7 @@ def _names(stored, count, usual, word, where):
     if stored is None:
         return usual if count == len(usual) else tuple(f"{word}_{number}" for number in range(count))
     if not isinstance(stored, (list, tuple)) or [type(name) for name in stored] != [str] * count:
-        raise InputError(f"the names of its {word}s are no list of {count} texts", where=where,
+        raise InputError(f"the names of its {word}s are not a list of {count} texts", where=where,
                          do="Make or copy the file again")
     counts = Counter(stored)
     return tuple(name if counts[name] == 1 else f"{name}_{number}" for number, name in enumerate(stored))
@@ -129,7 +129,7 @@ def _size(stored, where):
         return SIZE
     good = isinstance(stored, (list, tuple)) and len(stored) == 2
     if not good or not all(type(side) is int and 0 < side <= 1 << 14 for side in stored):
-        raise InputError("'input_size' is no height and width", where=where, do="Make or copy the file again")
+        raise InputError("'input_size' is not a height and width", where=where, do="Make or copy the file again")
     return tuple(stored)
 
 
@@ -148,7 +148,7 @@ def _temperature(value, network, where):
         return torch.ones(network.temperature.shape)
     good = isinstance(stored, torch.Tensor) and stored.shape == network.temperature.shape
     if not good or not bool((stored > 0).all()) or not bool(stored.isfinite().all()):
-        raise InputError("'temperature' is no positive number for each attribute", where=where,
+        raise InputError("'temperature' is not a positive number for each attribute", where=where,
                          do="Make or copy the file again")
     return stored.float()
 

@@ -137,7 +137,7 @@ def _published(state, path):
     if not isinstance(state, dict) or not state or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise InputError("this is not a dictionary of tensors", where=path, do=ADVICE)
     if any(name.startswith("AuxLogits.") for name in state) or tuple(_shape(state, "fc.weight")[:1]) == (1000,):
-        what = "this is torchvision's ImageNet Inception (1000 classes), another network than that of FID"
+        what = "this is torchvision's ImageNet Inception (1000 classes), not the network of FID"
         raise InputError(what, where=path, do=ADVICE)
     prefixes = wrapper_names()
 

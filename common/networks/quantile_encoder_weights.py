@@ -65,7 +65,7 @@ def load_quantile_encoder(path, device="cpu"):
     path = Path(path)
     value = load_safetensors(path)[0] if is_safetensors(path) else load_torch(path)
     if not isinstance(value, dict):
-        raise InputError(f"is of type {type(value).__name__}, no encoder", where=path, do=f"Give {PUBLISHED}")
+        raise InputError(f"is of type {type(value).__name__}, not an encoder", where=path, do=f"Give {PUBLISHED}")
     opts = plain_options(value.get("opts"))
     network = build_quantile_encoder(find_state(value, path), path, opts.get("encoder_config"))
     latent_avg = value.get("latent_avg")
@@ -89,7 +89,7 @@ def find_state(value, where, mark=MARK, published=PUBLISHED):
     if prefix is None:
         held = ", ".join(list(tensors or map(str, value))[:3]) or "nothing"
         raise InputError(f"'{mark}' is missing (it has {held})", where=where, do=f"Give {published}")
-    beside = set(LIMITS.values()) | {"latent_avg"}  # entries of a bare dictionary that are no weights
+    beside = set(LIMITS.values()) | {"latent_avg"}  # entries of a bare dictionary that are not weights
     own = {name: item for name, item in tensors.items() if name not in beside}
     return unwrapped_state(own, where, lambda name: name.removeprefix(prefix))
 

@@ -69,7 +69,7 @@ def read_stylegan2(path):
     _refuse_network_pickle(path)
     value = load_safetensors(path)[0] if is_safetensors(path) else load_torch(path, _generator_alone)
     if not isinstance(value, dict):
-        raise InputError(f"is of type {type(value).__name__}, no generator", where=path, do=f"Give {PUBLISHED}")
+        raise InputError(f"is of type {type(value).__name__}, not a generator", where=path, do=f"Give {PUBLISHED}")
     state, entry = _find_state(value, path)
     return state, state.pop("latent_avg", value.get("latent_avg")), entry
 

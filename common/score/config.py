@@ -225,7 +225,7 @@ def complete(config, where):
 
 
 def _is_kind(value, kinds):
-    """True for a value of a type or several; a number is no bool, and a list is one of whole numbers."""
+    """True for a value of a type or several; a number is not a bool, and a list is one of whole numbers."""
     if isinstance(value, bool) or not isinstance(value, kinds):
         return isinstance(value, bool) and kinds is bool
     return not isinstance(value, (list, tuple)) or all(type(item) is int for item in value)

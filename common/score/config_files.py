@@ -22,7 +22,7 @@ def configuration(name):
 
 
 def configuration_files(name):
-    """Return [path] of the file that a `config` option names, [] where it is no file."""
+    """Return [path] of the file that a `config` option names, [] where it is not a file."""
     return [name] if name and Path(name).is_file() else []
 
 

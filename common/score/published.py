@@ -41,7 +41,7 @@ def check_file(path, config):
     try:
         tree = ast.parse(path.read_text(encoding="utf-8"))
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        raise InputError("not a published configuration file: it is no Python", where=path,
+        raise InputError("not a published configuration file: it is not Python", where=path,
                          do="Give a preset (python -m tools presets)") from error
     held = SHAPING + (OF_TRAINING if path.parent.name == "training" else ())
     sections = {name: name for name in config if isinstance(config[name], dict)}

@@ -113,8 +113,8 @@ def _together(config):
         (model["sigma_min"] < model["sigma_max"], "model.sigma_min", "must be below model.sigma_max"),
         (model["nf"] % 4 == 0, "model.nf", "must be a multiple of 4"),
         (1 <= levels <= 8, "model.ch_mult", "must be one to eight integers"),
-        (width is None, "model.nf", f"a layer would have {width} channels, which are no multiple of 32, its number of "
-         "groups: choose a multiple of 32"),
+        (width is None, "model.nf", f"a layer would have {width} channels, not a multiple of its 32 groups: choose a "
+         "multiple of 32"),
         (data["image_size"] % 2 ** max(levels - 1, 0) == 0, "data.image_size",
          f"must be divisible by {2 ** max(levels - 1, 0)} for {levels} levels"),
         (training["n_iters"] >= training["init_step"], "training.n_iters",

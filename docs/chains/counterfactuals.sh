@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Made street scenes -> the model that is to be explained, a second one as its independent oracle and a biased one -> a
-# BlobGAN of the scenes, kept by its distance to held-out ones -> what it draws, seen by a judge that is no network -> the
+# BlobGAN of the scenes, kept by its distance to held-out ones -> what it draws, seen by a judge that is not a network -> the
 # encoder from scenes to layouts -> counterfactuals of 24 scenes, evaluated beside what the judge and the oracle see.
 # Everything lands below out/demo/counterfactuals. Run it again and it goes on from what is there.
 set -euo pipefail

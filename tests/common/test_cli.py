@@ -221,11 +221,12 @@ def test_of_several_processes_the_main_one_speaks(rank, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize(("variables", "said"), [
-    ("WORLD_SIZE=abc", "WORLD_SIZE=abc: is no number of processes."), ("WORLD_SIZE=0", "WORLD_SIZE=0: is no number"),
-    ("WORLD_SIZE=-2", "WORLD_SIZE=-2: is no number"),
+    ("WORLD_SIZE=abc", "WORLD_SIZE=abc: is not a number of processes."),
+    ("WORLD_SIZE=0", "WORLD_SIZE=0: is not a number"),
+    ("WORLD_SIZE=-2", "WORLD_SIZE=-2: is not a number"),
     ("WORLD_SIZE=2", "RANK: is not set, of 2 processes (WORLD_SIZE)."),
     ("WORLD_SIZE=2 RANK=2", "RANK: is 2, of 2 processes"), ("WORLD_SIZE=2 RANK=x", "RANK: is x, of 2 processes"),
-    ("WORLD_SIZE=2 RANK=0 LOCAL_RANK=q", "LOCAL_RANK=q: is no number")])
+    ("WORLD_SIZE=2 RANK=0 LOCAL_RANK=q", "LOCAL_RANK=q: is not a number")])
 def test_variables_of_torchrun_that_do_not_go_together_are_refused(variables, said, monkeypatch, capsys):
     for word in variables.split():
         monkeypatch.setenv(*word.split("="))

@@ -1,4 +1,4 @@
-"""Makes the golden cases of networks at discrete noise levels with the original code, which is no part of this project.
+"""Makes the golden cases of networks at discrete noise levels with the original code, which is not part of it.
 
     PYTHONPATH=GUIDED_DIFFUSION:EDM python -m tests.golden.make_discrete OUT
 

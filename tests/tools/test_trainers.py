@@ -42,7 +42,7 @@ def saved_step(tool):
 
 
 def damage(path):
-    """Put what is no row into a log, and half a line at its end."""
+    """Put what is not a row into a log, and half a line at its end."""
     with open(path, "ab") as log:
         log.write(b'\xff\xfe\n{"loss": 1.0}\n{"step": "4", "loss": 1.0}\n{"step": 9, "lo')
 

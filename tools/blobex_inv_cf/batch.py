@@ -105,7 +105,7 @@ class Explainer:
     @torch.no_grad()
     def _begin(self, batch):
         """Return (Batch, pictures, Start): where blobs or their pictures are not finite the mean layout takes their
-        place, which is no start of a search; each is named in a note."""
+        place, which is not a start of a search; each is named in a note."""
         pictures = chunked(self.render, batch.start, self.options.bs)
         everything = torch.arange(len(pictures), device=pictures.device)
         seen = self.seen(pictures, batch, everything, pictures)

@@ -89,7 +89,7 @@ def _split_name(word):
 def open_levels(found):
     """Return [Outputs] of [(level, factor, path)], which agree on the number of coordinates and on the encoder.
 
-    Raises InputError where a file says that it was made at another factor, or by another encoder than the first.
+    Raises InputError where a file says that it was made at another factor, or by a different encoder than the first.
     """
     from common.rcps.outputs import Outputs
 
@@ -100,7 +100,7 @@ def open_levels(found):
             raise InputError(f"was made at resize factor {int(made)}, level {level} is for {factor}", where=path,
                              do=f"Make it again with --resize_factor {factor}")
         if "" not in (outputs.encoder, opened[0].encoder) and outputs.encoder != opened[0].encoder:
-            raise InputError(f"was made by another encoder than {opened[0].path}", where=path,
+            raise InputError(f"was made by a different encoder than {opened[0].path}", where=path,
                              do="Make the outputs of all levels with one encoder")
     for outputs in opened[1:]:
         if outputs.num_dims != opened[0].num_dims:

@@ -147,7 +147,7 @@ def check_fits(stored, level, outputs):
         raise InputError(f"has {outputs.num_dims} coordinates, the calibration is for {int(stored.num_style_dims)}",
                          where=outputs.path, do="Pass outputs of the calibrated encoder")
     if "" not in (outputs.encoder, str(stored.encoder)) and outputs.encoder != str(stored.encoder):
-        raise InputError("was made by another encoder than the calibration's", where=outputs.path,
+        raise InputError("was made by a different encoder than the calibration's", where=outputs.path,
                          do="Pass outputs of the calibrated encoder, or calibrate this one")
     return outputs
 

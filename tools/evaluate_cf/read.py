@@ -201,7 +201,7 @@ def _numbers(record, names, path, row):
     try:
         return [float(record[name]) for name in names]
     except (TypeError, ValueError) as error:
-        raise InputError(f"row {row + 1}: a cell of {', '.join(names)} is no number", where=path,
+        raise InputError(f"row {row + 1}: a cell of {', '.join(names)} is not a number", where=path,
                          do="Correct the table") from error
 
 

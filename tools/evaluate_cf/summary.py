@@ -14,7 +14,7 @@ OF_ORACLES = re.compile(r"oracle_(flip|kept)(_\d+)?")
 MEANS = re.compile(r"l1|l1_to_real|lpips|perceptual|blobs_changed|pixels_changed|redundancy|oracle_changed(_\d+)?|"
                    r"cout|similarity(_to_real)?|evaluations|change_.*|ynn|pixel_distance|relative_distance|cosine|"
                    r"blob_overlap|pairwise_.*|measure_.*")
-DIFFERS = 0.02  # of stored scores from those of pictures rendered again: more is no rounding
+DIFFERS = 0.02  # of stored scores from those of pictures rendered again: more is not rounding
 
 
 def summarise(lines, names, rule="correct", labels=None, oracle=None):

@@ -171,7 +171,7 @@ def _check_pair(options):
         flag = "--make_lr" if options.make_lr else "--pair_scale"
         for name in ("crop_sz", "step"):
             if getattr(options, name)[0] % scale:
-                raise InputError(f"{getattr(options, name)[0]} is no multiple of {flag} {scale}, so the low "
+                raise InputError(f"{getattr(options, name)[0]} is not a multiple of {flag} {scale}, so the low "
                                  f"resolution has no such window",
                                  where=f"--{name}", do="Give a multiple")
     if options.resize_final_img != [1.0] or options.only_resize or options.vertical_split:

@@ -182,7 +182,7 @@ def _write_chunk(options, square, records, about, add):
 
 
 def draw_reference(square, reference):
-    """Return the reference (R, R, 3): the square resized by area, in the middle of black where it is no square."""
+    """Return the reference (R, R, 3): the square resized by area, in the middle of black where it is not a square."""
     import numpy as np
 
     picture = shrink_area(square, reference.height, reference.width)

@@ -101,7 +101,7 @@ class SubimageOptions(CommonOptions):
                                        low=1)
     make_lr: List[int] = option([], "pair mode: make the low resolution, once for each of these scales, by Matlab's "
                                     "bicubic resizing with antialiasing", nargs="+", low=2)
-    mod_crop: bool = option(False, "pair mode: cut pairs whose sizes are no exact multiples at the bottom and right, "
+    mod_crop: bool = option(False, "pair mode: cut pairs whose sizes are not exact multiples at the bottom and right, "
                                    "where else they are skipped")
     meta_info: bool = option(False, "single, pair, square: also write meta_info.txt, a line '0001_s001.png (480,480,3)'"
                                     " for each (high-resolution) tile", kind="how")

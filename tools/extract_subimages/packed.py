@@ -187,7 +187,7 @@ class Shards:
 
 
 def utf8(name):
-    """Return a name with the bytes that are no UTF-8 written as \\udcff: parquet takes no others."""
+    """Return a name with the bytes that are not UTF-8 written as \\udcff: parquet takes no others."""
     return name.encode(errors="backslashreplace").decode()
 
 

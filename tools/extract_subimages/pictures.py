@@ -27,7 +27,7 @@ class Panel:
 
 
 def check_output(output):
-    """Raise InputError for an --output that is no PNG and is there."""
+    """Raise InputError for an --output that is not a PNG and is there."""
     check_replaces(output, b"\x89PNG\r\n\x1a\n", "PNG picture", f"--output {output}")
 
 

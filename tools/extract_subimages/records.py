@@ -41,7 +41,7 @@ def read_about(path):
 
 
 def is_torn(path):
-    """True for a geometry file whose first line is no JSON, as after a power cut: what it listed was written here."""
+    """True for a geometry file whose first line is not JSON, as after a power cut: what it listed was written here."""
     try:
         with open(path, "rb") as stream:
             json.loads(stream.readline())

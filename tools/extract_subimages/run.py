@@ -138,7 +138,7 @@ def _until_settled(extraction, todo, workers):
 
 
 def _refuse_foreign(root):
-    """Raise InputError where --save_folder holds something that is no part of a data set, and no run was there."""
+    """Raise InputError where --save_folder holds something that is not a part of a data set, and no run was there."""
     if not root.exists() or (root / RECORD).exists():
         return
     entries = [path for path in root.iterdir() if not (path.name.startswith(".") and path.name.endswith(TEMPORARY))]

@@ -106,7 +106,7 @@ class FolderSink:
 class SegmentSink:
     """A piece of a tar file for each photo, and a line of JSON that tells what is where in it.
 
-    Samples are tiles, `<chunk>/<id>` with an image and a .json. References are no samples: they lie below a name that
+    Samples are tiles, `<chunk>/<id>` with an image and a .json. References are not samples: they lie below a name that
     webdataset passes over as metadata, and their own begins as names do that datasets passes over. The pieces are
     joined to shards later (packed.py), in the order of the photos.
     """

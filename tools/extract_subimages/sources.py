@@ -59,9 +59,9 @@ class PhotoUnit:
 
 
 def find_sources(folders, original=False):
-    """Return ([Photo] in order, [(path, reason)] passed over, number of files that are no images).
+    """Return ([Photo] in order, [(path, reason)] passed over, number of files that are not images).
 
-    Folders in the order of their paths, names sorted inside each, as the original does. Hidden files are no photos.
+    Folders in the order of their paths, names sorted inside each, as the original does. Hidden files are not photos.
     """
     found, passed, others = [], [], 0
     for folder in folders:

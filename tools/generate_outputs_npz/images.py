@@ -124,7 +124,7 @@ class Images:
 
 
 def _checked(path):
-    """Return an image file's bytes. Raises InputError where they are no whole image; a PNG's check sums tell."""
+    """Return an image file's bytes. Raises InputError where they are not a whole image; a PNG's check sums tell."""
     with system_errors(path):
         data = read_regular(path)
     with image_errors(path), open_pillow(io.BytesIO(data)) as image:

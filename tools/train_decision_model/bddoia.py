@@ -67,7 +67,7 @@ def read_actions(path, reasons=None):
 
 def _list(value, name, path):
     if not isinstance(value, dict) or not isinstance(value.get(name), list):
-        raise InputError(f"'{name}' is no list", where=path, do=DO)
+        raise InputError(f"'{name}' is not a list", where=path, do=DO)
     return value[name]
 
 
@@ -75,7 +75,7 @@ def _category(image, annotations, path):
     """Return the 4 or 5 labels of an image: those at the position that its id gives."""
     place, name = image.get("id"), image["file_name"]
     if type(place) is not int or not 0 <= place < len(annotations):
-        raise InputError(f"id {place} of {name} is no position in its {len(annotations):,} annotations", where=path,
+        raise InputError(f"id {place} of {name} is not a position in its {len(annotations):,} annotations", where=path,
                          do=DO)
     entry = annotations[place]
     category = entry.get("category") if isinstance(entry, dict) else None

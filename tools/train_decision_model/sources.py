@@ -174,5 +174,5 @@ def find_rule(options, labelled):
         words = options.size.lower().split("x")
         sides = [int(word) for word in words if word.isdecimal() and 0 < int(word) <= 1 << 14]
         if len(sides) != len(words) or len(sides) > 2:
-            raise InputError("is no height and width", where=f"--size {options.size}", do="Pass for example 256x512")
+            raise InputError("is not a height and width", where=f"--size {options.size}", do="Pass for example 256x512")
     return SquashOrCrop(sides[0], sides[-1], options.fit, "bicubic")

@@ -74,7 +74,7 @@ class Folder:
             raise InputError(f"its image is degraded by {latents.record['resize_factor']} already", where=pair.latents,
                              do="Pass the folder of factor 1: training degrades the images itself")
         if self.generator is not None and latents.record.get("generator", self.generator) != self.generator:
-            raise InputError("is of another generator than --stylegan_weights", where=pair.latents,
+            raise InputError("comes from a different generator than --stylegan_weights", where=pair.latents,
                              do="Pass the generator that made the images")
         return latents.style_vectors
 

@@ -94,7 +94,7 @@ class TorchArrays:
 class ClassFolders:
     """Image files in one folder per class, at any depth; classes are numbered from 0 in the order of their names.
 
-    Hidden folders, and those without an image, are no classes: they would shift the labels of all that follow.
+    Hidden folders, and those without an image, are not classes: they would shift the labels of all that follow.
     """
 
     def __init__(self, root, title):

@@ -3,7 +3,7 @@
 ROOT/{train,val}/n01440764/NAME.JPEG; image files (common/images/suffixes.py) at any depth. An image's class is the name
 of its own folder: a synset, or (without ImageNet's class map) any name: whole numbers are the classes themselves, other
 names are numbered 0, 1, 2, ... in sorted order. A dataset.json beside the folders, {"labels": [[NAME, class], ...]} as
-EDM's and StyleGAN's dataset tools write it, takes precedence over names that are no synsets.
+EDM's and StyleGAN's dataset tools write it, takes precedence over names that are not synsets.
 """
 
 import hashlib
@@ -164,7 +164,7 @@ class ImageTree:
         folders, known = [self._folder(name) for name in self.names], synset_numbers()
         if imagenet and not known.keys().isdisjoint(folders):
             self.class_names = None
-            return self._looked_up(folders, known, "in folders that are no synsets", folders)
+            return self._looked_up(folders, known, "in folders that are not synsets", folders)
         labels = self._read_labels()
         if labels is not None:
             return self._by_label(labels, imagenet)

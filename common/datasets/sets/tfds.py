@@ -139,7 +139,7 @@ def _shard_lengths(folder, split):
     try:
         return [int(length) for length in lengths[0]] if lengths else None
     except (TypeError, ValueError) as error:
-        raise InputError(f"'shardLengths' of {split} is no list of numbers", where=path, do=ADVICE) from error
+        raise InputError(f"'shardLengths' of {split} is not a list of numbers", where=path, do=ADVICE) from error
 
 
 def _read_tfrecord(path):

@@ -120,7 +120,7 @@ def _read(path):
                 raise
     value = load_container(path)
     if not isinstance(value, dict):
-        raise InputError(f"is of type {type(value).__name__}, no encoder", where=path, do=f"Give {PUBLISHED}")
+        raise InputError(f"is of type {type(value).__name__}, not an encoder", where=path, do=f"Give {PUBLISHED}")
     return value
 
 

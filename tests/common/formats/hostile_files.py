@@ -82,7 +82,7 @@ def item(value, name="w"):
 FLOATS = bytes(16)
 CHECKPOINTS = {
     "a key of tuples": (item(b"}" + NESTED + b"Ns"), "a dictionary key of kind tuple"),
-    "more elements than bytes": (item(tensor(1 << 28, (4,), (1,))), "storage 0 has 16 bytes, which are no 268,4"),
+    "more elements than bytes": (item(tensor(1 << 28, (4,), (1,))), "storage 0 has 16 bytes, not those of 268,4"),
     "a tensor of one element, 10^12 times": (item(tensor(4, (10**12,), (0,))), "reaches outside"),
     "a tensor behind its storage": (item(tensor(4, (2,), (10**6,))), "reaches outside"),
     "a shell in the weights": (item(SYSTEM), "asks for 'os.system'"),

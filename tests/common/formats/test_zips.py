@@ -56,7 +56,7 @@ def test_R3_any_damage_is_an_input_error(compression, tmp_path):
     (6, struct.pack("<H", 255)),  # version needed: NotImplementedError
     (8, struct.pack("<H", 0x0801)),  # encrypted: RuntimeError
     (42, struct.pack("<I", 0xFFFFFFF0)),  # offset: OSError or BadZipFile
-    (46, b"\xff"),  # a name that is no UTF-8: UnicodeDecodeError
+    (46, b"\xff"),  # a name that is not UTF-8: UnicodeDecodeError
 ])
 @pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
 def test_R3_fields_that_zipfile_trips_over(compression, field, value, tmp_path):

@@ -28,7 +28,7 @@ def chunk(name, data):
 
 
 def animated():
-    """Return an APNG of one frame, of other colours than its picture, which is no frame."""
+    """Return an APNG of one frame, of other colours than its picture, which is not a frame."""
     plain, frame = png(SHOWN, 8, 2), png(255 - SHOWN, 8, 2)
     control = struct.pack(">IIIIIHHBB", 0, SHOWN.shape[1], SHOWN.shape[0], 0, 0, 1, 10, 0, 0)
     pixels = frame[frame.find(b"IDAT") + 4 : -16]

@@ -31,7 +31,7 @@ def speaking(monkeypatch):
 
 @pytest.fixture
 def tree(tmp_path):
-    """Two class folders of seven images each, every image of another colour, beside files that are no images."""
+    """Two class folders of seven images each, every image of another colour, beside files that are not images."""
     for folder in ("n01440764", "n01443537"):
         (tmp_path / "set" / folder).mkdir(parents=True)
         for number, name in enumerate(NAMES):

@@ -23,7 +23,7 @@ def write_folder(folder, count=12, size=(16, 20), first=0):
 
 
 def write_odd_folder(folder):
-    """Write one image of every kind, two that are broken and some files that are no images; return (readable,
+    """Write one image of every kind, two that are broken and some files that are not images; return (readable,
     broken)."""
     folder.mkdir(parents=True)
     base = Image.fromarray(picture(1))

@@ -173,7 +173,7 @@ BROKEN = {
     "NaN": (change("model.out_conv.bias", torch.full((3,), float("nan"))), "'model.out_conv.bias' holds NaN"),
     "another filter": (change("model.enc.4x4_down.skip.resample_filter", torch.ones(1, 1, 2, 2)), "another filter"),
     "another network": (lambda state: {"fc.weight": torch.zeros(2, 2)}, "no ADM network in it .it has fc.weight"),
-    "an image": (lambda state: torch.zeros(3, 8, 8), "is of type Tensor, no state dict"),
+    "an image": (lambda state: torch.zeros(3, 8, 8), "is of type Tensor, not a state dict"),
     "half a network": (lambda state: {name: tensor for name, tensor in state.items() if ".dec." not in name},
                        "is missing"),
     "an encoder gone": (lambda state: {name: tensor for name, tensor in state.items() if ".enc." not in name},

@@ -82,7 +82,7 @@ def test_compare_with_alpha():
     for bound in ("hb", "wsr", "binomial"):
         test = RiskTest(bound, 0.2, 0.01, 1)
         assert bool(test.claims(misses)) == (test.upper_bound(misses) <= 0.2)
-    assert RiskTest("hb", 0.2, 0.01, 1).claims(np.zeros(60, int))  # delta 0.01 is no threshold
+    assert RiskTest("hb", 0.2, 0.01, 1).claims(np.zeros(60, int))  # delta 0.01 is not a threshold
 
 
 def test_n_plus_one():

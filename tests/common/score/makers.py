@@ -44,7 +44,7 @@ def trained(network):
 class Gaussian:
     """Data N(mean, covariance) of `size` x `size` images, whose score and likelihood have closed forms.
 
-    turn: adds turn / sigma^2 times an antisymmetric matrix to the score's Jacobian, so that it is no gradient.
+    turn: adds turn / sigma^2 times an antisymmetric matrix to the score's Jacobian, so that it is not a gradient.
     """
 
     def __init__(self, size=4, turn=0.0, seed=0, diagonal=False, centred=False):

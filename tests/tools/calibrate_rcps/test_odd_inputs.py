@@ -110,7 +110,7 @@ def test_half_floats_and_missing_truths_stay_the_same_images(tree):
 
 
 @pytest.mark.parametrize(("changed", "says"), [
-    ({"encoder": np.array("xyz")}, "was made by another encoder than"),
+    ({"encoder": np.array("xyz")}, "was made by a different encoder than"),
     ({"resize_factor": np.array(16)}, "was made at resize factor 16, level medium is for 4"),
     ({"resize_factor": np.array("x")}, "'resize_factor' is <U1 with shape (), expected one value"),
     ({"resize_factor": np.array([4, 4])}, "'resize_factor' is int64 with shape (2,)"),
@@ -163,7 +163,7 @@ def test_a_saved_calibration_is_not_used_for_other_outputs_or_options(tree, tmp_
             "--output_dir", tmp_path / "out")
     path = make_outputs(tmp_path / "other.npz", encoder="zzz")
     other = [f"{level}={path}" for level in ("easy", "medium", "hard")]
-    assert "was made by another encoder than the calibration's" in \
+    assert "was made by a different encoder than the calibration's" in \
         refusal_of("calibrate_rcps", *base, "--outputs", *other)
     for more in (("--dims", "0"), ("--total_runs", "7"), ("--resize_factors", "1,16")):
         assert f"{more[0]}: acts where nothing is calibrated yet" in refusal_of("calibrate_rcps", *base, *more)

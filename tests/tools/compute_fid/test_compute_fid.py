@@ -477,7 +477,7 @@ def test_M11_features_and_images_in_the_forms_of_others(here):
 
 
 class Rows(torch.nn.Module):
-    """z to an image, with an error that is no RuntimeError."""
+    """z to an image, with an error that is not a RuntimeError."""
 
     def forward(self, z):
         return z.flatten(1)[:, torch.tensor([10**7])]

@@ -60,7 +60,7 @@ def compared(folder, searched):
 
 @pytest.mark.parametrize("words", [pytest.param(("--num_diverse", "2"), marks=pytest.mark.long), ()])
 def test_T28_of_many_classes_an_image_counts_for_the_class_that_it_was_searched_for(tmp_path, words):
-    """Each image has a runner-up of its own: the rows of the others stay as they were, and are no failures."""
+    """Each image has a runner-up of its own: the rows of the others stay as they were, and are not failures."""
     made = make(tmp_path)
     save_decision(made.files["model"], made.gan, ("a", "b", "c"), seed=1, kind="classes")
     searched = search(made, tmp_path / "out", *words)

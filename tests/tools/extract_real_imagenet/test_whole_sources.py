@@ -66,7 +66,7 @@ def test_A9_an_unreadable_batch_is_refused(workplace, form):
     path.write_bytes(b"")
     refused("train_data_batch_3")
     path.unlink()
-    path.mkdir()  # a folder of that name is no batch, and no other has its number: the set ends with 2
+    path.mkdir()  # a folder of that name is not a batch, and no other has its number: the set ends with 2
     extract("--npz_dir", "npz")
     assert len(classes_of()) == 12
 

@@ -200,10 +200,10 @@ def test_S1_a_picture_takes_the_place_of_no_other_file(own_folder):
         '{"datasets": {"a": {"mode": "single_image_extensible", "paths": "out", "target_size": 32, "scale": 1}, '
         '"b": {"mode": "imagefolder", "paths": "in", "scale": 1, "target_size": 32}}}')
     before = contents(own_folder, without=("genprobe_index.json",))
-    for words, told in ((("items", "train.json", "--output", "train.json"), "is in the way: this file is no PNG"),
+    for words, told in ((("items", "train.json", "--output", "train.json"), "is in the way: this file is not a PNG"),
                         (("items", "train.json", "--output", "in"), "this is a folder"),
                         (("items", "train.json", "--block", "b", "--output", "in/new.png"), "lies in in, where it"),
-                        (("inspect", "out", "--output", "train.json"), "is in the way: this file is no PNG"),
+                        (("inspect", "out", "--output", "train.json"), "is in the way: this file is not a PNG"),
                         (("inspect", "out", "--output", "out/a_left/new.png"), "is a part of the data set")):
         assert told in refusal_of(TOOL, *words, "--quiet")
     assert contents(own_folder, without=("genprobe_index.json",)) == before

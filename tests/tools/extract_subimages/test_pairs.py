@@ -20,7 +20,7 @@ BASICSR = ("--naming", "basicsr")
 
 
 def photos(folder, count=2):
-    """Write `count` photos 0001.png, ..., whose sides are no multiples of 12; returns the folder."""
+    """Write `count` photos 0001.png, ..., whose sides are not multiples of 12; returns the folder."""
     for index in range(count):
         write(folder / f"{index + 1:04d}.png", photo(index, 151 + index, 221))
     return folder
@@ -116,7 +116,7 @@ def test_pairs_off_by_a_rounding_are_cut_and_others_skipped(tmp_path):
     (("--mode", "pair", "--make_lr", "2", "--pair_folder", "low"), "--pair_folder: has no effect"),
     (("--mode", "pair", "--make_lr", "2", "--pair_scale", "2"), "--pair_scale: has no effect"),
     (("--mode", "pair", "--make_lr", "2", "--mod_crop"), "--mod_crop: has no effect"),
-    (("--mode", "pair", "--make_lr", "7"), "480 is no multiple of --make_lr 7"),
+    (("--mode", "pair", "--make_lr", "7"), "480 is not a multiple of --make_lr 7"),
     (("--mode", "pair", "--make_lr", "2", "2"), "a scale is given twice"),
     (("--mode", "pair", "--make_lr", "1"), "must be at least 2"),
     (("--mode", "single", "--make_lr", "2"), "--make_lr: acts on --mode pair, which is not asked for"),

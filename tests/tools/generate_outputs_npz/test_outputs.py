@@ -415,7 +415,7 @@ def test_images_of_two_generators_are_refused():
                "cpu", "--output_base_dir", "other")
     for name in ("img_00012.png", "latents_00012.npz"):
         shutil.copy(f"other/generated/1x/{name}", ONE)
-    assert f"{ONE}/latents_00012.npz: is of another generator than {ONE}/latents_00001.npz" in refused()
+    assert f"{ONE}/latents_00012.npz: comes from a different generator than {ONE}/latents_00001.npz" in refused()
 
 
 def test_a_path_ends_as_savez_ends_it_and_the_encoders_own_size_is_the_same_job():

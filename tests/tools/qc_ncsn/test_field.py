@@ -56,7 +56,7 @@ def test_Q3_a_file_that_differs_from_the_published_one_is_named_and_never_run(tm
         with pytest.raises(InputError, match=f"this file sets {what}"):
             preset(path)
     path.write_text("not Python (")
-    with pytest.raises(InputError, match="it is no Python"):
+    with pytest.raises(InputError, match="it is not Python"):
         preset(path)
 
 

@@ -43,7 +43,8 @@ def test_S1_the_page_takes_the_place_of_no_other_file(runs):
         before = (runs / name).read_bytes()
         done = report(runs, "--output", runs / name)
         assert (done.status, done.err.count("\n")) == (2, 1)
-        assert f"{runs / name}: is in the way: this file is no page. Choose another name, or move it away." in done.err
+        advice = "Choose another name, or move it away."
+        assert f"{runs / name}: is in the way: this file is not a page. {advice}" in done.err
         assert (runs / name).read_bytes() == before
     assert [report(runs, "--output", runs / "all.html").status for _ in range(2)] == [0, 0]
 
@@ -200,7 +201,7 @@ def test_pages_are_linked_from_where_the_report_lies(tmp_path):
         assert report(tmp_path / "runs", "--output", tmp_path / output).status == 0
         assert link in Page((tmp_path / output).read_text()).addresses
     first = (tmp_path / "runs/report.html").read_bytes()
-    report(tmp_path / "runs")  # the report itself is no page of the folder
+    report(tmp_path / "runs")  # the report itself is not a page of the folder
     assert (tmp_path / "runs/report.html").read_bytes() == first
 
 

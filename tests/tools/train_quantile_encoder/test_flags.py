@@ -94,7 +94,7 @@ def test_another_option_on_the_same_folder_is_refused(here):
 def test_images_of_another_generator_are_refused(here):
     save_generator(here / "other.pt", seed=1)
     line = refused("--stylegan_weights", "other.pt")
-    assert "latents_00001.npz: is of another generator than --stylegan_weights" in line
+    assert "latents_00001.npz: comes from a different generator than --stylegan_weights" in line
 
 
 def test_flags_that_act_on_nothing_are_refused():

@@ -100,7 +100,7 @@ def read_nll(folder):
     for path, entry in zip(files, read):
         is_number = entry["nfe"].size == 1 and np.isfinite(entry["nfe"]).all()
         if not is_number or entry.get("index", entry["bpd"]).size != entry["bpd"].size:
-            raise InputError("'nfe' is no single finite number, or 'index' is not of as many images as 'bpd'",
+            raise InputError("'nfe' is not a single finite number, or 'index' is not of as many images as 'bpd'",
                              where=path, do="Delete the file and compute it again")
     if not check_distinct(files):
         _check_sizes(files, [entry["bpd"].size for entry in read])

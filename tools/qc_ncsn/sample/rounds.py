@@ -27,7 +27,7 @@ def parse_seeds(text):
         good = first.isdecimal() and (last.isdecimal() if dash else True)
         first, last = (int(first), int(last or first)) if good else (1, 0)
         if last < first or last > LARGEST_SEED:
-            raise InputError(f"'{part}' is no number and no range of numbers", where=f"--seeds {text}",
+            raise InputError(f"'{part}' is neither a number nor a range of numbers", where=f"--seeds {text}",
                              do="Write for example 0-63,100")
         if last - first + len(numbers) >= MOST_SEEDS:
             raise InputError(f"more than {MOST_SEEDS:,} images", where=f"--seeds {text}", do="Ask for fewer")

@@ -54,7 +54,7 @@ class FolderChunk:
         return f"{self.root}/{self.name}/{self.tile_name(position)}"
 
     def tile_id(self, position):
-        """Return the number that a tile's file is named by, or None when it is no number."""
+        """Return the number that a tile's file is named by, or None when it is not a number."""
         stem = self.tile_name(position).rpartition("/")[2].rpartition(".")[0]
         return int(stem) if stem.isascii() and stem.isdigit() else None
 

@@ -2,7 +2,7 @@
 
 It is a torch pickle of ChunkWithReference objects (path, tiles, need_metadata, need_ref) or, from an image folder, of a
 list of paths. Our own index replaces it; the user is only warned when a cache.pth is stale (the original's readers use
-it), damaged, or loads something that it must not: an unused file is no reason to reject the data beside it. On request
+it), damaged, or loads something it must not: an unused file is no reason to reject the data beside it. On request
 (`refresh_cache`) a stale one is rewritten, for those who still use the original; not by default, since it may list
 fewer tiles on purpose (ignore_first).
 """

@@ -274,5 +274,5 @@ def _checked(stem, span, number, place):
     if not isinstance(stem, str) or not all(type(value) is int and abs(value) < 1 << 31 for value in numbers):
         raise TypeError(f"sample {stem!r:.40} is not told by whole numbers")
     if place is not None and len(place) != 3:
-        raise TypeError(f"the centre of sample {stem!r:.40} is no pair")
+        raise TypeError(f"the centre of sample {stem!r:.40} is not a pair")
     return stem, span, number, place

@@ -43,7 +43,7 @@ def test_folders_of_other_names(tmp_path):
     (tmp_path / "train" / "n01440764").mkdir()
     (tmp_path / "train" / "n01440764" / "a.JPEG").write_bytes(jpeg())
     (note,) = ImageTree(tmp_path, "train").notes
-    assert note == "warning: skipped 2 images in folders that are no synsets (ant, zebra)"
+    assert note == "warning: skipped 2 images in folders that are not synsets (ant, zebra)"
 
 
 def test_trees_without_splits(tmp_path):

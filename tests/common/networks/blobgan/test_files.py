@@ -247,12 +247,12 @@ def test_other_files_are_named(tmp_path):
 def test_what_is_no_tensor_is_named(trained, tmp_path, key):
     state = {**state_dict(trained), key: [1.0], 5: torch.zeros(1)}
     save_torch(tmp_path / "a.ckpt", {"state_dict": state, "hyper_parameters": small().to_hyper_parameters()})
-    with pytest.raises(InputError, match=f"{key.partition('.')[2]}' is of type list, no tensor"):
+    with pytest.raises(InputError, match=f"{key.partition('.')[2]}' is of type list, not a tensor"):
         read_blobgan(tmp_path / "a.ckpt")
 
 
 def test_T22_weights_of_other_kinds_and_widths(trained, tmp_path):
-    """Floats of any width become float32; whole and complex numbers are no weights, in either container."""
+    """Floats of any width become float32; whole and complex numbers are not weights, in either container."""
     values, state = small().to_hyper_parameters(), state_dict(trained)
     for kind, near in ((torch.float64, NEAR), (torch.bfloat16, {"rtol": 0.1, "atol": 0.3})):
         wide = {name: value.to(kind) for name, value in state.items()}
