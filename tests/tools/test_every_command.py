@@ -165,7 +165,7 @@ def test_an_input_replaced_by_one_of_equal_size_and_older_time_is_noticed(name, 
         assert contents(here / "out") == before
         again = COMMANDS[name].run("--overwrite")
         # latents say of which generator they are
-        assert again.status == 0 or (path == "in/g.pt" and "is of another generator" in again.err), again.err
+        assert again.status == 0 or (path == "in/g.pt" and "a different generator" in again.err), again.err
 
 
 @pytest.mark.parametrize(("name", "path"), [case for case in REPLACED if case.values[0] != "qc_ncsn train"])

@@ -122,7 +122,7 @@ def circle():
 LIGHTNING = {
     "a configuration that calls": (node("dictconfig.DictConfig", SYSTEM), "asks for 'os.system'"),
     "a resolver of omegaconf's users": (call("hydra.utils.instantiate", b"}"), "asks for 'hydra.utils.instantiate'"),
-    "an interpolation of 10^20 letters": (chain(), "no short text"),
+    "an interpolation of 10^20 letters": (chain(), "not a short text"),
     "interpolations in a circle": (circle(), "holds itself"),
 }
 

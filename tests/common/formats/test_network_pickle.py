@@ -165,7 +165,7 @@ LIES = {
     "a negative offset": (tensor(stored(NUMBERS), (4,), (1,), -4), "numbers from 0"),
     "a shape of 2^60 by stride 0": (tensor(stored(NUMBERS), (1 << 60,), (0,)), "reaches outside"),
     "no storage": (b"ctorch._utils\n_rebuild_tensor_v2\n(NK\x00)) tR".replace(b" ", b""), "without a storage"),
-    "no tensor": (b"K\x01", "no tensor"),
+    "no tensor": (b"K\x01", "not a tensor"),
 }
 
 

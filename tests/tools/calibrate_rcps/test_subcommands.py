@@ -85,7 +85,7 @@ def test_not_a_face_among_few_photographs(calibrated, tmp_path, count, dims, by,
 
 
 @pytest.mark.parametrize(("changed", "says"), [
-    ({"encoder": "def"}, "was made by another encoder"),
+    ({"encoder": "def"}, "was made by a different encoder"),
     ({"dims": 39}, "has 39 coordinates, the calibration is for 40"),
 ])
 def test_foreign_outputs_are_refused(calibrated, tmp_path, changed, says):
