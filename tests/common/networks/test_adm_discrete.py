@@ -130,7 +130,8 @@ WRONG = {
     "--attention_resolutions all": "--attention_resolutions all", "--channel_mult 1,1": "--channel_mult 1,1",
     "--num_heads 3": "not divisible into attention heads", "--num_head_channels 48": "attention heads of 48",
     "--num_heads_upsample 4": "--num_heads_upsample 4", "--predict_xstart True": "--predict_xstart True",
-    "--num_chanels 32": "not a flag of guided-diffusion. Did you mean num_channels", "--num_channels": "no value follows",
+    "--num_chanels 32": "not a flag of guided-diffusion. Did you mean num_channels",
+    "--num_channels": "no value follows",
     "--use_fp16 maybe": "is not a truth value", "--num_heads two": "is not a number", "'": "cannot be split",
     "--diffusion_steps 10": "needs more than 20 steps", "--image_size 0": "--attention_resolutions 4 does not fit",
 }
