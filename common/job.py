@@ -33,7 +33,7 @@ from common.record import (
     stamps_of,
 )
 
-START_ANEW = "Use the same value, another folder, or --overwrite to start anew"
+START_ANEW = "Use the same value, another folder, or --overwrite to start over"
 
 
 class Job:

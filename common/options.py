@@ -36,7 +36,7 @@ def option(default, help, *, short=None, choices=None, nargs=None, type=None, ki
 class CommonOptions:
     """Flags that mean the same in every tool."""
 
-    overwrite: bool = option(False, "start anew where an earlier run left outputs", kind="how")
+    overwrite: bool = option(False, "start over if an earlier run left outputs", kind="how")
     dry_run: bool = option(False, "check everything, say what would be done, write nothing", kind="how")
     json: bool = option(False, "put one JSON object on stdout", kind="how")
     quiet: bool = option(False, "no progress and no tables", kind="how")

@@ -160,7 +160,7 @@ class NpyForm:
         if self._is_compact:  # a unit of a finished set, made again
             if (self._marks(unit) != marks).any():
                 raise InputError("images that were skipped can be read now, or the other way round", where=self.path,
-                                 do="Use --overwrite to start anew")
+                                 do="Use --overwrite to start over")
             places = self._ranks[places]
         block = np.concatenate([np.asarray(arrays[layer], self.dtype) for layer in sorted(self.widths)], axis=1)
         with system_errors(self.path):

@@ -125,7 +125,7 @@ class ActivationRun(ABC):
         old = self.form.old_layout()
         if old is not None and not self.options.overwrite and job.answer() is None:
             raise InputError("this set was begun in the earlier layout, one .npy for each layer, which is still read "
-                             "but not extended", where=old, do="Use another folder, or --overwrite to start anew")
+                             "but not extended", where=old, do="Use another folder, or --overwrite to start over")
         return job.run(self.work, rehearse, device)
 
     def work(self):

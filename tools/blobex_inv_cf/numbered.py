@@ -26,7 +26,7 @@ class BlobsOptions(CommonOptions):
     inversions: str = option(REQUIRED, "all_inversions.pt, or a metadata_<i>.pt", word=True, kind="how")
     blobgan_weights: str = option("checkpoints/blobgan_256x512.ckpt", "BlobGAN checkpoint", kind="how")
     output_dir: str = option("out/blobs", "output directory", kind="how")
-    max_images: int = option(24, "take the first so many images", low=1)
+    max_images: int = option(24, "use only the first N images", low=1)
     size_threshold: float = option(-3.0, "sizes below which a blob is not drawn or listed")
     live_weights: bool = option(False, "render with the live weights instead of the averaged ones")
     device: str = flags.device()

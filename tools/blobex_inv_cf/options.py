@@ -96,11 +96,11 @@ class ExplainOptions(SearchFlags):
     bs: int = option(3, "images of a batch: a unit of work, and pairs in flight at a time", low=1)
     num_imgs: int = option(256, "number of generated images (--noreal_images)", low=1,
                            high=flags.MOST_IMAGES, kind="total")
-    max_images: Optional[int] = option(None, "take the first so many images (default: all)", low=1, kind="total")
+    max_images: Optional[int] = option(None, "use only the first N images (default: all)", low=1, kind="total")
     real_images: bool = option(True, "explain images of --dataset_path; --noreal_images: generated ones")
     truncation: float = option(0.3, "truncation of generated images: 0 none, 1 the mean", low=0, high=1)
     inversion_only: bool = option(False, "stop after the inversion")
-    load_inversion: bool = option(False, "read --inversions_path in place of inverting")
+    load_inversion: bool = option(False, "read --inversions_path instead of inverting")
     inversions_path: Optional[str] = option(None, "all_inversions.pt or a metadata_<i>.pt", kind="how")
     live_weights: bool = option(False, "render with the live weights instead of the averaged ones")
     precision: str = flags.precision()

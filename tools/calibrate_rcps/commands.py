@@ -156,7 +156,7 @@ class ExperimentsOptions(LevelOptions):
     image_index: int = option(0, "image of the ablation", low=0)
     difficulty_level: Optional[str] = option(None, "level of ablation and importance, whose lambda the stress test "
                                              "takes (default: the first)")
-    num_samples: Optional[int] = option(None, "first so many images of importance and stress test (default: all)",
+    num_samples: Optional[int] = option(None, "use only the first N images in importance, stress test (default: all)",
                                         low=1)
     compare_levels: bool = option(False, "rank the coordinates of every level")
     dims: str = option("ffhq33", "coordinates, where nothing is calibrated yet")

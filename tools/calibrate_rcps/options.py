@@ -51,7 +51,7 @@ class CalibrateOptions(LevelOptions):
     levels_as: Optional[str] = option(None, "mean (one loss per image, over the levels), each, each_together (all hold "
                                       "at once), pooled (as published; no guarantee) (default: mean)",
                                       choices=["mean", "each", "each_together", "pooled"])
-    shape: str = option("one", "one factor for all coordinates, or per_dim[:SHARE], their own from so many images")
+    shape: str = option("one", "one factor for all coordinates, or per_dim[:SHARE], their own from that share")
     sides: str = option("one", "one lambda, or separate ones for the lower and the upper arm",
                         choices=["one", "separate"])
     rule: Optional[str] = option(None, "rigorous (passes at every larger lambda), first_hit (as published) (default: "

@@ -17,7 +17,7 @@ class SetOptions(CommonOptions):
                        choices=["clean", "legacy_pytorch", "legacy_tensorflow", "fast"])
     weights: Optional[str] = option(None, "Inception weights", kind="how")
     reference: Optional[str] = option(None, "file of statistics that the pictures are compared with, too", kind="how")
-    dataset_name: Optional[str] = option(None, "name of statistics made by setup_fid, in place of --reference",
+    dataset_name: Optional[str] = option(None, "name of statistics made by setup_fid, instead of --reference",
                                          kind="how")
     stats_dir: Optional[str] = option(None, "folder of the named statistics (GENPROBE_STATS, else fid_stats)",
                                       kind="how")

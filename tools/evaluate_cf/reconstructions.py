@@ -37,7 +37,7 @@ class EncoderOptions(QualityOptions):
 
     encoder_weights: str = option("checkpoints/encoder_256x512.pt", "encoder checkpoint", kind="how")
     output_dir: str = option("out/encoder_quality", "output directory", kind="how")
-    max_images: Optional[int] = option(None, "take the first so many images (default: all)", low=1, kind="total")
+    max_images: Optional[int] = option(None, "use only the first N images (default: all)", low=1, kind="total")
 
 
 @dataclass(kw_only=True)

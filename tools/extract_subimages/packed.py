@@ -84,7 +84,7 @@ class Shards:
             if length is None:  # skipped when the shard was made
                 self._piece(unit).unlink()
                 raise InputError("can be read now, and the shards are finished without it", where=unit.source.full,
-                                 do="Use another folder, or --overwrite to start anew")
+                                 do="Use another folder, or --overwrite to start over")
             return
         self.settled[unit.index] = os.path.getsize(self._piece(unit)) if length is None else length
         while self.next in self.settled:

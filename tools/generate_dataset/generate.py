@@ -97,7 +97,7 @@ def conversion(options, earlier):
     if began and options.to_uint8 not in (None, began):
         raise InputError(f"the images in this folder were converted as by {began}",
                          where=f"--to_uint8 {options.to_uint8}",
-                         do=f"Use {began}, another folder, or --overwrite to start anew")
+                         do=f"Use {began}, another folder, or --overwrite to start over")
     return options.to_uint8 or began or own_conversion(options.method)
 
 

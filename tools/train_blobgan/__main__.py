@@ -58,7 +58,7 @@ class TrainOptions(OriginalOptions):
     size_in: Optional[int] = of_preset("height of the feature grid that the generator starts from", low=4)
     c_model: Optional[int] = of_preset("the generator's channels at 512 px; 2, 4, 8 times as many at 256, 128, 64 and "
                                        "below", low=1)
-    generator_channels: List[int] = option([], "the generator's channels at --size_in, twice that, ..., in place of "
+    generator_channels: List[int] = option([], "the generator's channels at --size_in, twice that, ..., instead of "
                                            "--c_model (default: the preset's)", nargs="+", type=int, low=1)
     discriminator_channels: List[int] = option([], "the discriminator's channels at --resolution, half that, ..., 4 "
                                                "(default: the preset's, else the published ones)", nargs="+", type=int,
@@ -126,7 +126,7 @@ class TrainOptions(OriginalOptions):
     fid_batch_size: int = flags.batch_size(16)
     fid_stats_name: Optional[str] = option(None, "statistics to compare with, by the name given to setup_fid; upper or "
                                            "lower case")
-    reference: Optional[str] = option(None, "images, or a file of statistics, in place of --fid_stats_name", kind="how")
+    reference: Optional[str] = option(None, "images, or a file of statistics, instead of --fid_stats_name", kind="how")
     stats_dir: Optional[str] = option(None, "folder of the named statistics", kind="how")
     extractor: str = option("inception", "features that are compared", choices=["inception", "small"])
     fid_weights: Optional[str] = option(None, "Inception's weights (pt_inception-2015-12-05)", kind="how")

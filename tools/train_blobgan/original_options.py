@@ -17,7 +17,7 @@ class OriginalOptions(CommonOptions):
     every_n_epochs: int = option(0, "epochs between checkpoints, 0 for none; in addition to --every_n_train_steps",
                                  kind="how", low=0)
     log_dir: Optional[str] = option(None, "folder in which each new training makes its own, "
-                                    "wandb/run-DATE_TIME-ID/files; in place of --output_dir", kind="how")
+                                    "wandb/run-DATE_TIME-ID/files; instead of --output_dir", kind="how")
     resume_id: Optional[str] = option(None, "resume the run with this ID below --log_dir, or latest_run",
                                       kind="how")
     resume_step: Optional[int] = option(None, "start a new run from the checkpoint of this step",

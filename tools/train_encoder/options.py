@@ -75,7 +75,7 @@ class EncoderOptions(CommonOptions):
     truncation_max: float = option(0.0, "and at most this; drawn uniformly for each picture", low=0, high=1)
     lpips_weights: Optional[str] = option(None, "VGG-16's weights for LPIPS: torchvision's vgg16-397923af.pth",
                                           kind="how")
-    perceptual: Optional[str] = option(None, "in place of LPIPS: unit-normalised maps of this classifier (a file of "
+    perceptual: Optional[str] = option(None, "instead of LPIPS: unit-normalised maps of this classifier (a file of "
                                        "train_decision_model)", kind="how")
     val_images: int = option(256, "held-out pictures of the loss that chooses best.pt", low=1,
                              type=flags.whole_number)

@@ -28,7 +28,7 @@ class EvalOptions(ModelOptions):
     data_dir: Optional[str] = flags.data_dir()
     split: str = option("test", "split of the data set; validation is test",
                         choices=["test", "train", "validation", "val"])
-    num_images: Optional[int] = option(None, "use only the first so many images (default: all)", kind="total", low=1)
+    num_images: Optional[int] = option(None, "use only the first N images (default: all)", kind="total", low=1)
 
 
 # Flags that override entries of the configuration's section `eval`.
