@@ -182,7 +182,7 @@ def test_flags_that_do_not_go_together(here):
              ("--csv", "train/truth.csv", "--reasons"): "--reasons: needs",
              ("--csv", "train/truth.csv", "--steps", "3", "--epochs", "2"): "--epochs: cannot be used with --steps",
              ("--csv", "train/truth.csv"): "at least 32 px a side, not 16 x 24",
-             ("--csv", "train/truth.csv", "--size", "3x4x5"): "no height and width",
+             ("--csv", "train/truth.csv", "--size", "3x4x5"): "not a height and width",
              ("--csv", "train/truth.csv", "--arch", "small", "--batch_size", "4", "--accumulate", "3"): "at least 6",
              ("--csv", "absent.csv"): "absent.csv: no such file",
              ("--csv", "train/truth.csv", "--images", "absent"): "absent: no such folder",

@@ -211,7 +211,7 @@ def test_bad_features_are_named_and_nothing_is_written(capsys, encoded):
         save(path, **changes)
         for command in commands:
             assert what in run(capsys, command, status=2)
-    nothing = "no file of statistics"
+    nothing = "not a file of statistics"
     for data, what in ((good[: len(good) // 2], "not a complete .npz file"), (b"", nothing), (b"not a zip", nothing)):
         path.write_bytes(data)
         for command in ("fidis", "prdc"):
