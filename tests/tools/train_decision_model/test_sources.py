@@ -67,7 +67,7 @@ def test_T19_an_id_out_of_range_is_refused(place, shown, oia):
     changed(ACTIONS, change)
     message = refusal_of(TOOL, *BDDOIA, "--quiet")
     assert f"{ACTIONS}: {shown} of train_" in message
-    assert "no position in its 12 annotations" in message
+    assert "not a position in its 12 annotations" in message
     assert not Path("out").exists()
 
 
