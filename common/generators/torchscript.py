@@ -30,13 +30,13 @@ def _label_forms(module, path, num_classes, class_label):
     arguments = module.forward.schema.arguments[2:]  # after self and z
     required = [argument.name for argument in arguments if not argument.has_default_value()]
     if len(required) > 1:
-        raise InputError(f"the module takes {', '.join(required)} beside its codes, expected class labels at most",
+        raise InputError(f"the module takes {', '.join(required)} in addition to its codes, expected at most labels",
                          where=path, do="Export a module of z, or of z and labels")
     if class_label is not None and num_classes is None:
         raise InputError("needs the number of classes", where=Parameter("class_label", class_label),
                          do="Pass `num_classes`")
     if num_classes is None and required:
-        raise InputError(f"the module takes '{required[0]}' beside its codes", where=path,
+        raise InputError(f"the module takes '{required[0]}' in addition to its codes", where=path,
                          do="If these are class labels, pass their number as `num_classes`")
     if num_classes is not None and not arguments:
         raise InputError("the module takes no class labels", where=Parameter("num_classes", num_classes),

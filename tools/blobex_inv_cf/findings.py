@@ -5,7 +5,7 @@ from common.summary import Quantity, figures, summariser, summary
 SEARCHED = (Quantity("success", "decisions flipped", "%", "higher", scale=100), Quantity("l1", "L1", better="lower"),
             Quantity("lpips", "LPIPS", better="lower"), Quantity("blobs_changed", "blobs changed", better="lower"),
             Quantity("evaluations", "evaluations of the model", better="lower"))
-SNAPSHOTS = [["snapshot_*.jpg", "pictures, reconstructions and counterfactuals"]]
+SNAPSHOTS = [["snapshot_*.jpg", "images, reconstructions and counterfactuals"]]
 
 explain = summariser("Search for counterfactuals", *SEARCHED, Quantity("reconstruction_l1", "L1 of reconstructions",
                                                                         better="lower"),

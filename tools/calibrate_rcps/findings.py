@@ -12,9 +12,9 @@ SETS = (Quantity("risk", "outside", "%", scale=100), Quantity("mean_width", "wid
 figures_drawn = summariser("Figures of a calibration", pictures=[
     ["*risk*.png", "risk over random splits, before and after calibration"], ["*size*.png", "widths by level"],
     ["*.png", "figure of the calibration"]])
-endpoints = summariser("Pictures at the ends of the intervals", Quantity("pictures", "pictures"), pictures=[
+endpoints = summariser("Images at the ends of the intervals", Quantity("pictures", "pictures"), pictures=[
     ["*.png", "lower end, prediction and upper end of an interval"]])
-synthetic = summariser("Made outputs whose true risk is known", Quantity("num_images", "images"),
+synthetic = summariser("Synthetic outputs with known true risk", Quantity("num_images", "images"),
                        Quantity("num_dims", "coordinates"))
 UNDER_STRESS = (Quantity("risk", "outside", "%", scale=100), Quantity("mean_interval_width", "width"))
 
@@ -30,7 +30,7 @@ def calibration(results):
 
 def sets(results):
     """Summarise `calibrate_rcps apply`: a row for each level."""
-    return summary("Calibrated sets of further images", [(row["level"], figures(row, SETS))
+    return summary("Calibrated sets of new images", [(row["level"], figures(row, SETS))
                                                          for row in results["levels"]])
 
 

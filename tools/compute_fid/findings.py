@@ -7,7 +7,7 @@ from common.summary import Quantity, figures, summary
 
 SCORES = (
     Quantity("fid", "FID", better="lower"), Quantity("frechet_distance", "Fréchet distance", better="lower"),
-    Quantity("fid_infinity", "FID of infinitely many", better="lower"), Quantity("sfid", "sFID", better="lower"),
+    Quantity("fid_infinity", "FID at infinitely many images", better="lower"), Quantity("sfid", "sFID", better="lower"),
     Quantity("kid", "KID", better="lower"), Quantity("inception_score", "Inception score", better="higher"),
     *(Quantity(name, name, better="higher") for name in ("precision", "recall", "density", "coverage")),
     Quantity("mind", "MIND", better="lower"), Quantity("vendi", "Vendi score", better="higher"))
@@ -28,5 +28,5 @@ def score(name):
 
 def pairs(results):
     """Summarise `compute_fid pairs`."""
-    title = f"{counted(results['num_pairs'], 'pair')} of images, one beside the other"
+    title = f"{counted(results['num_pairs'], 'pair')} of images, compared one to one"
     return summary(title, [("", figures(results, PAIRS))], "measurement")

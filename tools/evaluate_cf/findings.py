@@ -15,14 +15,14 @@ def _mean(key, name):
 
 
 MEASURES = (_share("success", "flip rate"), _share("oracle_flip", "oracle agreement"),
-            _share("truth", "flip rate of the truth"), _share("kept", "other decisions kept"),
+            _share("truth", "flips confirmed by the truth"), _share("kept", "other decisions kept"),
             _mean("perceptual", "perceptual distance"), _mean("lpips", "LPIPS"), _mean("l1", "L1"),
             _mean("blobs_changed", "blobs changed"), Quantity("fid", "FID", better="lower"),
             Quantity("frechet", "Fréchet distance", better="lower"))
 RECONSTRUCTION = (Quantity("lpips", "LPIPS", better="lower"),
                   Quantity("perceptual", "perceptual distance", better="lower"), Quantity("l1", "L1", better="lower"),
                   Quantity("l2", "L2", better="lower"),
-                  Quantity("agreement", "decisions that stay", "%", "higher", scale=100),
+                  Quantity("agreement", "decisions kept", "%", "higher", scale=100),
                   Quantity("fid", "FID", better="lower"), Quantity("frechet", "Fréchet distance", better="lower"),
                   Quantity("quality_images", "images"))
 MOST = 12  # measures of a comparison
@@ -33,7 +33,7 @@ def evaluation(results):
     found = results["attributes"]
     rows = [(name, _of(name, entry)) for name, entry in found.items() if name != ALL or len(found) > 2]
     all_pairs = figures(found[ALL], MEASURES) if ALL in found else []
-    return summary("Counterfactuals: decisions that a small change turns", rows, "measurement",
+    return summary("Counterfactuals: decisions flipped by a small change", rows, "measurement",
                    sentence=_sentence(results["pairs"], all_pairs))
 
 
@@ -55,7 +55,7 @@ def _sentence(pairs, all_pairs):
 
 def reconstructions(results):
     """Summarise `evaluate_cf encoder` and `inversion`."""
-    return summary("Reconstructions of pictures from their layouts", [("", figures(results, RECONSTRUCTION))],
+    return summary("Reconstructions of images from their layouts", [("", figures(results, RECONSTRUCTION))],
                    "measurement")
 
 
@@ -64,5 +64,5 @@ def comparison(results):
     rows = []
     for name, entry in list(results["attributes"][ALL].items())[:MOST]:
         rows.append((name.replace("_", " "), figures(entry, (
-            Quantity("a", "A"), Quantity("b", "B"), Quantity("difference", "B less A", low="low", high="high")))))
+            Quantity("a", "A"), Quantity("b", "B"), Quantity("difference", "B minus A", low="low", high="high")))))
     return summary("Two sets of counterfactuals on the same pairs", rows, "comparison")

@@ -204,7 +204,7 @@ def encoder_cli(words):
     from common.cli import run
 
     return run(evaluate_encoder, EncoderOptions, f"{PROG} encoder", "Reconstructions by an encoder: LPIPS, L1, L2, "
-               "decisions that stay, FID.", ENCODER_EPILOG, words, "encoder", place=lambda options: options.output_dir)
+               "decisions kept, FID.", ENCODER_EPILOG, words, "encoder", place=lambda options: options.output_dir)
 
 
 def inversion_cli(words):
@@ -215,4 +215,4 @@ def inversion_cli(words):
         return options.output_dir or f"{str(options.inv_path).removesuffix('.pt')}_evaluation"
 
     return run(evaluate_inversion, InversionOptions, f"{PROG} inversion", "Reconstructions by inverted blobs: LPIPS, "
-               "L1, L2, decisions that stay, FID.", INVERSION_EPILOG, words, "inversion", place=place)
+               "L1, L2, decisions kept, FID.", INVERSION_EPILOG, words, "inversion", place=place)

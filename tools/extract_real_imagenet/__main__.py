@@ -63,7 +63,8 @@ class ExtractOptions(ActivationOptions):
                              "JPEGs: squash (Lanczos), center-crop (as in EDM's training sets), box (as npz)",
                              choices=["squash", "center-crop", "box"])
     resize: str = option("box", "resampling of arrays of a size other than the network's", choices=["box", "lanczos"])
-    format: str = option("npz", "npz batches, json (published), or one .npy per layer (fast)", choices=["npz", "npy"])
+    format: str = option("npz", "npz batches, json (published), or npy: one activations.npy (fast)",
+                         choices=["npz", "npy"])
     images: str = option("original", "images to store: original files, the network's input size, or none",
                          choices=["original", "network", "none"])
     reconstructions: bool = option(True, "store the network's output; without, the pass ends at the last wanted layer")

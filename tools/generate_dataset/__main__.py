@@ -64,7 +64,7 @@ class GenerateOptions(ActivationOptions):
                                         "sampling again", kind="how")
     label_mode: str = option("own", "labels of the recorded pass: each image's own, none, or uniform",
                              choices=["own", "none", "uniform"])
-    format: str = option("npz", "npz batches (published), or one .npy per layer (fast)", choices=["npz", "npy"])
+    format: str = option("npz", "npz batches (published), or npy: one activations.npy (fast)", choices=["npz", "npy"])
     images: bool = option(True, "store the images")
     seed: int = flags.seed("classes and noise; image i draws from (seed, i)", 10)
     precision: str = flags.precision([*flags.PRECISIONS, "fp16"])

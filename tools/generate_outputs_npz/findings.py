@@ -2,6 +2,6 @@
 
 from common.summary import Quantity, summariser
 
-encode = summariser("Intervals of an encoder, not calibrated", Quantity("num_images", "images"),
+encode = summariser("An encoder's intervals before calibration", Quantity("num_images", "images"),
                     Quantity("with_truth", "with truth"), Quantity("resize_factor", "resize factor"),
                     Quantity("num_dims", "coordinates"))

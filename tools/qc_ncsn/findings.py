@@ -14,7 +14,7 @@ COMPARED = (NLL, Quantity("dsm", "denoising loss", better="lower"), Quantity("as
             Quantity("inception_score", "Inception score", better="higher"), *PRDC, CALLS)
 LEVELS = [["nasym.png", "NAsym of the score by noise level"], ["asym.png", "Asym of the score by noise level"]]
 
-train = summariser("Training of a score model", Quantity("training_loss", "loss of the last batches", better="lower"),
+train = summariser("Training of a score model", Quantity("training_loss", "loss over the last batches", better="lower"),
                    Quantity("step", "steps"), Quantity("parameters", "parameters"),
                    pictures=[["samples/*.png", "samples during training"]])
 sample = summariser("Samples of a score model", Quantity("num_samples", "images"), CALLS,
@@ -88,7 +88,7 @@ def compare(title):
                                                     ("nll_difference", "the likelihood", 1, " bits/dim"))
                      if entry.get(key) is not None]
             changes += [f"{name} changes " + " and ".join(parts)] if parts else []
-        sentence = f"Against {first}, {'; '.join(changes[:3])}." if changes else ""
+        sentence = f"Compared with {first}, {'; '.join(changes[:3])}." if changes else ""
         return summary(title, [(name, figures(entry, COMPARED)) for name, entry in results.items()], "comparison",
                        sentence, [["samples.png", "samples of each run, the same noise in each column"], *LEVELS,
                                   ["loss.png", "training loss"]])

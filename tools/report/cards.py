@@ -204,7 +204,7 @@ def text_table(card):
 
 
 def card_html(card, words, album, pages, place):
-    """Return a card as HTML. pages: [(text as HTML, address)] of pages beside this one that belong to it."""
+    """Return a card as HTML. pages: [(text as HTML, address)] of related pages that belong to it."""
     title, shown = words.html(card.title), ""
     for run in card.runs:
         name, path, caption = next(iter(run.captioned()), (None, None, ""))

@@ -29,7 +29,7 @@ def build(scanned, found, title, folder, place):
     owners = scanned.owners
     galleries = dict(zip((run.name for run in owners), album.galleries([run.pictures for run in owners])))
     section = Section(words, galleries, place)
-    rest = section.of_rest([scanned.rest, *scanned.folders], "Beside the runs")
+    rest = section.of_rest([scanned.rest, *scanned.folders], "Other results")
     body = [cards, *(section.of_tool(tool, runs) for tool, runs in sorted(tools.items())), rest]
     heading = escape(words.plain(title))
     head = f'<h1>{heading}</h1>{_lead(scanned)}{_nav(tools, cards, rest, words)}{_pages(links)}'
@@ -60,7 +60,7 @@ def _lead(scanned):
 def _nav(tools, cards, rest, words):
     links = [("#found", "What was found")] if cards else []
     links += [(f"#{anchor('tool', tool)}", words.html(tool)) for tool in sorted(tools)]
-    links += [("#rest", "Beside the runs")] if rest else []
+    links += [("#rest", "Other results")] if rest else []
     return f'<nav aria-label="Sections">{"".join(f"<a href={_quoted(to)}>{text}</a>" for to, text in links)}</nav>'
 
 
@@ -111,5 +111,5 @@ def _pages(links):
     listed = f"<ul>{rows}</ul>"
     if not links:
         return ""
-    return f'<div class="beside"><p>Pages beside this one</p>{listed}</div>' if count <= 8 else \
-        folded(f"{count:,} pages beside this one", listed)
+    return f'<div class="beside"><p>Related pages</p>{listed}</div>' if count <= 8 else \
+        folded(f"{count:,} related pages", listed)

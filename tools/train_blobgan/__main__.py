@@ -112,7 +112,7 @@ class TrainOptions(OriginalOptions):
     n_ema_sample: int = option(4, "pictures of each kind in samples/", kind="how", low=2, high=64)
     state_every: int = option(500, "steps between states to resume from", kind="how", low=1)
     every_n_train_steps: Optional[int] = steps_of_preset("steps between checkpoints, 0 for the final one only")
-    save_top_k: Optional[int] = of_preset("checkpoints that stay beside the last: -1 all, 0 none, k the best by "
+    save_top_k: Optional[int] = of_preset("checkpoints kept besides the last: -1 all, 0 none, k the best by "
                                           "--monitor", kind="how", low=-1)
     monitor: Optional[str] = of_preset("what ranks checkpoints", choices=["step", "train/fid"], kind="how")
     mode: Optional[str] = of_preset("auto: the newest for step, the lowest for train/fid",

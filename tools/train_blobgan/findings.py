@@ -2,7 +2,7 @@
 
 from common.summary import Quantity, summariser
 
-train = summariser("Training of a BlobGAN", Quantity("fid", "Fréchet distance of the checkpoint that stays",
+train = summariser("Training of a BlobGAN", Quantity("fid", "Fréchet distance of the checkpoint kept",
                                                       better="lower"),
                    Quantity("loss_G", "generator's loss"), Quantity("loss_D", "discriminator's loss"),
                    Quantity("steps", "steps"), Quantity("images", "images"), Quantity("parameters", "parameters"),

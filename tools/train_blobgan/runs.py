@@ -34,7 +34,7 @@ def settle(request, output_dir):
     """
     is_named = request.output_dir != output_dir
     if request.log_dir is not None and is_named:
-        raise InputError("cannot be used beside --output_dir", where=f"--log_dir {request.log_dir}", do="Choose one")
+        raise InputError("cannot be combined with --output_dir", where=f"--log_dir {request.log_dir}", do="Choose one")
     if request.resume_id is None:
         _refuse_loose(request)
         if request.log_dir is None:

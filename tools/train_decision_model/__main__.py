@@ -40,8 +40,8 @@ class DecisionOptions(CommonOptions):
                                  "cifar10, ...)", kind="how")
     data_dir: Optional[str] = flags.data_dir()
     val_share: float = option(0.1, "share of the images that is held out where nothing says which", above=0, below=1)
-    preset: Optional[str] = option(None, "recipe: bddoia (as published), small (pictures of some 32 px); flags given "
-                                   "beside it win", choices=["bddoia", "small"])
+    preset: Optional[str] = option(None, "recipe: bddoia (as published), small (images of about 32 px); explicit "
+                                   "flags override it", choices=["bddoia", "small"])
     arch: Optional[str] = option(None, "network (default: densenet121)",
                                  choices=["densenet121", "resnet18", "resnet34", "resnet50", "resnet101", "resnet152",
                                           "small"])

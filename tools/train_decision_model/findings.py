@@ -9,4 +9,4 @@ train = summariser("Training of a decision model",
                    Quantity("mean_auroc", "AUROC", better="higher"), Quantity("mean_ece", "ECE", better="lower"),
                    Quantity("held_out", "held-out images"), Quantity("steps", "steps"),
                    pictures=[["reliability.png", "share of positives by predicted probability"],
-                             ["inputs.png", "pictures as the network sees them"]])
+                             ["inputs.png", "images as the network sees them"]])

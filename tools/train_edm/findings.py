@@ -2,7 +2,7 @@
 
 from common.summary import Quantity, summariser
 
-train = summariser("Training of an EDM network", Quantity("ema_loss", "loss of the averaged weights", better="lower"),
+train = summariser("Training of an EDM network", Quantity("ema_loss", "loss of the EMA weights", better="lower"),
                    Quantity("training_loss", "training loss", better="lower"), Quantity("steps", "steps"),
                    Quantity("images", "images"), Quantity("classes", "classes"), Quantity("parameters", "parameters"),
                    pictures=[["samples.png", "samples of the trained network, a row for each class"],

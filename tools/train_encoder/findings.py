@@ -5,7 +5,7 @@ from common.summary import Quantity, summariser
 QUANTITIES = (Quantity("best_held_out_loss", "held-out loss", better="lower"),
               Quantity("lpips", "LPIPS", better="lower"), Quantity("perceptual", "perceptual distance", better="lower"),
               Quantity("l1", "L1", better="lower"),
-              Quantity("agreement", "decisions that stay", "%", "higher", scale=100), Quantity("steps", "steps"))
+              Quantity("agreement", "decisions kept", "%", "higher", scale=100), Quantity("steps", "steps"))
 
-train = summariser("Training of an encoder into layouts", *QUANTITIES,
-                   pictures=[["step_*.jpg", "pictures above their reconstructions"]])
+train = summariser("Training of a layout encoder", *QUANTITIES,
+                   pictures=[["step_*.jpg", "images above their reconstructions"]])

@@ -16,4 +16,4 @@ def train(results):
     plain = figures(results, (Quantity("training_loss", "training loss", better="lower"), Quantity("steps", "steps"),
                               Quantity("images", "images")))
     return summary("Training of a quantile encoder", rows or [("", plain)],
-                   pictures=[["images/step_*.png", "pictures and the ends of their intervals"]])
+                   pictures=[["images/step_*.png", "images and the ends of their intervals"]])

@@ -72,13 +72,13 @@ def demo(folder):
     write_table(folder / "table_stress.csv", ["corruption", "width", "outside"], [
         [name, f"{entry['mean_interval_width']:.3f}", f"{entry['risk']:.3f}"] for name, entry in levels.items()])
     mean = read(calibration / "calibration.json")
-    found = f"on digits that lambda was not chosen on: {mean['test_risk_mean']:.3f} outside (promised: at most " \
-            f"{mean['alpha']:g}; at lambda 1 it is {mean['test_risk_uncalibrated']:.3f}); more than that in " \
+    found = f"on digits not used to choose lambda, {mean['test_risk_mean']:.3f} lie outside (promised: at most " \
+            f"{mean['alpha']:g}; {mean['test_risk_uncalibrated']:.3f} at lambda 1); more than promised in " \
             f"{mean['runs_above_alpha']} of 200 splits"
     say(found)
     lines = [(row[0], figures({name: float(value) for name, value in zip(COLUMNS[1:], row[1:])}, KEPT)) for row in rows]
-    write_summary(folder, summary("Style vectors of digits: sets that keep their promise", lines, "comparison",
-                                  f"O{found[1:]}.", [["digits.png", "digits that the generator draws"]]))
+    write_summary(folder, summary("Style vectors of digits: intervals that keep their promise", lines, "comparison",
+                                  f"O{found[1:]}.", [["digits.png", "digits drawn by the generator"]]))
 
 
 def main(what, *folders):

@@ -6,7 +6,7 @@
 best: prints the path of the BlobGAN's checkpoint that is nearest to held-out scenes.
 demo: writes FOLDER/table_models.csv (accuracy of each decision model on held-out scenes; for the light also where the
 sky goes with it and where it does not), table_distance.csv (the distance to held-out scenes by step),
-table_scenes.csv (in what share of real and of drawn scenes the judge sees each thing), real_and_drawn.png: a row of
+table_scenes.csv (in what share of real and of generated scenes the judge sees each thing), real_and_drawn.png: a row of
 held-out scenes above two of drawn ones, and summary.json, what the scenes show.
 """
 
@@ -29,7 +29,8 @@ THINGS = {"green light": ("green", True), "red light": ("green", False), "obstac
           "obstacle left": ("left", True), "obstacle right": ("right", True), "warm sky": ("warm", True)}
 
 
-SHARES = (Quantity("real", "of held-out scenes", "%", scale=100), Quantity("drawn", "of drawn scenes", "%", scale=100))
+SHARES = (Quantity("real", "of held-out scenes", "%", scale=100),
+          Quantity("drawn", "of generated scenes", "%", scale=100))
 CAPTIONS = (("real_and_drawn.png", "held-out scenes above drawn ones"), ("scenes.png", "made scenes"))
 
 
@@ -93,7 +94,7 @@ def demo(folder):
         errors = {f"{name}_se": (share * (1 - share) / len(pictures)) ** 0.5
                   for (name, share), pictures in zip(shares.items(), scenes)}
         rows.append((thing, figures(shares | errors, SHARES)))
-    write_summary(folder, summary("In how many scenes the judge sees each thing", rows, "measurement",
+    write_summary(folder, summary("Share of scenes in which the judge sees each thing", rows, "measurement",
                                   f"Rarest in drawn scenes: {min(drawn, key=drawn.get)}, in {min(drawn.values()):.1%}.",
                                   CAPTIONS))
     step = min(fids, key=fids.get)
