@@ -32,7 +32,7 @@ class MapOptions(CommonOptions):
     metric: str = option("euclidean", "UMAP: distance between real vectors: euclidean, cosine, correlation, manhattan, "
                                       "chebyshev, minkowski, canberra or braycurtis")
     n_components: int = option(2, "dimensions of the map", choices=[2, 3])
-    max_samples: Optional[int] = option(None, "use only the first so many samples of each set", low=1, kind="total")
+    max_samples: Optional[int] = option(None, "use only the first N samples of each set", low=1, kind="total")
     no_normalize: bool = option(False, "skip the standardisation of each feature")
     pca: int = option(50, "principal components passed to UMAP; 0 for all features, unreduced", low=0)
     random_state: int = flags.seed("PCA, UMAP and the metrics", 42)
