@@ -12,12 +12,13 @@ PAGES = Path(__file__).parent.parent / "docs"
 GROUPS = {  # of flags, by what another value does
     "word": "ARGUMENTS", "required": "REQUIRED",
     "result": "OPTIONS THAT SHAPE RESULTS (a run is resumed with the same values)",
-    "total": "OPTIONS THAT EXTEND (a larger value goes on from a finished run)",
-    "how": "OPTIONS ON HOW IT RUNS (places, hardware, speed, what is kept besides)",
+    "total": "OPTIONS THAT EXTEND (a larger value extends a finished run)",
+    "how": "OPTIONS ON HOW IT RUNS (paths, hardware, speed, extra outputs)",
     "common": "OPTIONS OF EVERY TOOL"}
-EXIT_STATUS = ("0 done; 1 an error of genprobe's own (--debug shows where); 2 wrong input, said in one line; "
-               "130 interrupted, after which the same command goes on from what is there.")
+EXIT_STATUS = ("0 done; 1 an error in genprobe itself (--debug shows where); 2 invalid input, reported in one "
+               "line; 130 interrupted: the same command resumes.")
 FILES = re.compile(r"^## (?:Files[^\n]*|The file|What it writes)\n(.*?)(?=^## |\Z)", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\[([^\]]+)\]\([^)\s]+\)")
 
 
 def manual_page(name, line, command, width=100):
@@ -92,8 +93,8 @@ def _files(name, width):
     """Return what the tool's page says about files, the rows of its tables as entries."""
     page = PAGES / f"{name}.md"
     found = FILES.search(page.read_text(encoding="utf-8")) if page.is_file() else None
-    parts = []
-    for block in found[1].strip().split("\n\n") if found else ():
+    text, parts = LINK.sub(r"\1", found[1]) if found else "", []
+    for block in text.strip().split("\n\n") if text else ():
         rows = [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in block.splitlines()]
         if block.startswith("|"):
             parts += [_entry(row[0], "; ".join(row[1:]), width) for row in rows[2:]]

@@ -82,8 +82,8 @@ def _times(path):
 def read_record(path):
     """Return a run.json; InputError when it is broken or no record of a genprobe run.
 
-    Where its folder was moved, paths in it that were moved along are those of their new places, so that a tree of runs
-    and their inputs can be moved as a whole.
+    Where its folder was moved, the paths in it that were moved along name their new places, so that a tree of runs and
+    their inputs can be moved as a whole.
     """
     try:
         record = read_json(path)
@@ -95,25 +95,31 @@ def read_record(path):
         raise InputError(f"not the record of a run: {error.what}", where=path, do=ADVICE) from error
     if not all(isinstance(record.get(name), FIELDS[name]) for name in ("tool", "options")):
         raise InputError("not the record of a run", where=path, do=ADVICE)
-    was, here = record.get("folder"), os.path.abspath(Path(path).parent)
-    if was in (None, here) or os.path.lexists(was):
+    was, here = record.get("folder") or "", os.path.abspath(Path(path).parent)
+    if not os.path.isabs(was) or was == here or os.path.lexists(was):
         return record
+    was, here = _roots(Path(was), Path(here))
+    old = re.compile(rf"(?<![^\s=:,'\"(\[]){re.escape(str(was))}(?=[/:\s,'\")\]]|$)")
     try:
-        return _moved(record, was, here)
+        return _moved(record, old, str(here))
     except RecursionError as error:
         raise InputError("not the record of a run: nested too deeply", where=path, do=ADVICE) from error
 
 
-def _moved(value, was, here):
-    """Return an entry of a record with the new places of what lies to the folder as before and is gone from there."""
+def _roots(was, here):
+    """Return where the topmost folder that was moved lay and lies, of a folder in it that has moved along."""
+    while was.name == here.name and not os.path.lexists(was.parent):
+        was, here = was.parent, here.parent
+    return was, here
+
+
+def _moved(value, old, here):
+    """Return an entry of a record with `here` in place of the path that the pattern `old` finds."""
     if isinstance(value, dict):
-        return {_moved(name, was, here): _moved(item, was, here) for name, item in value.items()}
+        return {_moved(name, old, here): _moved(item, old, here) for name, item in value.items()}
     if isinstance(value, list):
-        return [_moved(item, was, here) for item in value]
-    if not isinstance(value, str) or not os.path.isabs(value) or os.path.lexists(value):
-        return value
-    place = os.path.normpath(os.path.join(here, os.path.relpath(value, was)))
-    return place if os.path.lexists(place) else value
+        return [_moved(item, old, here) for item in value]
+    return old.sub(lambda _: here, value) if isinstance(value, str) else value
 
 
 def sizes_of(folder, paths):

@@ -109,9 +109,10 @@ def test_the_manual_page_names_every_flag_with_its_default(name, capsys, monkeyp
 def test_the_manual_page_says_which_files_are_written(capsys):
     assert main(["help", "train_edm"]) == 0
     files = capsys.readouterr().out.partition("\nFILES\n")[2].partition("\nEXIT STATUS")[0]
-    assert "       network.safetensors\n           the averaged weights" in files
+    assert "       network.safetensors\n           the EMA weights" in files
     assert "`" not in files
     assert "|---" not in files
+    assert "](" not in files
 
 
 @pytest.mark.parametrize("words", ["help report", "help train_edm", "--help", "presets"])

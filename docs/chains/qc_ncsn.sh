@@ -64,5 +64,5 @@ measure QC
 # 4. One table, one figure of samples, loss and asymmetry curves.
 for job in "${background[@]}"; do wait "$job"; done
 trap - EXIT
-qc compare --workdirs "$OUT"/{U,QC,C,U_PC_2000,U_PC_30} --names U QC C "U, PC sampler" "U, PC with few calls" \
+qc compare --workdirs "$OUT"/{U,QC,C,U_PC_2000,U_PC_30} --names U QC C "U, PC, 2,000 calls" "U, PC, 30 calls" \
   --output_dir "$OUT/table" --title "Three score models on 8x8 digits (table 2 at small scale), and U with the paper's sampler"

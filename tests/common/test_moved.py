@@ -27,7 +27,7 @@ class Options(CommonOptions):
 
 
 def options_in(root, images="in/images"):
-    return Options(images=str(root / images), models=[str(root / "in/one"), str(root / "in/two")],
+    return Options(images=str(root / images), models=[f"one={root}/in/one:part", f"two={root}/in/two"],
                    output_dir=str(root / "out/run"))
 
 
@@ -42,7 +42,7 @@ def finish(options):
         return {"score": 2}, [folder / "x.npz"]
 
     made = Job(folder, "made_up", options, owns=["x.npz", folder.parent.absolute() / "beside.npz"],
-               inputs=[options.images, *options.models])
+               inputs=[options.images, *(word.split("=")[1].split(":")[0] for word in options.models)])
     _hand_out(made.run(work, lambda: ("would", {})), options, "made_up", None, 1.5)
     return bool(done)
 

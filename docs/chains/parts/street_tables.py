@@ -21,6 +21,7 @@ from PIL import Image
 from common.console import say
 from common.formats.tables import write_table
 from common.images.grids import save_grid
+from common.record import RECORD, read_record
 from common.summary import Quantity, figures, summary, write_summary
 from docs.chains.parts.streets import COINS, measure, read_judge
 
@@ -36,7 +37,7 @@ CAPTIONS = (("real_and_drawn.png", "held-out scenes above drawn ones"), ("scenes
 
 def results(folder):
     """Return the results of a run."""
-    return json.loads((folder / "run.json").read_text())["results"]
+    return read_record(folder / RECORD)["results"]
 
 
 def read_truth(path):
