@@ -107,7 +107,7 @@ def read_record(path):
 
 
 def _roots(was, here):
-    """Return where the topmost folder that was moved lay and lies, of a folder in it that has moved along."""
+    """Return the old and the new path of the topmost folder that was moved, from those of a folder in it."""
     while was.name == here.name and not os.path.lexists(was.parent):
         was, here = was.parent, here.parent
     return was, here

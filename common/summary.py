@@ -99,7 +99,7 @@ def _problem(value):
     if value.get("rank") not in RANKS:
         return "its rank is none of " + ", ".join(RANKS)
     if not isinstance(value.get("sentence", ""), str):
-        return "its sentence is not a text"
+        return "its sentence is not text"
     pairs = value.get("pictures", [])
     if not isinstance(pairs, list) or not all(isinstance(pair, list) and len(pair) == 2
                                               and all(isinstance(text, str) for text in pair) for pair in pairs):

@@ -98,7 +98,7 @@ def _collect(root):
 def _members(record, kind):
     """Return one of a module's three dictionaries {name: member}."""
     if not isinstance(record, Record):
-        raise ValueError("a module that is not a module")
+        raise ValueError("a module of another kind")
     members = record.attributes.get(kind, {})
     if not isinstance(members, dict) or not all(isinstance(name, str) for name in members):
         raise ValueError(f"a module whose {kind} is not a dictionary of names")

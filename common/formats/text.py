@@ -7,7 +7,7 @@ from common.files import system_errors
 
 
 def read_text(path):
-    """Return the text of a file; InputError where it cannot be read or is not a text."""
+    """Return the text of a file; InputError where it cannot be read or is not text."""
     with system_errors(path):
         try:
             return Path(path).read_text(encoding="utf-8-sig")

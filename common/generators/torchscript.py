@@ -30,7 +30,8 @@ def _label_forms(module, path, num_classes, class_label):
     arguments = module.forward.schema.arguments[2:]  # after self and z
     required = [argument.name for argument in arguments if not argument.has_default_value()]
     if len(required) > 1:
-        raise InputError(f"the module takes {', '.join(required)} in addition to its codes, expected at most labels",
+        names = ", ".join(required)
+        raise InputError(f"the module takes {names} in addition to its codes, expected at most class labels",
                          where=path, do="Export a module of z, or of z and labels")
     if class_label is not None and num_classes is None:
         raise InputError("needs the number of classes", where=Parameter("class_label", class_label),

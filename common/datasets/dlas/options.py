@@ -45,7 +45,7 @@ def register_dataset(mode):
     must be there, and collate, the collate function of its loader. Raises InputError for a mode that is taken.
     """
     if not isinstance(mode, str) or not mode:
-        raise InputError(f"{mode!r} is not a name of a mode", where="register_dataset", do="Pass a text")
+        raise InputError(f"{mode!r} is not a valid name of a mode", where="register_dataset", do="Pass a text")
 
     def register(kind):
         taken = known_modes().get(mode)

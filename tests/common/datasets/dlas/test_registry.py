@@ -52,7 +52,7 @@ def test_the_page_s_own_reader_works_as_it_stands(tmp_path):
 
 
 def test_a_taken_mode_and_a_name_that_is_none_are_refused():
-    for mode, told in (("imagefolder", "is taken by"), ("SingleImageDataset", "is taken by"), ("", "not a name of a")):
+    for mode, told in (("imagefolder", "is taken by"), ("SingleImageDataset", "is taken by"), ("", "not a valid name")):
         with pytest.raises(InputError, match=told):
             register_dataset(mode)(dict)
     register_dataset("mine")(dict)
